@@ -1,0 +1,1 @@
+"""Goodstrace: goods traced level by level, every answer proved."""

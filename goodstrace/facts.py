@@ -1,0 +1,132 @@
+"""Facts: what the collector's stages found out about an event, sealed beside its exact bytes.
+
+One JSON object with sorted keys, fields without a value left out. The stages fill it one after the other; tracing reads
+nothing else. `tests/vectors/facts.json` holds published examples.
+"""
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from goodstrace.errors import EntryError
+
+PIPELINE_VERSION: Final = "1"
+
+
+class Role:
+    """Names of the roles under which an event names keys (`Facts.keys`)."""
+
+    EPC = "epc"
+    LOT = "lot"
+    CLASS = "class"
+    PARENT = "parent"
+    CHILD = "child"
+    INPUT = "input"
+    OUTPUT = "output"
+    LOCATION = "location"
+    PARTY = "party"
+    TRANSACTION = "transaction"
+
+
+GOODS_ROLES: Final = (Role.EPC, Role.LOT, Role.CLASS, Role.PARENT, Role.CHILD, Role.INPUT, Role.OUTPUT)
+
+
+class Flag:
+    """Names of the flags a stage may raise; they mark, they never block."""
+
+    FUTURE_TIME = "future-time"
+    CONFLICTING_ID = "conflicting-id"
+    NORMALISED_VOCABULARY = "normalised-vocabulary"
+
+
+class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How much of a lot or class: `quantity` a decimal as text, empty where unknown; `unit` a UN/CEFACT code, empty for each."""
+
+    key: str
+    quantity: str = ""
+    unit: str = ""
+
+
+class Typed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A key with its CBV type (a transaction, source or destination); the type is the bare word or a URI."""
+
+    key: str
+    type: str = ""
+
+
+class Correction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An errorDeclaration: `time_us` Unix microseconds UTC; `digest` the SHA-256 of its canonical JSON, hex."""
+
+    digest: str
+    time_us: int
+    corrective_ids: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of one event.
+
+    event_id: the event's own ID, else its hash. event_hash: CBV 2.0 event hash, in any case.
+    time_us: event time in Unix microseconds UTC; offset: the event's time zone offset as written.
+    type, action: of EPCIS; step: the classified step of the supply chain, by the table `step_table`.
+    business_step, disposition: the CBV bare word, or the URI of another vocabulary.
+    keys: canonical keys by role, each list sorted and distinct. quantities: by role (lot, class, child, input, output).
+    lot_of: lot key by serial key, where the event says so. transformation: its transformationID, exact.
+    read_point, business_location: canonical keys. context: the effective JSON-LD @context.
+    pipeline: version of the pipeline that made these facts. flags: sorted names from a closed set.
+    """
+
+    event_id: str
+    event_hash: str
+    type: str
+    time_us: int
+    offset: str
+    pipeline: str = PIPELINE_VERSION
+    action: str = ""
+    business_location: str = ""
+    business_step: str = ""
+    context: Any = None
+    correction: Correction | None = None
+    destinations: tuple[Typed, ...] = ()
+    disposition: str = ""
+    flags: tuple[str, ...] = ()
+    keys: dict[str, tuple[str, ...]] = {}
+    lot_of: dict[str, str] = {}
+    quantities: dict[str, tuple[Quantity, ...]] = {}
+    read_point: str = ""
+    sources: tuple[Typed, ...] = ()
+    step: str = ""
+    step_table: str = ""
+    transactions: tuple[Typed, ...] = ()
+    transformation: str = ""
+
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+_DECODER: Final = msgspec.json.Decoder(Facts)
+
+
+def encode(facts: Facts) -> bytes:
+    """Encode facts as compact JSON with sorted keys, fields at their defaults left out."""
+    return _ENCODER.encode(facts)
+
+
+def decode(data: bytes) -> Facts:
+    """Decode the facts part of a record; unknown fields of later versions are passed over.
+
+    Raises: EntryError, whatever the bytes.
+    """
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise EntryError(f"not the facts of an event: {error}") from error
+
+
+def identity(merchant: int, facts: Facts) -> str:
+    """Name the identity of a captured event: same identity again is a duplicate.
+
+    SHA-256, hex, over the JSON array [merchant, event ID, event hash, digest of the errorDeclaration or ""].
+    """
+    digest = facts.correction.digest if facts.correction else ""
+    parts = (merchant, facts.event_id, facts.event_hash, digest)
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

@@ -1,0 +1,42 @@
+"""Errors of the shell that the services share.
+
+ServiceError
+├── SettingsError        a setting is missing, unknown or out of its limits: exit 2
+├── EnvelopeError        a Kafka record is not one of ours: the reader stops, it never skips
+├── UnavailableError     a neighbour cannot be reached now: retry in place with backoff
+└── ConflictError        somebody else wrote under the same unique name first
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Root of the services' errors. `category` is the metric label, from a closed set; `retry` says whether to try again."""
+
+    category: ClassVar[str] = "internal"
+    retry: ClassVar[bool] = False
+
+
+class SettingsError(ServiceError):
+    """A setting is missing, unknown or out of its limits."""
+
+    category = "settings"
+
+
+class EnvelopeError(ServiceError):
+    """Bytes on a topic are not a record of ours."""
+
+    category = "envelope"
+
+
+class UnavailableError(ServiceError):
+    """Kafka or MongoDB cannot be reached, or did not answer in time; the outcome of a write is unknown."""
+
+    category = "unavailable"
+    retry = True
+
+
+class ConflictError(ServiceError):
+    """A unique name was taken already."""
+
+    category = "conflict"

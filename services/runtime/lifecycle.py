@@ -1,0 +1,42 @@
+"""How a service starts and stops: SIGTERM and SIGINT ask it to finish what it holds; a second one ends it at once."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import structlog
+import uvloop
+
+from services.runtime.errors import ServiceError
+
+EXIT_FAILED = 1
+
+
+def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdlib.BoundLogger) -> None:
+    """Run a service until it returns or fails; it gets an event that is set when it shall stop.
+
+    Exits with 1 after a failure, which is logged with its category; returns after a graceful stop.
+    """
+    try:
+        uvloop.run(_supervised(service, log))
+    except ServiceError as error:
+        log.error("stopped by a fault", category=error.category, error=str(error))
+        sys.exit(EXIT_FAILED)
+
+
+async def _supervised(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdlib.BoundLogger) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask(name: str) -> None:
+        if stop.is_set():
+            log.warning("second signal: ending at once", signal=name)
+            sys.exit(EXIT_FAILED)
+        log.info("asked to stop", signal=name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask, number.name)
+    await service(stop)
+    log.info("stopped")

@@ -1,0 +1,68 @@
+"""MongoDB as the services use it: the only place that imports motor, and where the driver's errors become ours."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo import IndexModel
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from services.runtime.errors import ConflictError, UnavailableError
+from services.runtime.settings import MongoSettings
+
+Database = AsyncIOMotorDatabase[dict[str, Any]]
+Collection = AsyncIOMotorCollection[dict[str, Any]]
+_DUPLICATE_KEY = 11000
+
+
+class Mongo:
+    """A client of one database, with journalled majority writes and the given deadline on every call."""
+
+    def __init__(self, settings: MongoSettings) -> None:
+        """Make the client; it connects at the first call."""
+        self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+            settings.uri,
+            serverSelectionTimeoutMS=settings.timeout_ms,
+            timeoutMS=settings.timeout_ms,
+            retryWrites=False,  # an unknown outcome is resolved by reading again, not by writing again
+            uuidRepresentation="standard",
+        )
+        self.database: Database = self._client.get_database(
+            settings.database, write_concern=WriteConcern(w="majority", j=True), read_concern=ReadConcern("majority")
+        )
+
+    async def ping(self) -> None:
+        """Raise UnavailableError unless the store answers."""
+        async with translated():
+            await self._client.admin.command("ping")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Turn the driver's errors into ours: ConflictError for a taken unique key, UnavailableError for all others."""
+    try:
+        yield
+    except DuplicateKeyError as error:
+        raise ConflictError(str(error)) from error
+    except BulkWriteError as error:
+        faults = error.details.get("writeErrors", [])
+        if faults and all(fault.get("code") == _DUPLICATE_KEY for fault in faults):
+            raise ConflictError(str(error)) from error
+        raise UnavailableError(f"MongoDB: {error}") from error
+    except PyMongoError as error:
+        raise UnavailableError(f"MongoDB: {error}") from error
+
+
+async def create_indexes(database: Database, indexes: dict[str, list[IndexModel]]) -> None:
+    """Create indexes by collection; those that are there already are left. Raises: UnavailableError."""
+    async with translated():
+        for collection, models in indexes.items():
+            if models:
+                await database[collection].create_indexes(models)

@@ -1,0 +1,88 @@
+"""What operations look at: `/metrics`, `/healthz` and `/readyz` of each service, on a port of their own."""
+
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge
+from prometheus_client.exposition import make_wsgi_app
+
+VERSION = "0.1.0"
+_StartResponse = Callable[..., Any]
+
+
+class Readiness:
+    """Whether the service can do its work now: each named condition must hold. Thread-safe."""
+
+    def __init__(self, *conditions: str) -> None:
+        """Start with all `conditions` not holding yet."""
+        self._lock = threading.Lock()
+        self._missing = dict.fromkeys(conditions, "starting")
+
+    def set(self, condition: str, *, problem: str | None = None) -> None:
+        """Say that a condition holds, or what the problem is."""
+        with self._lock:
+            if problem is None:
+                self._missing.pop(condition, None)
+            else:
+                self._missing[condition] = problem
+
+    def problems(self) -> dict[str, str]:
+        """List what does not hold, by condition; empty when ready."""
+        with self._lock:
+            return dict(self._missing)
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Keep scrapes out of the log."""
+
+
+class Monitoring:
+    """The monitoring port of a service, served by a thread of its own until `stop`."""
+
+    def __init__(self, service: str, host: str, port: int, registry: CollectorRegistry = REGISTRY) -> None:
+        """Bind the port (0 for any). Raises: OSError where it is taken."""
+        self.readiness = Readiness("started")
+        self._metrics = make_wsgi_app(registry)
+        Gauge("goodstrace_build_info", "The running version; always 1.", ["service", "version"], registry=registry).labels(
+            service, VERSION
+        ).set(1)
+        self._server = make_server(host, port, self._answer, _Server, _QuietHandler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="monitoring", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The bound port."""
+        return int(self._server.server_port)
+
+    def stop(self) -> None:
+        """Stop serving and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, environ: dict[str, Any], start_response: _StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            return self._metrics(environ, start_response)
+        if path == "/healthz":
+            return _text(start_response, "200 OK", "alive\n")
+        if path == "/readyz":
+            problems = self.readiness.problems()
+            if not problems:
+                return _text(start_response, "200 OK", "ready\n")
+            lines = "".join(f"{name}: {problem}\n" for name, problem in sorted(problems.items()))
+            return _text(start_response, "503 Service Unavailable", lines)
+        return _text(start_response, "404 Not Found", "see /metrics, /healthz, /readyz\n")
+
+
+def _text(start_response: _StartResponse, status: str, body: str) -> list[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+    return [body.encode()]

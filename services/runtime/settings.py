@@ -1,0 +1,117 @@
+"""Settings that the services share, read from the environment: one small frozen class per concern.
+
+A value out of its limits, or an unknown variable with a service's own prefix (`GOODSTRACE_LEDGER_...`), ends the process
+with status 2 and the name of the variable.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Final, NoReturn, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+S = TypeVar("S", bound=BaseSettings)
+EXIT_BAD_SETTINGS: Final = 2
+
+
+class KafkaSettings(BaseSettings):
+    """Where Kafka is and how topics are laid out."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_", populate_by_name=True)
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$")
+    partitions: int = Field(4, ge=1, le=1024)
+    browse_partitions: int = Field(2, ge=1, le=1024)
+    replication: int = Field(1, ge=1, le=9)
+
+    def topic(self, name: str) -> str:
+        """Give a topic's full name."""
+        return self.topic_prefix + name
+
+
+class MongoSettings(BaseSettings):
+    """Where MongoDB is."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_", populate_by_name=True)
+
+    uri: str = Field("mongodb://127.0.0.1:27017", validation_alias="MONGODB_URI")
+    database: str = Field("goodstrace", pattern=r"^[A-Za-z0-9_-]{1,63}$", validation_alias="GOODSTRACE_DATABASE")
+    timeout_ms: int = Field(10_000, ge=100, le=600_000, validation_alias="GOODSTRACE_MONGO_TIMEOUT_MS")
+
+
+class LogSettings(BaseSettings):
+    """Logs' names and keys, the same for every service of one installation."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_")
+
+    log_name: str = Field("goodstrace.local", pattern=r"^[a-z0-9./-]{1,64}$")
+    key_dir: Path = Path("run/keys")
+    index_secret_file: Path = Path("run/keys/index-secret")
+
+
+class MonitoringSettings(BaseSettings):
+    """Where a service shows its metrics and health; how it logs."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_")
+
+    host: str = Field("127.0.0.1", validation_alias="GOODSTRACE_HOST")
+    metrics_port: int = Field(0, ge=0, le=65535)
+    log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$")
+    instance: str = Field("0", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+
+
+def load(settings: type[S]) -> S:
+    """Read a settings class from the environment; where that cannot be, say which variable is wrong and exit with 2."""
+    unknown = _unknown(settings)
+    if unknown:
+        _complain(f"unknown setting {', '.join(unknown)}; known are {', '.join(_known(settings))}")
+        _exit()
+    try:
+        return settings()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "_".join(str(place) for place in fault["loc"]).upper()
+            _complain(f"setting {_variable(settings, name)}: {fault['msg']}")
+        _exit()
+
+
+def load_secret(path: Path, size_bytes: int = 32) -> bytes:
+    """Read a secret of hex text from a file, or exit with 2 naming it: it is made by `services.runtime.provision`."""
+    try:
+        secret = bytes.fromhex(path.read_text().strip())
+    except (OSError, ValueError) as error:
+        _complain(f"cannot read the secret in {path}: {error}; make it with: python -m services.runtime.provision")
+        _exit()
+    if len(secret) != size_bytes:
+        _complain(f"the secret in {path} must be {size_bytes} bytes as hex")
+        _exit()
+    return secret
+
+
+def _known(settings: type[BaseSettings]) -> list[str]:
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    return sorted(str(field.validation_alias or prefix + name.upper()) for name, field in settings.model_fields.items())
+
+
+def _unknown(settings: type[BaseSettings]) -> list[str]:
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    if prefix in ("", "GOODSTRACE_"):
+        return []
+    return sorted(name for name in os.environ if name.startswith(prefix) and name not in _known(settings))
+
+
+def _variable(settings: type[BaseSettings], name: str) -> str:
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    candidates = [name, prefix + name]
+    return next((each for each in candidates if each in os.environ), candidates[-1])
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(message + "\n")
+
+
+def _exit() -> NoReturn:
+    sys.exit(EXIT_BAD_SETTINGS)

@@ -1,0 +1,50 @@
+"""The Kafka topics, declared once: name, partitions, retention. Nothing is created by being written to."""
+
+from typing import Final
+
+import msgspec
+
+KEEP_EVERYTHING: Final = -1
+GOODS_COLLECTED: Final = "goods.collected"
+GOODS_SUMMARISED: Final = "goods.summarised"
+GOODS_RECORDED: Final = "goods.recorded"
+GOODS_CLASSIFIED: Final = "goods.classified"
+GOODS_STORED: Final = "goods.stored"
+GOODS_REJECTED: Final = "goods.rejected"
+GOODS_BROWSED: Final = "goods.browsed"
+
+GOODS_TOPICS: Final = (
+    GOODS_COLLECTED,
+    GOODS_SUMMARISED,
+    GOODS_RECORDED,
+    GOODS_CLASSIFIED,
+    GOODS_STORED,
+    GOODS_REJECTED,
+)
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """A topic as it must exist: `retention_ms` -1 keeps everything; `max_message_bytes` bounds one record."""
+
+    name: str
+    partitions: int
+    replication: int
+    retention_ms: int = KEEP_EVERYTHING
+    max_message_bytes: int = 2 * 1024 * 1024
+
+    def config(self) -> dict[str, str]:
+        """Give the topic's broker-side settings. In-sync replicas: all but one, at least one."""
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.retention_ms),
+            "retention.bytes": "-1",
+            "max.message.bytes": str(self.max_message_bytes),
+            "min.insync.replicas": str(max(1, self.replication - 1)),
+            "message.timestamp.type": "CreateTime",
+        }
+
+
+def declared(prefix: str, partitions: int, browse_partitions: int, replication: int) -> tuple[Topic, ...]:
+    """List all topics. Every goods topic has the same number of partitions: a record keeps its partition, p to p."""
+    goods = tuple(Topic(prefix + name, partitions, replication) for name in GOODS_TOPICS)
+    return (*goods, Topic(prefix + GOODS_BROWSED, browse_partitions, replication))
