@@ -1,0 +1,82 @@
+"""The four services on this machine, each a process: what to run and where it says that it is ready."""
+
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.processes import HOST, Daemon, Report
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: `python -m <module>`, ready when `/readyz` on its metrics port answers 200."""
+
+    name: str
+    module: str
+    metrics_port: int
+
+    @property
+    def ready_url(self) -> str:
+        """Where it says that it is ready."""
+        return f"http://{HOST}:{self.metrics_port}/readyz"
+
+
+# In the order of starting; stopping goes the other way, so that what is captured can still be sealed.
+SERVICES: Sequence[Service] = (
+    Service("ledger", "services.ledger", 9102),
+    Service("audit", "services.audit", 9104),
+    Service("collector", "services.collector", 9101),
+    Service("query", "services.query", 9103),
+)
+
+
+def daemons(run_dir: Path, environment: Mapping[str, str], report: Report) -> list[tuple[Service, Daemon]]:
+    """Return the process of each service, started or not."""
+    return [
+        (
+            service,
+            Daemon(
+                name=service.name,
+                command=[sys.executable, "-m", service.module],
+                run_dir=run_dir,
+                ports=(service.metrics_port,),
+                environment=environment,
+                cwd=ROOT,
+                report=report,
+            ),
+        )
+        for service in SERVICES
+    ]
+
+
+def start_services(run_dir: Path, environment: Mapping[str, str], report: Report) -> None:
+    """Start all services and wait until each is ready. Raises StackError."""
+    started = daemons(run_dir, environment, report)
+    for _, daemon in started:
+        daemon.start()
+    for service, daemon in started:
+        daemon.wait_ready(lambda url=service.ready_url: not_ready(url), READY_TIMEOUT_S)  # type: ignore[misc]
+
+
+def stop_services(run_dir: Path, report: Report) -> None:
+    """Stop all services, the last started first."""
+    for _, daemon in reversed(daemons(run_dir, {}, report)):
+        daemon.stop()
+
+
+def not_ready(url: str) -> str:
+    """Return the empty string when `url` answers 200, else what it answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - always http on 127.0.0.1
+            return ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"{url} answers {error.code}: {error.read(500).decode(errors='replace').strip()}"
+    except OSError as error:
+        return f"{url}: {error}"

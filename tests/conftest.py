@@ -1,0 +1,62 @@
+"""What every test may ask for. Servers start once per run, on free ports, when the first test asks for one."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka and a document store for the whole run; a test that stops or kills servers starts a Stack of its own."""
+    running = Stack.on_free_ports(tmp_path_factory.mktemp("stack"), report=print)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(stack: Stack) -> str:
+    """`bootstrap.servers` of the run's Kafka."""
+    return stack.kafka_bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(stack: Stack) -> str:
+    """The address of the run's document store."""
+    return stack.mongodb_uri
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names that no other test uses; they need no removal, since the servers are gone after the run."""
+
+    topic_prefix: str
+    group: str
+    database: str
+
+    def topic(self, name: str) -> str:
+        """Return a topic name of this test."""
+        return f"{self.topic_prefix}{name}"
+
+
+@pytest.fixture
+def names(request: pytest.FixtureRequest) -> Names:
+    """A topic prefix, a consumer group and a database of the test's own."""
+    test = "".join(c if c.isalnum() else "-" for c in request.node.name)[:30].strip("-")
+    own = f"{test}-{uuid.uuid4().hex[:8]}"
+    return Names(topic_prefix=f"{own}.", group=own, database=own)
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of the test's own, not started, to be stopped and killed at will; ended after the test."""
+    stack = Stack.on_free_ports(tmp_path / "run", report=print)
+    yield stack
+    stack.kill()
