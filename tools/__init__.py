@@ -1,0 +1,1 @@
+"""Tools that build this project; not installed with it."""
