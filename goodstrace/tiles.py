@@ -53,10 +53,9 @@ def tile_path(level: int, n: int, width: int = TILE_WIDTH) -> str:
     """
     if not (0 <= level <= 63 and n >= 0 and 1 <= width <= TILE_WIDTH):
         raise TreeError(f"there is no tile with level {level}, n {n}, width {width}")
-    groups = f"{n:,}".split(",")
-    path = "/x".join(group.zfill(3) for group in groups)
-    suffix = "" if width == TILE_WIDTH else f".p/{width}"
-    return f"tile/{level}/{'x' if len(groups) > 1 else ''}{path}{suffix}"
+    *higher, last = f"{n:,}".split(",")
+    number = "".join(f"x{group:0>3}/" for group in higher) + f"{last:0>3}"
+    return f"tile/{level}/{number}" + ("" if width == TILE_WIDTH else f".p/{width}")
 
 
 def edge_tiles(size: int) -> set[Tile]:
