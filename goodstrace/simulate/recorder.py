@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from goodstrace.simulate import identifiers
@@ -147,7 +147,3 @@ class Recorder:
 
     def _event_id(self) -> str:
         return f"urn:uuid:{uuid.UUID(int=self.rng.getrandbits(128), version=4)}"
-
-    def pick(self, options: Sequence[str]) -> str:
-        """Draw one of `options`."""
-        return options[int(self.rng.random() * len(options))]

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goodstrace.identifiers import canonical_key
 from goodstrace.simulate import OptionError, Simulation, SimulationOptions, simulate, write
 
 LIVELY = {"returns": 0.2, "recalls": 0.5, "corrections": 0.05}
@@ -264,6 +265,7 @@ def test_every_sold_item_leads_back_to_raw_lots_through_every_level(depth: int) 
         levels = levels_above(item, known)
         assert len(levels) == depth
         assert len(levels[-1]) >= 2
+        assert levels[0] & known.raw, "every theme adds something in its last stage"
 
 
 def test_things_happen_only_after_what_they_need() -> None:
@@ -312,17 +314,17 @@ def test_aggregations_open_and_close_in_order() -> None:
 
 
 def test_seeds_do_not_share_goods() -> None:
-    seen: dict[str, int] = {}
+    goods = re.compile(r"urn:(?:uuid|epc:id:(?:sgtin|sscc|gdti)|epc:class)|https://id.gs1.org/(?:01|00|253)/")
+    seen: set[str] = set()
     for seed in range(8):
-        mine: set[str] = set()
-        for event in events_of(options(seed=seed, events=800)):
-            for text in strings_in(event):
-                if re.match(
-                    r"urn:(uuid|epc:id:(sgtin|sscc|gdti)|epc:class)|https://id.gs1.org/(01|00|253)/", text
-                ):
-                    mine.add(text if text.startswith("urn:uuid") else canonical(text))
-        assert not [text for text in mine if text in seen]
-        seen.update(dict.fromkeys(mine, seed))
+        texts = {text for event in events_of(options(seed=seed, events=800)) for text in strings_in(event)}
+        keys = {
+            text if text.startswith("urn:uuid") else canonical(text) for text in texts if goods.match(text)
+        }
+        numbers = {key.rpartition("/")[2] for key in keys if "/10/" in key or "/21/" in key}
+        assert numbers
+        assert not seen & (keys | numbers)
+        seen |= keys | numbers
 
 
 def test_event_ids_name_one_event_each_but_for_declarations() -> None:
@@ -432,3 +434,9 @@ def test_everything_happens_within_ten_months_of_the_start() -> None:
 def test_an_option_outside_its_limits_is_named(name: str, value: Any) -> None:
     with pytest.raises(OptionError, match=f"^{name} is "):
         options(**{name: value})
+
+
+def test_both_spellings_have_the_key_that_tracing_goes_by() -> None:
+    events = events_of(options(**LIVELY))
+    keys = {text for event in events for text in strings_in(event) if text.startswith(("urn:epc:", "https:"))}
+    assert {key: canonical_key(key) for key in keys} == {key: canonical(key) for key in keys}
