@@ -26,6 +26,11 @@ class Service:
         """Where it says that it is ready."""
         return f"http://{HOST}:{self.metrics_port}/readyz"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What only this service is told."""
+        return {"GOODSTRACE_METRICS_PORT": str(self.metrics_port)}
+
 
 # In the order of starting; stopping goes the other way, so that what is captured can still be sealed.
 SERVICES: Sequence[Service] = (
@@ -46,7 +51,7 @@ def daemons(run_dir: Path, environment: Mapping[str, str], report: Report) -> li
                 command=[sys.executable, "-m", service.module],
                 run_dir=run_dir,
                 ports=(service.metrics_port,),
-                environment=environment,
+                environment={**environment, **service.environment},
                 cwd=ROOT,
                 report=report,
             ),

@@ -90,6 +90,8 @@ class Stack:
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap_servers,
             "MONGODB_URI": self.mongodb_uri,
             "GOODSTRACE_RUN_DIR": str(self.run_dir),
+            "GOODSTRACE_KEY_DIR": str(self.run_dir / "keys"),
+            "GOODSTRACE_INDEX_SECRET_FILE": str(self.run_dir / "keys" / "index-secret"),
         }
 
     def start(self) -> None:

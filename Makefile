@@ -1,0 +1,109 @@
+# `make` lists the targets. Every one of them works on a clean checkout: it first installs what it needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BIN := .venv/bin
+STACK := .stack
+LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-config \
+        --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+UV_VERSION := 0.13.9
+
+.PHONY: help install install-python install-stack protos up down status demo test lint bench lock clean
+
+help: ## List the targets and the variables
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables (all optional):"
+	@echo "  PYTHON                            Python 3.11 or later for the environment (python3)"
+	@echo "  KAFKA_BOOTSTRAP_SERVERS           use this Kafka and start none"
+	@echo "  MONGODB_URI                       use this MongoDB and start none"
+	@echo "  GOODSTRACE_KAFKA_PORT             port of the Kafka that is started (9092)"
+	@echo "  GOODSTRACE_KAFKA_CONTROLLER_PORT  its second port (the one after)"
+	@echo "  GOODSTRACE_MONGO_PORT             port of the store that is started (27017)"
+	@echo "  GOODSTRACE_RUN_DIR                data, logs, keys and pid files (run/)"
+
+install: install-python protos install-stack ## Install everything into .venv and .stack
+
+install-python: .venv/.installed
+
+.venv/.installed: requirements-dev.lock pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: set PYTHON")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+protos: install-python ## Generate the code of proto/ (nothing when it is up to date)
+	@$(BIN)/python tools/generate_protos.py
+
+install-stack: $(STACK)/kafka/.installed $(STACK)/secantus/.installed ## Download and check Kafka and the document store
+
+$(STACK)/kafka/.installed: deploy/kafka/pom.xml deploy/kafka/jars.sha256
+	rm -rf $(STACK)/kafka
+	mvn -q -B -f deploy/kafka/pom.xml dependency:copy-dependencies \
+	    -DincludeScope=runtime -DoutputDirectory="$(CURDIR)/$(STACK)/kafka"
+	@cd $(STACK)/kafka && LC_ALL=C sha256sum *.jar | diff ../../deploy/kafka/jars.sha256 - \
+	    || { echo "Kafka's jars are not those of deploy/kafka/jars.sha256" >&2; exit 1; }
+	@touch $@
+
+# An environment of its own: SecantusDB is GPL-2.0 and is run, never imported.
+$(STACK)/secantus/.installed: deploy/secantus/requirements.lock
+	rm -rf $(STACK)/secantus
+	$(PYTHON) -m venv $(STACK)/secantus
+	$(STACK)/secantus/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r deploy/secantus/requirements.lock
+	@touch $@
+
+up: install ## Start Kafka, the document store and the four services; return when all are ready
+	@$(BIN)/python -m deploy.stack up
+
+down: install-python ## Stop the services, then Kafka and the document store
+	@$(BIN)/python -m deploy.stack down
+
+status: install-python ## Say what runs
+	@$(BIN)/python -m deploy.stack status
+
+demo: up ## Capture sample documents, wait until they are sealed, trace an item and verify it
+	@$(BIN)/python -m deploy.demo
+
+test: install ## Run all tests, on a stack of their own
+	@$(BIN)/python -m pytest
+
+lint: install ## Check style, types, imports between parts, protos and docker-compose.yml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict goodstrace services deploy tools
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	@base=$$(git rev-parse -q --verify origin/main || git rev-parse -q --verify main || true); \
+	if [[ -n $$base ]] && git cat-file -e "$$base:buf.yaml" 2>/dev/null; then \
+	    echo "$(BIN)/buf breaking --against main"; \
+	    $(BIN)/buf breaking --against ".git#ref=$$base"; \
+	else echo "buf breaking: main has no protos yet, nothing to compare with"; fi
+	@if docker compose version >/dev/null 2>&1; then \
+	    echo "docker compose config"; docker compose config -q; \
+	else echo "docker compose: not installed, docker-compose.yml is checked by the tests only"; fi
+
+bench: install ## Measure, as a table and as JSON
+	@$(BIN)/python -m bench
+
+lock: $(STACK)/lock/bin/uv ## Renew the lock files from pyproject.toml and deploy/secantus/requirements.in
+	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server -o requirements.lock pyproject.toml
+	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server --extra dev -c requirements.lock \
+	    -o requirements-dev.lock pyproject.toml
+	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/secantus/requirements.lock deploy/secantus/requirements.in
+
+$(STACK)/lock/bin/uv:
+	$(PYTHON) -m venv $(STACK)/lock
+	$(STACK)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+clean: ## Stop everything and remove what was installed, generated and stored, data included
+	@if [[ -e .venv/.installed ]]; then $(BIN)/python -m deploy.stack down; fi
+	rm -rf .venv $(STACK) run build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf goodstrace/{audit,log,query,record} goodstrace/.protos.sha256
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,116 @@
+"""docker-compose.yml: every container is waited for, runs with little, and keeps its data in named volumes."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.service_processes import SERVICES
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = {service.name for service in SERVICES} | {"provision"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+def _compose_command() -> list[str] | None:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            shown = subprocess.run([*command, "version"], capture_output=True, text=True, check=False)
+            if shown.returncode == 0 and "version 1." not in shown.stdout:
+                return command
+    return None
+
+
+def test_compose_itself_accepts_the_file_where_it_is_installed() -> None:
+    command = _compose_command()
+    if command is not None:
+        file = str(ROOT / "docker-compose.yml")
+        done = subprocess.run(
+            [*command, "-f", file, "config", "-q"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr
+
+
+def test_it_is_the_whole_system(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == OURS | {"kafka", "mongodb"}
+
+
+def test_every_service_has_a_healthcheck_or_is_waited_to_its_end(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        if name == "provision":
+            assert service["restart"] == "no"
+        else:
+            assert service["healthcheck"]["test"], name
+
+
+def test_every_dependency_states_its_condition(compose: dict[str, Any]) -> None:
+    for name in OURS:
+        needs = {other: how["condition"] for other, how in compose["services"][name]["depends_on"].items()}
+        stores = {"kafka": "service_healthy", "mongodb": "service_healthy"}
+        provisioned = {"provision": "service_completed_successfully"}
+        assert needs == (stores if name == "provision" else stores | provisioned), name
+
+
+def test_our_containers_may_do_little(compose: dict[str, Any]) -> None:
+    for name in OURS:
+        service = compose["services"][name]
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert not service.get("privileged"), name
+
+
+def test_ports_are_published_on_this_machine_only(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+
+
+def test_each_service_listens_for_metrics_where_it_is_asked(compose: dict[str, Any]) -> None:
+    for service in SERVICES:
+        container = compose["services"][service.name]
+        assert container["command"] == [service.module]
+        assert container["environment"]["GOODSTRACE_METRICS_PORT"] == str(service.metrics_port)
+        assert f"127.0.0.1:{service.metrics_port}:{service.metrics_port}" in container["ports"]
+
+
+def test_data_lie_in_named_volumes(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for volume in service["volumes"]:
+            assert volume.partition(":")[0] in compose["volumes"]
+
+
+def test_kafka_keeps_everything_and_makes_no_topic_by_itself(compose: dict[str, Any]) -> None:
+    """The container and the local broker are set alike in what the system relies on."""
+    container = compose["services"]["kafka"]["environment"]
+    local = dict(
+        line.split("=", 1)
+        for line in (ROOT / "deploy" / "kafka" / "server.properties").read_text().splitlines()
+        if "=" in line and not line.startswith("#")
+    )
+    for setting in (
+        "auto.create.topics.enable",
+        "log.retention.ms",
+        "log.retention.bytes",
+        "message.max.bytes",
+        "offsets.topic.replication.factor",
+        "transaction.state.log.replication.factor",
+        "transaction.state.log.min.isr",
+    ):
+        assert container["KAFKA_" + setting.upper().replace(".", "_")] == local[setting], setting
+
+
+def test_the_image_has_no_root_and_says_when_it_is_ready() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    final = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM")) :]
+    assert "USER goodstrace" in final
+    assert any(line.startswith("HEALTHCHECK") for line in final)
+    assert "/readyz" in "\n".join(final)
