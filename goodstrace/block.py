@@ -117,12 +117,22 @@ def verify_link(previous: bytes | None, data: bytes) -> None:
 
 def _follows(before: KafkaRange, after: KafkaRange) -> bool:
     same = (before.cluster, before.topic, before.topic_id, before.partition)
-    return same == (after.cluster, after.topic, after.topic_id, after.partition) and after.first == before.next
+    return (
+        same == (after.cluster, after.topic, after.topic_id, after.partition) and after.first == before.next
+    )
 
 
 def _check(header: BlockHeader) -> None:
     kafka = header.kafka
-    numbers = (header.first, header.height, header.time, kafka.first, kafka.next, kafka.partition, header.size)
+    numbers = (
+        header.first,
+        header.height,
+        header.time,
+        kafka.first,
+        kafka.next,
+        kafka.partition,
+        header.size,
+    )
     texts = (header.log, kafka.cluster, kafka.topic, kafka.topic_id)
     sound = (
         header.v == 1
@@ -132,7 +142,9 @@ def _check(header: BlockHeader) -> None:
         and kafka.next - kafka.first >= header.count
         and _HASH.match(header.previous) is not None
         and _HASH.match(header.root) is not None
-        and all(text.isascii() and text.isprintable() and '"' not in text and "\\" not in text for text in texts)
+        and all(
+            text.isascii() and text.isprintable() and '"' not in text and "\\" not in text for text in texts
+        )
     )
     if not sound:
         raise BlockError(f"block header {header.log!r}#{header.height} has a field out of its limits")

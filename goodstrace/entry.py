@@ -10,6 +10,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum, StrEnum
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -117,7 +118,7 @@ def tags_commitment(tags: Sequence[bytes]) -> TagsCommitment:
 
     Raises: EntryError where they are not.
     """
-    if any(len(each) != TAG_BYTES for each in tags) or any(a >= b for a, b in zip(tags, tags[1:], strict=False)):
+    if any(len(each) != TAG_BYTES for each in tags) or any(a >= b for a, b in pairwise(tags)):
         raise EntryError("tags must be sorted, distinct and 16 bytes each")
     return TagsCommitment(n=len(tags), root=root_of([leaf_hash(each) for each in tags]).hex())
 

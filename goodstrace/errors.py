@@ -1,12 +1,17 @@
 """Every error that `goodstrace` raises on purpose.
 
 GoodstraceError
+├── CallError               a service refused a call or could not be reached
+├── RememberedError         the file of remembered checkpoints cannot be read or written
 └── VerificationError       something from outside is not what it must be: do not use it
     ├── TreeError           tree data (frontier, tiles) that is malformed or does not fit the tree's size
     ├── ProofError          an inclusion or consistency proof does not hold, or none exists for these positions
     ├── NoteError           a signed note or key is malformed, or no known key has signed it rightly
     ├── CheckpointError     a rightly signed note is no checkpoint, or is one of another log
     ├── EntryError          an entry, a part or the facts of an event are not what they must be
+    ├── UnknownLogError     an answer speaks of a log whose key the client does not trust
+    ├── RollbackError       a log no longer contains what the client saw of it before
+    ├── AnswerError         an answer contradicts itself, its proofs, or what was asked
     └── BlockError          a block header is malformed, wrongly signed, or does not follow the one before
 """
 
@@ -43,3 +48,27 @@ class EntryError(VerificationError):
 
 class BlockError(VerificationError):
     """A block header is malformed, wrongly signed, or does not follow the one before it."""
+
+
+class CallError(GoodstraceError):
+    """A service refused a call or could not be reached; `code` is the gRPC status or HTTP status as text."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class RememberedError(GoodstraceError):
+    """The file of remembered checkpoints cannot be read or written."""
+
+
+class UnknownLogError(VerificationError):
+    """An answer speaks of a log whose key the client does not trust."""
+
+
+class RollbackError(VerificationError):
+    """A log no longer contains what the client saw of it before: keep both checkpoints, they are the evidence."""
+
+
+class AnswerError(VerificationError):
+    """An answer contradicts itself, its proofs, or what was asked."""

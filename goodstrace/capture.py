@@ -1,0 +1,133 @@
+"""Sending documents to the collector and following their capture jobs. Source: EPCIS 2.0 section 12, /capture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from goodstrace.errors import CallError
+
+JSON_TYPE: Final = "application/ld+json"
+POLL_INTERVAL_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the collector refused a document (RFC 7807): what is wrong, and the faults with their places."""
+
+    status: int
+    title: str
+    detail: str
+    errors: tuple[dict[str, Any], ...]
+
+    def lines(self) -> list[str]:
+        """Give the problem as lines for people."""
+        faults = [f"  {fault.get('pointer', '')}: {fault.get('detail', fault)}" for fault in self.errors]
+        return [f"{self.status} {self.title}: {self.detail}", *faults]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A capture job as the collector states it; `raw` is the JSON of `GET /epcis/v2/capture/{id}`."""
+
+    location: str
+    raw: dict[str, Any]
+
+    @property
+    def running(self) -> bool:
+        """Whether some event of the capture has no verdict yet."""
+        return bool(self.raw.get("running"))
+
+    @property
+    def success(self) -> bool:
+        """Whether every event was sealed or is a duplicate of one that is."""
+        return bool(self.raw.get("success"))
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """What was refused, with reasons."""
+        return list(self.raw.get("errors") or [])
+
+
+class CaptureClient:
+    """A client of the capture API at `url`, such as "http://127.0.0.1:8080"."""
+
+    def __init__(self, url: str, *, timeout_s: float = 60) -> None:
+        """Prepare to send; `timeout_s` bounds each request."""
+        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+
+    def send(self, document: bytes, *, error_behaviour: str = "rollback") -> Job | Problem:
+        """Capture a document: the job it became, acknowledged by Kafka, or why it was refused.
+
+        Raises: CallError where the collector cannot be reached or cannot take anything now (5xx): try again, whatever was
+        taken is recognised as a duplicate.
+        """
+        headers = {"Content-Type": JSON_TYPE, "GS1-Capture-Error-Behaviour": error_behaviour}
+        response = self._request("POST", "/epcis/v2/capture", content=document, headers=headers)
+        if response.status_code == httpx.codes.ACCEPTED:
+            return Job(response.headers["Location"], {"running": True})
+        if response.is_server_error:
+            raise CallError(str(response.status_code), response.text.strip())
+        return _problem(response)
+
+    def job(self, location: str) -> Job:
+        """Ask how a job stands. Raises: CallError."""
+        response = self._request("GET", location)
+        if not response.is_success:
+            raise CallError(str(response.status_code), response.text.strip())
+        return Job(location, response.json())
+
+    def wait(
+        self, job: Job, *, deadline_s: float = 60, on_progress: Callable[[Job], None] | None = None
+    ) -> Job:
+        """Follow a job until each of its events has a verdict. Raises: CallError, also when the deadline is over."""
+        until = time.monotonic() + deadline_s
+        while True:
+            job = self.job(job.location)
+            if on_progress is not None:
+                on_progress(job)
+            if not job.running:
+                return job
+            if time.monotonic() > until:
+                raise CallError(
+                    "DEADLINE_EXCEEDED", f"the capture {job.location} still runs after {deadline_s:g} s"
+                )
+            time.sleep(POLL_INTERVAL_S)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **arguments)
+        except httpx.HTTPError as error:
+            raise CallError("UNAVAILABLE", f"{self._http.base_url}: {error}") from error
+
+
+def _problem(response: httpx.Response) -> Problem:
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    return Problem(
+        status=response.status_code,
+        title=str(body.get("title", response.reason_phrase)),
+        detail=str(body.get("detail", response.text[:200])),
+        errors=tuple(fault for fault in body.get("errors", ()) if isinstance(fault, dict)),
+    )

@@ -1,0 +1,5 @@
+"""The command `goodstrace`."""
+
+from goodstrace.cli.main import main
+
+__all__ = ["main"]

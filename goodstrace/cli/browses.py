@@ -1,0 +1,85 @@
+"""`goodstrace browses`: who looked at some goods, each record proved."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from goodstrace.cli.options import client_options, connect, json_option, print_json
+from goodstrace.client import Browses
+from goodstrace.verification import VerifiedEntry
+
+
+@click.command()
+@click.argument("key", required=False, default="")
+@click.option(
+    "--by",
+    "looked_by",
+    default="",
+    metavar="USER",
+    help="List the look-ups of a user instead of those of a key.",
+)
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="How many at the most."
+)
+@client_options
+@json_option
+def browses(key: str, looked_by: str, limit: int, *, as_json: bool, **connection: Any) -> None:
+    """List who looked at KEY (or what a user looked at), newest first.
+
+    Every record is proved to be in its browse log. This listing is recorded as a look-up too.
+    """
+    if bool(key) == bool(looked_by):
+        raise click.UsageError("give either a KEY or --by USER")
+    with connect(**connection) as client:
+        found = client.browses(key=key, user=looked_by, limit=limit)
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        show(found, Console(), key or looked_by)
+
+
+def show(found: Browses, console: Console, subject: str) -> None:
+    """Print verified browse records of a key or user as a table."""
+    table = Table(title=f"Look-ups of {subject}", title_justify="left")
+    for column in ("when (UTC)", "who", "how", "purpose", "events shown", "sealed at", "proof"):
+        table.add_column(column)
+    for entry in found.entries:
+        parts = _parts(entry)
+        table.add_row(
+            datetime.fromtimestamp(entry.entry.time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            str(parts.get("who", {}).get("user", "withheld")),
+            str(parts.get("what", {}).get("method", "withheld")),
+            str(parts.get("purpose", {}).get("purpose", "")),
+            str(parts.get("outcome", {}).get("events", "")),
+            f"{entry.log}[{entry.index}]",
+            "[green]verified[/green]",
+        )
+    console.print(table)
+
+
+def _parts(entry: VerifiedEntry) -> dict[str, dict[str, Any]]:
+    return {name: json.loads(content) for name, content in entry.parts.items()}
+
+
+def _as_json(found: Browses) -> dict[str, Any]:
+    return {
+        "browses": [
+            {
+                "id": entry.entry.id,
+                "time_ms": entry.entry.time,
+                "log": entry.log,
+                "index": entry.index,
+                "verified": True,
+                **_parts(entry),
+            }
+            for entry in found.entries
+        ],
+        "checkpoints": {log: each.note for log, each in found.checkpoints.items()},
+        "browse_ids": list(found.browse_ids),
+    }

@@ -1,0 +1,101 @@
+"""`goodstrace capture`: send documents and follow them until each event has its verdict."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from goodstrace.capture import CaptureClient, Job, Problem
+from goodstrace.cli.options import json_option, print_json
+
+
+@click.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    envvar="GOODSTRACE_CAPTURE_URL",
+    help="The collector.",
+)
+@click.option(
+    "--error-behaviour",
+    type=click.Choice(["rollback", "proceed"]),
+    default="rollback",
+    show_default=True,
+    help="What a faulty event does to the others of its document.",
+)
+@click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Wait until every event has its verdict."
+)
+@click.option(
+    "--timeout", "deadline_s", default=60.0, show_default=True, help="Seconds to wait for a document."
+)
+@json_option
+def capture(
+    files: tuple[Path, ...], url: str, error_behaviour: str, deadline_s: float, *, wait: bool, as_json: bool
+) -> None:
+    """Capture EPCIS documents (JSON) from FILES.
+
+    A document is taken once the collector has it safe in Kafka; with --wait the command follows it until every event is
+    sealed, found to be a duplicate, or refused. Sending a document twice is harmless.
+    """
+    console = Console(stderr=True)
+    results: dict[Path, Job | Problem] = {}
+    with CaptureClient(url) as client, Progress(console=console, disable=not console.is_terminal) as progress:
+        sending = progress.add_task("sending", total=len(files))
+        for file in files:
+            results[file] = client.send(file.read_bytes(), error_behaviour=error_behaviour)
+            progress.advance(sending)
+        if wait:
+            waiting = progress.add_task("sealing", total=len(files))
+            for file, result in results.items():
+                results[file] = (
+                    client.wait(result, deadline_s=deadline_s) if isinstance(result, Job) else result
+                )
+                progress.advance(waiting)
+    if as_json:
+        print_json([_as_json(file, result) for file, result in results.items()])
+    else:
+        for file, result in results.items():
+            _show(file, result)
+    if not all(isinstance(result, Job) and (result.success or not wait) for result in results.values()):
+        sys.exit(1)
+
+
+def _as_json(file: Path, result: Job | Problem) -> dict[str, Any]:
+    if isinstance(result, Job):
+        return {"file": str(file), "location": result.location, "job": result.raw}
+    problem = {
+        "status": result.status,
+        "title": result.title,
+        "detail": result.detail,
+        "errors": list(result.errors),
+    }
+    return {"file": str(file), "problem": problem}
+
+
+def _show(file: Path, result: Job | Problem) -> None:
+    if isinstance(result, Problem):
+        click.secho(f"refused   {file}", fg="red")
+        for line in result.lines():
+            click.echo(f"  {line}")
+        return
+    if result.running:
+        click.echo(f"taken     {file}  {result.location}")
+        return
+    counts = result.raw.get("counts", {})
+    summary = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
+    click.secho(
+        f"{'captured' if result.success else 'failed  '}  ", fg="green" if result.success else "red", nl=False
+    )
+    click.echo(f"{file}  {summary}")
+    for fault in result.errors:
+        click.echo(f"  {fault.get('title', '')} {fault.get('detail', fault)}")

@@ -1,0 +1,59 @@
+"""The group of commands; those of the server side join it by the entry points `goodstrace.commands`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from typing import Final
+
+import click
+
+from goodstrace.cli.browses import browses
+from goodstrace.cli.capture import capture
+from goodstrace.cli.simulate import simulate
+from goodstrace.cli.trace import trace
+from goodstrace.errors import GoodstraceError, VerificationError
+
+COMMANDS_GROUP: Final = "goodstrace.commands"
+EXIT_FAILED: Final = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="goodstrace")
+def cli() -> None:
+    r"""Capture what happens to goods, trace them level by level, and verify every answer.
+
+    \b
+    A first look, with the local stack up (make up):
+      goodstrace simulate --seed 1 --events 200 --out run/samples
+      goodstrace capture run/samples/*.jsonld
+      goodstrace trace KEY          (run/samples/index.json names some keys)
+      goodstrace browses KEY        who looked at it
+      goodstrace verify             re-derive everything that is sealed
+
+    The exit status is 0 only on success.
+    """
+
+
+def main() -> None:
+    """Run the command line; errors on purpose end as one message on standard error and exit status 1."""
+    for command in (capture, trace, browses, simulate):
+        cli.add_command(command)
+    for entry_point in sorted(
+        importlib.metadata.entry_points(group=COMMANDS_GROUP), key=lambda each: each.name
+    ):
+        cli.add_command(entry_point.load(), entry_point.name)
+    try:
+        cli()
+    except VerificationError as error:
+        _complain(f"does not verify: {error}")
+    except GoodstraceError as error:
+        _complain(str(error))
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+    sys.exit(EXIT_FAILED)
+
+
+def _complain(message: str) -> None:
+    click.secho("goodstrace: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(message, err=True)

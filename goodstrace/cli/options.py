@@ -1,0 +1,86 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from goodstrace.client import Client
+from goodstrace.log_keys import LogKeys
+from goodstrace.memory import FileMemory
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
+)
+
+
+def client_options(command: Command) -> Command:
+    """Add the options from which `connect` makes a client."""
+    for option in (
+        click.option(
+            "--query",
+            "query_target",
+            default="127.0.0.1:50051",
+            show_default=True,
+            envvar="GOODSTRACE_QUERY_TARGET",
+            help="host:port of the query service.",
+        ),
+        click.option(
+            "--audit",
+            "audit_target",
+            default="127.0.0.1:50052",
+            show_default=True,
+            envvar="GOODSTRACE_AUDIT_TARGET",
+            help="host:port of the audit service.",
+        ),
+        click.option(
+            "--log-keys",
+            type=click.Path(path_type=Path),
+            default=Path("run/keys"),
+            show_default=True,
+            envvar="GOODSTRACE_LOG_KEYS",
+            help="File of vkey lines, or folder of *.vkey files: the log keys you trust.",
+        ),
+        click.option(
+            "--memory",
+            type=click.Path(path_type=Path),
+            default=Path(click.get_app_dir("goodstrace", force_posix=True)) / "checkpoints.json",
+            envvar="GOODSTRACE_MEMORY",
+            help="File of the newest checkpoint seen of each log; later answers must be consistent with it.",
+        ),
+        click.option(
+            "--user",
+            default="anonymous",
+            show_default=True,
+            envvar="GOODSTRACE_USER",
+            help="Who looks, for the record.",
+        ),
+        click.option("--purpose", default="", envvar="GOODSTRACE_PURPOSE", help="Why, for the record."),
+    ):
+        command = option(command)
+    return command
+
+
+def connect(
+    *, query_target: str, audit_target: str, log_keys: Path, memory: Path, user: str, purpose: str
+) -> Client:
+    """Make the client that the options describe."""
+    return Client(
+        query_target,
+        LogKeys.load(log_keys),
+        user=user,
+        purpose=purpose,
+        memory=FileMemory(memory),
+        audit_target=audit_target,
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,217 @@
+"""`goodstrace trace`: the way of goods as a tree, each event with the verdict of its proof."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+import msgspec
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from rich.markup import escape
+from rich.tree import Tree
+
+from goodstrace.cli.options import client_options, connect, json_option, print_json
+from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace, TracedEvent
+from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
+
+_HEADINGS: Final = {
+    Direction.DIRECTION_UPSTREAM: "made from",
+    Direction.DIRECTION_DOWNSTREAM: "went into",
+}
+_MAX_EVENTS_SHOWN: Final = 20
+
+
+@click.command()
+@click.argument("key")
+@click.option(
+    "--direction",
+    type=click.Choice(sorted(DIRECTIONS)),
+    default="both",
+    show_default=True,
+    help="Which way to go.",
+)
+@click.option(
+    "--depth",
+    default=DEFAULT_DEPTH,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="Levels at the most.",
+)
+@click.option(
+    "--as-of",
+    "as_of",
+    multiple=True,
+    metavar="LOG=SIZE",
+    help="Answer as of a log's size, such as goods/0=120; may be given for several logs.",
+)
+@click.option("--all", "show_all", is_flag=True, help="Show every event of a node instead of the first 20.")
+@client_options
+@json_option
+def trace(
+    key: str,
+    direction: str,
+    depth: int,
+    as_of: tuple[str, ...],
+    *,
+    show_all: bool,
+    as_json: bool,
+    **connection: Any,
+) -> None:
+    """Trace KEY: its history, what it was made from and what it went into, level by level.
+
+    KEY is an EPC URN, a GS1 Digital Link or any other URI. Every event shown has been verified: it is in its log under a
+    signed checkpoint that is consistent with those seen before, and it is byte for byte what was sealed. The look-up is
+    recorded.
+    """
+    with connect(**connection) as client:
+        answer = client.trace(key, direction=direction, max_depth=depth, as_of=_sizes(as_of))
+    if as_json:
+        print_json(as_document(answer))
+    else:
+        show(answer, Console(), most_events=sys.maxsize if show_all else _MAX_EVENTS_SHOWN)
+
+
+def as_document(answer: Trace) -> dict[str, Any]:
+    """Give a verified trace as JSON-like values."""
+    return {
+        "key": answer.key,
+        "verified": True,
+        "nodes": [MessageToDict(node, preserving_proto_field_name=True) for node in answer.nodes],
+        "events": [_event_document(each) for each in answer.events],
+        "checkpoints": {log: each.note for log, each in sorted(answer.checkpoints.items())},
+        "withheld": answer.withheld,
+        "erased": answer.erased,
+        "truncated": answer.truncated,
+        "browse_ids": list(answer.browse_ids),
+    }
+
+
+def show(answer: Trace, console: Console, *, most_events: int = _MAX_EVENTS_SHOWN) -> None:
+    """Print a verified trace as a tree: the goods' history, then each level under the key it was met through."""
+    by_node = _events_by_node(answer)
+    root = Tree(f"[bold]{escape(answer.key)}[/bold]")
+    _add_events(root, by_node.get(answer.key, []), most_events)
+    children = _children(answer)
+    for direction, heading in _HEADINGS.items():
+        branch = None
+        for node in children.get((direction, answer.key), []):
+            branch = branch or root.add(f"[bold cyan]{heading}[/bold cyan]")
+            _add_node(branch, node, children, by_node, most_events)
+    carriers = [node for node in answer.nodes if node.role == "container"]
+    if carriers:
+        branch = root.add("[bold cyan]carried by[/bold cyan]")
+        for node in carriers:
+            branch.add(f"[bold]{escape(node.key)}[/bold] [dim]level {node.level}[/dim]")
+    console.print(root)
+    _show_totals(answer, console)
+
+
+def _show_totals(answer: Trace, console: Console) -> None:
+    levels = max((node.level for node in answer.nodes), default=0)
+    proofs = sum(1 + len(each.event.also_at) for each in answer.events)
+    console.print(
+        f"{len(answer.events)} events, {len(answer.nodes)} keys, {levels} levels; "
+        f"[green]{proofs} of {proofs} inclusion proofs verified[/green]"
+    )
+    for log, each in sorted(answer.checkpoints.items()):
+        console.print(
+            f"  [dim]{log}: signed checkpoint of {each.checkpoint.size} entries[/dim]", highlight=False
+        )
+    console.print(f"  [dim]recorded as browse {', '.join(answer.browse_ids)}[/dim]", highlight=False)
+    if not answer.events:
+        console.print("[yellow]nothing sealed names this key[/yellow]")
+    if answer.truncated:
+        console.print(
+            "[yellow]a limit was reached: there may be more; ask with a smaller --depth or from a nearer key[/yellow]"
+        )
+    if answer.withheld or answer.erased:
+        console.print(f"[yellow]{answer.withheld} events withheld, {answer.erased} erased[/yellow]")
+
+
+def _add_node(
+    branch: Tree,
+    node: TraceNode,
+    children: Mapping[tuple[int, str], list[TraceNode]],
+    by_node: Mapping[str, list[tuple[TracedEvent, TraceMention]]],
+    most_events: int,
+) -> None:
+    marks = "".join(f" [yellow]{escape(mark)}[/yellow]" for mark in node.marks)
+    sure = "" if node.certainty == Certainty.CERTAINTY_CERTAIN else " [yellow]possible[/yellow]"
+    twig = branch.add(
+        f"[bold]{escape(node.key)}[/bold] [dim]level {node.level} {node.grade}[/dim]{sure}{marks}"
+    )
+    _add_events(twig, by_node.get(node.key, []), most_events)
+    for child in children.get((node.direction, node.key), []):
+        _add_node(twig, child, children, by_node, most_events)
+
+
+def _children(answer: Trace) -> Mapping[tuple[int, str], list[TraceNode]]:
+    """Group the nodes under the first key they were met through, so that each is shown once."""
+    children: dict[tuple[int, str], list[TraceNode]] = defaultdict(list)
+    for node in answer.nodes:
+        if node.level > 0 and node.links and node.role != "container":
+            children[(node.direction, node.links[0].key)].append(node)
+    return children
+
+
+def _events_by_node(answer: Trace) -> Mapping[str, list[tuple[TracedEvent, TraceMention]]]:
+    by_node: dict[str, list[tuple[TracedEvent, TraceMention]]] = defaultdict(list)
+    for event in answer.events:
+        for mention in event.mentions:
+            by_node[mention.key].append((event, mention))
+    return by_node
+
+
+def _add_events(branch: Tree, events: list[tuple[TracedEvent, TraceMention]], most: int) -> None:
+    for event, mention in events[:most]:
+        branch.add(_event_line(event, mention))
+    if len(events) > most:
+        branch.add(f"[dim]... and {len(events) - most} more events (--all shows them)[/dim]")
+
+
+def _event_line(traced: TracedEvent, mention: TraceMention) -> str:
+    event = traced.event
+    proof = f"[green]✔ {event.position.log}\\[{event.position.index}][/green]"
+    if event.facts is None:
+        return f"[dim]withheld[/dim] {proof}"
+    facts = event.facts
+    when = datetime.fromtimestamp(facts.time_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M")
+    what = escape(" ".join(filter(None, (facts.business_step or facts.type, facts.action.lower()))))
+    place = (
+        f" [dim]at {escape(facts.read_point or facts.business_location)}[/dim]"
+        if facts.read_point or facts.business_location
+        else ""
+    )
+    inside = f" [dim]in {escape(mention.path[0])}[/dim]" if mention.path else ""
+    sure = " [yellow]possible[/yellow]" if mention.certainty == Certainty.CERTAINTY_POSSIBLE else ""
+    marks = "".join(f" [yellow]{escape(mark)}[/yellow]" for mark in traced.marks)
+    return f"{when} [magenta]{facts.step or 'other':11}[/magenta] {what}{place}{inside}{sure}{marks} {proof}"
+
+
+def _event_document(traced: TracedEvent) -> dict[str, Any]:
+    event = traced.event
+    return {
+        "identity": event.identity,
+        "event_id": event.facts.event_id if event.facts else None,
+        "proof": {"log": event.position.log, "index": event.position.index, "verified": True},
+        "also_at": [{"log": each.log, "index": each.index, "verified": True} for each in event.also_at],
+        "marks": list(traced.marks),
+        "mentions": [MessageToDict(each, preserving_proto_field_name=True) for each in traced.mentions],
+        "facts": msgspec.to_builtins(event.facts) if event.facts else None,
+        "event": event.document(),
+    }
+
+
+def _sizes(as_of: tuple[str, ...]) -> dict[str, int]:
+    sizes = {}
+    for text in as_of:
+        log, equals, size = text.partition("=")
+        if not equals or not size.isdigit():
+            raise click.UsageError(f"--as-of wants LOG=SIZE, such as goods/0=120, not {text!r}")
+        sizes[log] = int(size)
+    return sizes

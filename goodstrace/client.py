@@ -1,0 +1,312 @@
+"""The verifying client: asks the services, believes nothing, and gives only what verified.
+
+from goodstrace import Client, LogKeys
+
+with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
+    for event in client.trace("https://id.gs1.org/01/09521234543213/21/1").events:
+        print(event.facts.time_us, event.facts.step)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, cast
+
+import grpc
+
+from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.checkpoint import open_checkpoint
+from goodstrace.errors import AnswerError, CallError, RollbackError
+from goodstrace.identifiers import canonical_key
+from goodstrace.log.v1 import log_pb2
+from goodstrace.log_keys import LogKeys
+from goodstrace.memory import CheckpointMemory, VolatileMemory
+from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.retrace import check_tree
+from goodstrace.verification import (
+    VerifiedCheckpoint,
+    VerifiedEntry,
+    VerifiedEvent,
+    verify_checkpoints,
+    verify_entry,
+    verify_event,
+    verify_growth,
+)
+
+DEFAULT_DEPTH: Final = 10
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_OPTIONS: Final = (("grpc.max_receive_message_length", MAX_ANSWER_BYTES),)
+_Answer = TypeVar("_Answer")
+
+DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
+    "both": trace_pb2.DIRECTION_BOTH,
+    "upstream": trace_pb2.DIRECTION_UPSTREAM,
+    "downstream": trace_pb2.DIRECTION_DOWNSTREAM,
+    "history": trace_pb2.DIRECTION_HISTORY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TracedEvent:
+    """A verified event with what the trace says of it: its marks and the nodes it counts for."""
+
+    event: VerifiedEvent
+    marks: tuple[str, ...]
+    mentions: tuple[trace_pb2.TraceMention, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A whole trace, verified: `nodes` by level, `events` by time, the checkpoints they are proved under.
+
+    `withheld` and `erased` count events with a part not shown; `truncated` is true where a limit of the walk was reached.
+    """
+
+    key: str
+    nodes: tuple[trace_pb2.TraceNode, ...]
+    events: tuple[TracedEvent, ...]
+    checkpoints: Mapping[str, VerifiedCheckpoint]
+    withheld: int
+    erased: int
+    truncated: bool
+    browse_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Browses:
+    """Verified browse records, newest first, and the checkpoints they are proved under."""
+
+    entries: tuple[VerifiedEntry, ...]
+    checkpoints: Mapping[str, VerifiedCheckpoint]
+    browse_ids: tuple[str, ...]
+
+
+class Client:
+    """A client of the query service, and of the audit service where `audit_target` is given.
+
+    Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
+    AnswerError, UnknownLogError for an answer that does not hold; RollbackError where a log no longer contains what `memory`
+    has of it; CallError where a service refuses or cannot be reached.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        log_keys: LogKeys,
+        *,
+        user: str = "anonymous",
+        purpose: str = "",
+        memory: CheckpointMemory | None = None,
+        audit_target: str | None = None,
+        timeout_s: float = 30,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """Prepare to call; nothing is sent yet.
+
+        Args:
+            target: host:port of the query service.
+            log_keys: the keys trusted for checkpoints, got by another way than from `target`.
+            user: who looks, for the browse records; up to 128 characters.
+            purpose: why, for the browse records; up to 256 characters.
+            memory: what was verified before; by default remembered only as long as the client lives.
+            audit_target: host:port of the audit service, for `browses`.
+            timeout_s: deadline of each call.
+            credentials: for TLS; without, the channel is in clear text.
+        """
+        self._keys = log_keys
+        self._memory = memory or VolatileMemory()
+        self._purpose = purpose
+        self._timeout_s = timeout_s
+        self._metadata = (("goodstrace-user", user),)
+        self._channel = _channel(target, credentials)
+        self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
+        self._audit_channel = _channel(audit_target, credentials) if audit_target else None
+
+    def trace(
+        self,
+        key: str,
+        *,
+        direction: str = "both",
+        max_depth: int = DEFAULT_DEPTH,
+        as_of: Mapping[str, int] | None = None,
+        page_size: int = 0,
+    ) -> Trace:
+        """Trace goods, all pages of it, and verify every part of the answer.
+
+        Args:
+            key: the goods, in any spelling.
+            direction: both, upstream, downstream or history.
+            max_depth: levels at the most, 1..100.
+            as_of: log sizes to answer as of, by log name.
+            page_size: events a page, 1..1000; 0 leaves it to the service.
+        """
+        request = trace_pb2.TraceRequest(
+            key=key,
+            direction=DIRECTIONS[direction],
+            max_depth=max_depth,
+            purpose=self._purpose,
+            as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
+            page_size=page_size,
+        )
+        pages = list(self._pages(request, self._query.Trace))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        _check_as_of(as_of or {}, checkpoints)
+        events = tuple(
+            TracedEvent(verify_event(message, checkpoints), tuple(message.marks), tuple(message.mentions))
+            for page in pages
+            for message in page.events
+        )
+        first = pages[0]
+        trace = Trace(
+            key=first.key,
+            nodes=tuple(first.nodes),
+            events=events,
+            checkpoints=checkpoints,
+            withheld=first.withheld,
+            erased=first.erased,
+            truncated=first.truncated,
+            browse_ids=tuple(page.browse_id for page in pages),
+        )
+        _check_answer(canonical_key(key), first, trace)
+        check_tree(request, trace.nodes, [(each.event, each.marks, each.mentions) for each in events])
+        return trace
+
+    def event(self, event_id: str) -> tuple[TracedEvent, ...]:
+        """Show all records of an event ID or event hash, verified; empty where there is none."""
+        request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose)
+        answer = self._call(self._query.GetEvent, request)
+        checkpoints = self._checkpoints([answer.checkpoints])
+        events = []
+        for message in answer.events:
+            verified = verify_event(message, checkpoints)
+            if verified.facts is not None and event_id not in (
+                verified.facts.event_id,
+                verified.facts.event_hash,
+            ):
+                raise AnswerError(f"asked for the event {event_id} and got {verified.facts.event_id}")
+            events.append(TracedEvent(verified, tuple(message.marks), tuple(message.mentions)))
+        return tuple(events)
+
+    def checkpoints(self) -> Mapping[str, VerifiedCheckpoint]:
+        """Get the newest checkpoint of every log, verified and consistent with those remembered."""
+        answer = self._call(self._query.GetCheckpoint, trace_pb2.GetCheckpointRequest())
+        return self._checkpoints([answer.checkpoints])
+
+    def browses(self, *, key: str = "", user: str = "", limit: int = 100) -> Browses:
+        """List look-ups of a key or by a user, newest first, verified.
+
+        Raises: ValueError unless exactly one of key and user is given and the client has an `audit_target`.
+        """
+        if bool(key) == bool(user) or self._audit_channel is None:
+            raise ValueError("browses wants exactly one of key and user, and a client with an audit_target")
+        list_browses = audit_pb2_grpc.AuditServiceStub(self._audit_channel).ListBrowses
+        request = audit_pb2.ListBrowsesRequest(
+            key=key, user=user, page_size=min(limit, 1000), purpose=self._purpose
+        )
+        pages: list[audit_pb2.ListBrowsesResponse] = []
+        shown = 0
+        for page in self._pages(request, list_browses):
+            pages.append(page)
+            shown += len(page.browses)
+            if shown >= limit:
+                break
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
+        return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._channel.close()
+        if self._audit_channel is not None:
+            self._audit_channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _pages(self, request: Any, method: Callable[..., _Answer]) -> Iterator[_Answer]:
+        token, seen = "", set[str]()
+        while True:
+            request.page_token = token
+            page: Any = self._call(method, request)
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
+            if token in seen:
+                raise AnswerError("the service gives the same page again and again")
+            seen.add(token)
+
+    def _call(self, method: Callable[..., _Answer], request: Any) -> _Answer:
+        try:
+            return method(request, timeout=self._timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            call = cast("grpc.Call", error)  # what a unary call raises is both
+            raise CallError(call.code().name, call.details() or "no details") from error
+
+    def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
+        """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered."""
+        checkpoints = verify_checkpoints(pages[0], self._keys)
+        for page in pages[1:]:
+            if {each.log: each.note for each in page} != {
+                log: each.note for log, each in checkpoints.items()
+            }:
+                raise AnswerError("the pages of one answer are proved under different checkpoints")
+        for each in checkpoints.values():
+            self._check_growth(each)
+        return checkpoints
+
+    def _check_growth(self, given: VerifiedCheckpoint) -> None:
+        origin = given.checkpoint.origin
+        note = self._memory.get(origin)
+        if note is None:
+            self._memory.put(origin, given.note)
+            return
+        checkpoint = open_checkpoint(note, [self._keys.verifier(given.log)])
+        remembered = VerifiedCheckpoint(given.log, checkpoint, note)
+        older, newer = sorted((remembered, given), key=lambda each: each.checkpoint.size)
+        verify_growth(older, newer, self._growth_proof(older, newer))
+        if given.checkpoint.size > checkpoint.size:
+            self._memory.put(origin, given.note)
+
+    def _growth_proof(self, older: VerifiedCheckpoint, newer: VerifiedCheckpoint) -> Sequence[bytes]:
+        old_size, new_size = older.checkpoint.size, newer.checkpoint.size
+        if old_size in (0, new_size):
+            return ()
+        request = trace_pb2.GetConsistencyProofRequest(log=newer.log, old_size=old_size, new_size=new_size)
+        try:
+            return list(self._call(self._query.GetConsistencyProof, request).proof)
+        except CallError as error:
+            if error.code not in ("NOT_FOUND", "OUT_OF_RANGE", "INVALID_ARGUMENT", "FAILED_PRECONDITION"):
+                raise
+            raise RollbackError(
+                f"the service cannot show that the log {newer.log} of size {new_size} contains what it was at {old_size}: {error}"
+            ) from error
+
+
+def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    if credentials is not None:
+        return grpc.secure_channel(target, credentials, options=_OPTIONS)
+    return grpc.insecure_channel(target, options=_OPTIONS)
+
+
+def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedCheckpoint]) -> None:
+    for log, size in as_of.items():
+        if log not in checkpoints or checkpoints[log].checkpoint.size != size:
+            raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
+
+
+def _check_answer(key: str, first: trace_pb2.TraceResponse, trace: Trace) -> None:
+    if first.key != key:
+        raise AnswerError(f"asked for {key} and answered for {first.key}")
+    if len(trace.events) != first.total_events:
+        raise AnswerError(f"the answer says it has {first.total_events} events and shows {len(trace.events)}")
+    identities = [each.event.identity for each in trace.events]
+    if len(set(identities)) != len(identities):
+        raise AnswerError("the answer shows one event twice")

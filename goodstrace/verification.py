@@ -1,0 +1,162 @@
+"""Verifying answers: from a protobuf message that nobody is trusted for to values that hold. Pure, no I/O.
+
+What is shown: every entry is in its log under a signed checkpoint, every part is what its entry commits to, the facts are
+those of the event, and the event is where the answer says. What is not shown until completeness proofs exist: that nothing
+was left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from goodstrace import entry as entries
+from goodstrace import facts as sealed_facts
+from goodstrace.checkpoint import Checkpoint, open_checkpoint
+from goodstrace.entry import Entry
+from goodstrace.errors import AnswerError, RollbackError, VerificationError
+from goodstrace.event_hash import event_hash
+from goodstrace.facts import Facts
+from goodstrace.log.v1 import log_pb2
+from goodstrace.log_keys import LogKeys
+from goodstrace.merkle import leaf_hash, verify_consistency, verify_inclusion
+from goodstrace.query.v1 import trace_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCheckpoint:
+    """A checkpoint whose signature holds, with the full note it was read from."""
+
+    log: str
+    checkpoint: Checkpoint
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedEntry:
+    """An entry that is in its log, with the disclosed parts, each of which is what the entry commits to.
+
+    `withheld` names the parts that the entry commits to and that were not disclosed.
+    """
+
+    log: str
+    index: int
+    entry: Entry
+    parts: Mapping[str, bytes]
+    withheld: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedEvent:
+    """An event of an answer: sealed at `position` and, with the same identity, at each of `also_at`.
+
+    `content` is the event's exact bytes and `facts` what the stages found; both None where they were withheld.
+    """
+
+    identity: str
+    position: VerifiedEntry
+    also_at: tuple[VerifiedEntry, ...]
+    facts: Facts | None
+    content: bytes | None
+
+    def document(self) -> dict[str, Any]:
+        """Give the event as JSON-like values; empty where it was withheld."""
+        value = json.loads(self.content) if self.content is not None else {}
+        return value if isinstance(value, dict) else {}
+
+
+def verify_checkpoints(
+    messages: Iterable[log_pb2.Checkpoint], keys: LogKeys
+) -> dict[str, VerifiedCheckpoint]:
+    """Open the checkpoints of an answer with the trusted keys, at most one for each log.
+
+    Raises: NoteError, CheckpointError, UnknownLogError, AnswerError.
+    """
+    opened: dict[str, VerifiedCheckpoint] = {}
+    for message in messages:
+        checkpoint = open_checkpoint(message.note, [keys.verifier(message.log)])
+        if message.log in opened:
+            raise AnswerError(f"the answer has two checkpoints of the log {message.log}")
+        opened[message.log] = VerifiedCheckpoint(message.log, checkpoint, message.note)
+    return opened
+
+
+def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, VerifiedCheckpoint]) -> VerifiedEntry:
+    """Check an entry's inclusion under the checkpoint of its log, and its disclosed parts against it.
+
+    Raises: ProofError, EntryError, AnswerError.
+    """
+    place = f"{sealed.log}[{sealed.index}]"
+    under = checkpoints.get(sealed.log)
+    if under is None:
+        raise AnswerError(f"{place}: the answer has no checkpoint of its log")
+    size, root = under.checkpoint.size, under.checkpoint.root
+    try:
+        entry = entries.decode(sealed.entry)
+        verify_inclusion(leaf_hash(sealed.entry), sealed.index, size, list(sealed.inclusion_proof), root)
+        for part in sealed.parts:
+            entries.verify_part(entry, part.name, part.salt, part.content)
+    except VerificationError as error:
+        raise type(error)(f"{place}: {error}") from error
+    parts = {part.name: part.content for part in sealed.parts}
+    if len(parts) != len(sealed.parts):
+        raise AnswerError(f"{place}: a part is shown twice")
+    withheld = tuple(part.name for part in entry.parts if part.name not in parts)
+    return VerifiedEntry(sealed.log, sealed.index, entry, parts, withheld)
+
+
+def verify_event(
+    message: trace_pb2.TraceEvent, checkpoints: Mapping[str, VerifiedCheckpoint]
+) -> VerifiedEvent:
+    """Check an event of an answer at all its positions, and that its identity is what its sealed facts say.
+
+    Raises: ProofError, EntryError, AnswerError.
+    """
+    position = verify_entry(message.sealed, checkpoints)
+    also_at = tuple(verify_entry(each, checkpoints) for each in message.also_at)
+    for each in (position, *also_at):
+        place = f"{each.log}[{each.index}]"
+        if each.entry.kind != entries.Kind.EVENT:
+            raise AnswerError(f"{place}: a {each.entry.kind} stands where an event should")
+        facts = _facts(each)
+        if facts is None:
+            continue
+        if sealed_facts.identity(each.entry.merchant, facts) != message.identity:
+            raise AnswerError(f"{place}: the sealed facts are not those of the event {message.identity}")
+        if "event" in each.parts and event_hash_of(each.parts["event"], facts) != facts.event_hash:
+            raise AnswerError(f"{place}: the event hash in the sealed facts is not that of the sealed event")
+    return VerifiedEvent(message.identity, position, also_at, _facts(position), position.parts.get("event"))
+
+
+def event_hash_of(content: bytes, facts: Facts) -> str:
+    """Compute the CBV 2.0 event hash of an event's exact bytes, in the context that its facts state.
+
+    Raises: AnswerError where the bytes are not a JSON object, EventHashError where they cannot be hashed.
+    """
+    try:
+        event = json.loads(content)
+    except ValueError as error:
+        raise AnswerError("a sealed event is not JSON") from error
+    if not isinstance(event, dict):
+        raise AnswerError("a sealed event is not a JSON object")
+    return event_hash(event, facts.context)
+
+
+def verify_growth(older: VerifiedCheckpoint, newer: VerifiedCheckpoint, proof: Iterable[bytes]) -> None:
+    """Check that of two checkpoints of a log the newer contains the older.
+
+    Raises: RollbackError where it does not: the two signed notes together are evidence against the log.
+    """
+    old, new = older.checkpoint, newer.checkpoint
+    try:
+        verify_consistency(old.size, old.root, new.size, new.root, list(proof))
+    except VerificationError as error:
+        raise RollbackError(
+            f"the log {newer.log} of size {new.size} does not contain what it was at size {old.size}: {error}"
+        ) from error
+
+
+def _facts(entry: VerifiedEntry) -> Facts | None:
+    return sealed_facts.decode(entry.parts["facts"]) if "facts" in entry.parts else None
