@@ -86,12 +86,11 @@ class Verifier:
     def parse(cls, vkey: str) -> Verifier:
         """Read a key from its text form `<name>+<key ID in hex>+<base64(0x01 || public key)>`. Raises: NoteError."""
         name, _, rest = vkey.partition("+")
-        key = _from_base64(rest.partition("+")[2])
-        if key[:1] != _ED25519:
-            raise NoteError("the verifier key is malformed or not an Ed25519 key")
-        verifier = cls(name, key[1:])
+        verifier = cls(name, _from_base64(rest.partition("+")[2])[1:])
         if verifier.vkey() != vkey:
-            raise NoteError("the verifier key is malformed or its key ID is not that of its name and key")
+            raise NoteError(
+                "the verifier key is malformed, not of type Ed25519, or its key ID is not its own"
+            )
         return verifier
 
     @property

@@ -102,13 +102,13 @@ class TileEdge:
         The caller compares `frontier.root()` with the log's checkpoint before appending.
         Raises: TreeError, if a tile is missing, malformed or too narrow.
         """
+        edge = edge_tiles(size)
+        # The frontier takes the last hash of each edge tile, so this also refuses a tile that is too narrow.
+        frontier = Frontier(size, tuple(_node_of(tiles, node) for node in range_nodes(0, size)))
         partial = [b""] * len(_levels(size))
-        for level, n, width in edge_tiles(size):
-            partial[level] = _tile_data(tiles, level, n)[: width * HASH_SIZE]
-            if len(partial[level]) < width * HASH_SIZE:
-                raise TreeError(f"tile ({level}, {n}) has fewer than {width} hashes")
-        hashes = tuple(_node_of(tiles, node) for node in range_nodes(0, size))
-        return cls(Frontier(size, hashes), tuple(partial))
+        for level, n, width in edge:
+            partial[level] = tiles[level, n][: width * HASH_SIZE]
+        return cls(frontier, tuple(partial))
 
     def append(self, hashes: Sequence[bytes]) -> tuple[TileEdge, dict[tuple[int, int], bytes]]:
         """Append leaf hashes.

@@ -233,6 +233,8 @@ def refuses_inclusion(leaf: bytes, index: int, size: int, hashes: list[bytes], r
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 1), (-1, 1), (5, 3), (0, 2**63), (0, -1)])
 def test_inclusion_out_of_range(index: int, size: int) -> None:
     refuses_inclusion(bytes(32), index, size, [], bytes(32))
+    with pytest.raises(ProofError):
+        inclusion_path(index, size)
 
 
 def test_hashes_of_other_lengths_are_refused() -> None:
@@ -274,3 +276,5 @@ def test_consistency_edges() -> None:
     refuses_consistency(1, one, 1, EMPTY_ROOT, [])
     for old_size, new_size in [(2, 1), (-1, 1), (1, 2**63)]:
         refuses_consistency(old_size, one, new_size, one, [])
+        with pytest.raises(ProofError):
+            consistency_path(old_size, new_size)

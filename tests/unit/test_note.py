@@ -149,6 +149,8 @@ def test_signatures_of_unknown_keys_are_ignored_and_wrong_ones_of_known_keys_are
     good = sign_note("text\n", [LOG]).signatures[0]
     same_name = Signature(LOG.name, b"\xff\xff\xff\xff", b"x" * 5000)
     same_id = Signature("other", good.key_id, b"x")
+    with pytest.raises(NoteError, match="no signature"):
+        parse_note(Note("text\n", (Signature(LOG.name, good.key_id, b""),)).encode())
     note = Note("text\n", (same_name, same_id, good)).encode()
     assert open_note(note, [LOG.verifier]).signatures == (good,)
     wrong = Signature(LOG.name, good.key_id, bytes(64))

@@ -99,6 +99,7 @@ def test_a_writer_takes_up_the_log_from_its_edge_tiles(size: int, more: int) -> 
 @given(st.data(), sizes)
 def test_inclusion_proofs_from_exactly_the_tiles_named(data: st.DataObject, size: int) -> None:
     index = data.draw(st.integers(0, size - 1))
+    assert tiles_for_inclusion(index, size) <= changed_tiles(0, size)
     tiles = only(tiles_for_inclusion(index, size))
     proof = inclusion_proof(index, size, tiles)
     assert proof == inclusion_proof(index, size, TILES)
@@ -112,6 +113,7 @@ def test_inclusion_proofs_from_exactly_the_tiles_named(data: st.DataObject, size
 @given(st.data(), sizes)
 def test_consistency_proofs_from_exactly_the_tiles_named(data: st.DataObject, size: int) -> None:
     old_size = data.draw(st.integers(0, size))
+    assert tiles_for_consistency(old_size, size) <= changed_tiles(0, size)
     proof = consistency_proof(old_size, size, only(tiles_for_consistency(old_size, size)))
     assert proof == consistency_proof(old_size, size, TILES)
     assert len(proof) == len(consistency_path(old_size, size))
@@ -125,7 +127,9 @@ def test_the_rest_of_a_wider_tile_is_not_looked_at() -> None:
     assert TileEdge.from_tiles(100, {(0, 0): honest + garbage}) == TileEdge().append(HASHES[:100])[0]
 
 
-@pytest.mark.parametrize("tile", [b"", bytes(31), bytes(33), bytes(257 * 32), bytes(9 * 32)])
+@pytest.mark.parametrize(
+    "tile", [b"", bytes(31), bytes(33), bytes(257 * 32), bytes(9 * 32), bytes(10 * 32 + 1)]
+)
 def test_malformed_or_narrow_tiles_are_refused(tile: bytes) -> None:
     for use in (
         lambda: root(10, {(0, 0): tile}),
