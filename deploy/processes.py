@@ -50,6 +50,9 @@ class ToolMissing(StackError):
 
 Report = Callable[[str], None]
 
+# What this very process started: kept until it has ended, so that no zombie is left, whichever Daemon stops it.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
 
 def silent(_line: str) -> None:
     """Report nothing."""
@@ -68,13 +71,15 @@ class ProcessId:
         """Return the identity of the running process `pid`, None where there is none or it is a zombie."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
+            threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
             boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except (FileNotFoundError, ProcessLookupError):
             return None
         # The command name (field 2) may hold blanks and brackets: the fields after it start behind the last bracket.
         after_name = stat.rpartition(")")[2].split()
         state, start_ticks = after_name[0], int(after_name[19])
-        return None if state in "ZX" else cls(pid, start_ticks, boot_id)
+        # A killed process whose first thread is a zombie still holds its ports until its other threads are gone.
+        return None if state in "ZX" and threads <= 1 else cls(pid, start_ticks, boot_id)
 
     def is_running(self) -> bool:
         """Tell whether this very process still runs."""
@@ -138,6 +143,12 @@ def _listener(port: int) -> str:
     return "another process"
 
 
+def _reap() -> None:
+    for pid, child in list(_children.items()):
+        if child.poll() is not None:
+            del _children[pid]
+
+
 def _open_files(folder: Path) -> set[str]:
     names: set[str] = set()
     with contextlib.suppress(OSError):  # it ended, or is another user's
@@ -168,7 +179,6 @@ class Daemon:
     cwd: Path | None = None
     own_log: Path | None = None
     report: Report = silent
-    _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @property
     def log(self) -> Path:
@@ -205,7 +215,7 @@ class Daemon:
         self._rotate_log()
         with self.log.open("ab") as log:
             try:
-                self._child = subprocess.Popen(
+                child = subprocess.Popen(
                     list(self.command),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -218,7 +228,8 @@ class Daemon:
                 raise ToolMissing(
                     f"{self.name}: {self.command[0]} is not there: run `make install`"
                 ) from error
-        self._record(self._child.pid)
+        _children[child.pid] = child
+        self._record(child.pid)
         return True
 
     def check_ports(self) -> None:
@@ -235,7 +246,7 @@ class Daemon:
         while reason := not_ready():
             now = time.monotonic()
             if self.process is None:
-                self._reap()
+                _reap()
                 raise DidNotStart(f"{self.name} ended before it was ready ({reason}){self.tail()}")
             if now - began > timeout_s:
                 raise DidNotStart(f"{self.name} is not ready after {timeout_s:.0f} s ({reason}){self.tail()}")
@@ -258,7 +269,7 @@ class Daemon:
                 process.signal_group(signal.SIGKILL)
                 self._wait_end(process, STOP_TIMEOUT_S)
             self.report(f"{self.name}: stopped")
-        self._reap()
+        _reap()
         self.pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
@@ -267,7 +278,7 @@ class Daemon:
         if process is not None:
             process.signal_group(signal.SIGKILL)
             self._wait_end(process, STOP_TIMEOUT_S)
-        self._reap()
+        _reap()
 
     def tail(self) -> str:
         """Return the last lines of the server's logs, each file under its name; empty when there is none."""
@@ -281,7 +292,7 @@ class Daemon:
     def _record(self, pid: int) -> None:
         process = ProcessId.of(pid)
         if process is None:
-            self._reap()
+            _reap()
             raise DidNotStart(f"{self.name} ended at once{self.tail()}")
         scratch = self.pid_file.with_suffix(".new")
         scratch.write_text(json.dumps(asdict(process)))
@@ -294,11 +305,6 @@ class Daemon:
                 return False
             time.sleep(POLL_S)
         return True
-
-    def _reap(self) -> None:
-        if self._child is not None:
-            self._child.wait()
-            self._child = None
 
     def _rotate_log(self) -> None:
         if self.log.exists() and self.log.stat().st_size > MAX_LOG_BYTES:

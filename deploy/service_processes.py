@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from deploy.processes import HOST, Daemon, Report
@@ -41,7 +42,9 @@ SERVICES: Sequence[Service] = (
 )
 
 
-def daemons(run_dir: Path, environment: Mapping[str, str], report: Report) -> list[tuple[Service, Daemon]]:
+def daemons(
+    run_dir: Path, environment: Mapping[str, str], report: Report, services: Sequence[Service] = SERVICES
+) -> list[tuple[Service, Daemon]]:
     """Return the process of each service, started or not."""
     return [
         (
@@ -56,22 +59,24 @@ def daemons(run_dir: Path, environment: Mapping[str, str], report: Report) -> li
                 report=report,
             ),
         )
-        for service in SERVICES
+        for service in services
     ]
 
 
-def start_services(run_dir: Path, environment: Mapping[str, str], report: Report) -> None:
+def start_services(
+    run_dir: Path, environment: Mapping[str, str], report: Report, services: Sequence[Service] = SERVICES
+) -> None:
     """Start all services and wait until each is ready. Raises StackError."""
-    started = daemons(run_dir, environment, report)
+    started = daemons(run_dir, environment, report, services)
     for _, daemon in started:
         daemon.start()
     for service, daemon in started:
-        daemon.wait_ready(lambda url=service.ready_url: not_ready(url), READY_TIMEOUT_S)  # type: ignore[misc]
+        daemon.wait_ready(partial(not_ready, service.ready_url), READY_TIMEOUT_S)
 
 
-def stop_services(run_dir: Path, report: Report) -> None:
+def stop_services(run_dir: Path, report: Report, services: Sequence[Service] = SERVICES) -> None:
     """Stop all services, the last started first."""
-    for _, daemon in reversed(daemons(run_dir, {}, report)):
+    for _, daemon in reversed(daemons(run_dir, {}, report, services)):
         daemon.stop()
 
 

@@ -231,6 +231,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StackError as error:
         print(f"deploy.stack: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("deploy.stack: interrupted; what was started stays up until `make down`", file=sys.stderr)
+        return 130
     return 0
 
 
