@@ -1,9 +1,10 @@
 """MongoDB as the services use it: the only place that imports motor, and where the driver's errors become ours."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
+import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import IndexModel
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
@@ -31,7 +32,9 @@ class Mongo:
             uuidRepresentation="standard",
         )
         self.database: Database = self._client.get_database(
-            settings.database, write_concern=WriteConcern(w="majority", j=True), read_concern=ReadConcern("majority")
+            settings.database,
+            write_concern=WriteConcern(w="majority", j=True),
+            read_concern=ReadConcern("majority"),
         )
 
     async def ping(self) -> None:
@@ -58,6 +61,11 @@ async def translated() -> AsyncIterator[None]:
         raise UnavailableError(f"MongoDB: {error}") from error
     except PyMongoError as error:
         raise UnavailableError(f"MongoDB: {error}") from error
+
+
+def within(seconds: float) -> AbstractContextManager[object]:
+    """Bound all calls to the store made inside, together, by what is left of a caller's deadline."""
+    return pymongo.timeout(seconds)
 
 
 async def create_indexes(database: Database, indexes: dict[str, list[IndexModel]]) -> None:

@@ -1,0 +1,206 @@
+"""A gRPC server as the services use it: health, reflection, limits, and around each call metrics, deadline, errors, log."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from services.runtime.calls import (
+    CODES,
+    CallError,
+    Failure,
+    Failures,
+    InvalidRequestError,
+    failure_of,
+    status_of,
+)
+from services.runtime.errors import SettingsError
+from services.runtime.mongo import within
+
+USER_METADATA: Final = "goodstrace-user"
+ANONYMOUS: Final = "anonymous"
+MAX_USER_CHARS: Final = 128
+MAX_REQUEST_BYTES: Final = 256 * 1024
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024  # a last defence: pages are cut far below it
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_Unary: TypeAlias = "Callable[[Any, Context], Awaitable[Any]]"
+
+
+class CallMetrics:
+    """Rate, errors and duration of each method of a service; every label pair exists from the start."""
+
+    def __init__(self, part: str, methods: Iterable[str], registry: CollectorRegistry = REGISTRY) -> None:
+        """Make the metrics of `part` (`goodstrace_<part>_...`) for the methods' bare names."""
+        self._calls = Counter(
+            f"goodstrace_{part}_calls_total",
+            "Calls ended, by method and gRPC code.",
+            ["method", "code"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            f"goodstrace_{part}_call_seconds",
+            "Duration of calls.",
+            ["method"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._in_progress = Gauge(
+            f"goodstrace_{part}_calls_in_progress", "Calls being answered.", ["method"], registry=registry
+        )
+        for method in methods:
+            self._seconds.labels(method)
+            self._in_progress.labels(method)
+            for code in CODES:
+                self._calls.labels(method, code.name)
+
+    def begin(self, method: str) -> float:
+        """Count a call in; gives the time it began, for `end`."""
+        self._in_progress.labels(method).inc()
+        return time.perf_counter()
+
+    def end(self, method: str, code: grpc.StatusCode, began: float) -> None:
+        """Count a call out."""
+        self._in_progress.labels(method).dec()
+        self._calls.labels(method, code.name).inc()
+        self._seconds.labels(method).observe(time.perf_counter() - began)
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """Puts deadline, metrics, error table and log around each unary call of the services named."""
+
+    def __init__(
+        self,
+        methods: Iterable[str],
+        metrics: CallMetrics,
+        failures: Failures,
+        max_call_s: float,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        """Guard `methods` (full names, "/package.Service/Method"); a call without a deadline gets `max_call_s` seconds."""
+        self._methods = {method: method.rpartition("/")[2] for method in methods}
+        self._metrics = metrics
+        self._failures = failures
+        self._max_call_s = max_call_s
+        self._log = log
+
+    async def intercept_service(
+        self,
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
+        """Wrap the handler of a method of ours; health and reflection pass as they are."""
+        handler = await continuation(handler_call_details)
+        method = self._methods.get(handler_call_details.method)
+        behaviour = getattr(handler, "unary_unary", None)
+        if method is None or behaviour is None:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            self._guarded(method, behaviour),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _guarded(self, method: str, behaviour: _Unary) -> Any:
+        async def call(request: Any, context: Context) -> Any:
+            began = self._metrics.begin(method)
+            code = grpc.StatusCode.CANCELLED  # unless it comes to an end of its own
+            try:
+                answer = await self._within_deadline(behaviour, request, context)
+                code = grpc.StatusCode.OK
+            except Exception as error:  # noqa: BLE001 - the top of a call: counted, logged, answered without a traceback
+                failure = failure_of(error, self._failures)
+                code = failure.code
+                self._report(method, error, failure)
+                status = status_of(error, failure)
+                await context.abort(status.code, status.details or "", status.trailing_metadata or ())
+            finally:
+                self._metrics.end(method, code, began)
+            return answer
+
+        return call
+
+    async def _within_deadline(self, behaviour: _Unary, request: Any, context: Context) -> Any:
+        left = context.time_remaining()
+        left_s = self._max_call_s if left is None else min(left, self._max_call_s)
+        with within(left_s):
+            async with asyncio.timeout(left_s):
+                return await behaviour(request, context)
+
+    def _report(self, method: str, error: Exception, failure: Failure) -> None:
+        log = self._log.bind(method=method, code=failure.code.name, cause=f"{type(error).__name__}: {error}")
+        if isinstance(error, CallError):
+            log.info("refused a call")
+        elif failure.code is grpc.StatusCode.INTERNAL:
+            log.error("failed a call", exc_info=error)
+        else:
+            log.warning("failed a call")
+
+
+class Server:
+    """A gRPC server on one port, with health and reflection for the services added to it."""
+
+    def __init__(self, interceptor: CallInterceptor, *, max_concurrent_calls: int) -> None:
+        """Make the server; calls over `max_concurrent_calls` are refused with RESOURCE_EXHAUSTED."""
+        self.grpc = grpc.aio.server(
+            interceptors=[interceptor],
+            maximum_concurrent_rpcs=max_concurrent_calls,
+            options=[
+                ("grpc.so_reuseport", 0),  # a taken port must fail, not share its calls
+                ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+                ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+            ],
+        )
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
+        self._names: Sequence[str] = ()
+
+    async def start(self, host: str, port: int, services: Sequence[str]) -> int:
+        """Serve `services` (full names, already added to `grpc`) and give the bound port (0 asks for any).
+
+        Raises: SettingsError where the port is taken.
+        """
+        self._names = (*services, "")
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        reflection.enable_server_reflection(
+            (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
+        )
+        try:
+            bound = self.grpc.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise SettingsError(f"cannot listen on {host}:{port}: {error}") from error
+        await self.grpc.start()
+        for name in self._names:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return bound
+
+    async def stop(self, *, notice_s: float, drain_s: float) -> None:
+        """Say NOT_SERVING, go on for `notice_s` so that callers see it, then let running calls end within `drain_s`."""
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(notice_s)
+        await self.grpc.stop(drain_s)
+
+
+def caller(context: Context) -> str:
+    """Give the name the caller gave itself in the metadata; ANONYMOUS without.
+
+    Raises: InvalidRequestError where it is given twice, is empty, or is over 128 characters.
+    """
+    names = [value for key, value in context.invocation_metadata() or () if key == USER_METADATA]
+    if not names:
+        return ANONYMOUS
+    name = names[0].decode("utf-8", "replace") if isinstance(names[0], bytes) else names[0]
+    if len(names) > 1 or not 0 < len(name) <= MAX_USER_CHARS:
+        raise InvalidRequestError(f"one name of 1 to {MAX_USER_CHARS} characters, please", USER_METADATA)
+    return name
+
+
+def full_names(service: Any) -> list[str]:
+    """List the full method names of a service's descriptor: "/package.Service/Method"."""
+    return [f"/{service.full_name}/{method.name}" for method in service.methods]

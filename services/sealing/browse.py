@@ -1,0 +1,133 @@
+"""Browse records: who looked at what, acknowledged by Kafka before anything is shown, sealed by the audit service.
+
+Used by every service that shows parts of records. The record's parts are `who`, `what`, `purpose` and `outcome`, each one
+JSON object with sorted keys; its tags are the keys asked for and the user who asked.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind, TagKind
+from goodstrace.facts import PIPELINE_VERSION
+from services.runtime import envelope
+from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.envelope import Part, Record
+from services.runtime.errors import UnavailableError
+from services.runtime.partitioner import partition_of
+from services.sealing.entries import with_entry
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+
+
+class NotRecordedError(UnavailableError):
+    """Kafka did not acknowledge the browse record: nothing may be shown."""
+
+
+class Browse(msgspec.Struct, frozen=True, kw_only=True):
+    """One look.
+
+    user: who looked. method: the call's bare name, such as "Trace". keys: the canonical keys (or event ID) asked for.
+    sizes: the checkpoints' sizes by log that the answer is made from. purpose: as given. events: how many records
+    were shown. asked_user: for a listing of browses by user, that user.
+    """
+
+    user: str
+    method: str
+    keys: tuple[str, ...]
+    sizes: Mapping[str, int]
+    purpose: str
+    events: int
+    asked_user: str = ""
+
+
+def browse_record(
+    browse: Browse, *, secret: bytes, record_id: bytes, time_ms: int, salts: tuple[bytes, ...]
+) -> Record:
+    """Build the record of a look with its entry. No I/O, no clock, no randomness.
+
+    Args:
+        browse: the look.
+        secret: the index secret, 32 bytes.
+        record_id: 16 random bytes.
+        time_ms: Unix milliseconds.
+        salts: one of 32 random bytes for each of the four parts.
+    """
+    what: dict[str, object] = {
+        "checkpoints": [{"log": log, "size": size} for log, size in sorted(browse.sizes.items())],
+        "keys": list(browse.keys),
+        "method": browse.method,
+    }
+    if browse.asked_user:
+        what["user"] = browse.asked_user
+    contents: dict[str, object] = {
+        "who": {"user": browse.user},
+        "what": what,
+        "purpose": {"purpose": browse.purpose},
+        "outcome": {"events": browse.events},
+    }
+    record = Record(
+        id=record_id,
+        kind=Kind.BROWSE,
+        time_ms=time_ms,
+        pipeline_version=PIPELINE_VERSION,
+        parts=tuple(
+            Part(name, salt, _ENCODER.encode(content))
+            for (name, content), salt in zip(contents.items(), salts, strict=True)
+        ),
+    )
+    return with_entry(record, secret, {TagKind.KEY: browse.keys, TagKind.USER: (browse.user,)})
+
+
+class BrowseRecorder:
+    """Records looks in `goods.browsed`; a look may be answered once `record` has returned."""
+
+    def __init__(
+        self,
+        producer: AcknowledgedProducer,
+        *,
+        topic: str,
+        partitions: int,
+        secret: bytes,
+        timeout_s: float,
+        observe_seconds: Callable[[float], None],
+    ) -> None:
+        """Record to `topic`; an acknowledgement is waited for `timeout_s` at the most and its time is observed."""
+        self._producer = producer
+        self._topic = topic
+        self._partitions = partitions
+        self._secret = secret
+        self._timeout_s = timeout_s
+        self._observe_seconds = observe_seconds
+
+    async def record(self, browse: Browse) -> str:
+        """Record a look and give its record ID as hex; when this returns the record is durable in Kafka.
+
+        Raises: NotRecordedError where the acknowledgement does not come in time: show nothing then. The record may be in
+        Kafka all the same: a record without an answer is possible, an answer without a record is not.
+        """
+        record_id = os.urandom(ID_BYTES)
+        record = browse_record(
+            browse,
+            secret=self._secret,
+            record_id=record_id,
+            time_ms=time.time_ns() // 1_000_000,
+            salts=tuple(os.urandom(SALT_BYTES) for _ in range(4)),
+        )
+        began = time.perf_counter()
+        await self._producer.send(
+            self._topic,
+            partition_of(record_id, self._partitions),
+            record_id,
+            envelope.encode(record),
+            self._timeout_s,
+        )
+        self._observe_seconds(time.perf_counter() - began)
+        return record_id.hex()
+
+    async def ping(self, timeout_s: float) -> None:
+        """Raise UnavailableError unless looks can be recorded now."""
+        await self._producer.ping(self._topic, timeout_s)
