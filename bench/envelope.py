@@ -79,7 +79,9 @@ def headers_one_by_one(producer: Producer, topic: str, made: list[envelope.Recor
     producer.flush()
 
 
-def seconds(work: Callable[[Producer, str, list[envelope.Record]], None], topic: str, made: list[envelope.Record]) -> float:
+def seconds(
+    work: Callable[[Producer, str, list[envelope.Record]], None], topic: str, made: list[envelope.Record]
+) -> float:
     """Time one way of producing all records."""
     producer = kafka.producer(BOOTSTRAP)
     producer.list_topics(topic)

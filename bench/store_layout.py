@@ -57,7 +57,9 @@ def record(index: int) -> Document:
     """A record of usual size: 600 bytes of entry, 900 of event, 700 of facts, 8 tags of which one is its own."""
     rng = random.Random(index)
     own = index.to_bytes(16, "big")
-    shared = [rng.randrange(index // 40 * 8, index // 40 * 8 + 8).to_bytes(8, "big") * 2 for _ in range(TAGS - 1)]
+    shared = [
+        rng.randrange(index // 40 * 8, index // 40 * 8 + 8).to_bytes(8, "big") * 2 for _ in range(TAGS - 1)
+    ]
     parts = [
         {"name": "event", "salt": rng.randbytes(32), "content": rng.randbytes(450) * 2},
         {"name": "facts", "salt": rng.randbytes(32), "content": rng.randbytes(350) * 2},
@@ -73,7 +75,13 @@ def split_tags(joined: bytes) -> list[bytes]:
 def pack_of(first: int, records: Sequence[Document], *, indexed: bool) -> Document:
     """Make one pack."""
     tags = sorted({tag for each in records for tag in split_tags(each["tags"])}) if indexed else []
-    return {"_id": f"goods/0#{first:x}", "log": "goods/0", "first": first, "tags": tags, "records": list(records)}
+    return {
+        "_id": f"goods/0#{first:x}",
+        "log": "goods/0",
+        "first": first,
+        "tags": tags,
+        "records": list(records),
+    }
 
 
 def index_documents(first: int, records: Sequence[Document]) -> list[Document]:
@@ -121,7 +129,9 @@ def look_up(database: Database[Document], layout: Layout, tag: bytes) -> int:
         raise SystemExit(f"{layout.name}: {len(found)} records found, not 1")
     size = sum(len(bson.encode(document)) for document in read)
     if layout.entries_in_block:
-        block = database["blocks"].find_one({"_id": f"goods/0#{packs[0]['first'] // BLOCK_ENTRIES * BLOCK_ENTRIES}"})
+        block = database["blocks"].find_one(
+            {"_id": f"goods/0#{packs[0]['first'] // BLOCK_ENTRIES * BLOCK_ENTRIES}"}
+        )
         size += len(bson.encode(block or {}))
     return size
 
@@ -176,7 +186,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     arguments = parser.parse_args(argv)
     rows = []
-    print("| layout | events | inserts/s | look-up p50 ms | p99 ms | bytes read |\n|---|---:|---:|---:|---:|---:|")
+    print(
+        "| layout | events | inserts/s | look-up p50 ms | p99 ms | bytes read |\n|---|---:|---:|---:|---:|---:|"
+    )
     for layout in LAYOUTS:
         if arguments.only in layout.name:
             for row in run(layout, sorted(arguments.events or [10_000, 100_000])):
