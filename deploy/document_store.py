@@ -1,7 +1,7 @@
 """The MongoDB-compatible store on this machine: a `mongod` on PATH, else SecantusDB as a process of its own.
 
 SecantusDB is GPL-2.0: it lives in an environment of its own (`.stack/secantus`) and is only ever talked to over its
-port. See docs/decisions.
+port. See docs/decisions/0007-local-stack.md.
 """
 
 import shutil
