@@ -1,0 +1,269 @@
+"""The whole system as processes of a test's own: the four services on a Kafka and a store that are there.
+
+Own topics, database, keys and ports, so that any number of systems share one Kafka and one store without meeting.
+"""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from deploy.processes import HOST, Daemon, free_port
+from deploy.service_processes import ROOT, not_ready
+from deploy.stack import Stack
+from goodstrace.capture import CaptureClient, Job
+from goodstrace.client import Client
+from goodstrace.log_keys import LogKeys
+from goodstrace.memory import CheckpointMemory
+from services.runtime import envelope
+from services.runtime.envelope import Record
+
+SERVICES = ("ledger", "audit", "collector", "query")
+READY_TIMEOUT_S = 90.0
+SHARED_EPCIS = ROOT.parent / "shared" / "data" / "epcis"
+T = TypeVar("T")
+
+
+def eventually(
+    condition: Callable[[], T], *, deadline_s: float = 60, what: str = "", every_s: float = 0.1
+) -> T:
+    """Return the first true value of `condition()`; raise AssertionError with its last one when time is over."""
+    until = time.monotonic() + deadline_s
+    while not (value := condition()):
+        assert time.monotonic() < until, f"not within {deadline_s:g} s: {what or condition}; last {value!r}"
+        time.sleep(every_s)
+    return value
+
+
+class System:
+    """The four services of a test.
+
+    Args:
+        stack: Kafka and a store that run.
+        run_dir: folder for keys, pid files and logs.
+        environment: settings on top of those made here.
+    """
+
+    def __init__(self, stack: Stack, run_dir: Path, environment: Mapping[str, str] | None = None) -> None:
+        own = f"sys-{uuid.uuid4().hex[:10]}"
+        self.stack = stack
+        self.run_dir = run_dir
+        self.topic_prefix, self.database_name = f"{own}.", own
+        self.key_dir = run_dir / "keys"
+        self.http_port, self.query_port, self.audit_port = free_port(), free_port(), free_port()
+        self.metrics_ports = {name: free_port() for name in SERVICES}
+        metrics = {
+            f"GOODSTRACE_{name.upper()}_METRICS_PORT": str(port) for name, port in self.metrics_ports.items()
+        }
+        self.environment = {
+            **stack.environment,
+            **metrics,
+            "GOODSTRACE_TOPIC_PREFIX": self.topic_prefix,
+            "GOODSTRACE_DATABASE": self.database_name,
+            "GOODSTRACE_KEY_DIR": str(self.key_dir),
+            "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_PARTITIONS": "2",
+            "GOODSTRACE_BROWSE_PARTITIONS": "1",
+            "GOODSTRACE_COLLECTOR_HTTP_PORT": str(self.http_port),
+            "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
+            "GOODSTRACE_AUDIT_GRPC_PORT": str(self.audit_port),
+            **(environment or {}),
+        }
+        self.daemons = {name: self._daemon(name) for name in SERVICES}
+        self._mongo: MongoClient[dict[str, Any]] | None = None
+
+    def _daemon(self, name: str) -> Daemon:
+        return Daemon(
+            name=name,
+            command=[sys.executable, "-m", f"services.{name}"],
+            run_dir=self.run_dir,
+            ports=(self.metrics_ports[name],),
+            environment=self.environment,
+            cwd=ROOT,
+        )
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Make topics, indexes and keys, start all services at once, and return when each is ready."""
+        made = self.run_module("services.runtime.provision")
+        assert made.returncode == 0, f"provision failed:\n{made.stdout}{made.stderr}"
+        for daemon in self.daemons.values():
+            daemon.start()
+        for name in SERVICES:
+            self.wait_ready(name)
+        return self
+
+    def wait_ready(self, name: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Return when a service says on /readyz that it is ready."""
+        self.daemons[name].wait_ready(partial(not_ready, self.url(name, "/readyz")), timeout_s)
+
+    def kill9(self, name: str) -> None:
+        """End a service by SIGKILL."""
+        assert self.daemons[name].process is not None, f"{name} does not run\n{self.daemons[name].tail()}"
+        self.daemons[name].kill()
+
+    def restart(self, name: str) -> None:
+        """Start a service again and return when it is ready."""
+        self.daemons[name].start()
+        self.wait_ready(name)
+
+    def pids(self) -> dict[str, int]:
+        """The running services' process IDs."""
+        return {name: daemon.process.pid for name, daemon in self.daemons.items() if daemon.process}
+
+    def stop(self) -> None:
+        """Stop the services (SIGTERM), those that take in first; the logs stay."""
+        for name in ("collector", "query", "ledger", "audit"):
+            self.daemons[name].stop()
+        if self._mongo is not None:
+            self._mongo.close()
+
+    def tails(self) -> str:
+        """The ends of all services' logs."""
+        return "".join(daemon.tail() for daemon in self.daemons.values())
+
+    def run_module(self, module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run `python -m module` in the services' environment."""
+        return self.run([sys.executable, "-m", module, *arguments])
+
+    def cli(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run the `goodstrace` command in the environment an operator of this system would have."""
+        return self.run([str(Path(sys.executable).parent / "goodstrace"), *arguments])
+
+    def run(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        """Run a command with all the settings of this system."""
+        environment = {**os.environ, **self.environment, **self.cli_environment}
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240
+        )
+
+    @property
+    def cli_environment(self) -> dict[str, str]:
+        """Where the command line finds this system."""
+        return {
+            "GOODSTRACE_CAPTURE_URL": self.capture_url,
+            "GOODSTRACE_QUERY_TARGET": self.query_target,
+            "GOODSTRACE_AUDIT_TARGET": self.audit_target,
+            "GOODSTRACE_LOG_KEYS": str(self.key_dir),
+            "GOODSTRACE_MEMORY": str(self.run_dir / "checkpoints.json"),
+        }
+
+    # -- the ways in and out -------------------------------------------------------------------------------------
+
+    @property
+    def capture_url(self) -> str:
+        """The collector's HTTP address."""
+        return f"http://{HOST}:{self.http_port}"
+
+    @property
+    def query_target(self) -> str:
+        """host:port of the query service."""
+        return f"{HOST}:{self.query_port}"
+
+    @property
+    def audit_target(self) -> str:
+        """host:port of the audit service."""
+        return f"{HOST}:{self.audit_port}"
+
+    def url(self, name: str, path: str) -> str:
+        """Give an address on a service's monitoring port."""
+        return f"http://{HOST}:{self.metrics_ports[name]}{path}"
+
+    def client(
+        self, *, user: str = "tester", memory: CheckpointMemory | None = None, timeout_s: float = 30
+    ) -> Client:
+        """A verifying client that trusts this system's log keys."""
+        return Client(
+            self.query_target,
+            LogKeys.load(self.key_dir),
+            user=user,
+            purpose="a test",
+            memory=memory,
+            audit_target=self.audit_target,
+            timeout_s=timeout_s,
+        )
+
+    def capture(self, documents: Iterable[bytes], *, deadline_s: float = 60) -> list[Job]:
+        """Capture documents, none of which may be refused, and wait for every event's verdict."""
+        with CaptureClient(self.capture_url) as collector:
+            jobs = []
+            for document in documents:
+                taken = collector.send(document)
+                assert isinstance(taken, Job), "\n".join(taken.lines())
+                jobs.append(taken)
+            return [collector.wait(job, deadline_s=deadline_s) for job in jobs]
+
+    def capture_sealed(self, documents: Iterable[bytes], *, deadline_s: float = 60) -> list[Job]:
+        """Capture documents and wait until all that passed the stages is under a signed checkpoint."""
+        before = self.sealed_count()
+        jobs = self.capture(documents, deadline_s=deadline_s)
+        self.wait_sealed(before + sum(job.raw["counts"]["stored"] for job in jobs))
+        return jobs
+
+    def sealed_count(self, prefix: str = "goods/") -> int:
+        """Count the entries under the newest checkpoints of the logs whose names begin with `prefix`."""
+        with self.client() as client:
+            sizes = {log: each.checkpoint.size for log, each in client.checkpoints().items()}
+        return sum(size for log, size in sizes.items() if log.startswith(prefix))
+
+    def wait_sealed(self, count: int, prefix: str = "goods/", deadline_s: float = 60) -> None:
+        """Return when exactly `count` entries are under the newest checkpoints; more are an error."""
+        eventually(
+            lambda: self.sealed_count(prefix) >= count,
+            deadline_s=deadline_s,
+            what=f"{count} entries sealed",
+        )
+        assert self.sealed_count(prefix) == count
+
+    # -- what is stored ------------------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Database[dict[str, Any]]:
+        """The system's database."""
+        if self._mongo is None:
+            self._mongo = MongoClient(self.stack.mongodb_uri, serverSelectionTimeoutMS=5000)
+        return self._mongo[self.database_name]
+
+    def topic_records(self, name: str) -> list[tuple[int, Record]]:
+        """Read all committed records of a topic, in order within each partition: (partition, record)."""
+        topic = f"{self.topic_prefix}{name}"
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.stack.kafka_bootstrap_servers,
+                "group.id": f"{self.topic_prefix}test",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+            }
+        )
+        try:
+            partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+            consumer.assign([TopicPartition(topic, each, OFFSET_BEGINNING) for each in partitions])
+            return list(_until_all_end(consumer, set(partitions)))
+        finally:
+            consumer.close()
+
+
+def _until_all_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[tuple[int, Record]]:
+    until = time.monotonic() + 60
+    while open_partitions:
+        assert time.monotonic() < until, f"partitions {open_partitions} were not read to their end"
+        for message in consumer.consume(1000, timeout=0.5):
+            error, partition = message.error(), message.partition()
+            assert partition is not None
+            if error is None:
+                yield partition, envelope.decode(message.value() or b"")
+            elif error.code() == KafkaError._PARTITION_EOF:
+                open_partitions.discard(partition)
+            else:
+                raise AssertionError(str(error))

@@ -1,0 +1,192 @@
+"""A query and an audit service in memory, on a Unix socket: real trees and signatures, and told what to get wrong."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from goodstrace import entry as entries
+from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.checkpoint import Checkpoint, sign_checkpoint
+from goodstrace.entry import Entry, Kind
+from goodstrace.errors import ProofError
+from goodstrace.log.v1 import log_pb2
+from goodstrace.log_keys import LogKeys
+from goodstrace.merkle import consistency_path, inclusion_path, leaf_hash, root_of
+from goodstrace.note import Signer
+from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+
+Part = tuple[str, bytes, bytes]  # name, salt, content
+
+
+def salt_of(text: str) -> bytes:
+    """A salt that is the same in each run."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+class FakeLog:
+    """A log whose whole tree is in memory.
+
+    Args:
+        name: such as "goods/0".
+        seed: makes the key; another seed is another key.
+    """
+
+    def __init__(self, name: str, seed: int = 1) -> None:
+        self.name = name
+        self.signer = Signer(f"goodstrace.test/instance/{name}", bytes([seed]) * 32)
+        self.records: list[tuple[bytes, Sequence[Part]]] = []
+
+    @property
+    def size(self) -> int:
+        return len(self.records)
+
+    @property
+    def origin(self) -> str:
+        return self.signer.name
+
+    def append(self, kind: Kind, parts: Mapping[str, bytes]) -> int:
+        """Seal a record; gives its index."""
+        salted = [(name, salt_of(f"{self.name}/{self.size}/{name}"), parts[name]) for name in parts]
+        entry = Entry(
+            id=f"{self.size:032x}",
+            kind=kind,
+            merchant=1 if kind is Kind.EVENT else 0,
+            parts=tuple(entries.part_commitment(*part) for part in salted),
+            tags=entries.tags_commitment([]),
+            time=1_700_000_000_000 + self.size,
+        )
+        self.records.append((entries.encode(entry), salted))
+        return self.size - 1
+
+    def append_browses(self, count: int, user: str = "someone") -> None:
+        """Seal look-ups."""
+        for number in range(self.size, self.size + count):
+            what = {"method": "Trace", "keys": [f"urn:test:{number}"], "checkpoints": []}
+            parts = {
+                "who": {"user": user},
+                "what": what,
+                "purpose": {"purpose": ""},
+                "outcome": {"events": 1},
+            }
+            self.append(Kind.BROWSE, {name: json.dumps(part).encode() for name, part in parts.items()})
+
+    def forked(self, at: int) -> "FakeLog":
+        """A log signed by the same key that says something else from index `at` on, and is as long."""
+        other = FakeLog(self.name)
+        other.signer = self.signer
+        other.records = self.records[:at]
+        while other.size < self.size:
+            other.append(Kind.BROWSE, {"who": b"{}"})
+        return other
+
+    def cut(self, size: int) -> "FakeLog":
+        """The log as it was at a smaller size."""
+        other = FakeLog(self.name)
+        other.signer, other.records = self.signer, self.records[:size]
+        return other
+
+    def checkpoint(self, size: int | None = None) -> log_pb2.Checkpoint:
+        size = self.size if size is None else size
+        checkpoint = Checkpoint(self.origin, size, root_of(self._hashes(0, size)))
+        return log_pb2.Checkpoint(log=self.name, note=sign_checkpoint(checkpoint, self.signer))
+
+    def sealed(self, index: int, size: int | None = None) -> log_pb2.SealedEntry:
+        entry, parts = self.records[index]
+        path = inclusion_path(index, self.size if size is None else size)
+        return log_pb2.SealedEntry(
+            log=self.name,
+            index=index,
+            entry=entry,
+            parts=[log_pb2.DisclosedPart(name=name, salt=salt, content=data) for name, salt, data in parts],
+            inclusion_proof=[root_of(self._hashes(*subtree)) for subtree in path],
+        )
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        return [root_of(self._hashes(*subtree)) for subtree in consistency_path(old, new)]
+
+    def _hashes(self, start: int, end: int) -> list[bytes]:
+        return [leaf_hash(entry) for entry, _ in self.records[start:end]]
+
+
+class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServiceServicer):
+    """Both services over fake logs.
+
+    `traces` are the pages that Trace gives, one for each call with a page token in order; `altered` is applied to every
+    answer before it leaves; `consistency_error` is what GetConsistencyProof fails with.
+    """
+
+    def __init__(self, *logs: FakeLog) -> None:
+        self.logs = {log.name: log for log in logs}
+        self.traces: list[trace_pb2.TraceResponse] = []
+        self.events: list[trace_pb2.GetEventResponse] = []
+        self.altered: Callable[[Any], None] = lambda _: None
+        self.consistency_error: grpc.StatusCode | None = None
+        self.error: grpc.StatusCode | None = None
+        self.requests: list[Any] = []
+        self.users: list[str] = []
+
+    def Trace(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        return self._answer(request, context, self.traces[int(request.page_token or 0)])
+
+    def GetEvent(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        return self._answer(request, context, self.events[0])
+
+    def GetCheckpoint(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        checkpoints = [log.checkpoint() for log in self.logs.values()]
+        return self._answer(request, context, trace_pb2.GetCheckpointResponse(checkpoints=checkpoints))
+
+    def GetConsistencyProof(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        if self.consistency_error is not None:
+            context.abort(self.consistency_error, "no such proof")
+        try:
+            proof = self.logs[request.log].consistency(request.old_size, request.new_size)
+        except ProofError as error:
+            context.abort(grpc.StatusCode.OUT_OF_RANGE, str(error))
+        answer = trace_pb2.GetConsistencyProofResponse(proof=proof, new_size=request.new_size)
+        return self._answer(request, context, answer)
+
+    def ListBrowses(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        log = self.logs["browse/0"]
+        newest_first = range(log.size - 1, -1, -1)
+        start = int(request.page_token or 0)
+        end = start + (request.page_size or 100)
+        answer = audit_pb2.ListBrowsesResponse(
+            browses=[log.sealed(index) for index in newest_first[start:end]],
+            checkpoints=[log.checkpoint()],
+            next_page_token=str(end) if end < log.size else "",
+            browse_id="ab" * 16,
+        )
+        return self._answer(request, context, answer)
+
+    def _answer(self, request: Any, context: Any, answer: Any) -> Any:
+        self.requests.append(request)
+        self.users += [value for key, value in context.invocation_metadata() if key == "goodstrace-user"]
+        if self.error is not None:
+            context.abort(self.error, "told to fail")
+        self.altered(answer)
+        return answer
+
+    def keys(self) -> LogKeys:
+        """The keys of its logs as they are now."""
+        return LogKeys(log.signer.verifier for log in self.logs.values())
+
+
+@contextmanager
+def served(services: FakeServices, folder: Path) -> Iterator[str]:
+    """Serve on a Unix socket in `folder`, which takes no port; gives the target for clients."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    trace_pb2_grpc.add_TraceServiceServicer_to_server(services, server)
+    audit_pb2_grpc.add_AuditServiceServicer_to_server(services, server)
+    target = f"unix:{folder}/socket"
+    server.add_insecure_port(target)
+    server.start()
+    try:
+        yield target
+    finally:
+        server.stop(None).wait()

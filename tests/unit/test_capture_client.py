@@ -1,0 +1,116 @@
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from goodstrace.capture import CaptureClient, Job, Problem
+from goodstrace.errors import CallError
+
+Handler = Callable[[httpx.Request], httpx.Response]
+URL = "http://collector.test"
+LOCATION = "/epcis/v2/capture/0a"
+
+
+@pytest.fixture
+def client_of() -> Iterator[Callable[[Handler], CaptureClient]]:
+    """A client whose requests a function answers instead of a network."""
+    made: list[CaptureClient] = []
+
+    def make(handler: Handler) -> CaptureClient:
+        client = CaptureClient(URL)
+        client._http.close()
+        client._http = httpx.Client(base_url=URL, transport=httpx.MockTransport(handler))
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.close()
+
+
+ClientOf = Callable[[Handler], CaptureClient]
+
+
+def test_an_accepted_document_is_a_job_that_runs(client_of: ClientOf) -> None:
+    asked: list[httpx.Request] = []
+
+    def collector(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(202, headers={"Location": LOCATION})
+
+    job = client_of(collector).send(b'{"type": "EPCISDocument"}', error_behaviour="proceed")
+    assert isinstance(job, Job)
+    assert (job.location, job.running) == (LOCATION, True)
+    (request,) = asked
+    assert (request.method, request.url.path) == ("POST", "/epcis/v2/capture")
+    assert request.content == b'{"type": "EPCISDocument"}'
+    assert request.headers["Content-Type"] == "application/ld+json"
+    assert request.headers["GS1-Capture-Error-Behaviour"] == "proceed"
+
+
+def test_a_refusal_gives_the_problem_with_the_places_of_its_faults(client_of: ClientOf) -> None:
+    fault = {"pointer": "/epcisBody/eventList/0/action", "detail": "ADD, OBSERVE or DELETE, not SUBTRACT"}
+    body = {"title": "Invalid document", "detail": "1 fault", "errors": [fault, "not a fault"]}
+    problem = client_of(lambda _: httpx.Response(400, json=body)).send(b"{}")
+    assert problem == Problem(400, "Invalid document", "1 fault", (fault,))
+    assert problem.lines() == [
+        "400 Invalid document: 1 fault",
+        "  /epcisBody/eventList/0/action: ADD, OBSERVE or DELETE, not SUBTRACT",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"<html>Not here</html>", b"[]", b"7", b"\xff\xfe"])
+def test_a_refusal_that_is_no_problem_document_is_a_problem_all_the_same(
+    client_of: ClientOf, content: bytes
+) -> None:
+    problem = client_of(lambda _: httpx.Response(404, content=content)).send(b"{}")
+    assert isinstance(problem, Problem)
+    assert (problem.status, problem.title, problem.errors) == (404, "Not Found", ())
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_collector_that_cannot_take_it_now_is_a_call_error(client_of: ClientOf, status: int) -> None:
+    with pytest.raises(CallError, match=rf"^{status}: Kafka is away$") as raised:
+        client_of(lambda _: httpx.Response(status, text="Kafka is away\n")).send(b"{}")
+    assert raised.value.code == str(status)
+
+
+def test_a_collector_that_cannot_be_reached_is_a_call_error(client_of: ClientOf) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    for call in (lambda client: client.send(b"{}"), lambda client: client.job(LOCATION)):
+        with pytest.raises(CallError, match="connection refused") as raised:
+            call(client_of(refuse))
+        assert raised.value.code == "UNAVAILABLE"
+
+
+def test_a_job_is_followed_until_it_no_longer_runs(client_of: ClientOf) -> None:
+    answers = iter(
+        [
+            {"running": True},
+            {"running": True},
+            {"running": False, "success": False, "errors": [{"title": "x"}]},
+        ]
+    )
+    seen: list[bool] = []
+    client = client_of(lambda _: httpx.Response(200, json=next(answers)))
+    job = client.wait(Job(LOCATION, {"running": True}), on_progress=lambda each: seen.append(each.running))
+    assert seen == [True, True, False]
+    assert (job.running, job.success, job.errors) == (False, False, [{"title": "x"}])
+
+
+def test_a_job_that_never_ends_is_given_up(client_of: ClientOf) -> None:
+    client = client_of(lambda _: httpx.Response(200, json={"running": True}))
+    with pytest.raises(CallError, match=f"{LOCATION} still runs") as raised:
+        client.wait(Job(LOCATION, {}), deadline_s=0)
+    assert raised.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_a_job_that_is_not_there_is_a_call_error(client_of: ClientOf) -> None:
+    with pytest.raises(CallError, match="404: no such capture"):
+        client_of(lambda _: httpx.Response(404, text="no such capture")).job(LOCATION)
+
+
+def test_a_job_without_errors_has_none() -> None:
+    assert Job(LOCATION, {"running": False, "success": True, "errors": None}).errors == []

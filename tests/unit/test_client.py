@@ -1,0 +1,428 @@
+"""The client against services in memory that can be told to lie."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from goodstrace.client import Client
+from goodstrace.entry import Kind
+from goodstrace.errors import (
+    AnswerError,
+    CallError,
+    CheckpointError,
+    EntryError,
+    NoteError,
+    ProofError,
+    RollbackError,
+    UnknownLogError,
+    VerificationError,
+)
+from goodstrace.log_keys import LogKeys
+from goodstrace.memory import FileMemory, VolatileMemory
+from goodstrace.query.v1 import trace_pb2
+from tests.unit.fake_services import FakeLog, FakeServices, served
+
+KEY = "urn:test:goods"
+
+
+@pytest.fixture
+def services() -> FakeServices:
+    goods, browse = FakeLog("goods/0", 1), FakeLog("browse/0", 2)
+    for number in range(7):
+        goods.append(Kind.EVENT, {"event": b"{%d}" % number})
+    browse.append_browses(5)
+    return FakeServices(goods, browse)
+
+
+ClientOf = Callable[..., Client]
+
+
+@pytest.fixture
+def client_of(services: FakeServices, tmp_path: Path) -> Iterator[ClientOf]:
+    """Clients of the services, closed after the test."""
+    made: list[Client] = []
+    with served(services, tmp_path) as target:
+
+        def make(keys: LogKeys | None = None, **options: Any) -> Client:
+            made.append(Client(target, keys or services.keys(), audit_target=target, **options))
+            return made[-1]
+
+        yield make
+        for client in made:
+            client.close()
+
+
+def swap(services: FakeServices, log: FakeLog) -> None:
+    services.logs[log.name] = log
+
+
+# -- checkpoints: what was seen before --------------------------------------------------------------------------
+
+
+def test_checkpoints_of_logs_that_only_grow_are_taken(services: FakeServices, client_of: ClientOf) -> None:
+    client = client_of()
+    sizes = []
+    for _ in range(4):
+        sizes.append({log: each.checkpoint.size for log, each in client.checkpoints().items()})
+        services.logs["browse/0"].append_browses(3)
+    assert sizes == [{"goods/0": 7, "browse/0": size} for size in (5, 8, 11, 14)]
+
+
+def test_a_log_that_was_empty_may_become_anything(services: FakeServices, client_of: ClientOf) -> None:
+    swap(services, services.logs["browse/0"].cut(0))
+    client = client_of()
+    client.checkpoints()
+    services.logs["browse/0"].append_browses(3)
+    assert client.checkpoints()["browse/0"].checkpoint.size == 3
+
+
+def test_a_forked_log_of_the_same_size_is_a_rollback(services: FakeServices, client_of: ClientOf) -> None:
+    client = client_of()
+    client.checkpoints()
+    swap(services, services.logs["browse/0"].forked(3))
+    with pytest.raises(RollbackError, match="browse/0"):
+        client.checkpoints()
+
+
+@pytest.mark.parametrize("fork_at", range(5))
+def test_a_forked_log_that_grew_is_a_rollback(
+    services: FakeServices, client_of: ClientOf, fork_at: int
+) -> None:
+    client = client_of()
+    client.checkpoints()
+    forked = services.logs["browse/0"].forked(fork_at)
+    forked.append_browses(4)
+    swap(services, forked)
+    with pytest.raises(RollbackError, match="browse/0"):
+        client.checkpoints()
+
+
+def test_a_log_that_was_cut_is_a_rollback(services: FakeServices, client_of: ClientOf) -> None:
+    # The service has the old checkpoint's signature but not its tree: it cannot prove what it signed.
+    client = client_of()
+    client.checkpoints()
+    swap(services, services.logs["browse/0"].cut(3))
+    with pytest.raises(RollbackError, match="browse/0"):
+        client.checkpoints()
+
+
+def test_an_older_checkpoint_of_the_same_log_is_no_rollback_and_not_remembered(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    # `as_of` asks for one. The whole log is still there, so that it can prove that the older is contained in the newer.
+    memory = VolatileMemory()
+    client = client_of(memory=memory)
+    client.checkpoints()
+    log = services.logs["browse/0"]
+    remembered = memory.get(log.origin)
+
+    def older(answer: Any) -> None:
+        if isinstance(answer, trace_pb2.GetCheckpointResponse):
+            answer.checkpoints[1].CopyFrom(log.checkpoint(2))
+
+    services.altered = older
+    assert client.checkpoints()["browse/0"].checkpoint.size == 2
+    assert memory.get(log.origin) == remembered
+
+
+def test_what_the_file_remembers_binds_the_next_client(
+    services: FakeServices, client_of: ClientOf, tmp_path: Path
+) -> None:
+    memory = tmp_path / "memory.json"
+    client_of(memory=FileMemory(memory)).checkpoints()
+    swap(services, services.logs["goods/0"].forked(6))
+    with pytest.raises(RollbackError, match="goods/0"):
+        client_of(memory=FileMemory(memory)).checkpoints()
+    client_of(memory=FileMemory(tmp_path / "new.json")).checkpoints()  # one that never looked cannot know
+
+
+def test_a_rollback_does_not_overwrite_what_is_remembered(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    memory = VolatileMemory()
+    client = client_of(memory=memory)
+    client.checkpoints()
+    log = services.logs["browse/0"]
+    remembered = memory.get(log.origin)
+    forked = log.forked(2)
+    forked.append_browses(2)
+    swap(services, forked)
+    for _ in range(2):
+        with pytest.raises(RollbackError):
+            client.checkpoints()
+        assert memory.get(log.origin) == remembered
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED])
+def test_a_proof_that_cannot_be_got_now_is_no_rollback(
+    services: FakeServices, client_of: ClientOf, code: grpc.StatusCode
+) -> None:
+    memory = VolatileMemory()
+    client = client_of(memory=memory)
+    client.checkpoints()
+    remembered = memory.get(services.logs["browse/0"].origin)
+    services.logs["browse/0"].append_browses(1)
+    services.consistency_error = code
+    with pytest.raises(CallError, match=code.name):
+        client.checkpoints()
+    assert memory.get(services.logs["browse/0"].origin) == remembered
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+    ],
+)
+def test_a_proof_that_the_service_refuses_is_a_rollback(
+    services: FakeServices, client_of: ClientOf, code: grpc.StatusCode
+) -> None:
+    client = client_of()
+    client.checkpoints()
+    services.logs["browse/0"].append_browses(1)
+    services.consistency_error = code
+    with pytest.raises(RollbackError):
+        client.checkpoints()
+
+
+def test_a_remembered_note_that_is_not_signed_by_the_trusted_key_is_refused(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    memory = VolatileMemory()
+    memory.put(services.logs["goods/0"].origin, "not a note\n")
+    with pytest.raises(NoteError):
+        client_of(memory=memory).checkpoints()
+
+
+# -- checkpoints: keys ------------------------------------------------------------------------------------------
+
+
+def test_a_log_without_a_trusted_key_is_refused(services: FakeServices, client_of: ClientOf) -> None:
+    keys = LogKeys([services.logs["goods/0"].signer.verifier])
+    with pytest.raises(UnknownLogError, match="browse/0"):
+        client_of(keys).checkpoints()
+
+
+def test_a_checkpoint_signed_by_another_key_of_that_name_is_refused(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    keys = LogKeys(FakeLog(name, seed=9).signer.verifier for name in services.logs)
+    with pytest.raises(NoteError):
+        client_of(keys).checkpoints()
+
+
+def test_a_checkpoint_of_another_log_is_refused(services: FakeServices, client_of: ClientOf) -> None:
+    def rename(answer: Any) -> None:
+        answer.checkpoints[0].log, answer.checkpoints[1].log = "browse/0", "goods/0"
+
+    services.altered = rename
+    with pytest.raises((NoteError, CheckpointError)):
+        client_of().checkpoints()
+
+
+def test_two_checkpoints_of_one_log_are_refused(services: FakeServices, client_of: ClientOf) -> None:
+    services.altered = lambda answer: answer.checkpoints.append(services.logs["goods/0"].checkpoint(3))
+    with pytest.raises(AnswerError, match="two checkpoints"):
+        client_of().checkpoints()
+
+
+# -- browse records: entries and pages --------------------------------------------------------------------------
+
+
+def test_browses_come_verified_newest_first_over_all_pages(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    services.logs["browse/0"].append_browses(2500)
+    found = client_of(user="ann").browses(key=KEY, limit=2100)
+    assert [entry.index for entry in found.entries] == list(range(2504, 404, -1))
+    assert len(found.browse_ids) == 3
+    assert set(services.users) == {"ann"}
+    assert {request.key for request in services.requests} == {KEY}
+    assert all(set(entry.parts) == {"who", "what", "purpose", "outcome"} for entry in found.entries)
+
+
+def test_a_withheld_part_is_named(services: FakeServices, client_of: ClientOf) -> None:
+    def withhold(answer: Any) -> None:
+        del answer.browses[0].parts[0]
+
+    services.altered = withhold
+    found = client_of().browses(user="someone")
+    assert [entry.withheld for entry in found.entries] == [("who",), (), (), (), ()]
+
+
+def test_browses_want_exactly_one_of_key_and_user(client_of: ClientOf, services: FakeServices) -> None:
+    for arguments in ({}, {"key": KEY, "user": "ann"}):
+        with pytest.raises(ValueError, match="exactly one"):
+            client_of().browses(**arguments)
+    with Client("unix:nowhere", services.keys()) as client, pytest.raises(ValueError, match="audit_target"):
+        client.browses(key=KEY)
+
+
+def set_byte(data: bytes, position: int = -1) -> bytes:
+    """The bytes with one bit changed."""
+    changed = bytearray(data)
+    changed[position] ^= 1
+    return bytes(changed)
+
+
+Lie = Callable[[Any], None]
+LIES: list[Lie] = []
+
+
+def lie(alter: Lie) -> Lie:
+    """Collect a way to alter a page of browse records."""
+    LIES.append(alter)
+    return alter
+
+
+@lie
+def _entry(answer: Any) -> None:
+    answer.browses[1].entry = set_byte(answer.browses[1].entry, 10)
+
+
+@lie
+def _content(answer: Any) -> None:
+    answer.browses[1].parts[0].content = set_byte(answer.browses[1].parts[0].content)
+
+
+@lie
+def _salt(answer: Any) -> None:
+    answer.browses[1].parts[0].salt = set_byte(answer.browses[1].parts[0].salt)
+
+
+@lie
+def _short_salt(answer: Any) -> None:
+    answer.browses[1].parts[0].salt = answer.browses[1].parts[0].salt[:-1]
+
+
+@lie
+def _part_name(answer: Any) -> None:
+    answer.browses[1].parts[0].name = "purpose"
+
+
+@lie
+def _part_twice(answer: Any) -> None:
+    answer.browses[1].parts.append(answer.browses[1].parts[0])
+
+
+@lie
+def _proof(answer: Any) -> None:
+    answer.browses[1].inclusion_proof[0] = set_byte(answer.browses[1].inclusion_proof[0])
+
+
+@lie
+def _proof_cut(answer: Any) -> None:
+    del answer.browses[1].inclusion_proof[-1]
+
+
+@lie
+def _proof_grown(answer: Any) -> None:
+    answer.browses[1].inclusion_proof.append(bytes(32))
+
+
+@lie
+def _proof_short_hash(answer: Any) -> None:
+    answer.browses[1].inclusion_proof[0] = answer.browses[1].inclusion_proof[0][:-1]
+
+
+@lie
+def _index(answer: Any) -> None:
+    answer.browses[1].index += 1
+
+
+@lie
+def _index_huge(answer: Any) -> None:
+    answer.browses[1].index = 2**64 - 1
+
+
+@lie
+def _log(answer: Any) -> None:
+    answer.browses[1].log = "goods/0"
+
+
+@lie
+def _other_entry(answer: Any) -> None:
+    answer.browses[1].entry = answer.browses[0].entry
+
+
+@lie
+def _other_parts(answer: Any) -> None:
+    del answer.browses[1].parts[:]
+    answer.browses[1].parts.extend(answer.browses[0].parts)
+
+
+@lie
+def _no_checkpoint(answer: Any) -> None:
+    del answer.checkpoints[:]
+
+
+@lie
+def _note_size(answer: Any) -> None:
+    answer.checkpoints[0].note = answer.checkpoints[0].note.replace("\n5\n", "\n6\n", 1)
+
+
+@lie
+def _note_empty(answer: Any) -> None:
+    answer.checkpoints[0].note = ""
+
+
+@pytest.mark.parametrize("alter", LIES, ids=lambda each: each.__name__.strip("_"))
+def test_an_altered_browse_record_is_refused(services: FakeServices, client_of: ClientOf, alter: Lie) -> None:
+    client = client_of()
+    client.browses(key=KEY)
+    services.altered = alter
+    with pytest.raises(VerificationError) as raised:
+        client.browses(key=KEY)
+    assert type(raised.value) in (AnswerError, CheckpointError, EntryError, NoteError, ProofError)
+
+
+def test_a_service_that_gives_a_page_again_is_left(services: FakeServices, client_of: ClientOf) -> None:
+    def again(answer: Any) -> None:
+        answer.next_page_token = "2"
+
+    services.altered = again
+    with pytest.raises(AnswerError, match="again and again"):
+        client_of().browses(key=KEY, limit=100_000)
+
+
+def test_pages_under_different_checkpoints_are_refused(services: FakeServices, client_of: ClientOf) -> None:
+    log = services.logs["browse/0"]
+    log.append_browses(1500)
+    services.altered = lambda _: log.append_browses(1)
+    with pytest.raises(AnswerError, match="different checkpoints"):
+        client_of().browses(key=KEY, limit=1400)
+
+
+# -- calls ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL]
+)
+def test_a_refused_call_is_a_call_error_with_its_code(
+    services: FakeServices, client_of: ClientOf, code: grpc.StatusCode
+) -> None:
+    services.error = code
+    for call in (
+        lambda client: client.checkpoints(),
+        lambda client: client.browses(key=KEY),
+        lambda client: client.event("urn:uuid:1"),
+        lambda client: client.trace(KEY),
+    ):
+        services.traces = [trace_pb2.TraceResponse()]
+        services.events = [trace_pb2.GetEventResponse()]
+        with pytest.raises(CallError, match="told to fail") as raised:
+            call(client_of())
+        assert raised.value.code == code.name
+
+
+def test_a_service_that_is_not_there_is_a_call_error(services: FakeServices, tmp_path: Path) -> None:
+    with Client(f"unix:{tmp_path}/nobody", services.keys()) as client, pytest.raises(CallError) as raised:
+        client.checkpoints()
+    assert raised.value.code == "UNAVAILABLE"

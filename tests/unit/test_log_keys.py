@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from goodstrace.errors import NoteError, UnknownLogError
+from goodstrace.log_keys import LogKeys, log_of
+from goodstrace.note import Signer
+
+
+def vkey(origin: str, seed: int = 1) -> str:
+    return Signer(origin, bytes([seed]) * 32).verifier.vkey()
+
+
+GOODS = vkey("goodstrace.local/ab12/goods/0")
+BROWSE = vkey("goodstrace.local/ab12/browse/0", 2)
+
+
+def test_keys_are_found_by_the_log_they_sign_for() -> None:
+    keys = LogKeys.parse([GOODS, BROWSE])
+    assert keys.logs() == ["browse/0", "goods/0"]
+    assert keys.verifier("goods/0").vkey() == GOODS
+    assert {each.vkey() for each in keys} == {GOODS, BROWSE}
+
+
+def test_comments_and_empty_lines_are_passed_over() -> None:
+    assert LogKeys.parse(["", "# the goods", f"  {GOODS}  ", "\n"]).logs() == ["goods/0"]
+
+
+def test_a_log_without_a_trusted_key_is_named() -> None:
+    with pytest.raises(UnknownLogError, match="goods/7"):
+        LogKeys.parse([GOODS]).verifier("goods/7")
+
+
+def test_the_same_key_twice_is_one_key() -> None:
+    assert LogKeys.parse([GOODS, GOODS]).logs() == ["goods/0"]
+
+
+@pytest.mark.parametrize(
+    "other", [vkey("goodstrace.local/ab12/goods/0", 3), vkey("goodstrace.local/other/goods/0")]
+)
+def test_two_keys_for_one_log_are_refused(other: str) -> None:
+    with pytest.raises(NoteError, match="two keys claim the log goods/0"):
+        LogKeys.parse([GOODS, other])
+
+
+@pytest.mark.parametrize(
+    "line", [GOODS[:-4] + "AAAA", "no key", GOODS.replace("+", " ", 1), vkey("goods/0"), vkey("a/b/goods/x")]
+)
+def test_a_malformed_key_or_a_name_without_a_log_is_refused(line: str) -> None:
+    with pytest.raises(NoteError):
+        LogKeys.parse([line])
+
+
+@pytest.mark.parametrize("origin", ["", "goods/0", "a/goods/", "a/goods/-1", "a/b/c"])
+def test_only_an_origin_has_a_log(origin: str) -> None:
+    with pytest.raises(NoteError):
+        log_of(origin)
+
+
+def test_keys_are_loaded_from_a_file_or_from_the_vkey_files_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "goods-0.vkey").write_text(GOODS + "\n")
+    (tmp_path / "browse-0.vkey").write_text(BROWSE + "\n")
+    (tmp_path / "goods-0.key").write_text("a secret, and no vkey")
+    (tmp_path / "all.txt").write_text(f"{GOODS}\n{BROWSE}\n")
+    assert (
+        LogKeys.load(tmp_path).logs() == LogKeys.load(tmp_path / "all.txt").logs() == ["browse/0", "goods/0"]
+    )
+
+
+def test_no_keys_unreadable_keys_and_no_file_are_said(tmp_path: Path) -> None:
+    (tmp_path / "bytes.vkey").write_bytes(b"\xff\xfe")
+    with pytest.raises(NoteError, match="cannot read log keys"):
+        LogKeys.load(tmp_path)
+    with pytest.raises(NoteError, match="cannot read log keys"):
+        LogKeys.load(tmp_path / "absent")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(NoteError, match="no log keys"):
+        LogKeys.load(tmp_path / "none")
