@@ -14,15 +14,19 @@ FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin goodstrace \
     && install -d -o goodstrace -g goodstrace -m 700 /keys
 COPY --from=build /opt/goodstrace /opt/goodstrace
+COPY --chmod=755 <<'EOF' /usr/local/bin/goodstrace-ready
+#!/bin/sh
+# Exit 0 only if the container's service answers 200 on /readyz.
+exec python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=2)' \
+    "http://127.0.0.1:$READY_PORT/readyz"
+EOF
 ENV PATH=/opt/goodstrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     GOODSTRACE_HOST=0.0.0.0 \
-    GOODSTRACE_METRICS_PORT=9100 \
     GOODSTRACE_KEY_DIR=/keys \
     GOODSTRACE_INDEX_SECRET_FILE=/keys/index-secret
 USER goodstrace
 WORKDIR /
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=6 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['GOODSTRACE_METRICS_PORT'] + '/readyz', timeout=2)"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=6 CMD ["goodstrace-ready"]
 ENTRYPOINT ["python", "-m"]

@@ -92,6 +92,14 @@ class ProcessId:
                 os.killpg(self.pid, number)
 
 
+def port_from(environment: Mapping[str, str], name: str, default: int) -> int:
+    """Return the TCP port that a variable names, `default` where it is unset or empty. Raises StackError."""
+    text = environment.get(name) or str(default)
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise StackError(f"{name}: {text!r} is no port number")
+    return int(text)
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 on which nothing listens at the moment."""
     for port in random.sample(_FREE_PORTS, 1000):

@@ -1,5 +1,6 @@
 """The four services on this machine, each a process: what to run and where it says that it is ready."""
 
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from deploy.processes import HOST, Daemon, Report
+from deploy.processes import HOST, Daemon, Report, port_from
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_TIMEOUT_S = 60.0
@@ -20,7 +21,17 @@ class Service:
 
     name: str
     module: str
-    metrics_port: int
+    default_metrics_port: int
+
+    @property
+    def port_variable(self) -> str:
+        """The variable by which the service is told its metrics port."""
+        return f"GOODSTRACE_{self.name.upper()}_METRICS_PORT"
+
+    @property
+    def metrics_port(self) -> int:
+        """The port in force. Raises StackError when the variable holds no port number."""
+        return port_from(os.environ, self.port_variable, self.default_metrics_port)
 
     @property
     def ready_url(self) -> str:
@@ -30,7 +41,7 @@ class Service:
     @property
     def environment(self) -> dict[str, str]:
         """What only this service is told."""
-        return {"GOODSTRACE_METRICS_PORT": str(self.metrics_port)}
+        return {self.port_variable: str(self.metrics_port)}
 
 
 # In the order of starting; stopping goes the other way, so that what is captured can still be sealed.

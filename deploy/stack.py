@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deploy.broker import Broker
 from deploy.document_store import DocumentStore
-from deploy.processes import Report, StackError, free_port, silent
+from deploy.processes import Report, StackError, free_port, port_from, silent
 from deploy.service_processes import ROOT, SERVICES, daemons, not_ready, start_services, stop_services
 
 DEFAULT_KAFKA_PORT = 9092
@@ -72,12 +72,12 @@ class Stack:
 
         Raises: StackError when a port is no number from 1 to 65535.
         """
-        kafka_port = _port(environment, "GOODSTRACE_KAFKA_PORT", DEFAULT_KAFKA_PORT)
+        kafka_port = port_from(environment, "GOODSTRACE_KAFKA_PORT", DEFAULT_KAFKA_PORT)
         return cls(
             Path(environment.get("GOODSTRACE_RUN_DIR") or ROOT / "run"),
             kafka_port,
-            _port(environment, "GOODSTRACE_MONGO_PORT", DEFAULT_MONGO_PORT),
-            controller_port=_port(environment, "GOODSTRACE_KAFKA_CONTROLLER_PORT", kafka_port + 1),
+            port_from(environment, "GOODSTRACE_MONGO_PORT", DEFAULT_MONGO_PORT),
+            controller_port=port_from(environment, "GOODSTRACE_KAFKA_CONTROLLER_PORT", kafka_port + 1),
             kafka_bootstrap_servers=environment.get("KAFKA_BOOTSTRAP_SERVERS") or None,
             mongodb_uri=environment.get("MONGODB_URI") or None,
             report=report,
@@ -177,13 +177,6 @@ def _alone(run_dir: Path, report: Report) -> Iterator[None]:
             report(f"waiting for another `up` or `down` on {run_dir}")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _port(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name) or str(default)
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise StackError(f"{name}: {text!r} is no port number")
-    return int(text)
 
 
 def _without_password(uri: str) -> str:

@@ -27,4 +27,5 @@ class Ready(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     if os.environ.get("SAMPLE_FAILS"):
         sys.exit("the sample was told to fail")
-    HTTPServer(("127.0.0.1", int(os.environ["GOODSTRACE_METRICS_PORT"])), Ready).serve_forever()
+    port = next(value for name, value in os.environ.items() if name.startswith("GOODSTRACE_SAMPLE"))
+    HTTPServer(("127.0.0.1", int(port)), Ready).serve_forever()

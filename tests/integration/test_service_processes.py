@@ -11,7 +11,7 @@ from deploy.service_processes import Service, daemons, not_ready, start_services
 
 @pytest.fixture
 def samples() -> list[Service]:
-    return [Service(name, "tests.integration.sample_service", free_port()) for name in ("first", "second")]
+    return [Service(name, "tests.integration.sample_service", free_port()) for name in ("sample1", "sample2")]
 
 
 @pytest.fixture
@@ -30,16 +30,16 @@ def test_all_are_ready_when_start_returns_and_gone_when_stop_does(
     first = [daemon.process for _, daemon in daemons(run_dir, {}, print, samples)]
     start_services(run_dir, {}, said.append, samples)
     assert [daemon.process for _, daemon in daemons(run_dir, {}, print, samples)] == first
-    assert any(line.startswith("first: already running") for line in said)
+    assert any(line.startswith("sample1: already running") for line in said)
 
     said.clear()
     stop_services(run_dir, said.append, samples)
-    assert said == ["second: stopped", "first: stopped"]
+    assert said == ["sample2: stopped", "sample1: stopped"]
     assert all("refused" in not_ready(sample.ready_url) for sample in samples)
 
 
 def test_one_that_ends_is_named_with_the_end_of_its_log(samples: list[Service], run_dir: Path) -> None:
     with pytest.raises(
-        DidNotStart, match=r"(?s)first ended before it was ready.*the sample was told to fail"
+        DidNotStart, match=r"(?s)sample1 ended before it was ready.*the sample was told to fail"
     ):
         start_services(run_dir, {"SAMPLE_FAILS": "1"}, print, samples)

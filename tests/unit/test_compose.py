@@ -78,8 +78,13 @@ def test_each_service_listens_for_metrics_where_it_is_asked(compose: dict[str, A
     for service in SERVICES:
         container = compose["services"][service.name]
         assert container["command"] == [service.module]
-        assert container["environment"]["GOODSTRACE_METRICS_PORT"] == str(service.metrics_port)
-        assert f"127.0.0.1:{service.metrics_port}:{service.metrics_port}" in container["ports"]
+        port = service.default_metrics_port
+        assert (
+            container["environment"]["READY_PORT"]
+            == container["environment"][service.port_variable]
+            == str(port)
+        )
+        assert f"127.0.0.1:{port}:{port}" in container["ports"]
 
 
 def test_data_lie_in_named_volumes(compose: dict[str, Any]) -> None:
