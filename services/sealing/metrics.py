@@ -1,0 +1,64 @@
+"""Metrics of a service that seals, made once per process; `part` is the service's name."""
+
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+CATEGORIES: Final = (
+    "corrupt",
+    "envelope",
+    "fenced",
+    "internal",
+    "log-key",
+    "lost-race",
+    "offset-gap",
+    "topic-changed",
+    "unavailable",
+    "unprovable-record",
+)
+_LATENCY_BUCKETS_S: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2.5, 5, 10, 30)
+
+
+class SealMetrics:
+    """What a sealer counts; all label values exist from the start."""
+
+    def __init__(self, part: str, registry: CollectorRegistry = REGISTRY) -> None:
+        """Make the metrics of one service."""
+        name = f"goodstrace_{part}"
+        self.read = Counter(f"{name}_records_read", "Records read from Kafka.", registry=registry)
+        self.sealed = Counter(
+            f"{name}_records_sealed", "Records sealed by committed blocks.", registry=registry
+        )
+        self.waiting = Gauge(f"{name}_records_waiting", "Records read and not yet sealed.", registry=registry)
+        self.blocks = Counter(f"{name}_blocks", "Blocks committed.", registry=registry)
+        self.sealed_bytes = Counter(f"{name}_sealed_bytes", "Bytes of the records sealed.", registry=registry)
+        self.latency = Histogram(
+            f"{name}_seal_latency_seconds",
+            "From the arrival of a block's first record to its published checkpoint.",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.last_sealed = Gauge(
+            f"{name}_last_sealed_timestamp_seconds",
+            "Unix time of the last committed block.",
+            registry=registry,
+        )
+        self.logs = Gauge(f"{name}_logs_assigned", "Logs that this process seals now.", registry=registry)
+        self.conflicts = Counter(
+            f"{name}_append_conflicts",
+            "Blocks that another writer had sealed first. Must stay 0: two processes wrote one log.",
+            registry=registry,
+        )
+        self.unprovable = Counter(
+            f"{name}_unprovable_records",
+            "Records whose entry does not commit to them; sealing stops there. Must stay 0.",
+            registry=registry,
+        )
+        self.orphans = Counter(
+            f"{name}_orphan_packs_removed", "Packs of commits that were cut off, removed.", registry=registry
+        )
+        self.faults = Counter(
+            f"{name}_faults", "Faults by category; the retried ones too.", ["category"], registry=registry
+        )
+        for category in CATEGORIES:
+            self.faults.labels(category)

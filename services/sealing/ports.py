@@ -1,0 +1,153 @@
+"""What sealing needs from outside. `mongo.py`, `kafka.py`, `keys.py` and `clock.py` are the real ones."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from goodstrace.note import Signer
+from services.sealing.core import Fetched, TopicIdentity
+from services.sealing.values import LogInfo, Pack, StoredBlock, StoredCheckpoint
+
+TileNames = Iterable[tuple[int, int]]
+
+
+class BlockStore(Protocol):
+    """Where logs are kept.
+
+    Every method raises UnavailableError where the store is away: a write's outcome is then unknown, and the same write
+    may be repeated.
+    """
+
+    async def instance_id(self) -> str:
+        """Give the installation's random ID (hex); made at the first call ever."""
+        ...
+
+    async def logs(self) -> list[LogInfo]:
+        """List the registered logs by name."""
+        ...
+
+    async def register(self, info: LogInfo) -> LogInfo:
+        """Register a log, unless it is; give what is registered."""
+        ...
+
+    async def last_block(self, log: str) -> StoredBlock | None:
+        """Give a log's newest block."""
+        ...
+
+    async def put_packs(self, packs: Sequence[Pack]) -> None:
+        """Write packs; those that are there already are left. Durable when it returns."""
+        ...
+
+    async def insert_block(self, block: StoredBlock) -> None:
+        """Commit a block: durable when it returns.
+
+        Raises: LostRaceError where other bytes are at that height. The same bytes again are no error.
+        """
+        ...
+
+    async def put_tiles(self, log: str, tiles: Mapping[tuple[int, int], bytes]) -> None:
+        """Write tiles by (level, n); one that is as wide already is left."""
+        ...
+
+    async def tiles(self, log: str, names: TileNames) -> dict[tuple[int, int], bytes]:
+        """Read the tiles that are there."""
+        ...
+
+    async def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
+        """Publish a checkpoint; one of that size already published is left.
+
+        Raises: CorruptError where that one says something else.
+        """
+        ...
+
+    async def newest_checkpoint(self, log: str) -> StoredCheckpoint | None:
+        """Give the published checkpoint of the largest size."""
+        ...
+
+    async def remove_orphans(self, last: StoredBlock) -> int:
+        """Remove packs that no block names; give their number.
+
+        These are the ones written for the last block's height or before, from its first index on, that it does not
+        name. Nobody can name them any more, since that height is taken; those of the next height may be in the making.
+        """
+        ...
+
+
+class LogScan(Protocol):
+    """Reading a whole log in order, for `verify`: blocks and packs page by page."""
+
+    async def logs(self) -> list[LogInfo]:
+        """List the registered logs by name."""
+        ...
+
+    async def scan_blocks(self, log: str, height: int, limit: int) -> list[StoredBlock]:
+        """Give up to `limit` blocks from `height` on, in order."""
+        ...
+
+    async def scan_packs(self, log: str, first: int, size: int) -> list[Pack]:
+        """Give all packs that begin in first..size-1, by first index and ID."""
+        ...
+
+    async def tiles(self, log: str, names: TileNames) -> dict[tuple[int, int], bytes]:
+        """Read the tiles that are there."""
+        ...
+
+    async def count_tiles(self, log: str) -> int:
+        """Count the log's tiles."""
+        ...
+
+    async def scan_checkpoints(self, log: str, above: int, limit: int) -> list[StoredCheckpoint]:
+        """Give up to `limit` checkpoints of sizes over `above`, in order."""
+        ...
+
+
+class RecordSource(Protocol):
+    """A Kafka topic read as a member of a consumer group."""
+
+    async def start(
+        self, taken: Callable[[int], Awaitable[int]], given_up: Callable[[Sequence[int]], Awaitable[None]]
+    ) -> None:
+        """Join the group.
+
+        Args:
+            taken: called with each partition that this member gets; gives the offset to read from.
+            given_up: called with partitions before another member may get them; returns when no more is written.
+        """
+        ...
+
+    async def poll(self, max_records: int, timeout_s: float) -> list[tuple[int, list[Fetched]]]:
+        """Give the next records by partition, in offset order, at most `max_records` in all.
+
+        Raises: OffsetGapError where Kafka no longer holds the next offset; UnavailableError; whatever `taken` raised.
+        """
+        ...
+
+    async def identity(self) -> TopicIdentity:
+        """Ask Kafka now which topic this is; what was read before the call came from it. Raises: UnavailableError."""
+        ...
+
+    async def hold(self, partitions: Iterable[int]) -> None:
+        """Read only from the other partitions, until the next call: these have enough waiting."""
+        ...
+
+    async def close(self) -> None:
+        """Leave the group."""
+        ...
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now_ms(self) -> int:
+        """Give Unix time in ms."""
+        ...
+
+
+class Keys(Protocol):
+    """The logs' private keys."""
+
+    def signer(self, log: str, origin: str, *, create: bool) -> Signer:
+        """Give a log's key, named after its origin; make it where there is none and `create` says so.
+
+        Raises: LogKeyError.
+        """
+        ...

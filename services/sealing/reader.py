@@ -1,0 +1,259 @@
+"""Reading logs: records by tag or index, checkpoints, proofs. Used by query and audit; never reads a log from its start.
+
+Answers are limited by sizes that come from published checkpoints. What is returned is not verified here (the client
+does that on every answer); where the store contradicts itself it is.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from goodstrace import tiles as tlog
+from goodstrace.entry import TagKind, tag
+from goodstrace.errors import TreeError
+from goodstrace.merkle import HASH_SIZE, leaf_hash
+from goodstrace.tiles import TILE_BYTES, TILE_WIDTH, Tile
+from services.runtime.mongo import Database, translated
+from services.sealing import documents
+from services.sealing.errors import CorruptError
+from services.sealing.indexes import CHECKPOINTS, LOGS, PACKS
+from services.sealing.mongo import MongoBlockStore
+from services.sealing.values import LogInfo, Pack, SealedRecord, StoredCheckpoint
+
+CACHED_TILES: Final = 1024  # of 8 KiB each
+TAGS_PER_QUERY: Final = 500
+MOST_IN_PACK: Final = 256  # no pack has held more records; bounds the search for the one that holds an index
+
+Sizes = Mapping[str, int]
+
+
+class LogReader:
+    """The logs of one database.
+
+    Every method raises UnavailableError where the store is away, CorruptError where what it holds is not what the log
+    says.
+    """
+
+    def __init__(self, database: Database, index_secret: bytes | None = None) -> None:
+        """Read from a database; the index secret (32 bytes) is needed for `tag` only."""
+        self._database = database
+        self._secret = index_secret
+        self._store = MongoBlockStore(database)
+        self._full_tiles: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+
+    def tag(self, kind: TagKind, text: str) -> bytes:
+        """Derive the tag by which records are found. Raises: ValueError without an index secret."""
+        if self._secret is None:
+            raise ValueError("this reader was made without the index secret")
+        return tag(self._secret, kind, text)
+
+    async def logs(self) -> list[LogInfo]:
+        """List the registered logs by name."""
+        return await self._store.logs()
+
+    async def checkpoint(self, log: str, size: int | None = None) -> StoredCheckpoint | None:
+        """Give the newest checkpoint of a log, or the one of exactly that size; None where there is none."""
+        if size is None:
+            return await self._store.newest_checkpoint(log)
+        async with translated():
+            document = await self._database[CHECKPOINTS].find_one({"_id": f"{log}@{size}"})
+        return documents.stored_checkpoint(document) if document else None
+
+    async def newest(self, prefix: str = "") -> dict[str, StoredCheckpoint]:
+        """Give the newest checkpoint of every log that has one and whose name begins with `prefix` (such as "goods/")."""
+        async with translated():
+            names = [each["_id"] async for each in self._database[LOGS].find({}, {"_id": 1}).sort("_id", 1)]
+        wanted = [name for name in names if name.startswith(prefix)]
+        found = await asyncio.gather(*map(self._store.newest_checkpoint, wanted))
+        return {name: checkpoint for name, checkpoint in zip(wanted, found, strict=True) if checkpoint}
+
+    async def find(self, tags: Sequence[bytes], sizes: Sizes, limit: int) -> dict[bytes, list[SealedRecord]]:
+        """Find records by tag.
+
+        Args:
+            tags: 16 bytes each.
+            sizes: how far to look in each log; logs that are not named are not looked at.
+            limit: the most records for each tag, at least 1. Ask for one more than wanted to see that there are more.
+        Returns: for each tag its records, by log and index.
+        """
+        chunks = [tags[start : start + TAGS_PER_QUERY] for start in range(0, len(tags), TAGS_PER_QUERY)]
+        places = [(log, size, chunk) for log, size in sorted(sizes.items()) if size for chunk in chunks]
+        found = await asyncio.gather(*(self._find(log, size, chunk, limit) for log, size, chunk in places))
+        result: dict[bytes, list[SealedRecord]] = {each: [] for each in tags}
+        for part in found:
+            for each, records in part.items():
+                result[each].extend(records[: limit - len(result[each])])
+        return result
+
+    async def find_newest(
+        self, tag: bytes, sizes: Sizes, limit: int, before: tuple[str, int] | None = None
+    ) -> list[SealedRecord]:
+        """Find records by one tag, newest first: by the time their block was sealed, log and index.
+
+        Args:
+            tag: 16 bytes.
+            sizes: how far to look in each log, the same for all pages.
+            limit: the most records, at least 1.
+            before: log and index of the last record of the page before, or None.
+        """
+        bound = await self._bound(before) if before else None
+        logs = [(log, size) for log, size in sizes.items() if size]
+        pages = await asyncio.gather(*(self._newest(tag, log, size, limit, bound) for log, size in logs))
+        merged = sorted((each for page in pages for each in page), key=lambda each: each[0], reverse=True)
+        return [record for _, record in merged[:limit]]
+
+    async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
+        """Give the records at these indexes, in the order asked. Raises: CorruptError where one is not there."""
+        found: dict[int, SealedRecord] = {}
+        for index in sorted(set(indexes)):
+            if index not in found:
+                packs = await self._packs_with(log, index)
+                found |= await self._by_index(log, packs)
+            if index not in found:
+                raise CorruptError(f"{log}: entry {index} is in no pack")
+        return [found[index] for index in indexes]
+
+    async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+        """Make the inclusion proofs of entries in the log at `size`, in the order asked.
+
+        Raises: ProofError, unless 0 <= index < size.
+        """
+        needed = {tile for index in set(indexes) for tile in tlog.tiles_for_inclusion(index, size)}
+        data = await self._tiles(log, needed)
+        with _as_corrupt(log):
+            return [tlog.inclusion_proof(index, size, data) for index in indexes]
+
+    async def consistency_proof(self, log: str, old_size: int, new_size: int) -> list[bytes]:
+        """Make the proof that the log at `new_size` begins with all of what it was at `old_size`.
+
+        Raises: ProofError, unless 0 <= old_size <= new_size.
+        """
+        data = await self._tiles(log, tlog.tiles_for_consistency(old_size, new_size))
+        with _as_corrupt(log):
+            return tlog.consistency_proof(old_size, new_size, data)
+
+    async def _find(
+        self, log: str, size: int, tags: Sequence[bytes], limit: int
+    ) -> dict[bytes, list[SealedRecord]]:
+        """Find in one log. A tag that has enough is not asked for any more: what is read is what is returned."""
+        found: dict[bytes, dict[int, list[SealedRecord]]] = {each: {} for each in tags}
+        wanted, first, more = set(tags), 0, True
+        while wanted and more:
+            query = {"tags": {"$in": sorted(wanted)}, "log": log, "first": {"$gte": first, "$lt": size}}
+            full: set[bytes] = set()
+            more = False
+            async with translated():
+                async for document in self._database[PACKS].find(query).sort("first", 1):
+                    pack = documents.pack(document)
+                    if full and pack.first > first:
+                        more = True
+                        break
+                    first = pack.first
+                    for record in _unpacked(pack, size):
+                        for each in wanted.intersection(record.tags):
+                            found[each].setdefault(record.index, []).append(record)
+                    full |= {each for each in wanted if len(found[each]) >= limit}
+            wanted -= full
+            first += 1
+        return {each: await self._settled(log, by_index, limit) for each, by_index in found.items()}
+
+    async def _newest(
+        self, tag: bytes, log: str, size: int, limit: int, bound: tuple[int, str, int] | None
+    ) -> list[tuple[tuple[int, str, int], SealedRecord]]:
+        query: dict[str, Any] = {"tags": tag, "log": log, "first": {"$lt": size}}
+        if bound:
+            query["time"] = {"$lte": bound[0]}
+        found: dict[int, list[SealedRecord]] = {}
+        times: dict[int, int] = {}
+        last = size
+        async with translated():
+            async for document in self._database[PACKS].find(query).sort("first", -1):
+                pack = documents.pack(document)
+                if len(found) >= limit and pack.end <= last:
+                    break
+                last = pack.first
+                for record in _unpacked(pack, size):
+                    key = (pack.time, log, record.index)
+                    if tag in record.tags and (bound is None or key < bound):
+                        found.setdefault(record.index, []).append(record)
+                        times.setdefault(record.index, pack.time)
+        settled = await self._settled(log, found, len(found))
+        return [((times[record.index], log, record.index), record) for record in settled[-limit:]]
+
+    async def _bound(self, before: tuple[str, int]) -> tuple[int, str, int]:
+        """Find when the record that ended the page before was sealed."""
+        log, index = before
+        packs = await self._packs_with(log, index)
+        if not packs:
+            raise CorruptError(f"{log}: entry {index} is in no pack")
+        return packs[0].time, log, index
+
+    async def _packs_with(self, log: str, index: int) -> list[Pack]:
+        query = {"log": log, "first": {"$lte": index, "$gt": index - MOST_IN_PACK}}
+        async with translated():
+            found = await self._database[PACKS].find(query).sort("first", -1).to_list(None)
+        return [pack for pack in map(documents.pack, found) if pack.end > index]
+
+    async def _by_index(self, log: str, packs: Iterable[Pack]) -> dict[int, SealedRecord]:
+        found: dict[int, list[SealedRecord]] = {}
+        for pack in packs:
+            for record in _unpacked(pack, pack.end):
+                found.setdefault(record.index, []).append(record)
+        return {record.index: record for record in await self._settled(log, found, len(found))}
+
+    async def _settled(
+        self, log: str, by_index: Mapping[int, Sequence[SealedRecord]], limit: int
+    ) -> list[SealedRecord]:
+        """Choose one record for each index.
+
+        A commit that was cut off leaves packs that no block names; they hold the same records, since the topic is the
+        same. Where they do not, the tree says which is the sealed one.
+        """
+        settled = []
+        for index in sorted(by_index)[:limit]:
+            candidates = by_index[index]
+            if any(each.entry != candidates[0].entry for each in candidates):
+                leaf = await self._leaf(log, index)
+                candidates = [each for each in candidates if leaf_hash(each.entry) == leaf]
+            if not candidates:
+                raise CorruptError(f"{log}: no stored entry {index} is the one in the tree")
+            settled.append(candidates[0])
+        return settled
+
+    async def _leaf(self, log: str, index: int) -> bytes:
+        n, place = divmod(index, TILE_WIDTH)
+        data = (await self._tiles(log, {Tile(0, n, place + 1)})).get((0, n), b"")
+        return data[place * HASH_SIZE : (place + 1) * HASH_SIZE]
+
+    async def _tiles(self, log: str, needed: Iterable[Tile]) -> dict[tuple[int, int], bytes]:
+        """Get tiles, full ones from memory where they were read before: they never change."""
+        names = {(tile.level, tile.n) for tile in needed}
+        found = {}
+        for level, n in names:
+            data = self._full_tiles.get((log, level, n))
+            if data is not None:
+                self._full_tiles.move_to_end((log, level, n))
+                found[level, n] = data
+        read = await self._store.tiles(log, names - found.keys())
+        for (level, n), data in read.items():
+            if len(data) == TILE_BYTES:
+                self._full_tiles[log, level, n] = data
+        while len(self._full_tiles) > CACHED_TILES:
+            self._full_tiles.popitem(last=False)
+        return found | read
+
+
+@contextmanager
+def _as_corrupt(log: str) -> Iterator[None]:
+    """Missing or narrow tiles below a published size are corrupt data."""
+    try:
+        yield
+    except TreeError as error:
+        raise CorruptError(f"{log}: {error}") from error
+
+
+def _unpacked(pack: Pack, size: int) -> Iterable[SealedRecord]:
+    for index, record in enumerate(pack.records[: max(0, size - pack.first)], pack.first):
+        yield SealedRecord(pack.log, index, record.entry, record.parts, record.tags)

@@ -1,0 +1,191 @@
+"""The loop of a service that seals: poll Kafka, hand records to the log they belong to, stop at the first fault."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, TypeVar
+
+from goodstrace import block as blocks
+from goodstrace.block import BlockHeader
+from goodstrace.errors import BlockError
+from goodstrace.note import Signer
+from goodstrace.tiles import edge_tiles
+from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.monitoring import Readiness
+from services.sealing import core
+from services.sealing.core import LogState, TopicIdentity
+from services.sealing.errors import CorruptError, LogKeyError, TopicChangedError
+from services.sealing.ports import Keys
+from services.sealing.retrying import retried
+from services.sealing.values import LogInfo, StoredBlock, log_name
+from services.sealing.writer import LogWriter, Shop
+
+POLL_RECORDS: Final = 2000
+POLL_S: Final = 0.05
+RETRY_S: Final = 0.5
+FINISH_S: Final = 15.0
+
+T = TypeVar("T")
+
+
+class Sealer:
+    """Seals the partitions of a topic that its consumer group gives it, each into a log of its own.
+
+    Several processes may run it: they share the partitions. It goes on from each log's last block; the consumer group
+    remembers nothing.
+    """
+
+    def __init__(self, shop: Shop, keys: Keys, *, prefix: str, name: str, readiness: Readiness) -> None:
+        """Seal into logs `<prefix>/<partition>` of origins `<name>/<instance ID>/<log>`."""
+        self._shop = shop
+        self._keys = keys
+        self._prefix = prefix
+        self._name = name
+        self._readiness = readiness
+        self._writers: dict[int, LogWriter] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._stop = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Seal until `stop` is set, then seal what was read and leave the group.
+
+        Raises: LostRaceError, UnprovableRecordError, OffsetGapError, TopicChangedError, LogKeyError, CorruptError:
+            each wants an operator, none is skipped.
+        """
+        self._stop = stop
+        try:
+            await self._shop.source.start(self._taken, self._given_up)
+            while not stop.is_set():
+                await self._poll()
+            await self._finish(list(self._writers), drop=False)
+        except ServiceError as error:
+            if stop.is_set() and error.retry:
+                return
+            self._shop.metrics.faults.labels(error.category).inc()
+            self._readiness.set("sealing", problem=str(error))
+            raise
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._shop.source.close()
+
+    async def _poll(self) -> None:
+        """Take the next records from Kafka. Raises: what stopped a writer."""
+        for task in self._tasks.values():
+            if task.done():
+                task.result()
+        await self._shop.source.hold(partition for partition, writer in self._writers.items() if writer.full)
+        try:
+            batches = await self._shop.source.poll(POLL_RECORDS, POLL_S)
+        except UnavailableError as error:
+            self._shop.noticed(error)
+            self._readiness.set("kafka", problem=str(error))
+            await asyncio.sleep(RETRY_S)
+            return
+        self._readiness.set("kafka")
+        for partition, records in batches:
+            writer = self._writers.get(partition)
+            if writer is not None:
+                writer.add(records)
+
+    async def _taken(self, partition: int) -> int:
+        """Take up a partition's log; give the offset to go on from."""
+        writer = await self._unless_stopped(retried(lambda: self._take_up(partition), self._shop.noticed))
+        self._writers[partition] = writer
+        self._tasks[partition] = asyncio.create_task(writer.run(), name=f"seal-{partition}")
+        self._shop.metrics.logs.set(len(self._writers))
+        self._shop.log.info(
+            "log taken up", log=log_name(self._prefix, partition), next_offset=writer.next_offset
+        )
+        return writer.next_offset
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work that may last as long as the store is away. Raises: UnavailableError where asked to stop."""
+        task, asked = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((task, asked), return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not task.done():
+            task.cancel()
+            raise UnavailableError("asked to stop before the log could be taken up")
+        return task.result()
+
+    async def _given_up(self, partitions: Sequence[int]) -> None:
+        """Give partitions up: what is not sealed is dropped, the next owner reads it again."""
+        await self._finish(partitions, drop=True)
+        self._shop.metrics.logs.set(len(self._writers))
+
+    async def _finish(self, partitions: Sequence[int], *, drop: bool) -> None:
+        for partition in partitions:
+            self._writers.pop(partition).finish(drop=drop)
+        tasks = [self._tasks[partition] for partition in partitions]
+        if not tasks:
+            return
+        done, late = await asyncio.wait(tasks, timeout=FINISH_S)
+        for task in late:
+            task.cancel()  # the store is away; whether its block gets there is found out by whoever goes on
+        for task in done:
+            task.result()
+        for partition in partitions:
+            del self._tasks[partition]
+
+    async def _take_up(self, partition: int) -> LogWriter:
+        """Go on with a log.
+
+        1. Its key must be the one that is registered (a new log gets a key and is registered).
+        2. Its last block must be signed by that key and come from the topic that Kafka has now.
+        3. Nothing may have been published beyond that block: else the tail was cut off, and going on would fork the log.
+        4. What the last commit may not have come to do is done again: tiles, checkpoint, removing orphans.
+        """
+        store, log = self._shop.store, log_name(self._prefix, partition)
+        topic = await self._shop.source.identity()
+        signer = await self._signer(log)
+        last = await store.last_block(log)
+        newest = await store.newest_checkpoint(log)
+        size = last.size if last else 0
+        if newest is not None and newest.size > size:
+            raise CorruptError(
+                f"{log}: a checkpoint of size {newest.size} is published, but blocks end at {size}"
+            )
+        if last is None:
+            return LogWriter(self._shop, LogState(log, partition), topic, signer)
+        header = _checked_header(log, last, signer)
+        _check_source(log, partition, header, topic)
+        tiles = await store.tiles(log, {(tile.level, tile.n) for tile in edge_tiles(header.first)})
+        block = core.resume(partition, last, tiles)
+        writer = LogWriter(self._shop, block.after, topic, signer)
+        await writer.publish(block)
+        await writer.remove_orphans(last)
+        return writer
+
+    async def _signer(self, log: str) -> Signer:
+        store = self._shop.store
+        origin = f"{self._name}/{await store.instance_id()}/{log}"
+        registered = {info.name: info for info in await store.logs()}.get(log)
+        if registered is not None and registered.origin != origin:
+            raise LogKeyError(f"{log}: registered as {registered.origin}, but set up as {origin}")
+        signer = await asyncio.to_thread(self._keys.signer, log, origin, create=registered is None)
+        if registered is None:
+            registered = await store.register(LogInfo(log, origin, signer.verifier.vkey()))
+        if registered.vkey != signer.verifier.vkey():
+            raise LogKeyError(f"{log}: the key on disk is not the one registered, {registered.vkey}")
+        return signer
+
+
+def _checked_header(log: str, last: StoredBlock, signer: Signer) -> BlockHeader:
+    if not signer.verifier.is_valid(last.signature, blocks.SIGNATURE_DOMAIN + last.header):
+        raise CorruptError(f"{last.id}: the last block is not signed by the log's key")
+    try:
+        header = blocks.decode(last.header)
+    except BlockError as error:
+        raise CorruptError(f"{last.id}: {error}") from error
+    if (header.log, header.height, header.first, header.size) != (log, last.height, last.first, last.size):
+        raise CorruptError(f"{last.id}: header and document differ")
+    return header
+
+
+def _check_source(log: str, partition: int, header: BlockHeader, topic: TopicIdentity) -> None:
+    problem = core.check_topic(header, topic)
+    if header.kafka.partition != partition:
+        problem = f"partition is {partition}, sealed from {header.kafka.partition}"
+    if problem:
+        raise TopicChangedError(f"{log}: not the topic that this log was sealed from: {problem}")

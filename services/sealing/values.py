@@ -1,0 +1,100 @@
+"""What is stored of a log, as values: the documents of `mongo.py` and the arguments of `core.py` and `verify.py`."""
+
+import msgspec
+
+from services.runtime.envelope import Part
+
+
+class LogInfo(msgspec.Struct, frozen=True):
+    """A log as registered: `name` such as "goods/3"; `origin` the name of its key; `vkey` its public key (C2SP)."""
+
+    name: str
+    origin: str
+    vkey: str
+
+
+class PackedRecord(msgspec.Struct, frozen=True):
+    """A sealed record in its pack: the entry's exact bytes, its parts with salts, its tags (16 bytes each, sorted)."""
+
+    entry: bytes
+    parts: tuple[Part, ...]
+    tags: tuple[bytes, ...]
+
+
+class Pack(msgspec.Struct, frozen=True):
+    """Neighbouring records of one block, stored together.
+
+    Attributes:
+        id: log, height, number within the block and the writer's epoch: no two writers share one.
+        log, height: the block it was written for; `time` that block's.
+        first: index of its first record in the log.
+        tags: the distinct tags of all its records, sorted: what look-ups find it by.
+        records: at least one.
+    """
+
+    id: str
+    log: str
+    height: int
+    time: int
+    first: int
+    tags: tuple[bytes, ...]
+    records: tuple[PackedRecord, ...]
+
+    @property
+    def end(self) -> int:
+        """The index after its last record."""
+        return self.first + len(self.records)
+
+
+class StoredBlock(msgspec.Struct, frozen=True):
+    """One commit to a log, as its document has it.
+
+    Attributes:
+        log, height, first, size: as in the header, for finding it.
+        header: the header's exact bytes (goodstrace.block); `signature` 64 bytes over them.
+        leaves: the 32-byte leaf hashes of its entries, joined.
+        packs: the IDs of its packs, in log order.
+    """
+
+    log: str
+    height: int
+    first: int
+    size: int
+    header: bytes
+    signature: bytes
+    leaves: bytes
+    packs: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """The document's unique ID: the commit point."""
+        return block_id(self.log, self.height)
+
+
+class StoredCheckpoint(msgspec.Struct, frozen=True):
+    """A published checkpoint: `root` 32 bytes, `note` the full signed note (C2SP tlog-checkpoint)."""
+
+    log: str
+    size: int
+    root: bytes
+    note: str
+
+
+class SealedRecord(msgspec.Struct, frozen=True):
+    """A record read back from a log: entry bytes, all its stored parts with salts, its tags."""
+
+    log: str
+    index: int
+    entry: bytes
+    parts: tuple[Part, ...]
+    tags: tuple[bytes, ...]
+
+
+def log_name(prefix: str, partition: int) -> str:
+    """Name the log of a Kafka partition, such as "goods/3"."""
+    return f"{prefix}/{partition}"
+
+
+def block_id(log: str, height: int) -> str:
+    """Name a block's document."""
+    return f"{log}#{height}"

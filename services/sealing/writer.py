@@ -1,0 +1,194 @@
+"""One log being sealed: records come in, blocks are cut, each is committed before the next is begun."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from goodstrace.block import SIGNATURE_DOMAIN
+from goodstrace.checkpoint import sign_checkpoint
+from goodstrace.note import Signer
+from services.runtime.errors import ServiceError
+from services.sealing import core
+from services.sealing.core import Block, Fetched, Limits, LogState, Sealable, TopicIdentity
+from services.sealing.errors import LostRaceError, TopicChangedError, UnprovableRecordError
+from services.sealing.metrics import SealMetrics
+from services.sealing.ports import BlockStore, Clock, RecordSource
+from services.sealing.retrying import retried
+from services.sealing.values import StoredBlock, StoredCheckpoint
+
+HOLD_FACTOR = 2  # how many blocks' worth of records may wait before Kafka is left unread
+
+
+class Shop(msgspec.Struct, frozen=True):
+    """What all writers of a process share."""
+
+    store: BlockStore
+    source: RecordSource
+    clock: Clock
+    limits: Limits
+    epoch: str
+    metrics: SealMetrics
+    log: structlog.stdlib.BoundLogger
+
+    def noticed(self, error: ServiceError) -> None:
+        """Count and log a fault that is retried."""
+        self.metrics.faults.labels(error.category).inc()
+        self.log.warning("retrying", category=error.category, error=str(error))
+
+
+class LogWriter:
+    """Seals one log. `add` and `finish` are called from the event loop that runs `run`."""
+
+    def __init__(self, shop: Shop, state: LogState, topic: TopicIdentity, signer: Signer) -> None:
+        """Take up a log at `state`, its records coming from `topic`."""
+        self._shop = shop
+        self._state = state
+        self._topic = topic
+        self._signer = signer
+        self._pending: list[Sealable] = []
+        self._pending_bytes = 0
+        self._first_came_s = 0.0
+        self._fault: UnprovableRecordError | None = None
+        self._finishing = False
+        self._changed = asyncio.Event()
+        self._first_commit = True
+
+    @property
+    def next_offset(self) -> int:
+        """The Kafka offset after the last sealed record."""
+        return self._state.next_offset
+
+    @property
+    def full(self) -> bool:
+        """Whether enough records wait; more may come, but should not."""
+        limits = self._shop.limits
+        return (
+            len(self._pending) >= HOLD_FACTOR * limits.entries
+            or self._pending_bytes >= HOLD_FACTOR * limits.size_bytes
+            or self._fault is not None
+        )
+
+    def add(self, records: Sequence[Fetched]) -> None:
+        """Check records and let them wait for their block. After an unprovable one nothing more is taken."""
+        if self._finishing or self._fault:
+            return
+        self._shop.metrics.read.inc(len(records))
+        if not self._pending:
+            self._first_came_s = asyncio.get_running_loop().time()
+        before = len(self._pending)
+        try:
+            for fetched in records:
+                sealable = core.sealable(self._state.log, fetched)
+                self._pending.append(sealable)
+                self._pending_bytes += sealable.size_bytes
+        except UnprovableRecordError as error:
+            self._fault = error
+        self._shop.metrics.waiting.inc(len(self._pending) - before)
+        self._changed.set()
+
+    def finish(self, *, drop: bool) -> None:
+        """Let `run` return: after sealing what waits, or dropping it (it is in Kafka still)."""
+        self._finishing = True
+        if drop:
+            self._shop.metrics.waiting.dec(len(self._pending))
+            self._pending.clear()
+            self._pending_bytes = 0
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Seal until `finish`.
+
+        Raises: LostRaceError, UnprovableRecordError (after sealing what came before it), TopicChangedError,
+            CorruptError. While store or Kafka are away it waits.
+        """
+        while await self._due():
+            came_s, records = self._first_came_s, self._take()
+            now_ms = self._shop.clock.now_ms()
+            block = core.next_block(self._state, self._topic, records, now_ms, self._shop.epoch)
+            await self._commit(block)
+            self._count(records, came_s)
+        if self._fault:
+            self._shop.metrics.unprovable.inc()
+            raise self._fault
+
+    async def publish(self, block: Block) -> None:
+        """Write a durable block's tiles, then sign and publish its checkpoint. May be repeated."""
+        shop, log = self._shop, self._state.log
+        await retried(lambda: shop.store.put_tiles(log, block.tiles), shop.noticed)
+        statement = block.checkpoint(self._signer.name)
+        note = sign_checkpoint(statement, self._signer)
+        checkpoint = StoredCheckpoint(log, statement.size, statement.root, note)
+        await retried(lambda: shop.store.put_checkpoint(checkpoint), shop.noticed)
+
+    async def remove_orphans(self, last: StoredBlock) -> None:
+        """Remove what a commit that was cut off left beside the last block."""
+        removed = await retried(lambda: self._shop.store.remove_orphans(last), self._shop.noticed)
+        if removed:
+            self._shop.metrics.orphans.inc(removed)
+            self._shop.log.info("orphan packs removed", log=last.log, height=last.height, packs=removed)
+
+    async def _commit(self, block: Block) -> None:
+        """Make a block durable, then visible.
+
+        1. Packs are written, and Kafka is asked whether the records still are those of the topic they are sealed as.
+        2. The block is inserted: the commit point. Of an unknown outcome the store is asked again until it is known.
+        3. Tiles are written, then the checkpoint is signed and published: only now do readers see the block.
+        """
+        shop = self._shop
+        await asyncio.gather(
+            retried(lambda: shop.store.put_packs(block.packs), shop.noticed),
+            retried(self._check_topic, shop.noticed),
+        )
+        stored = block.stored(self._signer.sign(SIGNATURE_DOMAIN + block.header))
+        try:
+            await retried(lambda: shop.store.insert_block(stored), shop.noticed)
+        except LostRaceError:
+            shop.metrics.conflicts.inc()
+            raise
+        await self.publish(block)
+        self._state = block.after
+        if self._first_commit:
+            # A writer before us may have left packs for this very height; now nobody can name them any more.
+            self._first_commit = False
+            await self.remove_orphans(stored)
+
+    async def _check_topic(self) -> None:
+        """Make sure that all that was read came from the topic we seal: an ID never comes back."""
+        now = await self._shop.source.identity()
+        if now != self._topic:
+            raise TopicChangedError(f"{self._state.log}: the topic was made anew: {self._topic} is now {now}")
+
+    async def _due(self) -> bool:
+        """Wait until a block is to be cut; False when there will be none any more."""
+        limits = self._shop.limits
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            if self._finishing or self._fault:
+                return bool(self._pending)
+            if len(self._pending) >= limits.entries or self._pending_bytes >= limits.size_bytes:
+                return True
+            left_s = self._first_came_s + limits.age_ms / 1000 - loop.time() if self._pending else None
+            if left_s is not None and left_s <= 0:
+                return True
+            try:
+                await asyncio.wait_for(self._changed.wait(), left_s)
+            except TimeoutError:
+                continue
+
+    def _take(self) -> list[Sealable]:
+        records = self._pending[: core.cut(self._pending, self._shop.limits)]
+        del self._pending[: len(records)]
+        self._pending_bytes -= sum(each.size_bytes for each in records)
+        return records
+
+    def _count(self, records: Sequence[Sealable], came_s: float) -> None:
+        metrics = self._shop.metrics
+        metrics.latency.observe(asyncio.get_running_loop().time() - came_s)
+        metrics.waiting.dec(len(records))
+        metrics.sealed.inc(len(records))
+        metrics.sealed_bytes.inc(sum(each.size_bytes for each in records))
+        metrics.blocks.inc()
+        metrics.last_sealed.set(self._shop.clock.now_ms() / 1000)
