@@ -2,6 +2,7 @@
 
 GoodstraceError
 ├── CallError               a service refused a call or could not be reached
+├── EventHashError          an event cannot be hashed (goodstrace.event_hash)
 ├── RememberedError         the file of remembered checkpoints cannot be read or written
 └── VerificationError       something from outside is not what it must be: do not use it
     ├── TreeError           tree data (frontier, tiles) that is malformed or does not fit the tree's size

@@ -74,6 +74,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     keys: canonical keys by role, each list sorted and distinct. quantities: by role (lot, class, child, input, output).
     lot_of: lot key by serial key, where the event says so. transformation: its transformationID, exact.
     read_point, business_location: canonical keys. context: the effective JSON-LD @context.
+    hash_ignores: names the capture's document left out of the event hash (`ignoreFields`), as `event_hash` takes them.
     pipeline: version of the pipeline that made these facts. flags: sorted names from a closed set.
     """
 
@@ -91,6 +92,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     destinations: tuple[Typed, ...] = ()
     disposition: str = ""
     flags: tuple[str, ...] = ()
+    hash_ignores: tuple[str, ...] = ()
     keys: dict[str, tuple[str, ...]] = {}
     lot_of: dict[str, str] = {}
     quantities: dict[str, tuple[Quantity, ...]] = {}

@@ -17,7 +17,7 @@ from goodstrace import facts as sealed_facts
 from goodstrace.checkpoint import Checkpoint, open_checkpoint
 from goodstrace.entry import Entry
 from goodstrace.errors import AnswerError, RollbackError, VerificationError
-from goodstrace.event_hash import event_hash
+from goodstrace.event_hash import EventHashError, event_hash
 from goodstrace.facts import Facts
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
@@ -133,7 +133,7 @@ def verify_event(
 def event_hash_of(content: bytes, facts: Facts) -> str:
     """Compute the CBV 2.0 event hash of an event's exact bytes, in the context that its facts state.
 
-    Raises: AnswerError where the bytes are not a JSON object, EventHashError where they cannot be hashed.
+    Raises: AnswerError where the bytes are not a JSON object that can be hashed.
     """
     try:
         event = json.loads(content)
@@ -141,7 +141,10 @@ def event_hash_of(content: bytes, facts: Facts) -> str:
         raise AnswerError("a sealed event is not JSON") from error
     if not isinstance(event, dict):
         raise AnswerError("a sealed event is not a JSON object")
-    return event_hash(event, facts.context)
+    try:
+        return event_hash(event, facts.context, ignore=facts.hash_ignores)
+    except EventHashError as error:
+        raise AnswerError(f"a sealed event cannot be hashed: {error}") from error
 
 
 def verify_growth(older: VerifiedCheckpoint, newer: VerifiedCheckpoint, proof: Iterable[bytes]) -> None:
