@@ -3,12 +3,14 @@
 Own topics, database, keys and ports, so that any number of systems share one Kafka and one store without meeting.
 """
 
+import json
 import os
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,8 +22,10 @@ from pymongo.database import Database
 from deploy.processes import HOST, Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
+from goodstrace import facts as sealed_facts
 from goodstrace.capture import CaptureClient, Job
 from goodstrace.client import Client
+from goodstrace.facts import Facts
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory
 from services.runtime import envelope
@@ -42,6 +46,27 @@ def eventually(
         assert time.monotonic() < until, f"not within {deadline_s:g} s: {what or condition}; last {value!r}"
         time.sleep(every_s)
     return value
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """One sealed record as the store has it, read without the services' own code."""
+
+    log: str
+    index: int
+    entry: bytes
+    parts: Mapping[str, bytes]
+    tags: bytes
+
+    @property
+    def id(self) -> str:
+        """The record ID, hex."""
+        return str(json.loads(self.entry)["id"])
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of an event."""
+        return sealed_facts.decode(self.parts["facts"])
 
 
 class System:
@@ -73,7 +98,7 @@ class System:
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
             "GOODSTRACE_PARTITIONS": "2",
             "GOODSTRACE_BROWSE_PARTITIONS": "1",
-            "GOODSTRACE_COLLECTOR_HTTP_PORT": str(self.http_port),
+            "GOODSTRACE_COLLECTOR_PORT": str(self.http_port),
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
             "GOODSTRACE_AUDIT_GRPC_PORT": str(self.audit_port),
             **(environment or {}),
@@ -233,6 +258,23 @@ class System:
         if self._mongo is None:
             self._mongo = MongoClient(self.stack.mongodb_uri, serverSelectionTimeoutMS=5000)
         return self._mongo[self.database_name]
+
+    def sealed(self, prefix: str = "goods/") -> list[Sealed]:
+        """Read what the blocks of logs whose names begin with `prefix` hold, by log and index, under checkpoints or not."""
+        found: list[Sealed] = []
+        blocks = (
+            self.store["blocks"].find({"log": {"$regex": f"^{prefix}"}}).sort([("log", 1), ("height", 1)])
+        )
+        for block in blocks:
+            packs = {pack["_id"]: pack for pack in self.store["packs"].find({"_id": {"$in": block["packs"]}})}
+            index = block["first"]
+            for each in block["packs"]:
+                for record in packs[each]["records"]:
+                    parts = {part["name"]: part["content"] for part in record["parts"]}
+                    found.append(Sealed(block["log"], index, record["entry"], parts, record["tags"]))
+                    index += 1
+            assert index == block["size"], f"{block['_id']} has {index} entries and says {block['size']}"
+        return found
 
     def topic_records(self, name: str) -> list[tuple[int, Record]]:
         """Read all committed records of a topic, in order within each partition: (partition, record)."""

@@ -21,6 +21,7 @@ from goodstrace.merkle import consistency_path, inclusion_path, leaf_hash, root_
 from goodstrace.note import Signer
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 
+MAX_PAGE = 50
 Part = tuple[str, bytes, bytes]  # name, salt, content
 
 
@@ -155,7 +156,7 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
         log = self.logs["browse/0"]
         newest_first = range(log.size - 1, -1, -1)
         start = int(request.page_token or 0)
-        end = start + (request.page_size or 100)
+        end = start + min(request.page_size or 100, MAX_PAGE)
         answer = audit_pb2.ListBrowsesResponse(
             browses=[log.sealed(index) for index in newest_first[start:end]],
             checkpoints=[log.checkpoint()],

@@ -1,0 +1,335 @@
+"""Every document that nobody here wrote goes through the HTTP capture and ends as its MANIFEST.tsv and README.md say.
+
+Seen in two ways. Together: all documents into one system, as they would arrive; event IDs recur across files, so that some
+events are duplicates of ones captured before and some are marked as conflicting with them, but none is refused. Apart: each
+document by itself through the same stages with nothing before it, as the README asks; then nothing recurs but in one file.
+"""
+
+import csv
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from goodstrace import facts as sealed_facts
+from goodstrace.capture import CaptureClient, Job
+from goodstrace.facts import Facts, Flag, identity
+from services.collector import documents
+from services.collector.collect import Rules, Stamp, collect
+from services.collector.flow import Item, StageName, to_wire
+from services.collector.stages import Span, State
+from services.collector.summarise import Window
+from services.runtime import envelope, topics
+from services.runtime.envelope import Record
+from tests.system.harness import SHARED_EPCIS, Sealed, System
+from tests.unit.test_event_hash import DIFFERENT, LEAKED
+
+pytestmark = pytest.mark.skipif(
+    not SHARED_EPCIS.is_dir(),
+    reason="../shared is absent: the documents of others are not in this repository",
+)
+# Two events of these differ in nothing that the event hash covers and have no ID: the second is a duplicate of the first.
+EQUAL = {
+    "hash-vectors/expected_equal/ReferenceEventHashAlgorithm.json",
+    "hash-vectors/examples/epcisDocHavingEventWithIgnoreFields.jsonld",
+    "hash-vectors/examples/epcisQueryDocHavingEventWithIgnoreFields.jsonld",
+}
+NEW_YEAR_2030_MS = 1_893_456_000_000
+TABLE = SHARED_EPCIS / "MANIFEST.tsv"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A row of the MANIFEST."""
+
+    path: str
+    events: int
+    schema: str
+
+    @property
+    def content(self) -> bytes:
+        return (SHARED_EPCIS / self.path).read_bytes()
+
+    @property
+    def expected(self) -> str:
+        """How it must end."""
+        if self.path.endswith(".xml"):
+            return "415"
+        if self.schema == "not-json" or "/Invalid/" in self.path:
+            return "refused"
+        if self.events == 0 and self.schema == "schema-fail":
+            return "refused"  # master data and queries: no document of events
+        return "sealed"
+
+
+def manifest() -> list[Listed]:
+    if not TABLE.exists():
+        return []
+    with TABLE.open() as table:
+        rows = list(csv.DictReader(table, delimiter="\t"))
+    return [
+        Listed(row["path"], int(row["events"]) if row["events"].isdigit() else 0, row["gs1_schema_2023-05"])
+        for row in rows
+        if row["path"].endswith((".json", ".jsonld", ".xml"))
+    ]
+
+
+LISTED = manifest()
+
+
+@dataclass
+class Ended:
+    """How a document ended: the HTTP status with its problem, or the job; and by sequence what became of its events."""
+
+    status: int
+    problem: Mapping[str, Any]
+    job: Job | None
+
+
+@pytest.fixture(scope="module")
+def ended(system: System) -> dict[str, Ended]:
+    """All documents captured, one after the other, and all sealed."""
+    results: dict[str, Ended] = {}
+    with (
+        httpx.Client(base_url=system.capture_url, timeout=60) as http,
+        CaptureClient(system.capture_url) as jobs,
+    ):
+        for each in LISTED:
+            kind = "application/xml" if each.path.endswith(".xml") else "application/ld+json"
+            answer = http.post("/epcis/v2/capture", content=each.content, headers={"Content-Type": kind})
+            job = None
+            if answer.status_code == httpx.codes.ACCEPTED:
+                # One after the other: which of two equal events is the first depends on it.
+                job = jobs.wait(Job(answer.headers["Location"], {}))
+            problem = {} if job else answer.json()
+            results[each.path] = Ended(answer.status_code, problem, job)
+    system.wait_sealed(sum(each.job.raw["counts"]["stored"] for each in results.values() if each.job))
+    return results
+
+
+@pytest.fixture(scope="module")
+def stored(system: System, ended: dict[str, Ended]) -> list[tuple[int, Record]]:
+    return system.topic_records(topics.GOODS_STORED)
+
+
+@pytest.fixture(scope="module")
+def rejected(system: System, ended: dict[str, Ended]) -> list[tuple[int, Record]]:
+    return system.topic_records(topics.GOODS_REJECTED)
+
+
+@pytest.fixture(scope="module")
+def sealed(system: System, ended: dict[str, Ended]) -> dict[str, Sealed]:
+    return {each.id: each for each in system.sealed()}
+
+
+def how(result: Ended) -> str:
+    if result.job is not None:
+        return "sealed" if result.job.success else "failed"
+    return "415" if result.status == httpx.codes.UNSUPPORTED_MEDIA_TYPE else "refused"
+
+
+def events_of(content: bytes) -> list[dict[str, Any]]:
+    """The events of a document, by nothing but the standard library."""
+    document = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
+    body = document.get("epcisBody")
+    if body is None:
+        return [document]
+    return list(
+        body["eventList"] if "eventList" in body else body["queryResults"]["resultsBody"]["eventList"]
+    )
+
+
+def test_each_document_ends_as_the_manifest_says(
+    ended: dict[str, Ended], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Counter((each.path.split("/")[0], each.schema, how(ended[each.path])) for each in LISTED)
+    with capsys.disabled():
+        print("\n  folder            GS1 schema   ended     documents")  # noqa: T201
+        for (folder, schema, outcome), count in sorted(table.items()):
+            print(f"  {folder:17} {schema:12} {outcome:9} {count:5}")  # noqa: T201
+    assert {each.path: how(ended[each.path]) for each in LISTED} == {
+        each.path: each.expected for each in LISTED
+    }
+    assert len(LISTED) >= 90
+
+
+def test_every_event_of_an_accepted_document_has_its_verdict(ended: dict[str, Ended]) -> None:
+    for each in LISTED:
+        job = ended[each.path].job
+        if job is None:
+            continue
+        counts = job.raw["counts"]
+        assert counts["stored"] + counts["duplicate"] == each.events, each.path
+        assert counts["rejected"] == 0, each.path
+        assert job.success, each.path
+
+
+def test_a_refusal_names_the_place_of_the_fault(ended: dict[str, Ended]) -> None:
+    places = {
+        each.path: [fault["pointer"] for fault in ended[each.path].problem["errors"]]
+        for each in LISTED
+        if each.expected == "refused"
+    }
+    event = "/epcisBody/eventList/0"
+    invalid = "openepcis/Capture/Invalid/ObjectEvent"
+    assert places == {
+        f"{invalid}_with_invalid_certificationInfo.json": [f"{event}/certificationInfo/0"],
+        f"{invalid}_with_quantity_as_text.json": [f"{event}/quantityList/0/quantity"],
+        f"{invalid}_with_unknown_field_in_quantityList.json": [f"{event}/quantityList/0/weight"],
+        f"{invalid}_without_action_and_eventTime.json": [f"{event}/eventTime"],
+        "openepcis/Query/Invalid/QueryDocument_with_invalid_action.json": [
+            "/epcisBody/queryResults/resultsBody/eventList/0/action"
+        ],
+        "openepcis/Query/Queries/Invalid/Query_with_invalid_values.json": ["/type"],
+        "openepcis/Query/Queries/Invalid/Query_with_unknown_parameter.json": ["/type"],
+        "opentraceability/EPCISQUERYDOCUMENT_advanced_5.jsonld": [""],
+        "opentraceability/gs1-vocab-products01.json": ["/type"],
+        "opentraceability/gs1-vocab-tradingparties01.json": ["/type"],
+    }
+    not_json = ended["opentraceability/EPCISQUERYDOCUMENT_advanced_5.jsonld"].problem["errors"][0]["detail"]
+    assert "line 1330" in not_json
+
+
+def test_a_refused_document_leaves_nothing(
+    ended: dict[str, Ended], stored: list[tuple[int, Record]], rejected: list[tuple[int, Record]]
+) -> None:
+    captures = {each.job.location.rpartition("/")[2] for each in ended.values() if each.job}
+    assert {record.capture_id.hex() for _, record in (*stored, *rejected)} <= captures
+    assert {record.rejection.reason for _, record in rejected if record.rejection} == {"DUPLICATE"}
+
+
+def test_what_was_captured_is_sealed_byte_for_byte(
+    ended: dict[str, Ended], stored: list[tuple[int, Record]], sealed: dict[str, Sealed]
+) -> None:
+    assert len(sealed) == len(stored)
+    by_place = {(record.capture_id.hex(), record.sequence): record for _, record in stored}
+    seen = 0
+    for each in LISTED:
+        job = ended[each.path].job
+        if job is None:
+            continue
+        content = each.content
+        for sequence, event in enumerate(events_of(content)):
+            record = by_place.get((job.location.rpartition("/")[2], sequence))
+            if record is not None:
+                part = sealed[record.id.hex()].parts["event"]
+                assert part in content
+                assert json.loads(part) == event
+                seen += 1
+    assert seen == len(sealed)
+
+
+def facts_by_place(
+    stored: list[tuple[int, Record]], rejected: list[tuple[int, Record]], sealed: Mapping[str, Sealed]
+) -> dict[tuple[str, int], Facts]:
+    """The sealed facts of each captured event; those of a duplicate are the ones of the first."""
+    places = {(record.capture_id.hex(), record.sequence): record.id.hex() for _, record in stored}
+    for _, record in rejected:
+        assert record.rejection is not None
+        places[record.capture_id.hex(), record.sequence] = record.rejection.first_id.hex()
+    return {place: sealed[record_id].facts for place, record_id in places.items()}
+
+
+def test_sealed_event_hashes_are_those_of_their_authors(
+    ended: dict[str, Ended],
+    stored: list[tuple[int, Record]],
+    rejected: list[tuple[int, Record]],
+    sealed: dict[str, Sealed],
+) -> None:
+    facts = facts_by_place(stored, rejected, sealed)
+    compared = 0
+    for each in LISTED:
+        job, vector = ended[each.path].job, (SHARED_EPCIS / each.path).with_suffix(".hashes")
+        if job is None or not vector.exists():
+            continue
+        capture = job.location.rpartition("/")[2]
+        hashes = [facts[capture, sequence].event_hash for sequence in range(each.events)]
+        assert hashes == vector.read_text().split(), each.path
+        compared += len(hashes)
+    assert compared >= 15
+
+
+def test_sealed_event_hashes_are_those_of_the_reference_implementation(
+    ended: dict[str, Ended],
+    stored: list[tuple[int, Record]],
+    rejected: list[tuple[int, Record]],
+    sealed: dict[str, Sealed],
+) -> None:
+    # Where the reference has a known fault (`DIFFERENT`, `LEAKED`), tests/unit/test_event_hash.py shows that the
+    # difference is that fault and nothing else.
+    facts = facts_by_place(stored, rejected, sealed)
+    same: Counter[bool] = Counter()
+    with (SHARED_EPCIS / "computed-hashes.tsv").open() as table:
+        for row in csv.DictReader(table, delimiter="\t"):
+            job = ended[row["path"]].job
+            assert job is not None, row["path"]
+            place = (job.location.rpartition("/")[2], int(row["event_index"]))
+            equal = facts[place].event_hash == row["hash"]
+            assert equal or row["path"] in DIFFERENT or row["path"] in LEAKED, row
+            same[equal] += 1
+    assert same[True] >= 75
+
+
+def test_together_a_duplicate_names_its_first_and_a_conflict_is_marked_where_it_is_one(
+    stored: list[tuple[int, Record]], rejected: list[tuple[int, Record]], sealed: dict[str, Sealed]
+) -> None:
+    for _, record in rejected:
+        assert record.rejection is not None
+        facts = sealed_facts.decode(record.part("facts").content)
+        first = sealed[record.rejection.first_id.hex()]
+        assert identity(record.merchant, facts) == identity(record.merchant, first.facts)
+    contents: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
+    conflicts = 0
+    for _, record in stored:
+        facts = sealed[record.id.hex()].facts
+        before = contents[record.merchant, facts.event_id]
+        expected = bool(before - {facts.event_hash})
+        assert (Flag.CONFLICTING_ID in facts.flags) == expected, facts.event_id
+        before.add(facts.event_hash)
+        conflicts += expected
+    assert conflicts > 5
+    assert len({identity(record.merchant, sealed[record.id.hex()].facts) for _, record in stored}) == len(
+        stored
+    )
+
+
+def alone(content: bytes) -> tuple[list[Facts], list[str]]:
+    """Take a document through all stages with nothing before it; the facts of what passed, the reasons of what did not."""
+
+    def salts(size: int) -> bytes:
+        return hashlib.shake_128(content).digest(size)
+
+    stamp = Stamp(capture_id=bytes(16), merchant=1, time_ms=NEW_YEAR_2030_MS)
+    sent = collect(documents.read(content, documents.Limits()), stamp, Rules(), salts)
+    items = [each.outcome for each in sent if isinstance(each.outcome, Item)]
+    assert len(items) == len(sent)
+    state = State(window=Window(), secret=bytes(32))
+    output = Span(StageName.SUMMARISE, StageName.STORE).run(state, [to_wire(item) for item in items])
+    for value in output.passed[StageName.STORE]:
+        assert envelope.decode(value).entry
+    return [item.facts for item in output.items], [reason for _, reason, _ in output.rejected]
+
+
+@pytest.mark.parametrize(
+    "listed", [each for each in LISTED if each.expected == "sealed"], ids=lambda e: e.path
+)
+def test_apart_every_event_of_a_document_passes(listed: Listed) -> None:
+    facts, reasons = alone(listed.content)
+    assert reasons == (["DUPLICATE"] if listed.path in EQUAL else [])
+    assert len(facts) + len(reasons) == listed.events
+    hashes: defaultdict[str, set[str]] = defaultdict(set)
+    for each in facts:
+        assert (Flag.CONFLICTING_ID in each.flags) == bool(hashes[each.event_id] - {each.event_hash})
+        hashes[each.event_id].add(each.event_hash)
+
+
+def test_the_event_of_2032_is_flagged_and_not_refused() -> None:
+    path: Path = SHARED_EPCIS / "dpp/eu/electronics/epcis/weee-disposal.jsonld"
+    facts, _ = alone(path.read_bytes())
+    assert sum(Flag.FUTURE_TIME in each.flags for each in facts) == 1
