@@ -1,0 +1,1 @@
+"""The collector: the capture API and the five stages, from an HTTP request to `goods.stored`."""

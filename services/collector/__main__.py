@@ -1,0 +1,92 @@
+"""`python -m services.collector`: the capture API, the stages and the job projector in one process, or some of them."""
+
+import asyncio
+import os
+import time
+
+import structlog
+
+from services.collector.api import make_app
+from services.collector.intake import Intake, Ports
+from services.collector.kafka import Transactions
+from services.collector.metrics import Metrics
+from services.collector.mongo import GoodsStore, JobStore
+from services.collector.producer import GroupCommit
+from services.collector.projector import Projector
+from services.collector.runner import Runner
+from services.collector.service import Api, run_parts
+from services.collector.settings import CollectorSettings
+from services.runtime import lifecycle, logs
+from services.runtime.mongo import Mongo
+from services.runtime.monitoring import Monitoring
+from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
+
+
+def main() -> None:
+    """Read the settings and run until asked to stop."""
+    settings = load(CollectorSettings)
+    log = logs.configure("collector", settings.log_level)
+    lifecycle.run(lambda stop: collector(stop, settings, log), log)
+
+
+async def collector(
+    stop: asyncio.Event, settings: CollectorSettings, log: structlog.stdlib.BoundLogger
+) -> None:
+    """Build the parts that the settings name, run them, stop them."""
+    kafka, mongo = load(KafkaSettings), Mongo(load(MongoSettings))
+    metrics = Metrics()
+    monitoring = Monitoring("collector", settings.host, settings.metrics_port)
+    jobs = JobStore(mongo.database)
+    span = settings.span()
+    api = _api(settings, kafka, jobs, metrics, log) if settings.api else None
+    runner = None
+    if span is not None:
+        secret = load_secret(load(LogSettings).index_secret_file)
+        runner = Runner(
+            span,
+            kafka=kafka,
+            settings=settings,
+            secret=secret,
+            store=GoodsStore(mongo.database),
+            metrics=metrics,
+            log=log,
+        )
+    projector = Projector(kafka, jobs, metrics, log) if settings.projector else None
+    for condition, wanted in (("api", api), ("stages", runner)):
+        if wanted is not None:
+            monitoring.readiness.set(condition, problem="starting")
+    try:
+        await run_parts(stop, monitoring.readiness, api, runner, projector)
+    finally:
+        mongo.close()
+        monitoring.stop()
+
+
+def _api(
+    settings: CollectorSettings,
+    kafka: KafkaSettings,
+    jobs: JobStore,
+    metrics: Metrics,
+    log: structlog.stdlib.BoundLogger,
+) -> Api:
+    transactions = Transactions(
+        kafka.bootstrap_servers, kafka.topic(f"collector.capture.{settings.instance}")
+    )
+    commits = GroupCommit(transactions, settings.max_waiting_bytes, settings.linger_ms / 1000, metrics)
+    intake = Intake(
+        kafka=kafka,
+        merchant=settings.merchant,
+        limits=settings.limits(),
+        rules=settings.rules(),
+        max_held_bytes=settings.max_waiting_bytes,
+        ports=Ports(now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom),
+        commits=commits,
+        jobs=jobs,
+        metrics=metrics,
+        log=log,
+    )
+    return Api(make_app(intake, metrics), settings.host, settings.port, commits, log)
+
+
+if __name__ == "__main__":
+    main()

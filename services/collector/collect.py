@@ -1,0 +1,157 @@
+"""Stage `collect`: from a document's bytes to records. The only stage with a clock and randomness, and they are passed in.
+
+Made here once and for all, and never touched by later stages: event ID and hash, event time and offset, the digest of an
+errorDeclaration (all three are the event's identity), the effective @context, the flag `future-time`.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from goodstrace import facts as facts_format
+from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind
+from goodstrace.event_hash import EventHashError, event_hash
+from goodstrace.facts import PIPELINE_VERSION, Correction, Facts, Flag
+from goodstrace.vocabulary import term
+from services.collector import strict_json
+from services.collector.documents import Document
+from services.collector.errors import DocumentError, Fault
+from services.collector.flow import EVENT_PART, FACTS_PART, Item, Reason, Rejected, StageName, reject
+from services.collector.times import parse_time
+from services.collector.validation import check_event
+from services.runtime import partitioner
+from services.runtime.envelope import Part, Record
+
+_RANDOM_BYTES: Final = ID_BYTES + 2 * SALT_BYTES
+_SORTED: Final = msgspec.json.Encoder(order="sorted").encode
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What all records of one capture share; `time_ms` is the record time in Unix milliseconds."""
+
+    capture_id: bytes
+    merchant: int
+    time_ms: int
+    traceparent: str = ""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What an operator may set: the largest event, and how far ahead its time may be before it is flagged."""
+
+    event_bytes: int = 1024 * 1024
+    future_tolerance_ms: int = 5 * 60 * 1000
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """One event after `collect`: an item for `goods.collected` or a rejection, and its partition key."""
+
+    outcome: Item | Rejected
+    key: bytes
+    fault: Fault | None = None
+
+
+def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[int], bytes]) -> list[Sent]:
+    """Check every event of a document and make its record.
+
+    Args:
+        document: as `documents.read` gave it.
+        stamp: what the records share.
+        rules: what an operator may set.
+        random: gives as many random bytes as asked for.
+    Returns: in the order of the document, what each event became. Bad events are values; nothing is raised.
+    """
+    size = len(document.events)
+    sent = []
+    for sequence, event in enumerate(document.events):
+        fresh = random(_RANDOM_BYTES)
+        record = Record(
+            id=fresh[:ID_BYTES],
+            kind=Kind.EVENT,
+            time_ms=stamp.time_ms,
+            pipeline_version=PIPELINE_VERSION,
+            parts=(Part(EVENT_PART, fresh[ID_BYTES : ID_BYTES + SALT_BYTES], event),),
+            capture_id=stamp.capture_id,
+            sequence=sequence,
+            capture_size=size,
+            merchant=stamp.merchant,
+            traceparent=stamp.traceparent,
+        )
+        salt = fresh[ID_BYTES + SALT_BYTES :]
+        sent.append(_collect_event(document, record, salt, rules))
+    return sent
+
+
+def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules) -> Sent:
+    content = record.parts[0].content
+    if len(content) > rules.event_bytes:
+        return _refuse(
+            document, record, Reason.TOO_LARGE, Fault("", f"the event is over {rules.event_bytes} bytes")
+        )
+    try:
+        event = strict_json.parse(content)
+    except DocumentError as error:
+        return _refuse(document, record, Reason.INVALID, error.faults[0])
+    fault = check_event(event)
+    if fault is not None:
+        return _refuse(document, record, Reason.INVALID, fault)
+    try:
+        facts = _first_facts(document, event, record.time_ms, rules)
+    except EventHashError as error:
+        return _refuse(document, record, Reason.INVALID, Fault("", str(error)))
+    part = Part(FACTS_PART, salt, facts_format.encode(facts))
+    whole = msgspec.structs.replace(record, parts=(*record.parts, part))
+    return Sent(Item(whole, facts, event), partitioner.event_key(record.merchant, facts.event_id))
+
+
+def _refuse(document: Document, record: Record, reason: Reason, fault: Fault) -> Sent:
+    """Refuse an event; where it goes is decided by its bytes, since it may not have an ID."""
+    placed = fault.under(document.pointer(record.sequence))
+    digest = hashlib.sha256(record.parts[0].content).hexdigest()
+    refused = reject(record, StageName.COLLECT, reason, f"{placed.pointer or '/'}: {placed.detail}")
+    return Sent(refused, partitioner.event_key(record.merchant, digest), placed)
+
+
+def _first_facts(document: Document, event: dict[str, Any], record_time_ms: int, rules: Rules) -> Facts:
+    offset = event["eventTimeZoneOffset"]
+    time_us = parse_time(event["eventTime"], offset)
+    if time_us is None:
+        raise AssertionError("check_event lets no other event time pass")
+    own = event_hash(event, document.context, ignore=document.ignored)
+    ahead = time_us > (record_time_ms + rules.future_tolerance_ms) * 1000
+    return Facts(
+        event_id=event.get("eventID", own),
+        event_hash=own,
+        type=event["type"],
+        time_us=time_us,
+        offset=offset,
+        context=_context(document.context, event.get("@context")),
+        correction=_correction(event.get("errorDeclaration"), offset),
+        flags=(Flag.FUTURE_TIME,) if ahead else (),
+        hash_ignores=tuple(sorted(document.ignored)),
+    )
+
+
+def _context(outer: Any, inner: Any) -> Any:
+    """Join the document's @context and the event's own, which counts after it."""
+    if outer is None or inner is None:
+        return outer if inner is None else inner
+    return [*_listed(outer), *_listed(inner)]
+
+
+def _listed(context: Any) -> list[Any]:
+    return context if isinstance(context, list) else [context]
+
+
+def _correction(declaration: dict[str, Any] | None, offset: str) -> Correction | None:
+    """Note an errorDeclaration; its digest is over compact JSON with sorted keys, as decoded."""
+    if declaration is None:
+        return None
+    reason = declaration.get("reason", "")
+    return Correction(
+        digest=hashlib.sha256(_SORTED(declaration)).hexdigest(),
+        time_us=parse_time(declaration["declarationTime"], offset) or 0,
+        corrective_ids=tuple(declaration.get("correctiveEventIDs", ())),
+        reason=term("er", reason) or reason,
+    )

@@ -1,0 +1,110 @@
+"""Every metric of the collector, made once; all label values come from closed sets and exist from the start."""
+
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from services.collector.flow import Reason, StageName
+
+CODES: Final = ("200", "202", "400", "404", "413", "415", "503", "500")
+METHODS: Final = ("capture", "events", "job")
+LOOPS: Final = ("group_commit", "stages", "projector", "jobs")
+CATEGORIES: Final = (
+    "unavailable",
+    "conflict",
+    "fenced",
+    "overloaded",
+    "offset-gap",
+    "offsets-lost",
+    "envelope",
+    "internal",
+)
+_LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SIZES: Final = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
+
+
+class Metrics:
+    """The collector's metrics in one registry."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Make them all, each label pair at zero."""
+        name = "goodstrace_collector"
+        self.stage_in = Counter(f"{name}_stage_in_records", "Records taken in.", ["stage"], registry=registry)
+        self.stage_out = Counter(
+            f"{name}_stage_out_records", "Records passed on.", ["stage"], registry=registry
+        )
+        self.stage_busy = Gauge(
+            f"{name}_stage_in_progress_records", "Records being worked on.", ["stage"], registry=registry
+        )
+        self.stage_last = Gauge(
+            f"{name}_stage_last_processed_timestamp_seconds", "When the stage last passed records on.", ["stage"],
+            registry=registry,
+        )  # fmt: skip
+        self.rejected = Counter(
+            f"{name}_rejected_records",
+            "Records sent to goods.rejected.",
+            ["stage", "reason"],
+            registry=registry,
+        )
+        self.requests = Counter(
+            f"{name}_requests", "Answers of the capture API.", ["method", "code"], registry=registry
+        )
+        self.capture_seconds = Histogram(
+            f"{name}_capture_seconds",
+            "From request to answer of a capture.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self.waiting_bytes = Gauge(
+            f"{name}_waiting_bytes", "Bytes of captures being worked on.", registry=registry
+        )
+        self.group_captures = Histogram(
+            f"{name}_group_commit_captures", "Captures in one transaction.", buckets=_SIZES, registry=registry
+        )
+        self.group_records = Histogram(
+            f"{name}_group_commit_records", "Records in one transaction.", buckets=_SIZES, registry=registry
+        )
+        self.group_seconds = Histogram(
+            f"{name}_group_commit_seconds",
+            "Duration of one transaction of captures.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self.span_records = Histogram(
+            f"{name}_span_commit_records",
+            "Records in one transaction of stages.",
+            buckets=_SIZES,
+            registry=registry,
+        )
+        self.span_seconds = Histogram(
+            f"{name}_span_commit_seconds",
+            "Duration of one transaction of stages.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self.goods_seconds = Histogram(
+            f"{name}_goods_upsert_seconds", "Duration of one bulk upsert of goods information.", buckets=_LATENCY,
+            registry=registry,
+        )  # fmt: skip
+        self.jobs_unwritten = Counter(
+            f"{name}_jobs_unwritten",
+            "Jobs whose description could not be stored; should stay 0.",
+            registry=registry,
+        )
+        self.failures = Counter(
+            f"{name}_failures", "Failed attempts, by loop.", ["loop", "category"], registry=registry
+        )
+        self._make_pairs()
+
+    def _make_pairs(self) -> None:
+        for stage in StageName:
+            for metric in (self.stage_in, self.stage_out, self.stage_busy, self.stage_last):
+                metric.labels(stage.value)
+            for reason in Reason:
+                self.rejected.labels(stage.value, reason.value)
+        for method in METHODS:
+            for code in CODES:
+                self.requests.labels(method, code)
+        for loop in LOOPS:
+            for category in CATEGORIES:
+                self.failures.labels(loop, category)

@@ -1,0 +1,82 @@
+"""The collector's collections: `captures` and `capture_verdicts` (jobs), `goods` and `merchants` (goods information).
+
+None needs an index besides that of `_id`: a capture's verdicts are found by the beginning of theirs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from pymongo import ReplaceOne, UpdateOne
+
+from services.collector.goods import Change
+from services.collector.jobs import Job, Verdicts
+from services.runtime.mongo import Database, translated
+
+CAPTURES: Final = "captures"
+VERDICTS: Final = "capture_verdicts"
+GOODS: Final = "goods"
+MERCHANTS: Final = "merchants"
+_AFTER_SLASH: Final = chr(ord("/") + 1)
+
+
+class JobStore:
+    """Capture jobs in MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the two collections of jobs in `database`."""
+        self._captures = database[CAPTURES]
+        self._verdicts = database[VERDICTS]
+
+    async def open(self, job: Job) -> None:
+        """Write a job's description; the same one again changes nothing. Raises: UnavailableError."""
+        document = msgspec.to_builtins(job)
+        document["_id"] = document.pop("id")
+        async with translated():
+            await self._captures.replace_one({"_id": job.id}, document, upsert=True)
+
+    async def add(self, batch: Sequence[Verdicts]) -> None:
+        """Write verdicts; the same ones again, or cut otherwise, say the same. Raises: UnavailableError."""
+        writes = []
+        for each in batch:
+            document = msgspec.to_builtins(each)
+            document["_id"] = document.pop("id")
+            writes.append(ReplaceOne({"_id": document["_id"]}, document, upsert=True))
+        if writes:
+            async with translated():
+                await self._verdicts.bulk_write(writes, ordered=False)
+
+    async def find(self, capture: str) -> tuple[Job | None, list[Verdicts]]:
+        """Give a job's description, None where it is unknown, and the verdicts so far. Raises: UnavailableError."""
+        async with translated():
+            described = await self._captures.find_one({"_id": capture})
+            within = {"_id": {"$gt": capture + "/", "$lt": capture + _AFTER_SLASH}}
+            documents = [document async for document in self._verdicts.find(within)]
+        job = msgspec.convert({**described, "id": described["_id"]}, Job) if described else None
+        return job, [msgspec.convert({**each, "id": each["_id"]}, Verdicts) for each in documents]
+
+
+class GoodsStore:
+    """The goods information database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the two collections in `database`."""
+        self._goods = database[GOODS]
+        self._merchants = database[MERCHANTS]
+
+    async def apply(self, goods: Mapping[str, Change], merchants: Mapping[int, Change]) -> None:
+        """Apply changes as bulk upserts, in any order and as often as it takes. Raises: UnavailableError."""
+        async with translated():
+            if goods:
+                await self._goods.bulk_write(_upserts(goods.items()), ordered=False)
+            if merchants:
+                await self._merchants.bulk_write(_upserts(merchants.items()), ordered=False)
+
+
+def _upserts(changes: Iterable[tuple[Any, Change]]) -> list[UpdateOne]:
+    return [
+        UpdateOne(
+            {"_id": key}, {operator: fields for operator, fields in change.items() if fields}, upsert=True
+        )
+        for key, change in changes
+    ]

@@ -1,0 +1,204 @@
+"""Stage `record`: identifiers to canonical keys by role, quantities, vocabulary in its bare words. Pure.
+
+Everything here is read from the event's own bytes; the time is there already, since the identity of an event needs no less.
+"""
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from goodstrace import identifiers
+from goodstrace.facts import Facts, Flag, Quantity, Role, Typed
+from goodstrace.identifiers import Grade
+from goodstrace.vocabulary import Kind, term
+from services.collector.flow import EVENT_PART, Accepted, Item, Outcome
+
+LOT_NUMBERS: Final = (
+    "cbvmda:lotNumber",
+    "lotNumber",
+    "urn:epcglobal:cbv:mda#lotNumber",
+    "urn:epcglobal:cbv:mda:lotNumber",
+    "https://ref.gs1.org/cbv/mda/lotNumber",
+    "gs1:hasBatchLotNumber",
+    "https://gs1.org/voc/hasBatchLotNumber",
+    "https://ref.gs1.org/voc/hasBatchLotNumber",
+)
+_MAX_DIGITS: Final = 40
+_LOT_SIZE: Final = 20
+_QUALIFIED: Final = re.compile(r"/(?:10|lot)/")
+_DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
+_EPC_ROLES: Final = (
+    ("epcList", None),
+    ("childEPCs", Role.CHILD),
+    ("inputEPCList", Role.INPUT),
+    ("outputEPCList", Role.OUTPUT),
+)
+_QUANTITY_ROLES: Final = (
+    ("quantityList", None),
+    ("childQuantityList", Role.CHILD),
+    ("inputQuantityList", Role.INPUT),
+    ("outputQuantityList", Role.OUTPUT),
+)
+_GRADE_ROLES: Final = {Grade.LOT: Role.LOT, Grade.CLASS: Role.CLASS}
+
+canonical_key = lru_cache(maxsize=16_384)(identifiers.canonical_key)
+grade = lru_cache(maxsize=16_384)(identifiers.grade)
+
+
+def record(item: Item) -> Outcome:
+    """Find the event's keys by role and what it says of them; nothing is refused."""
+    event = _DECODER.decode(item.record.part(EVENT_PART).content)
+    reading = _Reading(event)
+    facts = item.facts
+    found = reading.facts()
+    if reading.normalised:
+        found["flags"] = tuple(sorted({*facts.flags, Flag.NORMALISED_VOCABULARY}))
+    return Accepted(item.with_event(event).with_facts(**found))
+
+
+class _Reading:
+    """One pass over one event: gathers keys, quantities and whether a term had to be normalised."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self._event = event
+        self._keys: dict[str, set[str]] = {}
+        self._quantities: dict[str, list[Quantity]] = {}
+        self._lot_of: dict[str, str] = {}
+        self.normalised = False
+
+    def facts(self) -> dict[str, Any]:
+        event = self._event
+        self._goods()
+        read_point, location = self._place("readPoint"), self._place("bizLocation")
+        found = {
+            "action": event.get("action", ""),
+            "business_step": self._term("bizstep", event.get("bizStep", "")),
+            "disposition": self._term("disp", event.get("disposition", "")),
+            "read_point": read_point,
+            "business_location": location,
+            "transactions": self._typed("bizTransactionList", "bizTransaction", "btt"),
+            "sources": self._typed("sourceList", "source", "sdt"),
+            "destinations": self._typed("destinationList", "destination", "sdt"),
+            "transformation": event.get("transformationID", ""),
+        }
+        found["keys"] = {role: tuple(sorted(keys)) for role, keys in sorted(self._keys.items())}
+        found["quantities"] = {role: tuple(listed) for role, listed in sorted(self._quantities.items())}
+        found["lot_of"] = self._lot_of
+        return found
+
+    def _add(self, role: str, key: str) -> None:
+        keys = self._keys.get(role)
+        if keys is None:
+            self._keys[role] = {key}
+        else:
+            keys.add(key)
+
+    def _goods(self) -> None:
+        event = self._event
+        for name, role in _EPC_ROLES:
+            for uri in event.get(name, ()):
+                self._epc(role, uri)
+        for name, role in _QUANTITY_ROLES:
+            for element in event.get(name, ()):
+                self._quantity(role, element)
+        parent = event.get("parentID")
+        if parent is not None:
+            self._add(Role.PARENT, canonical_key(parent))
+            self._lot_in_link(parent)
+        ilmd = event.get("ilmd")
+        if ilmd:
+            self._lot_in_ilmd(ilmd, (*event.get("epcList", ()), *event.get("outputEPCList", ())))
+
+    def _epc(self, role: str | None, uri: str) -> None:
+        key = canonical_key(uri)
+        self._add(role or _GRADE_ROLES.get(grade(key), Role.EPC), key)
+        self._lot_in_link(uri)
+
+    def _quantity(self, role: str | None, element: dict[str, Any]) -> None:
+        key = canonical_key(element["epcClass"])
+        place = role or (Role.LOT if grade(key) is Grade.LOT else Role.CLASS)
+        self._add(place, key)
+        quantity = Quantity(key, decimal_text(element.get("quantity")), element.get("uom", ""))
+        self._quantities.setdefault(place, []).append(quantity)
+
+    def _lot_in_link(self, uri: str) -> None:
+        """A Digital Link of a serial may name its lot too."""
+        if _QUALIFIED.search(uri):
+            lot = identifiers.lot_of(uri)
+            if lot is not None:
+                self._lot_of[canonical_key(uri)] = lot
+
+    def _lot_in_ilmd(self, ilmd: dict[str, Any], serials: Iterable[str]) -> None:
+        """Commissioning says the lot number: with the GTIN of each serial it is the key of its lot."""
+        number = next((ilmd[name] for name in LOT_NUMBERS if type(ilmd.get(name)) is str), "").strip()
+        if not number or len(number) > _LOT_SIZE:
+            return
+        for uri in serials:
+            key = canonical_key(uri)
+            product = identifiers.class_of(key) if grade(key) is Grade.ITEM else None
+            lot = canonical_key(f"{product}/10/{quote(number, safe='')}") if product else ""
+            if lot and grade(lot) is Grade.LOT:
+                self._lot_of.setdefault(key, lot)
+
+    def _place(self, name: str) -> str:
+        place = self._event.get(name)
+        if place is None:
+            return ""
+        key = canonical_key(place["id"])
+        self._add(Role.LOCATION, key)
+        return key
+
+    def _typed(self, name: str, member: str, kind: Kind) -> tuple[Typed, ...]:
+        listed = []
+        for element in self._event.get(name, ()):
+            typed = Typed(canonical_key(element[member]), self._term(kind, element.get("type", "")))
+            listed.append(typed)
+            self._add(_typed_role(typed, kind), typed.key)
+        return tuple(listed)
+
+    def _term(self, kind: Kind, text: str) -> str:
+        word = term(kind, text)
+        if word is None:
+            return text
+        if word != text:
+            self.normalised = True
+        return word
+
+
+def _typed_role(typed: Typed, kind: Kind) -> str:
+    if kind == "btt":
+        return Role.TRANSACTION
+    if typed.type == "location":
+        return Role.LOCATION
+    if typed.type in ("owning_party", "possessing_party"):
+        return Role.PARTY
+    return Role.LOCATION if grade(typed.key) is Grade.LOCATION else Role.PARTY
+
+
+def decimal_text(value: Decimal | int | None) -> str:
+    """Write a quantity as a plain decimal: no exponent, no trailing zeros, at most 40 digits on either side of the point.
+
+    None gives the empty text; digits further right are cut off.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return str(value)
+    if value.adjusted() < -_MAX_DIGITS or value == 0:
+        return "0"
+    text = format(value, "f") if value.as_tuple().exponent >= -_MAX_DIGITS else f"{value:.{_MAX_DIGITS}f}"  # type: ignore[operator]
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def keys_of(facts: Facts) -> set[str]:
+    """List everything the event can be found by as a key: all roles, and the lots of its serials."""
+    found: set[str] = set()
+    for keys in facts.keys.values():
+        found.update(keys)
+    found.update(facts.lot_of.values())
+    return found

@@ -1,0 +1,229 @@
+"""The stage runner: a contiguous span of stages over Kafka, exactly once.
+
+A cycle: (1) read a batch, read_committed; (2) take it through the stages; (3) bring the goods information up to date, which
+may be done again; (4) in one Kafka transaction write every stage's topic, partition to partition, and `goods.rejected`, and
+move on the offsets of the groups of *all* stages of the span, so that any other span may take over where this one was.
+Whatever fails: abort, go back to the committed offsets, fill the windows again from `goods.summarised`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import structlog
+from confluent_kafka import Message
+
+from goodstrace.errors import EntryError
+from services.collector import goods
+from services.collector.flow import StageName
+from services.collector.kafka import (
+    Group,
+    Move,
+    Source,
+    Transactions,
+    Write,
+    read_back,
+    require_nothing_written,
+)
+from services.collector.metrics import Metrics
+from services.collector.mongo import GoodsStore
+from services.collector.retry import persistently
+from services.collector.settings import CollectorSettings
+from services.collector.stages import INPUTS, OUTPUTS, Span, SpanOutput, State
+from services.collector.summarise import Window
+from services.runtime import topics
+from services.runtime.errors import EnvelopeError, ServiceError
+from services.runtime.settings import KafkaSettings
+
+T = TypeVar("T")
+_WAIT_S: Final = 0.2
+
+
+def group_of(kafka: KafkaSettings, stage: StageName) -> str:
+    """Name the consumer group whose offsets say how far a stage has come."""
+    return kafka.topic(f"collector.{stage}")
+
+
+class Runner:
+    """Runs a span until it is asked to stop. Several runners share the partitions, each under its own `instance`."""
+
+    def __init__(
+        self,
+        span: Span,
+        *,
+        kafka: KafkaSettings,
+        settings: CollectorSettings,
+        secret: bytes,
+        store: GoodsStore,
+        metrics: Metrics,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        """Prepare to run; nothing is connected before `run`."""
+        self._span = span
+        self._kafka = kafka
+        self._settings = settings
+        self._secret = secret
+        self._store = store
+        self._metrics = metrics
+        self._log = log
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="stages")
+        self._states: dict[int, State] = {}
+        self._transactions = Transactions(
+            kafka.bootstrap_servers, kafka.topic(f"collector.stages.{settings.instance}.{span.first}")
+        )
+        self._source: Source | None = None
+        self._groups: dict[StageName, Group] = {}
+        self._rewind = False
+
+    async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
+        """Run cycle after cycle; a cycle that has begun is finished before it returns.
+
+        `started` is called once it reads. Raises: ServiceError that a retry does not mend: fenced, offsets lost, a record
+        that is none of ours.
+        """
+        try:
+            await self._persistently(lambda: self._in_thread(self._start), stop)
+            started()
+            while not stop.is_set():
+                await self._persistently(lambda: self._cycle(stop), stop)
+        finally:
+            await self._in_thread(self._close)
+
+    async def _cycle(self, stop: asyncio.Event) -> None:
+        batch = await self._in_thread(self._read)
+        if not batch:
+            return
+        started = time.perf_counter()
+        self._rewind = True  # until this batch is committed
+        busy = self._metrics.stage_busy.labels(self._span.first)
+        busy.set(len(batch))
+        try:
+            outputs = await self._in_thread(self._work, batch)
+            if self._span.last is StageName.STORE:
+                done = await self._persistently(lambda: self._know_goods(outputs), stop)
+                if done is None:
+                    return
+            await self._in_thread(self._commit, batch, outputs)
+        finally:
+            busy.set(0)
+        self._rewind = False
+        self._count(batch, outputs)
+        self._metrics.span_seconds.observe(time.perf_counter() - started)
+
+    def _start(self) -> None:
+        # First take the transactional ID over: what a killed predecessor left open is aborted, and its offsets are stable.
+        self._transactions.start()
+        if self._source is None:
+            self._groups = {
+                stage: Group(self._kafka.bootstrap_servers, group_of(self._kafka, stage))
+                for stage in self._span.stages[1:]
+            }
+            self._source = Source(
+                self._kafka.bootstrap_servers,
+                group_of(self._kafka, self._span.first),
+                [self._kafka.topic(INPUTS[self._span.first])],
+                on_partition=self._take_partition,
+                on_first=self._check_first,
+            )
+
+    def _read(self) -> list[Message]:
+        assert self._source is not None
+        self._transactions.start()
+        if self._rewind:
+            self._source.rewind()
+            self._rewind = False
+        return self._source.poll(self._settings.batch_records, self._settings.batch_bytes, _WAIT_S)
+
+    def _take_partition(self, _topic: str, partition: int, offset: int) -> None:
+        window = Window(self._settings.window)
+        if self._span.first is StageName.SUMMARISE:
+            topic = self._kafka.topic(topics.GOODS_SUMMARISED)
+            for value in read_back(self._kafka.bootstrap_servers, topic, partition, self._settings.window):
+                window.take_back(value)
+        self._states[partition] = State(window, self._secret)
+        self._log.info("took a partition", partition=partition, offset=offset, window=len(window))
+
+    def _check_first(self, _topic: str, partition: int) -> None:
+        topic = self._kafka.topic(OUTPUTS[self._span.first])
+        group = group_of(self._kafka, self._span.first)
+        require_nothing_written(self._kafka.bootstrap_servers, topic, partition, group)
+
+    def _work(self, batch: Sequence[Message]) -> dict[int, SpanOutput]:
+        values: dict[int, list[bytes]] = {}
+        for message in batch:
+            values.setdefault(int(message.partition() or 0), []).append(message.value() or b"")
+        try:
+            return {
+                partition: self._span.run(self._states[partition], each) for partition, each in values.items()
+            }
+        except EntryError as error:
+            raise EnvelopeError(str(error)) from error
+
+    async def _know_goods(self, outputs: Mapping[int, SpanOutput]) -> bool:
+        started = time.perf_counter()
+        items = [item for output in outputs.values() for item in output.items]
+        known, merchants = await self._in_thread(goods.changes, items)
+        await self._store.apply(known, merchants)
+        self._metrics.goods_seconds.observe(time.perf_counter() - started)
+        return True
+
+    def _commit(self, batch: Sequence[Message], outputs: Mapping[int, SpanOutput]) -> None:
+        writes = []
+        for partition, output in outputs.items():
+            for stage, values in output.passed.items():
+                writes.append(Write(self._kafka.topic(OUTPUTS[stage]), partition, values))
+            refused = [value for _, _, value in output.rejected]
+            writes.append(Write(self._kafka.topic(topics.GOODS_REJECTED), partition, refused))
+        following = {int(message.partition() or 0): int(message.offset() or 0) + 1 for message in batch}
+        self._transactions.write(
+            [write for write in writes if write.values], lambda last: self._moves(following, last)
+        )
+
+    def _moves(self, following: Mapping[int, int], last: Mapping[tuple[str, int], int]) -> list[Move]:
+        """Move every stage of the span on: the first by what was read, the others by what was just written for them."""
+        assert self._source is not None
+        metadata = self._source.metadata()
+        read = self._kafka.topic(INPUTS[self._span.first])
+        moves = [Move(metadata, read, partition, offset) for partition, offset in following.items()]
+        for stage, group in self._groups.items():
+            topic = self._kafka.topic(INPUTS[stage])
+            metadata = group.metadata()
+            moves += [
+                Move(metadata, topic, partition, offset + 1)
+                for (name, partition), offset in last.items()
+                if name == topic
+            ]
+        return moves
+
+    def _count(self, batch: Sequence[Message], outputs: Mapping[int, SpanOutput]) -> None:
+        metrics = self._metrics
+        taken = len(batch)
+        for stage in self._span.stages:
+            passed = sum(len(output.passed[stage]) for output in outputs.values())
+            metrics.stage_in.labels(stage).inc(taken)
+            metrics.stage_out.labels(stage).inc(passed)
+            metrics.stage_last.labels(stage).set_to_current_time()
+            taken = passed
+        for output in outputs.values():
+            for stage, reason, _ in output.rejected:
+                metrics.rejected.labels(stage, reason).inc()
+        metrics.span_records.observe(len(batch))
+
+    def _close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+        for group in self._groups.values():
+            group.close()
+        self._transactions.close()
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    async def _persistently(self, attempt: Callable[[], Any], stop: asyncio.Event) -> Any:
+        try:
+            return await persistently(attempt, "stages", stop, self._metrics, self._log)
+        except ServiceError as error:
+            self._log.error("the stages stop", category=error.category, error=str(error))
+            raise

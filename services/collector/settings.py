@@ -1,0 +1,62 @@
+"""The collector's own settings; `services.runtime.settings` has those it shares."""
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.collector.collect import Rules
+from services.collector.documents import Limits
+from services.collector.flow import StageName
+from services.collector.stages import Span
+from services.collector.summarise import DEFAULT_WINDOW
+from services.runtime.settings import MonitoringSettings
+
+_MIB = 1024 * 1024
+
+
+class CollectorSettings(MonitoringSettings):
+    """How this collector process works. Two processes at one time want different `instance` names.
+
+    port: of the capture API. api, projector: whether this process serves HTTP, keeps the jobs. first_stage, last_stage: the
+    span of stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in
+    every process. merchant: whose events these are until merchants are registered.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_COLLECTOR_", populate_by_name=True)
+
+    metrics_port: int = Field(9101, ge=0, le=65535)
+    port: int = Field(8080, ge=0, le=65535)
+    api: bool = True
+    projector: bool = True
+    first_stage: StageName | None = StageName.SUMMARISE
+    last_stage: StageName | None = StageName.STORE
+    merchant: int = Field(1, ge=1, le=2**53 - 1)
+    window: int = Field(DEFAULT_WINDOW, ge=1, le=10_000_000)
+    future_tolerance_s: int = Field(300, ge=0, le=366 * 86400)
+    max_body_bytes: int = Field(32 * _MIB, ge=1024, le=1024 * _MIB)
+    max_event_bytes: int = Field(_MIB, ge=256, le=_MIB)
+    max_events: int = Field(10_000, ge=1, le=100_000)
+    max_waiting_bytes: int = Field(256 * _MIB, ge=_MIB)
+    linger_ms: int = Field(3, ge=0, le=1000)
+    batch_records: int = Field(2_000, ge=1, le=100_000)
+    batch_bytes: int = Field(16 * _MIB, ge=_MIB, le=256 * _MIB)
+
+    @model_validator(mode="after")
+    def _sound(self) -> "CollectorSettings":
+        self.span()
+        if self.max_waiting_bytes < self.max_body_bytes:
+            raise ValueError("max_waiting_bytes must be at least max_body_bytes")
+        return self
+
+    def span(self) -> Span | None:
+        """Give the span of stages to run, None for none."""
+        if self.first_stage is None or self.last_stage is None:
+            return None
+        return Span(self.first_stage, self.last_stage)
+
+    def limits(self) -> Limits:
+        """Give the limits of one request."""
+        return Limits(body=self.max_body_bytes, event=self.max_event_bytes, events=self.max_events)
+
+    def rules(self) -> Rules:
+        """Give what `collect` goes by."""
+        return Rules(event_bytes=self.max_event_bytes, future_tolerance_ms=self.future_tolerance_s * 1000)

@@ -1,0 +1,99 @@
+"""The stages after `collect`, in order, and running any contiguous span of them over a batch. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from services.collector.classify import classify
+from services.collector.flow import Accepted, Item, Outcome, StageName, from_wire, to_wire
+from services.collector.record import record
+from services.collector.store import store
+from services.collector.summarise import Window, summarise
+from services.runtime import envelope, topics
+
+__all__ = ["INPUTS", "ORDER", "OUTPUTS", "Span", "SpanOutput", "State"]
+
+ORDER: Final = (StageName.SUMMARISE, StageName.RECORD, StageName.CLASSIFY, StageName.STORE)
+OUTPUTS: Final = {
+    StageName.COLLECT: topics.GOODS_COLLECTED,
+    StageName.SUMMARISE: topics.GOODS_SUMMARISED,
+    StageName.RECORD: topics.GOODS_RECORDED,
+    StageName.CLASSIFY: topics.GOODS_CLASSIFIED,
+    StageName.STORE: topics.GOODS_STORED,
+}
+INPUTS: Final = {
+    StageName.SUMMARISE: topics.GOODS_COLLECTED,
+    StageName.RECORD: topics.GOODS_SUMMARISED,
+    StageName.CLASSIFY: topics.GOODS_RECORDED,
+    StageName.STORE: topics.GOODS_CLASSIFIED,
+}
+
+
+class State(msgspec.Struct):
+    """What the stages of one partition know besides the record at hand."""
+
+    window: Window
+    secret: bytes
+
+
+class SpanOutput(msgspec.Struct):
+    """What a batch of one partition became: for each stage the values for its topic, the rejections, the last items."""
+
+    passed: dict[StageName, list[bytes]]
+    rejected: list[tuple[StageName, str, bytes]]
+    items: list[Item]
+
+
+class Span:
+    """A contiguous run of stages."""
+
+    def __init__(self, first: StageName, last: StageName) -> None:
+        """Run from `first` to `last`, both included. Raises: ValueError where there is no such run."""
+        start, end = ORDER.index(first), ORDER.index(last)
+        if start > end:
+            raise ValueError(f"stage {first} comes after {last}")
+        self.stages = ORDER[start : end + 1]
+
+    @property
+    def first(self) -> StageName:
+        """The stage whose input the span reads."""
+        return self.stages[0]
+
+    @property
+    def last(self) -> StageName:
+        """The last stage."""
+        return self.stages[-1]
+
+    def run(self, state: State, values: Sequence[bytes]) -> SpanOutput:
+        """Take records of one partition, in offset order, through the stages.
+
+        The same values after the same records before them give the same output, byte by byte.
+        Raises: EnvelopeError or EntryError where a value is no record of ours: the caller stops, it never skips.
+        """
+        output = SpanOutput({stage: [] for stage in self.stages}, [], [])
+        for value in values:
+            self._run_one(state, from_wire(value), output)
+        return output
+
+    def _run_one(self, state: State, item: Item, output: SpanOutput) -> None:
+        for stage in self.stages:
+            outcome = step(stage, state, item)
+            if not isinstance(outcome, Accepted):
+                reason = outcome.record.rejection.reason if outcome.record.rejection else ""
+                output.rejected.append((stage, reason, envelope.encode(outcome.record)))
+                return
+            item = outcome.item
+            output.passed[stage].append(to_wire(item))
+        output.items.append(item)
+
+
+def step(stage: StageName, state: State, item: Item) -> Outcome:
+    """Run one stage over one item."""
+    if stage is StageName.SUMMARISE:
+        return summarise(state.window, item)
+    if stage is StageName.RECORD:
+        return record(item)
+    if stage is StageName.CLASSIFY:
+        return classify(item)
+    return store(state.secret, item)

@@ -1,0 +1,35 @@
+"""Stage `store`: what the goods information database learns from an event, and the event's entry. Pure.
+
+From here on nothing encodes the record again: the entry commits to the exact bytes of its parts.
+"""
+
+from goodstrace.entry import TagKind
+from goodstrace.errors import EntryError
+from goodstrace.facts import Facts
+from services.collector.flow import Accepted, Item, Outcome, Reason, StageName, reject
+from services.collector.record import keys_of
+from services.runtime import envelope
+from services.sealing.entries import with_entry
+
+
+def store(secret: bytes, item: Item) -> Outcome:
+    """Make the record's tags and entry, under the index secret.
+
+    An entry that would break its limits is refused as TOO_LARGE, so that the ledger never meets it.
+    """
+    sealed = item.sealed()
+    try:
+        whole = with_entry(sealed, secret, tags_of(item.facts))
+    except EntryError as error:
+        return reject(sealed, StageName.STORE, Reason.TOO_LARGE, str(error))
+    return Accepted(Item(whole, item.facts, item.event, envelope.encode(whole)))
+
+
+def tags_of(facts: Facts) -> dict[TagKind, set[str]]:
+    """List what an event can be found by, by kind of tag."""
+    return {
+        TagKind.KEY: keys_of(facts),
+        TagKind.EVENT_ID: {facts.event_id, facts.event_hash},
+        TagKind.TRANSFORMATION: {facts.transformation} if facts.transformation else set(),
+        TagKind.ORDER: {transaction.key for transaction in facts.transactions},
+    }

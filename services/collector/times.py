@@ -1,0 +1,35 @@
+"""EPCIS times: ISO 8601 date and time, in Unix microseconds UTC."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_SHAPE: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII
+)
+_OFFSET: Final = re.compile(r"[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def parse_time(text: str, offset: str = "+00:00") -> int | None:
+    """Read a date and time; None where it is none.
+
+    Args:
+        text: years 0001 to 9999, any number of digits of a second (below a microsecond they are cut off).
+        offset: the time zone where the text names none: the event's eventTimeZoneOffset.
+    Returns: Unix microseconds UTC.
+    """
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text if match[1] else text + offset)
+        return (moment - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_offset(text: str) -> bool:
+    """Say whether a text is a time zone offset of EPCIS: +hh:mm or -hh:mm, at most 14:00."""
+    return _OFFSET.fullmatch(text) is not None

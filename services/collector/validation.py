@@ -1,0 +1,305 @@
+"""The structure and vocabulary of EPCIS 2.0 events: checks that name the place of the first fault. Pure.
+
+Structures of our own, made from the text of the standard. Wider than GS1's schema file where the world is: terms as CBV URNs,
+web URIs or CURIEs, sensor values as text, extensions at any level. In quantities, transactions, sources and destinations
+a member without a prefix that the standard does not know is a fault: a misspelt `quantity` must not vanish.
+Why not a library: docs/decisions/0005-validation.md. Source: EPCIS 2.0 section 7, CBV 2.0 section 7.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from goodstrace.vocabulary import Kind, term
+from services.collector.errors import Fault
+from services.collector.strict_json import pointer
+from services.collector.times import is_offset, parse_time
+
+MAX_TEXT: Final = 2048
+MAX_QUANTITY: Final = 1e18
+_UNIT: Final = re.compile(r"[A-Z0-9]{2,3}", re.ASCII)
+_NUMBER: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\s*", re.ASCII)
+_HEX: Final = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
+
+Check = Callable[[Any], Fault | None]
+
+
+def check_event(event: object) -> Fault | None:
+    """Check one event, decoded from JSON; gives the first fault with its place in the event, or None."""
+    if type(event) is not dict:
+        return Fault("", "must be an object")
+    kind = event.get("type")
+    check = _EVENTS.get(kind) if type(kind) is str else None
+    if check is None:
+        return Fault("/type", f"must be one of {', '.join(EVENT_TYPES)}")
+    return check(event)
+
+
+def is_number(value: object) -> bool:
+    """Say whether a JSON value is a number (a boolean is none)."""
+    return type(value) is int or type(value) is float
+
+
+# ---- values
+
+
+def _text(value: object) -> Fault | None:
+    return None if type(value) is str else Fault("", "must be a string")
+
+
+def _uri(value: object) -> Fault | None:
+    if type(value) is str and ":" in value and len(value) <= MAX_TEXT:
+        return None
+    return Fault("", f"must be a URI of at most {MAX_TEXT} characters")
+
+
+def _maybe_uri(value: object) -> Fault | None:
+    """Documents are seen with an empty transformationID: it counts as none."""
+    return None if value == "" else _uri(value)
+
+
+def _time(value: object) -> Fault | None:
+    if type(value) is str and parse_time(value) is not None:
+        return None
+    return Fault("", "must be a date and time, such as 2026-01-31T08:00:00.000Z")
+
+
+def _offset(value: object) -> Fault | None:
+    if type(value) is str and is_offset(value):
+        return None
+    return Fault("", "must be a time zone offset, such as +01:00, of at most 14 hours")
+
+
+def _action(value: object) -> Fault | None:
+    if type(value) is str and value in ("ADD", "OBSERVE", "DELETE"):
+        return None
+    return Fault("", "must be ADD, OBSERVE or DELETE")
+
+
+def _quantity(value: object) -> Fault | None:
+    if is_number(value) and abs(cast(float, value)) <= MAX_QUANTITY:
+        return None
+    return Fault("", "must be a number within 1e18")
+
+
+def _unit(value: object) -> Fault | None:
+    if type(value) is str and _UNIT.fullmatch(value):
+        return None
+    return Fault("", "must be a UN/CEFACT code of two or three characters, such as KGM")
+
+
+def _measure(value: object) -> Fault | None:
+    if is_number(value) or (type(value) is str and _NUMBER.fullmatch(value)):
+        return None
+    return Fault("", "must be a number, or a number as text")
+
+
+def _boolean(value: object) -> Fault | None:
+    return (
+        None
+        if value is True or value is False or value in ("true", "false")
+        else Fault("", "must be true or false")
+    )
+
+
+def _hexadecimal(value: object) -> Fault | None:
+    return None if type(value) is str and _HEX.fullmatch(value) else Fault("", "must be hexadecimal digits")
+
+
+def _term(kind: Kind) -> Check:
+    """A standard term in any spelling, or a URI or CURIE of another vocabulary."""
+
+    def check(value: object) -> Fault | None:
+        if type(value) is str and (":" in value or term(kind, value) is not None) and len(value) <= MAX_TEXT:
+            return None
+        return Fault("", "must be a term of the Core Business Vocabulary, or a URI")
+
+    return check
+
+
+def _context(value: object) -> Fault | None:
+    listed = value if type(value) is list else [value]
+    if all(type(each) in (str, dict) for each in cast(list[object], listed)):
+        return None
+    return Fault("", "must be a string, an object, or an array of them")
+
+
+def _uri_or_uris(value: object) -> Fault | None:
+    return _uris(value) if type(value) is list else _uri(value)
+
+
+# ---- structures
+
+
+def _list(item: Check) -> Check:
+    def check(value: object) -> Fault | None:
+        if type(value) is not list:
+            return Fault("", "must be an array")
+        for index, each in enumerate(value):
+            fault = item(each)
+            if fault is not None:
+                return fault.under(f"/{index}")
+        return None
+
+    return check
+
+
+def _object(fields: Mapping[str, Check], *required: str, closed: bool = False) -> Check:
+    """An object with these members; where it is `closed`, others need a prefix (or `@`, or `_` as comments have)."""
+
+    def check(value: object) -> Fault | None:
+        if type(value) is not dict:
+            return Fault("", "must be an object")
+        for name in required:
+            if name not in value:
+                return Fault(pointer(name), "is missing")
+        for name, each in value.items():
+            field = fields.get(name)
+            if field is not None:
+                fault = field(each)
+                if fault is not None:
+                    return fault.under(pointer(name))
+            elif closed and ":" not in name and name[:1] not in ("@", "_"):
+                return Fault(pointer(name), "is no member that the standard knows, and has no prefix")
+        return None
+
+    return check
+
+
+_uris: Final = _list(_uri)
+_terms: Final = _list(_term("disp"))
+_QUANTITIES: Final = _list(
+    _object({"epcClass": _uri, "quantity": _quantity, "uom": _unit}, "epcClass", closed=True)
+)
+_PLACE: Final = _object({"id": _uri}, "id")
+_SENSOR_HEAD: Final[dict[str, Check]] = {
+    "time": _time,
+    "deviceID": _text,
+    "deviceMetadata": _text,
+    "rawData": _text,
+    "dataProcessingMethod": _text,
+}
+_METADATA: Final = _object({**_SENSOR_HEAD, "startTime": _time, "endTime": _time, "bizRules": _text})
+_MEASURES: Final = ("value", "minValue", "maxValue", "meanValue", "sDev", "percRank", "percValue")
+_TEXTS: Final = (
+    "type",
+    "exception",
+    "microorganism",
+    "chemicalSubstance",
+    "component",
+    "stringValue",
+    "uriValue",
+    "uom",
+    "coordinateReferenceSystem",
+)
+_REPORT: Final = _object(
+    {
+        **_SENSOR_HEAD,
+        **dict.fromkeys(_TEXTS, _text),
+        **dict.fromkeys(_MEASURES, _measure),
+        "booleanValue": _boolean,
+        "hexBinaryValue": _hexadecimal,
+    }
+)
+_EVENT_FIELDS: Final[dict[str, Check]] = {
+    "@context": _context,
+    "eventID": _uri,
+    "eventTime": _text,
+    "recordTime": _time,
+    "eventTimeZoneOffset": _offset,
+    "certificationInfo": _uri_or_uris,
+    "errorDeclaration": _object(
+        {"declarationTime": _time, "reason": _term("er"), "correctiveEventIDs": _list(_uri)},
+        "declarationTime",
+    ),
+    "bizStep": _term("bizstep"),
+    "disposition": _term("disp"),
+    "persistentDisposition": _object({"set": _terms, "unset": _terms}),
+    "readPoint": _PLACE,
+    "bizLocation": _PLACE,
+    "bizTransactionList": _list(
+        _object({"type": _term("btt"), "bizTransaction": _uri}, "bizTransaction", closed=True)
+    ),
+    "sourceList": _list(_object({"type": _term("sdt"), "source": _uri}, "type", "source", closed=True)),
+    "destinationList": _list(
+        _object({"type": _term("sdt"), "destination": _uri}, "type", "destination", closed=True)
+    ),
+    "sensorElementList": _list(
+        _object({"sensorMetadata": _METADATA, "sensorReport": _list(_REPORT)}, "sensorReport")
+    ),
+    "ilmd": _object({}),
+}
+_WHAT: Final[dict[str, Check]] = {"epcList": _uris, "quantityList": _QUANTITIES}
+_CHILDREN: Final[dict[str, Check]] = {"parentID": _uri, "childEPCs": _uris, "childQuantityList": _QUANTITIES}
+_TRANSFORMED: Final[dict[str, Check]] = {
+    "inputEPCList": _uris,
+    "inputQuantityList": _QUANTITIES,
+    "outputEPCList": _uris,
+    "outputQuantityList": _QUANTITIES,
+    "transformationID": _maybe_uri,
+}
+
+
+# ---- what the members of an event say together
+
+
+def _event(fields: Mapping[str, Check], rule: Check, *required: str) -> Check:
+    shape = _object({**_EVENT_FIELDS, **fields}, "eventTime", "eventTimeZoneOffset", *required)
+
+    def check(event: dict[str, Any]) -> Fault | None:
+        fault = shape(event)
+        if fault is None and parse_time(event["eventTime"], event["eventTimeZoneOffset"]) is None:
+            fault = Fault("/eventTime", "must be a date and time, such as 2026-01-31T08:00:00.000Z")
+        return fault or rule(event)
+
+    return check
+
+
+def _object_rule(event: dict[str, Any]) -> Fault | None:
+    if "epcList" not in event and not event.get("quantityList") and not event.get("sensorElementList"):
+        return Fault("/epcList", "is missing, and so are quantityList and sensorElementList")
+    if "ilmd" in event and event["action"] != "ADD":
+        return Fault("/ilmd", "is for events with action ADD only")
+    return None
+
+
+def _children_rule(event: dict[str, Any]) -> Fault | None:
+    if "parentID" not in event and event["action"] != "OBSERVE":
+        return Fault("/parentID", "is missing")
+    if event["action"] != "DELETE" and not event.get("childEPCs") and not event.get("childQuantityList"):
+        return Fault("/childEPCs", "is missing or empty, and so is childQuantityList")
+    return None
+
+
+def _transaction_rule(event: dict[str, Any]) -> Fault | None:
+    if not event["bizTransactionList"]:
+        return Fault("/bizTransactionList", "is empty")
+    if event["action"] != "DELETE" and "epcList" not in event and not event.get("quantityList"):
+        return Fault("/epcList", "is missing, and so is quantityList")
+    return None
+
+
+def _transformation_rule(event: dict[str, Any]) -> Fault | None:
+    inputs = event.get("inputEPCList") or event.get("inputQuantityList")
+    outputs = event.get("outputEPCList") or event.get("outputQuantityList")
+    if not (inputs or outputs):
+        return Fault("/inputEPCList", "is missing or empty, and so is every other list of inputs and outputs")
+    if not (inputs and outputs) and not event.get("transformationID"):
+        side = "outputEPCList" if inputs else "inputEPCList"
+        return Fault(
+            f"/{side}", "is missing or empty, and there is no transformationID to join another event to"
+        )
+    return None
+
+
+_ACTION: Final[dict[str, Check]] = {"action": _action}
+_EVENTS: Final[dict[str, Check]] = {
+    "ObjectEvent": _event({**_ACTION, **_WHAT}, _object_rule, "action"),
+    "AggregationEvent": _event({**_ACTION, **_CHILDREN}, _children_rule, "action"),
+    "TransactionEvent": _event(
+        {**_ACTION, **_WHAT, "parentID": _uri}, _transaction_rule, "action", "bizTransactionList"
+    ),
+    "TransformationEvent": _event(_TRANSFORMED, _transformation_rule),
+    "AssociationEvent": _event({**_ACTION, **_CHILDREN}, _children_rule, "action", "parentID"),
+}
+EVENT_TYPES: Final = tuple(_EVENTS)
