@@ -24,11 +24,10 @@ from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory, VolatileMemory
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
-from goodstrace.retrace import check_tree
+from goodstrace.retrace import ShownEvent, check_tree, query_of
 from goodstrace.verification import (
     VerifiedCheckpoint,
     VerifiedEntry,
-    VerifiedEvent,
     verify_checkpoints,
     verify_entry,
     verify_event,
@@ -49,28 +48,22 @@ DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class TracedEvent:
-    """A verified event with what the trace says of it: its marks and the nodes it counts for."""
-
-    event: VerifiedEvent
-    marks: tuple[str, ...]
-    mentions: tuple[trace_pb2.TraceMention, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Trace:
     """A whole trace, verified: `nodes` by level, `events` by time, the checkpoints they are proved under.
 
     `withheld` and `erased` count events with a part not shown; `truncated` is true where a limit of the walk was reached.
+    `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
+    the answer is truncated or facts are withheld.
     """
 
     key: str
     nodes: tuple[trace_pb2.TraceNode, ...]
-    events: tuple[TracedEvent, ...]
+    events: tuple[ShownEvent, ...]
     checkpoints: Mapping[str, VerifiedCheckpoint]
     withheld: int
     erased: int
     truncated: bool
+    tree_verified: bool
     browse_ids: tuple[str, ...]
 
 
@@ -153,41 +146,33 @@ class Client:
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         _check_as_of(as_of or {}, checkpoints)
-        events = tuple(
-            TracedEvent(verify_event(message, checkpoints), tuple(message.marks), tuple(message.mentions))
-            for page in pages
-            for message in page.events
-        )
+        events = tuple(_shown(message, checkpoints) for page in pages for message in page.events)
+        nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        trace = Trace(
+        _check_answer(canonical_key(key), first, events)
+        query = query_of(first.key, direction, max_depth)
+        return Trace(
             key=first.key,
-            nodes=tuple(first.nodes),
+            nodes=nodes,
             events=events,
             checkpoints=checkpoints,
             withheld=first.withheld,
             erased=first.erased,
             truncated=first.truncated,
+            tree_verified=not first.truncated and check_tree(query, nodes, events),
             browse_ids=tuple(page.browse_id for page in pages),
         )
-        _check_answer(canonical_key(key), first, trace)
-        check_tree(request, trace.nodes, [(each.event, each.marks, each.mentions) for each in events])
-        return trace
 
-    def event(self, event_id: str) -> tuple[TracedEvent, ...]:
+    def event(self, event_id: str) -> tuple[ShownEvent, ...]:
         """Show all records of an event ID or event hash, verified; empty where there is none."""
         request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose)
-        answer = self._call(self._query.GetEvent, request)
-        checkpoints = self._checkpoints([answer.checkpoints])
-        events = []
-        for message in answer.events:
-            verified = verify_event(message, checkpoints)
-            if verified.facts is not None and event_id not in (
-                verified.facts.event_id,
-                verified.facts.event_hash,
-            ):
-                raise AnswerError(f"asked for the event {event_id} and got {verified.facts.event_id}")
-            events.append(TracedEvent(verified, tuple(message.marks), tuple(message.mentions)))
-        return tuple(events)
+        pages = list(self._pages(request, self._query.GetEvent))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        events = tuple(_shown(message, checkpoints) for page in pages for message in page.events)
+        for facts in (each.event.facts for each in events):
+            if facts is not None and event_id not in (facts.event_id, facts.event_hash):
+                raise AnswerError(f"asked for the event {event_id} and got {facts.event_id}")
+        return events
 
     def checkpoints(self) -> Mapping[str, VerifiedCheckpoint]:
         """Get the newest checkpoint of every log, verified and consistent with those remembered."""
@@ -302,11 +287,15 @@ def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedChe
             raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
 
 
-def _check_answer(key: str, first: trace_pb2.TraceResponse, trace: Trace) -> None:
+def _shown(message: trace_pb2.TraceEvent, checkpoints: Mapping[str, VerifiedCheckpoint]) -> ShownEvent:
+    return ShownEvent(verify_event(message, checkpoints), tuple(message.marks), tuple(message.mentions))
+
+
+def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent]) -> None:
     if first.key != key:
         raise AnswerError(f"asked for {key} and answered for {first.key}")
-    if len(trace.events) != first.total_events:
-        raise AnswerError(f"the answer says it has {first.total_events} events and shows {len(trace.events)}")
-    identities = [each.event.identity for each in trace.events]
+    if len(events) != first.total_events:
+        raise AnswerError(f"the answer says it has {first.total_events} events and shows {len(events)}")
+    identities = [each.event.identity for each in events]
     if len(set(identities)) != len(identities):
         raise AnswerError("the answer shows one event twice")

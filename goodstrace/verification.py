@@ -47,6 +47,10 @@ class VerifiedEntry:
     parts: Mapping[str, bytes]
     withheld: tuple[str, ...]
 
+    def facts(self) -> Facts | None:
+        """Give the facts of an event; None where they were withheld. Raises: EntryError."""
+        return sealed_facts.decode(self.parts["facts"]) if "facts" in self.parts else None
+
 
 @dataclass(frozen=True, slots=True)
 class VerifiedEvent:
@@ -120,14 +124,14 @@ def verify_event(
         place = f"{each.log}[{each.index}]"
         if each.entry.kind != entries.Kind.EVENT:
             raise AnswerError(f"{place}: a {each.entry.kind} stands where an event should")
-        facts = _facts(each)
+        facts = each.facts()
         if facts is None:
             continue
         if sealed_facts.identity(each.entry.merchant, facts) != message.identity:
             raise AnswerError(f"{place}: the sealed facts are not those of the event {message.identity}")
         if "event" in each.parts and event_hash_of(each.parts["event"], facts) != facts.event_hash:
             raise AnswerError(f"{place}: the event hash in the sealed facts is not that of the sealed event")
-    return VerifiedEvent(message.identity, position, also_at, _facts(position), position.parts.get("event"))
+    return VerifiedEvent(message.identity, position, also_at, position.facts(), position.parts.get("event"))
 
 
 def event_hash_of(content: bytes, facts: Facts) -> str:
@@ -159,7 +163,3 @@ def verify_growth(older: VerifiedCheckpoint, newer: VerifiedCheckpoint, proof: I
         raise RollbackError(
             f"the log {newer.log} of size {new.size} does not contain what it was at size {old.size}: {error}"
         ) from error
-
-
-def _facts(entry: VerifiedEntry) -> Facts | None:
-    return sealed_facts.decode(entry.parts["facts"]) if "facts" in entry.parts else None

@@ -16,8 +16,9 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from goodstrace.cli.options import client_options, connect, json_option, print_json
-from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace, TracedEvent
+from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
+from goodstrace.retrace import ShownEvent
 
 _HEADINGS: Final = {
     Direction.DIRECTION_UPSTREAM: "made from",
@@ -87,6 +88,7 @@ def as_document(answer: Trace) -> dict[str, Any]:
         "withheld": answer.withheld,
         "erased": answer.erased,
         "truncated": answer.truncated,
+        "tree_verified": answer.tree_verified,
         "browse_ids": list(answer.browse_ids),
     }
 
@@ -116,7 +118,12 @@ def _show_totals(answer: Trace, console: Console) -> None:
     proofs = sum(1 + len(each.event.also_at) for each in answer.events)
     console.print(
         f"{len(answer.events)} events, {len(answer.nodes)} keys, {levels} levels; "
-        f"[green]{proofs} of {proofs} inclusion proofs verified[/green]"
+        f"[green]{proofs} of {proofs} inclusion proofs verified[/green]; "
+        + (
+            "[green]the tree follows from these events[/green]"
+            if answer.tree_verified
+            else "[yellow]the tree could not be derived again[/yellow]"
+        )
     )
     for log, each in sorted(answer.checkpoints.items()):
         console.print(
@@ -137,7 +144,7 @@ def _add_node(
     branch: Tree,
     node: TraceNode,
     children: Mapping[tuple[int, str], list[TraceNode]],
-    by_node: Mapping[str, list[tuple[TracedEvent, TraceMention]]],
+    by_node: Mapping[str, list[tuple[ShownEvent, TraceMention]]],
     most_events: int,
 ) -> None:
     marks = "".join(f" [yellow]{escape(mark)}[/yellow]" for mark in node.marks)
@@ -159,22 +166,22 @@ def _children(answer: Trace) -> Mapping[tuple[int, str], list[TraceNode]]:
     return children
 
 
-def _events_by_node(answer: Trace) -> Mapping[str, list[tuple[TracedEvent, TraceMention]]]:
-    by_node: dict[str, list[tuple[TracedEvent, TraceMention]]] = defaultdict(list)
+def _events_by_node(answer: Trace) -> Mapping[str, list[tuple[ShownEvent, TraceMention]]]:
+    by_node: dict[str, list[tuple[ShownEvent, TraceMention]]] = defaultdict(list)
     for event in answer.events:
         for mention in event.mentions:
             by_node[mention.key].append((event, mention))
     return by_node
 
 
-def _add_events(branch: Tree, events: list[tuple[TracedEvent, TraceMention]], most: int) -> None:
+def _add_events(branch: Tree, events: list[tuple[ShownEvent, TraceMention]], most: int) -> None:
     for event, mention in events[:most]:
         branch.add(_event_line(event, mention))
     if len(events) > most:
         branch.add(f"[dim]... and {len(events) - most} more events (--all shows them)[/dim]")
 
 
-def _event_line(traced: TracedEvent, mention: TraceMention) -> str:
+def _event_line(traced: ShownEvent, mention: TraceMention) -> str:
     event = traced.event
     proof = f"[green]✔ {event.position.log}\\[{event.position.index}][/green]"
     if event.facts is None:
@@ -193,7 +200,7 @@ def _event_line(traced: TracedEvent, mention: TraceMention) -> str:
     return f"{when} [magenta]{facts.step or 'other':11}[/magenta] {what}{place}{inside}{sure}{marks} {proof}"
 
 
-def _event_document(traced: TracedEvent) -> dict[str, Any]:
+def _event_document(traced: ShownEvent) -> dict[str, Any]:
     event = traced.event
     return {
         "identity": event.identity,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from goodstrace.client import Client, Trace, TracedEvent
+from goodstrace.client import Client, Trace
+from goodstrace.retrace import ShownEvent
 from tests.system.harness import SHARED_EPCIS, System
 
 pytestmark = pytest.mark.skipif(
@@ -47,7 +48,7 @@ def ids(trace: Trace) -> set[str]:
     return {each.event.facts.event_id for each in trace.events if each.event.facts}
 
 
-def contents(events: list[TracedEvent]) -> list[str]:
+def contents(events: list[ShownEvent]) -> list[str]:
     return sorted(json.dumps(each.event.document(), sort_keys=True) for each in events)
 
 

@@ -1,0 +1,101 @@
+"""Walking a trace again over the proved events of an answer, to check the tree that the server drew from them.
+
+The proofs show that the events are sealed; that the levels, links, containers and marks follow from them is shown by deriving
+them once more. It works because the events of an answer suffice to give the same answer (docs/tracing.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from goodstrace.errors import AnswerError
+from goodstrace.tracing import Direction, Query, SealedFacts, Trace, TracedEvent, drive, trace
+from goodstrace.tracing.wire import mention_messages, node_message
+from goodstrace.verification import VerifiedEntry, VerifiedEvent
+
+if TYPE_CHECKING:
+    from goodstrace.query.v1 import trace_pb2
+
+# A mark that the server adds when it leaves places of one identity away for want of room; it is not of the walk.
+ABRIDGED = "also-at-abridged"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEvent:
+    """An event of an answer with what the server says of it."""
+
+    event: VerifiedEvent
+    marks: Sequence[str]
+    mentions: Sequence[trace_pb2.TraceMention]
+
+
+def check_tree(query: Query, nodes: Iterable[trace_pb2.TraceNode], events: Sequence[ShownEvent]) -> bool:
+    """Check that the nodes of a whole answer, and what it says of each event, follow from its verified events.
+
+    Args:
+        query: what was asked, with the canonical key.
+        nodes: of all pages, in order.
+        events: of all pages, in order.
+    Returns: True; or False where it cannot be told, because facts were withheld or places left away.
+    Raises: AnswerError naming the first node or event that does not follow.
+    """
+    if any(each.event.facts is None or ABRIDGED in each.marks for each in events):
+        return False
+    sealed = [facts for each in events for facts in _sealed(each.event)]
+    again = drive(trace(query), lambda _: sealed)
+    _compare_nodes(again, nodes)
+    _compare_events(again, events)
+    return True
+
+
+def query_of(key: str, direction: str, max_depth: int) -> Query:
+    """Build the query of the engine from what a client asks; limits are those that never cut a whole answer."""
+    return Query(
+        key=key, direction=Direction(direction), max_depth=max_depth, max_nodes=10**6, max_events=10**6
+    )
+
+
+def _sealed(event: VerifiedEvent) -> Iterable[SealedFacts]:
+    for entry in (event.position, *event.also_at):
+        yield _sealed_at(entry, event)
+
+
+def _sealed_at(entry: VerifiedEntry, event: VerifiedEvent) -> SealedFacts:
+    facts = entry.facts() or event.facts
+    if facts is None:
+        raise AnswerError(f"{entry.log}[{entry.index}]: the facts of the event are withheld")
+    return SealedFacts(entry.log, entry.index, entry.entry.merchant, entry.entry.time, facts)
+
+
+def _compare_nodes(again: Trace, nodes: Iterable[trace_pb2.TraceNode]) -> None:
+    given = list(nodes)
+    derived = [node_message(node) for node in again.nodes]
+    for mine, theirs in zip(derived, given, strict=False):
+        if mine != theirs:
+            raise AnswerError(
+                f"the node {theirs.key} at level {theirs.level} does not follow from the events of the answer"
+            )
+    if len(derived) != len(given):
+        raise AnswerError(f"the answer has {len(given)} nodes where its events make {len(derived)}")
+
+
+def _compare_events(again: Trace, events: Sequence[ShownEvent]) -> None:
+    if len(again.events) != len(events):
+        raise AnswerError(f"the answer has {len(events)} events where its events make {len(again.events)}")
+    for mine, theirs in zip(again.events, events, strict=True):
+        if not _agree(mine, theirs):
+            raise AnswerError(
+                f"what is said of the event {theirs.event.identity} does not follow from the events of the answer"
+            )
+
+
+def _agree(mine: TracedEvent, theirs: ShownEvent) -> bool:
+    return (
+        mine.identity == theirs.event.identity
+        and sorted(mine.marks) == sorted(theirs.marks)
+        and mention_messages(mine.mentions) == list(theirs.mentions)
+        and {*mine.positions}
+        == {(each.log, each.index) for each in (theirs.event.position, *theirs.event.also_at)}
+    )
