@@ -118,13 +118,13 @@ class BrowseRecorder:
             salts=tuple(os.urandom(SALT_BYTES) for _ in range(4)),
         )
         began = time.perf_counter()
-        await self._producer.send(
-            self._topic,
-            partition_of(record_id, self._partitions),
-            record_id,
-            envelope.encode(record),
-            self._timeout_s,
-        )
+        partition = partition_of(record_id, self._partitions)
+        try:
+            await self._producer.send(
+                self._topic, partition, record_id, envelope.encode(record), self._timeout_s
+            )
+        except UnavailableError as error:
+            raise NotRecordedError(str(error)) from error
         self._observe_seconds(time.perf_counter() - began)
         return record_id.hex()
 

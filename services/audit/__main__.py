@@ -1,0 +1,77 @@
+"""The audit service's process: `python -m services.audit`. Seals browse records and lists them over gRPC."""
+
+import asyncio
+import secrets
+
+import structlog
+
+from goodstrace.audit.v1 import audit_pb2
+from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server as add_servicer
+from services.audit.service import AuditServicer
+from services.audit.settings import AuditSettings
+from services.runtime.lifecycle import run
+from services.runtime.logs import configure
+from services.runtime.settings import KafkaSettings, LogSettings, MonitoringSettings, load
+from services.runtime.topics import GOODS_BROWSED
+from services.sealing.clock import SystemClock
+from services.sealing.front import Front, FrontMetrics, opened
+from services.sealing.kafka import KafkaSource
+from services.sealing.keys import KeyFolder
+from services.sealing.metrics import SealMetrics
+from services.sealing.mongo import MongoBlockStore
+from services.sealing.service import Sealer
+from services.sealing.settings import SealSettings
+from services.sealing.writer import Shop
+
+_PREFIX = "browse"
+_SERVICE = audit_pb2.DESCRIPTOR.services_by_name["AuditService"]
+
+
+def main() -> None:
+    """Run until SIGTERM. Exits with 1 after a fault that wants an operator, 2 where a setting is wrong."""
+    log = configure("audit", load(MonitoringSettings).log_level)
+    settings, metrics = load(AuditSettings), FrontMetrics("audit", ["ListBrowses"])
+
+    async def service(stop: asyncio.Event) -> None:
+        async with opened("audit", settings, metrics, log) as front:
+            sealing = asyncio.create_task(_sealer(front, log).run(stop), name="recorder")
+            sealing.add_done_callback(lambda _: stop.set())  # a recorder that stopped ends the process
+            try:
+                await front.serve(
+                    stop, _SERVICE, lambda server: add_servicer(_servicer(front), server), kind=_PREFIX
+                )
+            finally:
+                stop.set()
+                await sealing
+
+    run(service, log)
+
+
+def _servicer(front: Front) -> AuditServicer:
+    return AuditServicer(
+        front.reader,
+        front.recorder,
+        secret=front.secret,
+        page_bytes=front.settings.page_bytes,
+        metrics=front.metrics,
+        log=front.log,
+    )
+
+
+def _sealer(front: Front, log: structlog.stdlib.BoundLogger) -> Sealer:
+    kafka, logs = load(KafkaSettings), load(LogSettings)
+    topic = kafka.topic(GOODS_BROWSED)
+    shop = Shop(
+        store=MongoBlockStore(front.mongo.database),
+        source=KafkaSource(kafka.bootstrap_servers, f"{topic}.audit", topic),
+        clock=SystemClock(),
+        limits=load(SealSettings).limits(),
+        epoch=secrets.token_hex(8),
+        metrics=SealMetrics("audit"),
+        log=log,
+    )
+    keys = KeyFolder(logs.key_dir)
+    return Sealer(shop, keys, prefix=_PREFIX, name=logs.log_name, readiness=front.monitoring.readiness)
+
+
+main()

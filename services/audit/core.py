@@ -1,0 +1,95 @@
+"""Listing browse records: what a request asks, and how the logs' records become pages. Pure, no I/O."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from goodstrace import entry as entries
+from goodstrace.audit.v1 import audit_pb2
+from goodstrace.entry import TagKind
+from goodstrace.identifiers import canonical_key
+from services.runtime.calls import InvalidRequestError
+from services.sealing.disclosure import position, record_bytes
+from services.sealing.values import SealedRecord
+
+METHOD: Final = "ListBrowses"
+MAX_KEY_CHARS: Final = 2048
+MAX_USER_CHARS: Final = 128
+MAX_PURPOSE_CHARS: Final = 256
+MAX_PAGE_SIZE: Final = 1000
+DEFAULT_PAGE_SIZE: Final = 100
+
+
+class ListQuery(msgspec.Struct, frozen=True):
+    """Which browse records: of a canonical key or by a user; the other is empty."""
+
+    key: str
+    user: str
+
+    def encode(self) -> bytes:
+        """Give the bytes that page tokens are bound to."""
+        return msgspec.json.encode((METHOD, self.key, self.user))
+
+    def tag(self, secret: bytes) -> bytes:
+        """Derive the index tag of the records asked for."""
+        return (
+            entries.tag(secret, TagKind.KEY, self.key)
+            if self.key
+            else entries.tag(secret, TagKind.USER, self.user)
+        )
+
+
+class ListState(msgspec.Struct, frozen=True):
+    """Where a listing goes on: the checkpoints' sizes by log, and log and index of the last record shown."""
+
+    sizes: dict[str, int]
+    before: tuple[str, int]
+
+
+class ListPage(msgspec.Struct, frozen=True):
+    """The records of one page, newest first; `before` is where the next page goes on, None at the end."""
+
+    records: list[SealedRecord]
+    before: tuple[str, int] | None
+
+
+def query_of(request: audit_pb2.ListBrowsesRequest) -> ListQuery:
+    """Read what is asked. Raises: InvalidRequestError naming the field."""
+    if bool(request.key) == bool(request.user):
+        raise InvalidRequestError("exactly one of key and user, please", "key")
+    if len(request.key) > MAX_KEY_CHARS:
+        raise InvalidRequestError(f"over {MAX_KEY_CHARS} characters", "key")
+    if len(request.user) > MAX_USER_CHARS:
+        raise InvalidRequestError(f"over {MAX_USER_CHARS} characters", "user")
+    if len(request.purpose) > MAX_PURPOSE_CHARS:
+        raise InvalidRequestError(f"over {MAX_PURPOSE_CHARS} characters", "purpose")
+    return ListQuery(canonical_key(request.key) if request.key else "", request.user)
+
+
+def page_size_of(request: audit_pb2.ListBrowsesRequest) -> int:
+    """Read how many records a page may have. Raises: InvalidRequestError."""
+    if request.page_size > MAX_PAGE_SIZE:
+        raise InvalidRequestError(f"at most {MAX_PAGE_SIZE}", "page_size")
+    return request.page_size or DEFAULT_PAGE_SIZE
+
+
+def cut_page(
+    found: Sequence[SealedRecord], sizes: Mapping[str, int], page_size: int, page_bytes: int
+) -> ListPage:
+    """Cut the records found into one page.
+
+    Args:
+        found: newest first, `page_size` + 1 records where there are so many.
+        sizes: of the logs, for the size of the proofs.
+        page_size: how many records at the most.
+        page_bytes: how many bytes of an answer at the most; one record is shown in any case.
+    """
+    taken: list[SealedRecord] = []
+    left = page_bytes
+    for record in found[:page_size]:
+        left -= record_bytes(record, sizes[record.log])
+        if left < 0 and taken:
+            break
+        taken.append(record)
+    return ListPage(taken, position(taken[-1]) if len(taken) < len(found) else None)

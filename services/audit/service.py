@@ -1,0 +1,85 @@
+"""`AuditService` over gRPC: lists browse records with proofs, after the listing itself is recorded."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from services.audit import core
+from services.audit.core import ListState
+from services.runtime.calls import InvalidRequestError
+from services.runtime.grpc import Context, caller
+from services.runtime.page_tokens import PageTokens
+from services.sealing import disclosure
+from services.sealing.browse import Browse, BrowseRecorder
+from services.sealing.front import FrontMetrics
+from services.sealing.reader import LogReader
+from services.sealing.values import StoredCheckpoint
+
+
+class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
+    """Answers AuditService's calls; errors leave as exceptions, for the interceptor's table."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        recorder: BrowseRecorder,
+        *,
+        secret: bytes,
+        page_bytes: int,
+        metrics: FrontMetrics,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        """Answer from `reader`'s logs; pages are of `page_bytes` at the most."""
+        self._reader = reader
+        self._recorder = recorder
+        self._secret = secret
+        self._tokens = PageTokens(secret, ListState)
+        self._page_bytes = page_bytes
+        self._metrics = metrics
+        self._log = log
+
+    async def ListBrowses(  # noqa: N802 - the name in the proto
+        self, request: audit_pb2.ListBrowsesRequest, context: Context
+    ) -> audit_pb2.ListBrowsesResponse:
+        """List browse records by key or by user, newest first."""
+        user = caller(context)
+        query, page_size = core.query_of(request), core.page_size_of(request)
+        state = self._tokens.open(query.encode(), request.page_token) if request.page_token else None
+        checkpoints = await self._checkpoints(state)
+        sizes = disclosure.sizes_of(checkpoints)
+        before = state.before if state else None
+        found = await self._reader.find_newest(query.tag(self._secret), sizes, page_size + 1, before)
+        page = core.cut_page(found, sizes, page_size, self._page_bytes)
+        shown = await disclosure.disclose(self._reader, page.records, sizes)
+        answer = audit_pb2.ListBrowsesResponse(
+            browses=[shown[disclosure.position(record)] for record in page.records],
+            checkpoints=[disclosure.checkpoint_message(each) for each in checkpoints.values()],
+        )
+        if page.before is not None:
+            answer.next_page_token = self._tokens.seal(query.encode(), ListState(sizes, page.before))
+        # Nothing may leave before this has returned (design.md, invariant 4).
+        answer.browse_id = await self._recorder.record(
+            Browse(
+                user=user,
+                method=core.METHOD,
+                keys=(query.key,) if query.key else (),
+                sizes=sizes,
+                purpose=request.purpose,
+                events=len(page.records),
+                asked_user=query.user,
+            )
+        )
+        self._metrics.shown.inc(len(page.records))
+        self._log.info("listed", browse=answer.browse_id, records=len(page.records))
+        return answer
+
+    async def _checkpoints(self, state: ListState | None) -> Mapping[str, StoredCheckpoint]:
+        found = await (
+            disclosure.vector(self._reader, "browse", {})
+            if state is None
+            else disclosure.exactly(self._reader, state.sizes)
+        )
+        if found is None:
+            raise InvalidRequestError("its checkpoints are not those of these logs", "page_token")
+        return found

@@ -1,0 +1,39 @@
+"""The query service's process: `python -m services.query`."""
+
+import asyncio
+
+from goodstrace.query.v1 import trace_pb2
+from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.metrics import QueryMetrics
+from services.query.service import TraceServicer
+from services.query.settings import QuerySettings
+from services.runtime.lifecycle import run
+from services.runtime.logs import configure
+from services.runtime.settings import MonitoringSettings, load
+from services.sealing.front import opened
+
+_SERVICE = trace_pb2.DESCRIPTOR.services_by_name["TraceService"]
+
+
+def main() -> None:
+    """Run until SIGTERM. Exits with 1 after a fault that wants an operator, 2 where a setting is wrong."""
+    log = configure("query", load(MonitoringSettings).log_level)
+    settings, metrics = load(QuerySettings), QueryMetrics()
+
+    async def service(stop: asyncio.Event) -> None:
+        async with opened("query", settings, metrics, log) as front:
+            servicer = TraceServicer(
+                front.reader,
+                front.recorder,
+                secret=front.secret,
+                max_events=settings.max_events,
+                page_bytes=settings.page_bytes,
+                metrics=metrics,
+                log=log,
+            )
+            await front.serve(stop, _SERVICE, lambda server: add_servicer(servicer, server), kind="goods")
+
+    run(service, log)
+
+
+main()

@@ -1,0 +1,87 @@
+"""Checkpoints and proofs: what may be shown without a browse record, since it shows no part of any record."""
+
+from goodstrace.log.v1 import log_pb2
+from goodstrace.merkle import leaf_hash
+from goodstrace.query.v1 import trace_pb2
+from services.runtime.calls import InvalidRequestError, NotFoundError, OutOfRangeError
+from services.sealing.disclosure import checkpoint_message
+from services.sealing.reader import LogReader
+from services.sealing.values import StoredCheckpoint
+
+
+async def checkpoints(
+    reader: LogReader, request: trace_pb2.GetCheckpointRequest
+) -> trace_pb2.GetCheckpointResponse:
+    """Give the newest checkpoint of a log or of all, or the one of a size.
+
+    Raises: NotFoundError where there is none; OutOfRangeError where the log has not that size yet; UnavailableError.
+    """
+    if not request.log:
+        if request.size:
+            raise InvalidRequestError("a size wants the name of a log", "log")
+        found = [stored for _, stored in sorted((await reader.newest()).items())]
+    else:
+        found = [await _of_size(reader, request.log, request.size)]
+    return trace_pb2.GetCheckpointResponse(checkpoints=[checkpoint_message(each) for each in found])
+
+
+async def inclusion(
+    reader: LogReader, request: trace_pb2.GetInclusionProofRequest
+) -> trace_pb2.GetInclusionProofResponse:
+    """Prove that an entry is in a log. Source: RFC 6962 section 2.1.1.
+
+    Raises: NotFoundError, OutOfRangeError, InvalidRequestError, UnavailableError.
+    """
+    size = await _size(reader, request.log, request.size, "size")
+    if request.index >= size:
+        raise InvalidRequestError(f"must be below the size, {size}", "index")
+    [record] = await reader.records(request.log, [request.index])
+    [proof] = await reader.inclusion_proofs(request.log, [request.index], size)
+    return trace_pb2.GetInclusionProofResponse(
+        proof=proof,
+        leaf_hash=leaf_hash(record.entry),
+        checkpoint=_shown(await reader.checkpoint(request.log, size)),
+        size=size,
+    )
+
+
+async def consistency(
+    reader: LogReader, request: trace_pb2.GetConsistencyProofRequest
+) -> trace_pb2.GetConsistencyProofResponse:
+    """Prove that a log only grew between two sizes. Source: RFC 6962 section 2.1.2.
+
+    Raises: NotFoundError, OutOfRangeError, InvalidRequestError, UnavailableError.
+    """
+    new_size = await _size(reader, request.log, request.new_size, "new_size")
+    if request.old_size > new_size:
+        raise InvalidRequestError(f"must not be over the newer size, {new_size}", "old_size")
+    proof: list[bytes] = []  # nothing is to be proved from the empty log, nor of a log to itself
+    if 0 < request.old_size < new_size:
+        proof = await reader.consistency_proof(request.log, request.old_size, new_size)
+    return trace_pb2.GetConsistencyProofResponse(proof=proof, new_size=new_size)
+
+
+async def _newest(reader: LogReader, log: str) -> StoredCheckpoint:
+    newest = await reader.checkpoint(log)
+    if newest is None:
+        raise NotFoundError("no log of this name has a checkpoint", "log")
+    return newest
+
+
+async def _size(reader: LogReader, log: str, asked: int, field: str) -> int:
+    newest = await _newest(reader, log)
+    if asked > newest.size:
+        raise OutOfRangeError(f"the log's newest checkpoint is of size {newest.size}", field)
+    return asked or newest.size
+
+
+async def _of_size(reader: LogReader, log: str, asked: int) -> StoredCheckpoint:
+    size = await _size(reader, log, asked, "size")
+    stored = await reader.checkpoint(log, size)
+    if stored is None:
+        raise NotFoundError(f"no checkpoint of size {size} was signed", "size")
+    return stored
+
+
+def _shown(stored: StoredCheckpoint | None) -> log_pb2.Checkpoint | None:
+    return checkpoint_message(stored) if stored is not None else None

@@ -1,0 +1,93 @@
+"""What the calls of TraceService ask, read from the wire and checked against their limits. Pure, no I/O."""
+
+from typing import Final
+
+import msgspec
+
+from goodstrace.identifiers import canonical_key
+from goodstrace.merkle import MAX_SIZE
+from goodstrace.query.v1 import trace_pb2
+from services.runtime.calls import InvalidRequestError
+
+MAX_KEY_CHARS: Final = 2048
+MAX_PURPOSE_CHARS: Final = 256
+MAX_DEPTH: Final = 100
+DEFAULT_DEPTH: Final = 10
+MAX_PAGE_SIZE: Final = 1000
+DEFAULT_PAGE_SIZE: Final = 200
+MAX_AS_OF: Final = 1024
+
+
+class TraceQuery(msgspec.Struct, frozen=True):
+    """All that the answer to a trace depends on, beside the checkpoints: what page tokens are bound to.
+
+    key: canonical. direction: never DIRECTION_UNSPECIFIED. max_depth: 1 to 100. as_of: sizes by log.
+    """
+
+    key: str
+    direction: int
+    max_depth: int
+    as_of: dict[str, int]
+
+    def encode(self) -> bytes:
+        """Give the bytes that page tokens are bound to."""
+        return msgspec.json.encode(
+            ("Trace", self.key, self.direction, self.max_depth, sorted(self.as_of.items()))
+        )
+
+
+class EventQuery(msgspec.Struct, frozen=True):
+    """An event asked for by its event ID or event hash."""
+
+    event_id: str
+
+    def encode(self) -> bytes:
+        """Give the bytes that page tokens are bound to."""
+        return msgspec.json.encode(("GetEvent", self.event_id))
+
+
+class PageState(msgspec.Struct, frozen=True):
+    """Where an answer goes on: the checkpoints' sizes by log, and how many of its events were shown."""
+
+    sizes: dict[str, int]
+    offset: int
+
+
+def trace_query(request: trace_pb2.TraceRequest) -> TraceQuery:
+    """Read a trace request. Raises: InvalidRequestError naming the field."""
+    _check_text(request.key, "key", MAX_KEY_CHARS, least=1)
+    _check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
+    if request.max_depth > MAX_DEPTH:
+        raise InvalidRequestError(f"at most {MAX_DEPTH}", "max_depth")
+    if request.direction not in trace_pb2.Direction.values():
+        raise InvalidRequestError(f"{request.direction} is no direction", "direction")
+    as_of = {each.log: each.size for each in request.as_of}
+    if len(as_of) != len(request.as_of) or len(as_of) > MAX_AS_OF:
+        raise InvalidRequestError(f"at most {MAX_AS_OF} logs, each once", "as_of")
+    if any(size > MAX_SIZE for size in as_of.values()):
+        raise InvalidRequestError("a size is at most 2**63-1", "as_of")
+    return TraceQuery(
+        key=canonical_key(request.key),
+        direction=request.direction or trace_pb2.DIRECTION_BOTH,
+        max_depth=request.max_depth or DEFAULT_DEPTH,
+        as_of=as_of,
+    )
+
+
+def event_query(request: trace_pb2.GetEventRequest) -> EventQuery:
+    """Read a request for an event. Raises: InvalidRequestError naming the field."""
+    _check_text(request.event_id, "event_id", MAX_KEY_CHARS, least=1)
+    _check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
+    return EventQuery(request.event_id)
+
+
+def page_size_of(request: trace_pb2.TraceRequest | trace_pb2.GetEventRequest) -> int:
+    """Read how many events a page may have. Raises: InvalidRequestError."""
+    if request.page_size > MAX_PAGE_SIZE:
+        raise InvalidRequestError(f"at most {MAX_PAGE_SIZE}", "page_size")
+    return request.page_size or DEFAULT_PAGE_SIZE
+
+
+def _check_text(text: str, field: str, most: int, *, least: int = 0) -> None:
+    if not least <= len(text) <= most:
+        raise InvalidRequestError(f"{least} to {most} characters, please, not {len(text)}", field)

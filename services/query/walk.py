@@ -1,0 +1,106 @@
+"""Driving the tracing engine: its look-ups are answered from the logs, as they were at a vector of sizes."""
+
+import asyncio
+from collections.abc import Generator, Iterable, Mapping
+from typing import Final, Generic, TypeVar
+
+from goodstrace import entry as entries
+from goodstrace import facts as sealed_facts
+from goodstrace.entry import Entry, Kind, TagKind, tag
+from goodstrace.tracing.model import Lookup, NameKind, SealedFacts
+from services.query.core import Cost, Position
+from services.sealing.disclosure import position, record_bytes
+from services.sealing.reader import LogReader
+from services.sealing.values import SealedRecord
+
+FACTS: Final = "facts"
+HELD_BYTES: Final = 16 * 1024 * 1024
+TAG_KINDS: Final[Mapping[NameKind, TagKind]] = {
+    NameKind.KEY: TagKind.KEY,
+    NameKind.TRANSFORMATION: TagKind.TRANSFORMATION,
+    NameKind.EVENT_ID: TagKind.EVENT_ID,
+    NameKind.ORDER: TagKind.ORDER,
+}
+Answer = TypeVar("Answer")
+Walker = Generator[Lookup, Iterable[SealedFacts], Answer]
+
+
+class Walk(Generic[Answer]):
+    """One run of the engine over the logs.
+
+    It remembers of each record what its place in an answer costs, and the records themselves as long as they fit into 16
+    MiB: a trace of ten thousand events of a MiB must not be held at once.
+
+    Attributes:
+        rounds: how many rounds of look-ups there were.
+        incomplete: positions of the records that lack a part their entry names.
+    """
+
+    def __init__(self, reader: LogReader, secret: bytes, sizes: Mapping[str, int]) -> None:
+        """Look up in `reader`'s logs up to `sizes`."""
+        self._reader = reader
+        self._secret = secret
+        self._sizes = sizes
+        self._costs: dict[Position, Cost] = {}
+        self._held: dict[Position, SealedRecord] = {}
+        self._held_bytes = 0
+        self.rounds = 0
+        self.incomplete: set[Position] = set()
+
+    async def run(self, walker: "Walker[Answer]") -> Answer:
+        """Drive the engine to its answer. Raises: UnavailableError, CorruptError, EntryError."""
+        try:
+            lookup = next(walker)
+            while True:
+                self.rounds += 1
+                lookup = walker.send(await self._look_up(lookup))
+                await asyncio.sleep(0)  # a long walk lets other calls have their turn
+        except StopIteration as stop:
+            answer: Answer = stop.value
+            return answer
+
+    def cost(self, place: Position) -> Cost:
+        """Tell what a record met on the way takes in an answer."""
+        return self._costs[place]
+
+    async def records(self, places: Iterable[Position]) -> list[SealedRecord]:
+        """Give records met on the way, in no particular order; those not held any more are read again."""
+        found: list[SealedRecord] = []
+        away: dict[str, list[int]] = {}
+        for place in places:
+            if place in self._held:
+                found.append(self._held[place])
+            else:
+                away.setdefault(place[0], []).append(place[1])
+        for log, indexes in away.items():
+            found.extend(await self._reader.records(log, indexes))
+        return found
+
+    async def _look_up(self, lookup: Lookup) -> list[SealedFacts]:
+        tags = {tag(self._secret, TAG_KINDS[kind], text) for kind, text in lookup.names}
+        found = await self._reader.find(sorted(tags), self._sizes, lookup.limit)
+        records = {position(record): record for of_tag in found.values() for record in of_tag}
+        return [facts for record in records.values() if (facts := self._met(record)) is not None]
+
+    def _met(self, record: SealedRecord) -> SealedFacts | None:
+        """Note a record; None where it is no event, or its facts are not there any more."""
+        entry = entries.decode(record.entry)
+        content = next((part.content for part in record.parts if part.name == FACTS), None)
+        if entry.kind is not Kind.EVENT or content is None:
+            return None
+        self._note(record, entry)
+        facts = sealed_facts.decode(content)
+        return SealedFacts(record.log, record.index, entry.merchant, entry.time, facts)
+
+    def _note(self, record: SealedRecord, entry: Entry) -> None:
+        place = position(record)
+        if place in self._costs:
+            return
+        size = self._sizes[record.log]
+        cost = Cost(full=record_bytes(record, size), bare=record_bytes(record, size, with_parts=False))
+        self._costs[place] = cost
+        if len(record.parts) < len(entry.parts):
+            self.incomplete.add(place)
+        if self._held_bytes + cost.full <= HELD_BYTES:
+            self._held_bytes += cost.full
+            self._held[place] = record

@@ -1,0 +1,97 @@
+"""Showing sealed records: each with its parts, salts and inclusion proof, as the services' answers hold them."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from goodstrace.log.v1 import log_pb2
+from services.sealing.reader import LogReader
+from services.sealing.values import SealedRecord, StoredCheckpoint
+
+_MESSAGE_OVERHEAD: Final = 128
+_PART_OVERHEAD: Final = 96  # name, salt and the tags and lengths of the message
+_HASH_OVERHEAD: Final = 34
+
+Position = tuple[str, int]
+"""Where a record is: name of the log, index in it."""
+
+
+def position(record: SealedRecord) -> Position:
+    """Give the place of a record."""
+    return record.log, record.index
+
+
+def record_bytes(record: SealedRecord, size: int, *, with_parts: bool = True) -> int:
+    """Bound from above what a record takes in an answer, in bytes, with its proof in a tree of `size` entries."""
+    parts = sum(_PART_OVERHEAD + len(part.content) for part in record.parts) if with_parts else 0
+    return _MESSAGE_OVERHEAD + len(record.entry) + parts + _HASH_OVERHEAD * max(1, size).bit_length()
+
+
+def checkpoint_message(stored: StoredCheckpoint) -> log_pb2.Checkpoint:
+    """Show a checkpoint."""
+    return log_pb2.Checkpoint(log=stored.log, note=stored.note)
+
+
+def sizes_of(checkpoints: Mapping[str, StoredCheckpoint]) -> dict[str, int]:
+    """Give the vector of sizes that a vector of checkpoints states."""
+    return {log: stored.size for log, stored in checkpoints.items()}
+
+
+async def vector(
+    reader: LogReader, kind: str, pinned: Mapping[str, int]
+) -> dict[str, StoredCheckpoint] | None:
+    """Find the checkpoints an answer is made from: of all logs of `kind` ("goods", "browse"), by name.
+
+    The newest of each log, but where `pinned` names a size exactly the one of that size; None where there is none such,
+    and where `pinned` names a log of another kind, whose records must not be found by these look-ups.
+    Raises: UnavailableError.
+    """
+    if not all(log.startswith(f"{kind}/") for log in pinned):
+        return None
+    newest = await reader.newest(f"{kind}/")
+    exact = await exactly(reader, pinned)
+    return None if exact is None else dict(sorted((newest | exact).items()))
+
+
+async def exactly(reader: LogReader, sizes: Mapping[str, int]) -> dict[str, StoredCheckpoint] | None:
+    """Find the checkpoints of exactly these sizes, by log; None where one of them was never signed."""
+    found = await asyncio.gather(*(reader.checkpoint(log, size) for log, size in sizes.items()))
+    checkpoints = {stored.log: stored for stored in found if stored is not None}
+    return checkpoints if len(checkpoints) == len(sizes) else None
+
+
+async def disclose(
+    reader: LogReader,
+    records: Sequence[SealedRecord],
+    sizes: Mapping[str, int],
+    bare: Collection[Position] = (),
+) -> dict[Position, log_pb2.SealedEntry]:
+    """Show records with their inclusion proofs in the trees of `sizes`, by position; `bare` ones without their parts.
+
+    Raises: UnavailableError, CorruptError.
+    """
+    by_log: dict[str, list[SealedRecord]] = {}
+    for record in records:
+        by_log.setdefault(record.log, []).append(record)
+    proofs = await asyncio.gather(
+        *(
+            reader.inclusion_proofs(log, [record.index for record in found], sizes[log])
+            for log, found in by_log.items()
+        )
+    )
+    return {
+        position(record): _message(record, proof, with_parts=position(record) not in bare)
+        for found, of_log in zip(by_log.values(), proofs, strict=True)
+        for record, proof in zip(found, of_log, strict=True)
+    }
+
+
+def _message(record: SealedRecord, proof: Sequence[bytes], *, with_parts: bool) -> log_pb2.SealedEntry:
+    parts = record.parts if with_parts else ()
+    return log_pb2.SealedEntry(
+        log=record.log,
+        index=record.index,
+        entry=record.entry,
+        parts=[log_pb2.DisclosedPart(name=part.name, salt=part.salt, content=part.content) for part in parts],
+        inclusion_proof=proof,
+    )

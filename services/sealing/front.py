@@ -1,0 +1,158 @@
+"""Everything around the calls of a service that shows sealed records: clients, recorder, gRPC port, readiness, stopping.
+
+The query and the audit service differ in their calls only.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+import grpc
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.errors import UnavailableError
+from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
+from services.runtime.mongo import Mongo
+from services.runtime.monitoring import Monitoring
+from services.runtime.probes import Probe, watch
+from services.runtime.settings import (
+    KafkaSettings,
+    LogSettings,
+    MongoSettings,
+    MonitoringSettings,
+    load,
+    load_secret,
+)
+from services.runtime.topics import GOODS_BROWSED
+from services.sealing.browse import BrowseRecorder
+from services.sealing.failures import FAILURES
+from services.sealing.reader import LogReader
+
+_PROBE_EVERY_S: Final = 2.0
+_PROBE_TIMEOUT_S: Final = 2.0
+_ACK_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class FrontSettings(BaseSettings):
+    """How such a service serves.
+
+    browse_timeout_s bounds the wait for Kafka's acknowledgement of a browse record; max_call_s a call whose caller gave no
+    deadline, and every other one; page_bytes an answer; notice_s is how long health says NOT_SERVING before the port
+    closes, drain_s how long running calls may take then.
+    """
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    grpc_port: int = Field(0, ge=0, le=65535)
+    metrics_port: int = Field(0, ge=0, le=65535)
+    max_concurrent_calls: int = Field(256, ge=1, le=65536)
+    max_call_s: float = Field(30, gt=0, le=600)
+    browse_timeout_s: float = Field(5, gt=0, le=60)
+    page_bytes: int = Field(3 * 1024 * 1024, ge=64 * 1024, le=32 * 1024 * 1024)
+    notice_s: float = Field(0.5, ge=0, le=60)
+    drain_s: float = Field(10, ge=0, le=300)
+
+
+class FrontMetrics:
+    """The metrics of showing: calls, acknowledgements of browse records, records shown."""
+
+    def __init__(self, part: str, methods: list[str], registry: CollectorRegistry = REGISTRY) -> None:
+        """Make them as `goodstrace_<part>_...`."""
+        self.calls = CallMetrics(part, methods, registry)
+        self.acknowledged = Histogram(
+            f"goodstrace_{part}_browse_acknowledged_seconds",
+            "From sending a browse record to Kafka's acknowledgement.",
+            buckets=_ACK_SECONDS,
+            registry=registry,
+        )
+        self.shown = Counter(
+            f"goodstrace_{part}_records_shown_total", "Records shown to callers.", registry=registry
+        )
+
+
+class Front:
+    """The neighbours of a service that shows records, open; made by `opened`."""
+
+    def __init__(
+        self,
+        settings: FrontSettings,
+        metrics: FrontMetrics,
+        *,
+        mongo: Mongo,
+        producer: AcknowledgedProducer,
+        monitoring: Monitoring,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        """Take what was opened."""
+        kafka, logs = load(KafkaSettings), load(LogSettings)
+        self.settings, self.metrics, self.log = settings, metrics, log
+        self.mongo, self.monitoring = mongo, monitoring
+        self.secret = load_secret(logs.index_secret_file)
+        self.reader = LogReader(mongo.database)
+        self.recorder = BrowseRecorder(
+            producer,
+            topic=kafka.topic(GOODS_BROWSED),
+            partitions=kafka.browse_partitions,
+            secret=self.secret,
+            timeout_s=settings.browse_timeout_s,
+            observe_seconds=metrics.acknowledged.observe,
+        )
+
+    async def serve(
+        self, stop: asyncio.Event, service: Any, add: Callable[[grpc.aio.Server], None], *, kind: str
+    ) -> None:
+        """Serve a gRPC service until `stop`, then stop gracefully.
+
+        Args:
+            stop: set when it shall end.
+            service: the service's descriptor.
+            add: adds the servicer to the server.
+            kind: of the logs that it cannot do without, "goods" or "browse".
+        """
+        settings = self.settings
+        interceptor = CallInterceptor(
+            full_names(service), self.metrics.calls, FAILURES, settings.max_call_s, self.log
+        )
+        server = Server(interceptor, max_concurrent_calls=settings.max_concurrent_calls)
+        add(server.grpc)
+        port = await server.start(load(MonitoringSettings).host, settings.grpc_port, [service.full_name])
+        self.log.info("serving", port=port, metrics_port=self.monitoring.port)
+        self.monitoring.readiness.set("started")
+        probes: dict[str, Probe] = {
+            "recorder": partial(self.recorder.ping, _PROBE_TIMEOUT_S),
+            "mongodb": self.mongo.ping,
+            "logs": partial(self._know_logs, kind),
+        }
+        try:
+            await watch(self.monitoring.readiness, probes, stop, every_s=_PROBE_EVERY_S)
+        finally:
+            self.monitoring.readiness.set("started", problem="stopping")
+            await server.stop(notice_s=settings.notice_s, drain_s=settings.drain_s)
+
+    async def _know_logs(self, kind: str) -> None:
+        if not any(info.name.startswith(f"{kind}/") for info in await self.reader.logs()):
+            raise UnavailableError(f"no log of {kind} is registered yet: has its sealer run?")
+
+
+@asynccontextmanager
+async def opened(
+    name: str, settings: FrontSettings, metrics: FrontMetrics, log: structlog.stdlib.BoundLogger
+) -> AsyncIterator[Front]:
+    """Open the neighbours of the service `name`, and close them in the reverse order."""
+    monitoring = Monitoring(name, load(MonitoringSettings).host, settings.metrics_port)
+    mongo = Mongo(load(MongoSettings))
+    producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers)
+    for condition in ("recorder", "mongodb", "logs"):
+        monitoring.readiness.set(condition, problem="not asked yet")
+    try:
+        yield Front(settings, metrics, mongo=mongo, producer=producer, monitoring=monitoring, log=log)
+    finally:
+        await producer.stop(settings.browse_timeout_s)
+        mongo.close()
+        monitoring.stop()

@@ -1,0 +1,234 @@
+"""Query and audit as processes of a test's own, and goods sealed for them by hand through `services.sealing`."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from confluent_kafka import Consumer, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from deploy.processes import Daemon, free_port
+from deploy.service_processes import ROOT, not_ready
+from deploy.stack import Stack
+from goodstrace import facts as sealed_facts
+from goodstrace.checkpoint import Checkpoint, open_checkpoint
+from goodstrace.entry import Kind, TagKind, decode, verify_part
+from goodstrace.facts import Facts
+from goodstrace.log.v1 import log_pb2
+from goodstrace.merkle import leaf_hash, verify_inclusion
+from goodstrace.note import Verifier
+from goodstrace.tracing.events import names as names_of
+from services.query.walk import TAG_KINDS
+from services.runtime import envelope, kafka, topics
+from services.runtime.envelope import Part, Record
+from services.runtime.mongo import Mongo, create_indexes
+from services.runtime.monitoring import Readiness
+from services.runtime.settings import MongoSettings
+from services.sealing.clock import SystemClock
+from services.sealing.core import Limits
+from services.sealing.entries import with_entry
+from services.sealing.indexes import indexes
+from services.sealing.kafka import KafkaSource
+from services.sealing.keys import KeyFolder
+from services.sealing.metrics import SealMetrics
+from services.sealing.mongo import MongoBlockStore
+from services.sealing.reader import LogReader
+from services.sealing.service import Sealer
+from services.sealing.writer import Shop
+from tests.conftest import Names
+
+READY_TIMEOUT_S = 60.0
+PARTITIONS, BROWSE_PARTITIONS = 2, 2
+T = TypeVar("T")
+
+
+async def eventually(condition: Callable[[], Awaitable[T]], what: str, deadline_s: float = 60) -> T:
+    """Return the first true value of `condition()`; fail when the deadline has passed."""
+    until = time.monotonic() + deadline_s
+    while not (value := await condition()):
+        assert time.monotonic() < until, f"not within {deadline_s:g} s: {what}"
+        await asyncio.sleep(0.05)
+    return value
+
+
+def event(number: int, *keys: str, secret: bytes, content: bytes = b"", **facts: Any) -> Record:
+    """Make the record of an object event that names `keys`, with its entry; equal numbers give equal records."""
+    name = f"urn:uuid:{number:032x}"
+    known = Facts(
+        event_id=facts.pop("event_id", name),
+        event_hash=facts.pop(
+            "event_hash", f"ni:///sha-256;{hashlib.sha256(name.encode()).hexdigest()}?ver=CBV2.0"
+        ),
+        type="ObjectEvent",
+        time_us=1_700_000_000_000_000 + number * 1_000_000,
+        offset="+00:00",
+        action="OBSERVE",
+        keys={"epc": tuple(sorted(keys))},
+        **facts,
+    )
+    random = hashlib.shake_256(f"{number}/{content[:64]!r}".encode()).digest(80)
+    body = content or json.dumps({"type": "ObjectEvent", "eventID": name, "epcList": keys}).encode()
+    record = Record(
+        id=random[:16],
+        kind=Kind.EVENT,
+        time_ms=1_700_000_000_000 + number,
+        pipeline_version="1",
+        merchant=1,
+        parts=(Part("event", random[16:48], body), Part("facts", random[48:], sealed_facts.encode(known))),
+    )
+    named: dict[TagKind, list[str]] = {}
+    for kind, text in names_of(known):
+        named.setdefault(TAG_KINDS[kind], []).append(text)
+    return with_entry(record, secret, named)
+
+
+class Looking:
+    """Topics, keys and a database of a test's own, and the two services on them."""
+
+    def __init__(self, stack: Stack, folder: Path, names: Names) -> None:
+        self.stack, self.names = stack, names
+        self.secret = secrets.token_bytes(32)
+        self.key_dir = folder / "keys"
+        self.key_dir.mkdir(mode=0o700)
+        (self.key_dir / "index-secret").write_text(self.secret.hex())
+        self.query_port, self.audit_port = free_port(), free_port()
+        self.metrics = {"query": free_port(), "audit": free_port()}
+        self.environment = {
+            **stack.environment,
+            "GOODSTRACE_TOPIC_PREFIX": names.topic_prefix,
+            "GOODSTRACE_DATABASE": names.database,
+            "GOODSTRACE_PARTITIONS": str(PARTITIONS),
+            "GOODSTRACE_BROWSE_PARTITIONS": str(BROWSE_PARTITIONS),
+            "GOODSTRACE_KEY_DIR": str(self.key_dir),
+            "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
+            "GOODSTRACE_QUERY_METRICS_PORT": str(self.metrics["query"]),
+            "GOODSTRACE_QUERY_BROWSE_TIMEOUT_S": "2",
+            "GOODSTRACE_AUDIT_GRPC_PORT": str(self.audit_port),
+            "GOODSTRACE_AUDIT_METRICS_PORT": str(self.metrics["audit"]),
+        }
+        self.daemons = {name: self._daemon(name, folder) for name in ("query", "audit")}
+        self.mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database))
+        self.reader = LogReader(self.mongo.database)
+
+    def _daemon(self, name: str, folder: Path) -> Daemon:
+        return Daemon(
+            name=name,
+            command=[sys.executable, "-m", f"services.{name}"],
+            run_dir=folder,
+            ports=(self.metrics[name],),
+            environment=self.environment,
+            cwd=ROOT,
+        )
+
+    async def prepare(self) -> None:
+        """Make topics and indexes."""
+        declared = topics.declared(self.names.topic_prefix, PARTITIONS, BROWSE_PARTITIONS, 1)
+        await asyncio.to_thread(kafka.create_topics, self.stack.kafka_bootstrap_servers, declared)
+        await create_indexes(self.mongo.database, indexes())
+
+    async def start(self, name: str) -> None:
+        """Start a service and return when it is ready."""
+        self.daemons[name].start()
+        url = f"http://127.0.0.1:{self.metrics[name]}/readyz"
+        await asyncio.to_thread(self.daemons[name].wait_ready, partial(not_ready, url), READY_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """Stop what runs."""
+        for daemon in self.daemons.values():
+            daemon.stop()
+        self.mongo.close()
+
+    def log_lines(self, name: str) -> list[dict[str, Any]]:
+        """What a service has logged."""
+        return [
+            json.loads(line) for line in self.daemons[name].log.read_text().splitlines() if line[:1] == "{"
+        ]
+
+    async def seal(self, by_partition: Mapping[int, Sequence[Record]]) -> None:
+        """Put records on `goods.stored` and seal them, as the ledger does; return when they are published."""
+        topic = self.names.topic(topics.GOODS_STORED)
+        producer = kafka.producer(self.stack.kafka_bootstrap_servers)
+        for partition, records in by_partition.items():
+            for record in records:
+                producer.produce(topic, envelope.encode(record), partition=partition)
+        assert await asyncio.to_thread(producer.flush, 30) == 0
+        before = {log: stored.size for log, stored in (await self.reader.newest("goods/")).items()}
+        wanted = {
+            f"goods/{each}": before.get(f"goods/{each}", 0) + len(by_partition[each]) for each in by_partition
+        }
+        stop = asyncio.Event()
+        sealing = asyncio.create_task(self._sealer(topic).run(stop))
+
+        async def published() -> bool:
+            if sealing.done():
+                sealing.result()
+            newest = await self.reader.newest("goods/")
+            return all(log in newest and newest[log].size >= size for log, size in wanted.items())
+
+        await eventually(published, "goods are sealed")
+        stop.set()
+        await sealing
+
+    def _sealer(self, topic: str) -> Sealer:
+        shop = Shop(
+            store=MongoBlockStore(self.mongo.database),
+            source=KafkaSource(self.stack.kafka_bootstrap_servers, f"{topic}.test", topic),
+            clock=SystemClock(),
+            limits=Limits(age_ms=20),
+            epoch=secrets.token_hex(8),
+            metrics=SealMetrics("ledger", CollectorRegistry()),
+            log=structlog.get_logger(),
+        )
+        return Sealer(shop, KeyFolder(self.key_dir), prefix="goods", name="test", readiness=Readiness())
+
+    async def browsed(self) -> list[Record]:
+        """All records on `goods.browsed` now, by partition and offset."""
+        return await asyncio.to_thread(self._browsed)
+
+    def _browsed(self) -> list[Record]:
+        topic = self.names.topic(topics.GOODS_BROWSED)
+        consumer = Consumer({"bootstrap.servers": self.stack.kafka_bootstrap_servers, "group.id": "unused"})
+        found: list[Record] = []
+        try:
+            for partition in range(BROWSE_PARTITIONS):
+                _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+                consumer.assign([TopicPartition(topic, partition, 0)])
+                while end and (message := consumer.poll(30)) is not None:
+                    assert message.error() is None
+                    found.append(envelope.decode(message.value() or b""))
+                    if (message.offset() or 0) + 1 >= end:
+                        break
+        finally:
+            consumer.close()
+        return found
+
+    async def opened(self, checkpoints: Iterable[log_pb2.Checkpoint]) -> dict[str, Checkpoint]:
+        """Verify checkpoints with the keys on disk."""
+        keys = {info.name: Verifier.parse(info.vkey) for info in await self.reader.logs()}
+        return {each.log: open_checkpoint(each.note, [keys[each.log]]) for each in checkpoints}
+
+
+def verified(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Checkpoint]) -> dict[str, bytes]:
+    """Verify a sealed entry by hand: the proof of its leaf and every part; give the parts."""
+    under = checkpoints[sealed.log]
+    verify_inclusion(
+        leaf_hash(sealed.entry), sealed.index, under.size, list(sealed.inclusion_proof), under.root
+    )
+    entry = decode(sealed.entry)
+    for part in sealed.parts:
+        verify_part(entry, part.name, part.salt, part.content)
+    return {part.name: part.content for part in sealed.parts}
+
+
+def parts_of(record: Record) -> dict[str, Any]:
+    """The JSON parts of a browse record."""
+    return {part.name: json.loads(part.content) for part in record.parts}
