@@ -88,9 +88,9 @@ def capture(documents: list[Path]) -> int:
                 raise GoodstraceError("\n".join([f"{document} was refused", *result.lines()]))
             jobs.append(result)
         for job in jobs:
-            counts = collector.wait(job).raw["counts"]
-            accepted += counts.get("stored", 0)
-            duplicates += counts.get("duplicate", 0)
+            counts = collector.wait(job).counts
+            accepted += counts["accepted"]
+            duplicates += counts["duplicate"]
     console.print(
         f"{accepted} events accepted, {duplicates} known already, in {time.monotonic() - started:.1f} s"
     )

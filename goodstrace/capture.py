@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -47,6 +48,12 @@ class Job:
     def success(self) -> bool:
         """Whether every event was sealed or is a duplicate of one that is."""
         return bool(self.raw.get("success"))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many events have which verdict so far: accepted, duplicate (of one captured before) and rejected."""
+        verdicts = Counter(str(event.get("verdict")) for event in self.raw.get("events") or [])
+        return {verdict: verdicts[verdict] for verdict in ("accepted", "duplicate", "rejected")}
 
     @property
     def errors(self) -> list[dict[str, Any]]:

@@ -91,8 +91,7 @@ def _show(file: Path, result: Job | Problem) -> None:
     if result.running:
         click.echo(f"taken     {file}  {result.location}")
         return
-    counts = result.raw.get("counts", {})
-    summary = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
+    summary = ", ".join(f"{number} {verdict}" for verdict, number in result.counts.items() if number)
     click.secho(
         f"{'captured' if result.success else 'failed  '}  ", fg="green" if result.success else "red", nl=False
     )

@@ -114,3 +114,11 @@ def test_a_job_that_is_not_there_is_a_call_error(client_of: ClientOf) -> None:
 
 def test_a_job_without_errors_has_none() -> None:
     assert Job(LOCATION, {"running": False, "success": True, "errors": None}).errors == []
+
+
+def test_a_job_counts_its_verdicts() -> None:
+    events = [
+        {"index": n, "verdict": verdict} for n, verdict in enumerate(["accepted", "duplicate", "accepted"])
+    ]
+    assert Job(LOCATION, {"events": events}).counts == {"accepted": 2, "duplicate": 1, "rejected": 0}
+    assert set(Job(LOCATION, {}).counts.values()) == {0}
