@@ -232,7 +232,7 @@ class System:
         """Capture documents and wait until all that passed the stages is under a signed checkpoint."""
         before = self.sealed_count()
         jobs = self.capture(documents, deadline_s=deadline_s)
-        self.wait_sealed(before + sum(job.raw["counts"]["stored"] for job in jobs))
+        self.wait_sealed(before + sum(job.counts["accepted"] for job in jobs))
         return jobs
 
     def sealed_count(self, prefix: str = "goods/") -> int:

@@ -1,0 +1,238 @@
+"""The `goodstrace` command as people and programs use it: in a process of its own, by its output and its exit status."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from goodstrace.note import Signer
+from tests.system.harness import System, eventually
+
+EVENTS = 300
+
+
+@pytest.fixture(scope="module")
+def samples(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("samples")
+    ok(system, "simulate", "--seed", "9", "--events", str(EVENTS), "--out", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def index(samples: Path) -> dict[str, Any]:
+    return dict(json.loads((samples / "index.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def captured(system: System, samples: Path) -> list[dict[str, Any]]:
+    """The samples captured by the command, and all sealed."""
+    files = [str(file) for file in sorted(samples.glob("*.jsonld"))]
+    results = list(json.loads(ok(system, "capture", "--json", *files)))
+    system.wait_sealed(EVENTS)
+    return results
+
+
+def ok(system: System, *arguments: str) -> str:
+    done = system.cli(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def fails(system: System, *arguments: str, status: int = 1) -> str:
+    """Run a command that must fail as people expect it: a message, no traceback, nothing on standard output."""
+    done = system.cli(*arguments)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 if status == 1 else lines, done.stderr
+    return done.stderr
+
+
+def verdicts(job: dict[str, Any]) -> list[str]:
+    return [event["verdict"] for event in job["events"]]
+
+
+def test_the_same_seed_gives_the_same_bytes(system: System, samples: Path, tmp_path: Path) -> None:
+    for seed, same in (("9", True), ("10", False)):
+        folder = tmp_path / seed
+        said = json.loads(
+            ok(system, "simulate", "--seed", seed, "--events", str(EVENTS), "--out", str(folder), "--json")
+        )
+        assert said["events"] == EVENTS
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        assert (files == {file.name: file.read_bytes() for file in samples.iterdir()}) == same
+
+
+def test_captured_documents_are_told_one_by_one(captured: list[dict[str, Any]], samples: Path) -> None:
+    assert [Path(each["file"]).name for each in captured] == sorted(
+        file.name for file in samples.glob("*.jsonld")
+    )
+    assert all(each["job"]["success"] and not each["job"]["running"] for each in captured)
+    assert sum(len(verdicts(each["job"])) for each in captured) == EVENTS
+    assert {verdict for each in captured for verdict in verdicts(each["job"])} == {"accepted"}
+
+
+def test_capturing_again_succeeds_and_says_that_it_is_known(
+    system: System, samples: Path, captured: list[dict[str, Any]]
+) -> None:
+    file = str(min(samples.glob("*.jsonld")))
+    (again,) = json.loads(ok(system, "capture", "--json", file))
+    assert set(verdicts(again["job"])) == {"duplicate"}
+    assert "duplicate" in ok(system, "capture", file)
+
+
+def test_a_refused_document_fails_with_the_place_of_its_fault(
+    system: System, samples: Path, captured: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    document = json.loads(min(samples.glob("*.jsonld")).read_bytes())
+    document["epcisBody"]["eventList"][1]["eventTime"] = "yesterday"
+    (tmp_path / "bad.jsonld").write_text(json.dumps(document))
+    done = system.cli("capture", str(tmp_path / "bad.jsonld"))
+    assert done.returncode == 1
+    assert "/epcisBody/eventList/1/eventTime" in done.stdout
+    done = system.cli("capture", "--json", str(tmp_path / "bad.jsonld"))
+    assert done.returncode == 1
+    (refused,) = json.loads(done.stdout)
+    assert refused["problem"]["status"] == 400
+    assert refused["problem"]["errors"][0]["pointer"] == "/epcisBody/eventList/1/eventTime"
+
+
+def test_a_trace_goes_several_levels_up_and_every_event_is_proved(
+    system: System, captured: list[dict[str, Any]], index: dict[str, Any]
+) -> None:
+    answer = json.loads(ok(system, "trace", "--json", index["item"]))
+    assert answer["verified"]
+    assert answer["key"] == index["item"]
+    goods = {node["key"]: node.get("level", 0) for node in answer["nodes"] if node["role"] == "goods"}
+    for level in index["upstream"]:
+        assert set(level) <= set(goods)
+    assert max(goods.values()) >= len(index["upstream"])
+    assert answer["events"]
+    assert all(event["proof"]["verified"] for event in answer["events"])
+    assert len(answer["browse_ids"]) >= 1
+    tree = ok(system, "trace", index["item"])
+    assert index["item"] in tree
+    assert "made from" in tree
+    proofs = len(answer["events"]) + sum(len(event["also_at"]) for event in answer["events"])
+    assert f"{proofs} of {proofs} inclusion proofs verified" in tree
+
+
+def test_a_trace_as_of_an_earlier_size_is_answered_as_of_it(
+    system: System, captured: list[dict[str, Any]], index: dict[str, Any]
+) -> None:
+    whole = json.loads(ok(system, "trace", "--json", index["item"]))
+    sizes = {
+        log: note.split("\n")[1] for log, note in whole["checkpoints"].items() if log.startswith("goods/")
+    }
+    as_of = [f"--as-of={log}={size}" for log, size in sizes.items()]
+    again = json.loads(ok(system, "trace", "--json", *as_of, index["item"]))
+    assert again["events"] == whole["events"]
+    assert again["nodes"] == whole["nodes"]
+
+
+def test_goods_that_nothing_names_have_an_empty_trace(system: System, captured: list[dict[str, Any]]) -> None:
+    answer = json.loads(ok(system, "trace", "--json", "urn:test:nothing"))
+    assert answer["events"] == []
+    assert "nothing sealed names this key" in ok(system, "trace", "urn:test:nothing")
+
+
+def test_look_ups_are_listed_with_who_and_why(
+    system: System, captured: list[dict[str, Any]], index: dict[str, Any]
+) -> None:
+    look = ("--user", "inspector", "--purpose", "recall 7")
+    traced = json.loads(ok(system, "trace", "--json", *look, index["lot"]))
+
+    def mine() -> list[dict[str, Any]]:
+        listed = json.loads(ok(system, "browses", "--json", index["lot"]))["browses"]
+        return [each for each in listed if each["who"] == {"user": "inspector"}]
+
+    (record,) = eventually(mine, what="the look-up is in the browse log")
+    assert record["verified"]
+    assert record["id"] in traced["browse_ids"]
+    assert record["purpose"] == {"purpose": "recall 7"}
+    assert record["what"]["keys"] == [index["lot"]]
+    assert record["outcome"] == {"events": len(traced["events"])}
+    by_user = json.loads(ok(system, "browses", "--json", "--by", "inspector"))["browses"]
+    assert record["id"] in {each["id"] for each in by_user}
+    assert "inspector" in ok(system, "browses", "--by", "inspector")
+
+
+def test_verify_checks_every_log(system: System, captured: list[dict[str, Any]]) -> None:
+    said = ok(system, "verify", "--json")
+    assert json.loads(said)
+    for log in ("goods/0", "goods/1", "browse/0"):
+        assert log in said
+    assert "goods/0" in ok(system, "verify")
+
+
+@pytest.mark.parametrize("command", ["capture", "trace", "browses", "verify", "simulate"])
+def test_each_command_explains_itself(system: System, command: str) -> None:
+    said = ok(system, command, "--help")
+    assert "--json" in said
+    assert command in ok(system, "--help")
+
+
+def test_what_is_used_wrongly_is_status_2(system: System, samples: Path, tmp_path: Path) -> None:
+    assert "does not exist" in fails(system, "capture", str(tmp_path / "absent.jsonld"), status=2)
+    fails(system, "trace", status=2)
+    fails(system, "trace", "--direction", "sideways", "urn:x", status=2)
+    fails(system, "trace", "--depth", "0", "urn:x", status=2)
+    assert "LOG=SIZE" in fails(system, "trace", "--as-of", "goods/0", "urn:x", status=2)
+    assert "either" in fails(system, "browses", status=2)
+    fails(system, "simulate", "--depth", "99", "--out", str(tmp_path), status=2)
+    fails(system, "unknown", status=2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("trace", "--query", "127.0.0.1:9", "urn:x"),
+        ("browses", "--audit", "127.0.0.1:9", "urn:x"),
+        ("trace", "--json", "--query", "127.0.0.1:9", "urn:x"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_a_service_that_is_down_is_one_line(system: System, arguments: tuple[str, ...]) -> None:
+    assert "UNAVAILABLE" in fails(system, *arguments)
+
+
+def test_a_collector_that_is_down_is_one_line(system: System, samples: Path) -> None:
+    file = str(min(samples.glob("*.jsonld")))
+    assert "UNAVAILABLE" in fails(system, "capture", "--url", "http://127.0.0.1:9", file)
+
+
+def test_a_key_out_of_its_limits_is_one_line(system: System) -> None:
+    assert "INVALID_ARGUMENT" in fails(system, "trace", "urn:" + "x" * 5000)
+    assert "INVALID_ARGUMENT" in fails(system, "trace", "")
+
+
+def test_log_keys_that_are_wrong_are_one_line(
+    system: System, captured: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    keys = {file.name: file.read_text() for file in system.key_dir.glob("*.vkey")}
+    name = keys["goods-0.vkey"].partition("+")[0]
+
+    def trusting(goods: str | None, folder: str) -> str:
+        (tmp_path / folder).mkdir()
+        for file, text in keys.items():
+            if file != "goods-0.vkey":
+                (tmp_path / folder / file).write_text(text)
+        if goods is not None:
+            (tmp_path / folder / "goods-0.vkey").write_text(goods)
+        memory = str(tmp_path / folder / "memory.json")
+        return fails(system, "trace", "--log-keys", str(tmp_path / folder), "--memory", memory, "urn:x")
+
+    assert "does not verify" in trusting(Signer(name, bytes(32)).verifier.vkey(), "other")
+    assert "does not verify" in trusting(keys["goods-0.vkey"].replace("A", "B"), "malformed")
+    assert "no trusted key for the log 'goods/0'" in trusting(None, "missing")
+    assert "no log keys" in fails(system, "trace", "--log-keys", str(tmp_path), "urn:x")
+
+
+def test_a_memory_that_cannot_be_read_is_one_line(
+    system: System, captured: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "memory.json").write_text("{")
+    said = fails(system, "trace", "--memory", str(tmp_path / "memory.json"), "urn:x")
+    assert "remembered checkpoints" in said
