@@ -8,10 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
-
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.cli.browses import show as show_browses
+from goodstrace.cli.display import console
 from goodstrace.cli.trace import show as show_trace
 from goodstrace.client import Browses, Client
 from goodstrace.errors import GoodstraceError
@@ -25,7 +24,7 @@ QUERY_TARGET = "127.0.0.1:50051"
 AUDIT_TARGET = "127.0.0.1:50052"
 OPTIONS = SimulationOptions(seed=7, events=400, depth=3, events_per_document=40)
 SEAL_DEADLINE_S = 60
-console = Console(highlight=False)
+out = console()
 
 
 def main() -> int:
@@ -33,7 +32,7 @@ def main() -> int:
     try:
         run()
     except GoodstraceError as error:
-        console.print(f"[red]the demo failed:[/red] {error}")
+        out.print(f"[red]the demo failed:[/red] {error}")
         return 1
     return 0
 
@@ -41,10 +40,10 @@ def main() -> int:
 def run() -> None:
     """Do the five steps. Raises: GoodstraceError."""
     samples = RUN_DIR / "demo"
-    console.rule("1. goods events of simulated supply chains")
+    out.rule("1. goods events of simulated supply chains")
     found = write(OPTIONS, samples)
     documents = sorted(samples.glob("*.jsonld"))
-    console.print(f"{OPTIONS.events} events in {len(documents)} EPCIS documents in {samples}/")
+    out.print(f"{OPTIONS.events} events in {len(documents)} EPCIS documents in {samples}/")
     if found.item is None:
         raise GoodstraceError("the simulation made no sold item")
     keys = LogKeys.load(RUN_DIR / "keys")
@@ -57,22 +56,23 @@ def run() -> None:
         memory=memory,
         audit_target=AUDIT_TARGET,
     ) as client:
-        console.rule("2. captured by HTTP, through five stages on Kafka")
+        out.rule("2. captured by HTTP, through five stages on Kafka")
         before = sealed(client)
         accepted = capture(documents)
-        console.rule("3. sealed into signed, hash-chained Merkle blocks")
+        out.rule("3. sealed into signed, hash-chained Merkle blocks")
         wait_until_sealed(client, before + accepted)
-        console.rule("4. traced by gRPC, verified by the client itself")
-        show_trace(client.trace(found.item), console, most_events=8)
-        console.rule("5. the look-up is recorded, and the record is sealed and proved too")
-        show_browses(wait_for_browse(client, found.item), console, found.item)
-    console.print(
+        out.rule("4. traced by gRPC, verified by the client itself")
+        show_trace(client.trace(found.item), out, most_events=8)
+        out.rule("5. the look-up is recorded, and the record is sealed and proved too")
+        show_browses(wait_for_browse(client, found.item), out, found.item)
+    out.print(
         "\nThe stack is up. Try:\n"
         f"  .venv/bin/goodstrace trace {found.lot}\n"
         f"  .venv/bin/goodstrace trace {found.pallet} --direction history\n"
         f"  .venv/bin/goodstrace browses {found.item}\n"
         "  .venv/bin/goodstrace verify\n"
-        "API of the collector: http://127.0.0.1:8080/docs    Stop everything with: make down"
+        "API of the collector: http://127.0.0.1:8080/docs    Stop everything with: make down",
+        soft_wrap=True,
     )
 
 
@@ -91,7 +91,7 @@ def capture(documents: list[Path]) -> int:
             counts = collector.wait(job).counts
             accepted += counts["accepted"]
             duplicates += counts["duplicate"]
-    console.print(
+    out.print(
         f"{accepted} events accepted, {duplicates} known already, in {time.monotonic() - started:.1f} s"
     )
     return accepted
@@ -112,7 +112,7 @@ def wait_until_sealed(client: Client, total: int) -> None:
             )
         time.sleep(0.1)
     for log, each in sorted(client.checkpoints().items()):
-        console.print(f"{log}: {each.checkpoint.size} entries, root {each.checkpoint.root.hex()[:16]}…")
+        out.print(f"{log}: {each.checkpoint.size} entries, root {each.checkpoint.root.hex()[:16]}…")
 
 
 def wait_for_browse(client: Client, key: str) -> Browses:

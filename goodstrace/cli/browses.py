@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from goodstrace.cli.display import console, short
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.client import Browses
 from goodstrace.verification import VerifiedEntry
@@ -41,12 +42,12 @@ def browses(key: str, looked_by: str, limit: int, *, as_json: bool, **connection
     if as_json:
         print_json(_as_json(found))
     else:
-        show(found, Console(), key or looked_by)
+        show(found, console(), key or looked_by)
 
 
-def show(found: Browses, console: Console, subject: str) -> None:
+def show(found: Browses, out: Console, subject: str) -> None:
     """Print verified browse records of a key or user as a table."""
-    table = Table(title=f"Look-ups of {subject}", title_justify="left")
+    table = Table(title=f"Look-ups of {short(subject)}", title_justify="left")
     for column in ("when (UTC)", "who", "how", "purpose", "events shown", "sealed at", "proof"):
         table.add_column(column)
     for entry in found.entries:
@@ -60,7 +61,7 @@ def show(found: Browses, console: Console, subject: str) -> None:
             f"{entry.log}[{entry.index}]",
             "[green]verified[/green]",
         )
-    console.print(table)
+    out.print(table)
 
 
 def _parts(entry: VerifiedEntry) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
+from goodstrace.cli.display import console, moment, short
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
@@ -74,7 +74,7 @@ def trace(
     if as_json:
         print_json(as_document(answer))
     else:
-        show(answer, Console(), most_events=sys.maxsize if show_all else _MAX_EVENTS_SHOWN)
+        show(answer, console(), most_events=sys.maxsize if show_all else _MAX_EVENTS_SHOWN)
 
 
 def as_document(answer: Trace) -> dict[str, Any]:
@@ -93,10 +93,11 @@ def as_document(answer: Trace) -> dict[str, Any]:
     }
 
 
-def show(answer: Trace, console: Console, *, most_events: int = _MAX_EVENTS_SHOWN) -> None:
+def show(answer: Trace, out: Console, *, most_events: int = _MAX_EVENTS_SHOWN) -> None:
     """Print a verified trace as a tree: the goods' history, then each level under the key it was met through."""
     by_node = _events_by_node(answer)
-    root = Tree(f"[bold]{escape(answer.key)}[/bold]")
+    spelled = "" if short(answer.key) == answer.key else f" [dim]{escape(answer.key)}[/dim]"
+    root = Tree(f"[bold]{escape(short(answer.key))}[/bold]{spelled}")
     _add_events(root, by_node.get(answer.key, []), most_events)
     children = _children(answer)
     for direction, heading in _HEADINGS.items():
@@ -108,15 +109,15 @@ def show(answer: Trace, console: Console, *, most_events: int = _MAX_EVENTS_SHOW
     if carriers:
         branch = root.add("[bold cyan]carried by[/bold cyan]")
         for node in carriers:
-            branch.add(f"[bold]{escape(node.key)}[/bold] [dim]level {node.level}[/dim]")
-    console.print(root)
-    _show_totals(answer, console)
+            branch.add(f"[bold]{escape(short(node.key))}[/bold] [dim]level {node.level}[/dim]")
+    out.print(root)
+    _show_totals(answer, out)
 
 
-def _show_totals(answer: Trace, console: Console) -> None:
+def _show_totals(answer: Trace, out: Console) -> None:
     levels = max((node.level for node in answer.nodes), default=0)
     proofs = sum(1 + len(each.event.also_at) for each in answer.events)
-    console.print(
+    out.print(
         f"{len(answer.events)} events, {len(answer.nodes)} keys, {levels} levels; "
         f"[green]{proofs} of {proofs} inclusion proofs verified[/green]; "
         + (
@@ -126,18 +127,16 @@ def _show_totals(answer: Trace, console: Console) -> None:
         )
     )
     for log, each in sorted(answer.checkpoints.items()):
-        console.print(
-            f"  [dim]{log}: signed checkpoint of {each.checkpoint.size} entries[/dim]", highlight=False
-        )
-    console.print(f"  [dim]recorded as browse {', '.join(answer.browse_ids)}[/dim]", highlight=False)
+        out.print(f"  [dim]{log}: signed checkpoint of {each.checkpoint.size} entries[/dim]")
+    out.print(f"  [dim]recorded as browse {', '.join(answer.browse_ids)}[/dim]")
     if not answer.events:
-        console.print("[yellow]nothing sealed names this key[/yellow]")
+        out.print("[yellow]nothing sealed names this key[/yellow]")
     if answer.truncated:
-        console.print(
+        out.print(
             "[yellow]a limit was reached: there may be more; ask with a smaller --depth or from a nearer key[/yellow]"
         )
     if answer.withheld or answer.erased:
-        console.print(f"[yellow]{answer.withheld} events withheld, {answer.erased} erased[/yellow]")
+        out.print(f"[yellow]{answer.withheld} events withheld, {answer.erased} erased[/yellow]")
 
 
 def _add_node(
@@ -150,7 +149,7 @@ def _add_node(
     marks = "".join(f" [yellow]{escape(mark)}[/yellow]" for mark in node.marks)
     sure = "" if node.certainty == Certainty.CERTAINTY_CERTAIN else " [yellow]possible[/yellow]"
     twig = branch.add(
-        f"[bold]{escape(node.key)}[/bold] [dim]level {node.level} {node.grade}[/dim]{sure}{marks}"
+        f"[bold]{escape(short(node.key))}[/bold] [dim]level {node.level} {node.grade}[/dim]{sure}{marks}"
     )
     _add_events(twig, by_node.get(node.key, []), most_events)
     for child in children.get((node.direction, node.key), []):
@@ -187,17 +186,13 @@ def _event_line(traced: ShownEvent, mention: TraceMention) -> str:
     if event.facts is None:
         return f"[dim]withheld[/dim] {proof}"
     facts = event.facts
-    when = datetime.fromtimestamp(facts.time_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M")
     what = escape(" ".join(filter(None, (facts.business_step or facts.type, facts.action.lower()))))
-    place = (
-        f" [dim]at {escape(facts.read_point or facts.business_location)}[/dim]"
-        if facts.read_point or facts.business_location
-        else ""
-    )
-    inside = f" [dim]in {escape(mention.path[0])}[/dim]" if mention.path else ""
+    where = facts.read_point or facts.business_location
+    place = f" [dim]at {escape(short(where))}[/dim]" if where else ""
+    inside = f" [dim]in {escape(short(mention.path[0]))}[/dim]" if mention.path else ""
     sure = " [yellow]possible[/yellow]" if mention.certainty == Certainty.CERTAINTY_POSSIBLE else ""
     marks = "".join(f" [yellow]{escape(mark)}[/yellow]" for mark in traced.marks)
-    return f"{when} [magenta]{facts.step or 'other':11}[/magenta] {what}{place}{inside}{sure}{marks} {proof}"
+    return f"{moment(facts.time_us)} [magenta]{facts.step or 'other':11}[/magenta] {what}{place}{inside}{sure}{marks} {proof}"
 
 
 def _event_document(traced: ShownEvent) -> dict[str, Any]:

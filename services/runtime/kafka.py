@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from services.runtime.errors import ConflictError, ServiceError, UnavailableError
 from services.runtime.topics import Topic
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
+_WARNINGS: Final = 4  # syslog level: librdkafka tells of every purged event else
 
 
 class FencedError(ServiceError):
@@ -88,7 +90,7 @@ def create_topics(bootstrap: str, topics: Iterable[Topic], timeout_s: float = 30
     Raises: ConflictError where a topic exists with another number of partitions; UnavailableError.
     """
     wanted = {topic.name: topic for topic in topics}
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": _WARNINGS})
     try:
         there = admin.list_topics(timeout=timeout_s).topics
         for name, topic in wanted.items():
@@ -109,12 +111,14 @@ def create_topics(bootstrap: str, topics: Iterable[Topic], timeout_s: float = 30
     return [each.topic for each in missing]
 
 
-def cluster_and_topic_id(bootstrap: str, topic: str, timeout_s: float = 30) -> tuple[str, str]:
-    """Ask for the cluster's ID and the ID that Kafka gave the topic when it was made.
+def cluster_and_topic_id(
+    bootstrap: str, topic: str, timeout_s: float = 30, *, admin: AdminClient | None = None
+) -> tuple[str, str]:
+    """Ask for the cluster's ID and the ID that Kafka gave the topic when it was made; `admin` saves connecting.
 
     Raises: UnavailableError where Kafka does not answer or has no such topic.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = admin or AdminClient({"bootstrap.servers": bootstrap})
     try:
         cluster = admin.describe_cluster(request_timeout=timeout_s).result(timeout_s)
         futures = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)

@@ -1,0 +1,32 @@
+"""How keys and events are written for people."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import unquote
+
+from rich.console import Console
+
+_FILE_WIDTH: Final = 160
+_LINK: Final = "https://id.gs1.org/"
+_ELEMENT: Final = re.compile(r"([0-9]{2,4})/([^/]+)")
+
+
+def console() -> Console:
+    """Make the console for results: as wide as the terminal, and wide enough for a tree where the output goes elsewhere."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_FILE_WIDTH)
+
+
+def short(key: str) -> str:
+    """Write a canonical GS1 key as GS1 prints it under a barcode, such as (01)09521234543213(21)1; others as they are."""
+    if not key.startswith(_LINK):
+        return key
+    return "".join(f"({ai}){unquote(value)}" for ai, value in _ELEMENT.findall(key.removeprefix(_LINK)))
+
+
+def moment(time_us: int) -> str:
+    """Write Unix microseconds as a date and time in UTC, to the minute."""
+    return datetime.fromtimestamp(time_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M")
