@@ -1,0 +1,166 @@
+"""The audit service as a process: every look is sealed once, and who looked is listed with proofs."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.stack import Stack
+from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.checkpoint import Checkpoint
+from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from tests.conftest import Names
+from tests.integration.looking import Looking, event, eventually, verified
+
+ITEM = "https://id.gs1.org/01/09521234543213/21/1"
+ITEM_URN = "urn:epc:id:sgtin:9521234.054321.1"
+OTHER = "https://id.gs1.org/01/09521234543213/21/2"
+DEADLINE_S = 20
+
+
+@pytest.fixture
+async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
+    made = Looking(stack, tmp_path, names)
+    await made.prepare()
+    await made.seal({0: [event(1, ITEM, secret=made.secret)], 1: [event(2, OTHER, secret=made.secret)]})
+    await asyncio.gather(made.start("query"), made.start("audit"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def query(looking: Looking) -> AsyncIterator[trace_pb2_grpc.TraceServiceStub]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+        yield trace_pb2_grpc.TraceServiceStub(channel)
+
+
+@pytest.fixture
+async def audit(looking: Looking) -> AsyncIterator[audit_pb2_grpc.AuditServiceStub]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+        yield audit_pb2_grpc.AuditServiceStub(channel)
+
+
+async def _look(stub: trace_pb2_grpc.TraceServiceStub, key: str, user: str) -> str:
+    answer = await stub.Trace(
+        trace_pb2.TraceRequest(key=key, purpose="check"),
+        timeout=DEADLINE_S,
+        metadata=(("goodstrace-user", user),),
+    )
+    return str(answer.browse_id)
+
+
+async def _sealed(looking: Looking, count: int) -> None:
+    async def enough() -> bool:
+        return sum(each.size for each in (await looking.reader.newest("browse/")).values()) >= count
+
+    await eventually(enough, f"{count} looks are sealed")
+
+
+def _records(
+    answer: audit_pb2.ListBrowsesResponse, checkpoints: dict[str, Checkpoint]
+) -> list[tuple[str, dict[str, Any]]]:
+    """ID and parts of each record of an answer, verified."""
+    return [
+        (
+            json.loads(each.entry)["id"],
+            {name: json.loads(content) for name, content in verified(each, checkpoints).items()},
+        )
+        for each in answer.browses
+    ]
+
+
+async def test_looks_are_listed_by_key_and_by_user_with_proofs(
+    looking: Looking, query: trace_pb2_grpc.TraceServiceStub, audit: audit_pb2_grpc.AuditServiceStub
+) -> None:
+    made = [
+        await _look(query, ITEM, "ann"),
+        await _look(query, OTHER, "ann"),
+        await _look(query, ITEM_URN, "bob"),
+    ]
+    await _sealed(looking, 3)
+
+    by_key = await audit.ListBrowses(
+        audit_pb2.ListBrowsesRequest(key=ITEM_URN, purpose="who looked"),
+        timeout=DEADLINE_S,
+        metadata=(("goodstrace-user", "eve"),),
+    )
+    found = _records(by_key, await looking.opened(by_key.checkpoints))
+    assert {record_id for record_id, _ in found} == {made[0], made[2]}
+    assert {parts["who"]["user"] for _, parts in found} == {"ann", "bob"}
+    assert all(parts["outcome"] == {"events": 1} for _, parts in found)
+    assert all(parts["purpose"] == {"purpose": "check"} for _, parts in found)
+
+    by_user = await audit.ListBrowses(audit_pb2.ListBrowsesRequest(user="ann"), timeout=DEADLINE_S)
+    found = _records(by_user, await looking.opened(by_user.checkpoints))
+    assert {record_id for record_id, _ in found} == set(made[:2])
+
+    await _sealed(looking, 5)  # listing is a look too
+    by_eve = await audit.ListBrowses(audit_pb2.ListBrowsesRequest(user="eve"), timeout=DEADLINE_S)
+    [(record_id, parts)] = _records(by_eve, await looking.opened(by_eve.checkpoints))
+    assert record_id == by_key.browse_id
+    assert parts["what"]["method"] == "ListBrowses"
+    assert parts["what"]["keys"] == [ITEM]
+    assert parts["outcome"] == {"events": 2}
+    again = await audit.ListBrowses(audit_pb2.ListBrowsesRequest(user="nobody"), timeout=DEADLINE_S)
+    assert list(again.browses) == []
+
+
+async def test_pages_are_one_list_newest_first(
+    looking: Looking, query: trace_pb2_grpc.TraceServiceStub, audit: audit_pb2_grpc.AuditServiceStub
+) -> None:
+    made = set(await asyncio.gather(*(_look(query, ITEM, "ann") for _ in range(25))))
+    await _sealed(looking, 25)
+    request = audit_pb2.ListBrowsesRequest(user="ann", page_size=10)
+    found: list[str] = []
+    while True:
+        answer = await audit.ListBrowses(request, timeout=DEADLINE_S)
+        found += [record_id for record_id, _ in _records(answer, await looking.opened(answer.checkpoints))]
+        if len(found) == 10:
+            await _look(query, ITEM, "ann")  # does not move the pages to come
+        if not answer.next_page_token:
+            break
+        request.page_token = answer.next_page_token
+    assert len(found) == 25
+    assert set(found) == made
+
+    for wrong in (
+        audit_pb2.ListBrowsesRequest(user="bob", page_token=request.page_token),
+        audit_pb2.ListBrowsesRequest(user="ann", page_token="forged"),
+        audit_pb2.ListBrowsesRequest(user="ann", key=ITEM),
+        audit_pb2.ListBrowsesRequest(),
+        audit_pb2.ListBrowsesRequest(user="u" * 129),
+        audit_pb2.ListBrowsesRequest(key="k" * 2049),
+        audit_pb2.ListBrowsesRequest(user="ann", page_size=1001),
+        audit_pb2.ListBrowsesRequest(user="ann", purpose="p" * 257),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await audit.ListBrowses(wrong, timeout=DEADLINE_S)
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT, wrong
+
+
+async def test_a_killed_recorder_goes_on_and_seals_every_look_once(
+    looking: Looking, query: trace_pb2_grpc.TraceServiceStub
+) -> None:
+    made = [await _look(query, ITEM, "ann") for _ in range(10)]
+    looking.daemons["audit"].kill()
+    made += [await _look(query, ITEM, "ann") for _ in range(10)]
+    await looking.start("audit")
+    await _sealed(looking, 20)
+    sealed: list[str] = []
+    for log, newest in (await looking.reader.newest("browse/")).items():
+        records = await looking.reader.records(log, range(newest.size))
+        sealed += [json.loads(record.entry)["id"] for record in records]
+    assert sorted(sealed) == sorted(made)
+
+
+async def test_health_names_the_service(looking: Looking) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        asked = health_pb2.HealthCheckRequest(service="goodstrace.audit.v1.AuditService")
+        answer = await health.Check(asked, timeout=DEADLINE_S)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
