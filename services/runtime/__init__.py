@@ -1,0 +1,1 @@
+"""What the services share: settings, Kafka, MongoDB, topics, metrics, logs, start and stop."""

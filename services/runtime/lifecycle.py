@@ -21,7 +21,8 @@ def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdl
     try:
         uvloop.run(_supervised(service, log))
     except ServiceError as error:
-        log.error("stopped by a fault", category=error.category, error=str(error))
+        # The cause is in the text and a traceback would bury it.
+        log.error("stopped by a fault", category=error.category, error=str(error))  # noqa: TRY400
         sys.exit(EXIT_FAILED)
 
 

@@ -71,7 +71,8 @@ class Monitoring:
     def _answer(self, environ: dict[str, Any], start_response: _StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
-            return self._metrics(environ, start_response)
+            answer: Iterable[bytes] = self._metrics(environ, start_response)
+            return answer
         if path == "/healthz":
             return _text(start_response, "200 OK", "alive\n")
         if path == "/readyz":

@@ -22,6 +22,7 @@ from services.sealing.errors import CorruptError, UnprovableRecordError
 from services.sealing.values import Pack, PackedRecord, StoredBlock
 
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
+MAX_BLOCK_ENTRIES: Final = 20_000
 # docs/decisions/0003-block-layout.md has the figures behind these two.
 PACK_ENTRIES: Final = 16
 PACK_BYTES: Final = 256 * 1024

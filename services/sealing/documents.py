@@ -7,7 +7,7 @@ import msgspec
 from goodstrace.entry import TAG_BYTES
 from services.runtime.envelope import Part
 from services.sealing.errors import CorruptError
-from services.sealing.values import LogInfo, Pack, PackedRecord, StoredBlock, StoredCheckpoint
+from services.sealing.values import Head, LogInfo, Pack, PackedRecord, StoredBlock, StoredCheckpoint
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -81,6 +81,17 @@ def checkpoint_document(checkpoint: StoredCheckpoint) -> Document:
 def stored_checkpoint(document: Document) -> StoredCheckpoint:
     """Decode a checkpoint. Raises: CorruptError."""
     return _convert(document, StoredCheckpoint, document)
+
+
+def head_document(head: Head) -> Document:
+    """Encode a log's head."""
+    fields = {field: getattr(head.checkpoint, field) for field in head.checkpoint.__struct_fields__}
+    return {"_id": head.checkpoint.log, "height": head.height, **fields}
+
+
+def head(document: Document) -> Head:
+    """Decode a log's head. Raises: CorruptError."""
+    return _convert({**document, "checkpoint": stored_checkpoint(document)}, Head, document)
 
 
 def tile_data(document: Document) -> bytes:

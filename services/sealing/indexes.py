@@ -10,10 +10,11 @@ BLOCKS: Final = "blocks"
 PACKS: Final = "packs"
 TILES: Final = "tiles"
 CHECKPOINTS: Final = "checkpoints"
+HEADS: Final = "heads"
 
 
 def indexes() -> dict[str, list[IndexModel]]:
-    """List the indexes by collection. The unique names (log and height, log and tile, log and size) are `_id`s."""
+    """List the indexes by collection. What is unique is so by `_id`: log and height, log and tile, log and size."""
     return {
         BLOCKS: [IndexModel([("log", ASCENDING), ("height", ASCENDING)], name="log_height", unique=True)],
         PACKS: [

@@ -34,6 +34,7 @@ class KafkaSource:
         self._consumer: Consumer = kafka.consumer(bootstrap, group)
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-source")
+        self.joined = False
         self._held: set[int] = set()
         self._owned: set[int] = set()
         self._batch: dict[int, list[Fetched]] = {}
@@ -128,6 +129,7 @@ class KafkaSource:
             starts = []
         consumer.incremental_assign(starts)
         self._owned |= {each.partition for each in starts}
+        self.joined = True
 
     def _start_of(self, consumer: Consumer, partition: int) -> TopicPartition:
         if self._taken is None:

@@ -1,8 +1,11 @@
 """Logs in MongoDB: the adapter behind `ports.BlockStore` and `ports.LogScan`. The driver's errors end here.
 
-Every write may be repeated: packs and blocks have unique names, tiles only ever grow, checkpoints never change.
+Every write may be repeated: packs and blocks have unique names, tiles and heads only ever grow, checkpoints never change.
+No call but those of LogScan costs more as a log grows, on stores without early end too (docs/decisions/0007): they use
+equality, `$in` and ranges with two near bounds.
 """
 
+import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 
@@ -12,10 +15,11 @@ from goodstrace.merkle import HASH_SIZE
 from services.runtime.errors import ConflictError
 from services.runtime.mongo import Database, translated
 from services.sealing import documents
+from services.sealing.core import MAX_BLOCK_ENTRIES
 from services.sealing.errors import CorruptError, LostRaceError
-from services.sealing.indexes import BLOCKS, CHECKPOINTS, INSTANCE, LOGS, PACKS, TILES
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, HEADS, INSTANCE, LOGS, PACKS, TILES
 from services.sealing.ports import TileNames
-from services.sealing.values import LogInfo, Pack, StoredBlock, StoredCheckpoint
+from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint, block_id
 
 _INSTANCE_ID = "instance"
 
@@ -57,11 +61,11 @@ class MongoBlockStore:
             return documents.log_info(document or {})
         return info
 
-    async def last_block(self, log: str) -> StoredBlock | None:
+    async def block(self, log: str, height: int) -> StoredBlock | None:
         """See BlockStore."""
         async with translated():
-            found = await self._database[BLOCKS].find({"log": log}).sort("height", -1).limit(1).to_list(1)
-        return documents.stored_block(found[0]) if found else None
+            document = await self._database[BLOCKS].find_one({"_id": block_id(log, height)})
+        return documents.stored_block(document) if document else None
 
     async def put_packs(self, packs: Sequence[Pack]) -> None:
         """See BlockStore."""
@@ -122,28 +126,40 @@ class MongoBlockStore:
             if there is None or documents.stored_checkpoint(there).root != checkpoint.root:
                 raise CorruptError(f"checkpoint {document['_id']} is published with another root") from error
 
-    async def newest_checkpoint(self, log: str) -> StoredCheckpoint | None:
+    async def put_head(self, head: Head) -> None:
         """See BlockStore."""
+        document = documents.head_document(head)
+        older = {"_id": document.pop("_id"), "size": {"$lt": head.checkpoint.size}}
+        with contextlib.suppress(ConflictError):
+            async with translated():
+                await self._database[HEADS].update_one(older, {"$set": document}, upsert=True)
+
+    async def head(self, log: str) -> Head | None:
+        """See BlockStore."""
+        return (await self.heads([log])).get(log)
+
+    async def heads(self, logs: Sequence[str]) -> dict[str, Head]:
+        """Tell how far logs are published, in one call; those without any checkpoint are left out."""
         async with translated():
-            found = await self._database[CHECKPOINTS].find({"log": log}).sort("size", -1).limit(1).to_list(1)
-        return documents.stored_checkpoint(found[0]) if found else None
+            found = await self._database[HEADS].find({"_id": {"$in": list(logs)}}).to_list(None)
+        return {document["_id"]: documents.head(document) for document in found}
 
     async def remove_orphans(self, last: StoredBlock) -> int:
         """See BlockStore."""
         orphans = {
             "log": last.log,
-            "first": {"$gte": last.first},
+            "first": {"$gte": last.first, "$lt": last.first + MAX_BLOCK_ENTRIES},
             "height": {"$lte": last.height},
             "_id": {"$nin": list(last.packs)},
         }
         async with translated():
             return int((await self._database[PACKS].delete_many(orphans)).deleted_count)
 
-    async def scan_blocks(self, log: str, height: int, limit: int) -> list[StoredBlock]:
+    async def scan_blocks(self, log: str, height: int, end: int) -> list[StoredBlock]:
         """See LogScan."""
-        query = {"log": log, "height": {"$gte": height}}
+        query = {"log": log, "height": {"$gte": height, "$lt": end}}
         async with translated():
-            found = await self._database[BLOCKS].find(query).sort("height", 1).limit(limit).to_list(limit)
+            found = await self._database[BLOCKS].find(query).sort("height", 1).to_list(None)
         return [documents.stored_block(document) for document in found]
 
     async def scan_packs(self, log: str, first: int, size: int) -> list[Pack]:
@@ -158,9 +174,9 @@ class MongoBlockStore:
         async with translated():
             return int(await self._database[TILES].count_documents({"log": log}))
 
-    async def scan_checkpoints(self, log: str, above: int, limit: int) -> list[StoredCheckpoint]:
+    async def scan_checkpoints(self, log: str, above: int, upto: int) -> list[StoredCheckpoint]:
         """See LogScan."""
-        query = {"log": log, "size": {"$gt": above}}
+        query = {"log": log, "size": {"$gt": above, "$lte": upto}}
         async with translated():
-            found = await self._database[CHECKPOINTS].find(query).sort("size", 1).limit(limit).to_list(limit)
+            found = await self._database[CHECKPOINTS].find(query).sort("size", 1).to_list(None)
         return [documents.stored_checkpoint(document) for document in found]

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from goodstrace.note import Signer
 from services.sealing.core import Fetched, TopicIdentity
-from services.sealing.values import LogInfo, Pack, StoredBlock, StoredCheckpoint
+from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint
 
 TileNames = Iterable[tuple[int, int]]
 
@@ -29,8 +29,8 @@ class BlockStore(Protocol):
         """Register a log, unless it is; give what is registered."""
         ...
 
-    async def last_block(self, log: str) -> StoredBlock | None:
-        """Give a log's newest block."""
+    async def block(self, log: str, height: int) -> StoredBlock | None:
+        """Give the block at a height."""
         ...
 
     async def put_packs(self, packs: Sequence[Pack]) -> None:
@@ -59,8 +59,12 @@ class BlockStore(Protocol):
         """
         ...
 
-    async def newest_checkpoint(self, log: str) -> StoredCheckpoint | None:
-        """Give the published checkpoint of the largest size."""
+    async def put_head(self, head: Head) -> None:
+        """Say how far a log is published; what says as much or more already is left."""
+        ...
+
+    async def head(self, log: str) -> Head | None:
+        """Tell how far a log is published."""
         ...
 
     async def remove_orphans(self, last: StoredBlock) -> int:
@@ -79,8 +83,8 @@ class LogScan(Protocol):
         """List the registered logs by name."""
         ...
 
-    async def scan_blocks(self, log: str, height: int, limit: int) -> list[StoredBlock]:
-        """Give up to `limit` blocks from `height` on, in order."""
+    async def scan_blocks(self, log: str, height: int, end: int) -> list[StoredBlock]:
+        """Give the blocks of heights height..end-1, in order."""
         ...
 
     async def scan_packs(self, log: str, first: int, size: int) -> list[Pack]:
@@ -91,17 +95,26 @@ class LogScan(Protocol):
         """Read the tiles that are there."""
         ...
 
+    async def head(self, log: str) -> Head | None:
+        """Tell how far a log is published."""
+        ...
+
     async def count_tiles(self, log: str) -> int:
         """Count the log's tiles."""
         ...
 
-    async def scan_checkpoints(self, log: str, above: int, limit: int) -> list[StoredCheckpoint]:
-        """Give up to `limit` checkpoints of sizes over `above`, in order."""
+    async def scan_checkpoints(self, log: str, above: int, upto: int) -> list[StoredCheckpoint]:
+        """Give the checkpoints of sizes above+1..upto, in order."""
         ...
 
 
 class RecordSource(Protocol):
     """A Kafka topic read as a member of a consumer group."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has given this member its partitions, which may be none."""
+        ...
 
     async def start(
         self, taken: Callable[[int], Awaitable[int]], given_up: Callable[[Sequence[int]], Awaitable[None]]

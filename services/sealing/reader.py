@@ -17,6 +17,7 @@ from goodstrace.merkle import HASH_SIZE, leaf_hash
 from goodstrace.tiles import TILE_BYTES, TILE_WIDTH, Tile
 from services.runtime.mongo import Database, translated
 from services.sealing import documents
+from services.sealing.core import PACK_ENTRIES
 from services.sealing.errors import CorruptError
 from services.sealing.indexes import CHECKPOINTS, LOGS, PACKS
 from services.sealing.mongo import MongoBlockStore
@@ -24,7 +25,10 @@ from services.sealing.values import LogInfo, Pack, SealedRecord, StoredCheckpoin
 
 CACHED_TILES: Final = 1024  # of 8 KiB each
 TAGS_PER_QUERY: Final = 500
-MOST_IN_PACK: Final = 256  # no pack has held more records; bounds the search for the one that holds an index
+INDEXES_PER_QUERY: Final = 64
+MOST_IN_PACK: Final = (
+    PACK_ENTRIES  # no pack holds more records: bounds the search for the one that holds an index
+)
 
 Sizes = Mapping[str, int]
 
@@ -56,7 +60,8 @@ class LogReader:
     async def checkpoint(self, log: str, size: int | None = None) -> StoredCheckpoint | None:
         """Give the newest checkpoint of a log, or the one of exactly that size; None where there is none."""
         if size is None:
-            return await self._store.newest_checkpoint(log)
+            head = await self._store.head(log)
+            return head.checkpoint if head else None
         async with translated():
             document = await self._database[CHECKPOINTS].find_one({"_id": f"{log}@{size}"})
         return documents.stored_checkpoint(document) if document else None
@@ -66,8 +71,8 @@ class LogReader:
         async with translated():
             names = [each["_id"] async for each in self._database[LOGS].find({}, {"_id": 1}).sort("_id", 1)]
         wanted = [name for name in names if name.startswith(prefix)]
-        found = await asyncio.gather(*map(self._store.newest_checkpoint, wanted))
-        return {name: checkpoint for name, checkpoint in zip(wanted, found, strict=True) if checkpoint}
+        heads = await self._store.heads(wanted)
+        return {name: heads[name].checkpoint for name in wanted if name in heads}
 
     async def find(self, tags: Sequence[bytes], sizes: Sizes, limit: int) -> dict[bytes, list[SealedRecord]]:
         """Find records by tag.
@@ -106,13 +111,14 @@ class LogReader:
 
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes, in the order asked. Raises: CorruptError where one is not there."""
-        found: dict[int, SealedRecord] = {}
-        for index in sorted(set(indexes)):
-            if index not in found:
-                packs = await self._packs_with(log, index)
-                found |= await self._by_index(log, packs)
-            if index not in found:
-                raise CorruptError(f"{log}: entry {index} is in no pack")
+        distinct = sorted(set(indexes))
+        by_index: dict[int, list[SealedRecord]] = {index: [] for index in distinct}
+        for start in range(0, len(distinct), INDEXES_PER_QUERY):
+            for pack in await self._packs_with(log, distinct[start : start + INDEXES_PER_QUERY]):
+                for record in _unpacked(pack, pack.end):
+                    if record.index in by_index:
+                        by_index[record.index].append(record)
+        found = {each.index: each for each in await self._settled(log, by_index, len(distinct))}
         return [found[index] for index in indexes]
 
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
@@ -185,23 +191,17 @@ class LogReader:
     async def _bound(self, before: tuple[str, int]) -> tuple[int, str, int]:
         """Find when the record that ended the page before was sealed."""
         log, index = before
-        packs = await self._packs_with(log, index)
-        if not packs:
+        times = [pack.time for pack in await self._packs_with(log, [index]) if pack.first <= index < pack.end]
+        if not times:
             raise CorruptError(f"{log}: entry {index} is in no pack")
-        return packs[0].time, log, index
+        return max(times), log, index
 
-    async def _packs_with(self, log: str, index: int) -> list[Pack]:
-        query = {"log": log, "first": {"$lte": index, "$gt": index - MOST_IN_PACK}}
+    async def _packs_with(self, log: str, indexes: Sequence[int]) -> list[Pack]:
+        firsts = {first for index in indexes for first in range(max(0, index - MOST_IN_PACK + 1), index + 1)}
+        query = {"log": log, "first": {"$in": sorted(firsts)}}
         async with translated():
-            found = await self._database[PACKS].find(query).sort("first", -1).to_list(None)
-        return [pack for pack in map(documents.pack, found) if pack.end > index]
-
-    async def _by_index(self, log: str, packs: Iterable[Pack]) -> dict[int, SealedRecord]:
-        found: dict[int, list[SealedRecord]] = {}
-        for pack in packs:
-            for record in _unpacked(pack, pack.end):
-                found.setdefault(record.index, []).append(record)
-        return {record.index: record for record in await self._settled(log, found, len(found))}
+            found = await self._database[PACKS].find(query).to_list(None)
+        return [documents.pack(each) for each in found]
 
     async def _settled(
         self, log: str, by_index: Mapping[int, Sequence[SealedRecord]], limit: int
@@ -214,11 +214,11 @@ class LogReader:
         settled = []
         for index in sorted(by_index)[:limit]:
             candidates = by_index[index]
-            if any(each.entry != candidates[0].entry for each in candidates):
+            if candidates and any(each.entry != candidates[0].entry for each in candidates):
                 leaf = await self._leaf(log, index)
                 candidates = [each for each in candidates if leaf_hash(each.entry) == leaf]
             if not candidates:
-                raise CorruptError(f"{log}: no stored entry {index} is the one in the tree")
+                raise CorruptError(f"{log}: entry {index} is in no pack, or only others than the tree's")
             settled.append(candidates[0])
         return settled
 

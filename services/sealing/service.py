@@ -23,6 +23,7 @@ POLL_RECORDS: Final = 2000
 POLL_S: Final = 0.05
 RETRY_S: Final = 0.5
 FINISH_S: Final = 15.0
+CONDITION: Final = "sealing"  # of readiness
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Sealer:
         self._writers: dict[int, LogWriter] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
+        readiness.set(CONDITION, problem="no partitions were assigned yet")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Seal until `stop` is set, then seal what was read and leave the group.
@@ -61,7 +63,7 @@ class Sealer:
             if stop.is_set() and error.retry:
                 return
             self._shop.metrics.faults.labels(error.category).inc()
-            self._readiness.set("sealing", problem=str(error))
+            self._readiness.set(CONDITION, problem=str(error))
             raise
         finally:
             for task in self._tasks.values():
@@ -79,10 +81,11 @@ class Sealer:
             batches = await self._shop.source.poll(POLL_RECORDS, POLL_S)
         except UnavailableError as error:
             self._shop.noticed(error)
-            self._readiness.set("kafka", problem=str(error))
+            self._readiness.set(CONDITION, problem=str(error))
             await asyncio.sleep(RETRY_S)
             return
-        self._readiness.set("kafka")
+        if self._shop.source.joined:
+            self._readiness.set(CONDITION)
         for partition, records in batches:
             writer = self._writers.get(partition)
             if writer is not None:
@@ -139,13 +142,7 @@ class Sealer:
         store, log = self._shop.store, log_name(self._prefix, partition)
         topic = await self._shop.source.identity()
         signer = await self._signer(log)
-        last = await store.last_block(log)
-        newest = await store.newest_checkpoint(log)
-        size = last.size if last else 0
-        if newest is not None and newest.size > size:
-            raise CorruptError(
-                f"{log}: a checkpoint of size {newest.size} is published, but blocks end at {size}"
-            )
+        last = await self._last_block(log)
         if last is None:
             return LogWriter(self._shop, LogState(log, partition), topic, signer)
         header = _checked_header(log, last, signer)
@@ -156,6 +153,21 @@ class Sealer:
         await writer.publish(block)
         await writer.remove_orphans(last)
         return writer
+
+    async def _last_block(self, log: str) -> StoredBlock | None:
+        """Find the last block from how far the log is published, without a search through the log."""
+        store = self._shop.store
+        head = await store.head(log)
+        last = None
+        if head is not None:
+            last = await store.block(log, head.height)
+            if last is None or last.size != head.checkpoint.size:
+                raise CorruptError(
+                    f"{log}: size {head.checkpoint.size} is published, but no block {head.height} ends with it"
+                )
+        while (after := await store.block(log, last.height + 1 if last else 0)) is not None:
+            last = after  # committed, but its writer died before it was published
+        return last
 
     async def _signer(self, log: str) -> Signer:
         store = self._shop.store

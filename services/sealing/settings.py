@@ -3,7 +3,7 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.sealing.core import MAX_DOCUMENT_BYTES, Limits
+from services.sealing.core import MAX_BLOCK_ENTRIES, MAX_DOCUMENT_BYTES, Limits
 
 
 class SealSettings(BaseSettings):
@@ -11,7 +11,7 @@ class SealSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_SEAL_")
 
-    block_entries: int = Field(2000, ge=1, le=20_000)
+    block_entries: int = Field(2000, ge=1, le=MAX_BLOCK_ENTRIES)
     block_bytes: int = Field(MAX_DOCUMENT_BYTES, ge=1024, le=64 * 1024 * 1024)
     block_age_ms: int = Field(250, ge=1, le=60_000)
 

@@ -80,6 +80,13 @@ class StoredCheckpoint(msgspec.Struct, frozen=True):
     note: str
 
 
+class Head(msgspec.Struct, frozen=True):
+    """How far a log is published: its newest checkpoint and the height of the block that it ends with."""
+
+    height: int
+    checkpoint: StoredCheckpoint
+
+
 class SealedRecord(msgspec.Struct, frozen=True):
     """A record read back from a log: entry bytes, all its stored parts with salts, its tags."""
 

@@ -16,7 +16,7 @@ from services.sealing.errors import LostRaceError, TopicChangedError, Unprovable
 from services.sealing.metrics import SealMetrics
 from services.sealing.ports import BlockStore, Clock, RecordSource
 from services.sealing.retrying import retried
-from services.sealing.values import StoredBlock, StoredCheckpoint
+from services.sealing.values import Head, StoredBlock, StoredCheckpoint
 
 HOLD_FACTOR = 2  # how many blocks' worth of records may wait before Kafka is left unread
 
@@ -121,6 +121,9 @@ class LogWriter:
         note = sign_checkpoint(statement, self._signer)
         checkpoint = StoredCheckpoint(log, statement.size, statement.root, note)
         await retried(lambda: shop.store.put_checkpoint(checkpoint), shop.noticed)
+        assert block.after.head is not None
+        head = Head(block.after.head.height, checkpoint)
+        await retried(lambda: shop.store.put_head(head), shop.noticed)
 
     async def remove_orphans(self, last: StoredBlock) -> None:
         """Remove what a commit that was cut off left beside the last block."""

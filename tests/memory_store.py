@@ -1,0 +1,219 @@
+"""A block store in memory that can be told to fail, and a topic in memory: small real implementations of the ports."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from enum import Enum
+
+from goodstrace.merkle import HASH_SIZE
+from goodstrace.note import Signer
+from services.runtime.errors import UnavailableError
+from services.runtime.kafka import OffsetGapError
+from services.sealing.core import Fetched, TopicIdentity
+from services.sealing.errors import CorruptError, LogKeyError, LostRaceError
+from services.sealing.ports import TileNames
+from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint, block_id
+
+
+class Killed(BaseException):
+    """The process dies at this point: no handler of ours runs."""
+
+
+class Failure(Enum):
+    """What happens to a call."""
+
+    NOT_DONE = "failed and not done"
+    ANSWER_LOST = "done but the answer was lost"
+    KILLED_BEFORE = "killed before it was done"
+    KILLED_AFTER = "killed after it was done"
+
+
+class MemoryStore:
+    """Implements BlockStore and LogScan. `failures` says what happens to the n-th call from now on."""
+
+    def __init__(self) -> None:
+        self.infos: dict[str, LogInfo] = {}
+        self.blocks: dict[str, StoredBlock] = {}
+        self.packs: dict[str, Pack] = {}
+        self.tile_data: dict[tuple[str, int, int], bytes] = {}
+        self.checkpoints: dict[tuple[str, int], StoredCheckpoint] = {}
+        self.heads: dict[str, Head] = {}
+        self.failures: dict[int, Failure] = {}
+        self.calls = 0
+
+    def _call(self, do: Callable[[], None]) -> None:
+        failure = self.failures.get(self.calls)
+        self.calls += 1
+        if failure is Failure.NOT_DONE:
+            raise UnavailableError("the store is away")
+        if failure is Failure.KILLED_BEFORE:
+            raise Killed
+        do()
+        if failure is Failure.ANSWER_LOST:
+            raise UnavailableError("the store went away before it answered")
+        if failure is Failure.KILLED_AFTER:
+            raise Killed
+
+    async def instance_id(self) -> str:
+        self._call(lambda: None)
+        return "00112233445566ff"
+
+    async def logs(self) -> list[LogInfo]:
+        return [self.infos[name] for name in sorted(self.infos)]
+
+    async def register(self, info: LogInfo) -> LogInfo:
+        self._call(lambda: self.infos.setdefault(info.name, info) and None)
+        return self.infos[info.name]
+
+    async def block(self, log: str, height: int) -> StoredBlock | None:
+        self._call(lambda: None)
+        return self.blocks.get(block_id(log, height))
+
+    async def put_packs(self, packs: Sequence[Pack]) -> None:
+        self._call(lambda: self.packs.update({pack.id: pack for pack in packs if pack.id not in self.packs}))
+
+    async def insert_block(self, block: StoredBlock) -> None:
+        self._call(lambda: self.blocks.setdefault(block.id, block) and None)
+        if self.blocks[block.id] != block:
+            raise LostRaceError(f"{block.id}: another writer")
+
+    async def put_tiles(self, log: str, tiles: Mapping[tuple[int, int], bytes]) -> None:
+        def write() -> None:
+            for (level, n), data in tiles.items():
+                if len(data) > len(self.tile_data.get((log, level, n), b"")):
+                    self.tile_data[log, level, n] = data
+
+        assert all(0 < len(data) <= 256 * HASH_SIZE for data in tiles.values())
+        self._call(write)
+
+    async def tiles(self, log: str, names: TileNames) -> dict[tuple[int, int], bytes]:
+        return {
+            (level, n): self.tile_data[log, level, n]
+            for level, n in names
+            if (log, level, n) in self.tile_data
+        }
+
+    async def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
+        key = (checkpoint.log, checkpoint.size)
+        self._call(lambda: self.checkpoints.setdefault(key, checkpoint) and None)
+        if self.checkpoints[key].root != checkpoint.root:
+            raise CorruptError("published with another root")
+
+    async def put_head(self, head: Head) -> None:
+        def write() -> None:
+            old = self.heads.get(head.checkpoint.log)
+            if old is None or old.checkpoint.size < head.checkpoint.size:
+                self.heads[head.checkpoint.log] = head
+
+        self._call(write)
+
+    async def head(self, log: str) -> Head | None:
+        return self.heads.get(log)
+
+    async def remove_orphans(self, last: StoredBlock) -> int:
+        orphans = [
+            pack.id
+            for pack in self.packs.values()
+            if (pack.log == last.log and pack.height <= last.height and pack.first >= last.first)
+            and pack.id not in last.packs
+        ]
+        self._call(lambda: [self.packs.pop(each) for each in orphans] and None)
+        return len(orphans)
+
+    async def scan_blocks(self, log: str, height: int, end: int) -> list[StoredBlock]:
+        found = [block for block in self.blocks.values() if block.log == log and height <= block.height < end]
+        return sorted(found, key=lambda block: block.height)
+
+    async def scan_packs(self, log: str, first: int, size: int) -> list[Pack]:
+        found = [pack for pack in self.packs.values() if pack.log == log and first <= pack.first < size]
+        return sorted(found, key=lambda pack: (pack.first, pack.id))
+
+    async def count_tiles(self, log: str) -> int:
+        return sum(name == log for name, _, _ in self.tile_data)
+
+    async def scan_checkpoints(self, log: str, above: int, upto: int) -> list[StoredCheckpoint]:
+        found = [each for each in self.checkpoints.values() if each.log == log and above < each.size <= upto]
+        return sorted(found, key=lambda each: each.size)
+
+
+class MemoryTopic:
+    """A topic's partitions: lists of (offset, value); offsets may have holes, as transaction markers leave them."""
+
+    def __init__(self, partitions: int = 1, topic_id: str = "topic-id-1") -> None:
+        self.records: list[list[Fetched]] = [[] for _ in range(partitions)]
+        self.identity = TopicIdentity("cluster-1", "goods.stored", topic_id)
+        self.low = 0
+
+    def append(self, partition: int, value: bytes, *, hole: int = 0) -> None:
+        there = self.records[partition]
+        there.append(Fetched((there[-1].offset + 1 if there else 0) + hole, value))
+
+    def high(self, partition: int) -> int:
+        there = self.records[partition]
+        return there[-1].offset + 1 if there else 0
+
+
+class MemorySource:
+    """A member of a group that has all partitions of a MemoryTopic; `batch` records at a time."""
+
+    def __init__(self, topic: MemoryTopic, *, batch: int = 3) -> None:
+        self._topic = topic
+        self._batch = batch
+        self._next: dict[int, int] = {}
+        self._held: set[int] = set()
+        self.joined = False
+
+    async def start(
+        self, taken: Callable[[int], Awaitable[int]], given_up: Callable[[Sequence[int]], Awaitable[None]]
+    ) -> None:
+        for partition in range(len(self._topic.records)):
+            offset = await taken(partition)
+            if not self._topic.low <= offset <= self._topic.high(partition):
+                raise OffsetGapError("gap")
+            self._next[partition] = offset
+        self.joined = True
+
+    async def poll(self, max_records: int, timeout_s: float) -> list[tuple[int, list[Fetched]]]:
+        await asyncio.sleep(0)
+        batches = []
+        for partition, start in self._next.items():
+            found = [each for each in self._topic.records[partition] if each.offset >= start][: self._batch]
+            if found and partition not in self._held:
+                batches.append((partition, found))
+                self._next[partition] = found[-1].offset + 1
+        return batches
+
+    async def identity(self) -> TopicIdentity:
+        return self._topic.identity
+
+    async def hold(self, partitions: Iterable[int]) -> None:
+        self._held = set(partitions)
+
+    async def close(self) -> None:
+        self._next.clear()
+
+
+class MemoryKeys:
+    """Keys made from the log's name."""
+
+    def __init__(self, salt: bytes = b"") -> None:
+        self._salt = salt
+        self.made: set[str] = set()
+
+    def signer(self, log: str, origin: str, *, create: bool) -> Signer:
+        if not create and log not in self.made:
+            raise LogKeyError("no key")
+        self.made.add(log)
+        return Signer(origin, (self._salt + log.encode()).ljust(32, b"\x01")[:32])
+
+
+class TestClock:
+    """A clock that a test sets; it goes on by itself one ms per reading."""
+
+    __test__ = False
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self.value_ms = now_ms
+
+    def now_ms(self) -> int:
+        self.value_ms += 1
+        return self.value_ms
