@@ -1,0 +1,170 @@
+"""Which containers carried a key and when, and what was inside a container (rules 4, 5, 6 and 9)."""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import Final, NamedTuple
+
+from goodstrace.identifiers import Grade, grade
+from goodstrace.tracing.events import Event
+from goodstrace.tracing.intervals import ALWAYS, BEGINNING, Interval, Window, contain
+from goodstrace.tracing.pool import Pool
+
+MAX_NESTING: Final = 100
+_NEVER_FOLLOWED: Final = (Grade.LOCATION, Grade.PARTY)
+
+
+class Carrier(NamedTuple):
+    """A container that a key was in during `window`, and how: the path of containers from the key outwards."""
+
+    window: Window
+    path: tuple[str, ...]
+    intervals: tuple[Interval, ...]
+    is_possible: bool
+
+    @property
+    def container(self) -> str:
+        """The outermost container of the path."""
+        return self.path[-1]
+
+    @property
+    def inner(self) -> str:
+        """What is directly inside it."""
+        return self.intervals[-1].child
+
+
+class Carriage(NamedTuple):
+    """All carriers of a key, surest and nearest first; `is_cut` where a limit ended the search."""
+
+    carriers: tuple[Carrier, ...]
+    is_cut: bool
+
+
+class Content(NamedTuple):
+    """A key that was inside a container during `window`."""
+
+    child: str
+    window: Window
+    interval: Interval
+
+
+def is_followed(container: str) -> bool:
+    """Tell whether what happens to a parent happens to what is in it: not for a location or party (rule 10)."""
+    return grade(container) not in _NEVER_FOLLOWED
+
+
+class Containers:
+    """Reads containment out of a pool.
+
+    opened: the containers whose contents were read. checked: (child, container) where the child's events were read
+    to tell. They are only complete after a walk that found nothing settled before.
+    """
+
+    def __init__(self, pool: Pool, limit: int) -> None:
+        self._pool: Final = pool
+        self._limit: Final = limit
+        self.opened: set[str] = set()
+        self.checked: set[tuple[str, str]] = set()
+        self.is_cut = False
+
+    def intervals(self, child: str) -> tuple[Interval, ...]:
+        """Return when `child` was inside which parent (rules 4 and 5)."""
+        return self._pool.settled(("intervals", child), lambda: self._intervals(child))
+
+    def _intervals(self, child: str) -> tuple[Interval, ...]:
+        pool = self._pool
+        own = pool.naming(child)
+        parents = {event.parent for event in own if event.puts(child, event.parent)}
+        # A location is never emptied as a whole: what else happens there is not asked for (rule 10).
+        asked = sorted(parent for parent in parents if is_followed(parent))
+        return contain(child, own, {parent: pool.naming(parent) for parent in asked}, pool.is_live)
+
+    def carriage(self, key: str) -> Carriage:
+        """Return the containers of `key` at any depth, each with the stretch of time they share (rule 6).
+
+        An interval is followed again only for time that a surer or shorter path to it does not cover: so loops end.
+        """
+        return self._pool.settled(("carriage", key), lambda: self._carriage(key))
+
+    def _carriage(self, key: str) -> Carriage:
+        found: list[Carrier] = []
+        covered: dict[Interval, list[Window]] = {}
+        # Sorted by sureness, then length of the path; the number in the last place keeps carriers from being compared.
+        waiting: list[tuple[bool, int, tuple[str, ...], Window, int, Carrier]] = []
+        number = count()
+
+        def around(inner: str, carrier: Carrier) -> None:
+            for outer in self._around(inner, carrier):
+                place = (outer.is_possible, len(outer.path), outer.path, outer.window, next(number))
+                heapq.heappush(waiting, (*place, outer))
+
+        around(key, Carrier(ALWAYS, (), (), is_possible=False))
+        while waiting:
+            carrier = heapq.heappop(waiting)[-1]
+            windows = covered.setdefault(carrier.intervals[-1], [])
+            if carrier.container == key or any(window.covers(carrier.window) for window in windows):
+                continue
+            if len(carrier.path) > MAX_NESTING or len(found) >= self._limit:
+                return Carriage(tuple(found), is_cut=True)
+            windows.append(carrier.window)
+            found.append(carrier)
+            if is_followed(carrier.container):
+                around(carrier.container, carrier)
+        return Carriage(tuple(found), is_cut=False)
+
+    def _around(self, key: str, carrier: Carrier) -> Iterator[Carrier]:
+        """Yield what `key` was in while `carrier` held, each the carrier one further out."""
+        for interval in self.intervals(key):
+            window = interval.window.meet(carrier.window)
+            if window is not None:
+                is_possible = carrier.is_possible or interval.counted
+                path = (*carrier.path, interval.parent)
+                yield Carrier(window, path, (*carrier.intervals, interval), is_possible)
+
+    def passing(self, carrier: Carrier) -> Iterator[Event]:
+        """Yield the events of a carrier that concern what it carries (rule 6)."""
+        if not is_followed(carrier.container):
+            return
+        for event in self._pool.naming(carrier.container):
+            if carrier.window.holds(event) and not event.only_moves_others(carrier.container, carrier.inner):
+                yield event
+
+    def inside(self, container: str, windows: Iterable[Window]) -> tuple[Content, ...]:
+        """Return what was directly inside `container` during any of `windows` (rule 9)."""
+        windows = tuple(windows)
+        return self._pool.settled(("inside", container, windows), lambda: self._inside(container, windows))
+
+    def _inside(self, container: str, windows: tuple[Window, ...]) -> tuple[Content, ...]:
+        children = {
+            child
+            for event in self._pool.naming(container)
+            if event.is_aggregation and event.parent == container
+            for child in event.children
+        }
+        children.discard(container)
+        if children:
+            self.opened.add(container)
+        self.is_cut = self.is_cut or len(children) > self._limit
+        found: list[Content] = []
+        for child in sorted(children)[: self._limit]:
+            for interval in self._stays(child, container, windows):
+                shared = filter(None, map(interval.window.meet, windows))
+                found.extend(Content(child, window, interval) for window in shared)
+        return tuple(found)
+
+    def _stays(self, child: str, container: str, windows: tuple[Window, ...]) -> Iterator[Interval]:
+        """Yield the intervals of `child` in `container`.
+
+        First by what names both, which can only be too long: so of a container that is used again and again, only
+        children that may have been inside are looked up. A class is never looked up (rule 12).
+        """
+        events = self._pool.naming(container)
+        own = [event for event in events if event.puts(child, container)]
+        is_class = grade(child) is Grade.CLASS
+        reach = None if is_class else BEGINNING
+        longest = contain(child, own, {container: events}, self._pool.is_live, reach)
+        if is_class:
+            yield from longest
+        elif any(interval.window.meet(window) for interval in longest for window in windows):
+            self.checked.add((child, container))
+            yield from (interval for interval in self.intervals(child) if interval.parent == container)

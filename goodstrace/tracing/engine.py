@@ -1,0 +1,77 @@
+"""Tracing without I/O: a generator that yields look-ups, is sent what they find, and returns the trace."""
+
+from collections.abc import Callable, Generator, Iterable
+
+from goodstrace.tracing.evidence import answer_events
+from goodstrace.tracing.model import Lookup, Query, SealedFacts, Trace, TracedEvent
+from goodstrace.tracing.pool import Pool
+from goodstrace.tracing.walk import Walk
+
+Tracing = Generator[Lookup, Iterable[SealedFacts], Trace]
+
+
+def trace(query: Query) -> Tracing:
+    """Trace goods by the rules of docs/tracing.md.
+
+    Each yield is one round of look-ups, all names of it known to be needed at that point; there are as many rounds as
+    the trace is deep (levels, containers in containers, and two more), however many keys it has. It is sent the sealed
+    events of these names in any order, those of all names together; others are passed over.
+
+    The walk is run from its start on what was found so far, until it misses nothing: only that last run is the answer,
+    so the answer depends on the events alone and not on the order or number of rounds.
+
+    Returns: the trace. Its events suffice to give the same trace again (see docs/tracing.md), except where more records
+        of one name were found than the limit.
+    """
+    pool = Pool(query.max_events)
+    while True:
+        _walk(query, pool)
+        if not pool.missing:
+            break
+        names = frozenset(pool.missing)
+        pool.add(names, (yield Lookup(names, query.max_events + 1)))
+    pool.forget()
+    walk, identities = _walk(query, pool)
+    return _answer(query, walk, pool, identities)
+
+
+def drive(tracing: Tracing, source: Callable[[Lookup], Iterable[SealedFacts]]) -> Trace:
+    """Run a trace to its end against a source that answers at once."""
+    try:
+        lookup = next(tracing)
+        while True:
+            lookup = tracing.send(source(lookup))
+    except StopIteration as stop:
+        answer: Trace = stop.value
+        return answer
+
+
+def _walk(query: Query, pool: Pool) -> tuple[Walk, frozenset[str]]:
+    """Walk over what was found so far; also name the events of the answer."""
+    walk = Walk(query, pool)
+    walk.run()
+    return walk, answer_events(walk, pool)
+
+
+def _answer(query: Query, walk: Walk, pool: Pool, identities: frozenset[str]) -> Trace:
+    mentions: dict[str, list[str]] = {}
+    for identity, key in walk.mentions:
+        mentions.setdefault(identity, []).append(key)
+    events = sorted((pool.get(identity) for identity in identities), key=lambda event: event.order)
+    return Trace(
+        query.key,
+        walk.nodes(),
+        tuple(
+            TracedEvent(
+                event.identity,
+                tuple((log, index) for _, log, index in event.places),
+                event.merchant,
+                event.places[0][0],
+                event.facts,
+                pool.marks(event),
+                tuple(walk.mentions[event.identity, key] for key in sorted(mentions.get(event.identity, ()))),
+            )
+            for event in events
+        ),
+        walk.is_truncated or pool.is_cut,
+    )

@@ -1,0 +1,142 @@
+"""Events as the rules read them: their place in the order, and what they say of a key."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from goodstrace.facts import Facts, Role, identity
+from goodstrace.identifiers import Grade, grade
+from goodstrace.tracing.model import Name, NameKind, SealedFacts
+
+OBJECT: Final = "ObjectEvent"
+AGGREGATION: Final = "AggregationEvent"
+ASSOCIATION: Final = "AssociationEvent"
+TRANSACTION: Final = "TransactionEvent"
+TRANSFORMATION: Final = "TransformationEvent"
+
+_ENDING_STEPS: Final = frozenset({"decommissioning", "destroying"})
+_ENDING_DISPOSITIONS: Final = frozenset({"destroyed", "inactive"})
+
+Order = tuple[int, int, int, str, int]
+
+
+class Event:
+    """One identity with all the places it is sealed at; the facts are those of the first place."""
+
+    __slots__ = ("children", "facts", "identity", "inputs", "merchant", "outputs", "parent", "places")
+
+    def __init__(self, sealed: SealedFacts) -> None:
+        facts = sealed.facts
+        self.identity = identity(sealed.merchant, facts)
+        self.merchant = sealed.merchant
+        self.facts = facts
+        self.places = [(sealed.record_ms, sealed.log, sealed.index)]
+        self.inputs = _goods(facts, Role.INPUT)
+        self.outputs = _goods(facts, Role.OUTPUT)
+        self.children = _goods(facts, Role.CHILD)
+        self.parent = next(iter(facts.keys.get(Role.PARENT, ())), "")
+
+    def merge(self, sealed: SealedFacts) -> None:
+        """Add another place of the same identity (rule 2)."""
+        place = (sealed.record_ms, sealed.log, sealed.index)
+        self.places = sorted({*self.places, place})
+        if self.places[0] == place:
+            again = Event(sealed)
+            self.facts, self.inputs, self.outputs = again.facts, again.inputs, again.outputs
+            self.children, self.parent = again.children, again.parent
+
+    @property
+    def order(self) -> Order:
+        """Place in the order of rule 1: event time, DELETE first, record time, log, index."""
+        facts = self.facts
+        return (facts.time_us, 0 if facts.action == "DELETE" else 1, *self.places[0])
+
+    @property
+    def is_transformation(self) -> bool:
+        """Tell whether it may make links of rule 7."""
+        return self.facts.type == TRANSFORMATION
+
+    @property
+    def is_aggregation(self) -> bool:
+        """Tell whether it may open or close containment (rules 4 and 5)."""
+        return self.facts.type == AGGREGATION and bool(self.parent)
+
+    def empties(self, parent: str) -> bool:
+        """Tell whether it takes all children out of `parent`: a DELETE naming no child (rule 4)."""
+        return (
+            self.is_aggregation
+            and self.facts.action == "DELETE"
+            and self.parent == parent
+            and not self.children
+        )
+
+    def ends(self, key: str) -> bool:
+        """Tell whether `key` is consumed or its life ends here (rule 4)."""
+        facts = self.facts
+        if self.is_transformation:
+            return key in self.inputs
+        if facts.type != OBJECT or key not in facts.keys.get(Role.EPC, ()):
+            return False
+        return (
+            facts.action == "DELETE"
+            or facts.business_step in _ENDING_STEPS
+            or facts.disposition in _ENDING_DISPOSITIONS
+        )
+
+    def puts(self, child: str, parent: str) -> bool:
+        """Tell whether it is an aggregation that names both."""
+        return self.is_aggregation and self.parent == parent and child in self.children
+
+    def only_moves_others(self, container: str, inner: str) -> bool:
+        """Tell whether all it does to `container` is to move children other than `inner` (rule 6)."""
+        return (
+            self.facts.type in (AGGREGATION, ASSOCIATION)
+            and self.facts.action in ("ADD", "DELETE")
+            and self.parent == container
+            and bool(self.children)
+            and inner not in self.children
+        )
+
+    def names_itself(self, key: str) -> bool:
+        """Tell whether `key` is named as such, and not only as the lot of a serial (rule 8)."""
+        return any(key in keys for keys in self.facts.keys.values())
+
+
+def _goods(facts: Facts, role: str) -> frozenset[str]:
+    return frozenset(facts.keys.get(role, ())).union(amount.key for amount in facts.quantities.get(role, ()))
+
+
+def names(facts: Facts) -> Iterator[Name]:
+    """Name everything an event is looked up by; the same names as the tags of its record."""
+    for keys in facts.keys.values():
+        for key in keys:
+            yield NameKind.KEY, key
+    for lot in facts.lot_of.values():
+        yield NameKind.KEY, lot
+    yield NameKind.EVENT_ID, facts.event_id
+    yield NameKind.EVENT_ID, facts.event_hash
+    if facts.transformation:
+        yield NameKind.TRANSFORMATION, facts.transformation
+    for transaction in facts.transactions:
+        yield NameKind.ORDER, transaction.key
+
+
+def is_counted(event: Event, child: str) -> bool:
+    """Tell whether `child` is in the event by quantity (rule 5), and not one thing that is in one place (rule 4)."""
+    if grade(child) in (Grade.LOT, Grade.CLASS):
+        return True
+    return any(amount.key == child for amount in event.facts.quantities.get(Role.CHILD, ()))
+
+
+def cancels(correction: Event, event: Event) -> bool:
+    """Tell whether `correction` declares `event` an error (rule 3).
+
+    Same merchant, and the event's own ID, or the same hash where it has no ID of its own.
+    """
+    if correction.facts.correction is None or event.facts.correction is not None:
+        return False
+    if correction.merchant != event.merchant:
+        return False
+    if correction.facts.event_id == event.facts.event_id:
+        return True
+    has_no_id = event.facts.event_id == event.facts.event_hash
+    return has_no_id and correction.facts.event_hash == event.facts.event_hash

@@ -1,0 +1,291 @@
+"""Links between goods: transformations, lots and their serials, contents, orders (rules 7, 8, 9 and 11)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from goodstrace.facts import GOODS_ROLES
+from goodstrace.identifiers import Grade, grade
+from goodstrace.tracing.containers import Containers, Content
+from goodstrace.tracing.events import TRANSACTION, Event
+from goodstrace.tracing.intervals import BEGINNING, FOREVER, Bound, Interval, Window
+from goodstrace.tracing.model import Certainty, Direction, Link, LinkKind, Listing, Mark, NameKind
+from goodstrace.tracing.pool import Pool
+
+_UNLINKED: Final = (Grade.CLASS, Grade.LOCATION, Grade.PARTY)
+_CONTENT_LIMIT: Final = 10_000
+
+
+class Neighbour(NamedTuple):
+    """A key one level further, or a content of one, and the link by which it is met."""
+
+    key: str
+    link: Link
+
+
+class Listed(NamedTuple):
+    """The business transactions of a key, and the events that the list comes from."""
+
+    listings: tuple[Listing, ...]
+    events: tuple[Event, ...]
+
+
+def ends_walk(key: str) -> bool:
+    """Tell whether the walk ends at `key`: a class without lot or serial, a location, a party (rule 12)."""
+    return grade(key) in _UNLINKED
+
+
+def link_of(interval: Interval, key: str, kind: LinkKind) -> Link:
+    """Make the link that an interval of containment is."""
+    is_start_unknown = Mark.START_UNKNOWN in interval.marks
+    events = [event for event in (interval.opened, interval.closed) if event is not None]
+    return Link(
+        key,
+        kind,
+        _identities(events),
+        Certainty.POSSIBLE if interval.counted else Certainty.CERTAIN,
+        interval.marks,
+        0 if is_start_unknown else _time(interval.window.start),
+        _time(interval.window.end),
+    )
+
+
+def _time(bound: Bound) -> int:
+    return 0 if bound in (BEGINNING, FOREVER) else bound[0]
+
+
+def _identities(events: Iterable[Event]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(event.identity for event in sorted(events, key=lambda event: event.order)))
+
+
+class Links:
+    """Reads the links of a key out of a pool."""
+
+    def __init__(self, pool: Pool, containers: Containers) -> None:
+        self._pool: Final = pool
+        self._containers: Final = containers
+        self.is_cut = False
+
+    def neighbours(self, key: str, way: Direction, *, with_contents: bool) -> tuple[Neighbour, ...]:
+        """Return what is linked to `key` one level further `way` (UPSTREAM or DOWNSTREAM), never itself.
+
+        First the linked keys by key, then (unless left out) the contents of containers among them, each container's
+        own link before what is inside it.
+        """
+        task = ("neighbours", key, way, with_contents)
+        return self._pool.settled(task, lambda: self._neighbours(key, way, with_contents=with_contents))
+
+    def _neighbours(self, key: str, way: Direction, *, with_contents: bool) -> tuple[Neighbour, ...]:
+        if way is Direction.UPSTREAM:
+            found = [*self._made_of(key, with_contents=with_contents), *self._lots(key)]
+        else:
+            found = [*self._made_into(key), *self._serials(key)]
+        return _in_order(each for each in found if each.key != key)
+
+    # ---- rule 7: transformations
+
+    def _group(self, event: Event) -> Sequence[Event]:
+        """Return the events that are one transformation with `event`: same merchant, same transformationID (rule 7)."""
+        name = event.facts.transformation
+        if not name:
+            return (event,)
+        same = self._pool.find(NameKind.TRANSFORMATION, name)
+        return [
+            each
+            for each in same
+            if each.is_transformation and each.merchant == event.merchant and self._pool.is_live(each)
+        ] or (event,)
+
+    def _made_of(self, key: str, *, with_contents: bool) -> Iterator[Neighbour]:
+        """Inputs of what `key` came out of, with the contents of containers among them (rules 7 and 9)."""
+        for group in self._groups(event for event in self._pool.naming(key) if key in event.outputs):
+            outputs = [event for event in group if key in event.outputs]
+            for source in sorted({source for event in group for source in event.inputs} - {key}):
+                inputs = [event for event in group if source in event.inputs]
+                yield Neighbour(source, _transformed(key, inputs, outputs, inputs + outputs))
+                if with_contents:
+                    yield from self.contents(source, [_moment(event) for event in inputs])
+
+    def _made_into(self, key: str) -> Iterator[Neighbour]:
+        """Outputs of what `key` went into: by itself, or inside a container that was an input (rules 7 and 9)."""
+        yield from self._consumed(key, (event for event in self._pool.naming(key) if key in event.inputs), ())
+        for carrier in self._containers.carriage(key).carriers:
+            consuming = (
+                event
+                for event in self._containers.passing(carrier)
+                if carrier.container in event.inputs and carrier.window.meet(_moment(event)) is not None
+            )
+            certainty = Certainty.POSSIBLE if carrier.is_possible else Certainty.CERTAIN
+            yield from self._consumed(key, consuming, (carrier.container,), certainty)
+
+    def _consumed(
+        self,
+        key: str,
+        events: Iterable[Event],
+        inside: Sequence[str],
+        certainty: Certainty = Certainty.CERTAIN,
+    ) -> Iterator[Neighbour]:
+        source = inside[0] if inside else key
+        consuming = [event for event in events if event.is_transformation and self._pool.is_live(event)]
+        own = {event.identity for event in consuming}
+        for group in self._groups(consuming):
+            inputs = [event for event in group if source in event.inputs and event.identity in own]
+            for target in sorted({target for event in group for target in event.outputs} - {key, *inside}):
+                outputs = [event for event in group if target in event.outputs]
+                yield Neighbour(target, _transformed(key, inputs, outputs, inputs + outputs, certainty))
+
+    def _groups(self, events: Iterable[Event]) -> Iterator[Sequence[Event]]:
+        """Yield the transformations that the events are of, each once."""
+        seen: set[str] = set()
+        for event in events:
+            if event.is_transformation and event.identity not in seen and self._pool.is_live(event):
+                group = self._group(event)
+                seen.update(each.identity for each in group)
+                yield group
+
+    # ---- rule 8: lots and serials
+
+    def lots_of(self, key: str) -> dict[str, list[Event]]:
+        """Return the lots that `key` is a serial of, each with the events that say so (rule 8)."""
+        lots: dict[str, list[Event]] = {}
+        for event in self._pool.naming(key):
+            lot = event.facts.lot_of.get(key)
+            if lot and lot != key and self._pool.is_live(event):
+                lots.setdefault(lot, []).append(event)
+        return lots
+
+    def _lots(self, key: str) -> Iterator[Neighbour]:
+        for lot, events in self.lots_of(key).items():
+            yield Neighbour(lot, Link(key, LinkKind.LOT_OF_SERIAL, _identities(events)))
+
+    def _serials(self, key: str) -> Iterator[Neighbour]:
+        serials: dict[str, list[Event]] = {}
+        for event in self._pool.naming(key):
+            named = [serial for serial, lot in event.facts.lot_of.items() if lot == key]
+            if named and self._pool.is_live(event):
+                for serial in named:
+                    serials.setdefault(serial, []).append(event)
+        for serial, events in serials.items():
+            yield Neighbour(serial, Link(key, LinkKind.SERIAL_OF_LOT, _identities(events)))
+
+    # ---- rule 9: contents
+
+    def contents(self, container: str, windows: Sequence[Window]) -> Iterator[Neighbour]:
+        """Yield what was inside `container` during `windows`, at any depth, each child under its own container."""
+        if ends_walk(container):
+            return
+        covered: dict[str, list[Window]] = {container: list(windows)}
+        waiting = [(container, tuple(windows))]
+        count = 0
+        while waiting:
+            if count > _CONTENT_LIMIT:
+                self.is_cut = True
+                return
+            outer, during = waiting.pop()
+            for content in self._containers.inside(outer, during):
+                count += 1
+                yield Neighbour(content.child, link_of(content.interval, outer, LinkKind.CONTAINS))
+                if not ends_walk(content.child) and not _is_covered(content, covered):
+                    waiting.append((content.child, (content.window,)))
+
+    # ---- rule 11: orders
+
+    def ordered(self, order: str) -> tuple[Neighbour, ...]:
+        """Return the goods of a business transaction (rule 11); those that a TransactionEvent DELETE took off as well."""
+        goods: dict[str, list[Event]] = {}
+        for event in self._pool.find(NameKind.ORDER, order):
+            if any(each.key == order for each in event.facts.transactions) and self._pool.is_live(event):
+                for key in goods_of(event) - {order}:
+                    goods.setdefault(key, []).append(event)
+        return tuple(
+            Neighbour(key, Link(order, LinkKind.ORDER, _identities(goods[key]))) for key in sorted(goods)
+        )
+
+    def listings(self, key: str) -> Listed:
+        """Return the business transactions of `key`, and the events that took it off one (rule 11).
+
+        A TransactionEvent DELETE naming the key, or naming no goods, takes it off; other events only list.
+        """
+        return self._pool.settled(("listings", key), lambda: self._listings(key))
+
+    def _listings(self, key: str) -> Listed:
+        own = [event for event in self._pool.naming(key) if event.facts.transactions]
+        named = {event.identity for event in own}
+        orders = {
+            each.key for event in own if event.facts.type == TRANSACTION for each in event.facts.transactions
+        }
+        emptied = [
+            event
+            for order in sorted(orders)
+            for event in self._pool.find(NameKind.ORDER, order)
+            if _takes_off(event) and event.identity not in named and not goods_of(event)
+        ]
+        found: dict[tuple[str, str], Listing] = {}
+        ends: list[Event] = []
+        for event in sorted([*own, *emptied], key=lambda event: event.order):
+            if self._pool.is_live(event):
+                before = dict(found)
+                _list(found, event, is_own=event.identity in named)
+                if found != before:
+                    ends.append(event)
+        return Listed(tuple(sorted(found.values(), key=lambda each: (each.key, each.type))), tuple(ends))
+
+
+def _takes_off(event: Event) -> bool:
+    return event.facts.type == TRANSACTION and event.facts.action == "DELETE"
+
+
+def _list(found: dict[tuple[str, str], Listing], event: Event, *, is_own: bool) -> None:
+    for each in event.facts.transactions:
+        name = (each.key, each.type)
+        listed = found.get(name)
+        if _takes_off(event):
+            if listed is not None and not listed.until_us:
+                found[name] = Listing(each.key, each.type, listed.from_us, event.facts.time_us)
+        elif is_own and (listed is None or listed.until_us):
+            found[name] = Listing(each.key, each.type, event.facts.time_us)
+
+
+def _in_order(neighbours: Iterable[Neighbour]) -> tuple[Neighbour, ...]:
+    """Sort by key, then by link, each once; contents stay in their order, after the others."""
+
+    def place(each: Neighbour) -> tuple[str, str, str, tuple[str, ...]]:
+        return each.key, each.link.kind, each.link.key, each.link.identities
+
+    distinct = list(dict.fromkeys(neighbours))
+    contents = [each for each in distinct if each.link.kind is LinkKind.CONTAINS]
+    return (
+        *sorted((each for each in distinct if each.link.kind is not LinkKind.CONTAINS), key=place),
+        *contents,
+    )
+
+
+def goods_of(event: Event) -> set[str]:
+    """Return all goods that an event names."""
+    return {key for role in GOODS_ROLES for key in event.facts.keys.get(role, ())}
+
+
+def _moment(event: Event) -> Window:
+    at = (event.facts.time_us, 1)
+    return Window(at, at)
+
+
+def _is_covered(content: Content, covered: dict[str, list[Window]]) -> bool:
+    windows = covered.setdefault(content.child, [])
+    if any(window.covers(content.window) for window in windows):
+        return True
+    windows.append(content.window)
+    return False
+
+
+def _transformed(
+    key: str,
+    inputs: Sequence[Event],
+    outputs: Sequence[Event],
+    events: Sequence[Event],
+    certainty: Certainty = Certainty.CERTAIN,
+) -> Link:
+    """Make the link of a transformation; an input later than every output is marked, never cut (rule 7)."""
+    earliest_in = min(event.facts.time_us for event in inputs)
+    latest_out = max(event.facts.time_us for event in outputs)
+    marks = (Mark.TIME_CONFLICT,) if earliest_in > latest_out else ()
+    return Link(key, LinkKind.TRANSFORMATION, _identities(events), certainty, marks)
