@@ -6,6 +6,7 @@ beside the log, never a source of proofs, and the log does not depend on it.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -19,9 +20,22 @@ from services.collector.record import grade
 MAX_ABOUT_BYTES: Final = 4096
 _ROLES: Final = (Role.LOT, Role.CLASS, Role.CHILD, Role.INPUT, Role.OUTPUT, Role.EPC, Role.PARENT)
 _DESCRIBED: Final = (Role.LOT, Role.CLASS, Role.OUTPUT)
+_SEEN_FIELDS: Final = ("time_us", "record", "place", "step", "disposition")
 _OWNER: Final = "owning_party"
 
 Change = dict[str, dict[str, Any]]
+_Value = tuple[Any, ...]
+"""The values of a subdocument in its fields' order, which is how MongoDB compares subdocuments: time first."""
+
+
+class _Known(msgspec.Struct):
+    """What a batch says of one lot or class."""
+
+    first: _Value
+    last: _Value
+    merchants: set[int]
+    owner: _Value = ()
+    about: _Value = ()
 
 
 def changes(items: Iterable[Item]) -> tuple[dict[str, Change], dict[int, Change]]:
@@ -29,91 +43,87 @@ def changes(items: Iterable[Item]) -> tuple[dict[str, Change], dict[int, Change]
 
     Goods are lots and classes; items belong to their lot or class, which is updated with them.
     """
-    goods: dict[str, Change] = {}
-    merchants: dict[int, Change] = {}
+    goods: dict[str, _Known] = {}
+    merchants: dict[int, tuple[int, int]] = {}
     for item in items:
-        sighting = _sighting(item)
-        for key in _goods_of(item.facts):
-            change = goods.setdefault(key, _new_goods(key))
-            _merge(change, sighting)
-            _owner(change, item)
-            _about(change, key, item)
-            change["$addToSet"]["merchants"]["$each"].add(item.record.merchant)
-        merchant = merchants.setdefault(item.record.merchant, {"$min": {}, "$max": {}})
-        _least(merchant["$min"], "first_ms", item.record.time_ms)
-        _greatest(merchant["$max"], "last_ms", item.record.time_ms)
-    for change in goods.values():
-        each = change["$addToSet"]["merchants"]
-        each["$each"] = sorted(each["$each"])
-    return goods, merchants
+        record = item.record
+        least, greatest = merchants.get(record.merchant, (record.time_ms, record.time_ms))
+        merchants[record.merchant] = min(least, record.time_ms), max(greatest, record.time_ms)
+        _gather(goods, item)
+    return (
+        {key: _goods_change(key, known) for key, known in goods.items()},
+        {
+            number: {"$min": {"first_ms": first}, "$max": {"last_ms": last}}
+            for number, (first, last) in merchants.items()
+        },
+    )
+
+
+def _gather(goods: dict[str, _Known], item: Item) -> None:
+    facts = item.facts
+    when = (facts.time_us, item.record.id.hex())
+    seen = (*when, facts.business_location or facts.read_point, facts.step, facts.disposition)
+    owner, about, described = _owner(facts, when), _about(item, when), _described(facts)
+    for key in _goods_of(facts):
+        known = goods.get(key)
+        if known is None:
+            known = goods[key] = _Known(seen, seen, {item.record.merchant})
+        elif seen > known.last:
+            known.last = seen
+        elif seen < known.first:
+            known.first = seen
+        known.merchants.add(item.record.merchant)
+        known.owner = max(known.owner, owner)
+        if about and key in described:
+            known.about = max(known.about, about)
 
 
 def _goods_of(facts: Facts) -> set[str]:
     found = set(facts.lot_of.values())
     for role in _ROLES:
         for key in facts.keys.get(role, ()):
-            kind = grade(key)
-            if kind in (Grade.LOT, Grade.CLASS):
-                found.add(key)
-            if kind in (Grade.LOT, Grade.ITEM):
-                product = identifiers.class_of(key)
-                if product:
-                    found.add(product)
+            found.update(_told_of(key))
     return found
 
 
-def _new_goods(key: str) -> Change:
-    product = identifiers.class_of(key) if grade(key) is Grade.LOT else None
-    told = {"grade": str(grade(key)), **({"class": product} if product else {})}
-    return {"$setOnInsert": told, "$min": {}, "$max": {}, "$addToSet": {"merchants": {"$each": set()}}}
+@lru_cache(maxsize=65_536)
+def _told_of(key: str) -> tuple[str, ...]:
+    """Say which lots and classes an event about `key` tells of."""
+    kind = grade(key)
+    product = identifiers.class_of(key) if kind in (Grade.LOT, Grade.ITEM) else None
+    own = (key,) if kind in (Grade.LOT, Grade.CLASS) else ()
+    return (*own, product) if product else own
 
 
-def _sighting(item: Item) -> dict[str, Any]:
-    """Say where and when; the fields' order decides which of two is the later one."""
-    facts = item.facts
-    return {
-        "time_us": facts.time_us,
-        "record": item.record.id.hex(),
-        "place": facts.business_location or facts.read_point,
-        "step": facts.step,
-        "disposition": facts.disposition,
-    }
+def _described(facts: Facts) -> set[str]:
+    return {key for role in _DESCRIBED for key in facts.keys.get(role, ())}
 
 
-def _merge(change: Change, sighting: dict[str, Any]) -> None:
-    _least(change["$min"], "first", sighting)
-    _greatest(change["$max"], "last", sighting)
-
-
-def _owner(change: Change, item: Item) -> None:
+def _owner(facts: Facts, when: _Value) -> _Value:
     """The newest event that names an owning party as destination says who owns the goods."""
-    owner = next((each.key for each in item.facts.destinations if each.type == _OWNER), None)
-    if owner is not None and item.facts.correction is None:
-        told = {"time_us": item.facts.time_us, "record": item.record.id.hex(), "party": owner}
-        _greatest(change["$max"], "owner", told)
+    owner = next((each.key for each in facts.destinations if each.type == _OWNER), None)
+    return (*when, owner) if owner is not None and facts.correction is None else ()
 
 
-def _about(change: Change, key: str, item: Item) -> None:
-    """Master data of a lot comes with the event that made it (ILMD); the exact JSON is kept while it is short."""
+def _about(item: Item, when: _Value) -> _Value:
+    """Master data of a lot comes with the event that made it (ILMD); it is kept while it is short."""
     ilmd = item.event.get("ilmd") if item.event else None
-    if not ilmd or not any(key in item.facts.keys.get(role, ()) for role in _DESCRIBED):
-        return
-    text = msgspec.json.encode(ilmd, order="sorted").decode()
-    if len(text) <= MAX_ABOUT_BYTES:
-        told = {"time_us": item.facts.time_us, "record": item.record.id.hex(), "ilmd": text}
-        _greatest(change["$max"], "about", told)
+    if not ilmd:
+        return ()
+    text = msgspec.json.encode(ilmd, order="sorted")
+    return (*when, text.decode()) if len(text) <= MAX_ABOUT_BYTES else ()
 
 
-def _order(value: Any) -> Any:
-    """Order as MongoDB orders such documents: field by field."""
-    return tuple(value.values()) if isinstance(value, dict) else value
-
-
-def _least(fields: dict[str, Any], name: str, value: Any) -> None:
-    if name not in fields or _order(value) < _order(fields[name]):
-        fields[name] = value
-
-
-def _greatest(fields: dict[str, Any], name: str, value: Any) -> None:
-    if name not in fields or _order(value) > _order(fields[name]):
-        fields[name] = value
+def _goods_change(key: str, known: _Known) -> Change:
+    product = identifiers.class_of(key) if grade(key) is Grade.LOT else None
+    greatest = {"last": dict(zip(_SEEN_FIELDS, known.last, strict=True))}
+    if known.owner:
+        greatest["owner"] = dict(zip(("time_us", "record", "party"), known.owner, strict=True))
+    if known.about:
+        greatest["about"] = dict(zip(("time_us", "record", "ilmd"), known.about, strict=True))
+    return {
+        "$setOnInsert": {"grade": str(grade(key)), **({"class": product} if product else {})},
+        "$min": {"first": dict(zip(_SEEN_FIELDS, known.first, strict=True))},
+        "$max": greatest,
+        "$addToSet": {"merchants": {"$each": sorted(known.merchants)}},
+    }

@@ -100,7 +100,7 @@ def verdict_on(record: Record) -> Verdict:
 
 
 def gather(batch: Iterable[Seen]) -> list[Verdicts]:
-    """Gather a batch's verdicts by capture and partition; the ID is where the first of them lies."""
+    """Gather a batch's verdicts by capture and partition; the ID is where the first and last of them lie."""
     groups: dict[tuple[bytes, str, int], list[Seen]] = {}
     for seen in batch:
         groups.setdefault((seen.record.capture_id, seen.topic, seen.partition), []).append(seen)
@@ -111,7 +111,7 @@ def _verdicts(group: Sequence[Seen]) -> Verdicts:
     first = group[0]
     capture = first.record.capture_id.hex()
     return Verdicts(
-        id=f"{capture}/{first.topic}/{first.partition}/{first.offset}",
+        id=f"{capture}/{first.topic}/{first.partition}/{first.offset}-{group[-1].offset}",
         capture=capture,
         size=first.record.capture_size,
         created_ms=first.record.time_ms,

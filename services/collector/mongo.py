@@ -1,23 +1,25 @@
 """The collector's collections: `captures` and `capture_verdicts` (jobs), `goods` and `merchants` (goods information).
 
-None needs an index besides that of `_id`: a capture's verdicts are found by the beginning of theirs.
+`INDEXES` says which indexes they need; a collector makes them when it starts.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from pymongo import ReplaceOne, UpdateOne
+from pymongo import IndexModel, UpdateOne
 
 from services.collector.goods import Change
 from services.collector.jobs import Job, Verdicts
-from services.runtime.mongo import Database, translated
+from services.runtime.errors import ConflictError
+from services.runtime.mongo import Database, create_indexes, translated
 
 CAPTURES: Final = "captures"
 VERDICTS: Final = "capture_verdicts"
 GOODS: Final = "goods"
 MERCHANTS: Final = "merchants"
-_AFTER_SLASH: Final = chr(ord("/") + 1)
+INDEXES: Final = {VERDICTS: [IndexModel([("capture", 1)], name="capture")]}
 
 
 class JobStore:
@@ -25,8 +27,13 @@ class JobStore:
 
     def __init__(self, database: Database) -> None:
         """Use the two collections of jobs in `database`."""
+        self._database = database
         self._captures = database[CAPTURES]
         self._verdicts = database[VERDICTS]
+
+    async def prepare(self) -> None:
+        """Make the indexes that are not there. Raises: UnavailableError."""
+        await create_indexes(self._database, INDEXES)
 
     async def open(self, job: Job) -> None:
         """Write a job's description; the same one again changes nothing. Raises: UnavailableError."""
@@ -36,22 +43,23 @@ class JobStore:
             await self._captures.replace_one({"_id": job.id}, document, upsert=True)
 
     async def add(self, batch: Sequence[Verdicts]) -> None:
-        """Write verdicts; the same ones again, or cut otherwise, say the same. Raises: UnavailableError."""
-        writes = []
-        for each in batch:
-            document = msgspec.to_builtins(each)
+        """Write verdicts; the same ones again are left as they are, and cut otherwise they say the same.
+
+        Raises: UnavailableError.
+        """
+        documents = [msgspec.to_builtins(each) for each in batch]
+        for document in documents:
             document["_id"] = document.pop("id")
-            writes.append(ReplaceOne({"_id": document["_id"]}, document, upsert=True))
-        if writes:
-            async with translated():
-                await self._verdicts.bulk_write(writes, ordered=False)
+        if documents:
+            with contextlib.suppress(ConflictError):
+                async with translated():
+                    await self._verdicts.insert_many(documents, ordered=False)
 
     async def find(self, capture: str) -> tuple[Job | None, list[Verdicts]]:
         """Give a job's description, None where it is unknown, and the verdicts so far. Raises: UnavailableError."""
         async with translated():
             described = await self._captures.find_one({"_id": capture})
-            within = {"_id": {"$gt": capture + "/", "$lt": capture + _AFTER_SLASH}}
-            documents = [document async for document in self._verdicts.find(within)]
+            documents = [document async for document in self._verdicts.find({"capture": capture})]
         job = msgspec.convert({**described, "id": described["_id"]}, Job) if described else None
         return job, [msgspec.convert({**each, "id": each["_id"]}, Verdicts) for each in documents]
 

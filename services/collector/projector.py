@@ -43,6 +43,7 @@ class Projector:
         """Project batch after batch. Raises: ServiceError that a retry does not mend."""
         loop = asyncio.get_running_loop()
         try:
+            await persistently(self._jobs.prepare, "projector", stop, self._metrics, self._log)
             while not stop.is_set():
                 batch = await persistently(self._poll, "projector", stop, self._metrics, self._log)
                 if batch:

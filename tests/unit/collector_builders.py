@@ -1,0 +1,80 @@
+"""Events, documents and stages for the collector's tests: fixed clock, counted randomness."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from services.collector import documents
+from services.collector.collect import Rules, Sent, Stamp, collect
+from services.collector.documents import Limits
+from services.collector.flow import Item, StageName, to_wire
+from services.collector.stages import Span, SpanOutput, State
+from services.collector.summarise import Window
+
+CONTEXT = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
+SECRET = bytes(range(32))
+NOW_MS = 1_800_000_000_000
+WHOLE = Span(StageName.SUMMARISE, StageName.STORE)
+
+
+def counted() -> Callable[[int], bytes]:
+    """Bytes that differ from call to call and are the same in every run."""
+    calls = 0
+
+    def random(size: int) -> bytes:
+        nonlocal calls
+        calls += 1
+        return calls.to_bytes(4, "big").rjust(size, b"\x07")[-4:] + bytes(size - 4)
+
+    return random
+
+
+def object_event(**changes: Any) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        "type": "ObjectEvent",
+        "eventID": "urn:uuid:11111111-2222-4333-8444-555555555555",
+        "eventTime": "2026-01-02T03:04:05.678Z",
+        "eventTimeZoneOffset": "+01:00",
+        "epcList": ["urn:epc:id:sgtin:0614141.107346.2017"],
+        "action": "OBSERVE",
+        "bizStep": "shipping",
+        "disposition": "in_transit",
+        "readPoint": {"id": "urn:epc:id:sgln:0614141.07346.1234"},
+    }
+    event.update(changes)
+    return {name: value for name, value in event.items() if value is not None}
+
+
+def document(*events: dict[str, Any], **head: Any) -> bytes:
+    whole = {
+        "@context": [CONTEXT],
+        "type": "EPCISDocument",
+        "schemaVersion": "2.0",
+        "creationDate": "2026-01-02T03:04:05Z",
+        **head,
+        "epcisBody": {"eventList": list(events)},
+    }
+    return json.dumps(whole).encode()
+
+
+def collected(body: bytes, *, random: Callable[[int], bytes] | None = None, merchant: int = 1) -> list[Sent]:
+    stamp = Stamp(b"c" * 16, merchant, NOW_MS)
+    return collect(documents.read(body, Limits()), stamp, Rules(), random or counted())
+
+
+def wires(sent: Sequence[Sent]) -> list[bytes]:
+    return [to_wire(each.outcome) for each in sent if isinstance(each.outcome, Item)]
+
+
+def fresh_state(window: int = 1000) -> State:
+    return State(Window(window), SECRET)
+
+
+def run_all(values: Sequence[bytes], state: State | None = None) -> SpanOutput:
+    return WHOLE.run(state or fresh_state(), values)
+
+
+def facts_of(event: dict[str, Any]) -> Any:
+    """The facts of one event after all stages."""
+    output = run_all(wires(collected(document(event))))
+    return output.items[0].facts

@@ -1,0 +1,153 @@
+"""From bytes to events: what is accepted, what is refused and where, and that events keep their exact bytes."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.collector import documents, strict_json
+from services.collector.documents import Limits
+from services.collector.errors import DocumentError
+from services.collector.strict_json import MAX_DEPTH
+from tests.unit.collector_builders import collected, document, object_event
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def refusal(body: bytes, limits: Limits | None = None) -> tuple[str, str]:
+    with pytest.raises(DocumentError) as refused:
+        documents.read(body, limits or Limits())
+    return refused.value.faults[0].pointer, refused.value.faults[0].detail
+
+
+@given(JSON)
+@settings(max_examples=100, deadline=None)
+def test_strict_decoding_takes_whatever_a_json_encoder_writes(value: object) -> None:
+    for text in (
+        json.dumps(value).encode(),
+        json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "surrogatepass"),
+    ):
+        assert json.dumps(strict_json.parse(text)) == json.dumps(json.loads(text))
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_give_a_document_or_one_typed_error(noise: bytes) -> None:
+    for body in (
+        noise,
+        document(object_event()).replace(b"shipping", noise),
+        document().replace(b"[]", noise),
+    ):
+        try:
+            taken = documents.read(body, Limits())
+        except DocumentError:
+            continue
+        assert all(event in body for event in taken.events)
+        collected(body)
+
+
+@given(
+    JSON,
+    st.sampled_from(
+        ["epcList", "quantityList", "readPoint", "eventTime", "ilmd", "sensorElementList", "x:y", "type"]
+    ),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_member_gives_a_record_or_a_place(value: object, member: str) -> None:
+    event = {**object_event(), member: value}
+    for sent in collected(document(event)):
+        assert (sent.fault is None) or sent.fault.pointer.startswith("/epcisBody/eventList/0")
+
+
+def test_an_event_keeps_its_exact_bytes() -> None:
+    text = '{ "type" :"ObjectEvent",\n\t"a:b": 1.50, "c:d":"\\u00e9\\/é" }'
+    body = (
+        '{"epcisBody":{"eventList":[ '
+        + text
+        + " ,{} ]},"
+        + document().decode()[1:].replace('"epcisBody"', '"x:y"')
+    ).encode()
+    taken = documents.read(b"\xef\xbb\xbf" + body, Limits())
+    assert taken.events == (text.encode(), b"{}")
+    assert taken.pointer(1) == "/epcisBody/eventList/1"
+
+
+def test_a_bare_event_and_a_query_document_are_taken() -> None:
+    bare = documents.read(b" \n" + json.dumps(object_event()).encode() + b"\n", Limits())
+    assert bare.pointer(0) == ""
+    assert len(bare.events) == 1
+    whole = json.loads(document())
+    whole["type"] = "EPCISQueryDocument"
+    whole["epcisBody"] = {"queryResults": {"resultsBody": {"eventList": [object_event()]}}}
+    assert (
+        documents.read(json.dumps(whole).encode(), Limits()).pointer(0)
+        == "/epcisBody/queryResults/resultsBody/eventList/0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "detail"),
+    [
+        (b"", "", "not JSON"),
+        (b"[]", "", "must be an object"),
+        (b"<epcis/>", "", "not JSON"),
+        (b'{"type":"EPCISDocument",}', "", "line 1"),
+        (b'{"type":"EPCISDocument","type":"EPCISDocument"}', "/type", "twice"),
+        (b'{"type":"Epcis"}', "/type", "must be one of"),
+        (b'{"a":"\xff"}', "", "UTF-8 at byte 6"),
+        (document().replace(b'"eventList"', b'"eventlist"'), "/epcisBody/eventList", "is missing"),
+        (document().replace(b"[]}", b"{}}"), "/epcisBody/eventList", "array"),
+        (document(creationDate="yesterday"), "/creationDate", "date and time"),
+        (document(schemaVersion="1.2"), "/schemaVersion", "version 2"),
+        (document(x=1).replace(b'"x": 1', b'"x": NaN'), "", "NaN"),
+        (document(x=1).replace(b'"x": 1', b'"x": "\\ud800"'), "", "JSON"),
+        (document(x=1).replace(b'"x": 1', b'"x": {"a":[1,{"b":1,"b":2}]}'), "/x/a/1/b", "twice"),
+    ],
+)
+def test_what_is_no_document_is_refused_with_its_place(body: bytes, pointer: str, detail: str) -> None:
+    where, what = refusal(body)
+    assert where == pointer
+    assert detail in what
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a":1,"a":2}', '{"a":1,"\\u0061":2}', '{"a\\u0022":1,"a\\"":2}', '[{"x":{"y":[{"b":"","b":""}]}}]'],
+)
+def test_a_member_that_is_there_twice_is_seen(text: str) -> None:
+    with pytest.raises(DocumentError, match="twice"):
+        strict_json.parse(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a\\u0022":1,"a":2}', '["\\u0022","\\\\u0022","\\""]', '{"}":"{{[[","[":1}']
+)
+def test_quotes_and_brackets_in_strings_are_no_duplicates_and_no_depth(text: str) -> None:
+    assert strict_json.parse(text.encode()) == json.loads(text)
+
+
+def test_depth_is_bounded_and_brackets_in_strings_do_not_count() -> None:
+    strict_json.parse(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+    strict_json.parse(b'["' + b"[" * 500 + b'"]')
+    for text in (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), b"[" * 100_000, b'{"a":' * 100_000):
+        with pytest.raises(DocumentError, match="deeper"):
+            strict_json.parse(text)
+
+
+def test_limits_of_body_and_events() -> None:
+    with pytest.raises(DocumentError) as refused:
+        documents.read(document(object_event()), Limits(body=100))
+    assert refused.value.too_large
+    with pytest.raises(DocumentError) as refused:
+        documents.read(document(object_event(), object_event()), Limits(events=1))
+    assert refused.value.too_large
+    assert refused.value.faults[0].pointer == "/epcisBody/eventList"

@@ -1,0 +1,120 @@
+"""Structure and vocabulary of events: the place of each fault, and what the world sends that must pass."""
+
+from typing import Any
+
+import pytest
+
+from services.collector.times import parse_time
+from services.collector.validation import check_event
+from tests.unit.collector_builders import object_event
+
+SENSOR = {"sensorReport": [{"type": "Temperature", "value": "1.8", "uom": "CEL", "x:y": 1}]}
+QUANTITY = {"epcClass": "urn:epc:class:lgtin:4012345.012345.998877", "quantity": 200, "uom": "KGM"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"type": "SomeEvent"}, "/type"),
+        ({"eventTime": None}, "/eventTime"),
+        ({"eventTime": "2026-02-30T00:00:00Z"}, "/eventTime"),
+        ({"eventTime": 5}, "/eventTime"),
+        ({"eventTimeZoneOffset": None}, "/eventTimeZoneOffset"),
+        ({"eventTimeZoneOffset": "+15:00"}, "/eventTimeZoneOffset"),
+        ({"action": None}, "/action"),
+        ({"action": "add"}, "/action"),
+        ({"epcList": None}, "/epcList"),
+        ({"epcList": ["urn:a:b", "no uri"]}, "/epcList/1"),
+        ({"epcList": "urn:a:b"}, "/epcList"),
+        ({"bizStep": "teleporting"}, "/bizStep"),
+        ({"disposition": 1}, "/disposition"),
+        ({"readPoint": "urn:a:b"}, "/readPoint"),
+        ({"readPoint": {"ID": "urn:a:b"}}, "/readPoint/id"),
+        ({"quantityList": [QUANTITY, {**QUANTITY, "quantity": "twenty"}]}, "/quantityList/1/quantity"),
+        ({"quantityList": [{**QUANTITY, "quantity": True}]}, "/quantityList/0/quantity"),
+        ({"quantityList": [{**QUANTITY, "quantity": 1e19}]}, "/quantityList/0/quantity"),
+        ({"quantityList": [{**QUANTITY, "uom": "kilogram"}]}, "/quantityList/0/uom"),
+        ({"quantityList": [{**QUANTITY, "a/b~": 5}]}, "/quantityList/0/a~1b~0"),
+        ({"quantityList": [{"quantity": 1}]}, "/quantityList/0/epcClass"),
+        ({"bizTransactionList": [{"type": "po"}]}, "/bizTransactionList/0/bizTransaction"),
+        ({"sourceList": [{"source": "urn:a:b"}]}, "/sourceList/0/type"),
+        ({"destinationList": [{"type": "somebody", "destination": "urn:a:b"}]}, "/destinationList/0/type"),
+        (
+            {"sensorElementList": [{"sensorReport": [{"value": "warm"}]}]},
+            "/sensorElementList/0/sensorReport/0/value",
+        ),
+        (
+            {"sensorElementList": [{"sensorMetadata": {"time": "now"}, "sensorReport": []}]},
+            "/sensorElementList/0/sensorMetadata/time",
+        ),
+        ({"certificationInfo": [{"gs1:x": 1}]}, "/certificationInfo/0"),
+        ({"persistentDisposition": {"set": ["nowhere"]}}, "/persistentDisposition/set/0"),
+        ({"errorDeclaration": {"reason": "incorrect_data"}}, "/errorDeclaration/declarationTime"),
+        ({"ilmd": {"a:b": 1}}, "/ilmd"),
+        ({"@context": 5}, "/@context"),
+        ({"type": "AggregationEvent", "action": "ADD"}, "/parentID"),
+        ({"type": "AggregationEvent", "action": "ADD", "parentID": "urn:a:b"}, "/childEPCs"),
+        ({"type": "TransactionEvent"}, "/bizTransactionList"),
+        ({"type": "TransformationEvent"}, "/inputEPCList"),
+        ({"type": "TransformationEvent", "inputEPCList": ["urn:a:b"]}, "/outputEPCList"),
+        ({"type": "AssociationEvent", "childEPCs": ["urn:a:b"]}, "/parentID"),
+    ],
+)
+def test_the_place_of_a_fault_is_named(changes: dict[str, Any], pointer: str) -> None:
+    fault = check_event(object_event(**changes))
+    assert fault is not None
+    assert fault.pointer == pointer
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bizStep": "urn:epcglobal:cbv:bizstep:inspecting"},
+        {"bizStep": "https://ref.gs1.org/cbv/BizStep-receiving"},
+        {"bizStep": "urn:gdst:bizStep:fishingEvent", "disposition": "oec:Disp-subject_to_regulation"},
+        {"bizTransactionList": [{"type": "urn:epcglobal:cbv:btt:po", "bizTransaction": "urn:a:b"}]},
+        {"sourceList": [{"type": "cbv:my_own_party", "source": "urn:a:b", "x:note": 1}]},
+        {"sensorElementList": [SENSOR]},
+        {"epcList": None, "quantityList": [{"epcClass": "urn:test"}]},
+        {"epcList": None, "sensorElementList": [SENSOR]},
+        {"x:own": {"anything": [1, {"goes": None}]}, "unprefixed": 1},
+        {"quantityList": [{**QUANTITY, "x:y": 1, "_comment": "c", "@id": "x"}]},
+        {"eventTime": "2023-06-29T12:04:13.013", "eventTimeZoneOffset": "+03:00"},
+        {"type": "AggregationEvent", "action": "DELETE", "parentID": "urn:a:b"},
+        {"type": "TransformationEvent", "inputEPCList": ["urn:a:b"], "transformationID": "urn:t:1"},
+        {"action": "ADD", "ilmd": {"cbvmda:lotNumber": "L1"}},
+    ],
+)
+def test_what_the_world_sends_passes(changes: dict[str, Any]) -> None:
+    assert check_event(object_event(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "microseconds"),
+    [
+        ("1970-01-01T00:00:00Z", "+05:00", 0),
+        ("1970-01-01T01:00:00.5+01:00", "+00:00", 500_000),
+        ("1970-01-01T03:00:00", "+03:00", 0),
+        ("2023-06-29T12:04:13.0130009Z", "+00:00", 1_688_040_253_013_000),
+        ("0001-01-01T00:00:00+14:00", "+00:00", -62_135_647_200_000_000),
+        ("1969-12-31T23:59:59.999999Z", "+00:00", -1),
+    ],
+)
+def test_times_are_microseconds_in_utc(text: str, offset: str, microseconds: int) -> None:
+    assert parse_time(text, offset) == microseconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026",
+        "2026-01-01",
+        "2026-01-01 00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "٢026-01-01T00:00:00Z",
+    ],
+)
+def test_what_is_no_time(text: str) -> None:
+    assert parse_time(text) is None
