@@ -5,6 +5,7 @@ Own topics, database, keys and ports, so that any number of systems share one Ka
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -147,9 +148,12 @@ class System:
         return {name: daemon.process.pid for name, daemon in self.daemons.items() if daemon.process}
 
     def stop(self) -> None:
-        """Stop the services (SIGTERM), those that take in first; the logs stay."""
-        for name in ("collector", "query", "ledger", "audit"):
-            self.daemons[name].stop()
+        """Stop the services (SIGTERM), all at once; the logs stay."""
+        for pid in self.pids().values():
+            os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not self.pids(), deadline_s=30, what="all services have stopped")
+        for daemon in self.daemons.values():
+            daemon.stop()
         if self._mongo is not None:
             self._mongo.close()
 

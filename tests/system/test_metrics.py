@@ -37,7 +37,7 @@ def samples(system: System, service: str) -> list[Sample]:
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
-def value(system: System, service: str, name: str, **labels: str) -> float:
+def value(system: System, service: str, name: str, /, **labels: str) -> float:
     """The sum of all samples of a name that have these labels; at least one must be there."""
     matching = [
         sample.value
