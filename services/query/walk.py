@@ -1,8 +1,10 @@
 """Driving the tracing engine: its look-ups are answered from the logs, as they were at a vector of sizes."""
 
 import asyncio
-from collections.abc import Generator, Iterable, Mapping
-from typing import Final, Generic, TypeVar
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
 
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
@@ -10,11 +12,11 @@ from goodstrace.entry import Entry, Kind, TagKind, tag
 from goodstrace.tracing.model import Lookup, NameKind, SealedFacts
 from services.query.core import Cost, Position
 from services.sealing.disclosure import position, record_bytes
-from services.sealing.reader import LogReader
 from services.sealing.values import SealedRecord
 
 FACTS: Final = "facts"
 HELD_BYTES: Final = 16 * 1024 * 1024
+THINK_INLINE_RECORDS: Final = 200  # the engine is through with so many in some milliseconds
 TAG_KINDS: Final[Mapping[NameKind, TagKind]] = {
     NameKind.KEY: TagKind.KEY,
     NameKind.TRANSFORMATION: TagKind.TRANSFORMATION,
@@ -23,6 +25,20 @@ TAG_KINDS: Final[Mapping[NameKind, TagKind]] = {
 }
 Answer = TypeVar("Answer")
 Walker = Generator[Lookup, Iterable[SealedFacts], Answer]
+
+
+class Records(Protocol):
+    """Where records are found; `services.sealing.reader.LogReader` is the real one, and says what the methods do."""
+
+    async def find(
+        self, tags: Sequence[bytes], sizes: Mapping[str, int], limit: int
+    ) -> dict[bytes, list[SealedRecord]]:
+        """Find records by tag."""
+        ...
+
+    async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
+        """Give the records at these indexes."""
+        ...
 
 
 class Walk(Generic[Answer]):
@@ -36,7 +52,7 @@ class Walk(Generic[Answer]):
         incomplete: positions of the records that lack a part their entry names.
     """
 
-    def __init__(self, reader: LogReader, secret: bytes, sizes: Mapping[str, int]) -> None:
+    def __init__(self, reader: Records, secret: bytes, sizes: Mapping[str, int]) -> None:
         """Look up in `reader`'s logs up to `sizes`."""
         self._reader = reader
         self._secret = secret
@@ -49,15 +65,11 @@ class Walk(Generic[Answer]):
 
     async def run(self, walker: "Walker[Answer]") -> Answer:
         """Drive the engine to its answer. Raises: UnavailableError, CorruptError, EntryError."""
-        try:
-            lookup = next(walker)
-            while True:
-                self.rounds += 1
-                lookup = walker.send(await self._look_up(lookup))
-                await asyncio.sleep(0)  # a long walk lets other calls have their turn
-        except StopIteration as stop:
-            answer: Answer = stop.value
-            return answer
+        step: Lookup | _Done[Answer] = await self._step(walker, None)
+        while not isinstance(step, _Done):
+            self.rounds += 1
+            step = await self._step(walker, await self._look_up(step))
+        return step.answer
 
     def cost(self, place: Position) -> Cost:
         """Tell what a record met on the way takes in an answer."""
@@ -75,6 +87,14 @@ class Walk(Generic[Answer]):
         for log, indexes in away.items():
             found.extend(await self._reader.records(log, indexes))
         return found
+
+    async def _step(
+        self, walker: "Walker[Answer]", found: Iterable[SealedFacts] | None
+    ) -> "Lookup | _Done[Answer]":
+        """Let the engine think; in a thread where that takes long, so that other calls and deadlines have their turn."""
+        if len(self._costs) > THINK_INLINE_RECORDS:
+            return await asyncio.to_thread(_send, walker, found)
+        return _send(walker, found)
 
     async def _look_up(self, lookup: Lookup) -> list[SealedFacts]:
         tags = {tag(self._secret, TAG_KINDS[kind], text) for kind, text in lookup.names}
@@ -104,3 +124,16 @@ class Walk(Generic[Answer]):
         if self._held_bytes + cost.full <= HELD_BYTES:
             self._held_bytes += cost.full
             self._held[place] = record
+
+
+class _Done(msgspec.Struct, Generic[Answer], frozen=True):
+    """The engine came to its answer."""
+
+    answer: Answer
+
+
+def _send(walker: "Walker[Answer]", found: Iterable[SealedFacts] | None) -> "Lookup | _Done[Answer]":
+    try:
+        return next(walker) if found is None else walker.send(found)
+    except StopIteration as stop:
+        return _Done(stop.value)

@@ -1,7 +1,6 @@
 """Query and audit as processes of a test's own, and goods sealed for them by hand through `services.sealing`."""
 
 import asyncio
-import hashlib
 import json
 import secrets
 import sys
@@ -18,23 +17,18 @@ from prometheus_client import CollectorRegistry
 from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
-from goodstrace import facts as sealed_facts
 from goodstrace.checkpoint import Checkpoint, open_checkpoint
-from goodstrace.entry import Kind, TagKind, decode, verify_part
-from goodstrace.facts import Facts
+from goodstrace.entry import decode, verify_part
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hash, verify_inclusion
 from goodstrace.note import Verifier
-from goodstrace.tracing.events import names as names_of
-from services.query.walk import TAG_KINDS
 from services.runtime import envelope, kafka, topics
-from services.runtime.envelope import Part, Record
+from services.runtime.envelope import Record
 from services.runtime.mongo import Mongo, create_indexes
 from services.runtime.monitoring import Readiness
 from services.runtime.settings import MongoSettings
 from services.sealing.clock import SystemClock
 from services.sealing.core import Limits
-from services.sealing.entries import with_entry
 from services.sealing.indexes import indexes
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
@@ -57,37 +51,6 @@ async def eventually(condition: Callable[[], Awaitable[T]], what: str, deadline_
         assert time.monotonic() < until, f"not within {deadline_s:g} s: {what}"
         await asyncio.sleep(0.05)
     return value
-
-
-def event(number: int, *keys: str, secret: bytes, content: bytes = b"", **facts: Any) -> Record:
-    """Make the record of an object event that names `keys`, with its entry; equal numbers give equal records."""
-    name = f"urn:uuid:{number:032x}"
-    known = Facts(
-        event_id=facts.pop("event_id", name),
-        event_hash=facts.pop(
-            "event_hash", f"ni:///sha-256;{hashlib.sha256(name.encode()).hexdigest()}?ver=CBV2.0"
-        ),
-        type="ObjectEvent",
-        time_us=1_700_000_000_000_000 + number * 1_000_000,
-        offset="+00:00",
-        action="OBSERVE",
-        keys={"epc": tuple(sorted(keys))},
-        **facts,
-    )
-    random = hashlib.shake_256(f"{number}/{content[:64]!r}".encode()).digest(80)
-    body = content or json.dumps({"type": "ObjectEvent", "eventID": name, "epcList": keys}).encode()
-    record = Record(
-        id=random[:16],
-        kind=Kind.EVENT,
-        time_ms=1_700_000_000_000 + number,
-        pipeline_version="1",
-        merchant=1,
-        parts=(Part("event", random[16:48], body), Part("facts", random[48:], sealed_facts.encode(known))),
-    )
-    named: dict[TagKind, list[str]] = {}
-    for kind, text in names_of(known):
-        named.setdefault(TAG_KINDS[kind], []).append(text)
-    return with_entry(record, secret, named)
 
 
 class Looking:
@@ -116,7 +79,7 @@ class Looking:
             "GOODSTRACE_AUDIT_METRICS_PORT": str(self.metrics["audit"]),
         }
         self.daemons = {name: self._daemon(name, folder) for name in ("query", "audit")}
-        self.mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database))
+        self.mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database, timeout_ms=10_000))
         self.reader = LogReader(self.mongo.database)
 
     def _daemon(self, name: str, folder: Path) -> Daemon:

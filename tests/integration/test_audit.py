@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import pytest
@@ -13,10 +13,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from deploy.stack import Stack
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.checkpoint import Checkpoint
+from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from tests.conftest import Names
-from tests.integration.looking import Looking, event, eventually, verified
+from tests.handmade import event
+from tests.integration.looking import Looking, eventually, verified
 
+TraceStub: TypeAlias = "trace_pb2_grpc.TraceServiceAsyncStub"
+AuditStub: TypeAlias = "audit_pb2_grpc.AuditServiceAsyncStub"
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
 ITEM_URN = "urn:epc:id:sgtin:9521234.054321.1"
 OTHER = "https://id.gs1.org/01/09521234543213/21/2"
@@ -34,18 +38,18 @@ async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[L
 
 
 @pytest.fixture
-async def query(looking: Looking) -> AsyncIterator[trace_pb2_grpc.TraceServiceStub]:
+async def query(looking: Looking) -> AsyncIterator[TraceStub]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
         yield trace_pb2_grpc.TraceServiceStub(channel)
 
 
 @pytest.fixture
-async def audit(looking: Looking) -> AsyncIterator[audit_pb2_grpc.AuditServiceStub]:
+async def audit(looking: Looking) -> AsyncIterator[AuditStub]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
         yield audit_pb2_grpc.AuditServiceStub(channel)
 
 
-async def _look(stub: trace_pb2_grpc.TraceServiceStub, key: str, user: str) -> str:
+async def _look(stub: TraceStub, key: str, user: str) -> str:
     answer = await stub.Trace(
         trace_pb2.TraceRequest(key=key, purpose="check"),
         timeout=DEADLINE_S,
@@ -75,7 +79,7 @@ def _records(
 
 
 async def test_looks_are_listed_by_key_and_by_user_with_proofs(
-    looking: Looking, query: trace_pb2_grpc.TraceServiceStub, audit: audit_pb2_grpc.AuditServiceStub
+    looking: Looking, query: TraceStub, audit: AuditStub
 ) -> None:
     made = [
         await _look(query, ITEM, "ann"),
@@ -110,9 +114,20 @@ async def test_looks_are_listed_by_key_and_by_user_with_proofs(
     assert list(again.browses) == []
 
 
-async def test_pages_are_one_list_newest_first(
-    looking: Looking, query: trace_pb2_grpc.TraceServiceStub, audit: audit_pb2_grpc.AuditServiceStub
-) -> None:
+async def test_a_trace_never_shows_who_looked(looking: Looking, query: TraceStub) -> None:
+    await asyncio.gather(*(_look(query, ITEM, "ann") for _ in range(6)))
+    await _sealed(looking, 6)
+    for log, newest in (await looking.reader.newest("browse/")).items():
+        request = trace_pb2.TraceRequest(key=ITEM, as_of=[log_pb2.LogSize(log=log, size=newest.size)])
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await query.Trace(request, timeout=DEADLINE_S)
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    answer = await query.Trace(trace_pb2.TraceRequest(key=ITEM), timeout=DEADLINE_S)
+    assert {each.log for each in answer.checkpoints} == {"goods/0", "goods/1"}
+    assert answer.total_events == 1
+
+
+async def test_pages_are_one_list_newest_first(looking: Looking, query: TraceStub, audit: AuditStub) -> None:
     made = set(await asyncio.gather(*(_look(query, ITEM, "ann") for _ in range(25))))
     await _sealed(looking, 25)
     request = audit_pb2.ListBrowsesRequest(user="ann", page_size=10)
@@ -144,7 +159,7 @@ async def test_pages_are_one_list_newest_first(
 
 
 async def test_a_killed_recorder_goes_on_and_seals_every_look_once(
-    looking: Looking, query: trace_pb2_grpc.TraceServiceStub
+    looking: Looking, query: TraceStub
 ) -> None:
     made = [await _look(query, ITEM, "ann") for _ in range(10)]
     looking.daemons["audit"].kill()

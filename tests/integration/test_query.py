@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import grpc
 import pytest
@@ -11,13 +12,16 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from deploy.service_processes import not_ready
 from deploy.stack import Stack
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import verify_consistency, verify_inclusion
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from tests.conftest import Names
-from tests.integration.looking import Looking, event, eventually, parts_of, verified
+from tests.handmade import event
+from tests.integration.looking import Looking, eventually, parts_of, verified
 
+Stub: TypeAlias = "trace_pb2_grpc.TraceServiceAsyncStub"
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
 ITEM_URN = "urn:epc:id:sgtin:9521234.054321.1"
 OTHER = "https://id.gs1.org/01/09521234543213/21/2"
@@ -47,8 +51,9 @@ async def _few(looking: Looking) -> None:
 
 
 def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
-    data = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
-    [detail] = status_pb2.Status.FromString(data).details  # type: ignore[arg-type]
+    metadata: Any = error.trailing_metadata()
+    data = dict(metadata)["grpc-status-details-bin"]
+    [detail] = status_pb2.Status.FromString(data).details
     info = error_details_pb2.ErrorInfo()
     assert detail.Unpack(info)
     return info
@@ -167,8 +172,12 @@ async def test_pages_of_a_thousand_events_are_one_answer(looking: Looking, chann
     assert len(notes) == 1
     assert len(await looking.browsed()) == 4
 
-    for changed in ({"key": OTHER}, {"max_depth": 3}, {"direction": trace_pb2.DIRECTION_UPSTREAM}):
-        other = trace_pb2.TraceRequest(**{"key": ITEM, "page_token": request.page_token, **changed})
+    token = request.page_token
+    for other in (
+        trace_pb2.TraceRequest(key=OTHER, page_token=token),
+        trace_pb2.TraceRequest(key=ITEM, page_token=token, max_depth=3),
+        trace_pb2.TraceRequest(key=ITEM, page_token=token, direction=trace_pb2.DIRECTION_UPSTREAM),
+    ):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await stub.Trace(other, timeout=DEADLINE_S)
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -303,22 +312,34 @@ async def test_without_kafka_nothing_is_shown_and_with_it_everything_goes_on(
         looking.stop()
 
 
-async def _outage(looking: Looking, stack: Stack, stub: trace_pb2_grpc.TraceServiceStub) -> None:
+async def _says(looking: Looking, text: str) -> bool:
+    """Tell whether /readyz names this problem; the empty text: none."""
+    reason = await asyncio.to_thread(not_ready, f"http://127.0.0.1:{looking.metrics['query']}/readyz")
+    return text in reason if text else not reason
+
+
+async def _outage(looking: Looking, stack: Stack, stub: Stub) -> None:
     request = trace_pb2.TraceRequest(key=ITEM)
     assert len((await stub.Trace(request, timeout=DEADLINE_S)).events) == 3
     assert stack.kafka is not None
     await asyncio.to_thread(stack.kafka.kill)
 
-    for call, asked in ((stub.Trace, request), (stub.GetEvent, trace_pb2.GetEventRequest(event_id="x"))):
+    calls: tuple[tuple[Any, Any], ...] = (
+        (stub.Trace, request),
+        (stub.GetEvent, trace_pb2.GetEventRequest(event_id="x")),
+    )
+    for call, asked in calls:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call(asked, timeout=DEADLINE_S)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         assert _error_info(raised.value).reason == "BROWSE_NOT_RECORDED"
     newest = await stub.GetCheckpoint(trace_pb2.GetCheckpointRequest(), timeout=DEADLINE_S)
     assert len(newest.checkpoints) == 2
+    await eventually(lambda: _says(looking, "recorder: "), "it says that it is not ready")
 
     await asyncio.to_thread(stack.kafka.start)
     await asyncio.to_thread(stack.kafka.wait_ready)
+    await eventually(lambda: _says(looking, ""), "it is ready again")
 
     async def answered() -> trace_pb2.TraceResponse | None:
         try:
@@ -328,6 +349,7 @@ async def _outage(looking: Looking, stack: Stack, stub: trace_pb2_grpc.TraceServ
             return None
 
     answer = await eventually(answered, "looks are answered again")
+    assert answer is not None
     assert len(answer.events) == 3
     ids = [record.id.hex() for record in await looking.browsed()]
     assert ids.count(answer.browse_id) == 1

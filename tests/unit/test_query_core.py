@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodstrace.facts import Facts
+from goodstrace.query.v1 import trace_pb2
 from goodstrace.tracing.model import (
     Certainty,
     Direction,
@@ -110,8 +111,8 @@ def test_a_node_is_shown_with_its_links_and_transactions() -> None:
     )
     shown = core.node_message(node)
     assert (shown.key, shown.level, shown.role, shown.grade) == ("k", 3, "container", "lot")
-    assert core.trace_pb2.Direction.Name(shown.direction) == "DIRECTION_DOWNSTREAM"
-    assert core.trace_pb2.Certainty.Name(shown.certainty) == "CERTAINTY_POSSIBLE"
+    assert trace_pb2.Direction.Name(shown.direction) == "DIRECTION_DOWNSTREAM"
+    assert trace_pb2.Certainty.Name(shown.certainty) == "CERTAINTY_POSSIBLE"
     [shown_link] = shown.links
     assert (shown_link.kind, list(shown_link.identities), shown_link.from_us, shown_link.until_us) == (
         "contained",

@@ -1,0 +1,157 @@
+"""The gRPC server that the services share: deadlines, errors, cancelling, limits, on a small service of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+import grpc
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from services.runtime.calls import COMMON_FAILURES
+from services.runtime.errors import SettingsError, UnavailableError
+from services.runtime.grpc import ANONYMOUS, CallInterceptor, CallMetrics, Context, Server, caller, full_names
+
+SERVICE = audit_pb2.DESCRIPTOR.services_by_name["AuditService"]
+SECRET = "mongodb://user:secret@host"
+Stub: TypeAlias = "audit_pb2_grpc.AuditServiceAsyncStub"
+Behaviour = Callable[[Context], Awaitable[str]]
+
+
+class Servicer(audit_pb2_grpc.AuditServiceServicer):
+    """Does what the test says."""
+
+    behaviour: Behaviour
+
+    async def ListBrowses(  # noqa: N802 - the name in the proto
+        self, request: audit_pb2.ListBrowsesRequest, context: Context
+    ) -> audit_pb2.ListBrowsesResponse:
+        return audit_pb2.ListBrowsesResponse(browse_id=await self.behaviour(context))
+
+
+class Running:
+    """A server with a servicer, a stub to call it, and its metrics."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.servicer = Servicer()
+        metrics = CallMetrics("test", ["ListBrowses"], self.registry)
+        interceptor = CallInterceptor(
+            full_names(SERVICE), metrics, COMMON_FAILURES, max_call_s=0.3, log=structlog.get_logger()
+        )
+        self.server = Server(interceptor, max_concurrent_calls=4)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(self.servicer, self.server.grpc)
+        self.port = 0
+
+    def counted(self, code: str) -> float | None:
+        """How many calls ended so."""
+        labels = {"method": "ListBrowses", "code": code}
+        return self.registry.get_sample_value("goodstrace_test_calls_total", labels)
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    made = Running()
+    made.port = await made.server.start("127.0.0.1", 0, [SERVICE.full_name])
+    yield made
+    await made.server.stop(notice_s=0, drain_s=1)
+
+
+@pytest.fixture
+async def stub(running: Running) -> AsyncIterator[Stub]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        yield audit_pb2_grpc.AuditServiceStub(channel)
+
+
+async def _code(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return raised.value.code(), raised.value.details() or ""
+
+
+async def test_a_call_is_answered_counted_and_its_caller_named(running: Running, stub: Stub) -> None:
+    async def name(context: Context) -> str:
+        return caller(context)
+
+    running.servicer.behaviour = name
+    request = audit_pb2.ListBrowsesRequest()
+    assert running.counted("OK") == 0
+    assert (await stub.ListBrowses(request)).browse_id == ANONYMOUS
+    assert (await stub.ListBrowses(request, metadata=(("goodstrace-user", "ann"),))).browse_id == "ann"
+    assert running.counted("OK") == 2
+
+
+async def test_errors_reach_the_caller_without_their_cause(running: Running, stub: Stub) -> None:
+    errors = {
+        UnavailableError(SECRET): grpc.StatusCode.UNAVAILABLE,
+        RuntimeError(SECRET): grpc.StatusCode.INTERNAL,
+        TimeoutError(SECRET): grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+    for error, code in errors.items():
+
+        async def fail(_: Context, error: Exception = error) -> str:
+            raise error
+
+        running.servicer.behaviour = fail
+        with capture_logs() as logged:
+            given, details = await _code(stub.ListBrowses(audit_pb2.ListBrowsesRequest()))
+        assert given is code
+        assert SECRET not in details
+        assert "Traceback" not in details
+        assert SECRET in logged[0]["cause"]
+        assert running.counted(code.name) == 1
+
+
+@pytest.mark.parametrize("timeout_s", [None, 0.1, 60.0])
+async def test_no_call_outlives_its_deadline_nor_that_of_the_service(
+    running: Running, stub: Stub, timeout_s: float | None
+) -> None:
+    ended = asyncio.Event()
+
+    async def forever(_: Context) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return ""
+
+    running.servicer.behaviour = forever
+    code, _ = await _code(stub.ListBrowses(audit_pb2.ListBrowsesRequest(), timeout=timeout_s))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_a_cancelled_call_stops_its_work(running: Running, stub: Stub) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def forever(_: Context) -> str:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return ""
+
+    running.servicer.behaviour = forever
+    call = stub.ListBrowses(audit_pb2.ListBrowsesRequest())
+    await asyncio.wait_for(began.wait(), 5)
+    call.cancel()
+    await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_a_request_over_the_limit_is_refused(running: Running, stub: Stub) -> None:
+    async def answer(_: Context) -> str:
+        return "never"
+
+    running.servicer.behaviour = answer
+    code, _ = await _code(stub.ListBrowses(audit_pb2.ListBrowsesRequest(key="k" * 300_000)))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_taken_port_is_a_clear_error(running: Running) -> None:
+    second = Running()
+    with pytest.raises(SettingsError, match=str(running.port)):
+        await second.server.start("127.0.0.1", running.port, [SERVICE.full_name])
