@@ -299,3 +299,8 @@ def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[Sho
     identities = [each.event.identity for each in events]
     if len(set(identities)) != len(identities):
         raise AnswerError("the answer shows one event twice")
+    hidden = sum(bool(each.event.position.withheld) for each in events)
+    if hidden != first.withheld + first.erased:
+        raise AnswerError(
+            f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
+        )
