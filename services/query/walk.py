@@ -60,6 +60,7 @@ class Walk(Generic[Answer]):
         self._costs: dict[Position, Cost] = {}
         self._held: dict[Position, SealedRecord] = {}
         self._held_bytes = 0
+        self._met_at: dict[bytes, int] = {}
         self.rounds = 0
         self.incomplete: set[Position] = set()
 
@@ -98,7 +99,9 @@ class Walk(Generic[Answer]):
 
     async def _look_up(self, lookup: Lookup) -> list[SealedFacts]:
         tags = {tag(self._secret, TAG_KINDS[kind], text) for kind, text in lookup.names}
-        found = await self._reader.find(sorted(tags), self._sizes, lookup.limit)
+        # In the order in which they were met, so that tags asked for together lie in few places of the store.
+        ordered = sorted(tags, key=lambda each: (self._met_at.get(each, -1), each))
+        found = await self._reader.find(ordered, self._sizes, lookup.limit)
         records = {position(record): record for of_tag in found.values() for record in of_tag}
         return [facts for record in records.values() if (facts := self._met(record)) is not None]
 
@@ -116,6 +119,8 @@ class Walk(Generic[Answer]):
         place = position(record)
         if place in self._costs:
             return
+        for each in record.tags:
+            self._met_at.setdefault(each, len(self._costs))
         size = self._sizes[record.log]
         cost = Cost(full=record_bytes(record, size), bare=record_bytes(record, size, with_parts=False))
         self._costs[place] = cost
