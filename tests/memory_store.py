@@ -40,7 +40,7 @@ class MemoryStore:
         self.failures: dict[int, Failure] = {}
         self.calls = 0
 
-    def _call(self, do: Callable[[], None]) -> None:
+    def _call(self, do: Callable[[], object]) -> None:
         failure = self.failures.get(self.calls)
         self.calls += 1
         if failure is Failure.NOT_DONE:
@@ -61,7 +61,7 @@ class MemoryStore:
         return [self.infos[name] for name in sorted(self.infos)]
 
     async def register(self, info: LogInfo) -> LogInfo:
-        self._call(lambda: self.infos.setdefault(info.name, info) and None)
+        self._call(lambda: self.infos.setdefault(info.name, info))
         return self.infos[info.name]
 
     async def block(self, log: str, height: int) -> StoredBlock | None:
@@ -72,7 +72,7 @@ class MemoryStore:
         self._call(lambda: self.packs.update({pack.id: pack for pack in packs if pack.id not in self.packs}))
 
     async def insert_block(self, block: StoredBlock) -> None:
-        self._call(lambda: self.blocks.setdefault(block.id, block) and None)
+        self._call(lambda: self.blocks.setdefault(block.id, block))
         if self.blocks[block.id] != block:
             raise LostRaceError(f"{block.id}: another writer")
 
@@ -94,7 +94,7 @@ class MemoryStore:
 
     async def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         key = (checkpoint.log, checkpoint.size)
-        self._call(lambda: self.checkpoints.setdefault(key, checkpoint) and None)
+        self._call(lambda: self.checkpoints.setdefault(key, checkpoint))
         if self.checkpoints[key].root != checkpoint.root:
             raise CorruptError("published with another root")
 
@@ -116,7 +116,7 @@ class MemoryStore:
             if (pack.log == last.log and pack.height <= last.height and pack.first >= last.first)
             and pack.id not in last.packs
         ]
-        self._call(lambda: [self.packs.pop(each) for each in orphans] and None)
+        self._call(lambda: [self.packs.pop(each) for each in orphans])
         return len(orphans)
 
     async def scan_blocks(self, log: str, height: int, end: int) -> list[StoredBlock]:

@@ -64,6 +64,7 @@ class Sealer:
                 return
             self._shop.metrics.faults.labels(error.category).inc()
             self._readiness.set(CONDITION, problem=str(error))
+            await self._finish_others()
             raise
         finally:
             for task in self._tasks.values():
@@ -116,6 +117,14 @@ class Sealer:
         """Give partitions up: what is not sealed is dropped, the next owner reads it again."""
         await self._finish(partitions, drop=True)
         self._shop.metrics.logs.set(len(self._writers))
+
+    async def _finish_others(self) -> None:
+        """Seal what the healthy logs have read: a restart may come no further with them than this one did."""
+        for writer in self._writers.values():
+            writer.finish(drop=False)
+        running = [task for task in self._tasks.values() if not task.done()]
+        if running:
+            await asyncio.wait(running, timeout=FINISH_S)
 
     async def _finish(self, partitions: Sequence[int], *, drop: bool) -> None:
         for partition in partitions:

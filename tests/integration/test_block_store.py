@@ -34,7 +34,7 @@ Store = MemoryStore | MongoBlockStore
 
 @pytest.fixture
 async def mongo(mongo_uri: str, names: Names) -> AsyncIterator[Mongo]:
-    client = Mongo(MongoSettings(uri=mongo_uri, database=names.database))
+    client = Mongo(MongoSettings(uri=mongo_uri, database=names.database, timeout_ms=10_000))
     await provision(client.database)
     yield client
     client.close()
@@ -59,9 +59,9 @@ def sign(block: Block) -> StoredBlock:
     return block.stored(SIGNER.sign(SIGNATURE_DOMAIN + block.header))
 
 
-async def seal(store: Store, state: LogState, count: int, **given: str) -> LogState:
+async def seal(store: Store, state: LogState, count: int) -> LogState:
     """Commit a block whole, as the writer does."""
-    block = make_block(state, count, **given)
+    block = make_block(state, count)
     await store.put_packs(block.packs)
     await store.insert_block(sign(block))
     await store.put_tiles(LOG, block.tiles)

@@ -120,12 +120,7 @@ def test_every_byte_of_every_tag_that_a_pack_is_found_by(sealed: MemoryStore) ->
         for number, tag in enumerate(pack.tags):
             for place in range(len(tag)):
                 tags = (*pack.tags[:number], flip(tag, place), *pack.tags[number + 1 :])
-                faults = changed(
-                    sealed,
-                    lambda store, p=pack, t=tags: store.packs.update(
-                        {p.id: msgspec.structs.replace(p, tags=t)}
-                    ),
-                )
+                faults = changed(sealed, updating("packs", pack.id, msgspec.structs.replace(pack, tags=tags)))
                 assert [(f.block, f.index, f.field) for f in faults] == [
                     (pack.height, pack.first, "pack.tags")
                 ]
@@ -135,7 +130,7 @@ def test_every_byte_of_every_tile(sealed: MemoryStore) -> None:
     for name, data in sealed.tile_data.items():
         for place in range(len(data)):
             other = flip(data, place)
-            faults = changed(sealed, lambda store, n=name, d=other: store.tile_data.update({n: d}))
+            faults = changed(sealed, updating("tile_data", name, other))
             assert [(f.log, f.field, f.problem) for f in faults] == [
                 (LOG, "tile", f"tile {name[1]}/{name[2]} differs")
             ]
@@ -153,10 +148,15 @@ def test_every_character_of_every_checkpoint(sealed: MemoryStore) -> None:
             msgspec.structs.replace(checkpoint, root=flip(checkpoint.root, place)) for place in range(32)
         ]
         for other in others:
-            faults = changed(sealed, lambda store, k=key, o=other: store.checkpoints.update({k: o}))
+            faults = changed(sealed, updating("checkpoints", key, other))
             assert (LOG, heights[checkpoint.size], "checkpoint") in {
                 (f.log, f.block, f.field) for f in faults
             }
+
+
+def updating(name: str, key: Any, value: Any) -> Change:
+    """The change that puts a row in the place of another."""
+    return lambda store: getattr(store, name).update({key: value})
 
 
 def rewritten(store: MemoryStore, height: int, **fields: Any) -> None:
