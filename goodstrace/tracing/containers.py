@@ -5,13 +5,12 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Final, NamedTuple
 
-from goodstrace.identifiers import Grade, grade
-from goodstrace.tracing.events import Event
+from goodstrace.identifiers import Grade
+from goodstrace.tracing.events import Event, grade, is_followed
 from goodstrace.tracing.intervals import ALWAYS, BEGINNING, Interval, Window, contain
 from goodstrace.tracing.pool import Pool
 
 MAX_NESTING: Final = 100
-_NEVER_FOLLOWED: Final = (Grade.LOCATION, Grade.PARTY)
 
 
 class Carrier(NamedTuple):
@@ -46,11 +45,6 @@ class Content(NamedTuple):
     child: str
     window: Window
     interval: Interval
-
-
-def is_followed(container: str) -> bool:
-    """Tell whether what happens to a parent happens to what is in it: not for a location or party (rule 10)."""
-    return grade(container) not in _NEVER_FOLLOWED
 
 
 class Containers:

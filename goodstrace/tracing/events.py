@@ -1,10 +1,12 @@
 """Events as the rules read them: their place in the order, and what they say of a key."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
+from goodstrace import identifiers
 from goodstrace.facts import Facts, Role, identity
-from goodstrace.identifiers import Grade, grade
+from goodstrace.identifiers import Grade
 from goodstrace.tracing.model import Name, NameKind, SealedFacts
 
 OBJECT: Final = "ObjectEvent"
@@ -12,6 +14,8 @@ AGGREGATION: Final = "AggregationEvent"
 ASSOCIATION: Final = "AssociationEvent"
 TRANSACTION: Final = "TransactionEvent"
 TRANSFORMATION: Final = "TransformationEvent"
+
+grade = lru_cache(maxsize=65_536)(identifiers.grade)
 
 _ENDING_STEPS: Final = frozenset({"decommissioning", "destroying"})
 _ENDING_DISPOSITIONS: Final = frozenset({"destroyed", "inactive"})
@@ -82,6 +86,10 @@ class Event:
             or facts.disposition in _ENDING_DISPOSITIONS
         )
 
+    def ends_inside(self, parent: str) -> bool:
+        """Tell whether nothing is inside `parent` from here on."""
+        return (self.empties(parent) or self.ends(parent)) and is_followed(parent)
+
     def puts(self, child: str, parent: str) -> bool:
         """Tell whether it is an aggregation that names both."""
         return self.is_aggregation and self.parent == parent and child in self.children
@@ -118,6 +126,11 @@ def names(facts: Facts) -> Iterator[Name]:
         yield NameKind.TRANSFORMATION, facts.transformation
     for transaction in facts.transactions:
         yield NameKind.ORDER, transaction.key
+
+
+def is_followed(container: str) -> bool:
+    """Tell whether what happens to a parent happens to what is in it: not for a location or party (rule 10)."""
+    return grade(container) not in (Grade.LOCATION, Grade.PARTY)
 
 
 def is_counted(event: Event, child: str) -> bool:

@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from goodstrace.facts import Quantity, Role
-from goodstrace.tracing.events import Event, is_counted
+from goodstrace.identifiers import Grade
+from goodstrace.tracing.events import Event, grade, is_counted
 from goodstrace.tracing.model import Mark
 
 Bound = tuple[int, int]
@@ -90,7 +91,7 @@ class Containment:
 
     def read(self, event: Event, *, is_own: bool) -> None:
         """Read the next event; `is_own`: it names the child. Others matter only where they end an open containment."""
-        if not is_own and not any(event.empties(parent) or event.ends(parent) for parent, _ in self._open):
+        if not is_own and not any(event.ends_inside(parent) for parent, _ in self._open):
             return
         if not self._is_live(event):
             return
@@ -114,7 +115,7 @@ class Containment:
         is_child_ended = event.ends(self._child)
         for parent, unit in sorted(self._open):
             child_ends_it = is_child_ended and not self._open[parent, unit].counted
-            if child_ends_it or event.empties(parent) or event.ends(parent):
+            if child_ends_it or event.ends_inside(parent):
                 self._close(parent, unit, event)
 
     def _move(self, event: Event) -> None:
@@ -172,9 +173,10 @@ class Containment:
                 self._reach_back(event, counted=counted)
 
     def _reach_back(self, event: Event, *, counted: bool) -> None:
-        """A DELETE without ADD: it was inside since its previous own event (rule 4)."""
+        """A DELETE without ADD: it was inside since its previous own event (rule 4). A class has none of its own."""
         end = (event.facts.time_us, 0)
-        start = end if self._previous is None else (self._previous.facts.time_us, 0)
+        previous = None if grade(self._child) is Grade.CLASS else self._previous
+        start = end if previous is None else (previous.facts.time_us, 0)
         window = Window(start if self._reach is None else self._reach, end)
         marks = {Mark.REACHED_BACK, *((Mark.SOME_OF,) if counted else ())}
         self._done.append(
@@ -182,7 +184,7 @@ class Containment:
                 self._child,
                 event.parent,
                 window,
-                self._previous,
+                previous,
                 event,
                 (event,),
                 counted,
@@ -252,7 +254,7 @@ def contain(
         event.identity: event
         for parent, events in of_parents.items()
         for event in events
-        if event.identity not in own_ids and (event.empties(parent) or event.ends(parent))
+        if event.identity not in own_ids and event.ends_inside(parent)
     }
     for event in sorted([*own, *others.values()], key=lambda event: event.order):
         containment.read(event, is_own=event.identity in own_ids)

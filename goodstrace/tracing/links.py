@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from goodstrace.facts import GOODS_ROLES
-from goodstrace.identifiers import Grade, grade
+from goodstrace.identifiers import Grade
 from goodstrace.tracing.containers import Containers, Content
-from goodstrace.tracing.events import TRANSACTION, Event
+from goodstrace.tracing.events import TRANSACTION, Event, grade
 from goodstrace.tracing.intervals import BEGINNING, FOREVER, Bound, Interval, Window
 from goodstrace.tracing.model import Certainty, Direction, Link, LinkKind, Listing, Mark, NameKind
 from goodstrace.tracing.pool import Pool

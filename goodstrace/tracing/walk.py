@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from goodstrace.identifiers import grade
-from goodstrace.tracing.containers import Carrier, Containers, is_followed
+from goodstrace.tracing.containers import Carrier, Containers
+from goodstrace.tracing.events import grade, is_followed
 from goodstrace.tracing.intervals import ALWAYS, Bound
 from goodstrace.tracing.links import Links, Neighbour, ends_walk, link_of
 from goodstrace.tracing.model import (
@@ -90,7 +90,7 @@ class Walk:
                 self._stop(node)
                 continue
             is_end = ends_walk(node.key)
-            if not is_end or depth == 0:
+            if not is_end or node.key == self._query.key:
                 self._visit(node)
             if is_end:
                 node.marks.add(Mark.NOT_EXPANDED)
@@ -217,9 +217,20 @@ class Walk:
                 self._nodes[place] = carried
             else:
                 known.links.update(
-                    {link: near for link, near in carried.links.items() if near != known.place}
+                    {
+                        link: near
+                        for link, near in carried.links.items()
+                        if near != known.place and not self._contains(known.key, near)
+                    }
                 )
         self._carried = {}
+
+    def _contains(self, container: str, place: Place) -> bool:
+        """Tell whether a node is shown as a content of a container already: the same stay is not linked both ways."""
+        met = self._nodes.get(place)
+        return met is not None and any(
+            link.kind is LinkKind.CONTAINS and link.key == container for link in met.links
+        )
 
     def _spread_certainty(self) -> None:
         """A node is certain where a certain link leads to a certain node."""

@@ -318,7 +318,15 @@ class TestRule9Containers:
         assert levels(answer, HISTORY) == {"pallet": 0, "case": 0, "cheese": 0}
         assert levels(answer, UP) == {"milk": 1}
         assert levels(answer, DOWN) == {"sandwich": 1}
-        assert node(answer, "cheese").links[0].key == "case"
+        assert [(link.kind, link.key) for link in node(answer, "cheese").links] == [("contains", "case")]
+        assert node(answer, "pallet").links == ()
+
+    def test_a_class_among_the_contents_is_not_looked_up(self, chain: Chain) -> None:
+        chain.pack(1, "case", "class:salt*5")
+        chain.see(2, "class:salt*1", id="any salt anywhere")
+        answer = chain.trace("case", BOTH)
+        assert levels(answer, HISTORY) == {"case": 0, "class:salt": 0}
+        assert ids(answer) == ["e0"]
 
     def test_a_container_as_input_stands_for_what_was_in_it_then(self, chain: Chain) -> None:
         chain.pack(1, "tank", "lot:old*5")

@@ -148,6 +148,7 @@ class Oracle:
 
     def back(self, child: str, parent: str, e: Ev, *, counted: bool) -> In:
         before = [own for own in self.live if own.order < e.order and own.names(child)]
+        before = [] if grade(child) == "class" else before
         start = (before[-1].order[0], 0) if before else e.order[:2]
         return In(child, parent, start, e.order[:2], counted, before[-1].name if before else "", e.name)
 
@@ -206,14 +207,14 @@ class Oracle:
     # ---- rule 6
 
     def around(self, key: str) -> Iterator[tuple[tuple[str, ...], tuple[Any, Any], bool, In]]:
-        """Every path outwards through distinct containers: (path, window, possible, last interval)."""
+        """Every path outwards that uses no interval twice: (path, window, possible, last interval)."""
 
-        def go(inner: str, path: tuple[str, ...], start: Any, end: Any, possible: bool) -> Iterator[Any]:
+        def go(inner: str, used: tuple[In, ...], start: Any, end: Any, possible: bool) -> Iterator[Any]:
             for each in self.inside:
                 low, high = max(start, each.start), min(end, each.end)
-                if each.child == inner and each.parent not in (key, *path) and low <= high:
-                    longer = (*path, each.parent)
-                    yield longer, (low, high), possible or each.counted, each
+                if each.child == inner and each.parent != key and each not in used and low <= high:
+                    longer = (*used, each)
+                    yield tuple(one.parent for one in longer), (low, high), possible or each.counted, each
                     if not is_place(each.parent):
                         yield from go(each.parent, longer, low, high, possible or each.counted)
 
