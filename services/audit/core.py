@@ -9,8 +9,8 @@ from goodstrace import entry as entries
 from goodstrace.audit.v1 import audit_pb2
 from goodstrace.entry import TagKind
 from goodstrace.identifiers import canonical_key
-from services.runtime.calls import InvalidRequestError
-from services.sealing.disclosure import position, record_bytes
+from services.runtime.call_errors import InvalidRequestError
+from services.sealing.showing import position, record_bytes
 from services.sealing.values import SealedRecord
 
 METHOD: Final = "ListBrowses"

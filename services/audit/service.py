@@ -7,10 +7,10 @@ import structlog
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from services.audit import core
 from services.audit.core import ListState
-from services.runtime.calls import InvalidRequestError
+from services.runtime.call_errors import InvalidRequestError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
-from services.sealing import disclosure
+from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.front import FrontMetrics
 from services.sealing.reader import LogReader
@@ -47,14 +47,14 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         query, page_size = core.query_of(request), core.page_size_of(request)
         state = self._tokens.open(query.encode(), request.page_token) if request.page_token else None
         checkpoints = await self._checkpoints(state)
-        sizes = disclosure.sizes_of(checkpoints)
+        sizes = showing.sizes_of(checkpoints)
         before = state.before if state else None
         found = await self._reader.find_newest(query.tag(self._secret), sizes, page_size + 1, before)
         page = core.cut_page(found, sizes, page_size, self._page_bytes)
         shown = await disclosure.disclose(self._reader, page.records, sizes)
         answer = audit_pb2.ListBrowsesResponse(
-            browses=[shown[disclosure.position(record)] for record in page.records],
-            checkpoints=[disclosure.checkpoint_message(each) for each in checkpoints.values()],
+            browses=[shown[showing.position(record)] for record in page.records],
+            checkpoints=[showing.checkpoint_message(each) for each in checkpoints.values()],
         )
         if page.before is not None:
             answer.next_page_token = self._tokens.seal(query.encode(), ListState(sizes, page.before))

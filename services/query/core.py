@@ -12,6 +12,7 @@ from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.tracing.model import Certainty, Direction, Link, Node, Query, TracedEvent
 from services.query.requests import TraceQuery
+from services.sealing.showing import Position
 
 ABRIDGED: Final = "also-at-abridged"
 _OVERHEAD_BYTES: Final = 16  # tag and length of an embedded message
@@ -29,8 +30,6 @@ _CERTAINTIES: Final[Mapping[Certainty, "trace_pb2.Certainty.ValueType"]] = {
     Certainty.CERTAIN: trace_pb2.CERTAINTY_CERTAIN,
     Certainty.POSSIBLE: trace_pb2.CERTAINTY_POSSIBLE,
 }
-
-Position = tuple[str, int]
 
 
 class Cost(msgspec.Struct, frozen=True):

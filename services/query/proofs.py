@@ -3,9 +3,9 @@
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hash
 from goodstrace.query.v1 import trace_pb2
-from services.runtime.calls import InvalidRequestError, NotFoundError, OutOfRangeError
-from services.sealing.disclosure import checkpoint_message
+from services.runtime.call_errors import InvalidRequestError, NotFoundError, OutOfRangeError
 from services.sealing.reader import LogReader
+from services.sealing.showing import checkpoint_message
 from services.sealing.values import StoredCheckpoint
 
 

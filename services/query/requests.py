@@ -7,7 +7,7 @@ import msgspec
 from goodstrace.identifiers import canonical_key
 from goodstrace.merkle import MAX_SIZE
 from goodstrace.query.v1 import trace_pb2
-from services.runtime.calls import InvalidRequestError
+from services.runtime.call_errors import InvalidRequestError
 
 MAX_KEY_CHARS: Final = 2048
 MAX_PURPOSE_CHARS: Final = 256

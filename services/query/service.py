@@ -15,12 +15,13 @@ from services.query.metrics import QueryMetrics
 from services.query.named import named
 from services.query.requests import EventQuery, PageState, TraceQuery
 from services.query.walk import Walk, Walker
-from services.runtime.calls import InvalidRequestError, NotFoundError
+from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
-from services.sealing import disclosure
+from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.reader import LogReader
+from services.sealing.showing import Position
 from services.sealing.values import StoredCheckpoint
 
 _KIND = "goods"
@@ -69,7 +70,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             key=query.key,
             nodes=page.nodes,
             events=await self._events(walk, page, checkpoints),
-            checkpoints=map(disclosure.checkpoint_message, checkpoints.values()),
+            checkpoints=map(showing.checkpoint_message, checkpoints.values()),
             next_page_token=self._sealed(query, page, checkpoints),
             total_events=len(trace.events),
             paged_out=len(trace.events) - len(page.events),
@@ -97,7 +98,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         page = self._cut(walk, (), found.events, state, page_size)
         answer = trace_pb2.GetEventResponse(
             events=await self._events(walk, page, checkpoints),
-            checkpoints=map(disclosure.checkpoint_message, checkpoints.values()),
+            checkpoints=map(showing.checkpoint_message, checkpoints.values()),
             next_page_token=self._sealed(query, page, checkpoints),
             total_events=len(found.events),
             truncated=found.truncated,
@@ -132,7 +133,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
     def _sealed(self, query: TraceQuery | EventQuery, page: Page, checkpoints: Checkpoints) -> str:
         if page.next_offset is None:
             return ""
-        state = PageState(disclosure.sizes_of(checkpoints), page.next_offset)
+        state = PageState(showing.sizes_of(checkpoints), page.next_offset)
         return self._tokens.seal(query.encode(), state)
 
     async def _checkpoints(self, as_of: Mapping[str, int], state: PageState | None) -> Checkpoints:
@@ -148,7 +149,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         return found
 
     async def _walk(self, checkpoints: Checkpoints, walker: "Walker[Answer]") -> tuple[Walk[Answer], Answer]:
-        walk: Walk[Answer] = Walk(self._reader, self._secret, disclosure.sizes_of(checkpoints))
+        walk: Walk[Answer] = Walk(self._reader, self._secret, showing.sizes_of(checkpoints))
         answer = await walk.run(walker)
         self._metrics.rounds.observe(walk.rounds)
         return walk, answer
@@ -173,8 +174,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         places = [place for event in page.events for place in (*event.full, *event.bare)]
         bare = {place for event in page.events for place in event.bare}
         records = await walk.records(places)
-        sizes = disclosure.sizes_of(checkpoints)
-        shown: dict[core.Position, log_pb2.SealedEntry] = await disclosure.disclose(
+        sizes = showing.sizes_of(checkpoints)
+        shown: dict[Position, log_pb2.SealedEntry] = await disclosure.disclose(
             self._reader, records, sizes, bare
         )
         return [core.completed(event, shown) for event in page.events]
@@ -194,7 +195,7 @@ def _browse(
         user=user,
         method=method,
         keys=(key,),
-        sizes=disclosure.sizes_of(checkpoints),
+        sizes=showing.sizes_of(checkpoints),
         purpose=purpose,
         events=len(page.events),
     )

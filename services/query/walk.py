@@ -10,8 +10,8 @@ from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.entry import Entry, Kind, TagKind, tag
 from goodstrace.tracing.model import Lookup, NameKind, SealedFacts
-from services.query.core import Cost, Position
-from services.sealing.disclosure import position, record_bytes
+from services.query.core import Cost
+from services.sealing.showing import Position, position, record_bytes
 from services.sealing.values import SealedRecord
 
 FACTS: Final = "facts"

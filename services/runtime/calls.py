@@ -2,11 +2,6 @@
 
 Pure: the server's interceptor (`services.runtime.grpc`) applies it. The caller is told what to do, the log is told the
 cause, and neither gets a secret. Source: google.rpc.Status and ErrorInfo (AIP-193).
-
-CallError(ServiceError)      the caller's fault: its text is for the caller
-├── InvalidRequestError      a field, a metadata value or a page token is not as it must be
-├── NotFoundError            there is nothing of that name
-└── OutOfRangeError          a position that does not exist yet
 """
 
 import asyncio
@@ -19,7 +14,8 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.call_errors import CallError, InvalidRequestError, NotFoundError, OutOfRangeError
+from services.runtime.errors import UnavailableError
 
 ERROR_DOMAIN: Final = "goodstrace"
 CODES: Final = (
@@ -34,29 +30,6 @@ CODES: Final = (
     grpc.StatusCode.INTERNAL,
 )
 """Every code that a call of ours ends with: the closed set of the metrics' label."""
-
-
-class CallError(ServiceError):
-    """The caller's fault. `field` is the request's field or metadata key concerned, or empty."""
-
-    category = "request"
-
-    def __init__(self, problem: str, field: str = "") -> None:
-        """Say what is wrong, in words for the caller, and where."""
-        super().__init__(f"{field}: {problem}" if field else problem)
-        self.field = field
-
-
-class InvalidRequestError(CallError):
-    """The request is not as it must be, whatever is sealed."""
-
-
-class NotFoundError(CallError):
-    """What the request names does not exist."""
-
-
-class OutOfRangeError(CallError):
-    """The request names a position beyond what is sealed now."""
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -11,15 +11,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from services.runtime.calls import (
-    CODES,
-    CallError,
-    Failure,
-    Failures,
-    InvalidRequestError,
-    failure_of,
-    status_of,
-)
+from services.runtime.call_errors import CallError, InvalidRequestError
+from services.runtime.calls import CODES, Failure, Failures, failure_of, status_of
 from services.runtime.errors import SettingsError
 from services.runtime.mongo import within
 

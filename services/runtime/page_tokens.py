@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from services.runtime.calls import InvalidRequestError
+from services.runtime.call_errors import InvalidRequestError
 
 MAX_TOKEN_CHARS: Final = 256 * 1024
 FIELD: Final = "page_token"

@@ -5,15 +5,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from goodstrace.errors import EntryError, ProofError
-from services.runtime.calls import (
-    CODES,
-    UNFORESEEN,
-    InvalidRequestError,
-    NotFoundError,
-    OutOfRangeError,
-    failure_of,
-    status_of,
-)
+from services.runtime.call_errors import InvalidRequestError, NotFoundError, OutOfRangeError
+from services.runtime.calls import CODES, UNFORESEEN, failure_of, status_of
 from services.runtime.errors import ConflictError, EnvelopeError, UnavailableError
 from services.sealing.browse import NotRecordedError
 from services.sealing.errors import CorruptError

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.calls import InvalidRequestError
+from services.runtime.call_errors import InvalidRequestError
 from services.runtime.page_tokens import MAX_TOKEN_CHARS, PageTokens
 
 

@@ -17,7 +17,8 @@ from goodstrace.tracing.model import (
     TracedEvent,
 )
 from services.query import core
-from services.query.core import ABRIDGED, Cost, Position
+from services.query.core import ABRIDGED, Cost
+from services.sealing.showing import Position
 
 FACTS = Facts(event_id="urn:x", event_hash="ni:///x", type="ObjectEvent", time_us=0, offset="+00:00")
 PAGE_BYTES = 10_000

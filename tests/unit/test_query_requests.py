@@ -10,7 +10,7 @@ from goodstrace.query.v1 import trace_pb2
 from services.audit import core as audit
 from services.query import requests
 from services.query.requests import EventQuery, TraceQuery
-from services.runtime.calls import InvalidRequestError
+from services.runtime.call_errors import InvalidRequestError
 
 URN = "urn:epc:id:sgtin:9521234.054321.1"
 KEY = "https://id.gs1.org/01/09521234543213/21/1"

@@ -1,0 +1,32 @@
+"""What a caller can do wrong; pure, so that the cores may raise it.
+
+CallError(ServiceError)      the caller's fault: its text is for the caller
+├── InvalidRequestError      a field, a metadata value or a page token is not as it must be
+├── NotFoundError            there is nothing of that name
+└── OutOfRangeError          a position that does not exist yet
+"""
+
+from services.runtime.errors import ServiceError
+
+
+class CallError(ServiceError):
+    """The caller's fault. `field` is the request's field or metadata key concerned, or empty."""
+
+    category = "request"
+
+    def __init__(self, problem: str, field: str = "") -> None:
+        """Say what is wrong, in words for the caller, and where."""
+        super().__init__(f"{field}: {problem}" if field else problem)
+        self.field = field
+
+
+class InvalidRequestError(CallError):
+    """The request is not as it must be, whatever is sealed."""
+
+
+class NotFoundError(CallError):
+    """What the request names does not exist."""
+
+
+class OutOfRangeError(CallError):
+    """The request names a position beyond what is sealed now."""
