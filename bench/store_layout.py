@@ -47,7 +47,7 @@ LAYOUTS = (
     Layout("packs of 16", 16),
     Layout("packs of 64", 64),
     Layout("packs of 256", 256),
-    Layout("packs of 16, entries in the block too", 16, entries_in_block=True),
+    Layout("packs of 16, entries in the block only", 16, entries_in_block=True),
     Layout("packs of 16, index documents", 16, separate_index=True),
     Layout("no packs, blocks of 256", 0),
 )

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodstrace.entry import Kind
+from goodstrace.record.v1 import record_pb2 as wire
 from services.runtime import envelope
 from services.runtime.envelope import Part, Record, Rejection
 from services.runtime.errors import EnvelopeError
@@ -66,7 +67,7 @@ def test_changed_bytes_never_end_in_another_error(record: Record, data: st.DataO
 
 @pytest.mark.parametrize("field", ["version", "kind", "id", "salt"])
 def test_a_field_out_of_its_limits_is_refused(field: str) -> None:
-    message = envelope.wire.Record()
+    message = wire.Record()
     message.ParseFromString(bytes.fromhex(VECTORS[0]["bytes"]))
     if field == "salt":
         message.parts[0].salt = b"short"
