@@ -36,7 +36,7 @@ def chains(draw: st.DrawFn, max_events: int = 14) -> Chain:
         more: dict[str, Any] = {"id": draw(event_ids), "merchant": draw(merchants)}
         match draw(
             st.sampled_from(
-                ["pack", "pack", "unpack", "see_in", "make", "make", "see", "end", "wrong", "again"]
+                ["pack", "pack", "unpack", "see_in", "make", "make", "see", "end", "wrong", "again", "order"]
             )
         ):
             case "make":
@@ -47,6 +47,10 @@ def chains(draw: st.DrawFn, max_events: int = 14) -> Chain:
                 chain.see(draw(times), draw(st.sampled_from([*ITEMS, *BOXES])), lot=lot, **more)
             case "end":
                 chain.see(draw(times), draw(st.sampled_from([*ITEMS, *BOXES])), action="DELETE", **more)
+            case "order":
+                action = draw(st.sampled_from(["ADD", "ADD", "DELETE"]))
+                taken = draw(st.lists(st.sampled_from([*ITEMS, *BOXES]), max_size=2, unique=True))
+                chain.order(draw(times), action, "po:1", *taken, **more)
             case "wrong" if chain.sealed:
                 chain.correct(draw(st.sampled_from(chain.sealed)), merchant=draw(merchants))
             case "again" if chain.sealed:
@@ -62,6 +66,7 @@ def chains(draw: st.DrawFn, max_events: int = 14) -> Chain:
 
 
 roots = st.sampled_from([*GOODS, "class:salt"])
+all_roots = st.one_of(roots, st.just("po:1"))
 
 
 def summary(answer: Trace, key: str) -> dict[str, tuple[bool, int, tuple[str, ...]]]:
@@ -129,7 +134,7 @@ def resealed(event: TracedEvent) -> list[SealedFacts]:
 
 
 @settings(max_examples=600, deadline=None)
-@given(chains(), roots, st.sampled_from(list(Direction)))
+@given(chains(), all_roots, st.sampled_from(list(Direction)))
 def test_tracing_over_its_own_answer_gives_the_same_answer(chain: Chain, root: str, way: Direction) -> None:
     answer = chain.trace(root, way)
     kept = [sealed for event in answer.events for sealed in resealed(event)]
@@ -138,7 +143,12 @@ def test_tracing_over_its_own_answer_gives_the_same_answer(chain: Chain, root: s
 
 @settings(max_examples=200, deadline=None)
 @given(
-    chains(), roots, st.sampled_from(list(Direction)), st.integers(1, 4), st.integers(1, 8), st.integers(0, 2)
+    chains(),
+    all_roots,
+    st.sampled_from(list(Direction)),
+    st.integers(1, 4),
+    st.integers(1, 8),
+    st.integers(0, 2),
 )
 def test_an_answer_cut_by_a_limit_is_closed_too(  # noqa: PLR0917
     chain: Chain, root: str, way: Direction, nodes: int, events: int, depth: int
@@ -150,7 +160,7 @@ def test_an_answer_cut_by_a_limit_is_closed_too(  # noqa: PLR0917
 
 
 @settings(max_examples=150, deadline=None)
-@given(chains(), roots, st.sampled_from(list(Direction)), st.randoms(use_true_random=False))
+@given(chains(), all_roots, st.sampled_from(list(Direction)), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_nothing(
     chain: Chain, root: str, way: Direction, shuffle: random.Random
 ) -> None:
