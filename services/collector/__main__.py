@@ -8,7 +8,6 @@ import structlog
 
 from services.collector.api import make_app
 from services.collector.intake import Intake, Ports
-from services.collector.kafka import Transactions
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
 from services.collector.producer import GroupCommit
@@ -16,6 +15,7 @@ from services.collector.projector import Projector
 from services.collector.runner import Runner
 from services.collector.service import Api, run_parts
 from services.collector.settings import CollectorSettings
+from services.collector.transactions import Transactions
 from services.runtime import lifecycle, logs
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring

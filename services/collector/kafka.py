@@ -1,4 +1,4 @@
-"""Kafka as the collector uses it: transactions that write and move offsets together, and reading from committed positions."""
+"""Reading from Kafka: a group's records from its committed positions, and a partition's last records read back."""
 
 import contextlib
 import time
@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -14,143 +13,17 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    Producer,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from services.collector.errors import OffsetsLostError
 from services.runtime.errors import UnavailableError
-from services.runtime.kafka import FencedError, consumer, producer, translate
+from services.runtime.kafka import consumer, translate
 
 CALL_TIMEOUT_S: Final = 10.0
 _CHUNK: Final = 64
 _GATHER_S: Final = 0.01
-
-
-class Write(msgspec.Struct, frozen=True):
-    """Values for one partition of a topic, in order."""
-
-    topic: str
-    partition: int
-    values: Sequence[bytes]
-
-
-class Move(msgspec.Struct, frozen=True):
-    """How far a group has come: the next `offset` it is to read. `metadata` is the library's, of the group's member."""
-
-    metadata: Any
-    topic: str
-    partition: int
-    offset: int
-
-
-class Transactions:
-    """A transactional producer; one thread at a time. After any failure it starts anew by itself at the next call."""
-
-    def __init__(self, bootstrap: str, transactional_id: str) -> None:
-        """Connect at the first call. The ID is the running instance's own: a later one with it takes over."""
-        self._bootstrap = bootstrap
-        self._id = transactional_id
-        self._producer: Producer | None = None
-
-    def start(self) -> None:
-        """Take the ID over, ending what an earlier holder left open. Raises: UnavailableError, FencedError."""
-        if self._producer is not None:
-            return
-        fresh = producer(self._bootstrap, transactional_id=self._id, linger_ms=0)
-        with _translated():
-            fresh.init_transactions(CALL_TIMEOUT_S)
-        self._producer = fresh
-
-    def write(
-        self,
-        writes: Sequence[Write],
-        moves: Callable[[Mapping[tuple[str, int], int]], Sequence[Move]] | None = None,
-    ) -> None:
-        """Write everything and move the offsets, or nothing: durable (acks=all) and visible when it returns.
-
-        `moves` gets the offset of the last value written to each (topic, partition) and gives the moves to make.
-        Raises: UnavailableError: nothing was written, or (an answer was lost) it may have been; FencedError: stop.
-        """
-        self.start()
-        assert self._producer is not None
-        try:
-            self._attempt(self._producer, writes, moves)
-        except KafkaException as error:
-            fault = translate(error)
-            if not isinstance(fault, FencedError):
-                self._give_up(self._producer, error)
-            raise fault from error
-        except UnavailableError:
-            self._give_up(self._producer, None)
-            raise
-
-    def close(self) -> None:
-        """Forget the producer; nothing is open between calls."""
-        self._producer = None
-
-    def _attempt(
-        self,
-        client: Producer,
-        writes: Sequence[Write],
-        moves: Callable[[Mapping[tuple[str, int], int]], Sequence[Move]] | None,
-    ) -> None:
-        client.begin_transaction()
-        last: dict[tuple[str, int], int] = {}
-        failed: list[KafkaError] = []
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                failed.append(error)
-            else:
-                last[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0)
-
-        for write in writes:
-            self._produce(client, write, delivered)
-        if client.flush(CALL_TIMEOUT_S) or failed:
-            raise UnavailableError(f"Kafka: {failed[0].str() if failed else 'no acknowledgement in time'}")
-        for metadata, offsets in _by_group(moves(last) if moves else ()):
-            client.send_offsets_to_transaction(offsets, metadata, CALL_TIMEOUT_S)
-        self._commit(client)
-
-    def _produce(self, client: Producer, write: Write, delivered: Callable[..., None]) -> None:
-        """Queue the values; the delivery of the last one tells that of all, since a partition keeps its order."""
-        messages: list[dict[str, Any]] = [{"value": value} for value in write.values]
-        messages[-1]["callback"] = delivered
-        deadline = time.monotonic() + CALL_TIMEOUT_S
-        while messages:
-            with contextlib.suppress(BufferError):
-                client.produce_batch(write.topic, messages, write.partition)
-            messages = [message for message in messages if "_error" in message]
-            refused = next((each["_error"] for each in messages if not _is_full(each["_error"])), None)
-            if refused is not None:
-                raise KafkaException(refused)
-            if messages and time.monotonic() > deadline:
-                raise UnavailableError("Kafka: the producer's queue stays full")
-            for message in messages:
-                del message["_error"]
-            client.poll(0.01 if messages else 0)
-
-    def _commit(self, client: Producer) -> None:
-        deadline = time.monotonic() + CALL_TIMEOUT_S
-        while True:
-            try:
-                client.commit_transaction(CALL_TIMEOUT_S)
-            except KafkaException as error:
-                if not error.args[0].retriable() or time.monotonic() > deadline:
-                    raise
-            else:
-                return
-
-    def _give_up(self, client: Producer, error: KafkaException | None) -> None:
-        """Abort where that can be, else leave the producer to die: its ID is taken over when the next one starts."""
-        self._producer = None
-        fatal = error is not None and error.args[0].fatal()
-        client.purge()
-        if not fatal:
-            with contextlib.suppress(KafkaException):
-                client.abort_transaction(CALL_TIMEOUT_S)
 
 
 class Source:
@@ -172,7 +45,7 @@ class Source:
         self._consumer: Consumer = consumer(bootstrap, group)
         self._on_partition = on_partition
         self._on_first = on_first
-        self._problem: Exception | None = None
+        self._pending: list[TopicPartition] = []
         self._assigned: set[tuple[str, int]] = set()
         self._changes = 0
         self._consumer.subscribe(
@@ -192,8 +65,8 @@ class Source:
 
         Raises: UnavailableError, OffsetGapError, OffsetsLostError, and what `on_partition` raised.
         """
+        self._take_pending()
         first = self._consumer.poll(wait_s)
-        self._raise_problem()
         if first is None:
             return []
         batch, size = [_sound(first)], len(first)
@@ -203,7 +76,6 @@ class Source:
             chunk = self._consumer.consume(
                 min(_CHUNK, max_records - len(batch)), max(0.0, deadline - time.monotonic())
             )
-            self._raise_problem()
             if not chunk:
                 break
             batch.extend(_sound(message) for message in chunk)
@@ -218,12 +90,12 @@ class Source:
         for place in self._positions(
             [TopicPartition(topic, partition) for topic, partition in self._assigned]
         ):
-            with _translated():
+            with translated():
                 self._consumer.seek(place)
 
     def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Commit the next offsets to read, outside of any transaction. Raises: UnavailableError."""
-        with _translated():
+        with translated():
             self._consumer.commit(
                 offsets=[
                     TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()
@@ -236,24 +108,30 @@ class Source:
         self._consumer.close()
 
     def _assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
-        try:
-            placed = self._positions(partitions)
-        except Exception as error:  # noqa: BLE001 - carried out of the library's callback and raised by poll()
-            self._problem = error
-            return
-        client.incremental_assign(placed)
+        """Take note only: finding the positions may fail, and must then be tried again."""
+        self._pending += partitions
         self._changes += 1
-        self._assigned.update((place.topic, place.partition) for place in placed)
+        client.incremental_assign([])
+
+    def _take_pending(self) -> None:
+        placed = self._positions(self._pending)
+        if placed:
+            self._consumer.incremental_assign(placed)
+            self._assigned.update((place.topic, place.partition) for place in placed)
+            self._pending = []
 
     def _revoke(self, client: Consumer, partitions: list[TopicPartition]) -> None:
-        self._assigned.difference_update((place.topic, place.partition) for place in partitions)
-        client.incremental_unassign(partitions)
+        gone = {(place.topic, place.partition) for place in partitions}
+        held = [place for place in partitions if (place.topic, place.partition) in self._assigned]
+        self._pending = [place for place in self._pending if (place.topic, place.partition) not in gone]
+        self._assigned -= gone
+        client.incremental_unassign(held)
         self._changes += 1
 
     def _positions(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         if not partitions:
             return []
-        with _translated():
+        with translated():
             committed = self._consumer.committed(partitions, CALL_TIMEOUT_S)
         for place in committed:
             if place.error is not None:
@@ -264,11 +142,6 @@ class Source:
                 place.offset = OFFSET_BEGINNING
             self._on_partition(place.topic, place.partition, max(0, place.offset))
         return list(committed)
-
-    def _raise_problem(self) -> None:
-        if self._problem is not None:
-            problem, self._problem = self._problem, None
-            raise problem
 
 
 class Group:
@@ -339,7 +212,7 @@ def _settled_end(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
 
     offsets: Any = OffsetSpec
     deadline = time.monotonic() + 3 * CALL_TIMEOUT_S
-    with _translated():
+    with translated():
         while True:
             end = ask(offsets.latest(), IsolationLevel.READ_UNCOMMITTED)
             if ask(offsets.latest(), IsolationLevel.READ_COMMITTED) == end:
@@ -365,18 +238,6 @@ def _read_range(reader: Consumer, start: TopicPartition, count: int) -> list[byt
     raise UnavailableError(f"Kafka: could not read {start.topic} {start.partition} back in time")
 
 
-def _is_full(error: KafkaError) -> bool:
-    return bool(error.code() == KafkaError._QUEUE_FULL)  # noqa: SLF001 - the library names its own codes so
-
-
-def _by_group(moves: Sequence[Move]) -> Iterator[tuple[Any, list[TopicPartition]]]:
-    groups: dict[int, tuple[Any, list[TopicPartition]]] = {}
-    for move in moves:
-        _, offsets = groups.setdefault(id(move.metadata), (move.metadata, []))
-        offsets.append(TopicPartition(move.topic, move.partition, move.offset))
-    yield from groups.values()
-
-
 def _sound(message: Message) -> Message:
     error = message.error()
     if error is not None:
@@ -385,7 +246,8 @@ def _sound(message: Message) -> Message:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Turn the library's errors into ours."""
     try:
         yield
     except KafkaException as error:

@@ -11,8 +11,8 @@ import msgspec
 import structlog
 
 from services.collector.errors import OverloadedError
-from services.collector.kafka import Write
 from services.collector.metrics import Metrics
+from services.collector.transactions import Write
 from services.runtime.errors import ServiceError, UnavailableError
 
 _GROUP_BYTES: Final = 64 * 1024 * 1024

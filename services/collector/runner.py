@@ -18,21 +18,14 @@ from confluent_kafka import Message
 from goodstrace.errors import EntryError
 from services.collector import goods
 from services.collector.flow import StageName
-from services.collector.kafka import (
-    Group,
-    Move,
-    Source,
-    Transactions,
-    Write,
-    read_back,
-    require_nothing_written,
-)
+from services.collector.kafka import Group, Source, read_back, require_nothing_written
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore
 from services.collector.retry import persistently
 from services.collector.settings import CollectorSettings
 from services.collector.stages import INPUTS, OUTPUTS, Span, SpanOutput, State
 from services.collector.summarise import Window
+from services.collector.transactions import Move, Transactions, Write
 from services.runtime import topics
 from services.runtime.errors import EnvelopeError, ServiceError
 from services.runtime.settings import KafkaSettings

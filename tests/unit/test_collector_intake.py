@@ -16,9 +16,9 @@ from services.collector.collect import Rules
 from services.collector.documents import Limits
 from services.collector.intake import Intake, Ports
 from services.collector.jobs import Job, Seen, Verdicts, describe, gather
-from services.collector.kafka import Write
 from services.collector.metrics import Metrics
 from services.collector.producer import GroupCommit
+from services.collector.transactions import Write
 from services.runtime import envelope
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.kafka import FencedError
@@ -72,7 +72,7 @@ class Running:
         self.kafka, self.jobs, self.metrics = Kafka(), Jobs(), Metrics(CollectorRegistry())
         self.commits = GroupCommit(self.kafka, max_bytes, 0, self.metrics)
         intake = Intake(
-            kafka=KafkaSettings(),
+            kafka=KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
             merchant=1,
             limits=limits,
             rules=Rules(event_bytes=limits.event),

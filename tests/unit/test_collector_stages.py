@@ -72,9 +72,9 @@ def test_every_salt_and_id_is_its_own() -> None:
     items = [sent.outcome for sent in collected(document(*[object_event()] * 20))]
     secrets = [
         each for item in items for each in (item.record.id, *(part.salt for part in item.record.parts))
-    ]  # type: ignore[union-attr]
+    ]
     assert len(set(secrets)) > 20
-    assert {len(part.salt) for item in items for part in item.record.parts} == {32}  # type: ignore[union-attr]
+    assert {len(part.salt) for item in items for part in item.record.parts} == {32}
 
 
 def test_a_future_time_is_flagged_not_refused() -> None:
@@ -113,7 +113,7 @@ def test_bad_events_are_values_with_their_place() -> None:
         counted(),
     )
     assert [type(each.outcome).__name__ for each in sent] == ["Item", "Rejected", "Rejected"]
-    invalid, too_large = (envelope.decode(envelope.encode(each.outcome.record)) for each in sent[1:])  # type: ignore[union-attr]
+    invalid, too_large = (envelope.decode(envelope.encode(each.outcome.record)) for each in sent[1:])
     assert invalid.rejection is not None
     assert too_large.rejection is not None
     assert (invalid.rejection.stage, invalid.rejection.reason) == ("collect", "INVALID")
