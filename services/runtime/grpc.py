@@ -20,6 +20,7 @@ USER_METADATA: Final = "goodstrace-user"
 ANONYMOUS: Final = "anonymous"
 MAX_USER_CHARS: Final = 128
 MAX_REQUEST_BYTES: Final = 256 * 1024
+_STORE_SHARE: Final = 0.8  # of a call's time: what is left is for saying that the store did not answer
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024  # a last defence: pages are cut far below it
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -123,7 +124,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
     async def _within_deadline(self, behaviour: _Unary, request: Any, context: Context) -> Any:
         left = context.time_remaining()
         left_s = self._max_call_s if left is None else min(left, self._max_call_s)
-        with within(left_s):
+        with within(left_s * _STORE_SHARE):
             async with asyncio.timeout(left_s):
                 return await behaviour(request, context)
 
