@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from goodstrace.errors import EntryError
-from goodstrace.merkle import leaf_hash, root_of
+from goodstrace.merkle import leaf_hashes, root_of
 
 ENTRY_VERSION: Final = 1
 MAX_ENTRY_BYTES: Final = 1023
@@ -120,7 +120,7 @@ def tags_commitment(tags: Sequence[bytes]) -> TagsCommitment:
     """
     if any(len(each) != TAG_BYTES for each in tags) or any(a >= b for a, b in pairwise(tags)):
         raise EntryError("tags must be sorted, distinct and 16 bytes each")
-    return TagsCommitment(n=len(tags), root=root_of([leaf_hash(each) for each in tags]).hex())
+    return TagsCommitment(n=len(tags), root=root_of(leaf_hashes(tags)).hex())
 
 
 def tag_set(secret: bytes, named: Mapping[TagKind, Iterable[str]]) -> list[bytes]:
