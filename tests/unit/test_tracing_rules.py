@@ -290,6 +290,11 @@ class TestRule8LotsAndSerials:
         chain.make(3, ["serial"], ["cake"])
         assert levels(chain.trace("milk", DOWN), DOWN) == {"lot:x": 1, "serial": 2, "cake": 3}
 
+    def test_lot_events_are_not_repeated_for_serials_met_from_their_lot(self, chain: Chain) -> None:
+        chain.see(1, "lot:x", id="of the lot")
+        chain.see(2, "serial", lot="lot:x", id="of the serial")
+        assert list(history(chain.trace("lot:x", DOWN), "serial")) == ["of the serial"]
+
     def test_no_way_from_a_serial_to_its_sisters(self, chain: Chain) -> None:
         chain.see(2, "serial", "sister", lot="lot:x")
         answer = chain.trace("serial", BOTH)
@@ -344,6 +349,13 @@ class TestRule9Containers:
             assert levels(chain.trace(inside, DOWN), DOWN) == {"paint": 1}
         for outside in ("lot:old", "moved"):
             assert levels(chain.trace(outside, DOWN), DOWN) == {}
+
+    def test_taken_out_at_the_moment_of_use_is_not_used(self, chain: Chain) -> None:
+        chain.pack(1, "tank", "item")
+        chain.unpack(2, "tank", "item")
+        chain.make(2, ["tank"], ["paint"])
+        assert levels(chain.trace("item", DOWN), DOWN) == {}
+        assert levels(chain.trace("paint", UP), UP) == {"tank": 1}
 
 
 class TestRule10Association:
