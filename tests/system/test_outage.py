@@ -123,7 +123,7 @@ def test_without_the_store_nothing_is_shown_and_with_it_everything_goes_on(
     before = look_up(running, item)
     pids = running.pids()
     with stopped(own.store):
-        with running.client() as client:
+        with running.client(timeout_s=4) as client:
             assert refused(lambda: client.trace(item)) == "UNAVAILABLE"
             assert refused(client.checkpoints) == "UNAVAILABLE"
             assert refused(lambda: client.browses(key=item)) == "UNAVAILABLE"

@@ -1,0 +1,355 @@
+"""One byte of anything stored is flipped straight in MongoDB: `goodstrace verify` names log and place, `trace()` refuses.
+
+Refuses wherever an answer is made of it; where it is not (a block's header), the answer is the same as before, byte by byte.
+"""
+
+import copy
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from deploy.stack import Stack
+from goodstrace.cli import main
+from goodstrace.client import Trace
+from goodstrace.errors import CallError, GoodstraceError, VerificationError
+from goodstrace.simulate import Simulation, SimulationOptions
+from tests.system.harness import System
+
+EVENTS = 300
+Document = dict[str, Any]
+Place = tuple[str | int, ...]
+
+
+@pytest.fixture(scope="module")
+def system(stack: Stack, systems: Callable[..., System]) -> System:
+    """A system that seals small blocks, so that a log has several."""
+    return systems(stack, GOODSTRACE_SEAL_BLOCK_ENTRIES="40").start()
+
+
+@dataclass(frozen=True)
+class Honest:
+    """The answer before anything was flipped, and the first of its events' place."""
+
+    key: str
+    trace: Trace
+    log: str
+    index: int
+
+
+@pytest.fixture(scope="module")
+def honest(system: System) -> Honest:
+    simulation = Simulation(SimulationOptions(seed=31, events=EVENTS, events_per_document=60))
+    system.capture_sealed([document.to_bytes() for document in simulation.documents()])
+    key = simulation.interesting().item
+    assert key is not None
+    trace = look_up(system, key)
+    system.wait_sealed(1, prefix="browse/")
+    position = trace.events[0].event.position
+    return Honest(key, trace, position.log, position.index)
+
+
+def look_up(system: System, key: str) -> Trace:
+    with system.client() as client:
+        return client.trace(key)
+
+
+def content(trace: Trace) -> Any:
+    """What an answer says, apart from the look-up's own ID."""
+    return (
+        trace.key,
+        trace.nodes,
+        [(each.event, tuple(each.marks), tuple(each.mentions)) for each in trace.events],
+        trace.checkpoints,
+    )
+
+
+# -- flipping ---------------------------------------------------------------------------------------------------
+
+
+def flip(value: Any, position: int) -> Any:
+    """One bit of a stored value changed: of the byte at `position` of bytes or text, a high one of a number."""
+    if isinstance(value, bytes):
+        changed = bytearray(value)
+        changed[position] ^= 1
+        return bytes(changed)
+    if isinstance(value, str):
+        return flip(value.encode(), position).decode("utf-8", "replace")
+    assert isinstance(value, int)
+    return value ^ 1 << 20  # a low one may give a height that is taken, which the store itself refuses
+
+
+@contextmanager
+def flipped(system: System, collection: str, key: Any, place: Place, position: int = 0) -> Iterator[None]:
+    """A document of the store has one bit changed within, and is as it was afterwards."""
+    stored = system.store[collection].find_one({"_id": key})
+    assert stored is not None, (collection, key)
+    changed = copy.deepcopy(stored)
+    holder: Any = changed
+    for step in place[:-1]:
+        holder = holder[step]
+    holder[place[-1]] = flip(holder[place[-1]], position)
+    assert changed != stored
+    system.store[collection].replace_one({"_id": key}, changed)
+    try:
+        yield
+    finally:
+        system.store[collection].replace_one({"_id": key}, stored)
+
+
+@contextmanager
+def removed(system: System, collection: str, key: Any) -> Iterator[None]:
+    """A document is gone from the store, and back afterwards."""
+    stored = system.store[collection].find_one_and_delete({"_id": key})
+    assert stored is not None, (collection, key)
+    try:
+        yield
+    finally:
+        system.store[collection].insert_one(stored)
+
+
+def pack_with(system: System, log: str, index: int) -> tuple[Document, int]:
+    """The pack that has an entry, and the entry's number in it."""
+    (pack,) = system.store["packs"].find({"log": log, "first": {"$lte": index}}).sort("first", -1).limit(1)
+    return pack, index - pack["first"]
+
+
+def block_with(system: System, log: str, index: int) -> Document:
+    """The block that has an entry."""
+    found = system.store["blocks"].find_one({"log": log, "first": {"$lte": index}, "size": {"$gt": index}})
+    assert found is not None
+    return found
+
+
+# -- `goodstrace verify` ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What the command said: its exit status and the faults as (log, block, index, field)."""
+
+    status: int
+    faults: list[Document]
+    text: str
+
+
+@pytest.fixture
+def verify(
+    system: System, honest: Honest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Verified]:
+    """The command in this process (starting Python for each of hundreds of flips would take minutes)."""
+    for name, value in system.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["goodstrace", "verify", "--vkeys", str(system.key_dir), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, capsys.readouterr().out
+
+    def verified() -> Verified:
+        status, out = run("--json")
+        answer = json.loads(out)
+        assert answer["sound"] == (status == 0)
+        return Verified(status, [fault for log in answer["logs"] for fault in log["faults"]], run()[1])
+
+    return verified
+
+
+Verify = Callable[[], Verified]
+
+
+def test_what_nobody_touched_is_sound(verify: Verify, system: System) -> None:
+    found = verify()
+    assert (found.status, found.faults) == (0, [])
+    assert system.store["blocks"].count_documents({}) > 6
+
+
+RECORD_FIELDS: list[tuple[str, Place]] = [
+    ("entry", ("entry",)),
+    ("event", ("parts", 0, "content")),
+    ("facts", ("parts", 1, "content")),
+    ("salt of event", ("parts", 0, "salt")),
+    ("salt of facts", ("parts", 1, "salt")),
+    ("name of event", ("parts", 0, "name")),
+    ("tags", ("tags",)),
+]
+
+
+@pytest.mark.parametrize(("what", "place"), RECORD_FIELDS, ids=[what for what, _ in RECORD_FIELDS])
+def test_a_flipped_byte_of_a_record_is_found_at_its_index(
+    system: System, honest: Honest, verify: Verify, what: str, place: Place
+) -> None:
+    sizes = {log: each.checkpoint.size for log, each in honest.trace.checkpoints.items()}
+    for log, index in ((honest.log, honest.index), ("goods/0", 0), ("goods/1", sizes["goods/1"] - 1)):
+        pack, number = pack_with(system, log, index)
+        for position in (0, -1):
+            with flipped(system, "packs", pack["_id"], ("records", number, *place), position):
+                found = verify()
+            assert found.status == 1
+            assert (log, index) in {(fault["log"], fault["index"]) for fault in found.faults}, found.faults
+            assert {fault["log"] for fault in found.faults} == {log}
+            assert f"{log}, block {block_with(system, log, index)['height']}, index {index}" in found.text
+
+
+def test_flipped_bytes_in_the_middle_of_a_record_are_found(
+    system: System, honest: Honest, verify: Verify
+) -> None:
+    pack, number = pack_with(system, honest.log, honest.index)
+    for _, place in RECORD_FIELDS[:3]:
+        size = len(pack["records"][number]["entry"])
+        for position in range(7, size, size // 5):
+            with flipped(system, "packs", pack["_id"], ("records", number, *place), position):
+                found = verify()
+            assert found.status == 1
+            assert (honest.log, honest.index) in {(fault["log"], fault["index"]) for fault in found.faults}
+
+
+BLOCK_FIELDS = ["header", "signature", "leaves", "first", "size", "height"]
+
+
+@pytest.mark.parametrize("field", BLOCK_FIELDS)
+def test_a_flipped_byte_of_a_block_is_found_at_its_height(system: System, verify: Verify, field: str) -> None:
+    for block in system.store["blocks"].find({"log": "goods/1"}).sort("height", 1).limit(2):
+        for position in (0, len(block["header"]) // 2 if field == "header" else 31, -1):
+            with flipped(system, "blocks", block["_id"], (field,), position):
+                found = verify()
+            assert found.status == 1
+            assert {fault["log"] for fault in found.faults} == {"goods/1"}
+            assert block["height"] in {fault["block"] for fault in found.faults}, found.faults
+
+
+@pytest.mark.parametrize("collection", ["tiles", "checkpoints", "heads", "packs", "logs"])
+def test_a_flipped_byte_of_what_stands_beside_the_blocks_is_found(
+    system: System, verify: Verify, collection: str
+) -> None:
+    fields = {
+        "tiles": ["data", "width"],
+        "checkpoints": ["note", "root", "size"],
+        "heads": ["note", "root", "size", "height"],
+        "packs": ["first"],
+        "logs": ["vkey", "origin"],
+    }
+    log = {"_id": "goods/0"} if collection in ("heads", "logs") else {"log": "goods/0"}
+    documents = list(system.store[collection].find(log))
+    assert documents
+    for document in {id(each): each for each in (documents[0], documents[-1])}.values():
+        for field in fields[collection]:
+            for position in (0, -1, -5):
+                with flipped(system, collection, document["_id"], (field,), position):
+                    found = verify()
+                assert found.status == 1, (document["_id"], field, position)
+                assert {fault["log"] for fault in found.faults} == {"goods/0"}
+
+
+def test_a_flipped_tag_of_a_pack_is_found(system: System, verify: Verify, honest: Honest) -> None:
+    pack, _ = pack_with(system, honest.log, honest.index)
+    for number in (0, len(pack["tags"]) - 1):
+        with flipped(system, "packs", pack["_id"], ("tags", number)):
+            found = verify()
+        assert found.status == 1
+        assert {fault["log"] for fault in found.faults} == {honest.log}
+
+
+@pytest.mark.parametrize("collection", ["blocks", "packs", "tiles", "heads", "logs"])
+def test_a_document_that_is_gone_is_found(system: System, verify: Verify, collection: str) -> None:
+    documents = list(system.store[collection].find({"$or": [{"log": "goods/0"}, {"_id": "goods/0"}]}))
+    for document in {id(each): each for each in (documents[0], documents[-1])}.values():
+        with removed(system, collection, document["_id"]):
+            found = verify()
+        assert found.status == 1, document["_id"]
+        assert "goods/0" in {fault["log"] for fault in found.faults}
+
+
+def test_browse_logs_are_checked_as_well(system: System, verify: Verify) -> None:
+    pack, number = pack_with(system, "browse/0", 0)
+    for place in (("entry",), ("parts", 0, "content"), ("parts", 2, "salt")):
+        with flipped(system, "packs", pack["_id"], ("records", number, *place), 3):
+            found = verify()
+        assert ("browse/0", 0) in {(fault["log"], fault["index"]) for fault in found.faults}
+
+
+def test_the_command_itself_ends_with_1_and_names_the_place(system: System, honest: Honest) -> None:
+    pack, number = pack_with(system, honest.log, honest.index)
+    with flipped(system, "packs", pack["_id"], ("records", number, "parts", 0, "content"), 5):
+        done = system.cli("verify")
+    assert done.returncode == 1
+    assert f"{honest.log}, block" in done.stdout
+    assert f"index {honest.index}" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert system.cli("verify").returncode == 0
+
+
+# -- `Client.trace` ---------------------------------------------------------------------------------------------
+
+
+def refusal(system: System, key: str) -> GoodstraceError:
+    """How the client refuses; a service may have found it before: then nothing is shown, and it is its own fault."""
+    with pytest.raises(GoodstraceError) as raised:
+        look_up(system, key)
+    if isinstance(raised.value, CallError):
+        assert raised.value.code in ("DATA_LOSS", "INTERNAL")
+    else:
+        assert isinstance(raised.value, VerificationError)
+    return raised.value
+
+
+@pytest.mark.parametrize(("what", "place"), RECORD_FIELDS[:5], ids=[what for what, _ in RECORD_FIELDS[:5]])
+def test_a_trace_made_of_a_flipped_record_is_refused(
+    system: System, honest: Honest, what: str, place: Place
+) -> None:
+    for traced in (honest.trace.events[0], honest.trace.events[-1]):
+        position = traced.event.position
+        pack, number = pack_with(system, position.log, position.index)
+        for byte in (0, 17, -1):
+            with flipped(system, "packs", pack["_id"], ("records", number, *place), byte):
+                refusal(system, honest.key)
+    assert content(look_up(system, honest.key)) == content(honest.trace)
+
+
+def test_a_trace_proved_by_a_flipped_tile_is_refused(system: System, honest: Honest) -> None:
+    sibling = honest.index ^ 1
+    tile = system.store["tiles"].find_one({"log": honest.log, "level": 0, "n": sibling // 256})
+    assert tile is not None
+    assert sibling % 256 < tile["width"]
+    for byte in (0, 31):
+        with flipped(system, "tiles", tile["_id"], ("data",), sibling % 256 * 32 + byte):
+            refusal(system, honest.key)
+
+
+@pytest.mark.parametrize("field", ["note", "size", "root"])
+def test_a_trace_under_a_flipped_checkpoint_is_refused_or_the_same(
+    system: System, honest: Honest, field: str
+) -> None:
+    head = system.store["heads"].find_one({"_id": honest.log})
+    assert head is not None
+    newest = f"{honest.log}@{head['size']}"
+    for position in (0, -2):
+        with (
+            flipped(system, "heads", honest.log, (field,), position),
+            flipped(system, "checkpoints", newest, (field,), position),
+        ):
+            if field == "root":  # beside the note, which has it too: no answer needs it
+                try:
+                    answer = look_up(system, honest.key)
+                except GoodstraceError:
+                    continue
+                assert content(answer) == content(honest.trace)
+            else:
+                refusal(system, honest.key)
+
+
+@pytest.mark.parametrize("field", BLOCK_FIELDS)
+def test_a_flipped_block_never_changes_an_answer(system: System, honest: Honest, field: str) -> None:
+    block = block_with(system, honest.log, honest.index)
+    with flipped(system, "blocks", block["_id"], (field,), -1):
+        try:
+            answer = look_up(system, honest.key)
+        except GoodstraceError:
+            return
+        assert content(answer) == content(honest.trace)
