@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -21,6 +21,7 @@ from services.collector.errors import OffsetsLostError
 from services.runtime.errors import UnavailableError
 from services.runtime.kafka import consumer, translate
 
+T = TypeVar("T")
 CALL_TIMEOUT_S: Final = 10.0
 _CHUNK: Final = 64
 _GATHER_S: Final = 0.01
@@ -160,8 +161,10 @@ class Group:
         self._consumer.close()
 
 
-def read_back(bootstrap: str, topic: str, partition: int, count: int) -> list[bytes]:
-    """Read the last `count` committed values of a partition, in order; reads at most a few times that many offsets.
+def read_back(bootstrap: str, topic: str, partition: int, count: int, keep: Callable[[bytes], T]) -> list[T]:
+    """Read the last `count` committed values of a partition, in order, and give what `keep` makes of each.
+
+    It reads at most a few times that many offsets, and holds no more than `keep` does.
 
     It waits until no transaction is open there, since the caller is the only one who may have one.
     Raises: UnavailableError.
@@ -183,7 +186,7 @@ def read_back(bootstrap: str, topic: str, partition: int, count: int) -> list[by
         reach = 2 * count  # every transaction leaves one marker, and has at least one record
         while True:
             start = max(low, end - reach)
-            values = _read_range(reader, TopicPartition(topic, partition, start), count)
+            values = _read_range(reader, TopicPartition(topic, partition, start), count, keep)
             if len(values) >= count or start == low:
                 return values
             reach *= 2
@@ -222,15 +225,15 @@ def _settled_end(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
             time.sleep(0.02)
 
 
-def _read_range(reader: Consumer, start: TopicPartition, count: int) -> list[bytes]:
-    kept: deque[bytes] = deque(maxlen=count)
+def _read_range(reader: Consumer, start: TopicPartition, count: int, keep: Callable[[bytes], T]) -> list[T]:
+    kept: deque[T] = deque(maxlen=count)
     reader.assign([start])
     deadline = time.monotonic() + 6 * CALL_TIMEOUT_S
     while time.monotonic() < deadline:
         for message in reader.consume(1000, 0.2):
             error = message.error()
             if error is None:
-                kept.append(message.value() or b"")
+                kept.append(keep(message.value() or b""))
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 return list(kept)
             else:

@@ -24,7 +24,7 @@ from services.collector.mongo import GoodsStore
 from services.collector.retry import persistently
 from services.collector.settings import CollectorSettings
 from services.collector.stages import INPUTS, OUTPUTS, Span, SpanOutput, State
-from services.collector.summarise import Window
+from services.collector.summarise import Window, remembered
 from services.collector.transactions import Move, Transactions, Write
 from services.runtime import topics
 from services.runtime.errors import EnvelopeError, ServiceError
@@ -133,8 +133,9 @@ class Runner:
         window = Window(self._settings.window)
         if self._span.first is StageName.SUMMARISE:
             topic = self._kafka.topic(topics.GOODS_SUMMARISED)
-            for value in read_back(self._kafka.bootstrap_servers, topic, partition, self._settings.window):
-                window.take_back(value)
+            bootstrap, size = self._kafka.bootstrap_servers, self._settings.window
+            for each in read_back(bootstrap, topic, partition, size, remembered):
+                window.add(*each)
         self._states[partition] = State(window, self._secret)
         self._log.info("took a partition", partition=partition, offset=offset, window=len(window))
 

@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from goodstrace.errors import EntryError
 from goodstrace.facts import Facts, Flag, identity
 from services.collector.flow import FACTS_PART, Accepted, Item, Outcome, Reason, StageName, reject
 from services.runtime import envelope
+from services.runtime.errors import EnvelopeError
 from services.runtime.partitioner import event_key
 
 DEFAULT_WINDOW: Final = 50_000
@@ -65,15 +65,6 @@ class Window:
         self._first[same] = record_id
         self._contents.setdefault(name, []).append(content)
 
-    def take_back(self, value: bytes) -> None:
-        """Take in a record from `goods.summarised`. Raises: EnvelopeError, EntryError."""
-        record = envelope.decode(value)
-        try:
-            names = _NAMES.decode(record.part(FACTS_PART).content)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise EntryError(f"not the facts of an event: {error}") from error
-        self.add(*_digests(record.merchant, names), record.id)
-
     def _forget(self) -> None:
         same, name, _ = self._entries.popleft()
         del self._first[same]
@@ -81,6 +72,16 @@ class Window:
         del contents[0]
         if not contents:
             del self._contents[name]
+
+
+def remembered(value: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """Give what `Window.add` takes of a record from `goods.summarised`. Raises: EnvelopeError."""
+    record = envelope.decode(value)
+    try:
+        names = _NAMES.decode(record.part(FACTS_PART).content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise EnvelopeError(f"not the facts of an event: {error}") from error
+    return (*_digests(record.merchant, names), record.id)
 
 
 def summarise(window: Window, item: Item) -> Outcome:

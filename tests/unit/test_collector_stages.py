@@ -18,7 +18,7 @@ from services.collector.documents import Limits, read
 from services.collector.flow import Item, Reason, StageName, from_wire, to_wire
 from services.collector.record import decimal_text
 from services.collector.stages import ORDER, OUTPUTS, Span
-from services.collector.summarise import Window
+from services.collector.summarise import Window, remembered
 from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.runtime.partitioner import event_key
@@ -164,7 +164,7 @@ def test_a_window_filled_again_goes_on_as_if_nothing_had_happened(
     before = WHOLE.run(fresh_state(size), values[:cut])
     restarted = fresh_state(size)
     for value in before.passed[StageName.SUMMARISE]:
-        restarted.window.take_back(value)
+        restarted.window.add(*remembered(value))
     after = WHOLE.run(restarted, values[cut:])
     for stage in ORDER:
         assert before.passed[stage] + after.passed[stage] == whole.passed[stage]
