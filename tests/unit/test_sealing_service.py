@@ -158,6 +158,31 @@ def test_every_call_fails_in_every_way(failure: Failure) -> None:
         assert not unnamed, f"call {point}: orphans stay"
 
 
+def test_orphans_are_removed_when_the_next_process_dies_too() -> None:
+    for point in range(_points()):
+        bench = Bench()
+        bench.fill(6)
+        for first in range(
+            _points()
+        ):  # dies a call later each time, until it leaves packs behind and no block
+            if bench.store.packs:
+                break
+            bench.store.failures = {bench.store.calls + first: Failure.KILLED_AFTER}
+            bench.crash()
+        assert bench.store.packs
+        assert not bench.store.blocks
+        bench.store.failures = {bench.store.calls + point: Failure.KILLED_AFTER}
+        bench.crash()
+        bench.store.failures = {}
+        bench.fill(1)
+        asyncio.run(bench.run())
+        assert asyncio.run(bench.entries()) == bench.expected()
+        unnamed = set(bench.store.packs) - {
+            each for block in bench.store.blocks.values() for each in block.packs
+        }
+        assert not unnamed, f"call {point}"
+
+
 class CrashAnywhere(RuleBasedStateMachine):
     """Append, crash anywhere, restart: intact, nothing lost, nothing twice."""
 
