@@ -195,9 +195,11 @@ def read_back(bootstrap: str, topic: str, partition: int, count: int, keep: Call
 
 
 def require_nothing_written(bootstrap: str, topic: str, partition: int, group: str) -> None:
-    """Check that a stage which has no committed offset has never written. Raises: OffsetsLostError, UnavailableError."""
-    _, end = _settled_end(bootstrap, topic, partition)
-    if end > 0:
+    """Check that a stage which has no committed offset has never written, but for what was aborted.
+
+    Raises: OffsetsLostError, UnavailableError.
+    """
+    if read_back(bootstrap, topic, partition, 1, len):
         raise OffsetsLostError(
             f"group {group} has no committed offset for partition {partition}, but {topic} has records: "
             "set the group's offset to where it had come"

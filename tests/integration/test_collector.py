@@ -22,7 +22,7 @@ from deploy.stack import Stack
 from goodstrace.simulate import SimulationOptions, simulate
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
-from services.runtime.kafka import create_topics
+from services.runtime.kafka import create_topics, producer
 from services.sealing.entries import check
 from tests.conftest import Names
 from tests.unit.collector_builders import document, object_event
@@ -67,13 +67,16 @@ class Collector:
         create_topics(stack.kafka_bootstrap_servers, topics.declared(names.topic_prefix, PARTITIONS, 1, 1))
 
     def start(self, **settings: str) -> None:
+        self.launch(**settings)
+        until(self._ready, "the collector is ready")
+
+    def launch(self, **settings: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "services.collector"],
             cwd=ROOT,
             env={**self._environment, **settings},
             stderr=self._log,
         )
-        until(self._ready, "the collector is ready")
 
     def end(self, *, kill: bool = False) -> int:
         assert self.process is not None
@@ -290,6 +293,34 @@ def test_another_span_goes_on_where_this_one_was(collector: Collector) -> None:
         assert len(collector.records(topics.GOODS_STORED)) == 2
     finally:
         other.end(kill=True)
+
+
+def write_first(collector: Collector, *, commit: bool) -> None:
+    """Write to `goods.summarised` what no offset of the stage stands for."""
+    name = collector.names.topic("writer")
+    writer = producer(collector.stack.kafka_bootstrap_servers, transactional_id=name, linger_ms=0)
+    writer.init_transactions(30)
+    writer.begin_transaction()
+    for partition in range(PARTITIONS):
+        writer.produce(collector.names.topic(topics.GOODS_SUMMARISED), b"x", partition=partition)
+    writer.flush(30)
+    if commit:
+        writer.commit_transaction(30)
+    else:
+        writer.abort_transaction(30)
+
+
+def test_killed_in_its_very_first_transaction_it_begins_again(collector: Collector) -> None:
+    write_first(collector, commit=False)
+    collector.start()
+    assert collector.finished(collector.post(document(object_event())).headers["location"])["success"]
+
+
+def test_with_its_offsets_lost_it_stops_and_does_not_start_over(collector: Collector) -> None:
+    write_first(collector, commit=True)
+    collector.launch()
+    assert collector.process is not None
+    assert collector.process.wait(DEADLINE_S) == 1
 
 
 def test_kafka_away_is_503_and_everything_goes_on_when_it_is_back(
