@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING
 
 from goodstrace.errors import AnswerError
 from goodstrace.tracing import Direction, Query, SealedFacts, Trace, TracedEvent, drive, trace
-from goodstrace.tracing.wire import mention_messages, node_message
+from goodstrace.tracing.wire import ABRIDGED, mention_messages, node_message
 from goodstrace.verification import VerifiedEntry, VerifiedEvent
 
 if TYPE_CHECKING:
     from goodstrace.query.v1 import trace_pb2
-
-# A mark that the server adds when it leaves places of one identity away for want of room; it is not of the walk.
-ABRIDGED = "also-at-abridged"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ DIRECTIONS: Final[Mapping[Direction, "trace_pb2.Direction.ValueType"]] = {
     Direction.DOWNSTREAM: trace_pb2.DIRECTION_DOWNSTREAM,
     Direction.BOTH: trace_pb2.DIRECTION_BOTH,
 }
+# The server adds this mark to an event's own where it leaves places of one identity away for want of room.
+ABRIDGED: Final = "also-at-abridged"
 _CERTAINTIES: Final[Mapping[Certainty, "trace_pb2.Certainty.ValueType"]] = {
     Certainty.CERTAIN: trace_pb2.CERTAINTY_CERTAIN,
     Certainty.POSSIBLE: trace_pb2.CERTAINTY_POSSIBLE,

@@ -10,25 +10,15 @@ import msgspec
 
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
-from goodstrace.tracing.model import Certainty, Direction, Link, Node, Query, TracedEvent
+from goodstrace.tracing.model import Direction, Node, Query, TracedEvent
+from goodstrace.tracing.wire import ABRIDGED, DIRECTIONS, mention_messages, node_message
 from services.query.requests import TraceQuery
 from services.sealing.showing import Position
 
-ABRIDGED: Final = "also-at-abridged"
 _OVERHEAD_BYTES: Final = 16  # tag and length of an embedded message
 
-DIRECTIONS: Final[Mapping[Direction, "trace_pb2.Direction.ValueType"]] = {
-    Direction.HISTORY: trace_pb2.DIRECTION_HISTORY,
-    Direction.UPSTREAM: trace_pb2.DIRECTION_UPSTREAM,
-    Direction.DOWNSTREAM: trace_pb2.DIRECTION_DOWNSTREAM,
-    Direction.BOTH: trace_pb2.DIRECTION_BOTH,
-}
 _DIRECTION_OF: Final[Mapping[int, Direction]] = {
     number: direction for direction, number in DIRECTIONS.items()
-}
-_CERTAINTIES: Final[Mapping[Certainty, "trace_pb2.Certainty.ValueType"]] = {
-    Certainty.CERTAIN: trace_pb2.CERTAINTY_CERTAIN,
-    Certainty.POSSIBLE: trace_pb2.CERTAINTY_POSSIBLE,
 }
 
 
@@ -107,35 +97,12 @@ def engine_query(query: TraceQuery, max_events: int) -> Query:
     )
 
 
-def node_message(node: Node) -> trace_pb2.TraceNode:
-    """Show a node."""
-    return trace_pb2.TraceNode(
-        key=node.key,
-        level=node.level,
-        direction=DIRECTIONS[node.direction],
-        grade=node.grade,
-        role=node.role.value,
-        certainty=_CERTAINTIES[node.certainty],
-        links=map(_link_message, node.links),
-        marks=node.marks,
-        transactions=[
-            trace_pb2.TraceTransaction(
-                key=each.key, type=each.type, from_us=each.from_us, until_us=each.until_us
-            )
-            for each in node.transactions
-        ],
-    )
-
-
 def event_message(event: TracedEvent, marks: Iterable[str] = ()) -> trace_pb2.TraceEvent:
     """Show an event, without its records; `marks` are added to its own."""
     return trace_pb2.TraceEvent(
         identity=event.identity,
         marks=sorted({*event.marks, *marks}),
-        mentions=[
-            trace_pb2.TraceMention(key=each.key, certainty=_CERTAINTIES[each.certainty], path=each.path)
-            for each in event.mentions
-        ],
+        mentions=mention_messages(event.mentions),
     )
 
 
@@ -146,18 +113,6 @@ def completed(planned: PlannedEvent, shown: Mapping[Position, log_pb2.SealedEntr
     message.sealed.CopyFrom(shown[planned.full[0]])
     message.also_at.extend(shown[each] for each in (*planned.full[1:], *planned.bare))
     return message
-
-
-def _link_message(link: Link) -> trace_pb2.TraceLink:
-    return trace_pb2.TraceLink(
-        key=link.key,
-        kind=link.kind.value,
-        identities=link.identities,
-        certainty=_CERTAINTIES[link.certainty],
-        marks=link.marks,
-        from_us=link.from_us,
-        until_us=link.until_us,
-    )
 
 
 def _planned(event: TracedEvent, left: int, cost: Callable[[Position], Cost]) -> tuple[PlannedEvent, int]:

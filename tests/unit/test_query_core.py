@@ -16,8 +16,9 @@ from goodstrace.tracing.model import (
     NodeRole,
     TracedEvent,
 )
+from goodstrace.tracing.wire import ABRIDGED
 from services.query import core
-from services.query.core import ABRIDGED, Cost
+from services.query.core import Cost
 from services.sealing.showing import Position
 
 FACTS = Facts(event_id="urn:x", event_hash="ni:///x", type="ObjectEvent", time_us=0, offset="+00:00")
