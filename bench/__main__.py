@@ -76,6 +76,9 @@ def measure(stack: Stack, folder: Path, events: int, traces: int) -> dict[str, A
         console.print("traces ...")
         figures |= trace_figures(system, item, traces)
         records = [record for _, record in system.topic_records("goods.stored")]
+    except BaseException:
+        console.print(system.tails(), markup=False)
+        raise
     finally:
         system.stop()
     values = [envelope.encode(record) for record in records]
