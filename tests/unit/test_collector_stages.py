@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from typing import Any
 
 import pytest
@@ -69,12 +70,12 @@ def test_an_event_without_id_is_named_by_its_hash() -> None:
 
 
 def test_every_salt_and_id_is_its_own() -> None:
-    items = [sent.outcome for sent in collected(document(*[object_event()] * 20))]
-    secrets = [
-        each for item in items for each in (item.record.id, *(part.salt for part in item.record.parts))
-    ]
-    assert len(set(secrets)) > 20
-    assert {len(part.salt) for item in items for part in item.record.parts} == {32}
+    records = wires(collected(document(*[object_event()] * 20), random=os.urandom))
+    secrets = []
+    for record in map(envelope.decode, records):
+        secrets += [record.id, *(part.salt for part in record.parts)]
+    assert len(set(secrets)) == 20 * 3
+    assert {len(each) for each in secrets} == {16, 32}
 
 
 def test_a_future_time_is_flagged_not_refused() -> None:
