@@ -9,6 +9,7 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,6 +19,7 @@ import grpc
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.checkpoint import open_checkpoint
+from goodstrace.entry import Kind
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.identifiers import canonical_key
 from goodstrace.log.v1 import log_pb2
@@ -199,6 +201,7 @@ class Client:
                 break
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
+        _check_browses(browses, canonical_key(key) if key else "", user)
         return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
 
     def close(self) -> None:
@@ -304,3 +307,25 @@ def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[Sho
         raise AnswerError(
             f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
         )
+
+
+def _check_browses(browses: Sequence[VerifiedEntry], key: str, user: str) -> None:
+    """Check that these are different look-ups of the key, or by the user; what is withheld of them cannot be told."""
+    places = {(each.log, each.index) for each in browses}
+    if len(places) != len(browses):
+        raise AnswerError("the answer shows one look-up twice")
+    for each in browses:
+        place = f"{each.log}[{each.index}]"
+        if each.entry.kind != Kind.BROWSE:
+            raise AnswerError(f"{place}: an entry of kind {each.entry.kind} stands where a look-up should")
+        if key and "what" in each.parts and key not in _member(each, "what", "keys"):
+            raise AnswerError(f"{place}: asked for look-ups of {key} and got one of other goods")
+        if user and "who" in each.parts and user != _member(each, "who", "user"):
+            raise AnswerError(f"{place}: asked for look-ups by {user} and got one by somebody else")
+
+
+def _member(entry: VerifiedEntry, part: str, name: str) -> Any:
+    try:
+        return json.loads(entry.parts[part])[name]
+    except (ValueError, TypeError, LookupError) as error:
+        raise AnswerError(f"{entry.log}[{entry.index}]: the part {part} of a look-up is malformed") from error

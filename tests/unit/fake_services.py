@@ -65,10 +65,10 @@ class FakeLog:
         self.records.append((entries.encode(entry), salted))
         return self.size - 1
 
-    def append_browses(self, count: int, user: str = "someone") -> None:
-        """Seal look-ups."""
-        for number in range(self.size, self.size + count):
-            what = {"method": "Trace", "keys": [f"urn:test:{number}"], "checkpoints": []}
+    def append_browses(self, count: int, user: str = "someone", key: str = "urn:test:goods") -> None:
+        """Seal look-ups of a key by a user."""
+        for _ in range(count):
+            what = {"method": "Trace", "keys": [key], "checkpoints": []}
             parts = {
                 "who": {"user": user},
                 "what": what,

@@ -256,6 +256,28 @@ def test_a_withheld_part_is_named(services: FakeServices, client_of: ClientOf) -
     assert [entry.withheld for entry in found.entries] == [("who",), (), (), (), ()]
 
 
+@pytest.mark.parametrize("asked", [{"key": "urn:test:other"}, {"user": "ann"}])
+def test_look_ups_of_other_goods_or_by_others_are_refused(client_of: ClientOf, asked: dict[str, str]) -> None:
+    with pytest.raises(AnswerError, match=r"browse/0\[4\]: asked for look-ups"):
+        client_of().browses(**asked)
+
+
+def test_an_event_in_place_of_a_look_up_is_refused(services: FakeServices, client_of: ClientOf) -> None:
+    def exchange(answer: Any) -> None:
+        answer.browses[0].CopyFrom(services.logs["goods/0"].sealed(2))
+        answer.checkpoints.append(services.logs["goods/0"].checkpoint())
+
+    services.altered = exchange
+    with pytest.raises(AnswerError, match="kind event stands where a look-up should"):
+        client_of().browses(key=KEY)
+
+
+def test_a_look_up_shown_twice_is_refused(services: FakeServices, client_of: ClientOf) -> None:
+    services.altered = lambda answer: answer.browses.append(answer.browses[0])
+    with pytest.raises(AnswerError, match="twice"):
+        client_of().browses(key=KEY)
+
+
 def test_browses_want_exactly_one_of_key_and_user(client_of: ClientOf, services: FakeServices) -> None:
     for arguments in ({}, {"key": KEY, "user": "ann"}):
         with pytest.raises(ValueError, match="exactly one"):
