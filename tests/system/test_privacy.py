@@ -12,6 +12,7 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import grpc
@@ -91,8 +92,13 @@ def times(text: str) -> Iterator[str]:
     yield from (str(int(seconds)), utc.strftime("%Y-%m-%dT%H:%M:%S"), utc.strftime("%Y%m%dT%H%M%S"))
 
 
-def spellings(text: str) -> Iterator[bytes]:
+@cache
+def spellings(text: str) -> frozenset[bytes]:
     """How a text may be written: as it is, canonical, escaped, encoded, hashed without a salt."""
+    return frozenset(needle for needle in spelled(text) if len(needle) >= MIN_LENGTH)
+
+
+def spelled(text: str) -> Iterator[bytes]:
     texts = {text, canonical_key(text), *times(text)}
     texts |= {each.rpartition("/")[2] for each in texts if "/" in each}
     texts |= {each.rpartition(":")[2] for each in texts if each.startswith("urn:")}
@@ -114,12 +120,7 @@ def spellings(text: str) -> Iterator[bytes]:
 
 def found(secrets: list[str], blob: bytes) -> list[tuple[str, bytes]]:
     """Which secrets are in the bytes, and how they are spelled there."""
-    return [
-        (secret, needle)
-        for secret in secrets
-        for needle in set(spellings(secret))
-        if len(needle) >= MIN_LENGTH and needle in blob
-    ]
+    return [(secret, needle) for secret in secrets for needle in spellings(secret) if needle in blob]
 
 
 def test_the_search_finds_what_is_there(system: System, captured: Captured) -> None:
