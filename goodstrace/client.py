@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
+from urllib.parse import quote
 
 import grpc
 
@@ -39,6 +40,7 @@ from goodstrace.verification import (
 DEFAULT_DEPTH: Final = 10
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final = (("grpc.max_receive_message_length", MAX_ANSWER_BYTES),)
+_PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # what metadata carries as it is; all else but letters is percent-encoded
 _Answer = TypeVar("_Answer")
 
 DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
@@ -114,7 +116,7 @@ class Client:
         self._memory = memory or VolatileMemory()
         self._purpose = purpose
         self._timeout_s = timeout_s
-        self._metadata = (("goodstrace-user", user),)
+        self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
         self._audit_channel = _channel(audit_target, credentials) if audit_target else None

@@ -95,7 +95,9 @@ def decode(data: bytes) -> Record:
         raise EnvelopeError("not a record: malformed protobuf") from error
     kind = _KIND_FROM_WIRE.get(message.kind)
     if message.version != ENVELOPE_VERSION or kind is None or len(message.id) != ID_BYTES:
-        raise EnvelopeError(f"not a record of version {ENVELOPE_VERSION}: version {message.version}, kind {message.kind}")
+        raise EnvelopeError(
+            f"not a record of version {ENVELOPE_VERSION}: version {message.version}, kind {message.kind}"
+        )
     parts = tuple(Part(part.name, part.salt, part.content) for part in message.parts)
     if any(len(part.salt) != SALT_BYTES for part in parts):
         raise EnvelopeError(f"record {message.id.hex()} has a part without a salt")

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
 
 import grpc
 import structlog
@@ -182,14 +183,14 @@ class Server:
 
 
 def caller(context: Context) -> str:
-    """Give the name the caller gave itself in the metadata; ANONYMOUS without.
+    """Give the name the caller gave itself in the metadata, percent-encoded as gRPC's own messages are; ANONYMOUS without.
 
     Raises: InvalidRequestError where it is given twice, is empty, or is over 128 characters.
     """
     names = [value for key, value in context.invocation_metadata() or () if key == USER_METADATA]
     if not names:
         return ANONYMOUS
-    name = names[0].decode("utf-8", "replace") if isinstance(names[0], bytes) else names[0]
+    name = unquote(names[0].decode("utf-8", "replace") if isinstance(names[0], bytes) else names[0])
     if len(names) > 1 or not 0 < len(name) <= MAX_USER_CHARS:
         raise InvalidRequestError(f"one name of 1 to {MAX_USER_CHARS} characters, please", USER_METADATA)
     return name

@@ -26,7 +26,9 @@ def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdl
         sys.exit(EXIT_FAILED)
 
 
-async def _supervised(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdlib.BoundLogger) -> None:
+async def _supervised(
+    service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdlib.BoundLogger
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

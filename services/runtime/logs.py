@@ -23,6 +23,8 @@ def configure(service: str, level: str) -> structlog.stdlib.BoundLogger:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format='{"event":"%(message)s","logger":"%(name)s"}')
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format='{"event":"%(message)s","logger":"%(name)s"}'
+    )
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(service=service)
     return logger

@@ -51,9 +51,12 @@ class Monitoring:
         """Bind the port (0 for any). Raises: OSError where it is taken."""
         self.readiness = Readiness("started")
         self._metrics = make_wsgi_app(registry)
-        Gauge("goodstrace_build_info", "The running version; always 1.", ["service", "version"], registry=registry).labels(
-            service, VERSION
-        ).set(1)
+        Gauge(
+            "goodstrace_build_info",
+            "The running version; always 1.",
+            ["service", "version"],
+            registry=registry,
+        ).labels(service, VERSION).set(1)
         self._server = make_server(host, port, self._answer, _Server, _QuietHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitoring", daemon=True)
         self._thread.start()

@@ -38,7 +38,9 @@ class MongoSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_", populate_by_name=True)
 
     uri: str = Field("mongodb://127.0.0.1:27017", validation_alias="MONGODB_URI")
-    database: str = Field("goodstrace", pattern=r"^[A-Za-z0-9_-]{1,63}$", validation_alias="GOODSTRACE_DATABASE")
+    database: str = Field(
+        "goodstrace", pattern=r"^[A-Za-z0-9_-]{1,63}$", validation_alias="GOODSTRACE_DATABASE"
+    )
     timeout_ms: int = Field(10_000, ge=100, le=600_000, validation_alias="GOODSTRACE_MONGO_TIMEOUT_MS")
 
 
@@ -83,7 +85,9 @@ def load_secret(path: Path, size_bytes: int = 32) -> bytes:
     try:
         secret = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
-        _complain(f"cannot read the secret in {path}: {error}; make it with: python -m services.runtime.provision")
+        _complain(
+            f"cannot read the secret in {path}: {error}; make it with: python -m services.runtime.provision"
+        )
         _exit()
     if len(secret) != size_bytes:
         _complain(f"the secret in {path} must be {size_bytes} bytes as hex")
@@ -93,7 +97,9 @@ def load_secret(path: Path, size_bytes: int = 32) -> bytes:
 
 def _known(settings: type[BaseSettings]) -> list[str]:
     prefix = str(settings.model_config.get("env_prefix", ""))
-    return sorted(str(field.validation_alias or prefix + name.upper()) for name, field in settings.model_fields.items())
+    return sorted(
+        str(field.validation_alias or prefix + name.upper()) for name, field in settings.model_fields.items()
+    )
 
 
 def _unknown(settings: type[BaseSettings]) -> list[str]:

@@ -30,7 +30,11 @@ MOST_IN_PACK: Final = (
     PACK_ENTRIES  # no pack holds more records: bounds the search for the one that holds an index
 )
 
+FEW_PACKS: Final = 256  # of about 40 KB each
+
 Sizes = Mapping[str, int]
+Found = dict[bytes, dict[int, list[SealedRecord]]]
+"""For each tag the records by index; several for one index where a commit was cut off (see `LogReader._settled`)."""
 
 
 class LogReader:
@@ -83,13 +87,16 @@ class LogReader:
             limit: the most records for each tag, at least 1. Ask for one more than wanted to see that there are more.
         Returns: for each tag its records, by log and index.
         """
+        grown = {log: size for log, size in sizes.items() if size}
         chunks = [tags[start : start + TAGS_PER_QUERY] for start in range(0, len(tags), TAGS_PER_QUERY)]
-        places = [(log, size, chunk) for log, size in sorted(sizes.items()) if size for chunk in chunks]
-        found = await asyncio.gather(*(self._find(log, size, chunk, limit) for log, size, chunk in places))
+        found = await asyncio.gather(*(self._find_few(grown, chunk) for chunk in chunks))
         result: dict[bytes, list[SealedRecord]] = {each: [] for each in tags}
-        for part in found:
-            for each, records in part.items():
-                result[each].extend(records[: limit - len(result[each])])
+        for chunk, few in zip(chunks, found, strict=True):
+            by_log = few or {log: await self._find(log, grown[log], chunk, limit) for log in sorted(grown)}
+            for log in sorted(by_log):
+                for each, by_index in by_log[log].items():
+                    room = limit - len(result[each])
+                    result[each].extend(await self._settled(log, by_index, room))
         return result
 
     async def find_newest(
@@ -140,11 +147,22 @@ class LogReader:
         with _as_corrupt(log):
             return tlog.consistency_proof(old_size, new_size, data)
 
-    async def _find(
-        self, log: str, size: int, tags: Sequence[bytes], limit: int
-    ) -> dict[bytes, list[SealedRecord]]:
+    async def _find_few(self, sizes: Sizes, tags: Sequence[bytes]) -> dict[str, Found] | None:
+        """Find in all logs by one query, as most traces can; None where more packs match than shall be held at once."""
+        wanted = set(tags)
+        query = {"tags": {"$in": sorted(wanted)}, "log": {"$in": sorted(sizes)}}
+        async with translated():
+            read = await self._database[PACKS].find(query).limit(FEW_PACKS + 1).to_list(None)
+        if len(read) > FEW_PACKS:
+            return None
+        found: dict[str, Found] = {log: {each: {} for each in tags} for log in sizes}
+        for pack in map(documents.pack, read):
+            _gather(found[pack.log], wanted, pack, sizes[pack.log])
+        return found
+
+    async def _find(self, log: str, size: int, tags: Sequence[bytes], limit: int) -> Found:
         """Find in one log. A tag that has enough is not asked for any more: what is read is what is returned."""
-        found: dict[bytes, dict[int, list[SealedRecord]]] = {each: {} for each in tags}
+        found: Found = {each: {} for each in tags}
         wanted, first, more = set(tags), 0, True
         while wanted and more:
             query = {"tags": {"$in": sorted(wanted)}, "log": log, "first": {"$gte": first, "$lt": size}}
@@ -157,13 +175,11 @@ class LogReader:
                         more = True
                         break
                     first = pack.first
-                    for record in _unpacked(pack, size):
-                        for each in wanted.intersection(record.tags):
-                            found[each].setdefault(record.index, []).append(record)
+                    _gather(found, wanted, pack, size)
                     full |= {each for each in wanted if len(found[each]) >= limit}
             wanted -= full
             first += 1
-        return {each: await self._settled(log, by_index, limit) for each, by_index in found.items()}
+        return found
 
     async def _newest(
         self, tag: bytes, log: str, size: int, limit: int, bound: tuple[int, str, int] | None
@@ -252,6 +268,12 @@ def _as_corrupt(log: str) -> Iterator[None]:
         yield
     except TreeError as error:
         raise CorruptError(f"{log}: {error}") from error
+
+
+def _gather(found: Found, wanted: set[bytes], pack: Pack, size: int) -> None:
+    for record in _unpacked(pack, size):
+        for each in wanted.intersection(record.tags):
+            found[each].setdefault(record.index, []).append(record)
 
 
 def _unpacked(pack: Pack, size: int) -> Iterable[SealedRecord]:
