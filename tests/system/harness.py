@@ -148,12 +148,15 @@ class System:
         return {name: daemon.process.pid for name, daemon in self.daemons.items() if daemon.process}
 
     def stop(self) -> None:
-        """Stop the services (SIGTERM), all at once; the logs stay."""
+        """Stop the services (SIGTERM), all at once; the logs stay. One that does not stop is killed, and an error."""
         for pid in self.pids().values():
             os.kill(pid, signal.SIGTERM)
-        eventually(lambda: not self.pids(), deadline_s=30, what="all services have stopped")
-        for daemon in self.daemons.values():
-            daemon.stop()
+        try:
+            eventually(lambda: not self.pids(), deadline_s=30, what=f"all of {self.pids()} have stopped")
+        finally:
+            for daemon in self.daemons.values():
+                daemon.kill()
+                daemon.stop()
         if self._mongo is not None:
             self._mongo.close()
 
