@@ -16,9 +16,11 @@ from services.collector.runner import Runner
 from services.collector.service import Api, run_parts
 from services.collector.settings import CollectorSettings
 from services.collector.transactions import Transactions
-from services.runtime import lifecycle, logs
+from services.runtime import lifecycle, logs, topics
+from services.runtime.kafka import KafkaProbe
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
+from services.runtime.probes import PROBE_EVERY_S, Probe, watch
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
 
 
@@ -55,9 +57,15 @@ async def collector(
     for condition, wanted in (("api", api), ("stages", runner)):
         if wanted is not None:
             monitoring.readiness.set(condition, problem="starting")
+    probes: dict[str, Probe] = {
+        "kafka": KafkaProbe(kafka.bootstrap_servers, kafka.topic(topics.GOODS_COLLECTED)),
+        "mongodb": mongo.ping,
+    }
+    watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
     try:
         await run_parts(stop, monitoring.readiness, api, runner, projector)
     finally:
+        watching.cancel()
         mongo.close()
         monitoring.stop()
 

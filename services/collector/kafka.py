@@ -15,11 +15,11 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from services.collector.errors import OffsetsLostError
 from services.runtime.errors import UnavailableError
-from services.runtime.kafka import consumer, translate
+from services.runtime.kafka import admin_client, consumer, translate
 
 T = TypeVar("T")
 CALL_TIMEOUT_S: Final = 10.0
@@ -208,7 +208,7 @@ def require_nothing_written(bootstrap: str, topic: str, partition: int, group: s
 
 def _settled_end(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
     """Give the first offset and the one after the last, once no transaction is open in between."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = admin_client(bootstrap)
     place = TopicPartition(topic, partition)
 
     def ask(spec: Any, isolation: IsolationLevel) -> int:

@@ -8,10 +8,12 @@ import asyncio
 import secrets
 
 from services.ledger.settings import LedgerSettings
+from services.runtime.kafka import KafkaProbe
 from services.runtime.lifecycle import run
 from services.runtime.logs import configure
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
+from services.runtime.probes import PROBE_EVERY_S, Probe, watch
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, MonitoringSettings, load
 from services.runtime.topics import GOODS_STORED
 from services.sealing.clock import SystemClock
@@ -46,9 +48,15 @@ def main() -> None:
         keys = KeyFolder(logs.key_dir)
         sealer = Sealer(shop, keys, prefix="goods", name=logs.log_name, readiness=monitoring.readiness)
         monitoring.readiness.set("started")
+        probes: dict[str, Probe] = {
+            "kafka": KafkaProbe(kafka.bootstrap_servers, topic),
+            "mongodb": mongo.ping,
+        }
+        watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
         try:
             await sealer.run(stop)
         finally:
+            watching.cancel()
             monitoring.stop()
             mongo.close()
 

@@ -3,6 +3,8 @@
 confluent-kafka's calls block; services call them from a thread (`asyncio.to_thread`) or a loop of their own.
 """
 
+import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -14,7 +16,13 @@ from services.runtime.errors import ConflictError, ServiceError, UnavailableErro
 from services.runtime.topics import Topic
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
+SESSION_TIMEOUT_MS: Final = (
+    6_000  # how long the partitions of a killed process wait; the least that brokers allow
+)
 MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
+_LOGGER: Final = logging.getLogger("librdkafka")
+PROBE_TIMEOUT_S: Final = 3.0
+_NOTHING: Final = 0  # syslog level: the probe itself tells of an outage
 _WARNINGS: Final = 4  # syslog level: librdkafka tells of every purged event else
 
 
@@ -34,6 +42,7 @@ def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: 
     """Make an idempotent producer with acks=all; transactional where an ID is given (unique per running instance)."""
     config: dict[str, Any] = {
         "bootstrap.servers": bootstrap,
+        "logger": _LOGGER,
         "enable.idempotence": True,
         "acks": "all",
         "linger.ms": linger_ms,
@@ -49,7 +58,7 @@ def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: 
     return Producer(config)
 
 
-def consumer(bootstrap: str, group: str, *, session_timeout_ms: int = 10_000) -> Consumer:
+def consumer(bootstrap: str, group: str, *, session_timeout_ms: int = SESSION_TIMEOUT_MS) -> Consumer:
     """Make a consumer that sees committed records only, commits nothing by itself and never jumps over a gap.
 
     Where the offset it is at is gone it raises `_AUTO_OFFSET_RESET`; where a group is new it begins with the first record
@@ -58,6 +67,7 @@ def consumer(bootstrap: str, group: str, *, session_timeout_ms: int = 10_000) ->
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
+            "logger": _LOGGER,
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -71,6 +81,11 @@ def consumer(bootstrap: str, group: str, *, session_timeout_ms: int = 10_000) ->
             "fetch.wait.max.ms": 50,
         }
     )
+
+
+def admin_client(bootstrap: str, *, log_level: int = _WARNINGS) -> AdminClient:
+    """Make a client for what is asked of the cluster; `log_level` is syslog's. Nobody polls it: it writes its own lines."""
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": log_level})
 
 
 def translate(error: KafkaException | KafkaError) -> ServiceError:
@@ -90,7 +105,7 @@ def create_topics(bootstrap: str, topics: Iterable[Topic], timeout_s: float = 30
     Raises: ConflictError where a topic exists with another number of partitions; UnavailableError.
     """
     wanted = {topic.name: topic for topic in topics}
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": _WARNINGS})
+    admin = admin_client(bootstrap)
     try:
         there = admin.list_topics(timeout=timeout_s).topics
         for name, topic in wanted.items():
@@ -111,6 +126,25 @@ def create_topics(bootstrap: str, topics: Iterable[Topic], timeout_s: float = 30
     return [each.topic for each in missing]
 
 
+class KafkaProbe:
+    """Asks Kafka for a topic: a probe for `services.runtime.probes.watch`."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        """Make the client; it connects at the first call."""
+        self._admin = admin_client(bootstrap, log_level=_NOTHING)
+        self._topic = topic
+
+    async def __call__(self) -> None:
+        """Return when Kafka answered that the topic is there. Raises: UnavailableError."""
+        try:
+            found = await asyncio.to_thread(self._admin.list_topics, self._topic, PROBE_TIMEOUT_S)
+        except KafkaException as error:
+            raise translate(error) from error
+        fault = found.topics[self._topic].error
+        if fault is not None:
+            raise translate(fault)
+
+
 def cluster_and_topic_id(
     bootstrap: str, topic: str, timeout_s: float = 30, *, admin: AdminClient | None = None
 ) -> tuple[str, str]:
@@ -118,7 +152,7 @@ def cluster_and_topic_id(
 
     Raises: UnavailableError where Kafka does not answer or has no such topic.
     """
-    admin = admin or AdminClient({"bootstrap.servers": bootstrap})
+    admin = admin or admin_client(bootstrap)
     try:
         cluster = admin.describe_cluster(request_timeout=timeout_s).result(timeout_s)
         futures = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)

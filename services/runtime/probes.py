@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from services.runtime.errors import ServiceError
 from services.runtime.monitoring import Readiness
 
+PROBE_EVERY_S: Final = 2.0
 Probe = Callable[[], Awaitable[None]]
 
 

@@ -20,7 +20,7 @@ from services.runtime.errors import UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
-from services.runtime.probes import Probe, watch
+from services.runtime.probes import PROBE_EVERY_S, Probe, watch
 from services.runtime.settings import (
     KafkaSettings,
     LogSettings,
@@ -34,7 +34,6 @@ from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
 
-_PROBE_EVERY_S: Final = 2.0
 _PROBE_TIMEOUT_S: Final = 2.0
 _ACK_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -130,7 +129,7 @@ class Front:
             "logs": partial(self._know_logs, kind),
         }
         try:
-            await watch(self.monitoring.readiness, probes, stop, every_s=_PROBE_EVERY_S)
+            await watch(self.monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S)
         finally:
             self.monitoring.readiness.set("started", problem="stopping")
             await server.stop(notice_s=settings.notice_s, drain_s=settings.drain_s)

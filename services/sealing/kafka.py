@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from services.runtime import kafka
 from services.runtime.errors import ServiceError, UnavailableError
@@ -32,7 +31,7 @@ class KafkaSource:
         self._bootstrap = bootstrap
         self._topic = topic
         self._consumer: Consumer = kafka.consumer(bootstrap, group)
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = kafka.admin_client(bootstrap)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-source")
         self.joined = False
         self._held: set[int] = set()

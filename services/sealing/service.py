@@ -11,11 +11,11 @@ from goodstrace.note import Signer
 from goodstrace.tiles import edge_tiles
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.monitoring import Readiness
+from services.runtime.retry import retried
 from services.sealing import core
 from services.sealing.core import LogState, TopicIdentity
 from services.sealing.errors import CorruptError, LogKeyError, TopicChangedError
 from services.sealing.ports import Keys
-from services.sealing.retrying import retried
 from services.sealing.values import LogInfo, StoredBlock, log_name
 from services.sealing.writer import LogWriter, Shop
 

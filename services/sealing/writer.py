@@ -10,12 +10,12 @@ from goodstrace.block import SIGNATURE_DOMAIN
 from goodstrace.checkpoint import sign_checkpoint
 from goodstrace.note import Signer
 from services.runtime.errors import ServiceError
+from services.runtime.retry import retried
 from services.sealing import core
 from services.sealing.core import Block, Fetched, Limits, LogState, Sealable, TopicIdentity
 from services.sealing.errors import LostRaceError, TopicChangedError, UnprovableRecordError
 from services.sealing.metrics import SealMetrics
 from services.sealing.ports import BlockStore, Clock, RecordSource
-from services.sealing.retrying import retried
 from services.sealing.values import Head, StoredBlock, StoredCheckpoint
 
 HOLD_FACTOR = 2  # how many blocks' worth of records may wait before Kafka is left unread

@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from prometheus_client import CollectorRegistry
 
 from goodstrace import block as blocks
+from services.runtime import retry
 from services.runtime.kafka import OffsetGapError
 from services.runtime.monitoring import Readiness
-from services.sealing import retrying
 from services.sealing.core import Limits, TopicIdentity
 from services.sealing.errors import (
     CorruptError,
@@ -35,8 +35,8 @@ LOG = "goods/0"
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "FIRST_WAIT_S", 0.0)
-    monkeypatch.setattr(retrying, "LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.0)
 
 
 async def until(condition: Callable[[], bool], deadline_s: float = 20) -> None:
