@@ -12,7 +12,7 @@ from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.cli.browses import show as show_browses
 from goodstrace.cli.display import console
 from goodstrace.cli.trace import show as show_trace
-from goodstrace.client import Browses, Client
+from goodstrace.client import Client
 from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
@@ -62,15 +62,17 @@ def run() -> None:
         out.rule("3. sealed into signed, hash-chained Merkle blocks")
         wait_until_sealed(client, before + accepted)
         out.rule("4. traced by gRPC, verified by the client itself")
+        looks = sealed_browses(client)
         show_trace(client.trace(found.item), out, most_events=8)
         out.rule("5. the look-up is recorded, and the record is sealed and proved too")
-        show_browses(wait_for_browse(client, found.item), out, found.item)
+        wait_for_browse(client, looks)
+        show_browses(client.browses(key=found.item, limit=10), out, found.item)
     out.print(
         "\nThe stack is up. Try:\n"
         f"  .venv/bin/goodstrace trace {found.lot}\n"
         f"  .venv/bin/goodstrace trace {found.pallet} --direction history\n"
         f"  .venv/bin/goodstrace browses {found.item}\n"
-        "  .venv/bin/goodstrace verify\n"
+        "  .venv/bin/goodstrace verify --vkeys run/keys\n"
         "API of the collector: http://127.0.0.1:8080/docs    Stop everything with: make down",
         soft_wrap=True,
     )
@@ -115,14 +117,20 @@ def wait_until_sealed(client: Client, total: int) -> None:
         out.print(f"{log}: {each.checkpoint.size} entries, root {each.checkpoint.root.hex()[:16]}…")
 
 
-def wait_for_browse(client: Client, key: str) -> Browses:
-    """Wait until the look-up of `key` is in the browse log. Raises: GoodstraceError after the deadline."""
+def sealed_browses(client: Client) -> int:
+    """Count the entries in all browse logs, by their signed checkpoints."""
+    return sum(
+        each.checkpoint.size for log, each in client.checkpoints().items() if log.startswith("browse/")
+    )
+
+
+def wait_for_browse(client: Client, before: int) -> None:
+    """Wait until a look-up has been sealed since there were `before`. Raises: GoodstraceError after the deadline."""
     deadline = time.monotonic() + SEAL_DEADLINE_S
-    while not (found := client.browses(key=key, limit=10)).entries:
+    while sealed_browses(client) <= before:
         if time.monotonic() > deadline:
             raise GoodstraceError("the look-up is not in the browse log: see run/logs/audit.log")
         time.sleep(0.1)
-    return found
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ EXIT_FAILED: Final = 1
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="goodstrace")
 def cli() -> None:
-    r"""Capture what happens to goods, trace them level by level, and verify every answer.
+    """Capture what happens to goods, trace them level by level, and verify every answer.
 
     \b
     A first look, with the local stack up (make up):
@@ -32,7 +32,7 @@ def cli() -> None:
       goodstrace verify             re-derive everything that is sealed
 
     The exit status is 0 only on success.
-    """
+    """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from services.sealing.verify import Fault, Verdict
 @click.option(
     "--vkeys",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
+    envvar="GOODSTRACE_LOG_KEYS",
     help="Trust the public keys (*.vkey) in this folder, not those that the store names.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
