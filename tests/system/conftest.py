@@ -1,12 +1,11 @@
 """Systems for tests: one shared by a module, or one of a test's own; their logs are shown where a test fails."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from deploy.stack import Stack
-from tests.system.harness import SHARED_EPCIS, System
+from tests.system.harness import System
 
 RUNNING = pytest.StashKey[list[System]]()
 
@@ -31,16 +30,6 @@ def systems(
 def system(stack: Stack, systems: Callable[..., System]) -> System:
     """A running system that the tests of one module share."""
     return systems(stack).start()
-
-
-@pytest.fixture(scope="session")
-def epcis() -> Path:
-    """The folder of documents that nobody here wrote."""
-    if not SHARED_EPCIS.is_dir():
-        pytest.skip(
-            "../shared is absent: the documents of others lie there and are not copied into the repository"
-        )
-    return SHARED_EPCIS
 
 
 @pytest.hookimpl(wrapper=True)
