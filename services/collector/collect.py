@@ -18,7 +18,16 @@ from goodstrace.vocabulary import term
 from services.collector import strict_json
 from services.collector.documents import Document
 from services.collector.errors import DocumentError, Fault
-from services.collector.flow import EVENT_PART, FACTS_PART, Item, Reason, Rejected, StageName, reject
+from services.collector.flow import (
+    EVENT_PART,
+    FACTS_PART,
+    MAX_COLLECTED_BYTES,
+    Item,
+    Reason,
+    Rejected,
+    StageName,
+    reject,
+)
 from services.collector.times import parse_time
 from services.collector.validation import check_event
 from services.runtime import partitioner
@@ -101,6 +110,9 @@ def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules
     except EventHashError as error:
         return _refuse(document, record, Reason.INVALID, Fault("", str(error)))
     part = Part(FACTS_PART, salt, facts_format.encode(facts))
+    if len(content) + len(part.content) > MAX_COLLECTED_BYTES:
+        fault = Fault("", f"the event with its @context is over {MAX_COLLECTED_BYTES} bytes")
+        return _refuse(document, record, Reason.TOO_LARGE, fault)
     whole = msgspec.structs.replace(record, parts=(*record.parts, part))
     return Sent(Item(whole, facts, event), partitioner.event_key(record.merchant, facts.event_id))
 

@@ -92,7 +92,12 @@ def _read_document(top: dict[str, bytes], path: tuple[str, ...], limits: Limits)
     if len(events) > limits.events:
         raise DocumentError(Fault(place, f"more than {limits.events} events"), too_large=True)
     context = head["@context"]
-    return Document(tuple(events), place, context, ignored_fields(holder, context))
+    ignored = ignored_fields(holder, context)
+    shared_bytes = len(top["@context"]) + sum(map(len, ignored))
+    if shared_bytes * len(events) > limits.body:  # each event is kept with all of it
+        problem = f"times {len(events)} events this is over {limits.body} bytes"
+        raise DocumentError(Fault("/@context", problem), too_large=True)
+    return Document(tuple(events), place, context, ignored)
 
 
 def _check_head(head: dict[str, Any]) -> None:

@@ -7,12 +7,18 @@ import msgspec
 
 from goodstrace import facts as facts_format
 from goodstrace.facts import Facts
-from services.runtime import envelope
+from services.runtime import envelope, topics
 from services.runtime.envelope import Part, Record, Rejection
 
 EVENT_PART: Final = "event"
 FACTS_PART: Final = "facts"
 MAX_DETAIL: Final = 2000
+MAX_RECORD_BYTES: Final = (
+    topics.MAX_MESSAGE_BYTES - 64 * 1024
+)  # room for a rejection's detail and the message's frame
+MAX_COLLECTED_BYTES: Final = (
+    MAX_RECORD_BYTES - 64 * 1024
+)  # room for what `summarise` adds, which refuses for no size
 
 
 class StageName(StrEnum):

@@ -14,7 +14,7 @@ from services.collector import documents
 from services.collector.collect import Rules, Sent, Stamp, collect
 from services.collector.documents import Limits
 from services.collector.errors import DocumentError, Fault, OverloadedError
-from services.collector.flow import Item, Reason, Rejected, StageName, to_wire
+from services.collector.flow import MAX_COLLECTED_BYTES, Item, Reason, Rejected, StageName, to_wire
 from services.collector.jobs import Job, describe
 from services.collector.metrics import Metrics
 from services.collector.mongo import JobStore
@@ -120,7 +120,8 @@ class Intake:
         stamp = Stamp(self._ports.random(ID_BYTES), self._merchant, self._ports.now_ms(), request.traceparent)
         sent = collect(document, stamp, self._rules, self._ports.random)
         faults = [each.fault for each in sent if each.fault is not None]
-        if faults and request.behaviour == ROLLBACK:
+        unkeepable = any(len(event) > MAX_COLLECTED_BYTES for event in document.events)
+        if faults and (request.behaviour == ROLLBACK or unkeepable):
             too_large = any(_reason(each) is Reason.TOO_LARGE for each in sent)
             raise DocumentError(*faults, too_large=too_large)
         job = Job(stamp.capture_id.hex(), stamp.time_ms, len(sent), request.behaviour)

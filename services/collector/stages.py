@@ -6,7 +6,17 @@ from typing import Final
 import msgspec
 
 from services.collector.classify import classify
-from services.collector.flow import Accepted, Item, Outcome, StageName, from_wire, to_wire
+from services.collector.flow import (
+    MAX_RECORD_BYTES,
+    Accepted,
+    Item,
+    Outcome,
+    Reason,
+    StageName,
+    from_wire,
+    reject,
+    to_wire,
+)
 from services.collector.record import record
 from services.collector.store import store
 from services.collector.summarise import Window, summarise
@@ -78,14 +88,28 @@ class Span:
 
     def _run_one(self, state: State, item: Item, output: SpanOutput) -> None:
         for stage in self.stages:
-            outcome = step(stage, state, item)
+            outcome, value = _sized(stage, item, step(stage, state, item))
             if not isinstance(outcome, Accepted):
                 reason = outcome.record.rejection.reason if outcome.record.rejection else ""
                 output.rejected.append((stage, reason, envelope.encode(outcome.record)))
                 return
             item = outcome.item
-            output.passed[stage].append(to_wire(item))
+            output.passed[stage].append(value)
         output.items.append(item)
+
+
+def _sized(stage: StageName, item: Item, outcome: Outcome) -> tuple[Outcome, bytes]:
+    """Give what a stage made of `item` and, where it passes, its value for Kafka; refuse what Kafka would not take.
+
+    Such a record would be tried again for ever, and no other behind it would ever be sealed.
+    """
+    if not isinstance(outcome, Accepted):
+        return outcome, b""
+    value = to_wire(outcome.item)
+    if len(value) <= MAX_RECORD_BYTES:
+        return outcome, value
+    detail = f"with its keys and tags the record has {len(value)} bytes, over {MAX_RECORD_BYTES}"
+    return reject(item.sealed(), stage, Reason.TOO_LARGE, detail), b""
 
 
 def step(stage: StageName, state: State, item: Item) -> Outcome:

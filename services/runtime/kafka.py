@@ -13,13 +13,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from services.runtime.errors import ConflictError, ServiceError, UnavailableError
-from services.runtime.topics import Topic
+from services.runtime.topics import MAX_MESSAGE_BYTES, Topic
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 SESSION_TIMEOUT_MS: Final = (
     6_000  # how long the partitions of a killed process wait; the least that brokers allow
 )
-MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
 _LOGGER: Final = logging.getLogger("librdkafka")
 PROBE_TIMEOUT_S: Final = 3.0
 _NOTHING: Final = 0  # syslog level: the probe itself tells of an outage

@@ -13,6 +13,9 @@ GOODS_STORED: Final = "goods.stored"
 GOODS_REJECTED: Final = "goods.rejected"
 GOODS_BROWSED: Final = "goods.browsed"
 
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+"""The largest message of any topic. An event of a MiB grows on its way: by its canonical keys, its lots and its tags."""
+
 GOODS_TOPICS: Final = (
     GOODS_COLLECTED,
     GOODS_SUMMARISED,
@@ -30,7 +33,7 @@ class Topic(msgspec.Struct, frozen=True):
     partitions: int
     replication: int
     retention_ms: int = KEEP_EVERYTHING
-    max_message_bytes: int = 2 * 1024 * 1024
+    max_message_bytes: int = MAX_MESSAGE_BYTES
 
     def config(self) -> dict[str, str]:
         """Give the topic's broker-side settings. In-sync replicas: all but one, at least one."""

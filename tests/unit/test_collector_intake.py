@@ -186,6 +186,42 @@ async def test_what_cannot_be_captured_is_a_problem(
     assert not here.kafka.transactions
 
 
+async def test_proceed_keeps_an_event_that_is_too_large_only_where_kafka_can() -> None:
+    over, far_over = ({"x:padding": "y" * (mib * 1024 * 1024)} for mib in (2, 5))
+    async with running() as here:
+        answer = await here.post(
+            document(object_event(), object_event(**over)), gs1_capture_error_behaviour="proceed"
+        )
+        assert answer.status_code == 202
+        assert len(here.kafka.values("goods.rejected")) == 1
+        here.kafka.transactions.clear()
+        answer = await here.post(
+            document(object_event(), object_event(**far_over)), gs1_capture_error_behaviour="proceed"
+        )
+        assert answer.status_code == 413
+        assert answer.json()["errors"][0]["pointer"] == "/epcisBody/eventList/1"
+        assert here.kafka.transactions == []
+
+
+async def test_what_every_event_takes_from_its_document_is_bounded() -> None:
+    one_large = document(object_event(), **{"@context": ["x:y", {"a": "b" * (5 * 1024 * 1024)}]})
+    many = document(
+        *(object_event(eventID=f"urn:e:{number}") for number in range(600)),
+        **{"@context": ["x:y", {"a": "b" * 65_536}]},
+    )
+    async with running() as here:
+        for body in (one_large, many):
+            for behaviour in ("rollback", "proceed"):
+                answer = await here.post(body, gs1_capture_error_behaviour=behaviour)
+                written = here.kafka.values("goods.rejected")
+                assert max(map(len, written), default=0) < 1024 * 1024
+                if body is one_large and behaviour == "proceed":
+                    assert (answer.status_code, len(written)) == (202, 1)
+                else:
+                    assert answer.status_code == 413
+        assert here.kafka.values("goods.collected") == []
+
+
 async def test_one_event_and_an_unknown_job() -> None:
     async with running() as here:
         assert (await here.post(json.dumps(object_event()).encode(), "events")).status_code == 202

@@ -20,7 +20,7 @@ from services.collector.flow import Item, Reason, StageName, from_wire, to_wire
 from services.collector.record import decimal_text
 from services.collector.stages import ORDER, OUTPUTS, Span
 from services.collector.summarise import Window, remembered
-from services.runtime import envelope
+from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.partitioner import event_key
 from services.sealing.entries import check
@@ -327,6 +327,44 @@ def test_any_cut_into_spans_and_batches_gives_the_same_bytes() -> None:
             stored += second.run(later, output.passed[ORDER[cut - 1]]).passed[StageName.STORE]
         assert stored == whole.passed[StageName.STORE]
     assert len(whole.rejected) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "serials", "lot", "stage"),
+    [
+        ("lies below the limit", 16_000, "L", None),
+        ("grows by its canonical keys", 24_000, "LOT-2026-000001", StageName.RECORD),
+        ("grows by its tags", 20_000, "LOT-2026-000001", StageName.STORE),
+    ],
+)
+def test_a_record_that_grows_over_what_kafka_takes_is_refused_whatever_the_cut(
+    name: str, serials: int, lot: str, stage: StageName | None
+) -> None:
+    event = object_event(
+        action="ADD",
+        epcList=[f"urn:epc:id:sgtin:0614141.107346.{serial}" for serial in range(serials)],
+        ilmd={"lotNumber": lot},
+    )
+    small = object_event(eventID="urn:e:small")
+    values = wires(collected(document(event, small)))
+    assert len(values) == 2, name
+    whole = run_all(values)
+    refused = [
+        (record.rejection.stage, record.rejection.reason) for record in rejections(whole) if record.rejection
+    ]
+    assert refused == ([(stage, Reason.TOO_LARGE)] if stage else [])
+    assert len(whole.items) == 2 - len(refused)
+    written = [value for passed in whole.passed.values() for value in passed]
+    written += [value for _, _, value in whole.rejected]
+    assert max(map(len, written)) < topics.MAX_MESSAGE_BYTES - 1024
+
+    state, again = fresh_state(), list[bytes]()
+    for each in ORDER:
+        output = Span(each, each).run(state, values)
+        again += [value for _, _, value in output.rejected]
+        values = output.passed[each]
+    assert again == [value for _, _, value in whole.rejected]
+    assert values == whole.passed[StageName.STORE]
 
 
 def test_every_stage_has_its_topic() -> None:
