@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
 from goodstrace import entry as entries
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.checkpoint import Checkpoint, sign_checkpoint
+from goodstrace.client import Client
 from goodstrace.entry import Entry, Kind
 from goodstrace.errors import ProofError
 from goodstrace.log.v1 import log_pb2
@@ -22,6 +24,8 @@ from goodstrace.note import Signer
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 
 MAX_PAGE = 50
+KEY = "urn:test:goods"
+ClientOf = Callable[..., Client]
 Part = tuple[str, bytes, bytes]  # name, salt, content
 
 
@@ -65,7 +69,7 @@ class FakeLog:
         self.records.append((entries.encode(entry), salted))
         return self.size - 1
 
-    def append_browses(self, count: int, user: str = "someone", key: str = "urn:test:goods") -> None:
+    def append_browses(self, count: int, user: str = "someone", key: str = KEY) -> None:
         """Seal look-ups of a key by a user."""
         for _ in range(count):
             what = {"method": "Trace", "keys": [key], "checkpoints": []}
@@ -191,3 +195,27 @@ def served(services: FakeServices, folder: Path) -> Iterator[str]:
         yield target
     finally:
         server.stop(None).wait()
+
+
+@pytest.fixture
+def services() -> FakeServices:
+    goods, browse = FakeLog("goods/0", 1), FakeLog("browse/0", 2)
+    for number in range(7):
+        goods.append(Kind.EVENT, {"event": b"{%d}" % number})
+    browse.append_browses(5)
+    return FakeServices(goods, browse)
+
+
+@pytest.fixture
+def client_of(services: FakeServices, tmp_path: Path) -> Iterator[ClientOf]:
+    """Clients of the services, closed after the test."""
+    made: list[Client] = []
+    with served(services, tmp_path) as target:
+
+        def make(keys: LogKeys | None = None, **options: Any) -> Client:
+            made.append(Client(target, keys or services.keys(), audit_target=target, **options))
+            return made[-1]
+
+        yield make
+        for client in made:
+            client.close()
