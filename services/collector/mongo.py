@@ -19,6 +19,7 @@ CAPTURES: Final = "captures"
 VERDICTS: Final = "capture_verdicts"
 GOODS: Final = "goods"
 MERCHANTS: Final = "merchants"
+UPSERTS_A_CALL: Final = 1000  # far from the deadline of a call: one event may name 40,000 lots
 INDEXES: Final = {VERDICTS: [IndexModel([("capture", 1)], name="capture")]}
 
 
@@ -74,11 +75,11 @@ class GoodsStore:
 
     async def apply(self, goods: Mapping[str, Change], merchants: Mapping[int, Change]) -> None:
         """Apply changes as bulk upserts, in any order and as often as it takes. Raises: UnavailableError."""
-        async with translated():
-            if goods:
-                await self._goods.bulk_write(_upserts(goods.items()), ordered=False)
-            if merchants:
-                await self._merchants.bulk_write(_upserts(merchants.items()), ordered=False)
+        for collection, changes in ((self._goods, goods), (self._merchants, merchants)):
+            upserts = _upserts(changes.items())
+            for start in range(0, len(upserts), UPSERTS_A_CALL):
+                async with translated():
+                    await collection.bulk_write(upserts[start : start + UPSERTS_A_CALL], ordered=False)
 
 
 def _upserts(changes: Iterable[tuple[Any, Change]]) -> list[UpdateOne]:
