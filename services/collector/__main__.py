@@ -1,4 +1,4 @@
-"""`python -m services.collector`: the capture API, the stages and the job projector in one process, or some of them."""
+"""`python -m services.collector`: the capture API, the stages and the projector in one process, or some of them."""
 
 import asyncio
 import os
@@ -49,11 +49,12 @@ async def collector(
             kafka=kafka,
             settings=settings,
             secret=secret,
-            store=GoodsStore(mongo.database),
             metrics=metrics,
             log=log,
         )
-    projector = Projector(kafka, jobs, metrics, log) if settings.projector else None
+    projector = (
+        Projector(kafka, jobs, GoodsStore(mongo.database), metrics, log) if settings.projector else None
+    )
     for condition, wanted in (("api", api), ("stages", runner)):
         if wanted is not None:
             monitoring.readiness.set(condition, problem="starting")

@@ -1,21 +1,26 @@
 """The goods information database: what each lot or class is, who owns it, where and when it was first and last seen. Pure.
 
+It follows `goods.stored`, behind the stages and not between them, so that sealing never waits for it (docs/decisions/0008).
+
 Every change is one that commutes and may be repeated: the least or greatest of values that begin with the event's time, or
 a set. So the order of events, a batch done twice and a replay all end in the same documents. It is a convenience
 beside the log, never a source of proofs, and the log does not depend on it.
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from goodstrace import facts as facts_format
 from goodstrace import identifiers
 from goodstrace.facts import Facts, Role
 from goodstrace.identifiers import Grade
-from services.collector.flow import Item
+from services.collector.flow import EVENT_PART, FACTS_PART
 from services.collector.record import grade
+from services.runtime.envelope import Record
 
 MAX_ABOUT_BYTES: Final = 4096
 _ROLES: Final = (Role.LOT, Role.CLASS, Role.CHILD, Role.INPUT, Role.OUTPUT, Role.EPC, Role.PARENT)
@@ -28,6 +33,15 @@ _Value = tuple[Any, ...]
 """The values of a subdocument in its fields' order, which is how MongoDB compares subdocuments: time first."""
 
 
+class _Described(msgspec.Struct):
+    """The one member of an event that is not in its facts and is wanted here."""
+
+    ilmd: Any = None
+
+
+_DESCRIBED_EVENT: Final = msgspec.json.Decoder(_Described, float_hook=Decimal)
+
+
 class _Known(msgspec.Struct):
     """What a batch says of one lot or class."""
 
@@ -38,18 +52,18 @@ class _Known(msgspec.Struct):
     about: _Value = ()
 
 
-def changes(items: Iterable[Item]) -> tuple[dict[str, Change], dict[int, Change]]:
-    """Gather what a batch says of goods (by key) and of merchants (by number), each as one upsert's operators.
+def changes(stored: Iterable[Record]) -> tuple[dict[str, Change], dict[int, Change]]:
+    """Gather what records of `goods.stored` say of goods (by key) and of merchants (by number), each as one upsert's operators.
 
     Goods are lots and classes; items belong to their lot or class, which is updated with them.
+    Raises: EntryError where a record has no facts of an event.
     """
     goods: dict[str, _Known] = {}
     merchants: dict[int, tuple[int, int]] = {}
-    for item in items:
-        record = item.record
+    for record in stored:
         least, greatest = merchants.get(record.merchant, (record.time_ms, record.time_ms))
         merchants[record.merchant] = min(least, record.time_ms), max(greatest, record.time_ms)
-        _gather(goods, item)
+        _gather(goods, record, facts_format.decode(record.part(FACTS_PART).content))
     return (
         {key: _goods_change(key, known) for key, known in goods.items()},
         {
@@ -59,20 +73,19 @@ def changes(items: Iterable[Item]) -> tuple[dict[str, Change], dict[int, Change]
     )
 
 
-def _gather(goods: dict[str, _Known], item: Item) -> None:
-    facts = item.facts
-    when = (facts.time_us, item.record.id.hex())
+def _gather(goods: dict[str, _Known], record: Record, facts: Facts) -> None:
+    when = (facts.time_us, record.id.hex())
     seen = (*when, facts.business_location or facts.read_point, facts.step, facts.disposition)
-    owner, about, described = _owner(facts, when), _about(item, when), _described(facts)
+    owner, about, described = _owner(facts, when), _about(record, when), _described(facts)
     for key in _goods_of(facts):
         known = goods.get(key)
         if known is None:
-            known = goods[key] = _Known(seen, seen, {item.record.merchant})
+            known = goods[key] = _Known(seen, seen, {record.merchant})
         elif seen > known.last:
             known.last = seen
         elif seen < known.first:
             known.first = seen
-        known.merchants.add(item.record.merchant)
+        known.merchants.add(record.merchant)
         known.owner = max(known.owner, owner)
         if about and key in described:
             known.about = max(known.about, about)
@@ -105,9 +118,9 @@ def _owner(facts: Facts, when: _Value) -> _Value:
     return (*when, owner) if owner is not None and facts.correction is None else ()
 
 
-def _about(item: Item, when: _Value) -> _Value:
+def _about(record: Record, when: _Value) -> _Value:
     """Master data of a lot comes with the event that made it (ILMD); it is kept while it is short."""
-    ilmd = item.event.get("ilmd") if item.event else None
+    ilmd = _DESCRIBED_EVENT.decode(record.part(EVENT_PART).content).ilmd
     if not ilmd:
         return ()
     text = msgspec.json.encode(ilmd, order="sorted")

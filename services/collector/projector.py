@@ -1,41 +1,66 @@
-"""The job projector: reads `goods.stored` and `goods.rejected` and keeps each capture's verdicts. At least once."""
+"""The projector: reads `goods.stored` and `goods.rejected`, keeps the goods information and each capture's verdicts. At least once.
+
+It runs behind the stages: neither they nor the ledger wait for it. When it is behind it takes more records together, and then
+writes each of the keys that they have in common once.
+"""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import msgspec
 import structlog
 from confluent_kafka import Message
 
+from goodstrace.errors import EntryError
+from services.collector import goods
+from services.collector.goods import Change
 from services.collector.jobs import Seen, Verdicts, gather
 from services.collector.kafka import Source
 from services.collector.metrics import Metrics
-from services.collector.mongo import JobStore
+from services.collector.mongo import GoodsStore, JobStore
 from services.collector.retry import persistently
 from services.runtime import envelope, topics
+from services.runtime.errors import EnvelopeError
 from services.runtime.settings import KafkaSettings
 
-_BATCH_RECORDS = 2_000
+_BATCH_RECORDS = 10_000
 _BATCH_BYTES = 16 * 1024 * 1024
 _WAIT_S = 0.2
 
 
+class _Told(msgspec.Struct, frozen=True):
+    """What a batch says: of goods by key, of merchants by number, of captures."""
+
+    goods: dict[str, Change]
+    merchants: dict[int, Change]
+    verdicts: list[Verdicts]
+
+
 class Projector:
-    """Keeps jobs up to date until it is asked to stop."""
+    """Keeps goods information and jobs up to date until it is asked to stop."""
 
     def __init__(
-        self, kafka: KafkaSettings, jobs: JobStore, metrics: Metrics, log: structlog.stdlib.BoundLogger
+        self,
+        kafka: KafkaSettings,
+        jobs: JobStore,
+        goods: GoodsStore,
+        metrics: Metrics,
+        log: structlog.stdlib.BoundLogger,
     ) -> None:
         """Join the projectors' group."""
         self._jobs = jobs
+        self._goods = goods
+        self._stored = kafka.topic(topics.GOODS_STORED)
         self._metrics = metrics
         self._log = log
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="projector")
         self._source = Source(
             kafka.bootstrap_servers,
             kafka.topic("collector.projector"),
-            [kafka.topic(topics.GOODS_STORED), kafka.topic(topics.GOODS_REJECTED)],
+            [self._stored, kafka.topic(topics.GOODS_REJECTED)],
             on_partition=lambda *_: None,
         )
 
@@ -59,16 +84,21 @@ class Projector:
         )
 
     async def _keep(self, batch: Sequence[Message]) -> None:
+        """Write what a batch says; goods first, so that where a job has finished its goods are known."""
         loop = asyncio.get_running_loop()
-        await self._jobs.add(await loop.run_in_executor(self._thread, _gather, batch))
+        told = await loop.run_in_executor(self._thread, _gather, self._stored, batch)
+        started = time.perf_counter()
+        await self._goods.apply(told.goods, told.merchants)
+        self._metrics.goods_seconds.observe(time.perf_counter() - started)
+        await self._jobs.add(told.verdicts)
         following = {
             (str(each.topic()), int(each.partition() or 0)): int(each.offset() or 0) + 1 for each in batch
         }
         await loop.run_in_executor(self._thread, self._source.commit, following)
 
 
-def _gather(batch: Sequence[Message]) -> list[Verdicts]:
-    return gather(
+def _gather(stored: str, batch: Sequence[Message]) -> _Told:
+    seen = [
         Seen(
             topic=str(message.topic()),
             partition=int(message.partition() or 0),
@@ -77,4 +107,9 @@ def _gather(batch: Sequence[Message]) -> list[Verdicts]:
             record=envelope.decode(message.value() or b""),
         )
         for message in batch
-    )
+    ]
+    try:
+        known, merchants = goods.changes(each.record for each in seen if each.topic == stored)
+    except EntryError as error:
+        raise EnvelopeError(str(error)) from error
+    return _Told(known, merchants, gather(seen))

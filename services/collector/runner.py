@@ -1,8 +1,7 @@
 """The stage runner: a contiguous span of stages over Kafka, exactly once.
 
-A cycle: (1) read a batch, read_committed; (2) take it through the stages; (3) bring the goods information up to date, which
-may be done again; (4) in one Kafka transaction write every stage's topic, partition to partition, and `goods.rejected`, and
-move on the offsets of the groups of *all* stages of the span, so that any other span may take over where this one was.
+A cycle: (1) read a batch, read_committed; (2) take it through the stages; (3) in one Kafka transaction write every stage's
+topic, partition to partition, and `goods.rejected`, and move on the offsets of the groups of *all* stages of the span, so that any other span may take over where this one was.
 Whatever fails: abort, go back to the committed offsets, fill the windows again from `goods.summarised`.
 """
 
@@ -16,11 +15,9 @@ import structlog
 from confluent_kafka import Message
 
 from goodstrace.errors import EntryError
-from services.collector import goods
 from services.collector.flow import StageName
 from services.collector.kafka import Group, Source, read_back, require_nothing_written
 from services.collector.metrics import Metrics
-from services.collector.mongo import GoodsStore
 from services.collector.retry import persistently
 from services.collector.settings import CollectorSettings
 from services.collector.stages import INPUTS, OUTPUTS, Span, SpanOutput, State
@@ -49,7 +46,6 @@ class Runner:
         kafka: KafkaSettings,
         settings: CollectorSettings,
         secret: bytes,
-        store: GoodsStore,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
@@ -58,7 +54,6 @@ class Runner:
         self._kafka = kafka
         self._settings = settings
         self._secret = secret
-        self._store = store
         self._metrics = metrics
         self._log = log
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stages")
@@ -80,11 +75,11 @@ class Runner:
             await self._persistently(lambda: self._in_thread(self._start), stop)
             started()
             while not stop.is_set():
-                await self._persistently(lambda: self._cycle(stop), stop)
+                await self._persistently(self._cycle, stop)
         finally:
             await self._in_thread(self._close)
 
-    async def _cycle(self, stop: asyncio.Event) -> None:
+    async def _cycle(self) -> None:
         batch = await self._in_thread(self._read)
         if not batch:
             return
@@ -94,10 +89,6 @@ class Runner:
         busy.set(len(batch))
         try:
             outputs = await self._in_thread(self._work, batch)
-            if self._span.last is StageName.STORE:
-                done = await self._persistently(lambda: self._know_goods(outputs), stop)
-                if done is None:
-                    return
             await self._in_thread(self._commit, batch, outputs)
         finally:
             busy.set(0)
@@ -154,14 +145,6 @@ class Runner:
             }
         except EntryError as error:
             raise EnvelopeError(str(error)) from error
-
-    async def _know_goods(self, outputs: Mapping[int, SpanOutput]) -> bool:
-        started = time.perf_counter()
-        items = [item for output in outputs.values() for item in output.items]
-        known, merchants = await self._in_thread(goods.changes, items)
-        await self._store.apply(known, merchants)
-        self._metrics.goods_seconds.observe(time.perf_counter() - started)
-        return True
 
     def _commit(self, batch: Sequence[Message], outputs: Mapping[int, SpanOutput]) -> None:
         writes = []

@@ -16,8 +16,8 @@ _MIB = 1024 * 1024
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API. api, projector: whether this process serves HTTP, keeps the jobs. first_stage, last_stage: the
-    span of stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in
+    port: of the capture API. api, projector: whether this process serves HTTP, keeps jobs and goods information. first_stage,
+    last_stage: the span of stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in
     every process. merchant: whose events these are until merchants are registered.
     """
 

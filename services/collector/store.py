@@ -1,5 +1,6 @@
-"""Stage `store`: what the goods information database learns from an event, and the event's entry. Pure.
+"""Stage `store`: the event's tags and entry. Pure.
 
+The goods information follows what this stage writes (docs/decisions/0008).
 From here on nothing encodes the record again: the entry commits to the exact bytes of its parts.
 """
 
