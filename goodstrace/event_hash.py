@@ -14,6 +14,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from goodstrace.errors import GoodstraceError
@@ -142,6 +143,11 @@ def _text(value: object, scope: _Scope, kind: Kind | None = None) -> str:
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
+# Products, places and parties come again and again; long texts are not kept, so that memory stays bounded.
+_REMEMBERED_CHARS: Final = 200
+_remembered_form: Final = lru_cache(maxsize=16_384)(hash_form)
+
+
 def _string(text: str, scope: _Scope, kind: Kind | None) -> str:
     if text[:1] in "+-.0123456789":
         number = float(text) if text and _NUMBER.fullmatch(text) else math.inf
@@ -154,7 +160,7 @@ def _string(text: str, scope: _Scope, kind: Kind | None) -> str:
         text = namespace + local
     if text.startswith("urn:epcglobal:cbv:"):
         return _web_vocabulary(text)
-    return hash_form(text)
+    return _remembered_form(text) if len(text) <= _REMEMBERED_CHARS else hash_form(text)
 
 
 def _web_vocabulary(urn: str) -> str:

@@ -93,6 +93,13 @@ def test_published_tags_word_by_word(vector: dict[str, Any]) -> None:
     assert entries.tag(secret, kind, vector["text"]) == spelled == bytes.fromhex(vector["tag"])
 
 
+@given(secret=st.binary(max_size=150), kind=st.sampled_from(TagKind), text=st.text())
+def test_a_tag_is_the_standard_librarys_hmac(secret: bytes, kind: TagKind, text: str) -> None:
+    assert (
+        entries.tag(secret, kind, text) == hmac.digest(secret, bytes((kind,)) + text.encode(), "sha256")[:16]
+    )
+
+
 @pytest.mark.parametrize("vector", VECTORS["refused"], ids=lambda vector: vector["why"])
 def test_published_refusals(vector: dict[str, str]) -> None:
     with pytest.raises(EntryError):
