@@ -53,15 +53,27 @@ class FileMemory:
         notes = {**self._read(), origin: note}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self._path.parent, prefix=self._path.name, delete=False, encoding="utf-8"
-            ) as file:
-                json.dump(notes, file, indent=1, sort_keys=True)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).replace(self._path)
+            self._replace(json.dumps(notes, indent=1, sort_keys=True))
         except OSError as error:
             raise RememberedError(f"cannot remember checkpoints in {self._path}: {error}") from error
+
+    def _replace(self, text: str) -> None:
+        """Write beside the file, then rename over it: a crash leaves the old file or the new one, and no third."""
+        descriptor, name = tempfile.mkstemp(prefix=self._path.name, dir=self._path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _read(self) -> dict[str, str]:
         try:

@@ -58,3 +58,17 @@ def test_a_failed_change_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: 
     with pytest.raises(RememberedError, match="No space left"):
         FileMemory(file).put("a", "new")
     assert json.loads(file.read_text()) == {"a": "old"}
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = FileMemory(tmp_path / "checkpoints.json")
+    memory.put("origin", "first")
+
+    def no_space(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("goodstrace.memory.os.fsync", no_space)
+    with pytest.raises(RememberedError, match="no space left"):
+        memory.put("origin", "second")
+    assert [each.name for each in tmp_path.iterdir()] == ["checkpoints.json"]
+    assert memory.get("origin") == "first"
