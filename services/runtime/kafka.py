@@ -77,7 +77,7 @@ def consumer(bootstrap: str, group: str, *, session_timeout_ms: int = SESSION_TI
             "partition.assignment.strategy": "cooperative-sticky",
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
             "queued.max.messages.kbytes": 64 * 1024,
-            "fetch.wait.max.ms": 50,
+            "fetch.wait.max.ms": 500,
         }
     )
 
