@@ -73,16 +73,14 @@ def read(body: bytes, limits: Limits) -> Document:
 
 
 def _read_document(top: dict[str, bytes], path: tuple[str, ...], limits: Limits) -> Document:
-    head = {name: _value(top, name) for name in top if name != path[0]}
+    head = _beside(top, path[0], (), limits)
     _check_head(head)
     holder, level = head, top
     for depth, name in enumerate(path[:-1], 1):
         if name not in level:
             raise DocumentError(Fault(strict_json.pointer(*path[:depth]), "is missing"))
         level = _at(path[:depth], strict_json.members, level[name])
-        inner = {
-            each: _at(path[:depth], strict_json.parse, level[each]) for each in level if each != path[depth]
-        }
+        inner = _beside(level, path[depth], path[:depth], limits)
         if name == "queryResults":
             holder = inner
     place = strict_json.pointer(*path)
@@ -98,6 +96,15 @@ def _read_document(top: dict[str, bytes], path: tuple[str, ...], limits: Limits)
         problem = f"times {len(events)} events this is over {limits.body} bytes"
         raise DocumentError(Fault("/@context", problem), too_large=True)
     return Document(tuple(events), place, context, ignored)
+
+
+def _beside(level: dict[str, bytes], way: str, path: tuple[str, ...], limits: Limits) -> dict[str, Any]:
+    """Decode the members beside the `way` to the events; together they may be as large as an event."""
+    beside = {name: value for name, value in level.items() if name != way}
+    if sum(map(len, beside.values())) > limits.event:
+        fault = Fault(strict_json.pointer(*path), f"over {limits.event} bytes beside its events")
+        raise DocumentError(fault, too_large=True)
+    return {name: _at((*path, name), strict_json.parse, value) for name, value in beside.items()}
 
 
 def _check_head(head: dict[str, Any]) -> None:

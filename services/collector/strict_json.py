@@ -23,7 +23,11 @@ _ANY: Final = msgspec.json.Decoder()
 _ENCODE: Final = msgspec.json.Encoder().encode
 _BRACKETS: Final = b"[]{}"
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in _BRACKETS)
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+_TOKENS: Final = re.compile(
+    rb'"(?:[^"\\]++|\\.)*+"|([\[{])|([\]}])', re.DOTALL
+)  # possessive: no states to go back to
+_COLON: Final = re.compile(rb"[ \t\r\n]*:")
+_EXPLAINED_BYTES: Final = 1024 * 1024
 _Malformed = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -52,8 +56,8 @@ def members(text: bytes) -> dict[str, bytes]:
     except _Malformed as error:
         _refuse(text, error)
     quotes = sum(2 + name.count('"') + value.count(_QUOTE) for name, value in found.items())
-    if quotes != text.count(_QUOTE) or _HIDDEN_QUOTE in text:
-        _refuse_duplicates(text)
+    if quotes != text.count(_QUOTE) or (_HIDDEN_QUOTE in text and any('"' in name for name in found)):
+        _refuse_twice(text)
     return found
 
 
@@ -101,6 +105,18 @@ def _refuse_duplicates(text: bytes) -> None:
         raise DocumentError(Fault(pointer(*place), "the member is there twice"))
 
 
+def _refuse_twice(text: bytes) -> None:
+    """Raise DocumentError naming a member that a JSON object has twice; its members' values, which may be large, are not read."""
+    depth, seen = 0, set()
+    for token in _TOKENS.finditer(text):
+        depth += 1 if token[1] else -1 if token[2] else 0
+        if depth == 1 and token[0].startswith(_QUOTE) and _COLON.match(text, token.end()):
+            name = _ANY.decode(token[0])
+            if name in seen:
+                raise DocumentError(Fault(pointer(name), "the member is there twice"))
+            seen.add(name)
+
+
 def _duplicates(value: Any) -> Iterator[tuple[str | int, ...]]:
     if isinstance(value, _Pairs):
         seen = set()
@@ -115,7 +131,9 @@ def _duplicates(value: Any) -> Iterator[tuple[str | int, ...]]:
 
 
 def _refuse(text: bytes, cause: Exception) -> NoReturn:
-    """Raise DocumentError with line and column where they can be told."""
+    """Raise DocumentError with line and column where they can be told; else the cause names the byte."""
+    if len(text) > _EXPLAINED_BYTES:  # the standard library's decoder would take gigabytes
+        raise DocumentError(Fault("", f"not JSON: {cause}")) from cause
     try:
         json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:

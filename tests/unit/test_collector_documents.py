@@ -1,6 +1,7 @@
 """From bytes to events: what is accepted, what is refused and where, and that events keep their exact bytes."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -151,3 +152,43 @@ def test_limits_of_body_and_events() -> None:
         documents.read(document(object_event(), object_event()), Limits(events=1))
     assert refused.value.too_large
     assert refused.value.faults[0].pointer == "/epcisBody/eventList"
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (document(object_event())[:-1] + b',"a":1,"x":[' + b"[]," * 400_000 + b'1],"a":2}', "twice"),
+        (document(object_event())[:-1] + b',"x":[' + b"[]," * 400_000 + b"1}", "not JSON"),
+        (document(object_event(), x=[[]] * 300_000), "over"),
+        (document(object_event(), **{'"': 1, "x": [[]] * 300_000}), "over"),
+        (document(object_event())[:-1] + b',"x":"' + b"]" * 1_000_000 + b'"}', ""),
+    ],
+    ids=["twice", "malformed", "large head", "a quote in a name", "brackets in a string"],
+)
+def test_what_is_read_of_a_document_takes_little_memory(body: bytes, detail: str) -> None:
+    # A decoded `[]` takes 20 times its bytes, and a state of a regular expression 100: 32 MiB took gigabytes.
+    tracemalloc.start()
+    try:
+        if detail:
+            with pytest.raises(DocumentError, match=detail):
+                documents.read(body, Limits())
+        else:
+            documents.read(body, Limits())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * len(body) + 1024 * 1024
+
+
+def test_the_head_of_a_document_is_limited() -> None:
+    for body, place in (
+        (document(object_event(), x="y" * 2_000), ""),
+        (
+            document(object_event()).replace(b'"eventList"', b'"x":"' + b"y" * 2_000 + b'","eventList"'),
+            "/epcisBody",
+        ),
+    ):
+        with pytest.raises(DocumentError, match="over 1000 bytes beside its events") as refused:
+            documents.read(body, Limits(event=1000))
+        assert refused.value.too_large
+        assert refused.value.faults[0].pointer == place
