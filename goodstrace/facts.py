@@ -83,7 +83,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     time_us: int
     offset: str
-    pipeline: str = PIPELINE_VERSION
+    pipeline: str
     action: str = ""
     business_location: str = ""
     business_step: str = ""

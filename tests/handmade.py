@@ -24,6 +24,7 @@ def event(number: int, *keys: str, secret: bytes, content: bytes = b"", **facts:
         type="ObjectEvent",
         time_us=1_700_000_000_000_000 + number * 1_000_000,
         offset="+00:00",
+        pipeline="1",
         action="OBSERVE",
         keys={"epc": tuple(sorted(keys))},
         **facts,

@@ -15,6 +15,7 @@ def _sealed(index: int, event_id: str, event_hash: str, correction: Correction |
         type="ObjectEvent",
         time_us=index,
         offset="+00:00",
+        pipeline="1",
         correction=correction,
     )
     return SealedFacts("goods/0", index, 1, index, facts)

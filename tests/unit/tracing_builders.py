@@ -108,6 +108,7 @@ class Chain:
             "type": f"{kind}Event",
             "time_us": time,
             "offset": "+00:00",
+            "pipeline": "1",
             "action": action,
             "keys": {role: tuple(sorted(found)) for role, found in by_role.items()},
             "quantities": {role: tuple(found) for role, found in quantities.items()},
