@@ -1,5 +1,6 @@
 """The capture API over HTTP: EPCIS 2.0 REST, the capture side. Source: EPCIS 2.0 section 12; RFC 7807 (problems)."""
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from services.runtime.monitoring import VERSION
 
 PROBLEM_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 100
+BODY_TIMEOUT_S: Final = 60.0
 _RETRY_AFTER_S: Final = 2
 _BEHAVIOUR_HEADER: Final = "GS1-Capture-Error-Behaviour"
 _EPCIS_HEADERS: Final = {"GS1-EPCIS-Version": "2.0.0", "GS1-CBV-Version": "2.0.0"}
@@ -46,6 +48,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     400: {
         "description": "No document of valid events; `errors` has the place of each fault. Nothing was kept."
     },
+    408: {"description": "The body did not come within a minute. Nothing was kept."},
     413: {"description": "Over a limit of size. Nothing was kept."},
     415: {"description": "Not JSON."},
     503: {
@@ -58,8 +61,12 @@ class _TooLargeError(Exception):
     """The body is over the limit: reading was given up."""
 
 
-def make_app(intake: Intake, metrics: Metrics) -> FastAPI:
-    """Make the ASGI application."""
+class _TooSlowError(Exception):
+    """The body did not come in time."""
+
+
+def make_app(intake: Intake, metrics: Metrics, body_timeout_s: float = BODY_TIMEOUT_S) -> FastAPI:
+    """Make the ASGI application; a body must have come within `body_timeout_s` seconds."""
     app = FastAPI(
         title="Goodstrace capture",
         version=VERSION,
@@ -78,7 +85,9 @@ def make_app(intake: Intake, metrics: Metrics) -> FastAPI:
     )
     async def capture(request: Request) -> Response:
         """Capture an EPCISDocument, the events of an EPCISQueryDocument, or one bare event."""
-        return await _measured("capture", metrics, lambda: _capture(request, intake, bare=False))
+        return await _measured(
+            "capture", metrics, lambda: _capture(request, intake, body_timeout_s, bare=False)
+        )
 
     @app.post(
         "/epcis/v2/events",
@@ -89,7 +98,9 @@ def make_app(intake: Intake, metrics: Metrics) -> FastAPI:
     )
     async def events(request: Request) -> Response:
         """Capture one bare event."""
-        return await _measured("events", metrics, lambda: _capture(request, intake, bare=True))
+        return await _measured(
+            "events", metrics, lambda: _capture(request, intake, body_timeout_s, bare=True)
+        )
 
     @app.get("/epcis/v2/capture/{capture_id}", summary="A capture job")
     async def job(capture_id: str) -> Response:
@@ -120,6 +131,8 @@ async def _measured(method: str, metrics: Metrics, answer: Callable[[], Awaitabl
             f"cannot do that now ({error.category}): try again",
             headers=headers,
         )
+    except _TooSlowError:
+        response = _problem(408, "RequestTimeout", "the body did not come in time")
     except ClientDisconnect:
         response = Response(status_code=400)
     code = str(response.status_code)
@@ -129,7 +142,7 @@ async def _measured(method: str, metrics: Metrics, answer: Callable[[], Awaitabl
     return response
 
 
-async def _capture(request: Request, intake: Intake, *, bare: bool) -> Response:
+async def _capture(request: Request, intake: Intake, body_timeout_s: float, *, bare: bool) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _JSON_TYPES or request.headers.get("content-encoding", "identity") != "identity":
         detail = "send JSON as application/ld+json or application/json, not compressed"
@@ -139,15 +152,18 @@ async def _capture(request: Request, intake: Intake, *, bare: bool) -> Response:
     behaviour = request.headers.get(_BEHAVIOUR_HEADER, ROLLBACK).strip().lower()
     if behaviour not in BEHAVIOURS:
         return _problem(400, "ValidationException", f"{_BEHAVIOUR_HEADER} must be {ROLLBACK} or {PROCEED}")
-    held = _announced(request, intake)
-    intake.hold(held)
+    _refuse_announced(request, intake)
+    held: list[int] = []
     try:
-        body = await _read(request, intake)
+        try:
+            body = await _read(request, intake, held, body_timeout_s)
+        except TimeoutError as error:
+            raise _TooSlowError from error
         trace = request.headers.get("traceparent", "")
         trace = trace if _TRACEPARENT.fullmatch(trace) else ""
         job = await intake.capture(CaptureRequest(body, behaviour, trace, bare))
     finally:
-        intake.hold(-held)
+        intake.hold(-sum(held))
     return Response(status_code=202, headers={**_EPCIS_HEADERS, "Location": f"/epcis/v2/capture/{job.id}"})
 
 
@@ -159,22 +175,23 @@ async def _job(capture_id: str, intake: Intake) -> Response:
     return JSONResponse(told, headers=_EPCIS_HEADERS)
 
 
-def _announced(request: Request, intake: Intake) -> int:
-    """Give how many bytes to reserve: what the request says it has, or else the most it may have."""
+def _refuse_announced(request: Request, intake: Intake) -> None:
     text = request.headers.get("content-length", "")
-    size = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else intake.limits.body
-    if size > intake.limits.body:
+    if text.isascii() and text.isdigit() and int(text[:16]) > intake.limits.body:
         raise _TooLargeError
-    return size
 
 
-async def _read(request: Request, intake: Intake) -> bytes:
+async def _read(request: Request, intake: Intake, held: list[int], timeout_s: float) -> bytes:
+    """Read the body, and note in `held` what room it takes: as it comes, so that senders who halt take none from others."""
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > intake.limits.body:
-            raise _TooLargeError
-        chunks.append(chunk)
+    async with asyncio.timeout(timeout_s):
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > intake.limits.body:
+                raise _TooLargeError
+            intake.hold(len(chunk))
+            held.append(len(chunk))
+            chunks.append(chunk)
     return b"".join(chunks)
 
 

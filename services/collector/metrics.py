@@ -6,7 +6,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from services.collector.flow import Reason, StageName
 
-CODES: Final = ("200", "202", "400", "404", "413", "415", "503", "500")
+CODES: Final = ("200", "202", "400", "404", "408", "413", "415", "503", "500")
 METHODS: Final = ("capture", "events", "job")
 LOOPS: Final = ("group_commit", "stages", "projector", "jobs")
 CATEGORIES: Final = (

@@ -68,7 +68,7 @@ class Jobs:
 
 
 class Running:
-    def __init__(self, limits: Limits = Limits(), max_bytes: int = 10**9) -> None:  # noqa: B008 - frozen
+    def __init__(self, limits: Limits = Limits(), max_bytes: int = 10**9, body_timeout_s: float = 10) -> None:  # noqa: B008 - frozen
         self.kafka, self.jobs, self.metrics = Kafka(), Jobs(), Metrics(CollectorRegistry())
         self.commits = GroupCommit(self.kafka, max_bytes, 0, self.metrics)
         intake = Intake(
@@ -83,10 +83,12 @@ class Running:
             metrics=self.metrics,
             log=LOG,
         )
-        transport = httpx.ASGITransport(make_app(intake, self.metrics))
+        transport = httpx.ASGITransport(make_app(intake, self.metrics, body_timeout_s))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://collector")
 
-    async def post(self, body: bytes, path: str = "capture", **headers: str) -> httpx.Response:
+    async def post(
+        self, body: bytes | AsyncIterator[bytes], path: str = "capture", **headers: str
+    ) -> httpx.Response:
         told = {
             "content-type": "application/ld+json",
             **{name.replace("_", "-"): text for name, text in headers.items()},
@@ -263,6 +265,30 @@ async def test_too_much_at_a_time_is_turned_away() -> None:
     async with running(max_bytes=100) as here:
         assert (await here.post(document(object_event()))).status_code == 503
         assert not here.kafka.transactions
+
+
+async def test_bodies_that_do_not_come_hold_no_room_and_end() -> None:
+    never, sent = asyncio.Event(), asyncio.Event()
+
+    async def halting(count: int) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield b"x" * 100
+        sent.set()
+        await never.wait()
+
+    async with running(limits=Limits(body=10_000, event=10_000), max_bytes=10_000) as here:
+        idle = [asyncio.create_task(here.post(halting(1))) for _ in range(10)]
+        await asyncio.wait_for(sent.wait(), 10)
+        assert (await here.post(document(object_event()))).status_code == 202
+        assert (await here.post(document(object_event()), **{"content-length": "9999"})).status_code == 202
+        for each in idle:
+            each.cancel()
+        await asyncio.wait(idle)
+
+        assert (await here.post(halting(101))).status_code == 413
+    async with running(body_timeout_s=0.05) as here:
+        assert (await here.post(halting(1))).status_code == 408
+        assert (await here.post(document(object_event()))).status_code == 202
 
 
 def test_verdicts_found_twice_and_cut_otherwise_say_the_same() -> None:
