@@ -129,7 +129,9 @@ def _show_totals(answer: Trace, out: Console) -> None:
     for log, each in sorted(answer.checkpoints.items()):
         out.print(f"  [dim]{log}: signed checkpoint of {each.checkpoint.size} entries[/dim]")
     out.print(f"  [dim]recorded as browse {', '.join(answer.browse_ids)}[/dim]")
-    if not answer.events:
+    if answer.events:
+        out.print("  [dim]✔ log\\[index]: proved to be sealed there, byte for byte[/dim]")
+    else:
         out.print("[yellow]nothing sealed names this key[/yellow]")
     if answer.truncated:
         out.print(
