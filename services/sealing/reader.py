@@ -24,7 +24,9 @@ from services.sealing.mongo import MongoBlockStore
 from services.sealing.values import LogInfo, Pack, SealedRecord, StoredCheckpoint
 
 CACHED_TILES: Final = 1024  # of 8 KiB each
-TAGS_PER_QUERY: Final = 500
+# A store may compare each tag asked for with each tag of a pack it found: 40 in one query took 64 ms, in five 27 ms.
+TAGS_PER_QUERY: Final = 8
+QUERIES_AT_ONCE: Final = 4
 INDEXES_PER_QUERY: Final = 64
 MOST_IN_PACK: Final = (
     PACK_ENTRIES  # no pack holds more records: bounds the search for the one that holds an index
@@ -89,14 +91,15 @@ class LogReader:
         """
         grown = {log: size for log, size in sizes.items() if size}
         chunks = [tags[start : start + TAGS_PER_QUERY] for start in range(0, len(tags), TAGS_PER_QUERY)]
-        found = await asyncio.gather(*(self._find_few(grown, chunk) for chunk in chunks))
         result: dict[bytes, list[SealedRecord]] = {each: [] for each in tags}
-        for chunk, few in zip(chunks, found, strict=True):
-            by_log = few or {log: await self._find(log, grown[log], chunk, limit) for log in sorted(grown)}
-            for log in sorted(by_log):
-                for each, by_index in by_log[log].items():
-                    room = limit - len(result[each])
-                    result[each].extend(await self._settled(log, by_index, room))
+        for start in range(0, len(chunks), QUERIES_AT_ONCE):
+            together = chunks[start : start + QUERIES_AT_ONCE]
+            found = await asyncio.gather(*(self._find_few(grown, chunk) for chunk in together))
+            for chunk, few in zip(together, found, strict=True):
+                by_log = few or {
+                    log: await self._find(log, grown[log], chunk, limit) for log in sorted(grown)
+                }
+                await self._take(by_log, limit, result)
         return result
 
     async def find_newest(
@@ -146,6 +149,15 @@ class LogReader:
         data = await self._tiles(log, tlog.tiles_for_consistency(old_size, new_size))
         with _as_corrupt(log):
             return tlog.consistency_proof(old_size, new_size, data)
+
+    async def _take(
+        self, by_log: Mapping[str, Found], limit: int, result: dict[bytes, list[SealedRecord]]
+    ) -> None:
+        """Add what was found in each log to the result, up to the limit for each tag."""
+        for log in sorted(by_log):
+            for each, by_index in by_log[log].items():
+                room = limit - len(result[each])
+                result[each].extend(await self._settled(log, by_index, room))
 
     async def _find_few(self, sizes: Sizes, tags: Sequence[bytes]) -> dict[str, Found] | None:
         """Find in all logs by one query, as most traces can; None where more packs match than shall be held at once."""
