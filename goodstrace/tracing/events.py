@@ -24,16 +24,39 @@ Order = tuple[int, int, int, str, int]
 
 
 class Event:
-    """One identity with all the places it is sealed at; the facts are those of the first place."""
+    """One identity with all the places it is sealed at; the facts are those of the first place.
 
-    __slots__ = ("children", "facts", "identity", "inputs", "merchant", "outputs", "parent", "places")
+    named: every key it names; items: those of role EPC; serials: serials by the lot it says they are of.
+    """
+
+    __slots__ = (
+        "children",
+        "facts",
+        "identity",
+        "inputs",
+        "items",
+        "merchant",
+        "named",
+        "outputs",
+        "parent",
+        "places",
+        "serials",
+    )
 
     def __init__(self, sealed: SealedFacts) -> None:
-        facts = sealed.facts
-        self.identity = identity(sealed.merchant, facts)
+        self.identity = identity(sealed.merchant, sealed.facts)
         self.merchant = sealed.merchant
-        self.facts = facts
         self.places = [(sealed.record_ms, sealed.log, sealed.index)]
+        self._read(sealed.facts)
+
+    def _read(self, facts: Facts) -> None:
+        """Take over the facts, with their keys as sets: an event may name 20,000, each of which is asked for."""
+        self.facts = facts
+        self.items = frozenset(facts.keys.get(Role.EPC, ()))
+        self.named = frozenset(key for keys in facts.keys.values() for key in keys)
+        self.serials: dict[str, list[str]] = {}
+        for serial, lot in facts.lot_of.items():
+            self.serials.setdefault(lot, []).append(serial)
         self.inputs = _goods(facts, Role.INPUT)
         self.outputs = _goods(facts, Role.OUTPUT)
         self.children = _goods(facts, Role.CHILD)
@@ -44,9 +67,7 @@ class Event:
         place = (sealed.record_ms, sealed.log, sealed.index)
         self.places = sorted({*self.places, place})
         if self.places[0] == place:
-            again = Event(sealed)
-            self.facts, self.inputs, self.outputs = again.facts, again.inputs, again.outputs
-            self.children, self.parent = again.children, again.parent
+            self._read(sealed.facts)
 
     @property
     def order(self) -> Order:
@@ -78,7 +99,7 @@ class Event:
         facts = self.facts
         if self.is_transformation:
             return key in self.inputs
-        if facts.type != OBJECT or key not in facts.keys.get(Role.EPC, ()):
+        if facts.type != OBJECT or key not in self.items:
             return False
         return (
             facts.action == "DELETE"
@@ -106,7 +127,7 @@ class Event:
 
     def names_itself(self, key: str) -> bool:
         """Tell whether `key` is named as such, and not only as the lot of a serial (rule 8)."""
-        return any(key in keys for keys in self.facts.keys.values())
+        return key in self.named
 
 
 def _goods(facts: Facts, role: str) -> frozenset[str]:

@@ -160,7 +160,7 @@ class Links:
     def _serials(self, key: str) -> Iterator[Neighbour]:
         serials: dict[str, list[Event]] = {}
         for event in self._pool.naming(key):
-            named = [serial for serial, lot in event.facts.lot_of.items() if lot == key]
+            named = event.serials.get(key, ())
             if named and self._pool.is_live(event):
                 for serial in named:
                     serials.setdefault(serial, []).append(event)

@@ -17,6 +17,7 @@ from services.sealing.values import SealedRecord
 FACTS: Final = "facts"
 HELD_BYTES: Final = 16 * 1024 * 1024
 THINK_INLINE_RECORDS: Final = 200  # the engine is through with so many in some milliseconds
+THINK_INLINE_BYTES: Final = 512 * 1024  # unless they name much: one event of a MiB names 20,000 keys
 TAG_KINDS: Final[Mapping[NameKind, TagKind]] = {
     NameKind.KEY: TagKind.KEY,
     NameKind.TRANSFORMATION: TagKind.TRANSFORMATION,
@@ -93,7 +94,7 @@ class Walk(Generic[Answer]):
         self, walker: "Walker[Answer]", found: Iterable[SealedFacts] | None
     ) -> "Lookup | _Done[Answer]":
         """Let the engine think; in a thread where that takes long, so that other calls and deadlines have their turn."""
-        if len(self._costs) > THINK_INLINE_RECORDS:
+        if len(self._costs) > THINK_INLINE_RECORDS or self._held_bytes > THINK_INLINE_BYTES:
             return await asyncio.to_thread(_send, walker, found)
         return _send(walker, found)
 

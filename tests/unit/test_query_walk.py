@@ -1,6 +1,8 @@
 """Driving the engine over logs: what is found, what is passed over, what is held in memory."""
 
+import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -78,6 +80,25 @@ async def test_what_is_not_held_is_read_again(monkeypatch: pytest.MonkeyPatch) -
     assert {record.index for record in await walk.records(places)} == set(range(10))
     assert 0 < len(logs.read) < 10
     assert all(walk.cost(place).full > 1_000 > walk.cost(place).bare for place in places)
+
+
+async def test_few_records_that_name_much_are_thought_over_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[str] = []
+    send = walks._send
+
+    def seen(walker: Any, found: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return send(walker, found)
+
+    monkeypatch.setattr(walks, "_send", seen)
+    await _trace(MemoryLogs([event(0, KEY, secret=SECRET)]), 1)
+    assert set(threads) == {threading.current_thread().name}
+    threads.clear()
+    much = event(0, KEY, secret=SECRET, content=b"{" + b" " * walks.THINK_INLINE_BYTES + b"}")
+    await _trace(MemoryLogs([much]), 1)
+    assert set(threads) != {threading.current_thread().name}
 
 
 async def test_a_long_walk_thinks_in_a_thread_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

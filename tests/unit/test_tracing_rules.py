@@ -1,5 +1,8 @@
 """The tracing rules, a test or more each, in the order of docs/tracing.md."""
 
+import dataclasses
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -514,3 +517,24 @@ class TestClosure:
         chain.unpack(3, "case", "item")
         chain.unpack(4, "truck", id="emptied")
         assert self.closed(chain, "item", HISTORY) == ["loaded", "emptied"]
+
+
+class _Counted(dict[str, str]):
+    """Counts how often it is gone through."""
+
+    gone_through = 0
+
+    def items(self) -> Any:
+        self.gone_through += 1
+        return super().items()
+
+
+def test_an_event_of_many_serials_is_not_gone_through_for_each_of_them(chain: Chain) -> None:
+    # 20,000 serials of one event took 400 million steps.
+    serials = [f"s{number}" for number in range(100)]
+    sealed = chain.see(1, *serials, lot="lot:a", action="ADD")
+    counted = _Counted(sealed.facts.lot_of)
+    facts = msgspec.structs.replace(sealed.facts, lot_of=counted)
+    chain.sealed[0] = dataclasses.replace(sealed, facts=facts)
+    assert len(chain.trace("lot:a", DOWN).nodes) == 101
+    assert counted.gone_through < 10
