@@ -1,9 +1,11 @@
 """How a service starts and stops: SIGTERM and SIGINT ask it to finish what it holds; a second one ends it at once."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import structlog
 import uvloop
@@ -11,6 +13,9 @@ import uvloop
 from services.runtime.errors import ServiceError
 
 EXIT_FAILED = 1
+# New objects before Python looks for cycles among them: a batch makes many objects and hardly a cycle. With the default of 700
+# a tenth of the stages' time went there.
+_GARBAGE_OBJECTS: Final = 20_000
 
 
 def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdlib.BoundLogger) -> None:
@@ -18,6 +23,8 @@ def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdl
 
     Exits with 1 after a failure, which is logged with its category; returns after a graceful stop.
     """
+    gc.freeze()  # what was imported stays: the collector need not look at it again and again
+    gc.set_threshold(_GARBAGE_OBJECTS, *gc.get_threshold()[1:])
     try:
         uvloop.run(_supervised(service, log))
     except ServiceError as error:
