@@ -27,6 +27,7 @@ CACHED_TILES: Final = 1024  # of 8 KiB each
 # A store may compare each tag asked for with each tag of a pack it found: 40 in one query took 64 ms, in five 27 ms.
 TAGS_PER_QUERY: Final = 8
 QUERIES_AT_ONCE: Final = 4
+MOST_QUERIES: Final = 40  # for tags of one large record each of them reads and holds it again
 INDEXES_PER_QUERY: Final = 64
 MOST_IN_PACK: Final = (
     PACK_ENTRIES  # no pack holds more records: bounds the search for the one that holds an index
@@ -90,13 +91,14 @@ class LogReader:
         Returns: for each tag its records, by log and index.
         """
         grown = {log: size for log, size in sizes.items() if size}
-        chunks = [tags[start : start + TAGS_PER_QUERY] for start in range(0, len(tags), TAGS_PER_QUERY)]
+        few = max(TAGS_PER_QUERY, -(-len(tags) // MOST_QUERIES))
+        chunks = [tags[start : start + few] for start in range(0, len(tags), few)]
         result: dict[bytes, list[SealedRecord]] = {each: [] for each in tags}
         for start in range(0, len(chunks), QUERIES_AT_ONCE):
             together = chunks[start : start + QUERIES_AT_ONCE]
             found = await asyncio.gather(*(self._find_few(grown, chunk) for chunk in together))
-            for chunk, few in zip(together, found, strict=True):
-                by_log = few or {
+            for chunk, of_chunk in zip(together, found, strict=True):
+                by_log = of_chunk or {
                     log: await self._find(log, grown[log], chunk, limit) for log in sorted(grown)
                 }
                 await self._take(by_log, limit, result)
