@@ -28,6 +28,7 @@ def main() -> None:
                 secret=front.secret,
                 max_events=settings.max_events,
                 page_bytes=settings.page_bytes,
+                max_walks=settings.max_walks,
                 metrics=metrics,
                 log=log,
             )

@@ -1,5 +1,6 @@
 """`TraceService` over gRPC: walks the logs, proves what it shows, and shows it once the look is recorded."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -40,10 +41,15 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         secret: bytes,
         max_events: int,
         page_bytes: int,
+        max_walks: int,
         metrics: QueryMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Answer from `reader`'s logs; a trace stops at `max_events`, a page at `page_bytes`."""
+        """Answer from `reader`'s logs; a trace stops at `max_events`, a page at `page_bytes`.
+
+        At most `max_walks` calls that walk are answered at a time, since each may hold tens of megabytes; others wait.
+        """
+        self._turns = asyncio.Semaphore(max_walks)
         self._reader = reader
         self._recorder = recorder
         self._secret = secret
@@ -63,25 +69,28 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.page_size_of(request),
         )
         state = self._opened(query, request.page_token)
-        checkpoints = await self._checkpoints(query.as_of, state)
-        walk, trace = await self._walk(checkpoints, tracing.trace(core.engine_query(query, self._max_events)))
-        page = self._cut(walk, trace.nodes, trace.events, state, page_size)
-        answer = trace_pb2.TraceResponse(
-            key=query.key,
-            nodes=page.nodes,
-            events=await self._events(walk, page, checkpoints),
-            checkpoints=map(showing.checkpoint_message, checkpoints.values()),
-            next_page_token=self._sealed(query, page, checkpoints),
-            total_events=len(trace.events),
-            paged_out=len(trace.events) - len(page.events),
-            erased=sum(not walk.incomplete.isdisjoint(event.positions) for event in trace.events),
-            truncated=trace.truncated,
-        )
-        browse = _browse(
-            user, "Trace", query.key, checkpoints=checkpoints, purpose=request.purpose, page=page
-        )
-        answer.browse_id = await self._record(browse)
-        return answer
+        async with self._turns:
+            checkpoints = await self._checkpoints(query.as_of, state)
+            walk, trace = await self._walk(
+                checkpoints, tracing.trace(core.engine_query(query, self._max_events))
+            )
+            page = self._cut(walk, trace.nodes, trace.events, state, page_size)
+            answer = trace_pb2.TraceResponse(
+                key=query.key,
+                nodes=page.nodes,
+                events=await self._events(walk, page, checkpoints),
+                checkpoints=map(showing.checkpoint_message, checkpoints.values()),
+                next_page_token=self._sealed(query, page, checkpoints),
+                total_events=len(trace.events),
+                paged_out=len(trace.events) - len(page.events),
+                erased=sum(not walk.incomplete.isdisjoint(event.positions) for event in trace.events),
+                truncated=trace.truncated,
+            )
+            browse = _browse(
+                user, "Trace", query.key, checkpoints=checkpoints, purpose=request.purpose, page=page
+            )
+            answer.browse_id = await self._record(browse)
+            return answer
 
     async def GetEvent(  # noqa: N802 - the name in the proto
         self, request: trace_pb2.GetEventRequest, context: Context
@@ -93,21 +102,22 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.page_size_of(request),
         )
         state = self._opened(query, request.page_token)
-        checkpoints = await self._checkpoints({}, state)
-        walk, found = await self._walk(checkpoints, named(query.event_id))
-        page = self._cut(walk, (), found.events, state, page_size)
-        answer = trace_pb2.GetEventResponse(
-            events=await self._events(walk, page, checkpoints),
-            checkpoints=map(showing.checkpoint_message, checkpoints.values()),
-            next_page_token=self._sealed(query, page, checkpoints),
-            total_events=len(found.events),
-            truncated=found.truncated,
-        )
-        browse = _browse(
-            user, "GetEvent", query.event_id, checkpoints=checkpoints, purpose=request.purpose, page=page
-        )
-        answer.browse_id = await self._record(browse)
-        return answer
+        async with self._turns:
+            checkpoints = await self._checkpoints({}, state)
+            walk, found = await self._walk(checkpoints, named(query.event_id))
+            page = self._cut(walk, (), found.events, state, page_size)
+            answer = trace_pb2.GetEventResponse(
+                events=await self._events(walk, page, checkpoints),
+                checkpoints=map(showing.checkpoint_message, checkpoints.values()),
+                next_page_token=self._sealed(query, page, checkpoints),
+                total_events=len(found.events),
+                truncated=found.truncated,
+            )
+            browse = _browse(
+                user, "GetEvent", query.event_id, checkpoints=checkpoints, purpose=request.purpose, page=page
+            )
+            answer.browse_id = await self._record(browse)
+            return answer
 
     async def GetCheckpoint(  # noqa: N802 - the name in the proto
         self, request: trace_pb2.GetCheckpointRequest, _context: Context

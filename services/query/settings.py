@@ -7,10 +7,15 @@ from services.sealing.front import FrontSettings
 
 
 class QuerySettings(FrontSettings):
-    """How the query service serves; a trace stops at `max_events` events, or as many nodes, and says so."""
+    """How the query service serves.
+
+    A trace stops at `max_events` events, or as many nodes, and says so. At most `max_walks` traces are walked at a time,
+    since each may hold tens of megabytes; the others wait for their turn.
+    """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_QUERY_")
 
     grpc_port: int = Field(50051, ge=0, le=65535)
     metrics_port: int = Field(9103, ge=0, le=65535)
+    max_walks: int = Field(16, ge=1, le=1024)
     max_events: int = Field(10_000, ge=1, le=100_000)
