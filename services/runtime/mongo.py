@@ -11,7 +11,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from services.runtime.errors import ConflictError, UnavailableError
+from services.runtime.errors import ConflictError, SettingsError, UnavailableError
 from services.runtime.settings import MongoSettings
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
@@ -23,14 +23,17 @@ class Mongo:
     """A client of one database, with journalled majority writes and the given deadline on every call."""
 
     def __init__(self, settings: MongoSettings) -> None:
-        """Make the client; it connects at the first call."""
-        self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-            settings.uri,
-            serverSelectionTimeoutMS=settings.timeout_ms,
-            timeoutMS=settings.timeout_ms,
-            retryWrites=False,  # an unknown outcome is resolved by reading again, not by writing again
-            uuidRepresentation="standard",
-        )
+        """Make the client; it connects at the first call. Raises: SettingsError where the address is none."""
+        try:
+            self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+                settings.uri,
+                serverSelectionTimeoutMS=settings.timeout_ms,
+                timeoutMS=settings.timeout_ms,
+                retryWrites=False,  # an unknown outcome is resolved by reading again, not by writing again
+                uuidRepresentation="standard",
+            )
+        except (PyMongoError, ValueError) as error:  # not chained: the address may hold a password
+            raise SettingsError(f"MONGODB_URI: {type(error).__name__}: {error}") from None
         self.database: Database = self._client.get_database(
             settings.database,
             write_concern=WriteConcern(w="majority", j=True),

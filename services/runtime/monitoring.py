@@ -9,6 +9,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 from prometheus_client.exposition import make_wsgi_app
 
+from services.runtime.errors import SettingsError
+
 VERSION = "0.1.0"
 _StartResponse = Callable[..., Any]
 
@@ -48,7 +50,7 @@ class Monitoring:
     """The monitoring port of a service, served by a thread of its own until `stop`."""
 
     def __init__(self, service: str, host: str, port: int, registry: CollectorRegistry = REGISTRY) -> None:
-        """Bind the port (0 for any). Raises: OSError where it is taken."""
+        """Bind the port (0 for any). Raises: SettingsError where it is taken."""
         self.readiness = Readiness("started")
         self._metrics = make_wsgi_app(registry)
         Gauge(
@@ -57,7 +59,10 @@ class Monitoring:
             ["service", "version"],
             registry=registry,
         ).labels(service, VERSION).set(1)
-        self._server = make_server(host, port, self._answer, _Server, _QuietHandler)
+        try:
+            self._server = make_server(host, port, self._answer, _Server, _QuietHandler)
+        except OSError as error:
+            raise SettingsError(f"cannot listen on {host}:{port} for metrics: {error}") from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitoring", daemon=True)
         self._thread.start()
 

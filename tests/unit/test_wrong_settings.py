@@ -1,0 +1,31 @@
+"""What is set wrong is said in one line, and is no traceback."""
+
+import socket
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.runtime.errors import SettingsError
+from services.runtime.mongo import Mongo
+from services.runtime.monitoring import Monitoring
+from services.runtime.settings import MongoSettings
+
+
+def test_a_metrics_port_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}"):
+            Monitoring("test", "127.0.0.1", port, CollectorRegistry())
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["nonsense://x", "mongodb://user:hunter2@host:99999", "mongodb://", "mongodb://user:hunter2@x/?w=-9"],
+)
+def test_a_store_address_that_is_none(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGODB_URI", uri)
+    with pytest.raises(SettingsError, match="MONGODB_URI") as refused:
+        Mongo(MongoSettings())  # type: ignore[call-arg]  # read from the environment
+    assert "hunter2" not in str(refused.value)
