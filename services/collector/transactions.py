@@ -10,7 +10,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from services.collector.kafka import CALL_TIMEOUT_S, translated
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.kafka import FencedError, producer, translate
 
 _HUNG_S: Final = 15.0
@@ -40,19 +40,30 @@ class Move(msgspec.Struct, frozen=True):
 class Transactions:
     """A transactional producer; one thread at a time. After any failure it starts anew by itself at the next call."""
 
-    def __init__(self, bootstrap: str, transactional_id: str) -> None:
-        """Connect at the first call. The ID is the running instance's own: a later one with it takes over."""
+    def __init__(
+        self, bootstrap: str, transactional_id: str, partitions: tuple[str, int] | None = None
+    ) -> None:
+        """Connect at the first call. The ID is the running instance's own: a later one with it takes over.
+
+        `partitions`: a topic and how many it must have, for writers who choose the partition by their settings.
+        """
         self._bootstrap = bootstrap
+        self._partitions = partitions
         self._id = transactional_id
         self._producer: Producer | None = None
 
     def start(self) -> None:
-        """Take the ID over, ending what an earlier holder left open. Raises: UnavailableError, FencedError."""
+        """Take the ID over, ending what an earlier holder left open.
+
+        Raises: UnavailableError, FencedError, ConflictError where the topic has another number of partitions.
+        """
         if self._producer is not None:
             return
         fresh = producer(self._bootstrap, transactional_id=self._id, linger_ms=0)
         with translated():
             fresh.init_transactions(CALL_TIMEOUT_S)
+            if self._partitions is not None:
+                _check_partitions(fresh, *self._partitions)
         self._producer = fresh
 
     def write(
@@ -151,6 +162,15 @@ class Transactions:
         if not fatal:
             with contextlib.suppress(KafkaException):
                 client.abort_transaction(CALL_TIMEOUT_S)
+
+
+def _check_partitions(client: Producer, topic: str, wanted: int) -> None:
+    """An event's partition is part of what it is: spread otherwise, its duplicates would not be found."""
+    found = client.list_topics(topic, CALL_TIMEOUT_S).topics[topic]
+    if found.error is not None:
+        raise KafkaException(found.error)
+    if len(found.partitions) != wanted:
+        raise ConflictError(f"topic {topic} has {len(found.partitions)} partitions and {wanted} are set")
 
 
 def _watched(work: Callable[[], None]) -> None:
