@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from functools import partial
 
 import structlog
 
@@ -22,6 +23,7 @@ from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
+from services.sealing.secret_check import check_secret
 
 
 def main() -> None:
@@ -49,6 +51,7 @@ async def collector(
             kafka=kafka,
             settings=settings,
             secret=secret,
+            check=partial(check_secret, mongo.database, secret, register=True),
             metrics=metrics,
             log=log,
         )
@@ -79,7 +82,9 @@ def _api(
     log: structlog.stdlib.BoundLogger,
 ) -> Api:
     transactions = Transactions(
-        kafka.bootstrap_servers, kafka.topic(f"collector.capture.{settings.instance}")
+        kafka.bootstrap_servers,
+        kafka.topic(f"collector.capture.{settings.instance}"),
+        (kafka.topic(topics.GOODS_COLLECTED), kafka.partitions),
     )
     commits = GroupCommit(transactions, settings.max_waiting_bytes, settings.linger_ms / 1000, metrics)
     intake = Intake(

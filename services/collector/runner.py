@@ -7,7 +7,7 @@ Whatever fails: abort, go back to the committed offsets, fill the windows again 
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -46,10 +46,12 @@ class Runner:
         kafka: KafkaSettings,
         settings: CollectorSettings,
         secret: bytes,
+        check: Callable[[], Awaitable[None]],
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Prepare to run; nothing is connected before `run`."""
+        """Prepare to run; nothing is connected before `run`. `check` must return before anything is read."""
+        self._check = check
         self._span = span
         self._kafka = kafka
         self._settings = settings
@@ -72,6 +74,7 @@ class Runner:
         that is none of ours.
         """
         try:
+            await self._persistently(self._check, stop)
             await self._persistently(lambda: self._in_thread(self._start), stop)
             started()
             while not stop.is_set():

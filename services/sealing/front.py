@@ -33,6 +33,7 @@ from services.runtime.topics import GOODS_BROWSED
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
+from services.sealing.secret_check import check_secret
 
 _PROBE_TIMEOUT_S: Final = 2.0
 _ACK_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -127,6 +128,7 @@ class Front:
             "recorder": partial(self.recorder.ping, _PROBE_TIMEOUT_S),
             "mongodb": self.mongo.ping,
             "logs": partial(self._know_logs, kind),
+            "secret": partial(check_secret, self.mongo.database, self.secret),
         }
         try:
             await watch(self.monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S)
@@ -147,7 +149,7 @@ async def opened(
     monitoring = Monitoring(name, load(MonitoringSettings).host, settings.metrics_port)
     mongo = Mongo(load(MongoSettings))
     producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers)
-    for condition in ("recorder", "mongodb", "logs"):
+    for condition in ("recorder", "mongodb", "logs", "secret"):
         monitoring.readiness.set(condition, problem="not asked yet")
     try:
         yield Front(settings, metrics, mongo=mongo, producer=producer, monitoring=monitoring, log=log)

@@ -323,6 +323,29 @@ def test_with_its_offsets_lost_it_stops_and_does_not_start_over(collector: Colle
     assert collector.process.wait(DEADLINE_S) == 1
 
 
+def test_with_another_index_secret_it_stops_before_it_makes_a_tag(
+    collector: Collector, tmp_path: Path
+) -> None:
+    collector.start()
+    assert collector.end() == 0
+    other = tmp_path / "other-secret"
+    other.write_text("08" * 32)
+    collector.launch(GOODSTRACE_INDEX_SECRET_FILE=str(other))
+    assert collector.process is not None
+    assert collector.process.wait(DEADLINE_S) == 1
+
+
+@pytest.mark.parametrize("partitions", [PARTITIONS - 1, PARTITIONS + 1])
+def test_with_another_number_of_partitions_set_it_takes_no_capture(
+    collector: Collector, partitions: int
+) -> None:
+    collector.start(GOODSTRACE_PARTITIONS=str(partitions))
+    assert collector.process is not None
+    assert collector.post(document(object_event())).status_code == 503
+    assert collector.process.wait(DEADLINE_S) == 1
+    assert collector.records(topics.GOODS_COLLECTED) == []
+
+
 def test_kafka_away_is_503_and_everything_goes_on_when_it_is_back(
     own_stack: Stack, names: Names, tmp_path: Path
 ) -> None:
