@@ -21,7 +21,9 @@ from services.query import core
 from services.query.core import Cost
 from services.sealing.showing import Position
 
-FACTS = Facts(event_id="urn:x", event_hash="ni:///x", type="ObjectEvent", time_us=0, offset="+00:00", pipeline="1")
+FACTS = Facts(
+    event_id="urn:x", event_hash="ni:///x", type="ObjectEvent", time_us=0, offset="+00:00", pipeline="1"
+)
 PAGE_BYTES = 10_000
 
 
