@@ -46,7 +46,7 @@ class Job:
 
     @property
     def success(self) -> bool:
-        """Whether every event was sealed or is a duplicate of one that is."""
+        """Whether every event passed all stages, so that it will be sealed, or is a duplicate."""
         return bool(self.raw.get("success"))
 
     @property

@@ -45,7 +45,7 @@ def capture(
     """Capture EPCIS documents (JSON) from FILES.
 
     A document is taken once the collector has it safe in Kafka; with --wait the command follows it until every event is
-    sealed, found to be a duplicate, or refused. Sending a document twice is harmless.
+    accepted (it is then about to be sealed), found to be a duplicate, or refused. Sending a document twice is harmless.
     """
     console = Console(stderr=True)
     results: dict[Path, Job | Problem] = {}
