@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import msgspec
 import structlog
@@ -57,6 +56,7 @@ class Projector:
         self._metrics = metrics
         self._log = log
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="projector")
+        self._rewind = False
         self._source = Source(
             kafka.bootstrap_servers,
             kafka.topic("collector.projector"),
@@ -70,18 +70,23 @@ class Projector:
         try:
             await persistently(self._jobs.prepare, "projector", stop, self._metrics, self._log)
             while not stop.is_set():
-                batch = await persistently(self._poll, "projector", stop, self._metrics, self._log)
-                if batch:
-                    keep = partial(self._keep, batch)
-                    await persistently(keep, "projector", stop, self._metrics, self._log)
+                await persistently(self._cycle, "projector", stop, self._metrics, self._log)
         finally:
             await loop.run_in_executor(self._thread, self._source.close)
 
-    async def _poll(self) -> list[Message]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, self._source.poll, _BATCH_RECORDS, _BATCH_BYTES, _WAIT_S
-        )
+    async def _cycle(self) -> None:
+        """Read a batch and keep it. One that failed is read again: who does not poll for minutes loses its partitions."""
+        batch = await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
+        if batch:
+            self._rewind = True  # until this batch is committed
+            await self._keep(batch)
+            self._rewind = False
+
+    def _read(self) -> list[Message]:
+        if self._rewind:
+            self._source.rewind()
+            self._rewind = False
+        return self._source.poll(_BATCH_RECORDS, _BATCH_BYTES, _WAIT_S)
 
     async def _keep(self, batch: Sequence[Message]) -> None:
         """Write what a batch says; goods first, so that where a job has finished its goods are known."""
