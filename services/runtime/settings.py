@@ -14,6 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 S = TypeVar("S", bound=BaseSettings)
 EXIT_BAD_SETTINGS: Final = 2
+COMMAND_LINE: Final = (
+    "GOODSTRACE_QUERY_TARGET",
+    "GOODSTRACE_AUDIT_TARGET",
+)  # told to the `goodstrace` command, not to us
 
 
 class KafkaSettings(BaseSettings):
@@ -106,7 +110,8 @@ def _unknown(settings: type[BaseSettings]) -> list[str]:
     prefix = str(settings.model_config.get("env_prefix", ""))
     if prefix in ("", "GOODSTRACE_"):
         return []
-    return sorted(name for name in os.environ if name.startswith(prefix) and name not in _known(settings))
+    known = {*_known(settings), *COMMAND_LINE}
+    return sorted(name for name in os.environ if name.startswith(prefix) and name not in known)
 
 
 def _variable(settings: type[BaseSettings], name: str) -> str:

@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry
 from services.runtime.errors import SettingsError
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
-from services.runtime.settings import MongoSettings
+from services.query.settings import QuerySettings
+from services.runtime.settings import EXIT_BAD_SETTINGS, MongoSettings, load
 
 
 def test_a_metrics_port_that_is_taken() -> None:
@@ -29,3 +30,12 @@ def test_a_store_address_that_is_none(uri: str, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SettingsError, match="MONGODB_URI") as refused:
         Mongo(MongoSettings())  # type: ignore[call-arg]  # read from the environment
     assert "hunter2" not in str(refused.value)
+
+
+def test_what_the_command_line_is_told_is_no_unknown_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOODSTRACE_QUERY_TARGET", "127.0.0.1:50051")
+    load(QuerySettings)
+    monkeypatch.setenv("GOODSTRACE_QUERY_TARGETS", "127.0.0.1:50051")
+    with pytest.raises(SystemExit) as ended:
+        load(QuerySettings)
+    assert ended.value.code == EXIT_BAD_SETTINGS
