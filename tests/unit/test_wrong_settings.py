@@ -5,10 +5,10 @@ import socket
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.query.settings import QuerySettings
 from services.runtime.errors import SettingsError
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
-from services.query.settings import QuerySettings
 from services.runtime.settings import EXIT_BAD_SETTINGS, MongoSettings, load
 
 
