@@ -1,7 +1,6 @@
 """The audit service's process: `python -m services.audit`. Seals browse records and lists them over gRPC."""
 
 import asyncio
-import secrets
 
 import structlog
 
@@ -14,6 +13,7 @@ from services.runtime.logs import configure
 from services.runtime.settings import KafkaSettings, LogSettings, MonitoringSettings, load
 from services.runtime.topics import GOODS_BROWSED
 from services.sealing.clock import SystemClock
+from services.sealing.epochs import random_epoch
 from services.sealing.front import Front, FrontMetrics, opened
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
@@ -66,7 +66,7 @@ def _sealer(front: Front, log: structlog.stdlib.BoundLogger) -> Sealer:
         source=KafkaSource(kafka.bootstrap_servers, f"{topic}.audit", topic),
         clock=SystemClock(),
         limits=load(SealSettings).limits(),
-        epoch=secrets.token_hex(8),
+        new_epoch=random_epoch,
         metrics=SealMetrics("audit"),
         log=log,
     )

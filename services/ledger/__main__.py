@@ -5,7 +5,6 @@ wants an operator (its category and what to do are in the last log line), 2 wher
 """
 
 import asyncio
-import secrets
 
 from services.ledger.settings import LedgerSettings
 from services.runtime.kafka import KafkaProbe
@@ -17,6 +16,7 @@ from services.runtime.probes import PROBE_EVERY_S, Probe, watch
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, MonitoringSettings, load
 from services.runtime.topics import GOODS_STORED
 from services.sealing.clock import SystemClock
+from services.sealing.epochs import random_epoch
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
 from services.sealing.metrics import SealMetrics
@@ -41,7 +41,7 @@ def main() -> None:
             source=KafkaSource(kafka.bootstrap_servers, f"{topic}.ledger", topic),
             clock=SystemClock(),
             limits=limits,
-            epoch=secrets.token_hex(8),
+            new_epoch=random_epoch,
             metrics=SealMetrics("ledger"),
             log=log,
         )

@@ -1,7 +1,7 @@
 """One log being sealed: records come in, blocks are cut, each is committed before the next is begun."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -22,13 +22,18 @@ HOLD_FACTOR = 2  # how many blocks' worth of records may wait before Kafka is le
 
 
 class Shop(msgspec.Struct, frozen=True):
-    """What all writers of a process share."""
+    """What all writers of a process share.
+
+    Attributes:
+        new_epoch: gives random text, another at every call. Each writer draws one of its own for the IDs of its packs:
+            a log that is given up and taken up again by the same process may be cut into other blocks than before.
+    """
 
     store: BlockStore
     source: RecordSource
     clock: Clock
     limits: Limits
-    epoch: str
+    new_epoch: Callable[[], str]
     metrics: SealMetrics
     log: structlog.stdlib.BoundLogger
 
@@ -44,6 +49,7 @@ class LogWriter:
     def __init__(self, shop: Shop, state: LogState, topic: TopicIdentity, signer: Signer) -> None:
         """Take up a log at `state`, its records coming from `topic`."""
         self._shop = shop
+        self._epoch = shop.new_epoch()
         self._state = state
         self._topic = topic
         self._signer = signer
@@ -106,7 +112,7 @@ class LogWriter:
         while await self._due():
             came_s, records = self._first_came_s, self._take()
             now_ms = self._shop.clock.now_ms()
-            block = core.next_block(self._state, self._topic, records, now_ms, self._shop.epoch)
+            block = core.next_block(self._state, self._topic, records, now_ms, self._epoch)
             await self._commit(block)
             self._count(records, came_s)
         if self._fault:

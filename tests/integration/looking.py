@@ -29,6 +29,7 @@ from services.runtime.monitoring import Readiness
 from services.runtime.settings import MongoSettings
 from services.sealing.clock import SystemClock
 from services.sealing.core import Limits
+from services.sealing.epochs import random_epoch
 from services.sealing.indexes import indexes
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
@@ -147,7 +148,7 @@ class Looking:
             source=KafkaSource(self.stack.kafka_bootstrap_servers, f"{topic}.test", topic),
             clock=SystemClock(),
             limits=Limits(age_ms=20),
-            epoch=secrets.token_hex(8),
+            new_epoch=random_epoch,
             metrics=SealMetrics("ledger", CollectorRegistry()),
             log=structlog.get_logger(),
         )

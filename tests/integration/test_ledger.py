@@ -26,6 +26,7 @@ from services.runtime.settings import MongoSettings
 from services.runtime.topics import GOODS_STORED, Topic
 from services.sealing.clock import SystemClock
 from services.sealing.core import Limits
+from services.sealing.epochs import random_epoch
 from services.sealing.errors import LostRaceError
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
@@ -145,7 +146,7 @@ class World:
             source=KafkaSource(self.bootstrap, f"{self.topic}.{group}", self.topic),
             clock=SystemClock(),
             limits=Limits(entries=20, age_ms=20),
-            epoch=group,
+            new_epoch=random_epoch,
             metrics=metrics,
             log=structlog.get_logger(),
         )

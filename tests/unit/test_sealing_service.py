@@ -1,7 +1,7 @@
 """The sealer over a store and a topic in memory: every call fails both ways, the process dies at every point."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 import structlog
@@ -14,7 +14,8 @@ from goodstrace import block as blocks
 from services.runtime import retry
 from services.runtime.kafka import OffsetGapError
 from services.runtime.monitoring import Readiness
-from services.sealing.core import Limits, TopicIdentity
+from services.sealing import service
+from services.sealing.core import Fetched, Limits, TopicIdentity
 from services.sealing.errors import (
     CorruptError,
     LogKeyError,
@@ -24,7 +25,7 @@ from services.sealing.errors import (
 )
 from services.sealing.metrics import SealMetrics
 from services.sealing.service import Sealer
-from services.sealing.values import StoredCheckpoint
+from services.sealing.values import StoredBlock, StoredCheckpoint
 from services.sealing.writer import Shop
 from tests.log_checks import all_blocks, assert_store_intact
 from tests.memory_store import Failure, Killed, MemoryKeys, MemorySource, MemoryStore, MemoryTopic, TestClock
@@ -54,7 +55,7 @@ class Bench:
         self.store = MemoryStore()
         self.keys = MemoryKeys()
         self.clock = TestClock()
-        self.starts = 0
+        self.epochs = 0
         self.metrics = SealMetrics("test", CollectorRegistry())
 
     def fill(self, count: int, *, partition: int = 0, hole: int = 0) -> None:
@@ -62,15 +63,18 @@ class Bench:
         for number in range(first, first + count):
             self.topic.append(partition, make_value(number, partition=partition), hole=hole)
 
+    def new_epoch(self) -> str:
+        self.epochs += 1
+        return f"epoch{self.epochs}"
+
     def sealer(self, *, entries: int = 4, source: MemorySource | None = None, age_ms: int = 1) -> Sealer:
-        self.starts += 1
         self.metrics = SealMetrics("test", CollectorRegistry())
         shop = Shop(
             store=self.store,
             source=source or MemorySource(self.topic),
             clock=self.clock,
             limits=Limits(entries=entries, age_ms=age_ms),
-            epoch=f"epoch{self.starts}",
+            new_epoch=self.new_epoch,
             metrics=self.metrics,
             log=structlog.get_logger(),
         )
@@ -238,6 +242,53 @@ async def test_of_two_writers_one_loses_and_stops() -> None:
     await until(bench.done)
     stop.set()
     await running.pop()
+    assert await bench.entries() == bench.expected()
+
+
+class HangsOnce(MemoryStore):
+    """Does not answer the first block, which never gets there."""
+
+    hung = False
+
+    async def insert_block(self, block: StoredBlock) -> None:
+        if not self.hung:
+            self.hung = True
+            await asyncio.Event().wait()
+        await super().insert_block(block)
+
+
+async def test_a_log_taken_up_again_by_the_same_process_names_no_packs_of_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench, store = Bench(), HangsOnce()
+    bench.store = store
+    bench.fill(3)
+
+    class GivenUpAndTaken(MemorySource):
+        moved = False
+
+        async def start(
+            self, taken: Callable[[int], Awaitable[int]], given_up: Callable[[Sequence[int]], Awaitable[None]]
+        ) -> None:
+            self._taken, self._given_up = taken, given_up
+            await super().start(taken, given_up)
+
+        async def poll(self, max_records: int, timeout_s: float) -> list[tuple[int, list[Fetched]]]:
+            if store.hung and not self.moved:
+                self.moved = True
+                await self._given_up([0])
+                bench.fill(5)  # more has come meanwhile: the block is cut otherwise
+                self._batch = 100
+                self._next[0] = await self._taken(0)
+            return await super().poll(max_records, timeout_s)
+
+    monkeypatch.setattr(service, "FINISH_S", 0.01)
+    stop = asyncio.Event()
+    sealer = bench.sealer(entries=8, source=GivenUpAndTaken(bench.topic, batch=100))
+    task = asyncio.create_task(sealer.run(stop))
+    await until(lambda: task.done() or bench.done())
+    stop.set()
+    await task
     assert await bench.entries() == bench.expected()
 
 
