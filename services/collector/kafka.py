@@ -49,6 +49,7 @@ class Source:
         self._pending: list[TopicPartition] = []
         self._assigned: set[tuple[str, int]] = set()
         self._changes = 0
+        self._unread = False
         self._consumer.subscribe(
             list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
         )
@@ -64,9 +65,18 @@ class Source:
     def poll(self, max_records: int, max_bytes: int, wait_s: float) -> list[Message]:
         """Wait for records and give those that are there, within the limits (the last one may go over them).
 
+        After it raised, the next call begins at the committed positions again, which calls `on_partition`.
         Raises: UnavailableError, OffsetGapError, OffsetsLostError, and what `on_partition` raised.
         """
+        if self._unread:
+            self.rewind()
         self._take_pending()
+        self._unread = True  # until the batch is given: an error on the way would drop the records before it
+        batch = self._gather(max_records, max_bytes, wait_s)
+        self._unread = False
+        return batch
+
+    def _gather(self, max_records: int, max_bytes: int, wait_s: float) -> list[Message]:
         first = self._consumer.poll(wait_s)
         if first is None:
             return []
@@ -93,6 +103,7 @@ class Source:
         ):
             with translated():
                 self._consumer.seek(place)
+        self._unread = False
 
     def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Commit the next offsets to read, outside of any transaction. Raises: UnavailableError."""
