@@ -27,7 +27,7 @@ from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory, VolatileMemory
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
-from goodstrace.retrace import ShownEvent, check_tree, query_of
+from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of
 from goodstrace.verification import (
     VerifiedCheckpoint,
     VerifiedEntry,
@@ -173,9 +173,11 @@ class Client:
         pages = list(self._pages(request, self._query.GetEvent))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         events = tuple(_shown(message, checkpoints) for page in pages for message in page.events)
-        for facts in (each.event.facts for each in events):
-            if facts is not None and event_id not in (facts.event_id, facts.event_hash):
-                raise AnswerError(f"asked for the event {event_id} and got {facts.event_id}")
+        if len(events) != pages[0].total_events:
+            raise AnswerError(
+                f"the answer says it has {pages[0].total_events} events and shows {len(events)}"
+            )
+        check_named(event_id, events, truncated=pages[0].truncated)
         return events
 
     def checkpoints(self) -> Mapping[str, VerifiedCheckpoint]:

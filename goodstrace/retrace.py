@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from goodstrace.errors import AnswerError
 from goodstrace.tracing import Direction, Query, SealedFacts, Trace, TracedEvent, drive, trace
+from goodstrace.tracing.named import named
 from goodstrace.tracing.wire import ABRIDGED, mention_messages, node_message
 from goodstrace.verification import VerifiedEntry, VerifiedEvent
 
@@ -43,8 +44,32 @@ def check_tree(query: Query, nodes: Iterable[trace_pb2.TraceNode], events: Seque
     sealed = [facts for each in events for facts in _sealed(each.event)]
     again = drive(trace(query), lambda _: sealed)
     _compare_nodes(again, nodes)
-    _compare_events(again, events)
+    _compare_events(again.events, events)
     return True
+
+
+def check_named(event_id: str, events: Sequence[ShownEvent], *, truncated: bool) -> None:
+    """Check that a whole answer about an event ID or hash shows each event once, with marks that follow from all of them.
+
+    Args:
+        event_id: the event ID or event hash asked for.
+        events: of all pages, in order.
+        truncated: what the answer says of itself; its marks cannot be told then, nor where facts are withheld, nor for events
+            found by their hash, since their marks depend on others of their ID.
+    Raises: AnswerError.
+    """
+    known = [facts for facts in (each.event.facts for each in events) if facts is not None]
+    for facts in known:
+        if event_id not in (facts.event_id, facts.event_hash):
+            raise AnswerError(f"asked for the event {event_id} and got {facts.event_id}")
+    identities = {each.event.identity for each in events}
+    if len(identities) != len(events):
+        raise AnswerError("the answer shows one event twice")
+    abridged = len(known) < len(events) or any(ABRIDGED in each.marks for each in events)
+    if truncated or abridged or any(facts.event_id != event_id for facts in known):
+        return
+    sealed = [facts for each in events for facts in _sealed(each.event)]
+    _compare_events(drive(named(event_id), lambda _: sealed).events, events)
 
 
 def query_of(key: str, direction: str, max_depth: int) -> Query:
@@ -78,10 +103,10 @@ def _compare_nodes(again: Trace, nodes: Iterable[trace_pb2.TraceNode]) -> None:
         raise AnswerError(f"the answer has {len(given)} nodes where its events make {len(derived)}")
 
 
-def _compare_events(again: Trace, events: Sequence[ShownEvent]) -> None:
-    if len(again.events) != len(events):
-        raise AnswerError(f"the answer has {len(events)} events where its events make {len(again.events)}")
-    for mine, theirs in zip(again.events, events, strict=True):
+def _compare_events(again: Sequence[TracedEvent], events: Sequence[ShownEvent]) -> None:
+    if len(again) != len(events):
+        raise AnswerError(f"the answer has {len(events)} events where its events make {len(again)}")
+    for mine, theirs in zip(again, events, strict=True):
         if not _agree(mine, theirs):
             raise AnswerError(
                 f"what is said of the event {theirs.event.identity} does not follow from the events of the answer"

@@ -1,12 +1,14 @@
 """Tracing without I/O: a generator that yields look-ups, is sent what they find, and returns the trace."""
 
 from collections.abc import Callable, Generator, Iterable
+from typing import TypeVar
 
 from goodstrace.tracing.evidence import answer_events
 from goodstrace.tracing.model import Lookup, Query, SealedFacts, Trace, TracedEvent
 from goodstrace.tracing.pool import Pool
 from goodstrace.tracing.walk import Walk
 
+Answer = TypeVar("Answer")
 Tracing = Generator[Lookup, Iterable[SealedFacts], Trace]
 
 
@@ -35,14 +37,17 @@ def trace(query: Query) -> Tracing:
     return _answer(query, walk, pool, identities)
 
 
-def drive(tracing: Tracing, source: Callable[[Lookup], Iterable[SealedFacts]]) -> Trace:
-    """Run a trace to its end against a source that answers at once."""
+def drive(
+    tracing: Generator[Lookup, Iterable[SealedFacts], Answer],
+    source: Callable[[Lookup], Iterable[SealedFacts]],
+) -> Answer:
+    """Run a trace, or another walk, to its end against a source that answers at once."""
     try:
         lookup = next(tracing)
         while True:
             lookup = tracing.send(source(lookup))
     except StopIteration as stop:
-        answer: Trace = stop.value
+        answer: Answer = stop.value
         return answer
 
 

@@ -10,10 +10,10 @@ from goodstrace import tracing
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.tracing.model import TracedEvent
+from goodstrace.tracing.named import named
 from services.query import core, proofs, requests
 from services.query.core import Page
 from services.query.metrics import QueryMetrics
-from services.query.named import named
 from services.query.requests import EventQuery, PageState, TraceQuery
 from services.query.walk import Walk, Walker
 from services.runtime.call_errors import InvalidRequestError, NotFoundError

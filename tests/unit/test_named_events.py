@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from goodstrace.facts import Correction, Facts
 from goodstrace.tracing.events import names
 from goodstrace.tracing.model import Lookup, SealedFacts
-from services.query.named import MAX_RECORDS, Named, named
+from goodstrace.tracing.named import MAX_RECORDS, Named, named
 
 
 def _sealed(index: int, event_id: str, event_hash: str, correction: Correction | None = None) -> SealedFacts:
