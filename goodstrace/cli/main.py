@@ -42,7 +42,7 @@ def main() -> None:
     for entry_point in sorted(
         importlib.metadata.entry_points(group=COMMANDS_GROUP), key=lambda each: each.name
     ):
-        cli.add_command(entry_point.load(), entry_point.name)
+        cli.add_command(_loaded(entry_point), entry_point.name)
     try:
         cli()
     except VerificationError as error:
@@ -52,6 +52,28 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
     sys.exit(EXIT_FAILED)
+
+
+def _loaded(entry_point: importlib.metadata.EntryPoint) -> click.Command:
+    """Load a command of the server side; where its libraries are not installed, one that says what it needs."""
+    try:
+        command: click.Command = entry_point.load()
+    except ModuleNotFoundError as error:
+        missing = str(error.name)
+
+        @click.command(
+            entry_point.name,
+            help="Not installed here: it needs goodstrace[server].",
+            context_settings={"ignore_unknown_options": True},
+        )
+        @click.argument("arguments", nargs=-1)
+        def absent(arguments: tuple[str, ...]) -> None:  # noqa: ARG001 - whatever it is called with
+            raise click.ClickException(
+                f"`goodstrace {entry_point.name}` runs on the server side and needs {missing}: install goodstrace[server]"
+            )
+
+        return absent
+    return command
 
 
 def _complain(message: str) -> None:

@@ -69,8 +69,9 @@ def trace(
     signed checkpoint that is consistent with those seen before, and it is byte for byte what was sealed. The look-up is
     recorded.
     """
+    sizes = _sizes(as_of)
     with connect(**connection) as client:
-        answer = client.trace(key, direction=direction, max_depth=depth, as_of=_sizes(as_of))
+        answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes)
     if as_json:
         print_json(as_document(answer))
     else:
