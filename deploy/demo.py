@@ -4,6 +4,7 @@
 verify and print it. 5. Show that the look-up was recorded.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -18,10 +19,10 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
 from goodstrace.simulate import SimulationOptions, write
 
-RUN_DIR = Path("run")
-CAPTURE_URL = "http://127.0.0.1:8080"
-QUERY_TARGET = "127.0.0.1:50051"
-AUDIT_TARGET = "127.0.0.1:50052"
+RUN_DIR = Path(os.environ.get("GOODSTRACE_RUN_DIR", "run"))
+CAPTURE_URL = f"http://127.0.0.1:{os.environ.get('GOODSTRACE_COLLECTOR_PORT', '8080')}"
+QUERY_TARGET = f"127.0.0.1:{os.environ.get('GOODSTRACE_QUERY_GRPC_PORT', '50051')}"
+AUDIT_TARGET = f"127.0.0.1:{os.environ.get('GOODSTRACE_AUDIT_GRPC_PORT', '50052')}"
 OPTIONS = SimulationOptions(seed=7, events=400, depth=3, events_per_document=40)
 SEAL_DEADLINE_S = 60
 out = console()
@@ -72,8 +73,8 @@ def run() -> None:
         f"  .venv/bin/goodstrace trace {found.lot}\n"
         f"  .venv/bin/goodstrace trace {found.pallet} --direction history\n"
         f"  .venv/bin/goodstrace browses {found.item}\n"
-        "  .venv/bin/goodstrace verify --vkeys run/keys\n"
-        "API of the collector: http://127.0.0.1:8080/docs    Stop everything with: make down",
+        f"  .venv/bin/goodstrace verify --vkeys {RUN_DIR}/keys\n"
+        f"API of the collector: {CAPTURE_URL}/docs    Stop everything with: make down",
         soft_wrap=True,
     )
 
