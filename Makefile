@@ -77,7 +77,7 @@ test: install ## Run all tests, on a stack of their own
 lint: install ## Check style, types, imports between parts, protos and docker-compose.yml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict goodstrace services deploy tools
+	$(BIN)/mypy --strict goodstrace services deploy tools bench
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	@base=$$(git rev-parse -q --verify origin/main || git rev-parse -q --verify main || true); \

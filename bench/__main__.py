@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import bson
 import grpc
-from bson import CodecOptions
-from bson.raw_bson import RawBSONDocument
 from rich.console import Console
 from rich.table import Table
 
@@ -256,10 +255,7 @@ def newest_sizes(checkpoints: Any) -> list[int]:
 
 def document_bytes(system: System, collection: str) -> int:
     """Count the bytes of a collection's documents, as BSON."""
-    options = CodecOptions(document_class=RawBSONDocument)
-    return sum(
-        len(each.raw) for each in system.store.get_collection(collection, codec_options=options).find()
-    )
+    return sum(len(bson.encode(each)) for each in system.store[collection].find())
 
 
 def disk_bytes(stack: Stack) -> int:

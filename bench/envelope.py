@@ -62,7 +62,7 @@ def headers_one_by_one(producer: Producer, topic: str, made: list[envelope.Recor
     """The event as the value and all else in headers, one call each: a batch would drop the headers."""
     for record in made:
         event, facts = record.parts
-        headers = [
+        headers: list[tuple[str, str | bytes | None]] = [
             ("id", record.id),
             ("capture", record.capture_id),
             ("sequence", record.sequence.to_bytes(4, "big")),
