@@ -293,7 +293,7 @@ def refusal(system: System, key: str) -> GoodstraceError:
     with pytest.raises(GoodstraceError) as raised:
         look_up(system, key)
     if isinstance(raised.value, CallError):
-        assert raised.value.code in ("DATA_LOSS", "INTERNAL")
+        assert raised.value.code == "DATA_LOSS"
     else:
         assert isinstance(raised.value, VerificationError)
     return raised.value
