@@ -70,6 +70,9 @@ class MemoryStore:
 
     async def put_packs(self, packs: Sequence[Pack]) -> None:
         self._call(lambda: self.packs.update({pack.id: pack for pack in packs if pack.id not in self.packs}))
+        for pack in packs:
+            if self.packs[pack.id] != pack:
+                raise CorruptError(f"pack {pack.id} is stored with other records")
 
     async def insert_block(self, block: StoredBlock) -> None:
         self._call(lambda: self.blocks.setdefault(block.id, block))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pymongo import UpdateOne
 
 from goodstrace.merkle import HASH_SIZE
-from services.runtime.errors import ConflictError
+from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.mongo import Database, translated
 from services.sealing import documents
 from services.sealing.core import MAX_BLOCK_ENTRIES
@@ -73,7 +73,20 @@ class MongoBlockStore:
             async with translated():
                 await self._database[PACKS].insert_many(map(documents.pack_document, packs), ordered=False)
         except ConflictError:
-            pass  # only those that this writer wrote before: their IDs hold its epoch
+            await self._check_packs(packs)
+
+    async def _check_packs(self, packs: Sequence[Pack]) -> None:
+        """Make sure that what is there is what was to be written: a block must never name other records."""
+        async with translated():
+            found = (
+                await self._database[PACKS].find({"_id": {"$in": [pack.id for pack in packs]}}).to_list(None)
+            )
+        there = {document["_id"]: documents.pack(document) for document in found}
+        for pack in packs:
+            if pack.id not in there:
+                raise UnavailableError(f"pack {pack.id} was not written")
+            if there[pack.id] != pack:
+                raise CorruptError(f"pack {pack.id} is stored with other records")
 
     async def insert_block(self, block: StoredBlock) -> None:
         """See BlockStore."""

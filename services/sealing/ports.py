@@ -34,7 +34,10 @@ class BlockStore(Protocol):
         ...
 
     async def put_packs(self, packs: Sequence[Pack]) -> None:
-        """Write packs; those that are there already are left. Durable when it returns."""
+        """Write packs; those that are there already are left. Durable when it returns.
+
+        Raises: CorruptError where one that is there is not the one to be written.
+        """
         ...
 
     async def insert_block(self, block: StoredBlock) -> None:

@@ -106,6 +106,19 @@ async def test_packs_are_written_once(store: Store) -> None:
     assert await store.scan_packs("goods/1", 0, 40) == []
 
 
+async def test_other_packs_under_the_same_ids_are_no_repetition(store: Store) -> None:
+    first = make_block(LogState(LOG, 0), 3)
+    await store.put_packs(first.packs)
+    for other in (
+        make_block(LogState(LOG, 0), 20),
+        make_block(LogState(LOG, 0), 3, time_ms=1_700_000_000_001),
+    ):
+        with pytest.raises(CorruptError, match=r"pack goods/0#0\.0@e1"):
+            await store.put_packs(other.packs)
+    found = {pack.id: pack for pack in await store.scan_packs(LOG, 0, 20)}
+    assert found[first.packs[0].id] == first.packs[0]
+
+
 async def test_tiles_only_grow(store: Store) -> None:
     await store.put_tiles(LOG, {(0, 0): b"a" * 64, (1, 0): b"b" * 32})
     await store.put_tiles(LOG, {(0, 0): b"c" * 32, (0, 1): b"d" * 32})

@@ -14,8 +14,8 @@ from goodstrace import block as blocks
 from services.runtime import retry
 from services.runtime.kafka import OffsetGapError
 from services.runtime.monitoring import Readiness
-from services.sealing import service
-from services.sealing.core import Fetched, Limits, TopicIdentity
+from services.sealing import core, service
+from services.sealing.core import Fetched, Limits, LogState, TopicIdentity
 from services.sealing.errors import (
     CorruptError,
     LogKeyError,
@@ -243,6 +243,18 @@ async def test_of_two_writers_one_loses_and_stops() -> None:
     stop.set()
     await running.pop()
     assert await bench.entries() == bench.expected()
+
+
+async def test_packs_of_another_writer_under_the_same_ids_stop_the_sealer() -> None:
+    bench = Bench()
+    bench.fill(3)
+    block = core.next_block(
+        LogState(LOG, 0), bench.topic.identity, [core.sealable(LOG, Fetched(7, make_value(7)))], 0, "epoch1"
+    )
+    await bench.store.put_packs(block.packs)
+    with pytest.raises(CorruptError, match=r"pack goods/0#0\.0@epoch1"):
+        await bench.run()
+    assert not bench.store.blocks
 
 
 class HangsOnce(MemoryStore):
