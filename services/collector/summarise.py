@@ -42,16 +42,20 @@ class Window:
     def __init__(self, size: int = DEFAULT_WINDOW) -> None:
         """Start empty; `size` is at least 1."""
         self._size = size
-        self._entries: deque[tuple[bytes, bytes, bytes]] = deque()
-        self._first: dict[bytes, bytes] = {}
+        self._entries: deque[tuple[bytes, bytes, bytes]] = deque()  # identity, name, record ID
+        self._latest: dict[bytes, bytes] = {}
         self._contents: dict[bytes, list[bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def first_of(self, same: bytes) -> bytes | None:
-        """Give the record ID of the first record with this identity, or None."""
-        return self._first.get(same)
+        """Give the ID of the record with this identity that an event like it is a duplicate of, or None.
+
+        A window made larger may hold an identity twice, as the smaller one let it pass: the later record counts, which
+        stays longest.
+        """
+        return self._latest.get(same)
 
     def conflicts(self, name: bytes, content: bytes) -> bool:
         """Say whether the window has the same merchant and event ID with other content."""
@@ -61,13 +65,14 @@ class Window:
         """Take in a record that passed; the oldest leaves where the window is full."""
         if len(self._entries) >= self._size:
             self._forget()
-        self._entries.append((same, name, content))
-        self._first[same] = record_id
+        self._entries.append((same, name, record_id))
+        self._latest[same] = record_id
         self._contents.setdefault(name, []).append(content)
 
     def _forget(self) -> None:
-        same, name, _ = self._entries.popleft()
-        del self._first[same]
+        same, name, record_id = self._entries.popleft()
+        if self._latest.get(same) == record_id:
+            del self._latest[same]
         contents = self._contents[name]
         del contents[0]
         if not contents:

@@ -179,6 +179,46 @@ def test_a_window_forgets_what_is_older_than_its_size() -> None:
     assert len(Window(3)) == 0
 
 
+def filled(size: int, passed: list[tuple[bytes, bytes, bytes, bytes]]) -> Window:
+    window = Window(size)
+    for each in passed[-size:]:
+        window.add(*each)
+    return window
+
+
+def test_a_larger_window_holds_what_a_smaller_one_let_pass_twice() -> None:
+    first, again = b"first".ljust(16), b"again".ljust(16)
+    others = [(bytes([number]), b"n", b"c", bytes([number])) for number in range(19)]
+    window = filled(10, [(b"same", b"n", b"c", first), *others[:3], (b"same", b"n", b"c", again)])
+    for each in others[3:9]:
+        window.add(*each)
+    assert window.first_of(b"same") == again  # the first has left, the other has not
+    for each in others[9:]:
+        window.add(*each)
+    assert window.first_of(b"same") is None
+    assert len(window) == 10
+
+
+@given(st.lists(st.integers(0, 7), min_size=8, max_size=40), st.integers(1, 2), st.integers(1, 3), st.data())
+def test_a_window_made_larger_depends_on_the_last_records_only(
+    numbers: list[int], size: int, more: int, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(numbers) - 1))
+    window, passed = Window(size), list[tuple[bytes, bytes, bytes, bytes]]()
+    for place, number in enumerate(numbers):
+        if place == cut:  # started again with a larger window
+            window = filled(size + more, passed)
+        same = bytes([number])
+        if window.first_of(same) is None:
+            passed.append((same, bytes([number % 2]), same, bytes([place])))
+            window.add(*passed[-1])
+    if cut < len(numbers):
+        again = filled(size + more, passed)
+        assert [window.first_of(bytes([n])) for n in range(6)] == [
+            again.first_of(bytes([n])) for n in range(6)
+        ]
+
+
 # ---- record
 
 
