@@ -22,6 +22,8 @@ class Service:
     name: str
     module: str
     default_metrics_port: int
+    serves: tuple[str, int] | None = None
+    """The variable and the default of the port that it serves clients on, where it does."""
 
     @property
     def port_variable(self) -> str:
@@ -32,6 +34,12 @@ class Service:
     def metrics_port(self) -> int:
         """The port in force. Raises StackError when the variable holds no port number."""
         return port_from(os.environ, self.port_variable, self.default_metrics_port)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All ports it listens on. Raises StackError when a variable holds no port number."""
+        serving = () if self.serves is None else (port_from(os.environ, *self.serves),)
+        return (self.metrics_port, *serving)
 
     @property
     def ready_url(self) -> str:
@@ -47,9 +55,9 @@ class Service:
 # In the order of starting; stopping goes the other way, so that what is captured can still be sealed.
 SERVICES: Sequence[Service] = (
     Service("ledger", "services.ledger", 9102),
-    Service("audit", "services.audit", 9104),
-    Service("collector", "services.collector", 9101),
-    Service("query", "services.query", 9103),
+    Service("audit", "services.audit", 9104, ("GOODSTRACE_AUDIT_GRPC_PORT", 50052)),
+    Service("collector", "services.collector", 9101, ("GOODSTRACE_COLLECTOR_PORT", 8080)),
+    Service("query", "services.query", 9103, ("GOODSTRACE_QUERY_GRPC_PORT", 50051)),
 )
 
 
@@ -64,7 +72,7 @@ def daemons(
                 name=service.name,
                 command=[sys.executable, "-m", service.module],
                 run_dir=run_dir,
-                ports=(service.metrics_port,),
+                ports=service.ports,
                 environment={**environment, **service.environment},
                 cwd=ROOT,
                 report=report,
