@@ -86,7 +86,8 @@ class Sealer:
             await asyncio.sleep(RETRY_S)
             return
         if self._shop.source.joined:
-            self._readiness.set(CONDITION)
+            problems = [writer.problem for writer in self._writers.values() if writer.problem]
+            self._readiness.set(CONDITION, problem=problems[0] if problems else None)
         for partition, records in batches:
             writer = self._writers.get(partition)
             if writer is not None:
@@ -94,6 +95,7 @@ class Sealer:
 
     async def _taken(self, partition: int) -> int:
         """Take up a partition's log; give the offset to go on from."""
+        self._readiness.set(CONDITION, problem=f"{log_name(self._prefix, partition)} is being taken up")
         writer = await self._unless_stopped(retried(lambda: self._take_up(partition), self._shop.noticed))
         self._writers[partition] = writer
         self._tasks[partition] = asyncio.create_task(writer.run(), name=f"seal-{partition}")

@@ -60,11 +60,17 @@ class LogWriter:
         self._finishing = False
         self._changed = asyncio.Event()
         self._first_commit = True
+        self._problem: str | None = None
 
     @property
     def next_offset(self) -> int:
         """The Kafka offset after the last sealed record."""
         return self._state.next_offset
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last try of what is being retried failed; None where nothing is."""
+        return self._problem
 
     @property
     def full(self) -> bool:
@@ -122,21 +128,27 @@ class LogWriter:
     async def publish(self, block: Block) -> None:
         """Write a durable block's tiles, then sign and publish its checkpoint. May be repeated."""
         shop, log = self._shop, self._state.log
-        await retried(lambda: shop.store.put_tiles(log, block.tiles), shop.noticed)
+        await retried(lambda: shop.store.put_tiles(log, block.tiles), self._noticed)
         statement = block.checkpoint(self._signer.name)
         note = sign_checkpoint(statement, self._signer)
         checkpoint = StoredCheckpoint(log, statement.size, statement.root, note)
-        await retried(lambda: shop.store.put_checkpoint(checkpoint), shop.noticed)
+        await retried(lambda: shop.store.put_checkpoint(checkpoint), self._noticed)
         assert block.after.head is not None
         head = Head(block.after.head.height, checkpoint)
-        await retried(lambda: shop.store.put_head(head), shop.noticed)
+        await retried(lambda: shop.store.put_head(head), self._noticed)
+        self._problem = None
 
     async def remove_orphans(self, last: StoredBlock) -> None:
         """Remove what a commit that was cut off left beside the last block."""
-        removed = await retried(lambda: self._shop.store.remove_orphans(last), self._shop.noticed)
+        removed = await retried(lambda: self._shop.store.remove_orphans(last), self._noticed)
+        self._problem = None
         if removed:
             self._shop.metrics.orphans.inc(removed)
             self._shop.log.info("orphan packs removed", log=last.log, height=last.height, packs=removed)
+
+    def _noticed(self, error: ServiceError) -> None:
+        self._problem = str(error)
+        self._shop.noticed(error)
 
     async def _commit(self, block: Block) -> None:
         """Make a block durable, then visible.
@@ -147,12 +159,12 @@ class LogWriter:
         """
         shop = self._shop
         await asyncio.gather(
-            retried(lambda: shop.store.put_packs(block.packs), shop.noticed),
-            retried(self._check_topic, shop.noticed),
+            retried(lambda: shop.store.put_packs(block.packs), self._noticed),
+            retried(self._check_topic, self._noticed),
         )
         stored = block.stored(self._signer.sign(SIGNATURE_DOMAIN + block.header))
         try:
-            await retried(lambda: shop.store.insert_block(stored), shop.noticed)
+            await retried(lambda: shop.store.insert_block(stored), self._noticed)
         except LostRaceError:
             shop.metrics.conflicts.inc()
             raise

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from goodstrace import block as blocks
 from services.runtime import retry
+from services.runtime.errors import UnavailableError
 from services.runtime.kafka import OffsetGapError
 from services.runtime.monitoring import Readiness
 from services.sealing import core, service
@@ -25,7 +26,7 @@ from services.sealing.errors import (
 )
 from services.sealing.metrics import SealMetrics
 from services.sealing.service import Sealer
-from services.sealing.values import StoredBlock, StoredCheckpoint
+from services.sealing.values import Head, Pack, StoredBlock, StoredCheckpoint
 from services.sealing.writer import Shop
 from tests.log_checks import all_blocks, assert_store_intact
 from tests.memory_store import Failure, Killed, MemoryKeys, MemorySource, MemoryStore, MemoryTopic, TestClock
@@ -56,6 +57,7 @@ class Bench:
         self.keys = MemoryKeys()
         self.clock = TestClock()
         self.epochs = 0
+        self.readiness = Readiness()
         self.metrics = SealMetrics("test", CollectorRegistry())
 
     def fill(self, count: int, *, partition: int = 0, hole: int = 0) -> None:
@@ -69,6 +71,7 @@ class Bench:
 
     def sealer(self, *, entries: int = 4, source: MemorySource | None = None, age_ms: int = 1) -> Sealer:
         self.metrics = SealMetrics("test", CollectorRegistry())
+        self.readiness = Readiness()
         shop = Shop(
             store=self.store,
             source=source or MemorySource(self.topic),
@@ -78,7 +81,7 @@ class Bench:
             metrics=self.metrics,
             log=structlog.get_logger(),
         )
-        return Sealer(shop, self.keys, prefix="goods", name="test.local", readiness=Readiness())
+        return Sealer(shop, self.keys, prefix="goods", name="test.local", readiness=self.readiness)
 
     async def run(self, *, entries: int = 4) -> None:
         """Run one process until all is sealed and published, then ask it to stop."""
@@ -255,6 +258,62 @@ async def test_packs_of_another_writer_under_the_same_ids_stop_the_sealer() -> N
     with pytest.raises(CorruptError, match=r"pack goods/0#0\.0@epoch1"):
         await bench.run()
     assert not bench.store.blocks
+
+
+class FullDisk(MemoryStore):
+    """Reads, and takes no more of what `refused` names while `full`."""
+
+    full = False
+
+    def __init__(self, refused: str) -> None:
+        super().__init__()
+        self.refused = refused
+
+    def _refuse(self, call: str) -> None:
+        if self.full and call == self.refused:
+            raise UnavailableError("the store's disk is full")
+
+    async def put_packs(self, packs: Sequence[Pack]) -> None:
+        self._refuse("put_packs")
+        await super().put_packs(packs)
+
+    async def put_head(self, head: Head) -> None:
+        self._refuse("put_head")
+        await super().put_head(head)
+
+
+@pytest.mark.parametrize("refused", ["put_packs", "put_head"])
+async def test_not_ready_while_a_commit_is_retried(refused: str) -> None:
+    bench, store = Bench(), FullDisk(refused)
+    bench.store = store
+    bench.fill(2)
+    stop = asyncio.Event()
+    task = asyncio.create_task(bench.sealer().run(stop))
+    await until(lambda: bench.done() and not bench.readiness.problems())
+    store.full = True
+    bench.fill(2)
+    await until(lambda: bench.readiness.problems() == {"sealing": "the store's disk is full"})
+    store.full = False
+    await until(lambda: bench.done() and not bench.readiness.problems())
+    stop.set()
+    await task
+
+
+async def test_not_ready_while_a_log_is_taken_up() -> None:
+    bench, store = Bench(), FullDisk("put_head")
+    bench.store = store
+    bench.fill(2)
+    await bench.run()
+    store.full = True
+    stop = asyncio.Event()
+    sealer = bench.sealer()
+    bench.readiness.set("sealing")  # as after another log was taken up
+    task = asyncio.create_task(sealer.run(stop))
+    await until(lambda: "goods/0 is being taken up" in bench.readiness.problems().get("sealing", ""))
+    store.full = False
+    await until(lambda: not bench.readiness.problems())
+    stop.set()
+    await task
 
 
 class HangsOnce(MemoryStore):
