@@ -6,6 +6,7 @@ fifth of what a decoder with a hook for each object does (docs/decisions/0005-va
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
@@ -28,6 +29,7 @@ _TOKENS: Final = re.compile(
 )  # possessive: no states to go back to
 _COLON: Final = re.compile(rb"[ \t\r\n]*:")
 _EXPLAINED_BYTES: Final = 1024 * 1024
+_MAX_DIGITS: Final = 4300  # Python's own limit for reading an integer
 _Malformed = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -135,11 +137,14 @@ def _refuse(text: bytes, cause: Exception) -> NoReturn:
     if len(text) > _EXPLAINED_BYTES:  # the standard library's decoder would take gigabytes
         raise DocumentError(Fault("", f"not JSON: {cause}")) from cause
     try:
-        json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, parse_int=_integer, parse_float=_finite)
+        json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         detail = f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
     except UnicodeDecodeError as error:
         detail = f"not UTF-8 at byte {error.start}"
+    except UnicodeEncodeError:
+        detail = "not JSON: a string has a lone surrogate"
     except RecursionError:
         detail = f"nested deeper than {MAX_DEPTH}"
     except ValueError as error:
@@ -151,3 +156,16 @@ def _refuse(text: bytes, cause: Exception) -> NoReturn:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _integer(digits: str) -> int:
+    if len(digits.lstrip("-")) > _MAX_DIGITS:
+        raise ValueError(f"an integer has more than {_MAX_DIGITS} digits")
+    return int(digits)
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    if math.isinf(number):
+        raise ValueError("a number is out of the range of a 64-bit float")
+    return number

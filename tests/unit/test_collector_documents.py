@@ -110,7 +110,14 @@ def test_a_bare_event_and_a_query_document_are_taken() -> None:
         (document(creationDate="yesterday"), "/creationDate", "date and time"),
         (document(schemaVersion="1.2"), "/schemaVersion", "version 2"),
         (document(x=1).replace(b'"x": 1', b'"x": NaN'), "", "NaN"),
-        (document(x=1).replace(b'"x": 1', b'"x": "\\ud800"'), "", "JSON"),
+        (document(x=1).replace(b'"x": 1', b'"x": "\\ud800"'), "", "not JSON: a string has a lone surrogate"),
+        (document(x=1).replace(b'"x": 1', b'"x": "\\udc00 "'), "", "not JSON: a string has a lone surrogate"),
+        (document(x=1).replace(b'"x": 1', b'"x": 1e400'), "/x", "not JSON: a number is out of the range"),
+        (
+            document(x=1).replace(b'"x": 1', b'"x": -' + b"9" * 5000),
+            "/x",
+            "an integer has more than 4300 digits",
+        ),
         (document(x=1).replace(b'"x": 1', b'"x": {"a":[1,{"b":1,"b":2}]}'), "/x/a/1/b", "twice"),
     ],
 )
