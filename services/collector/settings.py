@@ -1,12 +1,12 @@
 """The collector's own settings; `services.runtime.settings` has those it shares."""
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.collector.collect import Rules
 from services.collector.documents import Limits
 from services.collector.flow import StageName
-from services.collector.stages import Span
+from services.collector.stages import ORDER, Span
 from services.collector.summarise import DEFAULT_WINDOW
 from services.runtime.settings import MonitoringSettings
 
@@ -39,6 +39,15 @@ class CollectorSettings(MonitoringSettings):
     linger_ms: int = Field(3, ge=0, le=1000)
     batch_records: int = Field(2_000, ge=1, le=100_000)
     batch_bytes: int = Field(16 * _MIB, ge=_MIB, le=256 * _MIB)
+
+    @field_validator("first_stage", "last_stage")
+    @classmethod
+    def _in_a_span(cls, stage: StageName | None) -> StageName | None:
+        if stage is not None and stage not in ORDER:
+            raise ValueError(
+                f"{stage} is done by the capture API: choose from {', '.join(ORDER)}, or leave it empty"
+            )
+        return stage
 
     @model_validator(mode="after")
     def _sound(self) -> "CollectorSettings":

@@ -5,6 +5,7 @@ import socket
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.collector.settings import CollectorSettings
 from services.query.settings import QuerySettings
 from services.runtime.errors import SettingsError
 from services.runtime.mongo import Mongo
@@ -39,3 +40,16 @@ def test_what_the_command_line_is_told_is_no_unknown_setting(monkeypatch: pytest
     with pytest.raises(SystemExit) as ended:
         load(QuerySettings)
     assert ended.value.code == EXIT_BAD_SETTINGS
+
+
+@pytest.mark.parametrize("name", ["FIRST_STAGE", "LAST_STAGE"])
+def test_collect_is_in_no_span_of_stages(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"GOODSTRACE_COLLECTOR_{name}", "collect")
+    with pytest.raises(SystemExit) as ended:
+        load(CollectorSettings)
+    assert ended.value.code == EXIT_BAD_SETTINGS
+    told = capsys.readouterr().err
+    assert f"GOODSTRACE_COLLECTOR_{name}" in told
+    assert "summarise, record, classify, store" in told
