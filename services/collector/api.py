@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -109,7 +110,8 @@ def make_app(intake: Intake, metrics: Metrics, body_timeout_s: float = BODY_TIME
 
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> Response:
-        return _problem(error.status_code, str(error.detail), "see /docs", headers=dict(error.headers or {}))
+        kind = HTTPStatus(error.status_code).phrase.replace(" ", "")
+        return _problem(error.status_code, kind, "see /docs", headers=dict(error.headers or {}))
 
     return app
 

@@ -188,6 +188,15 @@ async def test_what_cannot_be_captured_is_a_problem(
     assert not here.kafka.transactions
 
 
+async def test_a_method_or_path_that_is_not_there_is_a_problem_named_in_one_word() -> None:
+    async with running() as here:
+        wrong_method = await here.http.delete("/epcis/v2/capture")
+        wrong_path = await here.http.get("/epcis/v3")
+    assert (wrong_method.status_code, wrong_method.json()["type"]) == (405, "epcisException:MethodNotAllowed")
+    assert "POST" in wrong_method.headers["allow"]
+    assert (wrong_path.status_code, wrong_path.json()["type"]) == (404, "epcisException:NotFound")
+
+
 async def test_proceed_keeps_an_event_that_is_too_large_only_where_kafka_can() -> None:
     over, far_over = ({"x:padding": "y" * (mib * 1024 * 1024)} for mib in (2, 5))
     async with running() as here:
