@@ -21,7 +21,7 @@ from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.service import Sealer
 from services.sealing.settings import SealSettings
-from services.sealing.writer import Shop
+from services.sealing.writer import SealerParts
 
 _PREFIX = "browse"
 _SERVICE = audit_pb2.DESCRIPTOR.services_by_name["AuditService"]
@@ -61,7 +61,7 @@ def _servicer(front: Front) -> AuditServicer:
 def _sealer(front: Front, log: structlog.stdlib.BoundLogger) -> Sealer:
     kafka, logs = load(KafkaSettings), load(LogSettings)
     topic = kafka.topic(GOODS_BROWSED)
-    shop = Shop(
+    parts = SealerParts(
         store=MongoBlockStore(front.mongo.database),
         source=KafkaSource(kafka.bootstrap_servers, f"{topic}.audit", topic),
         clock=SystemClock(),
@@ -71,7 +71,7 @@ def _sealer(front: Front, log: structlog.stdlib.BoundLogger) -> Sealer:
         log=log,
     )
     keys = KeyFolder(logs.key_dir)
-    return Sealer(shop, keys, prefix=_PREFIX, name=logs.log_name, readiness=front.monitoring.readiness)
+    return Sealer(parts, keys, prefix=_PREFIX, name=logs.log_name, readiness=front.monitoring.readiness)
 
 
 main()

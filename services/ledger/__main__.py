@@ -23,7 +23,7 @@ from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.service import Sealer
 from services.sealing.settings import SealSettings
-from services.sealing.writer import Shop
+from services.sealing.writer import SealerParts
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     async def service(stop: asyncio.Event) -> None:
         mongo = Mongo(load(MongoSettings))
         monitoring = Monitoring("ledger", shared.host, settings.metrics_port)
-        shop = Shop(
+        parts = SealerParts(
             store=MongoBlockStore(mongo.database),
             source=KafkaSource(kafka.bootstrap_servers, f"{topic}.ledger", topic),
             clock=SystemClock(),
@@ -46,7 +46,7 @@ def main() -> None:
             log=log,
         )
         keys = KeyFolder(logs.key_dir)
-        sealer = Sealer(shop, keys, prefix="goods", name=logs.log_name, readiness=monitoring.readiness)
+        sealer = Sealer(parts, keys, prefix="goods", name=logs.log_name, readiness=monitoring.readiness)
         monitoring.readiness.set("started")
         probes: dict[str, Probe] = {
             "kafka": KafkaProbe(kafka.bootstrap_servers, topic),

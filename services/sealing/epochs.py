@@ -1,4 +1,4 @@
-"""Random names for writers: the adapter behind `writer.Shop.new_epoch`."""
+"""Random names for writers: the adapter behind `writer.SealerParts.new_epoch`."""
 
 import secrets
 

@@ -17,7 +17,7 @@ from services.sealing.core import LogState, TopicIdentity
 from services.sealing.errors import CorruptError, LogKeyError, TopicChangedError
 from services.sealing.ports import Keys
 from services.sealing.values import LogInfo, StoredBlock, log_name
-from services.sealing.writer import LogWriter, Shop
+from services.sealing.writer import LogWriter, SealerParts
 
 POLL_RECORDS: Final = 2000
 POLL_S: Final = 0.05
@@ -35,9 +35,11 @@ class Sealer:
     remembers nothing.
     """
 
-    def __init__(self, shop: Shop, keys: Keys, *, prefix: str, name: str, readiness: Readiness) -> None:
+    def __init__(
+        self, parts: SealerParts, keys: Keys, *, prefix: str, name: str, readiness: Readiness
+    ) -> None:
         """Seal into logs `<prefix>/<partition>` of origins `<name>/<instance ID>/<log>`."""
-        self._shop = shop
+        self._parts = parts
         self._keys = keys
         self._prefix = prefix
         self._name = name
@@ -55,14 +57,14 @@ class Sealer:
         """
         self._stop = stop
         try:
-            await self._shop.source.start(self._taken, self._given_up)
+            await self._parts.source.start(self._taken, self._given_up)
             while not stop.is_set():
                 await self._poll()
             await self._finish(list(self._writers), drop=False)
         except ServiceError as error:
             if stop.is_set() and error.retry:
                 return
-            self._shop.metrics.faults.labels(error.category).inc()
+            self._parts.metrics.faults.labels(error.category).inc()
             self._readiness.set(CONDITION, problem=str(error))
             await self._finish_others()
             raise
@@ -70,22 +72,22 @@ class Sealer:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-            await self._shop.source.close()
+            await self._parts.source.close()
 
     async def _poll(self) -> None:
         """Take the next records from Kafka. Raises: what stopped a writer."""
         for task in self._tasks.values():
             if task.done():
                 task.result()
-        await self._shop.source.hold(partition for partition, writer in self._writers.items() if writer.full)
+        await self._parts.source.hold(partition for partition, writer in self._writers.items() if writer.full)
         try:
-            batches = await self._shop.source.poll(POLL_RECORDS, POLL_S)
+            batches = await self._parts.source.poll(POLL_RECORDS, POLL_S)
         except UnavailableError as error:
-            self._shop.noticed(error)
+            self._parts.noticed(error)
             self._readiness.set(CONDITION, problem=str(error))
             await asyncio.sleep(RETRY_S)
             return
-        if self._shop.source.joined:
+        if self._parts.source.joined:
             problems = [writer.problem for writer in self._writers.values() if writer.problem]
             self._readiness.set(CONDITION, problem=problems[0] if problems else None)
         for partition, records in batches:
@@ -96,11 +98,11 @@ class Sealer:
     async def _taken(self, partition: int) -> int:
         """Take up a partition's log; give the offset to go on from."""
         self._readiness.set(CONDITION, problem=f"{log_name(self._prefix, partition)} is being taken up")
-        writer = await self._unless_stopped(retried(lambda: self._take_up(partition), self._shop.noticed))
+        writer = await self._unless_stopped(retried(lambda: self._take_up(partition), self._parts.noticed))
         self._writers[partition] = writer
         self._tasks[partition] = asyncio.create_task(writer.run(), name=f"seal-{partition}")
-        self._shop.metrics.logs.set(len(self._writers))
-        self._shop.log.info(
+        self._parts.metrics.logs.set(len(self._writers))
+        self._parts.log.info(
             "log taken up", log=log_name(self._prefix, partition), next_offset=writer.next_offset
         )
         return writer.next_offset
@@ -118,7 +120,7 @@ class Sealer:
     async def _given_up(self, partitions: Sequence[int]) -> None:
         """Give partitions up: what is not sealed is dropped, the next owner reads it again."""
         await self._finish(partitions, drop=True)
-        self._shop.metrics.logs.set(len(self._writers))
+        self._parts.metrics.logs.set(len(self._writers))
 
     async def _finish_others(self) -> None:
         """Seal what the healthy logs have read: a restart may come no further with them than this one did."""
@@ -150,24 +152,24 @@ class Sealer:
         3. Nothing may have been published beyond that block: else the tail was cut off, and going on would fork the log.
         4. What the last commit may not have come to do is done again: tiles, checkpoint, removing orphans.
         """
-        store, log = self._shop.store, log_name(self._prefix, partition)
-        topic = await self._shop.source.identity()
+        store, log = self._parts.store, log_name(self._prefix, partition)
+        topic = await self._parts.source.identity()
         signer = await self._signer(log)
         last = await self._last_block(log)
         if last is None:
-            return LogWriter(self._shop, LogState(log, partition), topic, signer)
+            return LogWriter(self._parts, LogState(log, partition), topic, signer)
         header = _checked_header(log, last, signer)
         _check_source(log, partition, header, topic)
         tiles = await store.tiles(log, {(tile.level, tile.n) for tile in edge_tiles(header.first)})
         block = core.resume(partition, last, tiles)
-        writer = LogWriter(self._shop, block.after, topic, signer)
+        writer = LogWriter(self._parts, block.after, topic, signer)
         await writer.publish(block)
         await writer.remove_orphans(last)
         return writer
 
     async def _last_block(self, log: str) -> StoredBlock | None:
         """Find the last block from how far the log is published, without a search through the log."""
-        store = self._shop.store
+        store = self._parts.store
         head = await store.head(log)
         last = None
         if head is not None:
@@ -181,7 +183,7 @@ class Sealer:
         return last
 
     async def _signer(self, log: str) -> Signer:
-        store = self._shop.store
+        store = self._parts.store
         origin = f"{self._name}/{await store.instance_id()}/{log}"
         registered = {info.name: info for info in await store.logs()}.get(log)
         if registered is not None and registered.origin != origin:

@@ -21,7 +21,7 @@ from services.sealing.values import Head, StoredBlock, StoredCheckpoint
 HOLD_FACTOR = 2  # how many blocks' worth of records may wait before Kafka is left unread
 
 
-class Shop(msgspec.Struct, frozen=True):
+class SealerParts(msgspec.Struct, frozen=True):
     """What all writers of a process share.
 
     Attributes:
@@ -46,10 +46,10 @@ class Shop(msgspec.Struct, frozen=True):
 class LogWriter:
     """Seals one log. `add` and `finish` are called from the event loop that runs `run`."""
 
-    def __init__(self, shop: Shop, state: LogState, topic: TopicIdentity, signer: Signer) -> None:
+    def __init__(self, parts: SealerParts, state: LogState, topic: TopicIdentity, signer: Signer) -> None:
         """Take up a log at `state`, its records coming from `topic`."""
-        self._shop = shop
-        self._epoch = shop.new_epoch()
+        self._parts = parts
+        self._epoch = parts.new_epoch()
         self._state = state
         self._topic = topic
         self._signer = signer
@@ -75,7 +75,7 @@ class LogWriter:
     @property
     def full(self) -> bool:
         """Whether enough records wait; more may come, but should not."""
-        limits = self._shop.limits
+        limits = self._parts.limits
         return (
             len(self._pending) >= HOLD_FACTOR * limits.entries
             or self._pending_bytes >= HOLD_FACTOR * limits.size_bytes
@@ -86,7 +86,7 @@ class LogWriter:
         """Check records and let them wait for their block. After an unprovable one nothing more is taken."""
         if self._finishing or self._fault:
             return
-        self._shop.metrics.read.inc(len(records))
+        self._parts.metrics.read.inc(len(records))
         if not self._pending:
             self._first_came_s = asyncio.get_running_loop().time()
         before = len(self._pending)
@@ -97,14 +97,14 @@ class LogWriter:
                 self._pending_bytes += sealable.size_bytes
         except UnprovableRecordError as error:
             self._fault = error
-        self._shop.metrics.waiting.inc(len(self._pending) - before)
+        self._parts.metrics.waiting.inc(len(self._pending) - before)
         self._changed.set()
 
     def finish(self, *, drop: bool) -> None:
         """Let `run` return: after sealing what waits, or dropping it (it is in Kafka still)."""
         self._finishing = True
         if drop:
-            self._shop.metrics.waiting.dec(len(self._pending))
+            self._parts.metrics.waiting.dec(len(self._pending))
             self._pending.clear()
             self._pending_bytes = 0
         self._changed.set()
@@ -117,38 +117,38 @@ class LogWriter:
         """
         while await self._due():
             came_s, records = self._first_came_s, self._take()
-            now_ms = self._shop.clock.now_ms()
+            now_ms = self._parts.clock.now_ms()
             block = core.next_block(self._state, self._topic, records, now_ms, self._epoch)
             await self._commit(block)
             self._count(records, came_s)
         if self._fault:
-            self._shop.metrics.unprovable.inc()
+            self._parts.metrics.unprovable.inc()
             raise self._fault
 
     async def publish(self, block: Block) -> None:
         """Write a durable block's tiles, then sign and publish its checkpoint. May be repeated."""
-        shop, log = self._shop, self._state.log
-        await retried(lambda: shop.store.put_tiles(log, block.tiles), self._noticed)
+        parts, log = self._parts, self._state.log
+        await retried(lambda: parts.store.put_tiles(log, block.tiles), self._noticed)
         statement = block.checkpoint(self._signer.name)
         note = sign_checkpoint(statement, self._signer)
         checkpoint = StoredCheckpoint(log, statement.size, statement.root, note)
-        await retried(lambda: shop.store.put_checkpoint(checkpoint), self._noticed)
+        await retried(lambda: parts.store.put_checkpoint(checkpoint), self._noticed)
         assert block.after.head is not None
         head = Head(block.after.head.height, checkpoint)
-        await retried(lambda: shop.store.put_head(head), self._noticed)
+        await retried(lambda: parts.store.put_head(head), self._noticed)
         self._problem = None
 
     async def remove_orphans(self, last: StoredBlock) -> None:
         """Remove what a commit that was cut off left beside the last block."""
-        removed = await retried(lambda: self._shop.store.remove_orphans(last), self._noticed)
+        removed = await retried(lambda: self._parts.store.remove_orphans(last), self._noticed)
         self._problem = None
         if removed:
-            self._shop.metrics.orphans.inc(removed)
-            self._shop.log.info("orphan packs removed", log=last.log, height=last.height, packs=removed)
+            self._parts.metrics.orphans.inc(removed)
+            self._parts.log.info("orphan packs removed", log=last.log, height=last.height, packs=removed)
 
     def _noticed(self, error: ServiceError) -> None:
         self._problem = str(error)
-        self._shop.noticed(error)
+        self._parts.noticed(error)
 
     async def _commit(self, block: Block) -> None:
         """Make a block durable, then visible.
@@ -157,16 +157,16 @@ class LogWriter:
         2. The block is inserted: the commit point. Of an unknown outcome the store is asked again until it is known.
         3. Tiles are written, then the checkpoint is signed and published: only now do readers see the block.
         """
-        shop = self._shop
+        parts = self._parts
         await asyncio.gather(
-            retried(lambda: shop.store.put_packs(block.packs), self._noticed),
+            retried(lambda: parts.store.put_packs(block.packs), self._noticed),
             retried(self._check_topic, self._noticed),
         )
         stored = block.stored(self._signer.sign(SIGNATURE_DOMAIN + block.header))
         try:
-            await retried(lambda: shop.store.insert_block(stored), self._noticed)
+            await retried(lambda: parts.store.insert_block(stored), self._noticed)
         except LostRaceError:
-            shop.metrics.conflicts.inc()
+            parts.metrics.conflicts.inc()
             raise
         await self.publish(block)
         self._state = block.after
@@ -177,13 +177,13 @@ class LogWriter:
 
     async def _check_topic(self) -> None:
         """Make sure that all that was read came from the topic we seal: an ID never comes back."""
-        now = await self._shop.source.identity()
+        now = await self._parts.source.identity()
         if now != self._topic:
             raise TopicChangedError(f"{self._state.log}: the topic was made anew: {self._topic} is now {now}")
 
     async def _due(self) -> bool:
         """Wait until a block is to be cut; False when there will be none any more."""
-        limits = self._shop.limits
+        limits = self._parts.limits
         loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
@@ -200,16 +200,16 @@ class LogWriter:
                 continue
 
     def _take(self) -> list[Sealable]:
-        records = self._pending[: core.cut(self._pending, self._shop.limits)]
+        records = self._pending[: core.cut(self._pending, self._parts.limits)]
         del self._pending[: len(records)]
         self._pending_bytes -= sum(each.size_bytes for each in records)
         return records
 
     def _count(self, records: Sequence[Sealable], came_s: float) -> None:
-        metrics = self._shop.metrics
+        metrics = self._parts.metrics
         metrics.latency.observe(asyncio.get_running_loop().time() - came_s)
         metrics.waiting.dec(len(records))
         metrics.sealed.inc(len(records))
         metrics.sealed_bytes.inc(sum(each.size_bytes for each in records))
         metrics.blocks.inc()
-        metrics.last_sealed.set(self._shop.clock.now_ms() / 1000)
+        metrics.last_sealed.set(self._parts.clock.now_ms() / 1000)

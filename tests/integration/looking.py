@@ -37,7 +37,7 @@ from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.reader import LogReader
 from services.sealing.service import Sealer
-from services.sealing.writer import Shop
+from services.sealing.writer import SealerParts
 from tests.conftest import Names
 
 READY_TIMEOUT_S = 60.0
@@ -143,7 +143,7 @@ class Looking:
         await sealing
 
     def _sealer(self, topic: str) -> Sealer:
-        shop = Shop(
+        parts = SealerParts(
             store=MongoBlockStore(self.mongo.database),
             source=KafkaSource(self.stack.kafka_bootstrap_servers, f"{topic}.test", topic),
             clock=SystemClock(),
@@ -152,7 +152,7 @@ class Looking:
             metrics=SealMetrics("ledger", CollectorRegistry()),
             log=structlog.get_logger(),
         )
-        return Sealer(shop, KeyFolder(self.key_dir), prefix="goods", name="test", readiness=Readiness())
+        return Sealer(parts, KeyFolder(self.key_dir), prefix="goods", name="test", readiness=Readiness())
 
     async def browsed(self) -> list[Record]:
         """All records on `goods.browsed` now, by partition and offset."""

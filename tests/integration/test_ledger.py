@@ -34,7 +34,7 @@ from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.provision import provision
 from services.sealing.service import Sealer
-from services.sealing.writer import Shop
+from services.sealing.writer import SealerParts
 from tests.conftest import Names
 from tests.log_checks import assert_log_intact
 from tests.records import make_record, make_value
@@ -141,7 +141,7 @@ class World:
             await assert_log_intact(self.mongo.database, f"goods/{partition}", expected=expected)
 
     def sealer(self, group: str, metrics: SealMetrics) -> Sealer:
-        shop = Shop(
+        parts = SealerParts(
             store=MongoBlockStore(self.mongo.database),
             source=KafkaSource(self.bootstrap, f"{self.topic}.{group}", self.topic),
             clock=SystemClock(),
@@ -151,7 +151,7 @@ class World:
             log=structlog.get_logger(),
         )
         keys = KeyFolder(self.folder / "keys")
-        return Sealer(shop, keys, prefix="goods", name="goodstrace.local", readiness=Readiness())
+        return Sealer(parts, keys, prefix="goods", name="goodstrace.local", readiness=Readiness())
 
 
 @pytest.fixture

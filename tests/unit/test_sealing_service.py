@@ -27,7 +27,7 @@ from services.sealing.errors import (
 from services.sealing.metrics import SealMetrics
 from services.sealing.service import Sealer
 from services.sealing.values import Head, Pack, StoredBlock, StoredCheckpoint
-from services.sealing.writer import Shop
+from services.sealing.writer import SealerParts
 from tests.log_checks import all_blocks, assert_store_intact
 from tests.memory_store import Failure, Killed, MemoryKeys, MemorySource, MemoryStore, MemoryTopic, TestClock
 from tests.records import make_record, make_value
@@ -72,7 +72,7 @@ class Bench:
     def sealer(self, *, entries: int = 4, source: MemorySource | None = None, age_ms: int = 1) -> Sealer:
         self.metrics = SealMetrics("test", CollectorRegistry())
         self.readiness = Readiness()
-        shop = Shop(
+        parts = SealerParts(
             store=self.store,
             source=source or MemorySource(self.topic),
             clock=self.clock,
@@ -81,7 +81,7 @@ class Bench:
             metrics=self.metrics,
             log=structlog.get_logger(),
         )
-        return Sealer(shop, self.keys, prefix="goods", name="test.local", readiness=self.readiness)
+        return Sealer(parts, self.keys, prefix="goods", name="test.local", readiness=self.readiness)
 
     async def run(self, *, entries: int = 4) -> None:
         """Run one process until all is sealed and published, then ask it to stop."""
