@@ -1,22 +1,17 @@
 """The sealer over a store and a topic in memory: every call fails both ways, the process dies at every point."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from prometheus_client import CollectorRegistry
 
 from goodstrace import block as blocks
 from services.runtime import retry
-from services.runtime.errors import UnavailableError
 from services.runtime.kafka import OffsetGapError
-from services.runtime.monitoring import Readiness
-from services.sealing import core, service
-from services.sealing.core import Fetched, Limits, LogState, TopicIdentity
+from services.sealing.core import TopicIdentity
 from services.sealing.errors import (
     CorruptError,
     LogKeyError,
@@ -24,92 +19,17 @@ from services.sealing.errors import (
     TopicChangedError,
     UnprovableRecordError,
 )
-from services.sealing.metrics import SealMetrics
-from services.sealing.service import Sealer
-from services.sealing.values import Head, Pack, StoredBlock, StoredCheckpoint
-from services.sealing.writer import SealerParts
-from tests.log_checks import all_blocks, assert_store_intact
-from tests.memory_store import Failure, Killed, MemoryKeys, MemorySource, MemoryStore, MemoryTopic, TestClock
-from tests.records import make_record, make_value
-
-LOG = "goods/0"
+from services.sealing.values import StoredCheckpoint
+from tests.log_checks import all_blocks
+from tests.memory_store import Failure, MemoryKeys, MemorySource
+from tests.records import make_value
+from tests.unit.sealing_bench import LOG, Bench, until
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
     monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.0)
-
-
-async def until(condition: Callable[[], bool], deadline_s: float = 20) -> None:
-    """Let the loop turn until a condition holds."""
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for is a store's state, which tells nobody
-            await asyncio.sleep(0)
-
-
-class Bench:
-    """A topic and a store that outlive the processes that seal one into the other."""
-
-    def __init__(self, partitions: int = 1) -> None:
-        self.topic = MemoryTopic(partitions)
-        self.store = MemoryStore()
-        self.keys = MemoryKeys()
-        self.clock = TestClock()
-        self.epochs = 0
-        self.readiness = Readiness()
-        self.metrics = SealMetrics("test", CollectorRegistry())
-
-    def fill(self, count: int, *, partition: int = 0, hole: int = 0) -> None:
-        first = len(self.topic.records[partition])
-        for number in range(first, first + count):
-            self.topic.append(partition, make_value(number, partition=partition), hole=hole)
-
-    def new_epoch(self) -> str:
-        self.epochs += 1
-        return f"epoch{self.epochs}"
-
-    def sealer(self, *, entries: int = 4, source: MemorySource | None = None, age_ms: int = 1) -> Sealer:
-        self.metrics = SealMetrics("test", CollectorRegistry())
-        self.readiness = Readiness()
-        parts = SealerParts(
-            store=self.store,
-            source=source or MemorySource(self.topic),
-            clock=self.clock,
-            limits=Limits(entries=entries, age_ms=age_ms),
-            new_epoch=self.new_epoch,
-            metrics=self.metrics,
-            log=structlog.get_logger(),
-        )
-        return Sealer(parts, self.keys, prefix="goods", name="test.local", readiness=self.readiness)
-
-    async def run(self, *, entries: int = 4) -> None:
-        """Run one process until all is sealed and published, then ask it to stop."""
-        stop = asyncio.Event()
-        task = asyncio.create_task(self.sealer(entries=entries).run(stop))
-        await until(lambda: task.done() or self.done())
-        stop.set()
-        await task
-
-    def done(self) -> bool:
-        heads = [self.store.heads.get(f"goods/{p}") for p in range(len(self.topic.records))]
-        sizes = [head.checkpoint.size if head else 0 for head in heads]
-        return sizes == [len(records) for records in self.topic.records]
-
-    def crash(self) -> bool:
-        """Run one process that may be killed on its way; False where it was not."""
-        try:
-            asyncio.run(self.run())
-        except Killed:
-            return True
-        return False
-
-    async def entries(self, *, partition: int = 0) -> list[bytes]:
-        return await assert_store_intact(self.store, f"goods/{partition}")
-
-    def expected(self, partition: int = 0) -> list[bytes]:
-        count = len(self.topic.records[partition])
-        return [make_record(number, partition=partition).entry for number in range(count)]
 
 
 async def test_seals_in_order_with_holes_and_by_partition() -> None:
@@ -245,121 +165,6 @@ async def test_of_two_writers_one_loses_and_stops() -> None:
     await until(bench.done)
     stop.set()
     await running.pop()
-    assert await bench.entries() == bench.expected()
-
-
-async def test_packs_of_another_writer_under_the_same_ids_stop_the_sealer() -> None:
-    bench = Bench()
-    bench.fill(3)
-    block = core.next_block(
-        LogState(LOG, 0), bench.topic.identity, [core.sealable(LOG, Fetched(7, make_value(7)))], 0, "epoch1"
-    )
-    await bench.store.put_packs(block.packs)
-    with pytest.raises(CorruptError, match=r"pack goods/0#0\.0@epoch1"):
-        await bench.run()
-    assert not bench.store.blocks
-
-
-class FullDisk(MemoryStore):
-    """Reads, and takes no more of what `refused` names while `full`."""
-
-    full = False
-
-    def __init__(self, refused: str) -> None:
-        super().__init__()
-        self.refused = refused
-
-    def _refuse(self, call: str) -> None:
-        if self.full and call == self.refused:
-            raise UnavailableError("the store's disk is full")
-
-    async def put_packs(self, packs: Sequence[Pack]) -> None:
-        self._refuse("put_packs")
-        await super().put_packs(packs)
-
-    async def put_head(self, head: Head) -> None:
-        self._refuse("put_head")
-        await super().put_head(head)
-
-
-@pytest.mark.parametrize("refused", ["put_packs", "put_head"])
-async def test_not_ready_while_a_commit_is_retried(refused: str) -> None:
-    bench, store = Bench(), FullDisk(refused)
-    bench.store = store
-    bench.fill(2)
-    stop = asyncio.Event()
-    task = asyncio.create_task(bench.sealer().run(stop))
-    await until(lambda: bench.done() and not bench.readiness.problems())
-    store.full = True
-    bench.fill(2)
-    await until(lambda: bench.readiness.problems() == {"sealing": "the store's disk is full"})
-    store.full = False
-    await until(lambda: bench.done() and not bench.readiness.problems())
-    stop.set()
-    await task
-
-
-async def test_not_ready_while_a_log_is_taken_up() -> None:
-    bench, store = Bench(), FullDisk("put_head")
-    bench.store = store
-    bench.fill(2)
-    await bench.run()
-    store.full = True
-    stop = asyncio.Event()
-    sealer = bench.sealer()
-    bench.readiness.set("sealing")  # as after another log was taken up
-    task = asyncio.create_task(sealer.run(stop))
-    await until(lambda: "goods/0 is being taken up" in bench.readiness.problems().get("sealing", ""))
-    store.full = False
-    await until(lambda: not bench.readiness.problems())
-    stop.set()
-    await task
-
-
-class HangsOnce(MemoryStore):
-    """Does not answer the first block, which never gets there."""
-
-    hung = False
-
-    async def insert_block(self, block: StoredBlock) -> None:
-        if not self.hung:
-            self.hung = True
-            await asyncio.Event().wait()
-        await super().insert_block(block)
-
-
-async def test_a_log_taken_up_again_by_the_same_process_names_no_packs_of_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bench, store = Bench(), HangsOnce()
-    bench.store = store
-    bench.fill(3)
-
-    class GivenUpAndTaken(MemorySource):
-        moved = False
-
-        async def start(
-            self, taken: Callable[[int], Awaitable[int]], given_up: Callable[[Sequence[int]], Awaitable[None]]
-        ) -> None:
-            self._taken, self._given_up = taken, given_up
-            await super().start(taken, given_up)
-
-        async def poll(self, max_records: int, timeout_s: float) -> list[tuple[int, list[Fetched]]]:
-            if store.hung and not self.moved:
-                self.moved = True
-                await self._given_up([0])
-                bench.fill(5)  # more has come meanwhile: the block is cut otherwise
-                self._batch = 100
-                self._next[0] = await self._taken(0)
-            return await super().poll(max_records, timeout_s)
-
-    monkeypatch.setattr(service, "FINISH_S", 0.01)
-    stop = asyncio.Event()
-    sealer = bench.sealer(entries=8, source=GivenUpAndTaken(bench.topic, batch=100))
-    task = asyncio.create_task(sealer.run(stop))
-    await until(lambda: task.done() or bench.done())
-    stop.set()
-    await task
     assert await bench.entries() == bench.expected()
 
 

@@ -1,0 +1,89 @@
+"""A bench on which tests run sealers: a store, a topic and keys in memory."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from services.runtime.monitoring import Readiness
+from services.sealing.core import Limits
+from services.sealing.metrics import SealMetrics
+from services.sealing.service import Sealer
+from services.sealing.writer import SealerParts
+from tests.log_checks import assert_store_intact
+from tests.memory_store import Killed, MemoryKeys, MemorySource, MemoryStore, MemoryTopic, TestClock
+from tests.records import make_record, make_value
+
+LOG = "goods/0"
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = 20) -> None:
+    """Let the loop turn until a condition holds."""
+    async with asyncio.timeout(deadline_s):
+        while not condition():  # noqa: ASYNC110 - what is waited for is a store's state, which tells nobody
+            await asyncio.sleep(0)
+
+
+class Bench:
+    """A topic and a store that outlive the processes that seal one into the other."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.topic = MemoryTopic(partitions)
+        self.store = MemoryStore()
+        self.keys = MemoryKeys()
+        self.clock = TestClock()
+        self.epochs = 0
+        self.readiness = Readiness()
+        self.metrics = SealMetrics("test", CollectorRegistry())
+
+    def fill(self, count: int, *, partition: int = 0, hole: int = 0) -> None:
+        first = len(self.topic.records[partition])
+        for number in range(first, first + count):
+            self.topic.append(partition, make_value(number, partition=partition), hole=hole)
+
+    def new_epoch(self) -> str:
+        self.epochs += 1
+        return f"epoch{self.epochs}"
+
+    def sealer(self, *, entries: int = 4, source: MemorySource | None = None, age_ms: int = 1) -> Sealer:
+        self.metrics = SealMetrics("test", CollectorRegistry())
+        self.readiness = Readiness()
+        parts = SealerParts(
+            store=self.store,
+            source=source or MemorySource(self.topic),
+            clock=self.clock,
+            limits=Limits(entries=entries, age_ms=age_ms),
+            new_epoch=self.new_epoch,
+            metrics=self.metrics,
+            log=structlog.get_logger(),
+        )
+        return Sealer(parts, self.keys, prefix="goods", name="test.local", readiness=self.readiness)
+
+    async def run(self, *, entries: int = 4) -> None:
+        """Run one process until all is sealed and published, then ask it to stop."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self.sealer(entries=entries).run(stop))
+        await until(lambda: task.done() or self.done())
+        stop.set()
+        await task
+
+    def done(self) -> bool:
+        heads = [self.store.heads.get(f"goods/{p}") for p in range(len(self.topic.records))]
+        sizes = [head.checkpoint.size if head else 0 for head in heads]
+        return sizes == [len(records) for records in self.topic.records]
+
+    def crash(self) -> bool:
+        """Run one process that may be killed on its way; False where it was not."""
+        try:
+            asyncio.run(self.run())
+        except Killed:
+            return True
+        return False
+
+    async def entries(self, *, partition: int = 0) -> list[bytes]:
+        return await assert_store_intact(self.store, f"goods/{partition}")
+
+    def expected(self, partition: int = 0) -> list[bytes]:
+        count = len(self.topic.records[partition])
+        return [make_record(number, partition=partition).entry for number in range(count)]
