@@ -59,7 +59,8 @@ async def translated() -> AsyncIterator[None]:
         raise ConflictError(str(error)) from error
     except BulkWriteError as error:
         faults = error.details.get("writeErrors", [])
-        if faults and all(fault.get("code") == _DUPLICATE_KEY for fault in faults):
+        durable = not error.details.get("writeConcernErrors")
+        if durable and faults and all(fault.get("code") == _DUPLICATE_KEY for fault in faults):
             raise ConflictError(str(error)) from error
         raise UnavailableError(f"MongoDB: {error}") from error
     except PyMongoError as error:

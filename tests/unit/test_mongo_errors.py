@@ -1,0 +1,28 @@
+"""What a bulk write's faults become: a taken name, or an outcome that is not known."""
+
+from typing import Any
+
+import pytest
+from pymongo.errors import BulkWriteError
+
+from services.runtime.errors import ConflictError, UnavailableError
+from services.runtime.mongo import translated
+
+DUPLICATE = {"code": 11000, "index": 0}
+
+
+@pytest.mark.parametrize(
+    ("details", "becomes"),
+    [
+        ({"writeErrors": [DUPLICATE]}, ConflictError),
+        ({"writeErrors": [DUPLICATE], "writeConcernErrors": [{"code": 64}]}, UnavailableError),
+        ({"writeErrors": [DUPLICATE, {"code": 8, "index": 1}]}, UnavailableError),
+        ({"writeErrors": [], "writeConcernErrors": [{"code": 64}]}, UnavailableError),
+    ],
+)
+async def test_a_bulk_write_is_a_conflict_only_when_all_else_is_durable(
+    details: dict[str, Any], becomes: type[Exception]
+) -> None:
+    with pytest.raises(becomes):
+        async with translated():
+            raise BulkWriteError(details)
