@@ -62,10 +62,10 @@ def _refuse_open(path: Path) -> None:
         raise LogKeyError(f"{path} is open to other users: give the folder mode 700 and keys mode 600")
 
 
-def _create(path: Path, text: str) -> None:
+def _create(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Write a new file whole or not at all; where another process was first, its file counts."""
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()
@@ -85,6 +85,6 @@ def _create(path: Path, text: str) -> None:
 
 def _publish(path: Path, text: str) -> None:
     if not path.exists():
-        path.write_text(text)
-    elif path.read_text() != text:
+        _create(path, text, mode=0o644)
+    if path.read_text() != text:
         raise LogKeyError(f"{path} holds another public key than that of the private key beside it")

@@ -1,6 +1,7 @@
 """Keys on disk: made once, closed to others, never shown."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,11 @@ def test_a_replaced_key_does_not_replace_the_public_one(tmp_path: Path) -> None:
     with pytest.raises(LogKeyError, match="another public key"):
         KeyFolder(folder).signer(LOG, "origin", create=False)
     assert (folder / "goods-0.vkey").read_text() == published
+
+
+def test_many_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
+    for number in range(40):
+        folder = KeyFolder(tmp_path / str(number) / "keys")
+        with ThreadPoolExecutor(8) as threads:
+            made = [threads.submit(folder.signer, LOG, "origin", create=True) for _ in range(8)]
+        assert len({each.result().verifier.vkey() for each in made}) == 1
