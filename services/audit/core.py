@@ -10,14 +10,17 @@ from goodstrace.audit.v1 import audit_pb2
 from goodstrace.entry import TagKind
 from goodstrace.identifiers import canonical_key
 from services.runtime.call_errors import InvalidRequestError
+from services.runtime.call_limits import (
+    MAX_KEY_CHARS,
+    MAX_PURPOSE_CHARS,
+    MAX_USER_CHARS,
+    check_text,
+    checked_page_size,
+)
 from services.sealing.showing import position, record_bytes
 from services.sealing.values import SealedRecord
 
 METHOD: Final = "ListBrowses"
-MAX_KEY_CHARS: Final = 2048
-MAX_USER_CHARS: Final = 128
-MAX_PURPOSE_CHARS: Final = 256
-MAX_PAGE_SIZE: Final = 1000
 DEFAULT_PAGE_SIZE: Final = 100
 
 
@@ -58,20 +61,15 @@ def query_of(request: audit_pb2.ListBrowsesRequest) -> ListQuery:
     """Read what is asked. Raises: InvalidRequestError naming the field."""
     if bool(request.key) == bool(request.user):
         raise InvalidRequestError("exactly one of key and user, please", "key")
-    if len(request.key) > MAX_KEY_CHARS:
-        raise InvalidRequestError(f"over {MAX_KEY_CHARS} characters", "key")
-    if len(request.user) > MAX_USER_CHARS:
-        raise InvalidRequestError(f"over {MAX_USER_CHARS} characters", "user")
-    if len(request.purpose) > MAX_PURPOSE_CHARS:
-        raise InvalidRequestError(f"over {MAX_PURPOSE_CHARS} characters", "purpose")
+    check_text(request.key, "key", MAX_KEY_CHARS)
+    check_text(request.user, "user", MAX_USER_CHARS)
+    check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
     return ListQuery(canonical_key(request.key) if request.key else "", request.user)
 
 
 def page_size_of(request: audit_pb2.ListBrowsesRequest) -> int:
     """Read how many records a page may have. Raises: InvalidRequestError."""
-    if request.page_size > MAX_PAGE_SIZE:
-        raise InvalidRequestError(f"at most {MAX_PAGE_SIZE}", "page_size")
-    return request.page_size or DEFAULT_PAGE_SIZE
+    return checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
 
 
 def cut_page(

@@ -8,12 +8,10 @@ from goodstrace.identifiers import canonical_key
 from goodstrace.merkle import MAX_SIZE
 from goodstrace.query.v1 import trace_pb2
 from services.runtime.call_errors import InvalidRequestError
+from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, check_text, checked_page_size
 
-MAX_KEY_CHARS: Final = 2048
-MAX_PURPOSE_CHARS: Final = 256
 MAX_DEPTH: Final = 100
 DEFAULT_DEPTH: Final = 10
-MAX_PAGE_SIZE: Final = 1000
 DEFAULT_PAGE_SIZE: Final = 200
 MAX_AS_OF: Final = 1024
 
@@ -55,8 +53,8 @@ class PageState(msgspec.Struct, frozen=True):
 
 def trace_query(request: trace_pb2.TraceRequest) -> TraceQuery:
     """Read a trace request. Raises: InvalidRequestError naming the field."""
-    _check_text(request.key, "key", MAX_KEY_CHARS, least=1)
-    _check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
+    check_text(request.key, "key", MAX_KEY_CHARS, least=1)
+    check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
     if request.max_depth > MAX_DEPTH:
         raise InvalidRequestError(f"at most {MAX_DEPTH}", "max_depth")
     if request.direction not in trace_pb2.Direction.values():
@@ -76,18 +74,11 @@ def trace_query(request: trace_pb2.TraceRequest) -> TraceQuery:
 
 def event_query(request: trace_pb2.GetEventRequest) -> EventQuery:
     """Read a request for an event. Raises: InvalidRequestError naming the field."""
-    _check_text(request.event_id, "event_id", MAX_KEY_CHARS, least=1)
-    _check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
+    check_text(request.event_id, "event_id", MAX_KEY_CHARS, least=1)
+    check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
     return EventQuery(request.event_id)
 
 
 def page_size_of(request: trace_pb2.TraceRequest | trace_pb2.GetEventRequest) -> int:
     """Read how many events a page may have. Raises: InvalidRequestError."""
-    if request.page_size > MAX_PAGE_SIZE:
-        raise InvalidRequestError(f"at most {MAX_PAGE_SIZE}", "page_size")
-    return request.page_size or DEFAULT_PAGE_SIZE
-
-
-def _check_text(text: str, field: str, most: int, *, least: int = 0) -> None:
-    if not least <= len(text) <= most:
-        raise InvalidRequestError(f"{least} to {most} characters, please, not {len(text)}", field)
+    return checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)

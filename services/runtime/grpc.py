@@ -13,13 +13,13 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from services.runtime.call_errors import CallError, InvalidRequestError
+from services.runtime.call_limits import MAX_USER_CHARS
 from services.runtime.calls import CODES, Failure, Failures, failure_of, status_of
 from services.runtime.errors import SettingsError
 from services.runtime.mongo import within
 
 USER_METADATA: Final = "goodstrace-user"
 ANONYMOUS: Final = "anonymous"
-MAX_USER_CHARS: Final = 128
 MAX_REQUEST_BYTES: Final = 256 * 1024
 _STORE_SHARE: Final = 0.8  # of a call's time: what is left is for saying that the store did not answer
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024  # a last defence: pages are cut far below it
