@@ -300,7 +300,7 @@ async def test_an_unprovable_record_stops_it_and_says_where(world: World) -> Non
 
 @pytest.fixture
 def verify(world: World) -> Callable[..., tuple[int, dict[str, Any]]]:
-    code = "from services.ledger.commands import verify; verify()"
+    code = "from services.ledger.commands.fsck import fsck; fsck()"
 
     def run(*arguments: str) -> tuple[int, dict[str, Any]]:
         done = subprocess.run(

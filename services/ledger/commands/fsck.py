@@ -1,4 +1,4 @@
-"""The command `goodstrace verify`: everything that is stored, read from MongoDB and derived again."""
+"""The command `goodstrace fsck`: everything that is stored, read from MongoDB and derived again."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ from services.sealing.verify import Fault, Verdict
     help="Trust the public keys (*.vkey) in this folder, not those that the store names.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
-def verify(logs: tuple[str, ...], vkeys: Path | None, *, as_json: bool) -> None:
+def fsck(logs: tuple[str, ...], vkeys: Path | None, *, as_json: bool) -> None:
     """Check everything stored in MongoDB, from each log's first block on.
 
     Derives anew what each log must hold (entries, parts and salts, tags, leaf hashes, headers, signatures, roots, Kafka

@@ -1,0 +1,1 @@
+"""The server-side commands of `goodstrace`, one module each; pyproject.toml names them as entry points."""
