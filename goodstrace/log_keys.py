@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from goodstrace.errors import NoteError, UnknownLogError
 from goodstrace.note import Verifier
+
+ROOT_LOG: Final = "root"
+"""The name of the log above all others: its entries are their checkpoints."""
 
 
 class LogKeys:
@@ -64,8 +68,10 @@ class LogKeys:
 
 
 def log_of(origin: str) -> str:
-    """Give the log's name within its origin: the last two components, such as "goods/3". Raises: NoteError."""
+    """Give the log's name within its origin: the last two components, such as "goods/3", or "root". Raises: NoteError."""
     components = origin.split("/")
+    if len(components) >= 3 and components[-1] == ROOT_LOG:  # after the name and the instance
+        return ROOT_LOG
     if len(components) < 3 or not components[-1].isdigit():  # name, instance, then the log's two
         raise NoteError(f"{origin!r} is not the origin of a log")
     return "/".join(components[-2:])

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from goodstrace.log_keys import ROOT_LOG
 from services.runtime.envelope import Part
 
 
@@ -98,8 +99,25 @@ class SealedRecord(msgspec.Struct, frozen=True):
 
 
 def log_name(prefix: str, partition: int) -> str:
-    """Name the log of a Kafka partition, such as "goods/3"."""
-    return f"{prefix}/{partition}"
+    """Name the log of a Kafka partition, such as "goods/3"; the root log is the only one of its kind: "root".
+
+    Raises: ValueError for a partition of the root log's topic other than 0.
+    """
+    if prefix != ROOT_LOG:
+        return f"{prefix}/{partition}"
+    if partition:
+        raise ValueError("the root log has one partition, 0")
+    return ROOT_LOG
+
+
+def partition_of(log: str) -> int:
+    """Give the Kafka partition that a log seals. Raises: ValueError where it is not the name of a log."""
+    if log == ROOT_LOG:
+        return 0
+    _, slash, number = log.rpartition("/")
+    if not (slash and number.isascii() and number.isdigit()):
+        raise ValueError(f"{log!r} is not the name of a log")
+    return int(number)
 
 
 def block_id(log: str, height: int) -> str:
