@@ -13,7 +13,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 UV_VERSION := 0.13.9
 
-.PHONY: help install install-python install-stack protos up down status demo test lint bench lock clean
+.PHONY: help install install-python install-stack install-go protos up down status demo test lint bench lock clean
 
 help: ## List the targets and the variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,15 @@ $(STACK)/secantus/.installed: deploy/secantus/requirements.lock
 	    -r deploy/secantus/requirements.lock
 	@touch $@
 
+# For the tests and `make bench-ledger`: programs of other people, built in .stack/go-programs. Nothing else needs Go.
+install-go: $(STACK)/go/.installed ## Download and check the Go toolchain
+
+$(STACK)/go/.installed: deploy/go/requirements.lock | .venv/.installed
+	rm -rf $(STACK)/go
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
+	    --target $(STACK)/go -r deploy/go/requirements.lock
+	@touch $@
+
 up: install ## Start Kafka, the document store and the four services; return when all are ready
 	@$(BIN)/python -m deploy.stack up
 
@@ -75,7 +84,8 @@ status: install-python ## Say what runs
 demo: up ## Capture sample documents, wait until they are sealed, trace an item and verify it
 	@$(BIN)/python -m deploy.demo
 
-test: install ## Run all tests, on a stack of their own
+test: install install-go ## Run all tests, on a stack of their own
+	@$(BIN)/python -m tests.go_programs
 	@$(BIN)/python -m pytest
 
 lint: install ## Check style, types, imports between parts, protos and docker-compose.yml
@@ -96,11 +106,12 @@ lint: install ## Check style, types, imports between parts, protos and docker-co
 bench: install ## Measure, as a table and as JSON
 	@$(BIN)/python -m bench
 
-lock: $(STACK)/lock/bin/uv ## Renew the lock files from pyproject.toml and deploy/secantus/requirements.in
+lock: $(STACK)/lock/bin/uv ## Renew the lock files from pyproject.toml and deploy/*/requirements.in
 	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server -o requirements.lock pyproject.toml
 	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server --extra dev -c requirements.lock \
 	    -o requirements-dev.lock pyproject.toml
 	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/secantus/requirements.lock deploy/secantus/requirements.in
+	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/go/requirements.lock deploy/go/requirements.in
 
 $(STACK)/lock/bin/uv:
 	$(PYTHON) -m venv $(STACK)/lock

@@ -1,12 +1,11 @@
-"""The Merkle core against implementations made elsewhere, in both directions, where there is a Go toolchain.
+"""The Merkle core against implementations made elsewhere, in both directions.
 
-What the Go program makes is committed as tests/vectors/*.json and tested everywhere (tests/unit). To make it anew, in
+What the Go program makes is committed as tests/vectors/*.json, which tests/unit uses. To make it anew, in
 tests/interop/go: `go run . merkle > ../../vectors/merkle.json`, `go run . notes > ../../vectors/notes.json`.
 """
 
 import json
 import random
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,15 @@ from goodstrace.checkpoint import Checkpoint, sign_checkpoint
 from goodstrace.merkle import leaf_hashes, root_of
 from goodstrace.note import Signer, sign_note
 from goodstrace.tiles import TileEdge, consistency_proof, inclusion_proof, tile_path
+from tests.go_programs import INTEROP
 
-SOURCE = Path(__file__).parent / "go"
 VECTORS = Path(__file__).parents[1] / "vectors"
 SIZES = [1, 2, 3, 7, 8, 13, 255, 256, 257, 1023, 66_000]
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("go") is None,
-    reason="no Go toolchain: what it would make is tested from tests/vectors instead",
-)
-
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    binary = tmp_path_factory.mktemp("go") / "interop"
-    subprocess.run(["go", "build", "-mod=readonly", "-o", binary, "."], cwd=SOURCE, check=True)
-    return binary
+def program() -> Path:
+    return INTEROP.build()
 
 
 def run(program: Path, command: str, cases: Any = None) -> Any:

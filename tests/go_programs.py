@@ -1,0 +1,108 @@
+"""Go programs that tests and benches run: built once by the toolchain of `make install-go`, anew when sources change.
+
+Modules are pinned by each folder's go.sum. Where they are downloaded from is Go's own business (`GOPROXY`).
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STACK = ROOT / ".stack"
+GO = STACK / "go" / "go" / "bin" / "go"
+PROGRAMS = STACK / "go-programs"
+# -modcacherw: a module cache that `make clean` can remove.
+BUILD = ["build", "-mod=readonly", "-modcacherw", "-trimpath", "-buildvcs=false"]
+
+
+class GoError(Exception):
+    """There is no toolchain, or a program does not build; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class GoProgram:
+    """A program to be built.
+
+    Args:
+        name: file name of the executable.
+        folder: the module, relative to the repository's root.
+        package: the package in it, or a tool that its go.mod names.
+    """
+
+    name: str
+    folder: str
+    package: str = "."
+
+    def build(self) -> Path:
+        """Return the executable, built before or now. Raises GoError."""
+        return go_build(ROOT / self.folder, self.name, self.package)
+
+
+INTEROP = GoProgram("interop", "tests/interop/go")
+
+
+def go_build(source_dir: Path, name: str, package: str = ".") -> Path:
+    """Build a package of the module in `source_dir`, unless that was done for the same sources.
+
+    Returns: the executable in .stack/go-programs.
+    Raises: GoError.
+    """
+    if not GO.exists():
+        raise GoError("the Go toolchain is not there: run `make install-go`")
+    program = PROGRAMS / f"{name}-{_digest(source_dir, package)}"
+    if program.exists():
+        return program
+    PROGRAMS.mkdir(parents=True, exist_ok=True)
+    scratch = program.with_suffix(f".{os.getpid()}")
+    command = [str(GO), *BUILD, "-o", str(scratch), package]
+    done = subprocess.run(
+        command, cwd=source_dir, env=go_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise GoError(f"{name} does not build:\n{done.stdout}{done.stderr}")
+    for old in PROGRAMS.glob(f"{name}-????????????????"):
+        old.unlink(missing_ok=True)
+    scratch.replace(program)
+    return program
+
+
+def go_environment() -> dict[str, str]:
+    """The environment for `go`: our toolchain and no other, its caches in .stack unless they are set."""
+    return {
+        "GOMODCACHE": str(STACK / "go-cache" / "modules"),
+        "GOCACHE": str(STACK / "go-cache" / "build"),
+        **os.environ,
+        "GOROOT": str(GO.parents[1]),
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+
+
+def _digest(source_dir: Path, package: str) -> str:
+    digest = hashlib.sha256(f"{package}\n{(GO.parents[1] / 'VERSION').read_text()}".encode())
+    sources = [path for path in source_dir.rglob("*") if path.suffix in {".go", ".mod", ".sum"}]
+    for path in sorted(sources):
+        digest.update(f"\n{path.relative_to(source_dir)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def main() -> int:
+    """Build all programs of the tests: the first time takes a minute or two, of which the tests then know nothing."""
+    for program in (INTEROP,):
+        begun = time.monotonic()
+        try:
+            program.build()
+        except GoError as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+        if (taken := time.monotonic() - begun) > 1:
+            sys.stdout.write(f"{program.name}: built in {taken:.0f} s\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
