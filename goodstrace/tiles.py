@@ -7,6 +7,7 @@ roots of level-0 tiles, and so on. The rightmost tile of each level may be parti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,6 +30,9 @@ from goodstrace.merkle import (
 TILE_HEIGHT: Final = 8
 TILE_WIDTH: Final = 1 << TILE_HEIGHT
 TILE_BYTES: Final = TILE_WIDTH * HASH_SIZE
+MAX_LEVEL: Final = 63
+_NUMBER: Final = re.compile(r"((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
+_TILE: Final = re.compile(r"tile/(0|[1-9][0-9]?)/(.+)", re.ASCII)
 
 Tiles: TypeAlias = Mapping[tuple[int, int], bytes]
 """Tile data by (level, n). A tile may be wider than a proof needs, since the log grew: the rest is not looked at."""
@@ -51,11 +55,44 @@ def tile_path(level: int, n: int, width: int = TILE_WIDTH) -> str:
         width: 1..256; only a partial tile (under 256) has the suffix `.p/<width>`.
     Raises: TreeError, if an argument is out of range.
     """
-    if not (0 <= level <= 63 and n >= 0 and 1 <= width <= TILE_WIDTH):
+    if not (0 <= level <= MAX_LEVEL and n >= 0 and 1 <= width <= TILE_WIDTH):
         raise TreeError(f"there is no tile with level {level}, n {n}, width {width}")
+    return f"tile/{level}/{number_path(n, width)}"
+
+
+def parse_tile_path(path: str) -> Tile:
+    """Read a tile's path: the inverse of `tile_path`, and nothing that it would write otherwise.
+
+    Raises: TreeError, unless `path` is written in the only way and a tree of MAX_SIZE leaves may have such a tile.
+    """
+    match = _TILE.fullmatch(path)
+    level = int(match[1]) if match else MAX_LEVEL + 1
+    if match is None or level > MAX_LEVEL:
+        raise TreeError(f"not the path of a tile: {path[:80]!r}")
+    return Tile(level, *parse_number_path(match[2]))
+
+
+def number_path(n: int, width: int = TILE_WIDTH) -> str:
+    """Write the number of a tile or bundle, and its width where it is partial, as in `x001/x234/067.p/12`."""
     *higher, last = f"{n:,}".split(",")
     number = "".join(f"x{group:0>3}/" for group in higher) + f"{last:0>3}"
-    return f"tile/{level}/{number}" + ("" if width == TILE_WIDTH else f".p/{width}")
+    return number + ("" if width == TILE_WIDTH else f".p/{width}")
+
+
+def parse_number_path(path: str) -> tuple[int, int]:
+    """Read a number and width (1..256) as `number_path` writes them. Raises: TreeError."""
+    match = _NUMBER.fullmatch(path)
+    n = int(match[1].replace("x", "").replace("/", "")) if match else -1
+    width = int(match[2] or TILE_WIDTH) if match else 0
+    # Written again it must be the same: no leading group of zeros, no full width spelt out.
+    if not 0 <= n <= MAX_SIZE // TILE_WIDTH or width > TILE_WIDTH or number_path(n, width) != path:
+        raise TreeError(f"not the number of a tile: {path[:80]!r}")
+    return n, width
+
+
+def width_at(size: int, level: int, n: int) -> int:
+    """Return how many hashes (0..256) the tile has in a tree of `size` leaves; an entry bundle is as wide as at level 0."""
+    return max(0, min(TILE_WIDTH, (size >> TILE_HEIGHT * level) - n * TILE_WIDTH))
 
 
 def edge_tiles(size: int) -> set[Tile]:
@@ -198,7 +235,7 @@ def _tiles_of(path: Iterable[Range], size: int) -> set[Tile]:
     for subtree in path:
         for node in range_nodes(*subtree):
             level, n, _, _ = _place(node)
-            tiles.add(Tile(level, n, min(TILE_WIDTH, (size >> TILE_HEIGHT * level) - n * TILE_WIDTH)))
+            tiles.add(Tile(level, n, width_at(size, level, n)))
     return tiles
 
 

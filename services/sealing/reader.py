@@ -139,7 +139,7 @@ class LogReader:
         Raises: ProofError, unless 0 <= index < size.
         """
         needed = {tile for index in set(indexes) for tile in tlog.tiles_for_inclusion(index, size)}
-        data = await self._tiles(log, needed)
+        data = await self.tiles(log, needed)
         with _as_corrupt(log):
             return [tlog.inclusion_proof(index, size, data) for index in indexes]
 
@@ -148,9 +148,29 @@ class LogReader:
 
         Raises: ProofError, unless 0 <= old_size <= new_size.
         """
-        data = await self._tiles(log, tlog.tiles_for_consistency(old_size, new_size))
+        data = await self.tiles(log, tlog.tiles_for_consistency(old_size, new_size))
         with _as_corrupt(log):
             return tlog.consistency_proof(old_size, new_size, data)
+
+    async def tiles(self, log: str, needed: Iterable[Tile]) -> dict[tuple[int, int], bytes]:
+        """Get the tiles that are there, full ones from memory where they were read before: they never change.
+
+        Returns: their data by (level, n), at times wider than needed: the store is ahead of what is published.
+        """
+        names = {(tile.level, tile.n) for tile in needed}
+        found = {}
+        for level, n in names:
+            data = self._full_tiles.get((log, level, n))
+            if data is not None:
+                self._full_tiles.move_to_end((log, level, n))
+                found[level, n] = data
+        read = await self._store.tiles(log, names - found.keys())
+        for (level, n), data in read.items():
+            if len(data) == TILE_BYTES:
+                self._full_tiles[log, level, n] = data
+        while len(self._full_tiles) > CACHED_TILES:
+            self._full_tiles.popitem(last=False)
+        return found | read
 
     async def _take(
         self, by_log: Mapping[str, Found], limit: int, result: dict[bytes, list[SealedRecord]]
@@ -254,25 +274,8 @@ class LogReader:
 
     async def _leaf(self, log: str, index: int) -> bytes:
         n, place = divmod(index, TILE_WIDTH)
-        data = (await self._tiles(log, {Tile(0, n, place + 1)})).get((0, n), b"")
+        data = (await self.tiles(log, {Tile(0, n, place + 1)})).get((0, n), b"")
         return data[place * HASH_SIZE : (place + 1) * HASH_SIZE]
-
-    async def _tiles(self, log: str, needed: Iterable[Tile]) -> dict[tuple[int, int], bytes]:
-        """Get tiles, full ones from memory where they were read before: they never change."""
-        names = {(tile.level, tile.n) for tile in needed}
-        found = {}
-        for level, n in names:
-            data = self._full_tiles.get((log, level, n))
-            if data is not None:
-                self._full_tiles.move_to_end((log, level, n))
-                found[level, n] = data
-        read = await self._store.tiles(log, names - found.keys())
-        for (level, n), data in read.items():
-            if len(data) == TILE_BYTES:
-                self._full_tiles[log, level, n] = data
-        while len(self._full_tiles) > CACHED_TILES:
-            self._full_tiles.popitem(last=False)
-        return found | read
 
 
 @contextmanager
