@@ -43,6 +43,7 @@ class GoProgram:
 
 
 INTEROP = GoProgram("interop", "tests/interop/go")
+LITEWITNESS = GoProgram("litewitness", "tests/interop/reader", "filippo.io/torchwood/cmd/litewitness")
 
 
 def go_build(source_dir: Path, name: str, package: str = ".") -> Path:
@@ -92,7 +93,7 @@ def _digest(source_dir: Path, package: str) -> str:
 
 def main() -> int:
     """Build all programs of the tests: the first time takes a minute or two, of which the tests then know nothing."""
-    for program in (INTEROP,):
+    for program in (INTEROP, LITEWITNESS):
         begun = time.monotonic()
         try:
             program.build()
