@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from goodstrace.errors import CheckpointError
 from goodstrace.merkle import EMPTY_ROOT, HASH_SIZE, MAX_SIZE
-from goodstrace.note import Signer, Verifier, open_note, sign_note
+from goodstrace.note import SigningKey, Verifier, open_note, sign_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
+def sign_checkpoint(checkpoint: Checkpoint, signer: SigningKey) -> str:
     """Return the checkpoint as a full signed note. The caller has made sure that the log is durable up to its size.
 
     Raises: CheckpointError, if the signer is not named after the checkpoint's origin.

@@ -13,6 +13,7 @@ GoodstraceError
     ├── UnknownLogError     an answer speaks of a log whose key the client does not trust
     ├── RollbackError       a log no longer contains what the client saw of it before
     ├── AnswerError         an answer contradicts itself, its proofs, or what was asked
+    ├── KeyChangeError      a log's change of key is malformed, wrongly signed, or does not follow the one before
     └── BlockError          a block header is malformed, wrongly signed, or does not follow the one before
 """
 
@@ -49,6 +50,10 @@ class EntryError(VerificationError):
 
 class BlockError(VerificationError):
     """A block header is malformed, wrongly signed, or does not follow the one before it."""
+
+
+class KeyChangeError(VerificationError):
+    """A log's change of key is malformed, wrongly signed, or does not follow the one before it."""
 
 
 class CallError(GoodstraceError):

@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -111,8 +111,23 @@ class Verifier:
         return True
 
 
+class SigningKey(Protocol):
+    """Whatever signs for a named Ed25519 key, wherever the private key is: `Signer` has it in memory."""
+
+    @property
+    def name(self) -> str:
+        """The key's name."""
+
+    @property
+    def verifier(self) -> Verifier:
+        """The public key."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature of any message. It may take time and fail where the key is elsewhere."""
+
+
 class Signer:
-    """A named Ed25519 private key. It never shows its secret, not even in `repr`."""
+    """A named Ed25519 private key in memory. It never shows its secret, not even in `repr`."""
 
     __slots__ = ("_key", "verifier")
 
@@ -136,7 +151,7 @@ class Signer:
         return self._key.sign(message)
 
 
-def sign_note(text: str, signers: Iterable[Signer]) -> Note:
+def sign_note(text: str, signers: Iterable[SigningKey]) -> Note:
     """Sign a text with each key, in order.
 
     Args:

@@ -4,7 +4,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from goodstrace import key_changes
 from goodstrace.entry import TAG_BYTES
+from goodstrace.errors import KeyChangeError
 from services.runtime.envelope import Part
 from services.sealing.errors import CorruptError
 from services.sealing.values import Head, LogInfo, Pack, PackedRecord, StoredBlock, StoredCheckpoint
@@ -19,13 +21,31 @@ def tile_id(log: str, level: int, n: int) -> str:
 
 
 def log_document(info: LogInfo) -> Document:
-    """Encode a log's registration."""
-    return {"_id": info.name, "origin": info.origin, "vkey": info.vkey}
+    """Encode a log's registration; changes of its key as their exact statements."""
+    document: Document = {"_id": info.name, "origin": info.origin, "vkey": info.vkey}
+    if info.changes:
+        document["changes"] = [key_changes.statement(each).decode() for each in info.changes]
+    if info.pending is not None:
+        document["pending"] = key_changes.statement(info.pending).decode()
+    return document
 
 
 def log_info(document: Document) -> LogInfo:
-    """Decode a log's registration. Raises: CorruptError."""
-    return _convert({**document, "name": document.get("_id")}, LogInfo, document)
+    """Decode a log's registration. Raises: CorruptError, also where a change of its key does not verify."""
+    values = {**document, "name": document.get("_id"), "changes": (), "pending": None}
+    info = _convert(values, LogInfo, document)
+    try:
+        changes = tuple(key_changes.parse(each) for each in document.get("changes", ()))
+        pending = document.get("pending")
+        key_changes.verify_chain(changes)
+        next_change = key_changes.parse(pending) if pending is not None else None
+    except (KeyChangeError, TypeError) as error:
+        raise CorruptError(f"document {document.get('_id')} is malformed: {error}") from error
+    if any((each.log, each.origin) != (info.name, info.origin) for each in changes) or (
+        changes and changes[-1].new != info.vkey
+    ):
+        raise CorruptError(f"document {document.get('_id')}: the changes of key do not lead to its key")
+    return msgspec.structs.replace(info, changes=changes, pending=next_change)
 
 
 def block_document(block: StoredBlock) -> Document:

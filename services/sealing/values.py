@@ -2,16 +2,37 @@
 
 import msgspec
 
+from goodstrace import key_changes
+from goodstrace.key_changes import KeyChange
 from goodstrace.log_keys import ROOT_LOG
+from goodstrace.note import Verifier
 from services.runtime.envelope import Part
 
 
 class LogInfo(msgspec.Struct, frozen=True):
-    """A log as registered: `name` such as "goods/3"; `origin` the name of its key; `vkey` its public key (C2SP)."""
+    """A log as registered.
+
+    Attributes:
+        name: such as "goods/3".
+        origin: the name of its keys.
+        vkey: its public key (C2SP), the one in force now.
+        changes: of its key, oldest first, each verified by `documents.log_info`.
+        pending: the change that is about to be: in force once a block of its height is signed by its new key.
+    """
 
     name: str
     origin: str
     vkey: str
+    changes: tuple[KeyChange, ...] = ()
+    pending: KeyChange | None = None
+
+    def verifier_at(self, height: int) -> Verifier:
+        """Give the key that must have signed the block at `height` and that block's checkpoint. Raises: NoteError."""
+        return Verifier.parse(key_changes.key_at(self.changes, self.vkey, height))
+
+    def verifier_of(self, size: int) -> Verifier:
+        """Give the key that must have signed a checkpoint of `size`. Raises: NoteError."""
+        return Verifier.parse(key_changes.key_of_size(self.changes, self.vkey, size))
 
 
 class PackedRecord(msgspec.Struct, frozen=True):
