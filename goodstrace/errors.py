@@ -13,6 +13,8 @@ GoodstraceError
     ├── UnknownLogError     an answer speaks of a log whose key the client does not trust
     ├── RollbackError       a log no longer contains what the client saw of it before
     ├── AnswerError         an answer contradicts itself, its proofs, or what was asked
+    ├── PolicyError         a trust policy is malformed
+    ├── WitnessingError     what a log sent to a witness, or a witness answered, is malformed
     ├── KeyChangeError      a log's change of key is malformed, wrongly signed, or does not follow the one before
     └── BlockError          a block header is malformed, wrongly signed, or does not follow the one before
 """
@@ -50,6 +52,14 @@ class EntryError(VerificationError):
 
 class BlockError(VerificationError):
     """A block header is malformed, wrongly signed, or does not follow the one before it."""
+
+
+class PolicyError(VerificationError):
+    """A trust policy (c2sp.org/tlog-policy) is malformed; the message names the line."""
+
+
+class WitnessingError(VerificationError):
+    """What a log sent to a witness, or what a witness answered, is not in the form of c2sp.org/tlog-witness."""
 
 
 class KeyChangeError(VerificationError):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -22,7 +23,6 @@ MAX_NOTE_BYTES: Final = 256 * 1024
 MAX_SIGNATURES: Final = 100
 MAX_NAME_BYTES: Final = 1024
 
-_ED25519: Final = b"\x01"
 _KEY_ID_SIZE: Final = 4
 _KEY_SIZE: Final = 32
 
@@ -64,16 +64,17 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
-    """A named Ed25519 public key.
+class NoteKey(ABC):
+    """A named Ed25519 public key of one signature type, and its text form; each type says what it signs of a note.
 
     Attributes:
-        name: 1..MAX_NAME_BYTES of UTF-8, without spaces, control characters and "+"; for a log's key, its origin.
+        name: 1..MAX_NAME_BYTES of UTF-8, without spaces, control characters and "+".
         public_key: 32 bytes.
 
     Raises: NoteError, on any other name or key.
     """
 
+    signature_type: ClassVar[bytes]
     name: str
     public_key: bytes
 
@@ -83,32 +84,48 @@ class Verifier:
             raise NoteError(f"an Ed25519 public key has 32 bytes, not {len(self.public_key)}")
 
     @classmethod
-    def parse(cls, vkey: str) -> Verifier:
-        """Read a key from its text form `<name>+<key ID in hex>+<base64(0x01 || public key)>`. Raises: NoteError."""
+    def parse(cls, vkey: str) -> Self:
+        """Read a key from its text form `<name>+<key ID in hex>+<base64(type || public key)>`. Raises: NoteError."""
         name, _, rest = vkey.partition("+")
-        verifier = cls(name, _from_base64(rest.partition("+")[2])[1:])
-        if verifier.vkey() != vkey:
+        key = cls(name, _from_base64(rest.partition("+")[2])[1:])
+        if key.vkey() != vkey:
             raise NoteError(
-                "the verifier key is malformed, not of type Ed25519, or its key ID is not its own"
+                f"the verifier key is malformed, not of type 0x{cls.signature_type.hex()}, or its key ID is not its own"
             )
-        return verifier
+        return key
 
     @property
     def key_id(self) -> bytes:
-        """The first 4 bytes of SHA-256(name || newline || 0x01 || public key)."""
-        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public_key).digest()[:_KEY_ID_SIZE]
+        """The first 4 bytes of SHA-256(name || newline || type || public key)."""
+        named = self.name.encode() + b"\n" + self.signature_type + self.public_key
+        return sha256(named).digest()[:_KEY_ID_SIZE]
 
     def vkey(self) -> str:
         """Return the key's text form, which `parse` reads."""
-        return f"{self.name}+{self.key_id.hex()}+{_base64(_ED25519 + self.public_key)}"
+        return f"{self.name}+{self.key_id.hex()}+{_base64(self.signature_type + self.public_key)}"
 
+    @abstractmethod
     def is_valid(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether this is the key's Ed25519 signature (RFC 8032) of the message."""
+        """Tell whether `signature`, as it stands in a signature line after the key ID, is this key's of a note's text."""
+
+    def has_signed(self, signature: bytes, message: bytes) -> bool:
+        """Tell whether this is the key's plain Ed25519 signature (RFC 8032) of the message."""
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+class Verifier(NoteKey):
+    """A key that signs notes as they are (type 0x01); a log's is named after its origin."""
+
+    __slots__ = ()
+    signature_type = b"\x01"
+
+    def is_valid(self, signature: bytes, message: bytes) -> bool:
+        """Tell whether this is the key's Ed25519 signature (RFC 8032) of the message."""
+        return self.has_signed(signature, message)
 
 
 class SigningKey(Protocol):
@@ -194,14 +211,14 @@ def parse_note(note: str | bytes) -> Note:
     return parsed
 
 
-def open_note(note: str | bytes, verifiers: Iterable[Verifier]) -> Note:
+def open_note(note: str | bytes, verifiers: Iterable[NoteKey]) -> Note:
     """Verify a note: return it with those signatures only that known keys made, at least one.
 
     Signatures of unknown keys (another name or key ID) are ignored; a wrong one of a known key refuses the whole note.
 
     Args:
         note: at most MAX_NOTE_BYTES.
-        verifiers: the keys that are trusted, no two of the same name and key ID.
+        verifiers: the keys that are trusted, of any type, no two of the same name and key ID.
     Raises: NoteError.
     """
     known = _by_name_and_id(verifiers)
@@ -221,8 +238,8 @@ def open_note(note: str | bytes, verifiers: Iterable[Verifier]) -> Note:
     return Note(parsed.text, tuple(verified.values()))
 
 
-def _by_name_and_id(verifiers: Iterable[Verifier]) -> dict[tuple[str, bytes], Verifier]:
-    known: dict[tuple[str, bytes], Verifier] = {}
+def _by_name_and_id(verifiers: Iterable[NoteKey]) -> dict[tuple[str, bytes], NoteKey]:
+    known: dict[tuple[str, bytes], NoteKey] = {}
     for verifier in verifiers:
         if known.setdefault((verifier.name, verifier.key_id), verifier) != verifier:
             raise NoteError(f"two known keys named {verifier.name!r} have the same key ID")
