@@ -1,31 +1,19 @@
 """The collector as a process: its parts started, watched, and stopped in order."""
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from typing import Final
 
 import structlog
-import uvicorn
 from fastapi import FastAPI
 
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
 from services.collector.runner import Runner
-from services.runtime.errors import ServiceError
+from services.runtime.http import HttpServer
 from services.runtime.monitoring import Readiness
 
 _DRAIN_S: Final = 15
-_LOOK_S: Final = 0.02
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
+_MAX_CONNECTIONS: Final = 1000
 
 
 class Api:
@@ -37,48 +25,23 @@ class Api:
         """Prepare to serve `app` on `host`:`port`."""
         self._commits = commits
         self._log = log
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                host=host,
-                port=port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=_DRAIN_S,
-                timeout_keep_alive=30,
-                h11_max_incomplete_event_size=64 * 1024,
-            )
-        )
+        self._server = HttpServer(app, host, port, max_connections=_MAX_CONNECTIONS, drain_s=_DRAIN_S)
 
     async def run(self, stop: asyncio.Event, readiness: Readiness) -> None:
         """Serve until asked to stop; then finish the captures that have begun. Raises: ServiceError."""
+        ending = asyncio.Event()
         committing = asyncio.create_task(self._commits.run(self._log))
-        serving = asyncio.create_task(self._serve())
+        serving = asyncio.create_task(self._server.run(ending, lambda _: readiness.set("api")))
         stopping = asyncio.create_task(stop.wait())
-        starting = asyncio.create_task(self._tell_started(readiness))
         try:
             await asyncio.wait({committing, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._server.should_exit = True
-            await serving
-            self._commits.close()
             stopping.cancel()
-            starting.cancel()
+            ending.set()
+            await asyncio.wait({serving})
+            self._commits.close()
             await committing
-        if not stop.is_set():
-            raise ServiceError("the capture API ended by itself: is its port taken?")
-
-    async def _serve(self) -> None:
-        # Where the port is taken, uvicorn has said so and wants to end the process: that is for our caller to do.
-        with contextlib.suppress(SystemExit):
-            await self._server.serve()
-
-    async def _tell_started(self, readiness: Readiness) -> None:
-        while not self._server.started:  # noqa: ASYNC110 - uvicorn has a flag only
-            await asyncio.sleep(_LOOK_S)
-        readiness.set("api")
+        serving.result()
 
 
 async def run_parts(
