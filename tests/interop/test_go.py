@@ -1,7 +1,7 @@
 """The Merkle core against implementations made elsewhere, in both directions.
 
 What the Go program makes is committed as tests/vectors/*.json, which tests/unit uses. To make it anew, in
-tests/interop/go: `go run . merkle > ../../vectors/merkle.json`, `go run . notes > ../../vectors/notes.json`.
+tests/interop/go: `go run . merkle > ../../vectors/merkle.json`, and so for notes and cosignatures.
 """
 
 import json
@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from goodstrace.checkpoint import Checkpoint, sign_checkpoint
+from goodstrace.cosignature import Cosigner
 from goodstrace.merkle import leaf_hashes, root_of
-from goodstrace.note import Signer, sign_note
+from goodstrace.note import Note, Signer, parse_note, sign_note
 from goodstrace.tiles import TileEdge, consistency_proof, inclusion_proof, tile_path
 from tests.go_programs import INTEROP
 
@@ -35,7 +36,7 @@ def run(program: Path, command: str, cases: Any = None) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["merkle", "notes"])
+@pytest.mark.parametrize("name", ["merkle", "notes", "cosignatures"])
 def test_the_committed_vectors_are_what_the_program_makes(program: Path, name: str) -> None:
     assert run(program, name) == json.loads((VECTORS / f"{name}.json").read_text())
 
@@ -108,3 +109,17 @@ def test_notes_and_checkpoints_signed_here_open_there(program: Path) -> None:
         checkpoints.append({"note": note, "vkey": log.verifier.vkey(), **expected})
     report = run(program, "check", {"Notes": notes, "Checkpoints": checkpoints})
     assert report == {"checked": len(notes) + len(checkpoints), "failures": []}
+
+
+def test_checkpoints_cosigned_here_open_there(program: Path) -> None:
+    log, witness = (
+        Signer("example.com/a1b2/browse/3", bytes(32)),
+        Cosigner("witness.example/größe", bytes([1] * 32)),
+    )
+    cosigned = []
+    for time in (1, 1_700_000_000, 2**63 - 1):
+        note = parse_note(sign_checkpoint(Checkpoint(log.name, time, leaf_hashes([b""])[0]), log))
+        both = Note(note.text, (*note.signatures, witness.cosign(note.text, time))).encode()
+        cosigned.append({"note": both, "vkey": witness.verifier.vkey(), "time": time})
+    report = run(program, "check", {"Cosigned": cosigned})
+    assert report == {"checked": 2 * len(cosigned), "failures": []}

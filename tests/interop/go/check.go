@@ -16,6 +16,7 @@ type Cases struct {
 	Trees       []Tree
 	Notes       []Note
 	Checkpoints []Checkpoint
+	Cosigned    []Cosigned
 }
 
 // Tree is a tree with proofs from it; a proof marked Bad must be refused.
@@ -74,6 +75,9 @@ func check(cases Cases) *Report {
 	for _, c := range cases.Notes {
 		opened, err := note.Open([]byte(c.Note), note.VerifierList(verifiers(c.VKeys)...))
 		report.expect(err == nil && opened.Text == c.Text && len(opened.Sigs) == len(c.VKeys), "note %q: %v", c.Note, err)
+	}
+	for _, c := range cases.Cosigned {
+		checkCosigned(report, c)
 	}
 	for _, c := range cases.Checkpoints {
 		checkpoint, rest, _, err := log.ParseCheckpoint([]byte(c.Note), c.Origin, verifiers([]string{c.VKey})[0])

@@ -2,7 +2,7 @@
 // github.com/transparency-dev.
 //
 //	interop check          reads cases made by goodstrace from stdin, prints how many it checked and what was wrong
-//	interop merkle|notes   prints tests/vectors/merkle.json or tests/vectors/notes.json
+//	interop merkle|notes|cosignatures   prints the file of that name in tests/vectors
 package main
 
 import (
@@ -17,7 +17,7 @@ const tileHeight = 8
 
 func main() {
 	if len(os.Args) != 2 {
-		fail("usage: interop check|merkle|notes")
+		fail("usage: interop check|merkle|notes|cosignatures")
 	}
 	switch os.Args[1] {
 	case "check":
@@ -30,6 +30,8 @@ func main() {
 		print(merkleVectors())
 	case "notes":
 		print(noteVectors())
+	case "cosignatures":
+		print(cosignatureVectors())
 	default:
 		fail("unknown command " + os.Args[1])
 	}
