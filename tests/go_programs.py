@@ -43,6 +43,7 @@ class GoProgram:
 
 
 INTEROP = GoProgram("interop", "tests/interop/go")
+READER = GoProgram("reader", "tests/interop/reader")
 LITEWITNESS = GoProgram("litewitness", "tests/interop/reader", "filippo.io/torchwood/cmd/litewitness")
 
 
@@ -93,7 +94,7 @@ def _digest(source_dir: Path, package: str) -> str:
 
 def main() -> int:
     """Build all programs of the tests: the first time takes a minute or two, of which the tests then know nothing."""
-    for program in (INTEROP, LITEWITNESS):
+    for program in (INTEROP, READER, LITEWITNESS):
         begun = time.monotonic()
         try:
             program.build()

@@ -15,10 +15,12 @@ import sqlite3
 import struct
 import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.processes import HOST, Daemon, free_port, is_listening
@@ -121,6 +123,17 @@ class Litewitness:
         if not rows:
             raise KeyError(origin)
         return int(rows[0][0]), base64.b64decode(rows[0][1])
+
+    def cosign(self, old_size: int, note: str, proof: Sequence[bytes] = ()) -> str:
+        """Ask for a cosignature, as c2sp.org/tlog-witness has it; gives its line of the note."""
+        response = self.ask(old_size, note, proof)
+        assert response.status_code == 200, response.text
+        return response.text
+
+    def ask(self, old_size: int, note: str, proof: Sequence[bytes] = ()) -> httpx.Response:
+        """Send an add-checkpoint request."""
+        lines = "".join(_base64(each) + "\n" for each in proof)
+        return httpx.post(f"{self.url}/add-checkpoint", content=f"old {old_size}\n{lines}\n{note}")
 
     def printed_vkey(self) -> str:
         """The vkey that it printed when it was started."""

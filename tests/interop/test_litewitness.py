@@ -1,6 +1,5 @@
 """A witness made elsewhere cosigns checkpoints made here, and refuses what it must: the ground of the witness tests."""
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,37 +27,32 @@ def checkpoint(size: int, leaves: list[bytes] = LEAVES) -> str:
     return sign_checkpoint(Checkpoint(LOG.name, size, root_of(leaves[:size])), LOG)
 
 
-def ask(witness: Litewitness, old: int, note: str, proof: list[bytes] | None = None) -> httpx.Response:
-    lines = "".join(base64.b64encode(each).decode() + "\n" for each in proof or [])
-    return httpx.post(f"{witness.url}/add-checkpoint", content=f"old {old}\n{lines}\n{note}")
-
-
 def proof(old: int, new: int) -> list[bytes]:
     return consistency_proof(old, new, TileEdge().append(LEAVES[:new])[1])
 
 
 def test_it_cosigns_what_grows_over_restarts_and_refuses_the_rest(witness: Litewitness) -> None:
     assert witness.printed_vkey() == witness.verifier.vkey()
-    first = ask(witness, 0, checkpoint(5))
+    first = witness.ask(0, checkpoint(5))
     assert first.status_code == 200
     cosigned = open_note(checkpoint(5) + first.text, [LOG.verifier, witness.verifier])
     assert [signature.name for signature in cosigned.signatures] == [LOG.name, witness.name]
     witness.kill()
     witness.start()
     assert witness.seen(LOG.name) == (5, root_of(LEAVES[:5]))
-    stale = ask(witness, 0, checkpoint(9))
+    stale = witness.ask(0, checkpoint(9))
     assert (stale.status_code, stale.text) == (409, "5\n")
-    assert ask(witness, 5, checkpoint(9), proof(5, 9)).status_code == 200
-    assert ask(witness, 9, checkpoint(8)).status_code == 400
+    assert witness.ask(5, checkpoint(9), proof(5, 9)).status_code == 200
+    assert witness.ask(9, checkpoint(8)).status_code == 400
     assert witness.seen(LOG.name)[0] == 9
 
 
 def test_it_refuses_a_fork_and_a_log_that_it_does_not_know(witness: Litewitness) -> None:
     witness.believe(LOG.name, 5, root_of(leaf_hashes([b"another history"] * 5)))
-    assert ask(witness, 5, checkpoint(9), proof(5, 9)).status_code == 422
+    assert witness.ask(5, checkpoint(9), proof(5, 9)).status_code == 422
     other = Signer("example.com/a1b2/goods/1", bytes(32))
     note = sign_checkpoint(Checkpoint(other.name, 1, LEAVES[0]), other)
-    assert ask(witness, 0, note).status_code == 404
+    assert witness.ask(0, note).status_code == 404
 
 
 def test_a_paused_one_answers_after_it_was_resumed(witness: Litewitness) -> None:
@@ -66,4 +60,4 @@ def test_a_paused_one_answers_after_it_was_resumed(witness: Litewitness) -> None
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{witness.url}/add-checkpoint", content="", timeout=0.2)
     witness.resume()
-    assert ask(witness, 0, checkpoint(1)).status_code == 200
+    assert witness.ask(0, checkpoint(1)).status_code == 200

@@ -4,7 +4,11 @@ go 1.24.0
 
 tool filippo.io/torchwood/cmd/litewitness
 
-require filippo.io/torchwood v0.9.0
+require (
+	filippo.io/torchwood v0.9.0
+	github.com/transparency-dev/merkle v0.0.2
+	golang.org/x/mod v0.31.0
+)
 
 require (
 	github.com/dustin/go-humanize v1.0.1 // indirect
@@ -14,7 +18,6 @@ require (
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	golang.org/x/crypto v0.46.0 // indirect
 	golang.org/x/exp v0.0.0-20250408133849-7e4ce0ab07d0 // indirect
-	golang.org/x/mod v0.31.0 // indirect
 	golang.org/x/net v0.47.0 // indirect
 	golang.org/x/sync v0.19.0 // indirect
 	golang.org/x/sys v0.39.0 // indirect
