@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 
+import msgspec
+
 from goodstrace.merkle import HASH_SIZE
 from goodstrace.note import Signer
 from services.runtime.errors import UnavailableError
@@ -105,7 +107,23 @@ class MemoryStore:
         def write() -> None:
             old = self.heads.get(head.checkpoint.log)
             if old is None or old.checkpoint.size < head.checkpoint.size:
+                published = head.published or (old.published if old else None)
+                self.heads[head.checkpoint.log] = msgspec.structs.replace(head, published=published)
+            elif old.checkpoint.size == head.checkpoint.size and _more(head.published, old.published):
                 self.heads[head.checkpoint.log] = head
+
+        self._call(write)
+
+    async def put_published(self, checkpoint: StoredCheckpoint) -> None:
+        def write() -> None:
+            key = (checkpoint.log, checkpoint.size)
+            there, head = self.checkpoints.get(key), self.heads.get(checkpoint.log)
+            if there and there.root == checkpoint.root and there.signatures < checkpoint.signatures:
+                self.checkpoints[key] = checkpoint
+            old = head.published if head else None
+            fuller = old and old.size == checkpoint.size and old.signatures < checkpoint.signatures
+            if head and (fuller or _more(checkpoint, old)):
+                self.heads[checkpoint.log] = msgspec.structs.replace(head, published=checkpoint)
 
         self._call(write)
 
@@ -136,6 +154,10 @@ class MemoryStore:
     async def scan_checkpoints(self, log: str, above: int, upto: int) -> list[StoredCheckpoint]:
         found = [each for each in self.checkpoints.values() if each.log == log and above < each.size <= upto]
         return sorted(found, key=lambda each: each.size)
+
+
+def _more(new: StoredCheckpoint | None, old: StoredCheckpoint | None) -> bool:
+    return new is not None and (old is None or old.size < new.size)
 
 
 class MemoryTopic:

@@ -92,10 +92,19 @@ def pack(document: Document) -> Pack:
     return _convert({**document, "id": document.get("_id"), "records": records}, Pack, document)
 
 
+def checkpoint_id(log: str, size: int) -> str:
+    """Name a checkpoint's document."""
+    return f"{log}@{size}"
+
+
 def checkpoint_document(checkpoint: StoredCheckpoint) -> Document:
-    """Encode a checkpoint."""
+    """Encode a checkpoint; its number of signatures stands beside the note, for `put_published` to compare."""
     fields = {field: getattr(checkpoint, field) for field in checkpoint.__struct_fields__}
-    return {"_id": f"{checkpoint.log}@{checkpoint.size}", **fields}
+    return {
+        "_id": checkpoint_id(checkpoint.log, checkpoint.size),
+        **fields,
+        "signatures": checkpoint.signatures,
+    }
 
 
 def stored_checkpoint(document: Document) -> StoredCheckpoint:
@@ -104,14 +113,24 @@ def stored_checkpoint(document: Document) -> StoredCheckpoint:
 
 
 def head_document(head: Head) -> Document:
-    """Encode a log's head."""
+    """Encode a log's head; without what is published, where that is not given."""
     fields = {field: getattr(head.checkpoint, field) for field in head.checkpoint.__struct_fields__}
-    return {"_id": head.checkpoint.log, "height": head.height, **fields}
+    encoded = {"_id": head.checkpoint.log, "height": head.height, **fields}
+    return encoded if head.published is None else {**encoded, "published": published(head.published)}
+
+
+def published(checkpoint: StoredCheckpoint) -> Document:
+    """Encode what a log's head says is published."""
+    fields = {field: getattr(checkpoint, field) for field in ("size", "root", "note")}
+    return {**fields, "signatures": checkpoint.signatures}
 
 
 def head(document: Document) -> Head:
     """Decode a log's head. Raises: CorruptError."""
-    return _convert({**document, "checkpoint": stored_checkpoint(document)}, Head, document)
+    inner = document.get("published")
+    shown = stored_checkpoint({**inner, "log": document.get("_id")}) if isinstance(inner, dict) else None
+    values = {**document, "checkpoint": stored_checkpoint(document), "published": shown}
+    return _convert(values, Head, document)
 
 
 def tile_data(document: Document) -> bytes:

@@ -8,6 +8,7 @@ equality, `$in` and ranges with two near bounds.
 import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pymongo import UpdateOne
 
@@ -142,17 +143,42 @@ class MongoBlockStore:
     async def put_head(self, head: Head) -> None:
         """See BlockStore."""
         document = documents.head_document(head)
-        older = {"_id": document.pop("_id"), "size": {"$lt": head.checkpoint.size}}
+        size = head.checkpoint.size
+        older: list[dict[str, Any]] = [{"size": {"$lt": size}}]
+        if head.published is not None:  # signed while a quorum was asked for, which is no more
+            older += [
+                {"size": size, "published": {"$exists": False}},
+                {"size": size, "published.size": {"$lt": size}},
+            ]
+        query = {"_id": document.pop("_id"), "$or": older}
         with contextlib.suppress(ConflictError):
             async with translated():
-                await self._database[HEADS].update_one(older, {"$set": document}, upsert=True)
+                await self._database[HEADS].update_one(query, {"$set": document}, upsert=True)
+
+    async def put_published(self, checkpoint: StoredCheckpoint) -> None:
+        """See BlockStore."""
+        size, fewer = checkpoint.size, {"$lt": checkpoint.signatures}
+        cosigned = {"note": checkpoint.note, "signatures": checkpoint.signatures}
+        stored = {"_id": documents.checkpoint_id(checkpoint.log, size), "root": checkpoint.root}
+        older = [
+            {"published": {"$exists": False}},
+            {"published.size": {"$lt": size}},
+            {"published.size": size, "published.signatures": fewer},
+        ]
+        async with translated():
+            # First where as_of finds it: what readers see as the newest must be there by its size too.
+            await self._database[CHECKPOINTS].update_one({**stored, "signatures": fewer}, {"$set": cosigned})
+            await self._database[HEADS].update_one(
+                {"_id": checkpoint.log, "$or": older},
+                {"$set": {"published": documents.published(checkpoint)}},
+            )
 
     async def head(self, log: str) -> Head | None:
         """See BlockStore."""
         return (await self.heads([log])).get(log)
 
     async def heads(self, logs: Sequence[str]) -> dict[str, Head]:
-        """Tell how far logs are published, in one call; those without any checkpoint are left out."""
+        """Tell how far logs are signed and published, in one call; those without any checkpoint are left out."""
         async with translated():
             found = await self._database[HEADS].find({"_id": {"$in": list(logs)}}).to_list(None)
         return {document["_id"]: documents.head(document) for document in found}

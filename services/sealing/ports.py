@@ -56,18 +56,29 @@ class BlockStore(Protocol):
         ...
 
     async def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
-        """Publish a checkpoint; one of that size already published is left.
+        """Keep a signed checkpoint; one of that size already there is left, cosignatures and all.
 
         Raises: CorruptError where that one says something else.
         """
         ...
 
     async def put_head(self, head: Head) -> None:
-        """Say how far a log is published; what says as much or more already is left."""
+        """Say how far a log is signed, and where `published` is given how far it is published, in one write.
+
+        What says as much or more already is left. Without `published`, what was published before stays so.
+        """
+        ...
+
+    async def put_published(self, checkpoint: StoredCheckpoint) -> None:
+        """Publish a checkpoint that was signed before: readers see it from now on.
+
+        One that is larger, or of the same size with as many signatures, is left. The note is kept with the checkpoint of
+        that size too, so that later proofs find its cosignatures.
+        """
         ...
 
     async def head(self, log: str) -> Head | None:
-        """Tell how far a log is published."""
+        """Tell how far a log is signed and published."""
         ...
 
     async def remove_orphans(self, last: StoredBlock) -> int:
@@ -99,7 +110,7 @@ class LogScan(Protocol):
         ...
 
     async def head(self, log: str) -> Head | None:
-        """Tell how far a log is published."""
+        """Tell how far a log is signed and published."""
         ...
 
     async def count_tiles(self, log: str) -> int:

@@ -65,21 +65,26 @@ class LogReader:
         return await self._store.logs()
 
     async def checkpoint(self, log: str, size: int | None = None) -> StoredCheckpoint | None:
-        """Give the newest checkpoint of a log, or the one of exactly that size; None where there is none."""
-        if size is None:
-            head = await self._store.head(log)
-            return head.checkpoint if head else None
+        """Give the newest published checkpoint of a log, or the one of exactly that size; None where there is none.
+
+        One that is signed and not published yet is not given by its size either.
+        """
+        head = await self._store.head(log)
+        published = head.published if head else None
+        if size is None or published is None or size >= published.size:
+            return published if published and size in (None, published.size) else None
         async with translated():
-            document = await self._database[CHECKPOINTS].find_one({"_id": f"{log}@{size}"})
+            document = await self._database[CHECKPOINTS].find_one({"_id": documents.checkpoint_id(log, size)})
         return documents.stored_checkpoint(document) if document else None
 
     async def newest(self, prefix: str = "") -> dict[str, StoredCheckpoint]:
-        """Give the newest checkpoint of every log that has one and whose name begins with `prefix` (such as "goods/")."""
+        """Give the newest published checkpoint of every log that has one, if its name begins with `prefix` ("goods/")."""
         async with translated():
             names = [each["_id"] async for each in self._database[LOGS].find({}, {"_id": 1}).sort("_id", 1)]
         wanted = [name for name in names if name.startswith(prefix)]
         heads = await self._store.heads(wanted)
-        return {name: heads[name].checkpoint for name in wanted if name in heads}
+        shown = {name: heads[name].published for name in wanted if name in heads}
+        return {name: published for name, published in shown.items() if published is not None}
 
     async def find(self, tags: Sequence[bytes], sizes: Sizes, limit: int) -> dict[bytes, list[SealedRecord]]:
         """Find records by tag.

@@ -94,19 +94,32 @@ class StoredBlock(msgspec.Struct, frozen=True):
 
 
 class StoredCheckpoint(msgspec.Struct, frozen=True):
-    """A published checkpoint: `root` 32 bytes, `note` the full signed note (C2SP tlog-checkpoint)."""
+    """A signed checkpoint: `root` 32 bytes, `note` the full signed note (C2SP tlog-checkpoint), cosignatures with it."""
 
     log: str
     size: int
     root: bytes
     note: str
 
+    @property
+    def signatures(self) -> int:
+        """Number of the note's signature lines: a note of more of them replaces one of fewer."""
+        return self.note.count("\n— ")
+
 
 class Head(msgspec.Struct, frozen=True):
-    """How far a log is published: its newest checkpoint and the height of the block that it ends with."""
+    """How far a log is signed, and how far it is published.
+
+    Attributes:
+        height: of the block that the newest checkpoint ends with.
+        checkpoint: the newest one that the log has signed: what its writer goes on from.
+        published: the newest one that the witnesses' quorum has cosigned, all that readers see of the log; None where
+            there is none yet. Where no quorum is asked for it is `checkpoint`.
+    """
 
     height: int
     checkpoint: StoredCheckpoint
+    published: StoredCheckpoint | None = None
 
 
 class SealedRecord(msgspec.Struct, frozen=True):

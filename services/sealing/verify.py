@@ -148,8 +148,25 @@ class LogVerifier:
 
     def head(self, head: Head | None) -> None:
         """Check what the log is published as, once all that is published was fed."""
-        if head is not None and (head.checkpoint != self._newest or head.height != self.height - 1):
+        if head is not None and (not _is_of(head, self._newest) or head.height != self.height - 1):
             self._fault("head", f"is not the checkpoint of the last block, {self.height - 1}")
+        elif head is not None and head.published is not None:
+            self._published(head.published)
+
+    def _published(self, shown: StoredCheckpoint) -> None:
+        """Check what readers are shown: signed by the log, and with the root and size that the note has."""
+        newest = self._newest
+        if newest is not None and shown.size == newest.size and not _same_note(shown, newest):
+            self._fault("head", f"published size {shown.size}: not the checkpoint of that size")
+        if self._verifier is None:
+            return
+        try:
+            signed = open_checkpoint(shown.note, [self._verifier])
+        except VerificationError as error:
+            self._fault("head", f"published size {shown.size}: {error}")
+            return
+        if (signed.origin, signed.size, signed.root) != (self._verifier.name, shown.size, shown.root):
+            self._fault("head", f"published size {shown.size}: note and document differ")
 
     def failed(self, field: str, problem: object) -> None:
         """Report a fault in no particular place."""
@@ -325,6 +342,19 @@ def tile_count(size: int) -> int:
         count += -(-size // TILE_WIDTH)
         size //= TILE_WIDTH
     return count
+
+
+def _is_of(head: Head, newest: StoredCheckpoint | None) -> bool:
+    """Tell whether a head names this checkpoint, which may have got cosignatures since, and publishes no larger one."""
+    if newest is None or (head.published is not None and head.published.size > newest.size):
+        return False
+    signed = head.checkpoint
+    return (signed.size, signed.root) == (newest.size, newest.root) and _same_note(signed, newest)
+
+
+def _same_note(one: StoredCheckpoint, other: StoredCheckpoint) -> bool:
+    """Tell whether two notes are the same up to the cosignatures that one has and the other has not yet."""
+    return one.note.startswith(other.note) or other.note.startswith(one.note)
 
 
 def _tail_tiles(verifier: LogVerifier, tail: Sequence[StoredBlock]) -> TileData:

@@ -134,7 +134,7 @@ class LogWriter:
         checkpoint = StoredCheckpoint(log, statement.size, statement.root, note)
         await retried(lambda: parts.store.put_checkpoint(checkpoint), self._noticed)
         assert block.after.head is not None
-        head = Head(block.after.head.height, checkpoint)
+        head = Head(block.after.head.height, checkpoint, checkpoint)
         await retried(lambda: parts.store.put_head(head), self._noticed)
         self._problem = None
 

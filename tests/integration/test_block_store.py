@@ -70,7 +70,7 @@ async def seal(store: Store, state: LogState, count: int) -> LogState:
     stored = StoredCheckpoint(LOG, checkpoint.size, checkpoint.root, note)
     await store.put_checkpoint(stored)
     assert block.after.head is not None
-    await store.put_head(Head(block.after.head.height, stored))
+    await store.put_head(Head(block.after.head.height, stored, stored))
     return block.after
 
 
@@ -142,6 +142,69 @@ async def test_checkpoints_never_change_and_heads_only_grow(store: Store) -> Non
     await store.put_head(Head(1, four))
     await store.put_head(Head(0, two))
     assert await store.head(LOG) == Head(1, four)
+
+
+def cosigned(size: int, cosignatures: int) -> StoredCheckpoint:
+    note = f"log\n{size}\nroot\n\n— log c2ln\n" + "— witness c2ln\n" * cosignatures
+    return StoredCheckpoint(LOG, size, bytes([size]) * 32, note)
+
+
+async def test_published_heads_grow_by_size_and_then_by_signatures(store: Store) -> None:
+    await store.put_published(cosigned(2, 1))
+    assert await store.head(LOG) is None, "nothing is published before it is signed"
+    for size in (2, 4):
+        await store.put_checkpoint(cosigned(size, 0))
+        await store.put_head(Head(size, cosigned(size, 0)))
+    assert await store.head(LOG) == Head(4, cosigned(4, 0), None)
+    for size, given, wanted in [
+        (2, 1, cosigned(2, 1)),
+        (4, 2, cosigned(4, 2)),
+        (4, 1, cosigned(4, 2)),
+        (2, 3, cosigned(4, 2)),
+        (4, 3, cosigned(4, 3)),
+    ]:
+        await store.put_published(cosigned(size, given))
+        assert await store.head(LOG) == Head(4, cosigned(4, 0), wanted)
+    assert await store.scan_checkpoints(LOG, 0, 4) == [cosigned(2, 3), cosigned(4, 3)]
+    await store.put_checkpoint(cosigned(4, 0))
+    assert await store.scan_checkpoints(LOG, 2, 4) == [cosigned(4, 3)], "cosignatures stay"
+
+
+async def test_a_head_without_quorum_is_published_at_once_and_later_where_one_was_asked_before(
+    store: Store,
+) -> None:
+    two, four = cosigned(2, 0), cosigned(4, 0)
+    await store.put_head(Head(0, two, two))
+    assert await store.head(LOG) == Head(0, two, two)
+    await store.put_head(Head(1, four))
+    assert await store.head(LOG) == Head(1, four, two)
+    await store.put_head(Head(0, two, two))
+    assert await store.head(LOG) == Head(1, four, two)
+    await store.put_head(Head(1, four, four))
+    assert await store.head(LOG) == Head(1, four, four)
+    await store.put_published(cosigned(4, 1))
+    await store.put_head(Head(1, four, four))
+    assert await store.head(LOG) == Head(1, four, cosigned(4, 1))
+
+
+async def test_readers_see_nothing_that_is_not_published(mongo: Mongo) -> None:
+    store, reader = MongoBlockStore(mongo.database), LogReader(mongo.database)
+    await store.register(LogInfo(LOG, "origin", "vkey"))
+    for size in (2, 4, 6):
+        await store.put_checkpoint(cosigned(size, 0))
+        await store.put_head(Head(size, cosigned(size, 0)))
+    assert (await reader.checkpoint(LOG), await reader.checkpoint(LOG, 2)) == (None, None)
+    assert await reader.newest() == {}
+    await store.put_published(cosigned(4, 1))
+    assert await reader.newest() == {LOG: cosigned(4, 1)}
+    assert [await reader.checkpoint(LOG, size) for size in (None, 2, 3, 4, 5, 6)] == [
+        cosigned(4, 1),
+        cosigned(2, 0),
+        None,
+        cosigned(4, 1),
+        None,
+        None,
+    ]
 
 
 async def test_only_packs_that_nobody_can_name_any_more_are_removed(store: Store) -> None:

@@ -328,10 +328,10 @@ def test_a_trace_under_a_flipped_checkpoint_is_refused_or_the_same(
 ) -> None:
     head = system.store["heads"].find_one({"_id": honest.log})
     assert head is not None
-    newest = f"{honest.log}@{head['size']}"
+    newest = f"{honest.log}@{head['published']['size']}"
     for position in (0, -2):
         with (
-            flipped(system, "heads", honest.log, (field,), position),
+            flipped(system, "heads", honest.log, ("published", field), position),
             flipped(system, "checkpoints", newest, (field,), position),
         ):
             if field == "root":  # beside the note, which has it too: no answer needs it

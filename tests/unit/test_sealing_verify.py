@@ -13,7 +13,7 @@ from goodstrace.note import Signer, Verifier
 from services.runtime.envelope import Part
 from services.sealing.audit_logs import read_vkeys, verify_store
 from services.sealing.errors import LogKeyError
-from services.sealing.values import Pack, PackedRecord
+from services.sealing.values import Head, Pack, PackedRecord
 from services.sealing.verify import Fault, tile_count, verify_log
 from tests.memory_store import MemoryStore
 from tests.unit.test_sealing_service import LOG, Bench
@@ -235,9 +235,8 @@ def test_a_block_not_yet_published_is_no_fault(sealed: MemoryStore) -> None:
     """As a writer leaves it that dies between the block and its checkpoint."""
 
     def unpublish(store: MemoryStore) -> None:
-        store.heads[LOG] = msgspec.structs.replace(
-            store.heads[LOG], height=1, checkpoint=store.checkpoints[LOG, 4]
-        )
+        four = store.checkpoints[LOG, 4]
+        store.heads[LOG] = Head(1, four, four)
         del store.checkpoints[LOG, 5]
 
     assert changed(sealed, unpublish) == []
