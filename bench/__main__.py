@@ -19,7 +19,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
-from bench.peers import kafka_copy_rate, store_insert_rate
+from bench.limits import kafka_copy_rate, store_insert_rate
 from deploy.stack import Stack
 from goodstrace import block
 from goodstrace.block import BlockHeader
