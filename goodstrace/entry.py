@@ -55,6 +55,7 @@ class TagKind(IntEnum):
     TRANSFORMATION = 3
     ORDER = 4
     USER = 5
+    CHECKPOINT = 6
 
 
 class PartCommitment(msgspec.Struct, frozen=True):

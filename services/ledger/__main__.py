@@ -1,12 +1,22 @@
 """The ledger's process: `python -m services.ledger`. Seals `goods.stored` into the logs `goods/<partition>`.
 
-Start as many as there are partitions at the most; they share them. Exits with 0 when asked to stop, 1 after a fault that
-wants an operator (its category and what to do are in the last log line), 2 where a setting is wrong.
+Beside them it seals `logs.checkpoints` into the log `root`; the process that has it also makes the rounds that put the
+checkpoints of all logs there. Start as many as there are partitions at the most; they share them. Exits with 0 when asked
+to stop, 1 after a fault that wants an operator (its category and what to do are in the last log line), 2 where a setting
+is wrong.
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from services.ledger.settings import LedgerSettings
+import structlog
+
+from goodstrace.log_keys import ROOT_LOG
+from services.ledger.metrics import RootMetrics
+from services.ledger.root_rounds import RootRounds
+from services.ledger.root_topic import KafkaRoundTopic
+from services.ledger.settings import LedgerSettings, RootSettings
 from services.runtime.kafka import KafkaProbe
 from services.runtime.lifecycle import run
 from services.runtime.logs import configure
@@ -14,53 +24,92 @@ from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, MonitoringSettings, load
-from services.runtime.topics import GOODS_STORED
+from services.runtime.topics import GOODS_STORED, LOGS_CHECKPOINTS
 from services.sealing.clock import SystemClock
 from services.sealing.epochs import random_epoch
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
-from services.sealing.service import Sealer
+from services.sealing.pins import Pins
+from services.sealing.service import CONDITION, Sealer
 from services.sealing.settings import SealSettings
 from services.sealing.writer import SealerParts
+
+_GOODS: Final = "goods"
+_ROOT_CONDITION: Final = "sealing-root"
 
 
 def main() -> None:
     """Run until SIGTERM."""
     shared, settings = load(MonitoringSettings), load(LedgerSettings)
-    kafka, logs, limits = load(KafkaSettings), load(LogSettings), load(SealSettings).limits()
+    kafka, root = load(KafkaSettings), load(RootSettings)
     log = configure("ledger", shared.log_level)
-    topic = kafka.topic(GOODS_STORED)
 
     async def service(stop: asyncio.Event) -> None:
         mongo = Mongo(load(MongoSettings))
         monitoring = Monitoring("ledger", shared.host, settings.metrics_port)
-        parts = SealerParts(
-            store=MongoBlockStore(mongo.database),
-            source=KafkaSource(kafka.bootstrap_servers, f"{topic}.ledger", topic),
+        goods = _sealer(mongo, monitoring, log, topic=GOODS_STORED, prefix=_GOODS)
+        above = _sealer(mongo, monitoring, log, topic=LOGS_CHECKPOINTS, prefix=ROOT_LOG)
+        topic = kafka.topic(LOGS_CHECKPOINTS)
+        rounds = RootRounds(
+            Pins(mongo.database),
+            KafkaRoundTopic(kafka.bootstrap_servers, topic, f"{topic}.rounds"),
+            lambda: bool(above.partitions),
+            interval_s=root.interval_ms / 1000,
             clock=SystemClock(),
-            limits=limits,
-            new_epoch=random_epoch,
-            metrics=SealMetrics("ledger"),
+            metrics=RootMetrics(),
             log=log,
         )
-        keys = KeyFolder(logs.key_dir)
-        sealer = Sealer(parts, keys, prefix="goods", name=logs.log_name, readiness=monitoring.readiness)
         monitoring.readiness.set("started")
         probes: dict[str, Probe] = {
-            "kafka": KafkaProbe(kafka.bootstrap_servers, topic),
+            "kafka": KafkaProbe(kafka.bootstrap_servers, kafka.topic(GOODS_STORED)),
             "mongodb": mongo.ping,
         }
         watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
         try:
-            await sealer.run(stop)
+            await _together(stop, goods.run(stop), above.run(stop), rounds.run(stop))
         finally:
             watching.cancel()
             monitoring.stop()
             mongo.close()
 
     run(service, log)
+
+
+def _sealer(
+    mongo: Mongo, monitoring: Monitoring, log: structlog.stdlib.BoundLogger, *, topic: str, prefix: str
+) -> Sealer:
+    kafka, logs, root = load(KafkaSettings), load(LogSettings), prefix == ROOT_LOG
+    full_name = kafka.topic(topic)
+    parts = SealerParts(
+        store=MongoBlockStore(mongo.database),
+        source=KafkaSource(kafka.bootstrap_servers, f"{full_name}.ledger", full_name),
+        clock=SystemClock(),
+        limits=load(SealSettings).limits(),
+        new_epoch=random_epoch,
+        metrics=SealMetrics("ledger_root" if root else "ledger"),
+        log=log,
+    )
+    return Sealer(
+        parts,
+        KeyFolder(logs.key_dir),
+        prefix=prefix,
+        name=logs.log_name,
+        readiness=monitoring.readiness,
+        condition=_ROOT_CONDITION if root else CONDITION,
+    )
+
+
+async def _together(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None:
+    """Run all until they end; the first that does asks the others to stop. Raises: the first fault there was."""
+    tasks = [asyncio.create_task(work) for work in works]
+    for task in tasks:
+        task.add_done_callback(lambda _: stop.set())
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(tasks)
+    for task in (*done, *tasks):
+        task.result()
 
 
 if __name__ == "__main__":

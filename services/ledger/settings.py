@@ -1,4 +1,4 @@
-"""Settings of the ledger: `GOODSTRACE_LEDGER_...`; when blocks are cut is `GOODSTRACE_SEAL_...`."""
+"""Settings of the ledger: `GOODSTRACE_LEDGER_...`, `GOODSTRACE_ROOT_...`; when blocks are cut is `GOODSTRACE_SEAL_...`."""
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,3 +10,11 @@ class LedgerSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_LEDGER_")
 
     metrics_port: int = Field(9102, ge=0, le=65535)
+
+
+class RootSettings(BaseSettings):
+    """How often the checkpoints of all logs are pinned in the root log."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_ROOT_")
+
+    interval_ms: int = Field(1500, ge=10, le=600_000)

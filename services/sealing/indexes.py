@@ -11,6 +11,7 @@ PACKS: Final = "packs"
 TILES: Final = "tiles"
 CHECKPOINTS: Final = "checkpoints"
 HEADS: Final = "heads"
+PINS: Final = "pins"
 
 
 def indexes() -> dict[str, list[IndexModel]]:
@@ -25,4 +26,5 @@ def indexes() -> dict[str, list[IndexModel]]:
         ],
         TILES: [IndexModel([("log", ASCENDING)], name="log")],
         CHECKPOINTS: [IndexModel([("log", ASCENDING), ("size", ASCENDING)], name="log_size", unique=True)],
+        PINS: [IndexModel([("log", ASCENDING), ("size", ASCENDING)], name="log_size")],
     }

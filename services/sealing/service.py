@@ -7,16 +7,17 @@ from typing import Any, Final, TypeVar
 from goodstrace import block as blocks
 from goodstrace.block import BlockHeader
 from goodstrace.errors import BlockError
-from goodstrace.note import Signer
+from goodstrace.note import Verifier
 from goodstrace.tiles import edge_tiles
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.monitoring import Readiness
 from services.runtime.retry import retried
 from services.sealing import core
 from services.sealing.core import LogState, TopicIdentity
-from services.sealing.errors import CorruptError, LogKeyError, TopicChangedError
+from services.sealing.errors import CorruptError, TopicChangedError
+from services.sealing.log_key import LogKey
 from services.sealing.ports import Keys
-from services.sealing.values import LogInfo, StoredBlock, log_name
+from services.sealing.values import StoredBlock, log_name
 from services.sealing.writer import LogWriter, SealerParts
 
 POLL_RECORDS: Final = 2000
@@ -36,9 +37,19 @@ class Sealer:
     """
 
     def __init__(
-        self, parts: SealerParts, keys: Keys, *, prefix: str, name: str, readiness: Readiness
+        self,
+        parts: SealerParts,
+        keys: Keys,
+        *,
+        prefix: str,
+        name: str,
+        readiness: Readiness,
+        condition: str = CONDITION,
     ) -> None:
-        """Seal into logs `<prefix>/<partition>` of origins `<name>/<instance ID>/<log>`."""
+        """Seal into logs `<prefix>/<partition>` of origins `<name>/<instance ID>/<log>`.
+
+        `condition` is what `readiness` calls it: each sealer of a process has its own.
+        """
         self._parts = parts
         self._keys = keys
         self._prefix = prefix
@@ -47,7 +58,13 @@ class Sealer:
         self._writers: dict[int, LogWriter] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
-        readiness.set(CONDITION, problem="no partitions were assigned yet")
+        self._condition = condition
+        readiness.set(condition, problem="no partitions were assigned yet")
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """The partitions whose logs this process seals now."""
+        return frozenset(self._writers)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Seal until `stop` is set, then seal what was read and leave the group.
@@ -65,7 +82,7 @@ class Sealer:
             if stop.is_set() and error.retry:
                 return
             self._parts.metrics.faults.labels(error.category).inc()
-            self._readiness.set(CONDITION, problem=str(error))
+            self._readiness.set(self._condition, problem=str(error))
             await self._finish_others()
             raise
         finally:
@@ -84,12 +101,12 @@ class Sealer:
             batches = await self._parts.source.poll(POLL_RECORDS, POLL_S)
         except UnavailableError as error:
             self._parts.noticed(error)
-            self._readiness.set(CONDITION, problem=str(error))
+            self._readiness.set(self._condition, problem=str(error))
             await asyncio.sleep(RETRY_S)
             return
         if self._parts.source.joined:
             problems = [writer.problem for writer in self._writers.values() if writer.problem]
-            self._readiness.set(CONDITION, problem=problems[0] if problems else None)
+            self._readiness.set(self._condition, problem=problems[0] if problems else None)
         for partition, records in batches:
             writer = self._writers.get(partition)
             if writer is not None:
@@ -97,7 +114,7 @@ class Sealer:
 
     async def _taken(self, partition: int) -> int:
         """Take up a partition's log; give the offset to go on from."""
-        self._readiness.set(CONDITION, problem=f"{log_name(self._prefix, partition)} is being taken up")
+        self._readiness.set(self._condition, problem=f"{log_name(self._prefix, partition)} is being taken up")
         writer = await self._unless_stopped(retried(lambda: self._take_up(partition), self._parts.noticed))
         self._writers[partition] = writer
         self._tasks[partition] = asyncio.create_task(writer.run(), name=f"seal-{partition}")
@@ -147,22 +164,25 @@ class Sealer:
     async def _take_up(self, partition: int) -> LogWriter:
         """Go on with a log.
 
-        1. Its key must be the one that is registered (a new log gets a key and is registered).
+        1. Its key must be the one that is registered (a new log gets a key and is registered; see LogKey).
         2. Its last block must be signed by that key and come from the topic that Kafka has now.
         3. Nothing may have been published beyond that block: else the tail was cut off, and going on would fork the log.
         4. What the last commit may not have come to do is done again: tiles, checkpoint, removing orphans.
         """
         store, log = self._parts.store, log_name(self._prefix, partition)
         topic = await self._parts.source.identity()
-        signer = await self._signer(log)
         last = await self._last_block(log)
+        origin = f"{self._name}/{await store.instance_id()}/{log}"
+        key = await LogKey.take_up(
+            store, self._keys, log=log, origin=origin, last=last, report=self._parts.log
+        )
         if last is None:
-            return LogWriter(self._parts, LogState(log, partition), topic, signer)
-        header = _checked_header(log, last, signer)
+            return LogWriter(self._parts, LogState(log, partition), topic, key)
+        header = _checked_header(log, last, key.verifier)
         _check_source(log, partition, header, topic)
         tiles = await store.tiles(log, {(tile.level, tile.n) for tile in edge_tiles(header.first)})
         block = core.resume(partition, last, tiles)
-        writer = LogWriter(self._parts, block.after, topic, signer)
+        writer = LogWriter(self._parts, block.after, topic, key)
         await writer.publish(block)
         await writer.remove_orphans(last)
         return writer
@@ -182,22 +202,9 @@ class Sealer:
             last = after  # committed, but its writer died before it was published
         return last
 
-    async def _signer(self, log: str) -> Signer:
-        store = self._parts.store
-        origin = f"{self._name}/{await store.instance_id()}/{log}"
-        registered = {info.name: info for info in await store.logs()}.get(log)
-        if registered is not None and registered.origin != origin:
-            raise LogKeyError(f"{log}: registered as {registered.origin}, but set up as {origin}")
-        signer = await asyncio.to_thread(self._keys.signer, log, origin, create=registered is None)
-        if registered is None:
-            registered = await store.register(LogInfo(log, origin, signer.verifier.vkey()))
-        if registered.vkey != signer.verifier.vkey():
-            raise LogKeyError(f"{log}: the key on disk is not the one registered, {registered.vkey}")
-        return signer
 
-
-def _checked_header(log: str, last: StoredBlock, signer: Signer) -> BlockHeader:
-    if not signer.verifier.is_valid(last.signature, blocks.SIGNATURE_DOMAIN + last.header):
+def _checked_header(log: str, last: StoredBlock, verifier: Verifier) -> BlockHeader:
+    if not verifier.is_valid(last.signature, blocks.SIGNATURE_DOMAIN + last.header):
         raise CorruptError(f"{last.id}: the last block is not signed by the log's key")
     try:
         header = blocks.decode(last.header)

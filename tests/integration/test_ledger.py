@@ -23,7 +23,7 @@ from services.runtime import kafka
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Readiness
 from services.runtime.settings import MongoSettings
-from services.runtime.topics import GOODS_STORED, Topic
+from services.runtime.topics import GOODS_STORED, LOGS_CHECKPOINTS, Topic
 from services.sealing.clock import SystemClock
 from services.sealing.core import Limits
 from services.sealing.epochs import random_epoch
@@ -101,7 +101,8 @@ class World:
         }
 
     def make_topic(self) -> None:
-        kafka.create_topics(self.bootstrap, [Topic(self.topic, 2, 1)])
+        checkpoints = Topic(self.names.topic(LOGS_CHECKPOINTS), 1, 1)
+        kafka.create_topics(self.bootstrap, [Topic(self.topic, 2, 1), checkpoints])
 
     def start(self, **settings: str) -> Ledger:
         self.ledgers.append(Ledger({**self.environment, **settings}, self.folder))

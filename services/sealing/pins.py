@@ -1,0 +1,98 @@
+"""Which checkpoints are in the root log: what its rounds read and write, and how a proof finds the next pinned one.
+
+All of this is derived: a pin that is lost is made again with the next round, by one entry more in the root log.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from goodstrace.log_keys import ROOT_LOG
+from goodstrace.root import tag_text
+from services.runtime.errors import ConflictError
+from services.runtime.mongo import Database, translated
+from services.sealing.errors import CorruptError
+from services.sealing.indexes import BLOCKS, PINS
+from services.sealing.mongo import MongoBlockStore
+from services.sealing.values import Head, block_id
+
+_FIRST_RANGE: Final = 64  # sizes; a store that does not stop early reads all pins of a range
+_GROWTH: Final = 8
+
+
+class SignedHeader(msgspec.Struct, frozen=True):
+    """The exact bytes of a block's header and the log's signature over them."""
+
+    header: bytes
+    signature: bytes
+
+
+class Pins:
+    """The pins of one database. Every method raises UnavailableError where the store is away."""
+
+    def __init__(self, database: Database) -> None:
+        """Take the database; its indexes were made by `services.sealing.provision`."""
+        self._database = database
+        self._store = MongoBlockStore(database)
+
+    async def heads(self) -> dict[str, Head]:
+        """Tell how far every log but the root log is published, by name."""
+        names = [info.name for info in await self._store.logs() if info.name != ROOT_LOG]
+        return await self._store.heads(names)
+
+    async def pinned(self, heads: Iterable[Head]) -> set[str]:
+        """Tell of which of these heads exactly the checkpoint is pinned, by name of the log."""
+        by_id = {_pin_id(head): head.checkpoint.log for head in heads}
+        async with translated():
+            found = await self._database[PINS].find({"_id": {"$in": list(by_id)}}).to_list(None)
+        return {by_id[document["_id"]] for document in found}
+
+    async def headers(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], SignedHeader]:
+        """Read the headers of blocks by log and height. Raises: CorruptError where one is not there."""
+        by_id = {block_id(log, height): (log, height) for log, height in places}
+        async with translated():
+            found = await (
+                self._database[BLOCKS]
+                .find({"_id": {"$in": list(by_id)}}, {"header": 1, "signature": 1})
+                .to_list(None)
+            )
+        read = {by_id[document["_id"]]: _signed_header(document) for document in found}
+        missing = set(by_id.values()) - read.keys()
+        if missing:
+            raise CorruptError(f"published, but without its block: {sorted(missing)}")
+        return read
+
+    async def pin(self, heads: Iterable[Head]) -> None:
+        """Say that these checkpoints are on the root log's topic. May be repeated."""
+        for head in heads:
+            document = {"_id": _pin_id(head), "log": head.checkpoint.log, "size": head.checkpoint.size}
+            try:
+                async with translated():
+                    await self._database[PINS].insert_one({**document, "height": head.height})
+            except ConflictError:
+                pass  # by another process, or by this one before its answer was lost
+
+    async def first_from(self, log: str, size: int, upto: int) -> int | None:
+        """Find the smallest pinned size of a log in size..upto; None where none is pinned yet."""
+        start, width = size, _FIRST_RANGE
+        while start <= upto:
+            end = min(start + width, upto + 1)
+            query = {"log": log, "size": {"$gte": start, "$lt": end}}
+            async with translated():
+                found = await self._database[PINS].find(query, {"size": 1}).to_list(None)
+            if found:
+                return min(int(document["size"]) for document in found)
+            start, width = end, width * _GROWTH
+        return None
+
+
+def _pin_id(head: Head) -> str:
+    return tag_text(head.checkpoint.log, head.checkpoint.size)
+
+
+def _signed_header(document: Mapping[str, object]) -> SignedHeader:
+    try:
+        return msgspec.convert(document, SignedHeader, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise CorruptError(f"document {document.get('_id')} is malformed: {error}") from error
