@@ -21,7 +21,15 @@ from goodstrace.tiles import TILE_BYTES, TILE_WIDTH, TileEdge, changed_tiles
 from services.sealing import core
 from services.sealing.errors import CorruptError
 from services.sealing.ports import LogScan
-from services.sealing.values import Head, LogInfo, Pack, PackedRecord, StoredBlock, StoredCheckpoint
+from services.sealing.values import (
+    Head,
+    LogInfo,
+    Pack,
+    PackedRecord,
+    StoredBlock,
+    StoredCheckpoint,
+    partition_of,
+)
 
 PAGE_BLOCKS: Final = 32
 MAX_FAULTS: Final = 100  # of one log; a log with more is past counting
@@ -212,8 +220,7 @@ class LogVerifier:
                 blocks.verify_link(self._previous, block.header)
         except VerificationError as error:
             self._fault("chain", error, block=height)
-        partition = self._log.rpartition("/")[2]
-        if header.log != self._log or str(header.kafka.partition) != partition:
+        if header.log != self._log or header.kafka.partition != partition_of(self._log):
             self._fault("chain", f"the header is of {header.log}, not {self._log}", block=height)
         if header.height != height or header.first != self.size:
             self._fault("chain", f"found height {header.height} in the place of {height}", block=height)
