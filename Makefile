@@ -27,6 +27,7 @@ help: ## List the targets and the variables
 	@echo "  GOODSTRACE_MONGO_PORT             port of the store that is started (27017)"
 	@echo "  GOODSTRACE_COLLECTOR_PORT         port of the capture API (8080)"
 	@echo "  GOODSTRACE_QUERY_GRPC_PORT        port of TraceService (50051)"
+	@echo "  GOODSTRACE_QUERY_HTTP_PORT        port of the public logs (8081)"
 	@echo "  GOODSTRACE_AUDIT_GRPC_PORT        port of AuditService (50052)"
 	@echo "  GOODSTRACE_<SERVICE>_METRICS_PORT /metrics of collector, ledger, query, audit (9101 to 9104)"
 	@echo "  GOODSTRACE_RUN_DIR                data, logs, keys and pid files (run/)"

@@ -22,8 +22,8 @@ class Service:
     name: str
     module: str
     default_metrics_port: int
-    serves: tuple[str, int] | None = None
-    """The variable and the default of the port that it serves clients on, where it does."""
+    serves: tuple[tuple[str, int], ...] = ()
+    """The variable and the default of each port that it serves clients on."""
 
     @property
     def port_variable(self) -> str:
@@ -38,8 +38,7 @@ class Service:
     @property
     def ports(self) -> tuple[int, ...]:
         """All ports it listens on. Raises StackError when a variable holds no port number."""
-        serving = () if self.serves is None else (port_from(os.environ, *self.serves),)
-        return (self.metrics_port, *serving)
+        return (self.metrics_port, *(port_from(os.environ, *each) for each in self.serves))
 
     @property
     def ready_url(self) -> str:
@@ -55,9 +54,14 @@ class Service:
 # In the order of starting; stopping goes the other way, so that what is captured can still be sealed.
 SERVICES: Sequence[Service] = (
     Service("ledger", "services.ledger", 9102),
-    Service("audit", "services.audit", 9104, ("GOODSTRACE_AUDIT_GRPC_PORT", 50052)),
-    Service("collector", "services.collector", 9101, ("GOODSTRACE_COLLECTOR_PORT", 8080)),
-    Service("query", "services.query", 9103, ("GOODSTRACE_QUERY_GRPC_PORT", 50051)),
+    Service("audit", "services.audit", 9104, (("GOODSTRACE_AUDIT_GRPC_PORT", 50052),)),
+    Service("collector", "services.collector", 9101, (("GOODSTRACE_COLLECTOR_PORT", 8080),)),
+    Service(
+        "query",
+        "services.query",
+        9103,
+        (("GOODSTRACE_QUERY_GRPC_PORT", 50051), ("GOODSTRACE_QUERY_HTTP_PORT", 8081)),
+    ),
 )
 
 

@@ -4,12 +4,15 @@ import asyncio
 
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.http_app import make_app
+from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.query.settings import QuerySettings
-from services.runtime.lifecycle import run
+from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
 from services.runtime.settings import MonitoringSettings, load
+from services.sealing.bundles import EntryReader
 from services.sealing.front import opened
 
 _SERVICE = trace_pb2.DESCRIPTOR.services_by_name["TraceService"]
@@ -32,7 +35,21 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
-            await front.serve(stop, _SERVICE, lambda server: add_servicer(servicer, server), kind="goods")
+            endpoints = LogEndpoints(
+                front.reader,
+                EntryReader(front.mongo.database, front.reader),
+                public_url=settings.public_url,
+                timeout_s=settings.http_timeout_s,
+                metrics=metrics,
+                log=log,
+            )
+            await together(
+                stop,
+                front.serve(stop, _SERVICE, lambda server: add_servicer(servicer, server), kind="goods"),
+                front.serve_http(
+                    stop, make_app(endpoints), settings.http_port, max_connections=settings.http_connections
+                ),
+            )
 
     run(service, log)
 

@@ -1,15 +1,17 @@
 """Every metric of the query service, made once."""
 
-from prometheus_client import REGISTRY, CollectorRegistry, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
+from services.query.log_paths import Kind
 from services.sealing.front import FrontMetrics
 
 _METHODS = ["Trace", "GetEvent", "GetCheckpoint", "GetInclusionProof", "GetConsistencyProof"]
 _ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
+_CODES = ("200", "304", "404", "405", "500", "503")
 
 
 class QueryMetrics(FrontMetrics):
-    """The metrics of a service that shows records, and how many rounds of look-ups a trace took."""
+    """The metrics of a service that shows records, how many rounds of look-ups a trace took, and requests to the logs."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Make them in `registry`."""
@@ -20,3 +22,19 @@ class QueryMetrics(FrontMetrics):
             buckets=_ROUNDS,
             registry=registry,
         )
+        self.log_requests = Counter(
+            "goodstrace_query_log_requests",
+            "Answers of the public log endpoints.",
+            ["kind", "code"],
+            registry=registry,
+        )
+        self.log_bytes = Counter(
+            "goodstrace_query_log_response_bytes",
+            "Bytes of those answers' bodies, as compressed.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in Kind:
+            self.log_bytes.labels(kind.value)
+            for code in _CODES:
+                self.log_requests.labels(kind.value, code)

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 import structlog
 import uvloop
@@ -31,6 +31,18 @@ def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdl
         # The cause is in the text and a traceback would bury it.
         log.error("stopped by a fault", category=error.category, error=str(error))  # noqa: TRY400
         sys.exit(EXIT_FAILED)
+
+
+async def together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
+    """Run parts of a service that each end at `stop`; where one ends before, stop the others too and raise its error."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.set()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        task.result()
 
 
 async def _supervised(

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
+from services.runtime.http import HttpServer
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
@@ -135,6 +136,23 @@ class Front:
         finally:
             self.monitoring.readiness.set("started", problem="stopping")
             await server.stop(notice_s=settings.notice_s, drain_s=settings.drain_s)
+
+    async def serve_http(self, stop: asyncio.Event, app: Any, port: int, *, max_connections: int) -> None:
+        """Serve an ASGI application beside the gRPC service until `stop`; ready only once it answers."""
+        self.monitoring.readiness.set("http", problem="starting")
+
+        def started(bound: int) -> None:
+            self.log.info("serving HTTP", port=bound)
+            self.monitoring.readiness.set("http")
+
+        server = HttpServer(
+            app,
+            load(MonitoringSettings).host,
+            port,
+            max_connections=max_connections,
+            drain_s=self.settings.drain_s,
+        )
+        await server.run(stop, started)
 
     async def _know_logs(self, kind: str) -> None:
         if not any(info.name.startswith(f"{kind}/") for info in await self.reader.logs()):

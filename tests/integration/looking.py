@@ -64,6 +64,7 @@ class Looking:
         self.key_dir.mkdir(mode=0o700)
         (self.key_dir / "index-secret").write_text(self.secret.hex())
         self.query_port, self.audit_port = free_port(), free_port()
+        self.log_port = free_port()
         self.metrics = {"query": free_port(), "audit": free_port()}
         self.environment = {
             **stack.environment,
@@ -74,6 +75,7 @@ class Looking:
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
+            "GOODSTRACE_QUERY_HTTP_PORT": str(self.log_port),
             "GOODSTRACE_QUERY_METRICS_PORT": str(self.metrics["query"]),
             "GOODSTRACE_QUERY_BROWSE_TIMEOUT_S": "2",
             "GOODSTRACE_AUDIT_GRPC_PORT": str(self.audit_port),

@@ -86,6 +86,7 @@ class System:
         self.topic_prefix, self.database_name = f"{own}.", own
         self.key_dir = run_dir / "keys"
         self.http_port, self.query_port, self.audit_port = free_port(), free_port(), free_port()
+        self.log_port = free_port()
         self.metrics_ports = {name: free_port() for name in SERVICES}
         metrics = {
             f"GOODSTRACE_{name.upper()}_METRICS_PORT": str(port) for name, port in self.metrics_ports.items()
@@ -101,6 +102,7 @@ class System:
             "GOODSTRACE_BROWSE_PARTITIONS": "1",
             "GOODSTRACE_COLLECTOR_PORT": str(self.http_port),
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
+            "GOODSTRACE_QUERY_HTTP_PORT": str(self.log_port),
             "GOODSTRACE_AUDIT_GRPC_PORT": str(self.audit_port),
             **(environment or {}),
         }
@@ -172,12 +174,28 @@ class System:
         """Run the `goodstrace` command in the environment an operator of this system would have."""
         return self.run([str(Path(sys.executable).parent / "goodstrace"), *arguments])
 
-    def run(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-        """Run a command with all the settings of this system."""
-        environment = {**os.environ, **self.environment, **self.cli_environment}
+    def cli_with(self, environment: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run the `goodstrace` command with some settings changed."""
+        return self.run([str(Path(sys.executable).parent / "goodstrace"), *arguments], environment)
+
+    def run(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command with all the settings of this system, and what `environment` puts on top."""
         return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240
+            command,
+            cwd=ROOT,
+            env={**self.whole_environment, **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
         )
+
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """All settings of this system, of services and of the command line, on top of the test's own."""
+        return {**os.environ, **self.environment, **self.cli_environment}
 
     @property
     def cli_environment(self) -> dict[str, str]:
@@ -196,6 +214,11 @@ class System:
     def capture_url(self) -> str:
         """The collector's HTTP address."""
         return f"http://{HOST}:{self.http_port}"
+
+    @property
+    def log_url(self) -> str:
+        """The HTTP address below which the public logs are: `/logs` lists them."""
+        return f"http://{HOST}:{self.log_port}"
 
     @property
     def query_target(self) -> str:

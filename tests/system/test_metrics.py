@@ -24,6 +24,7 @@ LABELS = {
         "capture|events|job|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|ListBrowses"
     ),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),
+    "kind": re.compile("index|list|checkpoint|keys|tile|entries|other"),
     "category": re.compile("[a-z-]+"),
     "loop": re.compile("[a-z_]+"),
     "service": re.compile("|".join(SERVICES)),

@@ -87,6 +87,12 @@ def test_each_service_listens_for_metrics_where_it_is_asked(compose: dict[str, A
         assert f"127.0.0.1:{port}:{port}" in container["ports"]
 
 
+def test_each_service_is_reached_where_the_local_stack_has_it(compose: dict[str, Any]) -> None:
+    for service in SERVICES:
+        for _, port in service.serves:
+            assert f"127.0.0.1:{port}:{port}" in compose["services"][service.name]["ports"]
+
+
 def test_data_lie_in_named_volumes(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         for volume in service["volumes"]:
