@@ -1,27 +1,36 @@
-"""The public keys of the logs that a client trusts, by the log's name."""
+"""The public keys of the logs that a client trusts, by the log's name, and how they changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from goodstrace.errors import NoteError, UnknownLogError
-from goodstrace.note import Verifier
+from goodstrace import key_changes
+from goodstrace.checkpoint import Checkpoint, open_checkpoint
+from goodstrace.errors import KeyChangeError, NoteError, UnknownLogError
+from goodstrace.key_changes import KeyChange
+from goodstrace.note import Verifier, parse_note
 
 ROOT_LOG: Final = "root"
 """The name of the log above all others: its entries are their checkpoints."""
+VKEY_SUFFIX: Final = ".vkey"
+CHANGES_SUFFIX: Final = ".changes"
+_RETIRED: Final = re.compile(r"\.[0-9]+\.vkey\Z")
 
 
 class LogKeys:
     """Verifier keys by log name: a key's own name is the log's origin, which ends with the log's name.
 
-    They come from the operator by another way than the answers they verify: a file, a page, a partner.
+    They come from the operator by another way than the answers they verify: a file, a page, a partner. From a key that is
+    trusted, `follow` goes on to those that it and each after it named as the next.
     """
 
     def __init__(self, verifiers: Iterable[Verifier]) -> None:
         """Index the keys. Raises: NoteError where two keys claim one log, or a name has no log in it."""
         self._by_log: dict[str, Verifier] = {}
+        self._changes: dict[str, tuple[KeyChange, ...]] = {}
         for verifier in verifiers:
             log = log_of(verifier.name)
             if log in self._by_log and self._by_log[log] != verifier:
@@ -36,35 +45,98 @@ class LogKeys:
 
     @classmethod
     def load(cls, path: Path) -> LogKeys:
-        """Read keys from a file of vkey lines, or from all `*.vkey` files of a folder.
+        """Read keys from a file of vkey lines, or from a folder.
 
-        Raises: NoteError where there is none or one is malformed.
+        Of a folder all `*.vkey` files are read but those of retired keys (`goods-0.1.vkey`), and the logs' changes of key
+        (`*.changes`, one statement a line), where they are there, are followed.
+
+        Raises: NoteError where there is no key or one is malformed; KeyChangeError.
         """
-        files = sorted(path.glob("*.vkey")) if path.is_dir() else [path]
+        files, changes = [path], list[Path]()
+        if path.is_dir():
+            files = [each for each in sorted(path.glob(f"*{VKEY_SUFFIX}")) if not is_retired(each)]
+            changes = sorted(path.glob(f"*{CHANGES_SUFFIX}"))
         try:
             lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+            statements = [file.read_text(encoding="utf-8").splitlines() for file in changes]
         except (OSError, UnicodeDecodeError) as error:
             raise NoteError(f"cannot read log keys from {path}: {error}") from error
         keys = cls.parse(lines)
         if not keys.logs():
             raise NoteError(f"no log keys in {path}: get the *.vkey files of the logs from their operator")
+        for each in statements:
+            keys.follow([key_changes.parse(statement) for statement in each])
         return keys
+
+    def follow(self, changes: Sequence[KeyChange]) -> bool:
+        """Go on from a log's trusted key along the changes of its key; True where that taught something new.
+
+        Args:
+            changes: all of one log, oldest first. Those before the trusted key tell which key held earlier.
+        Raises: KeyChangeError where they do not hold, have not the trusted key among them, or contradict what was
+            followed before; UnknownLogError.
+        """
+        if not changes:
+            return False
+        key_changes.verify_chain(changes)
+        log = changes[0].log
+        trusted, known = self.verifier(log).vkey(), self._changes.get(log, ())
+        if trusted not in (changes[0].old, *(change.new for change in changes)):
+            raise KeyChangeError(f"the changes of the key of {log} do not go by the key that is trusted")
+        common = min(len(known), len(changes))
+        if known[:common] != tuple(changes[:common]):
+            raise KeyChangeError(
+                f"the log {log} shows other changes of its key than before: keep both, they are evidence"
+            )
+        if len(changes) <= len(known):
+            return False
+        self._changes[log] = tuple(changes)
+        self._by_log[log] = Verifier.parse(changes[-1].new)
+        return True
+
+    def changes(self, log: str) -> tuple[KeyChange, ...]:
+        """Give the changes of a log's key that were followed, oldest first."""
+        return self._changes.get(log, ())
 
     def logs(self) -> list[str]:
         """List the names of the logs whose keys are known."""
         return sorted(self._by_log)
 
-    def verifier(self, log: str) -> Verifier:
-        """Find the key of a log. Raises: UnknownLogError."""
+    def verifier(self, log: str, size: int | None = None) -> Verifier:
+        """Find the key of a log: the one in force now, or the one that signed checkpoints of `size`. Raises: UnknownLogError."""
         try:
-            return self._by_log[log]
+            current = self._by_log[log]
         except KeyError:
             raise UnknownLogError(
                 f"no trusted key for the log {log!r}: add its vkey to the log keys"
             ) from None
+        changes = self._changes.get(log)
+        if size is None or not changes:
+            return current
+        return Verifier.parse(key_changes.key_of_size(changes, current.vkey(), size))
+
+    def open(self, log: str, note: str | bytes) -> Checkpoint:
+        """Verify a log's checkpoint with the key that was in force at its size.
+
+        Raises: NoteError, also where a key signed it that was retired before; CheckpointError; UnknownLogError.
+        """
+        size = Checkpoint.parse(parse_note(note).text).size
+        try:
+            return open_checkpoint(note, [self.verifier(log, size)])
+        except NoteError as error:
+            if not self._changes.get(log):
+                raise
+            raise NoteError(
+                f"the checkpoint of {log} of size {size} is not signed by the key of that time: {error}"
+            ) from error
 
     def __iter__(self) -> Iterator[Verifier]:
         return iter(self._by_log.values())
+
+
+def is_retired(path: Path) -> bool:
+    """Tell whether a file is by its name that of a key that was in force earlier, such as `goods-0.1.vkey`."""
+    return _RETIRED.search(path.name) is not None
 
 
 def log_of(origin: str) -> str:

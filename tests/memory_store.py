@@ -6,6 +6,7 @@ from enum import Enum
 
 import msgspec
 
+from goodstrace.key_changes import KeyChange
 from goodstrace.merkle import HASH_SIZE
 from goodstrace.note import Signer
 from services.runtime.errors import UnavailableError
@@ -65,6 +66,29 @@ class MemoryStore:
     async def register(self, info: LogInfo) -> LogInfo:
         self._call(lambda: self.infos.setdefault(info.name, info))
         return self.infos[info.name]
+
+    async def propose_change(self, change: KeyChange) -> None:
+        def write() -> None:
+            info = self.infos[change.log]
+            if info.vkey == change.old:
+                self.infos[change.log] = msgspec.structs.replace(info, pending=change)
+
+        self._call(write)
+        if self.infos[change.log].vkey != change.old:
+            raise LostRaceError("another key is in force")
+
+    async def apply_change(self, change: KeyChange) -> LogInfo:
+        def write() -> None:
+            info = self.infos[change.log]
+            if info.vkey == change.old:
+                self.infos[change.log] = msgspec.structs.replace(
+                    info, vkey=change.new, changes=(*info.changes, change), pending=None
+                )
+
+        self._call(write)
+        if self.infos[change.log].vkey != change.new:
+            raise LostRaceError("another key is in force")
+        return self.infos[change.log]
 
     async def block(self, log: str, height: int) -> StoredBlock | None:
         self._call(lambda: None)
@@ -218,17 +242,31 @@ class MemorySource:
 
 
 class MemoryKeys:
-    """Keys made from the log's name."""
+    """Keys made from the log's name and a number; `prepare` makes the one that shall follow."""
 
     def __init__(self, salt: bytes = b"") -> None:
         self._salt = salt
-        self.made: set[str] = set()
+        self.held: dict[str, list[int]] = {}
 
-    def signer(self, log: str, origin: str, *, create: bool) -> Signer:
-        if not create and log not in self.made:
+    def prepare(self, log: str) -> None:
+        self.held[log].append(self.held[log][-1] + 1)
+
+    def find(self, log: str, origin: str, *, create: bool) -> list[Signer]:
+        if not create and log not in self.held:
             raise LogKeyError("no key")
-        self.made.add(log)
-        return Signer(origin, (self._salt + log.encode()).ljust(32, b"\x01")[:32])
+        numbers = self.held.setdefault(log, [0])
+        return [self._signer(log, origin, number) for number in numbers]
+
+    def may_have_next(self, log: str) -> bool:
+        return len(self.held[log]) > 1
+
+    def settle(self, info: LogInfo) -> None:
+        numbers = self.held[info.name]
+        while self._signer(info.name, info.origin, numbers[0]).verifier.vkey() != info.vkey:
+            del numbers[0]
+
+    def _signer(self, log: str, origin: str, number: int) -> Signer:
+        return Signer(origin, (self._salt + log.encode()).ljust(32, bytes([number + 1]))[:32])
 
 
 class TestClock:

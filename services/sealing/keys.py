@@ -1,90 +1,211 @@
 """The logs' keys: one Ed25519 key per log in a folder that only its owner can enter. Secrets are never logged.
 
-`goods-0.key` holds the 32-byte seed as hex (mode 600), `goods-0.vkey` the public key as a C2SP vkey.
+Of the log goods/0 the folder has `goods-0.key`, the private key (mode 600; services.sealing.key_text says in what form);
+`goods-0.next.key`, the one that shall follow, where a change is prepared; and, for everybody, `goods-0.vkey`, the public
+key in force (C2SP vkey), `goods-0.1.vkey` and so on, those before it, and `goods-0.changes`, the statements that lead from
+one to the next, one a line. A folder that cannot be written, such as a mounted secret, only gives keys.
 """
 
+import errno
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from goodstrace.errors import NoteError
-from goodstrace.note import Signer
-from services.sealing.errors import LogKeyError
+import structlog
 
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-SEED_BYTES: Final = 32
+from goodstrace import key_changes
+from goodstrace.log_keys import CHANGES_SUFFIX, VKEY_SUFFIX
+from goodstrace.note import Signer, SigningKey
+from services.sealing import key_text
+from services.sealing.errors import LogKeyError
+from services.sealing.key_text import SEED_BYTES
+from services.sealing.values import LogInfo
+
+KEY_SUFFIX: Final = ".key"
+NEXT_SUFFIX: Final = ".next.key"
+_GROUP: Final = stat.S_IRWXG
+_OTHERS: Final = stat.S_IRWXO
+_READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
+_LOG: Final = structlog.get_logger()
 
 
 class KeyFolder:
     """Keys in files of one folder, which is made (mode 700) where it is not there."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the folder."""
+    def __init__(self, folder: Path, passphrase: bytes | None = None) -> None:
+        """Take the folder; new keys are encrypted where there is a passphrase, which opens those that are."""
         self._folder = folder
+        self._passphrase = passphrase
 
-    def signer(self, log: str, origin: str, *, create: bool) -> Signer:
+    def find(self, log: str, origin: str, *, create: bool) -> Sequence[SigningKey]:
         """See Keys. A new key is on disk, synced, when this returns.
 
         Raises: LogKeyError, where it is missing and not to be made, malformed, or file or folder are open to others.
         """
-        path = self._folder / f"{log.replace('/', '-')}.key"
+        if create and not self.path(log).exists():
+            self.generate(log)
+        paths = [path for path in (self.path(log), self.next_path(log)) if path.exists()]
+        if not paths:
+            raise LogKeyError(f"{self.path(log)}: the log {log} is registered, but its key is not here")
+        return [Signer(origin, self._seed(path)) for path in paths]
+
+    def may_have_next(self, log: str) -> bool:
+        """See Keys."""
+        return self.next_path(log).exists()
+
+    def settle(self, info: LogInfo) -> None:
+        """See Keys. The key that was followed is destroyed by the next one taking its name; its public key is kept.
+
+        Raises: LogKeyError, also where `*.vkey` has a key that the log never had: somebody put other keys here.
+        """
+        known = {info.vkey, *(change.old for change in info.changes)}
+        vkey = self._public(info.name, VKEY_SUFFIX)
+        try:
+            published = vkey.read_text() if vkey.exists() else ""
+            if published and published.strip() not in known:
+                raise LogKeyError(f"{vkey} holds another public key than that of the log {info.name}")
+            for number, change in enumerate(info.changes, 1):
+                _put(self._public(info.name, f".{number}{VKEY_SUFFIX}"), change.old + "\n")
+            if info.changes:
+                lines = b"".join(key_changes.statement(change) + b"\n" for change in info.changes)
+                _put(self._public(info.name, CHANGES_SUFFIX), lines.decode())
+            _put(vkey, info.vkey + "\n")
+            self._take_next(info)
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise LogKeyError(f"{self._folder}: {error}") from error
+            _LOG.warning("public key not written: the key folder is read-only", log=info.name, vkey=info.vkey)
+
+    def path(self, log: str) -> Path:
+        """Name the file of a log's private key."""
+        return self._public(log, KEY_SUFFIX)
+
+    def next_path(self, log: str) -> Path:
+        """Name the file of the key that shall follow."""
+        return self._public(log, NEXT_SUFFIX)
+
+    def generate(self, log: str) -> bool:
+        """Make a log's first key; False where it has one already, which is left. Raises: LogKeyError."""
+        return self._made(self.path(log))
+
+    def prepare(self, log: str) -> bool:
+        """Make the key that shall follow; False where one is prepared already, which is left. Raises: LogKeyError."""
+        return self._made(self.next_path(log))
+
+    def encrypt(self, log: str) -> bool:
+        """Encrypt a log's key files in their place; False where all were. Raises: LogKeyError."""
+        if self._passphrase is None:
+            raise LogKeyError("there is no passphrase to encrypt with")
+        done = False
+        for path in (self.path(log), self.next_path(log)):
+            if path.exists() and not key_text.is_encrypted(_read(path, writable=self._writable())):
+                seed = self._seed(path)
+                try:
+                    _replace(path, key_text.encode(seed, self._passphrase), mode=0o600)
+                except OSError as error:
+                    raise LogKeyError(f"{path}: {error}") from error
+                done = True
+        return done
+
+    def is_encrypted(self, path: Path) -> bool:
+        """Tell whether a key file is encrypted. Raises: LogKeyError where it cannot be read."""
+        return key_text.is_encrypted(_read(path, writable=self._writable()))
+
+    def logs(self) -> list[str]:
+        """Name the logs that have a key here, as far as their files' names tell."""
+        stems = {path.name.removesuffix(KEY_SUFFIX) for path in self._folder.glob(f"*{KEY_SUFFIX}")}
+        return sorted(_log_of(stem) for stem in stems if not stem.endswith(".next"))
+
+    def _public(self, log: str, suffix: str) -> Path:
+        return self._folder / f"{log.replace('/', '-')}{suffix}"
+
+    def _made(self, path: Path) -> bool:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _refuse_open(self._folder)
-            if create and not path.exists():
-                _create(path, secrets.token_hex(SEED_BYTES) + "\n")
-            _refuse_open(path)
-            signer = Signer(origin, _seed(path))
-            _publish(path.with_suffix(".vkey"), signer.verifier.vkey() + "\n")
-        except FileNotFoundError as error:
-            raise LogKeyError(f"{path}: the log {log} is registered, but its key is not here") from error
-        except (OSError, NoteError) as error:
+            _refuse_open(self._folder, _GROUP | _OTHERS)
+            return _create(path, key_text.encode(secrets.token_bytes(SEED_BYTES), self._passphrase))
+        except OSError as error:
             raise LogKeyError(f"{path}: {error}") from error
-        return signer
+
+    def _seed(self, path: Path) -> bytes:
+        return key_text.decode(_read(path, writable=self._writable()), self._passphrase, str(path))
+
+    def _writable(self) -> bool:
+        """Tell whether we could write here; a folder that is mounted read-only has the modes its mount gives it."""
+        return os.access(self._folder, os.W_OK)
+
+    def _take_next(self, info: LogInfo) -> None:
+        """Give the next key the name of the one it followed, which ends the old one, in one step."""
+        following = self.next_path(info.name)
+        if not following.exists():
+            return
+        if Signer(info.origin, self._seed(following)).verifier.vkey() == info.vkey:
+            following.replace(self.path(info.name))
+            _sync(self._folder)
 
 
-def _seed(path: Path) -> bytes:
-    text = path.read_text(encoding="ascii", errors="replace").strip()
+def _read(path: Path, *, writable: bool) -> bytes:
+    """Read a private key's file, unless others may as well. Raises: LogKeyError."""
     try:
-        seed = bytes.fromhex(text)
-    except ValueError:
-        seed = b""
-    if len(seed) != SEED_BYTES:
-        # Not chained: the text is a secret, and an error's message may be logged.
-        raise LogKeyError(f"{path} is not {SEED_BYTES} bytes as hex")
-    return seed
+        if writable:
+            _refuse_open(path.parent, _GROUP | _OTHERS)
+        _refuse_open(path, _GROUP | _OTHERS if writable else _OTHERS)
+        with path.open("rb") as file:
+            return file.read(key_text.MAX_TEXT_BYTES)
+    except OSError as error:
+        raise LogKeyError(f"{path}: {error}") from error
 
 
-def _refuse_open(path: Path) -> None:
-    if path.stat().st_mode & _OTHERS:
+def _refuse_open(path: Path, to: int) -> None:
+    if path.stat().st_mode & to:
         raise LogKeyError(f"{path} is open to other users: give the folder mode 700 and keys mode 600")
 
 
-def _create(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Write a new file whole or not at all; where another process was first, its file counts."""
+def _create(path: Path, text: str) -> bool:
+    """Write a new file whole or not at all; False where another process was first: its file counts."""
+    scratch = _scratch(path, text, 0o600)
+    try:
+        os.link(scratch, path)
+    except FileExistsError:
+        return False
+    finally:
+        scratch.unlink()
+    _sync(path.parent)
+    return True
+
+
+def _put(path: Path, text: str) -> None:
+    """Make a public file say this, unless it does; no reader meets half of it."""
+    if not path.exists() or path.read_text() != text:
+        _replace(path, text, mode=0o644)
+
+
+def _replace(path: Path, text: str, *, mode: int) -> None:
+    _scratch(path, text, mode).replace(path)
+    _sync(path.parent)
+
+
+def _scratch(path: Path, text: str, mode: int) -> Path:
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    try:
-        os.link(scratch, path)
-    except FileExistsError:
-        pass
-    finally:
-        scratch.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    return scratch
 
 
-def _publish(path: Path, text: str) -> None:
-    if not path.exists():
-        _create(path, text, mode=0o644)
-    if path.read_text() != text:
-        raise LogKeyError(f"{path} holds another public key than that of the private key beside it")
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _log_of(stem: str) -> str:
+    name, _, number = stem.rpartition("-")
+    return f"{name}/{number}" if name and number.isdigit() else stem

@@ -10,8 +10,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from pymongo import UpdateOne
 
+from goodstrace import key_changes
+from goodstrace.key_changes import KeyChange
 from goodstrace.merkle import HASH_SIZE
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.mongo import Database, translated
@@ -61,6 +64,34 @@ class MongoBlockStore:
                 document = await self._database[LOGS].find_one({"_id": info.name})
             return documents.log_info(document or {})
         return info
+
+    async def propose_change(self, change: KeyChange) -> None:
+        """See BlockStore."""
+        text = key_changes.statement(change).decode()
+        query = {"_id": change.log, "vkey": change.old}
+        async with translated():
+            done = await self._database[LOGS].update_one(query, {"$set": {"pending": text}})
+        if not done.matched_count:
+            raise LostRaceError(f"{change.log}: its key is not {change.old} any more; only one process may seal a log")
+
+    async def apply_change(self, change: KeyChange) -> LogInfo:
+        """See BlockStore. The key in force is compared and swapped: a key never comes back."""
+        info = await self._registered(change.log)
+        if info.vkey == change.old:
+            after = msgspec.structs.replace(
+                info, vkey=change.new, changes=(*info.changes, change), pending=None
+            )
+            query = {"_id": change.log, "vkey": change.old}
+            async with translated():
+                await self._database[LOGS].replace_one(query, documents.log_document(after))
+            info = await self._registered(change.log)
+        if info.vkey != change.new:
+            raise LostRaceError(f"{change.log}: its key is neither the old nor the new one of its change")
+        return info
+
+    async def _registered(self, log: str) -> LogInfo:
+        async with translated():
+            return documents.log_info(await self._database[LOGS].find_one({"_id": log}) or {})
 
     async def block(self, log: str, height: int) -> StoredBlock | None:
         """See BlockStore."""

@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from goodstrace.note import Signer
+from goodstrace.key_changes import KeyChange
+from goodstrace.note import SigningKey
 from services.sealing.core import Fetched, TopicIdentity
 from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint
 
@@ -27,6 +28,20 @@ class BlockStore(Protocol):
 
     async def register(self, info: LogInfo) -> LogInfo:
         """Register a log, unless it is; give what is registered."""
+        ...
+
+    async def propose_change(self, change: KeyChange) -> None:
+        """Say which change of key the next block makes, in the place of what was said before; durable when it returns.
+
+        Raises: LostRaceError where the log's key is not `change.old` any more.
+        """
+        ...
+
+    async def apply_change(self, change: KeyChange) -> LogInfo:
+        """Put the new key of a change in force and the change into the log's list; give what is registered then.
+
+        Raises: LostRaceError where neither the old nor the new key of the change is in force.
+        """
         ...
 
     async def block(self, log: str, height: int) -> StoredBlock | None:
@@ -170,11 +185,22 @@ class Clock(Protocol):
 
 
 class Keys(Protocol):
-    """The logs' private keys."""
+    """The logs' private keys. Called from threads, since what keeps them may take its time."""
 
-    def signer(self, log: str, origin: str, *, create: bool) -> Signer:
-        """Give a log's key, named after its origin; make it where there is none and `create` says so.
+    def find(self, log: str, origin: str, *, create: bool) -> Sequence[SigningKey]:
+        """Give the keys there are for a log, at least one, named after its origin; one that shall follow comes last.
 
-        Raises: LogKeyError.
+        Where there is none and `create` says so, it is made. Raises: LogKeyError, UnavailableError.
+        """
+        ...
+
+    def may_have_next(self, log: str) -> bool:
+        """Tell, at no cost, whether a key that shall follow may be there by now; asked before each block."""
+        ...
+
+    def settle(self, info: LogInfo) -> None:
+        """Bring what is kept in line with what is registered: publish its key, destroy the key that was followed.
+
+        May be repeated. Raises: LogKeyError.
         """
         ...

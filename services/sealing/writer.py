@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
-from goodstrace.block import SIGNATURE_DOMAIN
-from goodstrace.checkpoint import sign_checkpoint
-from goodstrace.note import Signer
 from services.runtime.errors import ServiceError
 from services.runtime.retry import retried
 from services.sealing import core
 from services.sealing.core import Block, Fetched, Limits, LogState, Sealable, TopicIdentity
 from services.sealing.errors import LostRaceError, TopicChangedError, UnprovableRecordError
+from services.sealing.log_key import LogKey
 from services.sealing.metrics import SealMetrics
 from services.sealing.ports import BlockStore, Clock, RecordSource
 from services.sealing.values import Head, StoredBlock, StoredCheckpoint
@@ -46,13 +44,13 @@ class SealerParts(msgspec.Struct, frozen=True):
 class LogWriter:
     """Seals one log. `add` and `finish` are called from the event loop that runs `run`."""
 
-    def __init__(self, parts: SealerParts, state: LogState, topic: TopicIdentity, signer: Signer) -> None:
+    def __init__(self, parts: SealerParts, state: LogState, topic: TopicIdentity, key: LogKey) -> None:
         """Take up a log at `state`, its records coming from `topic`."""
         self._parts = parts
         self._epoch = parts.new_epoch()
         self._state = state
         self._topic = topic
-        self._signer = signer
+        self._key = key
         self._pending: list[Sealable] = []
         self._pending_bytes = 0
         self._first_came_s = 0.0
@@ -129,8 +127,8 @@ class LogWriter:
         """Write a durable block's tiles, then sign and publish its checkpoint. May be repeated."""
         parts, log = self._parts, self._state.log
         await retried(lambda: parts.store.put_tiles(log, block.tiles), self._noticed)
-        statement = block.checkpoint(self._signer.name)
-        note = sign_checkpoint(statement, self._signer)
+        statement = block.checkpoint(self._key.origin)
+        note = await retried(lambda: self._key.sign_checkpoint(statement), self._noticed)
         checkpoint = StoredCheckpoint(log, statement.size, statement.root, note)
         await retried(lambda: parts.store.put_checkpoint(checkpoint), self._noticed)
         assert block.after.head is not None
@@ -154,7 +152,8 @@ class LogWriter:
         """Make a block durable, then visible.
 
         1. Packs are written, and Kafka is asked whether the records still are those of the topic they are sealed as.
-        2. The block is inserted: the commit point. Of an unknown outcome the store is asked again until it is known.
+        2. The block is inserted: the commit point, of a change of key too (see LogKey). Of an unknown outcome the store
+           is asked again until it is known.
         3. Tiles are written, then the checkpoint is signed and published: only now do readers see the block.
         """
         parts = self._parts
@@ -162,12 +161,13 @@ class LogWriter:
             retried(lambda: parts.store.put_packs(block.packs), self._noticed),
             retried(self._check_topic, self._noticed),
         )
-        stored = block.stored(self._signer.sign(SIGNATURE_DOMAIN + block.header))
+        stored = block.stored(await retried(lambda: self._key.sign_header(block), self._noticed))
         try:
             await retried(lambda: parts.store.insert_block(stored), self._noticed)
         except LostRaceError:
             parts.metrics.conflicts.inc()
             raise
+        await retried(self._key.committed, self._noticed)
         await self.publish(block)
         self._state = block.after
         if self._first_commit:

@@ -1,67 +1,101 @@
-"""Keys on disk: made once, closed to others, never shown."""
+"""Keys on disk: made once, closed to others, never shown; encrypted where there is a passphrase."""
 
+import errno
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from goodstrace.note import Verifier
+from goodstrace import key_changes
+from goodstrace.log_keys import LogKeys
+from goodstrace.note import SigningKey
+from services.sealing import keys as keys_module
 from services.sealing.errors import LogKeyError
 from services.sealing.keys import KeyFolder
+from services.sealing.values import LogInfo
 
 LOG = "goods/0"
+ORIGIN = "test.local/0011/goods/0"
+PASSPHRASE = b"a passphrase of some length"
+
+
+def only(folder: KeyFolder, *, create: bool = False) -> SigningKey:
+    [key] = folder.find(LOG, ORIGIN, create=create)
+    return key
+
+
+def info_of(key: SigningKey) -> LogInfo:
+    return LogInfo(LOG, ORIGIN, key.verifier.vkey())
+
+
+def changed(info: LogInfo, old: SigningKey, new: SigningKey, height: int) -> LogInfo:
+    change = key_changes.sign(
+        log=LOG, height=height, size=height, previous="ab" * 32, time=height, old=old, new=new
+    )
+    return LogInfo(LOG, ORIGIN, new.verifier.vkey(), (*info.changes, change))
 
 
 def test_a_key_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
-    first = KeyFolder(folder).signer(LOG, "origin", create=True)
-    again = KeyFolder(folder).signer(LOG, "origin", create=False)
+    first = only(KeyFolder(folder), create=True)
+    again = only(KeyFolder(folder))
     assert first.verifier == again.verifier
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "goods-0.key").stat().st_mode) == 0o600
-    assert Verifier.parse((folder / "goods-0.vkey").read_text().strip()) == first.verifier
+    KeyFolder(folder).settle(info_of(first))
+    assert LogKeys.load(folder).verifier(LOG) == first.verifier
     assert sorted(path.name for path in folder.iterdir()) == ["goods-0.key", "goods-0.vkey"]
-    assert KeyFolder(folder).signer("goods/1", "origin", create=True).verifier != first.verifier
+    [other] = KeyFolder(folder).find("goods/1", "test.local/0011/goods/1", create=True)
+    assert other.verifier.public_key != first.verifier.public_key
 
 
 def test_a_missing_key_of_a_registered_log_is_not_made_anew(tmp_path: Path) -> None:
     with pytest.raises(LogKeyError, match="is registered, but its key is not here"):
-        KeyFolder(tmp_path / "keys").signer(LOG, "origin", create=False)
+        only(KeyFolder(tmp_path / "keys"))
+    assert not (tmp_path / "keys").exists()
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
-def test_a_key_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+@pytest.mark.parametrize("name", ["goods-0.key", "goods-0.next.key"])
+def test_a_key_open_to_others_is_refused(tmp_path: Path, mode: int, name: str) -> None:
     folder = tmp_path / "keys"
-    KeyFolder(folder).signer(LOG, "origin", create=True)
-    (folder / "goods-0.key").chmod(mode)
+    only(KeyFolder(folder), create=True)
+    KeyFolder(folder).prepare(LOG)
+    (folder / name).chmod(mode)
     with pytest.raises(LogKeyError, match="open to other users"):
-        KeyFolder(folder).signer(LOG, "origin", create=False)
+        only(KeyFolder(folder))
 
 
 def test_a_folder_open_to_others_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with pytest.raises(LogKeyError, match="open to other users"):
-        KeyFolder(tmp_path).signer(LOG, "origin", create=True)
+        only(KeyFolder(tmp_path), create=True)
 
 
-@pytest.mark.parametrize("text", ["", "zz" * 32, "ab" * 31])
+@pytest.mark.parametrize(
+    "text", ["", "zz" * 32, "ab" * 31, "-----BEGIN PRIVATE KEY-----\nsecret\n", "é" * 32]
+)
 def test_a_malformed_key_is_refused_without_showing_it(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "keys"
-    KeyFolder(folder).signer(LOG, "origin", create=True)
+    only(KeyFolder(folder), create=True)
     (folder / "goods-0.key").write_text(text)
-    with pytest.raises(LogKeyError, match="is not 32 bytes as hex") as caught:
-        KeyFolder(folder).signer(LOG, "origin", create=False)
+    with pytest.raises(LogKeyError, match=r"goods-0\.key (is not|cannot)") as caught:
+        only(KeyFolder(folder))
     assert not text or text not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def test_a_replaced_key_does_not_replace_the_public_one(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
-    KeyFolder(folder).signer(LOG, "origin", create=True)
+    first = only(KeyFolder(folder), create=True)
+    KeyFolder(folder).settle(info_of(first))
     published = (folder / "goods-0.vkey").read_text()
     (folder / "goods-0.key").write_text("ab" * 32)
     with pytest.raises(LogKeyError, match="another public key"):
-        KeyFolder(folder).signer(LOG, "origin", create=False)
+        KeyFolder(folder).settle(info_of(only(KeyFolder(folder))))
     assert (folder / "goods-0.vkey").read_text() == published
 
 
@@ -69,5 +103,106 @@ def test_many_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
     for number in range(40):
         folder = KeyFolder(tmp_path / str(number) / "keys")
         with ThreadPoolExecutor(8) as threads:
-            made = [threads.submit(folder.signer, LOG, "origin", create=True) for _ in range(8)]
+            made = [threads.submit(only, folder, create=True) for _ in range(8)]
         assert len({each.result().verifier.vkey() for each in made}) == 1
+
+
+def test_with_a_passphrase_new_keys_are_encrypted_and_open_with_it_only(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    made = only(KeyFolder(folder, PASSPHRASE), create=True)
+    text = (folder / "goods-0.key").read_text()
+    assert text.startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    assert only(KeyFolder(folder, PASSPHRASE)).verifier == made.verifier
+    with pytest.raises(LogKeyError, match="another passphrase") as caught:
+        only(KeyFolder(folder, b"another passphrase, wrong"))
+    assert "wrong" not in str(caught.value)
+    with pytest.raises(LogKeyError, match="GOODSTRACE_KEY_PASSPHRASE_FILE"):
+        only(KeyFolder(folder))
+
+
+def test_keys_that_are_there_are_encrypted_in_their_place_and_stay_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    first = only(KeyFolder(folder), create=True)
+    KeyFolder(folder).prepare(LOG)
+    seed = (folder / "goods-0.key").read_text().strip()
+    sealed = KeyFolder(folder, PASSPHRASE)
+    assert sealed.encrypt(LOG)
+    assert not sealed.encrypt(LOG)
+    assert sealed.find(LOG, ORIGIN, create=False)[0].verifier == first.verifier
+    assert all(seed not in path.read_text() for path in folder.iterdir())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    with pytest.raises(LogKeyError, match="no passphrase"):
+        KeyFolder(folder).encrypt(LOG)
+
+
+def test_the_next_key_takes_the_place_of_the_one_it_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    held = KeyFolder(folder)
+    first = only(held, create=True)
+    info = info_of(first)
+    held.settle(info)
+    old_text = (folder / "goods-0.key").read_text()
+    for number in (1, 2):
+        assert not held.may_have_next(LOG)
+        assert held.prepare(LOG)
+        assert held.may_have_next(LOG)
+        assert not held.prepare(LOG), "one that is prepared is not made anew"
+        current, following = held.find(LOG, ORIGIN, create=False)
+        held.settle(info)
+        assert len(held.find(LOG, ORIGIN, create=False)) == 2, "not registered yet: nothing is changed"
+        info = changed(info, current, following, number)
+        held.settle(info)
+        held.settle(info)
+        assert only(held).verifier == following.verifier
+        assert (folder / "goods-0.vkey").read_text().strip() == info.vkey
+        assert (folder / f"goods-0.{number}.vkey").read_text().strip() == current.verifier.vkey()
+    assert all(path.read_text() != old_text for path in folder.iterdir()), "the old key is destroyed"
+    assert LogKeys.load(folder).verifier(LOG).vkey() == info.vkey
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_folder_that_cannot_be_written_gives_its_keys_and_says_what_it_cannot(
+    tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "keys"
+    first = only(KeyFolder(folder), create=True)
+    folder.chmod(0o755)  # as mounts have it
+    (folder / "goods-0.key").chmod(0o440)
+
+    def refused(*_: Any) -> None:
+        raise OSError(code, "no writing here")
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr(keys_module, "_scratch", refused)
+    assert only(KeyFolder(folder)).verifier == first.verifier
+    with capture_logs() as logged:
+        KeyFolder(folder).settle(info_of(first))
+    assert [line["vkey"] for line in logged] == [first.verifier.vkey()]
+    assert not (folder / "goods-0.vkey").exists()
+    (folder / "goods-0.key").chmod(0o444)
+    with pytest.raises(LogKeyError, match="open to other users"):
+        only(KeyFolder(folder))
+
+
+def test_a_full_disk_is_not_taken_for_a_read_only_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = only(KeyFolder(tmp_path / "keys"), create=True)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keys_module, "_scratch", full)
+    with pytest.raises(LogKeyError, match="No space left"):
+        KeyFolder(tmp_path / "keys").settle(info_of(first))
+
+
+def test_a_secret_is_in_no_repr(tmp_path: Path) -> None:
+    folder = KeyFolder(tmp_path / "keys", PASSPHRASE)
+    key = only(folder, create=True)
+    plain = KeyFolder(tmp_path / "plain")
+    other = only(plain, create=True)
+    seed = (tmp_path / "plain" / "goods-0.key").read_text().strip()
+    shown = f"{key!r} {other!r} {folder!r} {plain!r} {key} {folder}"
+    assert seed not in shown
+    assert PASSPHRASE.decode() not in shown
