@@ -1,0 +1,215 @@
+"""The command `goodstrace witness`: run a witness, make its key, show what it has seen."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+import structlog
+
+from goodstrace.errors import NoteError, PolicyError
+from goodstrace.note import Verifier
+from goodstrace.policy import Policy
+from services.runtime import lifecycle, logs
+from services.runtime.errors import ServiceError
+from services.runtime.http import HttpServer
+from services.runtime.monitoring import Monitoring
+from services.runtime.probes import PROBE_EVERY_S, watch
+from services.witness.api import make_app
+from services.witness.evidence import Evidence
+from services.witness.keys import Folder, open_folder
+from services.witness.metrics import WitnessMetrics
+from services.witness.service import Witness
+from services.witness.settings import WitnessSettings
+from services.witness.trust import Lists, Trust
+
+_MAX_CONNECTIONS: Final = 200
+_DRAIN_S: Final = 5
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("run/witness"),
+    show_default=True,
+    envvar="GOODSTRACE_WITNESS_FOLDER",
+    help="The witness's key, its memory, and evidence. One witness, one folder.",
+)
+@click.option(
+    "--name",
+    envvar="GOODSTRACE_WITNESS_NAME",
+    help="Name of a new witness: a URL without scheme, such as witness.example/1. It cannot change later.",
+)
+@click.option(
+    "--log",
+    "vkeys",
+    multiple=True,
+    metavar="VKEY",
+    help="Follow the log with this public key; may be given again, also with a log's next key.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Follow the logs named in this c2sp.org/tlog-policy file.",
+)
+@click.option(
+    "--logs-url",
+    "lists",
+    multiple=True,
+    metavar="URL",
+    help="Follow the logs listed there (the /logs of a Goodstrace query service), each with the key that is seen "
+    "FIRST: whoever serves the list then is trusted once. Read again every minute.",
+)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, envvar="GOODSTRACE_HOST", help="Address to serve on."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8082,
+    show_default=True,
+    envvar="GOODSTRACE_WITNESS_PORT",
+    help="Port of add-checkpoint.",
+)
+@click.option(
+    "--prefix", default="", envvar="GOODSTRACE_WITNESS_PREFIX", help="Prefix of the paths, such as /witness."
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    default=9105,
+    show_default=True,
+    envvar="GOODSTRACE_WITNESS_METRICS_PORT",
+    help="Port of /metrics, /healthz and /readyz.",
+)
+@click.option("--lists-every", "lists_every_s", type=click.FloatRange(min=0.1), default=60.0, hidden=True)
+@click.option("--init", is_flag=True, help="Make the key if there is none, print the policy line, and end.")
+@click.option("--status", is_flag=True, help="Print what was cosigned and which evidence is kept, and end.")
+def witness(
+    vkeys: tuple[str, ...], policies: tuple[Path, ...], *, init: bool, status: bool, **options: object
+) -> None:
+    """Run a witness: an independent party that cosigns logs which only ever grow.
+
+    A log asks for a cosignature of each new checkpoint and proves that it contains the one before. The witness keeps size
+    and root of the newest one (never an entry), and signs no rollback and no second history. Checkpoints that contradict
+    one another are kept as evidence. Protocol: c2sp.org/tlog-witness, so any C2SP log can be followed.
+
+    \b
+    Example, for a partner of a platform at trace.shop.example:
+      goodstrace witness --init --name witness.partner.example/1
+        ... send the line that it prints to the platform's operator, for the policy file of the ledger
+      goodstrace witness --log 'trace.shop.example/4f1c.../goods/0+33d7b496+AeHU...' --log ...
+        ... or, trusting the platform's list the first time it is read:
+      goodstrace witness --logs-url https://trace.shop.example/logs
+      goodstrace witness --status
+
+    It serves plain HTTP: put it behind the TLS proxy of your choice. See docs/witnesses.md.
+    """  # noqa: D301 - click leaves the paragraph after a backspace as it is
+    settings = WitnessSettings(keys=_keys(vkeys, policies), **options)  # type: ignore[arg-type] # click checked the types
+    if settings.prefix and (not settings.prefix.startswith("/") or settings.prefix.endswith("/")):
+        raise click.UsageError("--prefix begins with a slash and does not end with one")
+    if init or status:
+        try:
+            if init:
+                _init(settings)
+            else:
+                _status(settings)
+        except ServiceError as error:
+            raise click.ClickException(str(error)) from error
+        return
+    log = logs.configure("witness", "info")
+    lifecycle.run(lambda stop: _serve(stop, settings, log), log)
+
+
+def _keys(vkeys: tuple[str, ...], policies: tuple[Path, ...]) -> tuple[Verifier, ...]:
+    try:
+        keys = [Verifier.parse(vkey) for vkey in vkeys]
+    except NoteError as error:
+        raise click.UsageError(f"--log: {error}") from error
+    for path in policies:
+        try:
+            keys += [log.verifier for log in Policy.parse(path.read_bytes()).logs]
+        except (OSError, PolicyError) as error:
+            raise click.UsageError(f"--policy {path}: {error}") from error
+    return tuple(keys)
+
+
+def _init(settings: WitnessSettings) -> None:
+    cosigner, store = open_folder(Folder(settings.folder), settings.name)
+    store.close()
+    label = cosigner.verifier.name.replace("/", "-")
+    click.echo(
+        f"witness {label} {cosigner.verifier.vkey()} http://{settings.host}:{settings.port}{settings.prefix}"
+    )
+
+
+def _status(settings: WitnessSettings) -> None:
+    folder = Folder(settings.folder)
+    if not folder.key.exists():
+        raise click.ClickException(f"there is no witness in {settings.folder}: make one with --init")
+    cosigner, store = open_folder(folder, settings.name)
+    sizes, trusted = store.sizes(), store.trusted()
+    store.close()
+    click.echo(f"witness   {cosigner.verifier.vkey()}")
+    for vkey in trusted:
+        click.echo(f"trusted   {vkey}  (on first use)")
+    for origin, size in sizes.items():
+        click.echo(f"cosigned  {origin}  {size}")
+    for path in Evidence(folder.evidence).cases():
+        click.echo(f"EVIDENCE  {path}")
+
+
+async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.stdlib.BoundLogger) -> None:
+    folder = Folder(settings.folder)
+    cosigner, store = open_folder(folder, settings.name)
+    metrics = WitnessMetrics()
+    trust = Trust(settings.keys, map(Verifier.parse, store.trusted()), metrics)
+    if not trust.origins() and not settings.lists:
+        log.warning("follows no log: name some with --log, --policy or --logs-url")
+    witness = Witness(
+        cosigner,
+        store,
+        trust,
+        Evidence(folder.evidence),
+        now_s=lambda: int(time.time()),
+        metrics=metrics,
+        log=log,
+    )
+    try:
+        monitoring = Monitoring("witness", settings.host, settings.metrics_port)
+    except ServiceError:
+        witness.close()
+        raise
+    ready = monitoring.readiness
+    ready.set("started")
+    ready.set("api", problem="starting")
+
+    def started(port: int) -> None:
+        ready.set("api")
+        where = f"http://{settings.host}:{port}{settings.prefix}"
+        log.info(
+            "witness",
+            vkey=cosigner.verifier.vkey(),
+            url=where,
+            logs=trust.origins(),
+            evidence=str(folder.evidence),
+        )
+
+    app = make_app(witness, metrics, log, prefix=settings.prefix)
+    server = HttpServer(app, settings.host, settings.port, max_connections=_MAX_CONNECTIONS, drain_s=_DRAIN_S)
+    lists = Lists(settings.lists, trust, witness.remember, metrics, log)
+    beside = [
+        asyncio.create_task(watch(ready, {"store": witness.probe}, stop, every_s=PROBE_EVERY_S)),
+        asyncio.create_task(lists.run(settings.lists_every_s)),
+    ]
+    try:
+        await server.run(stop, started)
+    finally:
+        for task in beside:
+            task.cancel()
+        monitoring.stop()
+        witness.close()
