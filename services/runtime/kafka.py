@@ -57,11 +57,13 @@ def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: 
     return Producer(config)
 
 
-def consumer(bootstrap: str, group: str, *, session_timeout_ms: int = SESSION_TIMEOUT_MS) -> Consumer:
+def consumer(
+    bootstrap: str, group: str, *, session_timeout_ms: int = SESSION_TIMEOUT_MS, partition_eof: bool = False
+) -> Consumer:
     """Make a consumer that sees committed records only, commits nothing by itself and never jumps over a gap.
 
     Where the offset it is at is gone it raises `_AUTO_OFFSET_RESET`; where a group is new it begins with the first record
-    that its owner seeks to.
+    that its owner seeks to. With `partition_eof` a message of that error says where a partition ends now.
     """
     return Consumer(
         {
@@ -72,6 +74,7 @@ def consumer(bootstrap: str, group: str, *, session_timeout_ms: int = SESSION_TI
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",
+            "enable.partition.eof": partition_eof,
             "session.timeout.ms": session_timeout_ms,
             "heartbeat.interval.ms": max(200, session_timeout_ms // 5),
             "partition.assignment.strategy": "cooperative-sticky",

@@ -1,0 +1,224 @@
+"""What the commands do: settings read, clients made, work done with its progress shown, clients closed."""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from services.collector.flow import StageName
+from services.collector.settings import CollectorSettings
+from services.collector.stages import Span
+from services.replay import rebuilding, rerunning
+from services.replay.comparing import Mark
+from services.replay.reading import TopicReader
+from services.replay.rebuilding import KeysAtHand, Rebuilt, TopicSealer
+from services.replay.rerunning import FIRST_STAGE, Rerun
+from services.replay.sources import Origin, origins, prefix_of
+from services.replay.state import StateFile
+from services.replay.through import STARTS
+from services.replay.verifying import Replayed, verify_log
+from services.runtime import logs, topics
+from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.mongo import Mongo
+from services.runtime.progress import Progress
+from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
+from services.sealing.key_sources import configured_keys
+from services.sealing.mongo import MongoBlockStore
+from services.sealing.secret_check import check_secret
+from services.sealing.settings import SealSettings
+from services.sealing.values import partition_of
+
+SAVE_EVERY: Final = 20_000  # entries between two states on disk
+
+
+async def verify_all(start: str, names: tuple[str, ...], path: Path | None) -> list[Replayed]:
+    """Compare the named logs, or all, with the topics they come from. Raises: ServiceError."""
+    kafka, mongo = load(KafkaSettings), load(MongoSettings)
+    state_path = path or _run_dir() / "replay" / f"{mongo.database}-{start}.json"
+    client = Mongo(mongo)
+    scan = MongoBlockStore(client.database)
+    try:
+        instance = await scan.instance_id()
+        state = StateFile(state_path, f"{instance} {kafka.bootstrap_servers} {kafka.topic(STARTS[start])}")
+        logs_there = [info.name for info in await scan.logs()]
+        found = [
+            await _verify_one(scan, kafka, origin, log, state)
+            for origin in _origins(kafka, start)
+            for log in logs_there
+            if prefix_of(log) == origin.prefix and (not names or log in names)
+        ]
+        absent = set(names) - {each.log for each in found}
+        if absent:
+            raise ServiceError(f"the store has no log {', '.join(sorted(absent))} with a topic of its own")
+        state.remove()
+        return found
+    finally:
+        client.close()
+
+
+async def _verify_one(
+    scan: MongoBlockStore, kafka: KafkaSettings, origin: Origin, log: str, state: StateFile
+) -> Replayed:
+    reader = await asyncio.to_thread(TopicReader, kafka.bootstrap_servers, origin.topic)
+    head = await scan.head(log)
+    progress = Progress(f"{log} from {origin.topic}", head.checkpoint.size if head else 0)
+    mark = state.mark(log)
+    progress.skip(mark.size)
+    saved = mark.size
+
+    def told(entries: int, reached: Mark) -> None:
+        nonlocal saved
+        progress.add(entries)
+        state.keep(reached)
+        if reached.size - saved >= SAVE_EVERY:
+            saved = reached.size
+            state.write()
+
+    try:
+        if partition_of(log) not in reader.extents:
+            raise UnavailableError(f"topic {origin.topic} has no partition {partition_of(log)}")
+        found = await verify_log(scan, reader, mark, origin.change, told)
+    finally:
+        state.write()
+        reader.close()
+        progress.end()
+    return found
+
+
+async def rebuild_all(into: str, start: str, instance: str | None, new_keys: Path | None) -> list[Rebuilt]:
+    """Seal all topics into another database and compare the roots. Raises: ServiceError."""
+    kafka, mongo, settings = load(KafkaSettings), load(MongoSettings), load(LogSettings)
+    if into == mongo.database:
+        raise ServiceError(f"{into} is the database in use: name another one")
+    log = logs.configure("replay", "warning")
+    target, present = Mongo(mongo.model_copy(update={"database": into})), Mongo(mongo)
+    try:
+        folder = new_keys or settings.key_dir
+        published = MongoBlockStore(present.database)
+        await rebuilding.prepare(target.database, instance or await _instance(folder, published))
+        if settings.index_secret_file.exists():
+            await check_secret(target.database, load_secret(settings.index_secret_file), register=True)
+        keys = configured_keys(folder)
+        sealer = TopicSealer(
+            target.database,
+            keys if new_keys else KeysAtHand(keys),
+            name=settings.log_name,
+            limits=load(SealSettings).limits(),
+            goods_information=True,
+            log=log,
+        )
+        for origin in _origins(kafka, start):
+            await _seal(sealer, kafka, origin)
+        rebuilt = MongoBlockStore(target.database)
+        names = {info.name for info in (*await rebuilt.logs(), *await published.logs())}
+        wanted = {origin.prefix for origin in _origins(kafka, start)}
+        return [
+            await rebuilding.compare_roots(rebuilt, published, name)
+            for name in sorted(names)
+            if prefix_of(name) in wanted
+        ]
+    finally:
+        target.close()
+        present.close()
+
+
+async def _seal(sealer: TopicSealer, kafka: KafkaSettings, origin: Origin) -> None:
+    reader = await asyncio.to_thread(TopicReader, kafka.bootstrap_servers, origin.topic)
+    progress = Progress(f"{origin.topic} into {origin.prefix}", 0)
+    await sealer.run(origin, reader, progress.add)
+    progress.end()
+
+
+async def stage_again(start: str, since_ms: int | None, version: str, *, seal: bool) -> dict[str, Any]:
+    """Run the stages again into versioned topics, and seal those. Raises: ServiceError."""
+    kafka, settings = load(KafkaSettings), load(LogSettings)
+    log = logs.configure("replay", "warning")
+    secret = load_secret(settings.index_secret_file)
+    own = rerunning.versioned(kafka, version, start)
+    span = Span(FIRST_STAGE[start], StageName.STORE)
+    reader = await asyncio.to_thread(TopicReader, kafka.bootstrap_servers, own.topic(STARTS[start]))
+    client = Mongo(load(MongoSettings))
+    try:
+        await asyncio.to_thread(rerunning.make_topics, own, span, len(reader.extents))
+        await asyncio.to_thread(rerunning.begin, own, span.first, reader, since_ms)
+        targets = await asyncio.to_thread(rerunning.targets, reader)
+        rerun = Rerun(
+            own,
+            span,
+            collector=load(CollectorSettings).model_copy(update={"instance": "replay"}),
+            secret=secret,
+            check=lambda: check_secret(client.database, secret),
+            log=log,
+        )
+        progress = Progress(f"{reader.topic} through {span.first} to {span.last}", sum(targets.values()))
+        await rerun.run(reader.topic, targets, progress.add)
+        progress.end()
+        topic = own.topic(topics.GOODS_STORED)
+        return {"topic": topic, **await _staged(client, kafka, settings, topic, version, seal=seal)}
+    finally:
+        reader.close()
+        client.close()
+
+
+async def _staged(
+    client: Mongo, kafka: KafkaSettings, settings: LogSettings, topic: str, version: str, *, seal: bool
+) -> dict[str, Any]:
+    """Count what the stages wrote and, where asked to, seal it."""
+    prefix = f"goods.{version}"
+    written = await asyncio.to_thread(_records, kafka.bootstrap_servers, topic)
+    if not seal:
+        return {"records": written, "logs": {}}
+    sealer = TopicSealer(
+        client.database,
+        configured_keys(),
+        name=settings.log_name,
+        limits=load(SealSettings).limits(),
+        goods_information=False,
+        log=logs.configure("replay", "warning"),
+    )
+    await _seal(sealer, kafka, Origin(prefix, topic))
+    store = MongoBlockStore(client.database)
+    heads = await store.heads([f"{prefix}/{partition}" for partition in written])
+    return {"records": written, "logs": {name: head.checkpoint.size for name, head in sorted(heads.items())}}
+
+
+def _records(bootstrap: str, topic: str) -> dict[int, int]:
+    """Count the records of each partition."""
+    reader = TopicReader(bootstrap, topic)
+    try:
+        counts = dict.fromkeys(reader.extents, 0)
+        reader.start({partition: extent.low for partition, extent in reader.extents.items()})
+        while not reader.finished:
+            for partition, records in reader.read(2000, 0.5):
+                counts[partition] += len(records)
+        return counts
+    finally:
+        reader.close()
+
+
+async def _instance(folder: Path, published: MongoBlockStore) -> str:
+    """Find the installation's ID: in a public key's name, `<name>/<instance>/<log>`, else in the present store."""
+    origins_known = await asyncio.to_thread(_key_names, folder)
+    origins_known += [info.origin for info in await published.logs()]
+    for origin in origins_known:
+        found = re.fullmatch(r".*/([0-9a-f]{16})/(?:[a-z0-9.]+/[0-9]+|root)", origin)
+        if found:
+            return found[1]
+    raise ServiceError(
+        f"the installation's ID is in no public key of {folder} and in no log of the present store: give --instance"
+    )
+
+
+def _origins(kafka: KafkaSettings, start: str) -> list[Origin]:
+    through = start != "stored"
+    secret = load_secret(load(LogSettings).index_secret_file) if through else None
+    return origins(kafka, start, load(CollectorSettings).window if through else 1, secret)
+
+
+def _key_names(folder: Path) -> list[str]:
+    return [path.read_text(encoding="utf-8").partition("+")[0] for path in sorted(folder.glob("*.vkey"))]
+
+
+def _run_dir() -> Path:
+    return Path(os.environ.get("GOODSTRACE_RUN_DIR", "run"))

@@ -1,0 +1,46 @@
+"""Which topic each log comes from."""
+
+from typing import Final
+
+import msgspec
+
+from services.replay.source import Change
+from services.replay.through import STARTS, Through
+from services.runtime import topics
+from services.runtime.settings import KafkaSettings
+
+ROOT_PREFIX: Final = "root"
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The logs `<prefix>/<partition>` and the topic (full name) that they are replayed from; `change`: through the stages."""
+
+    prefix: str
+    topic: str
+    change: Change | None = None
+    from_the_first: bool = False
+
+
+def origins(kafka: KafkaSettings, start: str, window: int, secret: bytes | None) -> list[Origin]:
+    """List where all logs come from, those of goods from the topic that `start` names (see STARTS).
+
+    Raises: ValueError, where the stages are needed and there is no index secret.
+    """
+    name = STARTS[start]
+    if name == topics.GOODS_STORED:
+        goods = Origin("goods", kafka.topic(name))
+    elif secret is None:
+        raise ValueError("the stages need the index secret")
+    else:
+        through = Through(name, window, secret)
+        goods = Origin("goods", kafka.topic(name), through, through.from_the_first)
+    return [
+        goods,
+        Origin("browse", kafka.topic(topics.GOODS_BROWSED)),
+        Origin(ROOT_PREFIX, kafka.topic(topics.LOGS_CHECKPOINTS)),
+    ]
+
+
+def prefix_of(log: str) -> str:
+    """Give the prefix of a log's name: "goods" of "goods/3", "root" of "root"."""
+    return log.partition("/")[0]

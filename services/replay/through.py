@@ -1,0 +1,55 @@
+"""Records of an earlier topic taken through the stages to what `goods.stored` would hold of them. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from goodstrace.errors import EntryError
+from services.collector.flow import StageName
+from services.collector.stages import INPUTS, Span, State
+from services.collector.summarise import Window
+from services.runtime import topics
+from services.runtime.errors import EnvelopeError
+from services.sealing.core import Fetched
+
+STARTS: Final = {"stored": topics.GOODS_STORED} | {
+    topic.removeprefix("goods."): topic for topic in INPUTS.values()
+}
+"""What `--from` may name: the topics of goods, from `stored` back to `collected`."""
+_FIRST_STAGE: Final = {topic: stage for stage, topic in INPUTS.items()}
+
+
+class Through:
+    """The stages from a topic on. Partitions are independent; each must be given from its first record on."""
+
+    def __init__(self, topic: str, window: int, secret: bytes) -> None:
+        """Take `topic` as the input, which must not be `goods.stored`.
+
+        Args:
+            topic: its name without prefix.
+            window: records per partition in which duplicates are found, as the collector had it.
+            secret: the index secret.
+        """
+        self._span = Span(_FIRST_STAGE[topic], StageName.STORE)
+        self._window = window
+        self._secret = secret
+        self._states: dict[int, State] = {}
+
+    @property
+    def from_the_first(self) -> bool:
+        """Whether what comes out depends on all records before, since duplicates are looked for among them."""
+        return self._span.first is StageName.SUMMARISE
+
+    def __call__(self, partition: int, records: Sequence[Fetched]) -> list[Fetched]:
+        """Give the values that `store` makes of records, each at the offset of the record it came from.
+
+        Refused records leave holes, as they do in what is sealed. Raises: EnvelopeError.
+        """
+        state = self._states.setdefault(partition, State(Window(self._window), self._secret))
+        made = []
+        for each in records:
+            try:
+                passed = self._span.run(state, [each.value]).passed[StageName.STORE]
+            except EntryError as error:
+                raise EnvelopeError(f"partition {partition}, offset {each.offset}: {error}") from error
+            made += [Fetched(each.offset, value) for value in passed]
+        return made

@@ -1,0 +1,142 @@
+"""`replay verify`: a log's topic is read again and compared with what is sealed, block by block."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from goodstrace.errors import TreeError
+from services.replay.comparing import Comparison, Difference, Mark, leaf_count
+from services.replay.reading import TopicReader
+from services.replay.source import Change
+from services.runtime.errors import ServiceError
+from services.sealing import core
+from services.sealing.core import Fetched, Sealable
+from services.sealing.errors import UnprovableRecordError
+from services.sealing.ports import LogScan
+from services.sealing.values import StoredBlock, partition_of
+
+PAGE_BLOCKS: Final = 8
+READ_RECORDS: Final = 2000
+READ_S: Final = 0.5
+
+
+class Replayed(msgspec.Struct, kw_only=True):
+    """What a comparison of one log came to.
+
+    `entries` of `blocks` were the same, `resumed` of them in an earlier run; `root` is theirs; `waiting` records of the
+    topic are not sealed yet (None where that was not counted: a difference was found before).
+    """
+
+    log: str
+    topic: str
+    blocks: int = 0
+    entries: int = 0
+    resumed: int = 0
+    root: str = ""
+    waiting: int | None = None
+    difference: Difference | None = None
+
+
+class LogReplay:
+    """Compares one log with one partition of a topic."""
+
+    def __init__(self, scan: LogScan, reader: TopicReader, mark: Mark, change: Change | None) -> None:
+        """Go on from `mark`.
+
+        Args:
+            scan: where the log is sealed.
+            reader: the topic; nobody else reads with it meanwhile.
+            mark: where to go on; an empty one begins with the first block.
+            change: makes of the topic's records what was sealed of them; None for the sealed topic itself.
+        Raises: TreeError, where the mark is none.
+        """
+        self._scan = scan
+        self._reader = reader
+        self._log = mark.log
+        self._change = change
+        self._partition = partition_of(mark.log)
+        self._first_offset = mark.offset
+        self._comparison = Comparison(mark, offsets=change is None)
+        self._waiting: deque[Sealable] = deque()
+
+    async def run(self, found: Replayed, told: Callable[[int, Mark], None]) -> None:
+        """Compare to the end of what is published, into `found`; `told` gets the entries of each block and where that is.
+
+        Raises: OffsetGapError where Kafka no longer holds what is needed; CorruptError; UnavailableError.
+        """
+        start = 0 if self._change is not None else self._first_offset
+        await asyncio.to_thread(self._reader.start, {self._partition: start})
+        head = await self._scan.head(self._log)
+        end = head.height + 1 if head else 0
+        while self._comparison.mark.height < end and self._comparison.difference is None:
+            height = self._comparison.mark.height
+            page = await self._scan.scan_blocks(self._log, height, min(end, height + PAGE_BLOCKS))
+            if not page:
+                self._comparison.absent()
+            for block in page:
+                if not await self._block(block, found):
+                    break
+                told(leaf_count(block), self._comparison.mark)
+        found.difference = self._comparison.difference
+        if found.difference is None:
+            found.waiting = await self._rest()
+
+    async def _block(self, block: StoredBlock, found: Replayed) -> bool:
+        count = leaf_count(block)
+        try:
+            replayed = await self._take(count)
+        except UnprovableRecordError as error:
+            self._comparison.unprovable(str(error))
+            return False
+        if len(replayed) < count:
+            self._comparison.ended(count - len(replayed))
+            return False
+        packs = await self._scan.scan_packs(self._log, block.first, block.first + count)
+        if not self._comparison.block(block, packs, replayed):
+            return False
+        for checkpoint in await self._scan.scan_checkpoints(self._log, block.first, block.size):
+            if not self._comparison.checkpoint(checkpoint):
+                return False
+        mark = self._comparison.mark
+        found.blocks, found.entries, found.root = mark.height, mark.size, mark.frontier.root().hex()
+        return True
+
+    async def _take(self, count: int) -> list[Sealable]:
+        while len(self._waiting) < count and not self._reader.finished:
+            self._waiting.extend(self._sealables(await self._read()))
+        return [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+
+    async def _rest(self) -> int:
+        count = len(self._waiting)
+        while not self._reader.finished:
+            count += len(await self._read())
+        return count
+
+    async def _read(self) -> list[Fetched]:
+        batches = await asyncio.to_thread(self._reader.read, READ_RECORDS, READ_S)
+        records: Sequence[Fetched] = [each for _, batch in batches for each in batch]
+        if self._change is not None:
+            records = self._change(self._partition, records)
+        return [each for each in records if each.offset >= self._first_offset]
+
+    def _sealables(self, records: Sequence[Fetched]) -> list[Sealable]:
+        return [core.sealable(self._log, each) for each in records]
+
+
+async def verify_log(
+    scan: LogScan,
+    reader: TopicReader,
+    mark: Mark,
+    change: Change | None,
+    told: Callable[[int, Mark], None],
+) -> Replayed:
+    """Compare one log, see LogReplay. A fault of Kafka or the store ends it; what was compared until then was told."""
+    found = Replayed(log=mark.log, topic=reader.topic, resumed=mark.size)
+    try:
+        await LogReplay(scan, reader, mark, change).run(found, told)
+    except TreeError as error:
+        raise ServiceError(f"{mark.log}: what the state file says is none of ours: {error}") from error
+    return found

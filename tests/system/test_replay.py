@@ -1,0 +1,204 @@
+"""Kafka read again: it gives the sealed logs byte for byte, a new store with the same roots, and logs of new rules."""
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from deploy.stack import Stack
+from goodstrace.merkle import Frontier
+from goodstrace.simulate import Simulation, SimulationOptions
+from tests.system.harness import System, eventually
+
+EVENTS = 400
+
+
+@pytest.fixture(scope="module")
+def system(stack: Stack, systems: Callable[..., System], tmp_path_factory: pytest.TempPathFactory) -> System:
+    """A system with sealed goods, duplicates among them, and looks."""
+    run_dir = tmp_path_factory.mktemp("replay")
+    running = systems(stack, GOODSTRACE_SEAL_BLOCK_ENTRIES="50", GOODSTRACE_RUN_DIR=str(run_dir)).start()
+    simulation = Simulation(SimulationOptions(seed=5, events=EVENTS, events_per_document=80))
+    documents = [document.to_bytes() for document in simulation.documents()]
+    running.capture_sealed([*documents, documents[0]])
+    item = simulation.interesting().item
+    assert item is not None
+    with running.client() as client:
+        client.trace(item)
+    running.wait_sealed(1, prefix="browse/")
+    return running
+
+
+def replayed(system: System, *arguments: str, status: int = 0) -> Any:
+    done = system.cli("replay", *arguments, "--json")
+    assert done.returncode == status, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("start", ["stored", "classified", "recorded", "summarised", "collected"])
+def test_every_topic_gives_the_sealed_logs_byte_for_byte(system: System, start: str) -> None:
+    found = replayed(system, "verify", "--from", start)
+    assert found["sound"]
+    goods = [each for each in found["logs"] if each["log"].startswith("goods/")]
+    assert sum(each["entries"] for each in goods) == EVENTS
+    assert {each["waiting"] for each in goods} == {0}
+    assert {each["log"] for each in found["logs"]} >= {"goods/0", "goods/1", "browse/0"}
+
+
+def test_the_first_difference_is_named(system: System) -> None:
+    packs = system.store["packs"]
+    pack = packs.find_one({"log": "goods/1", "first": {"$gte": 50, "$lt": 400}})
+    assert pack is not None
+    before = dict(pack)
+    other = packs.find_one({"log": "goods/0"})
+    assert other is not None
+    unlike = next(field for field in pack if field not in ("_id", "log", "height", "time", "first", "tags"))
+    try:
+        packs.update_one({"_id": pack["_id"]}, {"$set": {unlike: other[unlike]}})
+        found = replayed(system, "verify", "--log", "goods/1", status=1)
+    finally:
+        packs.replace_one({"_id": pack["_id"]}, before)
+    [log] = found["logs"]
+    assert not found["sound"]
+    assert log["difference"]["log"] == "goods/1"
+    assert log["difference"]["block"] == pack["height"]
+    assert log["difference"]["field"] in ("entry", "pack")
+    replayed(system, "verify", "--log", "goods/1")
+
+
+def test_a_comparison_goes_on_where_it_was(system: System, tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    whole = replayed(system, "verify", "--log", "goods/0", "--state", str(state))
+    assert not state.exists()
+    ended = dict(whole["logs"][0])
+    written = state_after_two_blocks(system)
+    state.write_text(json.dumps(written))
+    resumed = replayed(system, "verify", "--log", "goods/0", "--state", str(state))["logs"][0]
+    assert resumed.pop("resumed") == written["marks"]["goods/0"]["size"] > 0
+    assert ended.pop("resumed") == 0
+    assert resumed == ended
+
+
+def state_after_two_blocks(system: System) -> dict[str, Any]:
+    """Write the state that an interrupted run leaves, from the blocks as they are stored."""
+    blocks = list(system.store["blocks"].find({"log": "goods/0", "height": {"$lt": 2}}).sort("height", 1))
+    leaves = b"".join(block["leaves"] for block in blocks)
+    frontier = Frontier().append([leaves[start : start + 32] for start in range(0, len(leaves), 32)])
+    header = json.loads(blocks[-1]["header"])
+    instance = system.store["instance"].find_one({"_id": "instance"})
+    assert instance is not None
+    topic = f"{system.topic_prefix}goods.stored"
+    mark = {
+        "log": "goods/0",
+        "height": 2,
+        "size": frontier.size,
+        "offset": header["kafka"]["next"],
+        "hashes": [base64.b64encode(each).decode() for each in frontier.hashes],
+    }
+    return {
+        "of": f"{instance['value']} {system.stack.kafka_bootstrap_servers} {topic}",
+        "marks": {"goods/0": mark},
+    }
+
+
+def test_a_rebuilt_store_has_the_same_root_at_every_checkpoint(system: System) -> None:
+    into = f"{system.database_name}-r"
+    found = replayed(system, "rebuild", "--into", into)
+    assert found["same_roots"]
+    for log in found["logs"]:
+        published = list(
+            system.store["checkpoints"].find({"log": log["log"], "size": {"$lte": log["entries"]}})
+        )
+        assert log["checkpoints"] == len(published) > 0
+    with MongoClient[dict[str, Any]](system.stack.mongodb_uri) as mongo:
+        assert mongo[into]["goods"].count_documents({}) == system.store["goods"].count_documents({}) > 0
+    checked = system.cli_with({"GOODSTRACE_DATABASE": into}, "fsck")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    again = replayed(system, "rebuild", "--into", into)
+    assert [each["entries"] for each in again["logs"]] >= [each["entries"] for each in found["logs"]]
+
+
+def test_a_rebuild_from_the_first_topic_gives_the_same_roots(system: System) -> None:
+    found = replayed(system, "rebuild", "--into", f"{system.database_name}-c", "--from", "collected")
+    assert found["same_roots"]
+
+
+def test_a_rebuild_that_was_killed_goes_on(system: System) -> None:
+    into = f"{system.database_name}-k"
+    environment = {**system.whole_environment, "GOODSTRACE_SEAL_BLOCK_ENTRIES": "1"}
+    command = [str(Path(sys.executable).parent / "goodstrace"), "replay", "rebuild", "--into", into]
+    with MongoClient[dict[str, Any]](system.stack.mongodb_uri) as mongo:
+        running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            eventually(
+                lambda: mongo[into]["blocks"].count_documents({}) >= 20, what="blocks rebuilt", every_s=0.02
+            )
+        finally:
+            running.send_signal(signal.SIGKILL)
+            running.communicate()
+        half = mongo[into]["blocks"].count_documents({})
+    found = replayed(system, "rebuild", "--into", into)
+    assert half < EVENTS
+    assert found["same_roots"]
+    assert sum(each["entries"] for each in found["logs"] if each["log"].startswith("goods/")) == EVENTS
+
+
+def test_a_database_in_use_is_not_rebuilt_into(system: System) -> None:
+    refused = system.cli("replay", "rebuild", "--into", system.database_name)
+    assert refused.returncode != 0
+    assert "the database in use" in refused.stderr
+    with MongoClient[dict[str, Any]](system.stack.mongodb_uri) as mongo:
+        mongo[f"{system.database_name}-u"]["instance"].insert_one({"_id": "instance", "value": "00" * 8})
+    refused = system.cli("replay", "rebuild", "--into", f"{system.database_name}-u")
+    assert refused.returncode != 0
+    assert "no rebuild" in refused.stderr
+
+
+def test_stages_run_again_write_topics_and_logs_of_their_own(system: System) -> None:
+    before = {each["_id"]: each for each in system.store["blocks"].find({"log": {"$regex": "^goods/"}})}
+    found = replayed(system, "stage", "--from", "recorded", "--version", "v2")
+    assert found["topic"].endswith("goods.stored.v2")
+    assert sum(found["records"].values()) == EVENTS
+    assert {log: size for log, size in found["logs"].items() if size} == {
+        f"goods.v2/{partition}": count for partition, count in found["records"].items() if count
+    } or sum(found["logs"].values()) == EVENTS
+    entries = {(each.log.partition("/")[2], each.index): each.entry for each in system.sealed("goods/")}
+    again = {(each.log.partition("/")[2], each.index): each.entry for each in system.sealed("goods.v2/")}
+    assert again == entries  # the rules are the same today
+    assert before == {
+        each["_id"]: each for each in system.store["blocks"].find({"log": {"$regex": "^goods/"}})
+    }
+    assert sum(replayed(system, "stage", "--from", "recorded", "--version", "v2")["logs"].values()) == EVENTS
+
+
+def test_stages_run_again_since_a_time_take_only_what_was_written_then(system: System) -> None:
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() + 1))
+    found = replayed(system, "stage", "--from", "recorded", "--since", moment, "--version", "v3", "--no-seal")
+    assert sum(found["records"].values()) == 0
+    assert found["logs"] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("verify", "--log", "goods/9"), "no log goods/9"),
+        (("stage", "--from", "recorded", "--since", "yesterday"), "is no date or time"),
+        (("stage", "--from", "recorded", "--version", "two"), "such as v2"),
+        (("stage", "--from", "stored"), "Invalid value"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_message(
+    system: System, arguments: tuple[str, ...], says: str
+) -> None:
+    refused = system.cli("replay", *arguments)
+    assert refused.returncode != 0
+    assert says in refused.stderr
+    assert "Traceback" not in refused.stderr
