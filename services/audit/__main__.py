@@ -16,7 +16,7 @@ from services.sealing.clock import SystemClock
 from services.sealing.epochs import random_epoch
 from services.sealing.front import Front, FrontMetrics, opened
 from services.sealing.kafka import KafkaSource
-from services.sealing.keys import KeyFolder
+from services.sealing.key_sources import configured_keys
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.service import Sealer
@@ -70,7 +70,7 @@ def _sealer(front: Front, log: structlog.stdlib.BoundLogger) -> Sealer:
         metrics=SealMetrics("audit"),
         log=log,
     )
-    keys = KeyFolder(logs.key_dir)
+    keys = configured_keys()
     return Sealer(parts, keys, prefix=_PREFIX, name=logs.log_name, readiness=front.monitoring.readiness)
 
 

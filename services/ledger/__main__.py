@@ -28,7 +28,7 @@ from services.runtime.topics import GOODS_STORED, LOGS_CHECKPOINTS
 from services.sealing.clock import SystemClock
 from services.sealing.epochs import random_epoch
 from services.sealing.kafka import KafkaSource
-from services.sealing.keys import KeyFolder
+from services.sealing.key_sources import configured_keys
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.pins import Pins
@@ -93,7 +93,7 @@ def _sealer(
     )
     return Sealer(
         parts,
-        KeyFolder(logs.key_dir),
+        configured_keys(),
         prefix=prefix,
         name=logs.log_name,
         readiness=monitoring.readiness,
