@@ -128,10 +128,10 @@ class LogEndpoints:
         return await _compressed(request, _json(logs), JSON, ASK_AGAIN)
 
     async def _keys(self, request: Request, asked: Asked) -> Response:
-        found = [info for info in await self._reader.logs() if info.name == asked.log]
-        if not found:
+        info = next((each for each in await self._reader.logs() if each.name == asked.log), None)
+        if info is None:
             raise _NotThereError(f"there is no log {asked.log}")
-        return await _compressed(request, _json([{"vkey": info.vkey} for info in found]), JSON, ASK_AGAIN)
+        return await _compressed(request, _json(_key_history(info)), JSON, ASK_AGAIN)
 
     async def _checkpoint(self, request: Request, asked: Asked) -> Response:
         note = (await self._newest(asked.log)).note.encode()
@@ -177,6 +177,15 @@ class LogEndpoints:
         """List the logs that have a published checkpoint: before the first one there is nothing to read."""
         infos, newest = await asyncio.gather(self._reader.logs(), self._reader.newest())
         return [(info, newest[info.name]) for info in infos if info.name in newest]
+
+
+def _key_history(info: LogInfo) -> list[dict[str, Any]]:
+    """List a log's keys, oldest first, each but the first with the statement by which the one before named it."""
+    first = info.changes[0].old if info.changes else info.vkey
+    return [
+        {"vkey": first, "from_height": 0},
+        *({"vkey": each.new, "from_height": each.height, "change": each} for each in info.changes),
+    ]
 
 
 def refusal(status: int, problem: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -148,7 +148,9 @@ async def test_the_list_names_the_logs_that_can_be_read(served: Served) -> None:
     page = await served.get("/")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "66000" in page.text
-    assert (await served.get("/logs/goods/0/keys")).json() == [{"vkey": SealedLog(store, "goods/0").vkey}]
+    assert (await served.get("/logs/goods/0/keys")).json() == [
+        {"vkey": SealedLog(store, "goods/0").vkey, "from_height": 0}
+    ]
 
 
 async def test_the_urls_are_those_of_the_proxy_before_us(settings: MongoSettings) -> None:
@@ -377,11 +379,11 @@ async def test_a_log_that_grows_while_it_is_read(served: Served) -> None:
 async def test_packs_that_no_block_names_change_nothing(served: Served) -> None:
     log = SealedLog(MongoBlockStore(served.mongo.database), "orphans/0")
     await log.register()
-    await log.grow(40)
+    await log.grow(40, block_entries=20)
     packs = served.mongo.database["packs"]
-    orphan = await packs.find_one({"log": log.name, "first": 16})
+    orphan = await packs.find_one({"log": log.name, "first": 20})
     assert orphan is not None
-    orphan["_id"], orphan["first"] = "orphan", 20
+    orphan["_id"], orphan["first"] = "orphan", 25
     await packs.insert_one(orphan)
     bundle = (await served.get(f"/logs/{log.name}/tile/entries/000.p/40")).content
     assert decode_bundle(bundle) == [entry(log.name, index) for index in range(40)]
@@ -390,9 +392,9 @@ async def test_packs_that_no_block_names_change_nothing(served: Served) -> None:
 async def test_what_is_stored_wrongly_is_said_and_not_served(served: Served) -> None:
     log = SealedLog(MongoBlockStore(served.mongo.database), "broken/0")
     await log.register()
-    await log.grow(300)
+    await log.grow(300, block_entries=30)
     await served.mongo.database["tiles"].delete_one({"_id": f"{log.name}/0/1"})
-    await served.mongo.database["packs"].delete_one({"log": log.name, "first": 272})
+    await served.mongo.database["packs"].delete_one({"log": log.name, "first": 270})
     for path in ("tile/0/001.p/44", "tile/entries/001.p/44"):
         answer = await served.get(f"/logs/{log.name}/{path}", 500)
         assert "tell the operator" in answer.text
