@@ -14,6 +14,7 @@ from services.runtime.logs import configure
 from services.runtime.settings import MonitoringSettings, load
 from services.sealing.bundles import EntryReader
 from services.sealing.front import opened
+from services.sealing.pins import Pins
 
 _SERVICE = trace_pb2.DESCRIPTOR.services_by_name["TraceService"]
 
@@ -28,6 +29,7 @@ def main() -> None:
             servicer = TraceServicer(
                 front.reader,
                 front.recorder,
+                Pins(front.mongo.database),
                 secret=front.secret,
                 max_events=settings.max_events,
                 page_bytes=settings.page_bytes,

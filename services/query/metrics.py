@@ -5,7 +5,15 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from services.query.log_paths import Kind
 from services.sealing.front import FrontMetrics
 
-_METHODS = ["Trace", "GetEvent", "GetCheckpoint", "GetInclusionProof", "GetConsistencyProof"]
+_METHODS = [
+    "Trace",
+    "GetEvent",
+    "GetCheckpoint",
+    "GetInclusionProof",
+    "GetConsistencyProof",
+    "GetRootProof",
+    "GetProofFile",
+]
 _ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _CODES = ("200", "304", "404", "405", "500", "503")
 

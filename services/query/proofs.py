@@ -2,6 +2,7 @@
 
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hash
+from goodstrace.proof_file import ProofFile
 from goodstrace.query.v1 import trace_pb2
 from services.runtime.call_errors import InvalidRequestError, NotFoundError, OutOfRangeError
 from services.sealing.reader import LogReader
@@ -32,7 +33,7 @@ async def inclusion(
 
     Raises: NotFoundError, OutOfRangeError, InvalidRequestError, UnavailableError.
     """
-    size = await _size(reader, request.log, request.size, "size")
+    size = await covered_size(reader, request.log, request.size, "size")
     if request.index >= size:
         raise InvalidRequestError(f"must be below the size, {size}", "index")
     [record] = await reader.records(request.log, [request.index])
@@ -52,13 +53,29 @@ async def consistency(
 
     Raises: NotFoundError, OutOfRangeError, InvalidRequestError, UnavailableError.
     """
-    new_size = await _size(reader, request.log, request.new_size, "new_size")
+    new_size = await covered_size(reader, request.log, request.new_size, "new_size")
     if request.old_size > new_size:
         raise InvalidRequestError(f"must not be over the newer size, {new_size}", "old_size")
     proof: list[bytes] = []  # nothing is to be proved from the empty log, nor of a log to itself
     if 0 < request.old_size < new_size:
         proof = await reader.consistency_proof(request.log, request.old_size, new_size)
     return trace_pb2.GetConsistencyProofResponse(proof=proof, new_size=new_size)
+
+
+async def proof_file(
+    reader: LogReader, request: trace_pb2.GetProofFileRequest
+) -> trace_pb2.GetProofFileResponse:
+    """Make a proof of an entry that can be stored: a C2SP tlog-proof with the entry's bytes.
+
+    Raises: NotFoundError, OutOfRangeError, InvalidRequestError, UnavailableError.
+    """
+    checkpoint = await _of_size(reader, request.log, request.size)
+    if request.index >= checkpoint.size:
+        raise InvalidRequestError(f"must be below the size, {checkpoint.size}", "index")
+    [record] = await reader.records(request.log, [request.index])
+    [proof] = await reader.inclusion_proofs(request.log, [request.index], checkpoint.size)
+    made = ProofFile(request.index, tuple(proof), checkpoint.note, record.entry)
+    return trace_pb2.GetProofFileResponse(proof=made.encode())
 
 
 async def _newest(reader: LogReader, log: str) -> StoredCheckpoint:
@@ -68,7 +85,8 @@ async def _newest(reader: LogReader, log: str) -> StoredCheckpoint:
     return newest
 
 
-async def _size(reader: LogReader, log: str, asked: int, field: str) -> int:
+async def covered_size(reader: LogReader, log: str, asked: int, field: str) -> int:
+    """Give the size asked for, or the newest checkpoint's where it is 0. Raises: NotFoundError, OutOfRangeError."""
     newest = await _newest(reader, log)
     if asked > newest.size:
         raise OutOfRangeError(f"the log's newest checkpoint is of size {newest.size}", field)
@@ -76,7 +94,7 @@ async def _size(reader: LogReader, log: str, asked: int, field: str) -> int:
 
 
 async def _of_size(reader: LogReader, log: str, asked: int) -> StoredCheckpoint:
-    size = await _size(reader, log, asked, "size")
+    size = await covered_size(reader, log, asked, "size")
     stored = await reader.checkpoint(log, size)
     if stored is None:
         raise NotFoundError(f"no checkpoint of size {size} was signed", "size")

@@ -15,12 +15,14 @@ from services.query import core, proofs, requests
 from services.query.core import Page
 from services.query.metrics import QueryMetrics
 from services.query.requests import EventQuery, PageState, TraceQuery
+from services.query.root_proofs import root_proof
 from services.query.walk import Walk, Walker
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
+from services.sealing.pins import Pins
 from services.sealing.reader import LogReader
 from services.sealing.showing import Position
 from services.sealing.values import StoredCheckpoint
@@ -37,6 +39,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self,
         reader: LogReader,
         recorder: BrowseRecorder,
+        pins: Pins,
         *,
         secret: bytes,
         max_events: int,
@@ -52,6 +55,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._turns = asyncio.Semaphore(max_walks)
         self._reader = reader
         self._recorder = recorder
+        self._pins = pins
         self._secret = secret
         self._max_events = max_events
         self._page_bytes = page_bytes
@@ -136,6 +140,18 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
     ) -> trace_pb2.GetConsistencyProofResponse:
         """Prove that a log only grew; see trace.proto."""
         return await proofs.consistency(self._reader, request)
+
+    async def GetRootProof(  # noqa: N802 - the name in the proto
+        self, request: trace_pb2.GetRootProofRequest, _context: Context
+    ) -> trace_pb2.GetRootProofResponse:
+        """Prove that the root log covers a log at a size; see trace.proto."""
+        return await root_proof(self._reader, self._pins, request)
+
+    async def GetProofFile(  # noqa: N802 - the name in the proto
+        self, request: trace_pb2.GetProofFileRequest, _context: Context
+    ) -> trace_pb2.GetProofFileResponse:
+        """Make a proof that can be stored; see trace.proto."""
+        return await proofs.proof_file(self._reader, request)
 
     def _opened(self, query: TraceQuery | EventQuery, token: str) -> PageState | None:
         return self._tokens.open(query.encode(), token) if token else None

@@ -73,8 +73,10 @@ class Pins:
             except ConflictError:
                 pass  # by another process, or by this one before its answer was lost
 
-    async def first_from(self, log: str, size: int, upto: int) -> int | None:
-        """Find the smallest pinned size of a log in size..upto; None where none is pinned yet."""
+    async def first_from(self, log: str, size: int) -> int | None:
+        """Find the smallest pinned size of a log that is at least `size`; None where none is pinned yet."""
+        head = await self._store.head(log)
+        upto = head.checkpoint.size if head else 0
         start, width = size, _FIRST_RANGE
         while start <= upto:
             end = min(start + width, upto + 1)

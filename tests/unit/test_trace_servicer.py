@@ -35,12 +35,17 @@ class Recorder:
         return "00"
 
 
+class Pins:
+    """Nothing is pinned."""
+
+
 async def test_only_so_many_traces_are_walked_at_a_time() -> None:
     # Each may hold tens of megabytes: 250 traces of events of a MiB took 5 GB.
     reader = Reader()
     servicer = TraceServicer(
         reader,  # type: ignore[arg-type]
         Recorder(),  # type: ignore[arg-type]
+        Pins(),  # type: ignore[arg-type]
         secret=bytes(32),
         max_events=10,
         page_bytes=1_000_000,

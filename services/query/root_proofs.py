@@ -1,0 +1,66 @@
+"""The way from a log up to the root log: what may be shown without a browse record, since all of it is public."""
+
+from goodstrace import entry as entries
+from goodstrace import root
+from goodstrace.entry import TagKind
+from goodstrace.errors import EntryError
+from goodstrace.log_keys import ROOT_LOG
+from goodstrace.query.v1 import trace_pb2
+from goodstrace.root import PinnedHead
+from services.query.proofs import covered_size
+from services.runtime.call_errors import InvalidRequestError, OutOfRangeError
+from services.sealing import disclosure
+from services.sealing.errors import CorruptError
+from services.sealing.pins import Pins
+from services.sealing.reader import LogReader
+from services.sealing.showing import checkpoint_message
+from services.sealing.values import SealedRecord
+
+
+async def root_proof(
+    reader: LogReader, pins: Pins, request: trace_pb2.GetRootProofRequest
+) -> trace_pb2.GetRootProofResponse:
+    """Prove that the root log covers a log at a size.
+
+    1. The root log's newest checkpoint is fixed: what is pinned after it does not count.
+    2. The first pin from the size on is found, and the entry that the root log has of it.
+    3. The header of the pinned block is read, and the two proofs are made.
+
+    Raises: NotFoundError, InvalidRequestError, OutOfRangeError where the size is not covered yet; UnavailableError,
+        CorruptError.
+    """
+    if request.log == ROOT_LOG:
+        raise InvalidRequestError("the root log is not pinned in itself", "log")
+    size = await covered_size(reader, request.log, request.size, "size")
+    top = await reader.checkpoint(ROOT_LOG)
+    pinned_size = await pins.first_from(request.log, size) if top else None
+    record = await _record(reader, request.log, pinned_size, top.size) if top and pinned_size else None
+    if top is None or pinned_size is None or record is None:
+        raise OutOfRangeError(f"the root log does not cover {request.log} at size {size} yet", "size")
+    place = (request.log, _pinned(record).height)
+    header = (await pins.headers([place]))[place]
+    shown = await disclosure.disclose(reader, [record], {ROOT_LOG: top.size})
+    proof = await reader.consistency_proof(request.log, size, pinned_size) if size < pinned_size else []
+    return trace_pb2.GetRootProofResponse(
+        entry=shown[ROOT_LOG, record.index],
+        consistency_proof=proof,
+        root=checkpoint_message(top),
+        header=header.header,
+        header_signature=header.signature,
+        size=size,
+    )
+
+
+async def _record(reader: LogReader, log: str, size: int, root_size: int) -> SealedRecord | None:
+    """Find the first entry that pins a log at a size; None where it is not in the root log at `root_size`."""
+    wanted = entries.tag(root.TAG_KEY, TagKind.CHECKPOINT, root.tag_text(log, size))
+    found = (await reader.find([wanted], {ROOT_LOG: root_size}, 1))[wanted]
+    return found[0] if found else None
+
+
+def _pinned(record: SealedRecord) -> PinnedHead:
+    content = next((part.content for part in record.parts if part.name == root.CHECKPOINT_PART), b"")
+    try:
+        return root.decode(content)
+    except EntryError as error:
+        raise CorruptError(f"{record.log}: entry {record.index}: {error}") from error
