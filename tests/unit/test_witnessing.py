@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodstrace.checkpoint import Checkpoint, sign_checkpoint
+from goodstrace.checkpoint import Checkpoint
 from goodstrace.cosignature import Cosigner
 from goodstrace.errors import WitnessingError
-from goodstrace.merkle import MAX_SIZE, consistency_path, leaf_hashes, root_of
+from goodstrace.merkle import MAX_SIZE, root_of
 from goodstrace.note import Note, Signer, Verifier, sign_note
 from goodstrace.witnessing import (
     MAX_PROOF,
@@ -26,13 +26,10 @@ from goodstrace.witnessing import (
     parse_conflict,
     parse_cosignatures,
 )
+from tests.witness_requests import FORKED, LOG, TRUE, asking, note_of
 
-LOG, STRANGER = Signer("example.com/7f3a/goods/0", bytes(32)), Signer("example.com/x", bytes([1] * 32))
+STRANGER = Signer("example.com/x", bytes([1] * 32))
 WITNESS = Cosigner("witness.example/w1", bytes([2] * 32))
-TRUE = leaf_hashes([b"%d" % n for n in range(40)])
-FORKED = TRUE[:5] + leaf_hashes(
-    [b"forked %d" % n for n in range(35)]
-)  # parts from the true log at its sixth leaf
 EXAMPLE = """old 20852014
 PlRNCrwHpqhGrupue0L7gxbjbMiKA9temvuZZDDpkaw=
 jrJZDmY8Y7SyJE0MWLpLozkIVMSMZcD5kvuKxPC3swk=
@@ -46,18 +43,6 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
 — example.com/behind-the-sofa opLqBQsREYCgu6xQkYQwJr9fo45a62DN9EdmHXnZdXNqlcVGlCum2Wks+49/V6267UEjw6QUXTS5Rovnzv++qbSzm9Q=
 """
-
-
-def proof(old: int, new: int, leaves: list[bytes]) -> tuple[bytes, ...]:
-    return tuple(root_of(leaves[part.start : part.end]) for part in consistency_path(old, new))
-
-
-def note_of(size: int, leaves: list[bytes], signer: Signer = LOG) -> str:
-    return sign_checkpoint(Checkpoint(signer.name, size, root_of(leaves[:size])), signer)
-
-
-def asking(old: int, new: int, leaves: list[bytes] = TRUE) -> AddCheckpoint:
-    return AddCheckpoint(old, proof(old, new, leaves) if old <= new else (), note_of(new, leaves))
 
 
 def cosigned(size: int, leaves: list[bytes] = TRUE) -> Cosigned:
