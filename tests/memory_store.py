@@ -1,7 +1,7 @@
 """A block store in memory that can be told to fail, and a topic in memory: small real implementations of the ports."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 
 import msgspec
@@ -14,6 +14,7 @@ from services.runtime.kafka import OffsetGapError
 from services.sealing.core import Fetched, TopicIdentity
 from services.sealing.errors import CorruptError, LogKeyError, LostRaceError
 from services.sealing.ports import TileNames
+from services.sealing.tag_index import Page, TagIndex
 from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint, block_id
 
 
@@ -36,24 +37,31 @@ class MemoryStore:
     def __init__(self) -> None:
         self.infos: dict[str, LogInfo] = {}
         self.blocks: dict[str, StoredBlock] = {}
+        self.page_data: dict[str, Page] = {}
+        self.indexes: dict[str, TagIndex] = {}
         self.packs: dict[str, Pack] = {}
         self.tile_data: dict[tuple[str, int, int], bytes] = {}
         self.checkpoints: dict[tuple[str, int], StoredCheckpoint] = {}
         self.heads: dict[str, Head] = {}
         self.failures: dict[int, Failure] = {}
         self.calls = 0
+        self.dead = False  # the process was killed: none of its calls comes through any more
 
     def _call(self, do: Callable[[], object]) -> None:
+        if self.dead:
+            raise Killed
         failure = self.failures.get(self.calls)
         self.calls += 1
         if failure is Failure.NOT_DONE:
             raise UnavailableError("the store is away")
         if failure is Failure.KILLED_BEFORE:
+            self.dead = True
             raise Killed
         do()
         if failure is Failure.ANSWER_LOST:
             raise UnavailableError("the store went away before it answered")
         if failure is Failure.KILLED_AFTER:
+            self.dead = True
             raise Killed
 
     async def instance_id(self) -> str:
@@ -99,6 +107,26 @@ class MemoryStore:
         for pack in packs:
             if self.packs[pack.id] != pack:
                 raise CorruptError(f"pack {pack.id} is stored with other records")
+
+    async def put_pages(self, pages: Mapping[str, Page]) -> None:
+        self._call(lambda: self.page_data.update({**pages, **self.page_data}))
+        for name, page in pages.items():
+            if self.page_data[name] != page:
+                raise CorruptError(f"page {name} is stored with other rows")
+
+    async def pages(self, names: Collection[str]) -> dict[str, Page]:
+        return {name: self.page_data[name] for name in names if name in self.page_data}
+
+    async def put_index(self, index: TagIndex) -> None:
+        def write() -> None:
+            old = self.indexes.get(index.log)
+            if old is None or old.height < index.height:
+                self.indexes[index.log] = index
+
+        self._call(write)
+
+    async def index(self, log: str) -> TagIndex | None:
+        return self.indexes.get(log)
 
     async def insert_block(self, block: StoredBlock) -> None:
         self._call(lambda: self.blocks.setdefault(block.id, block))

@@ -8,23 +8,20 @@ import msgspec
 from goodstrace.merkle import HASH_SIZE, leaf_hash
 from goodstrace.tiles import TILE_WIDTH, Tile
 from services.runtime.mongo import Database, translated
+from services.sealing import pack_format
 from services.sealing.errors import CorruptError
 from services.sealing.indexes import PACKS
 from services.sealing.reader import MOST_IN_PACK, LogReader
 
 # Parts, salts and tags stay in the store.
-_ENTRIES_ONLY: Final = {"_id": 0, "first": 1, "records.entry": 1}
-
-
-class _PackedEntry(msgspec.Struct, frozen=True):
-    entry: bytes
+_ENTRIES_ONLY: Final = {"_id": 0, "first": 1, pack_format.ENTRIES: 1}
 
 
 class _PackedEntries(msgspec.Struct, frozen=True):
     """What is asked for of a pack."""
 
     first: int
-    records: tuple[_PackedEntry, ...]
+    entries: bytes
 
 
 class EntryReader:
@@ -49,9 +46,9 @@ class EntryReader:
         async with translated():
             async for document in self._database[PACKS].find(query, _ENTRIES_ONLY):
                 pack = _decoded(log, document)
-                for index, record in enumerate(pack.records, pack.first):
+                for index, entry in enumerate(pack_format.decode_entries(pack.entries), pack.first):
                     if index in found:
-                        found[index].add(record.entry)
+                        found[index].add(entry)
         return await self._settled(log, found)
 
     async def _settled(self, log: str, found: Mapping[int, set[bytes]]) -> list[bytes]:

@@ -19,13 +19,14 @@ from services.runtime import envelope
 from services.runtime.errors import EnvelopeError
 from services.sealing import entries
 from services.sealing.errors import CorruptError, UnprovableRecordError
+from services.sealing.tag_index import Page, Run, block_run
 from services.sealing.values import Pack, PackedRecord, StoredBlock
 
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 MAX_BLOCK_ENTRIES: Final = 20_000
-# docs/decisions/0003-block-layout.md has the figures behind these two.
-PACK_ENTRIES: Final = 16
-PACK_BYTES: Final = 256 * 1024
+# docs/decisions/0009-sealing-speed.md has the figures behind these two.
+PACK_ENTRIES: Final = 64
+PACK_BYTES: Final = 48 * 1024
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -91,6 +92,8 @@ class Block(msgspec.Struct, frozen=True):
     Attributes:
         header: exact bytes of the header. `leaves`: joined leaf hashes. `packs`: written before the block.
         tiles: the tiles that are new or wider, by (level, n). `after`: the log's state once this is committed.
+        run: the block's part of the index by tag; its `pages`, by name, are written before the block too. None where the
+            block was taken up again.
     """
 
     header: bytes
@@ -98,6 +101,8 @@ class Block(msgspec.Struct, frozen=True):
     packs: tuple[Pack, ...]
     tiles: dict[tuple[int, int], bytes]
     after: LogState
+    run: Run | None = None
+    pages: dict[str, Page] = {}
 
     def stored(self, signature: bytes) -> StoredBlock:
         """Give the block's document, with the log's signature over the header."""
@@ -175,12 +180,16 @@ def next_block(
         time=max(now_ms, state.head.time if state.head else 0),
     )
     data = blocks.encode(header)
+    packs = tuple(_packs(header, [each.record for each in records], epoch))
+    run, pages = block_run(packs)
     return Block(
         header=data,
         leaves=b"".join(hashes),
-        packs=tuple(_packs(header, [each.record for each in records], epoch)),
+        packs=packs,
         tiles=tiles,
         after=LogState(state.log, state.partition, header, blocks.header_hash(data), edge),
+        run=run,
+        pages=pages,
     )
 
 

@@ -5,14 +5,24 @@ from typing import Any, TypeVar
 import msgspec
 
 from goodstrace import key_changes
-from goodstrace.entry import TAG_BYTES
 from goodstrace.errors import KeyChangeError
-from services.runtime.envelope import Part
+from services.sealing import pack_format
 from services.sealing.errors import CorruptError
-from services.sealing.values import Head, LogInfo, Pack, PackedRecord, StoredBlock, StoredCheckpoint
+from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint
 
 Document = dict[str, Any]
 T = TypeVar("T")
+
+
+class _PackDocument(msgspec.Struct, frozen=True):
+    id: str
+    log: str
+    height: int
+    time: int
+    first: int
+    entries: bytes
+    parts: bytes
+    tags: bytes
 
 
 def tile_id(log: str, level: int, n: int) -> str:
@@ -62,34 +72,26 @@ def stored_block(document: Document) -> StoredBlock:
 
 
 def pack_document(pack: Pack) -> Document:
-    """Encode a pack; the tags of each record are joined, since only the pack's own list is looked up."""
+    """Encode a pack; its tags are found through the index by tag (services.sealing.tag_index)."""
     return {
         "_id": pack.id,
         "log": pack.log,
         "height": pack.height,
         "time": pack.time,
         "first": pack.first,
-        "tags": pack.tags,
-        "records": [
-            {
-                "entry": record.entry,
-                "parts": [
-                    {"name": part.name, "salt": part.salt, "content": part.content} for part in record.parts
-                ],
-                "tags": b"".join(record.tags),
-            }
-            for record in pack.records
-        ],
+        **pack_format.encode(pack.records),
     }
 
 
 def pack(document: Document) -> Pack:
     """Decode a pack. Raises: CorruptError."""
+    packed = _convert({**document, "id": document.get("_id")}, _PackDocument, document)
     try:
-        records = tuple(_packed_record(each) for each in document["records"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CorruptError(f"pack {document.get('_id')} is malformed: {error!r}") from error
-    return _convert({**document, "id": document.get("_id"), "records": records}, Pack, document)
+        records = pack_format.decode(packed.entries, packed.parts, packed.tags)
+    except CorruptError as error:
+        raise CorruptError(f"pack {packed.id}: {error}") from error
+    tags = tuple(sorted({tag for record in records for tag in record.tags}))
+    return Pack(packed.id, packed.log, packed.height, packed.time, packed.first, tags, records)
 
 
 def checkpoint_id(log: str, size: int) -> str:
@@ -139,13 +141,6 @@ def tile_data(document: Document) -> bytes:
     if not isinstance(data, bytes) or document.get("width") != len(data) // 32:
         raise CorruptError(f"tile {document.get('_id')} is malformed")
     return data
-
-
-def _packed_record(document: Document) -> PackedRecord:
-    joined = document["tags"]
-    tags = tuple(joined[start : start + TAG_BYTES] for start in range(0, len(joined), TAG_BYTES))
-    parts = tuple(Part(part["name"], part["salt"], part["content"]) for part in document["parts"])
-    return PackedRecord(document["entry"], parts, tags)
 
 
 def _convert(values: Document, kind: type[T], document: Document) -> T:

@@ -22,13 +22,14 @@ from services.sealing import documents
 from services.sealing.core import MAX_BLOCK_ENTRIES
 from services.sealing.errors import CorruptError, LostRaceError
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, HEADS, INSTANCE, LOGS, PACKS, TILES
+from services.sealing.mongo_index import MongoTagIndex
 from services.sealing.ports import TileNames
 from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint, block_id
 
 _INSTANCE_ID = "instance"
 
 
-class MongoBlockStore:
+class MongoBlockStore(MongoTagIndex):
     """Logs in one database."""
 
     def __init__(self, database: Database) -> None:
@@ -72,7 +73,9 @@ class MongoBlockStore:
         async with translated():
             done = await self._database[LOGS].update_one(query, {"$set": {"pending": text}})
         if not done.matched_count:
-            raise LostRaceError(f"{change.log}: its key is not {change.old} any more; only one process may seal a log")
+            raise LostRaceError(
+                f"{change.log}: its key is not {change.old} any more; only one process may seal a log"
+            )
 
     async def apply_change(self, change: KeyChange) -> LogInfo:
         """See BlockStore. The key in force is compared and swapped: a key never comes back."""
@@ -223,7 +226,11 @@ class MongoBlockStore:
             "_id": {"$nin": list(last.packs)},
         }
         async with translated():
-            return int((await self._database[PACKS].delete_many(orphans)).deleted_count)
+            found = await self._database[PACKS].find(orphans, {"_id": 1}).to_list(None)
+        ids = [document["_id"] for document in found]
+        await self._remove_pages(ids)
+        async with translated():
+            return int((await self._database[PACKS].delete_many(orphans)).deleted_count) if ids else 0
 
     async def scan_blocks(self, log: str, height: int, end: int) -> list[StoredBlock]:
         """See LogScan."""

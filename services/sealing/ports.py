@@ -1,11 +1,12 @@
 """What sealing needs from outside. `mongo.py`, `kafka.py`, `keys.py` and `clock.py` are the real ones."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from goodstrace.key_changes import KeyChange
 from goodstrace.note import SigningKey
 from services.sealing.core import Fetched, TopicIdentity
+from services.sealing.tag_index import Page, TagIndex
 from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint
 
 TileNames = Iterable[tuple[int, int]]
@@ -53,6 +54,25 @@ class BlockStore(Protocol):
 
         Raises: CorruptError where one that is there is not the one to be written.
         """
+        ...
+
+    async def put_pages(self, pages: Mapping[str, Page]) -> None:
+        """Write pages of the index by tag, by name; those that are there already are left. Durable when it returns.
+
+        Raises: CorruptError where one that is there is not the one to be written.
+        """
+        ...
+
+    async def pages(self, names: Collection[str]) -> dict[str, Page]:
+        """Read the pages that are there, by name."""
+        ...
+
+    async def put_index(self, index: TagIndex) -> None:
+        """Say which runs the log's index by tag has; what covers as many blocks or more already is left."""
+        ...
+
+    async def index(self, log: str) -> TagIndex | None:
+        """Tell which runs the log's index by tag has."""
         ...
 
     async def insert_block(self, block: StoredBlock) -> None:

@@ -5,7 +5,7 @@ does that on every answer); where the store contradicts itself it is.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -20,20 +20,17 @@ from services.sealing import documents
 from services.sealing.core import PACK_ENTRIES
 from services.sealing.errors import CorruptError
 from services.sealing.indexes import CHECKPOINTS, LOGS, PACKS
+from services.sealing.lookup import TagLookup
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.values import LogInfo, Pack, SealedRecord, StoredCheckpoint
 
 CACHED_TILES: Final = 1024  # of 8 KiB each
-# A store may compare each tag asked for with each tag of a pack it found: 40 in one query took 64 ms, in five 27 ms.
-TAGS_PER_QUERY: Final = 8
-QUERIES_AT_ONCE: Final = 4
-MOST_QUERIES: Final = 40  # for tags of one large record each of them reads and holds it again
-INDEXES_PER_QUERY: Final = 64
+# A store may compare each value asked for with each pack it found.
+PACKS_PER_QUERY: Final = 16  # of at most about 50 KB each
+LOGS_AT_ONCE: Final = 4
 MOST_IN_PACK: Final = (
     PACK_ENTRIES  # no pack holds more records: bounds the search for the one that holds an index
 )
-
-FEW_PACKS: Final = 256  # of about 40 KB each
 
 Sizes = Mapping[str, int]
 Found = dict[bytes, dict[int, list[SealedRecord]]]
@@ -52,6 +49,7 @@ class LogReader:
         self._database = database
         self._secret = index_secret
         self._store = MongoBlockStore(database)
+        self._lookup = TagLookup(self._store)
         self._full_tiles: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
 
     def tag(self, kind: TagKind, text: str) -> bytes:
@@ -95,18 +93,15 @@ class LogReader:
             limit: the most records for each tag, at least 1. Ask for one more than wanted to see that there are more.
         Returns: for each tag its records, by log and index.
         """
-        grown = {log: size for log, size in sizes.items() if size}
-        few = max(TAGS_PER_QUERY, -(-len(tags) // MOST_QUERIES))
-        chunks = [tags[start : start + few] for start in range(0, len(tags), few)]
+        grown = sorted((log, size) for log, size in sizes.items() if size)
         result: dict[bytes, list[SealedRecord]] = {each: [] for each in tags}
-        for start in range(0, len(chunks), QUERIES_AT_ONCE):
-            together = chunks[start : start + QUERIES_AT_ONCE]
-            found = await asyncio.gather(*(self._find_few(grown, chunk) for chunk in together))
-            for chunk, of_chunk in zip(together, found, strict=True):
-                by_log = of_chunk or {
-                    log: await self._find(log, grown[log], chunk, limit) for log in sorted(grown)
-                }
-                await self._take(by_log, limit, result)
+        for start in range(0, len(grown), LOGS_AT_ONCE):
+            together = grown[start : start + LOGS_AT_ONCE]
+            found = await asyncio.gather(
+                *(self._find(log, size, list(result), limit) for log, size in together)
+            )
+            for (log, _), of_log in zip(together, found, strict=True):
+                await self._take(log, of_log, limit, result)
         return result
 
     async def find_newest(
@@ -130,11 +125,10 @@ class LogReader:
         """Give the records at these indexes, in the order asked. Raises: CorruptError where one is not there."""
         distinct = sorted(set(indexes))
         by_index: dict[int, list[SealedRecord]] = {index: [] for index in distinct}
-        for start in range(0, len(distinct), INDEXES_PER_QUERY):
-            for pack in await self._packs_with(log, distinct[start : start + INDEXES_PER_QUERY]):
-                for record in _unpacked(pack, pack.end):
-                    if record.index in by_index:
-                        by_index[record.index].append(record)
+        for pack in await self._packs_with(log, distinct):
+            for record in _unpacked(pack, pack.end):
+                if record.index in by_index:
+                    by_index[record.index].append(record)
         found = {each.index: each for each in await self._settled(log, by_index, len(distinct))}
         return [found[index] for index in indexes]
 
@@ -178,63 +172,44 @@ class LogReader:
         return found | read
 
     async def _take(
-        self, by_log: Mapping[str, Found], limit: int, result: dict[bytes, list[SealedRecord]]
+        self, log: str, found: Found, limit: int, result: dict[bytes, list[SealedRecord]]
     ) -> None:
-        """Add what was found in each log to the result, up to the limit for each tag."""
-        for log in sorted(by_log):
-            for each, by_index in by_log[log].items():
-                room = limit - len(result[each])
-                result[each].extend(await self._settled(log, by_index, room))
-
-    async def _find_few(self, sizes: Sizes, tags: Sequence[bytes]) -> dict[str, Found] | None:
-        """Find in all logs by one query, as most traces can; None where more packs match than shall be held at once."""
-        wanted = set(tags)
-        query = {"tags": {"$in": sorted(wanted)}, "log": {"$in": sorted(sizes)}}
-        async with translated():
-            read = await self._database[PACKS].find(query).limit(FEW_PACKS + 1).to_list(None)
-        if len(read) > FEW_PACKS:
-            return None
-        found: dict[str, Found] = {log: {each: {} for each in tags} for log in sizes}
-        for pack in map(documents.pack, read):
-            _gather(found[pack.log], wanted, pack, sizes[pack.log])
-        return found
+        """Add what was found in a log to the result, up to the limit for each tag."""
+        for each, by_index in found.items():
+            result[each].extend(await self._settled(log, by_index, limit - len(result[each])))
 
     async def _find(self, log: str, size: int, tags: Sequence[bytes], limit: int) -> Found:
-        """Find in one log. A tag that has enough is not asked for any more: what is read is what is returned."""
+        """Find in one log. For a tag that has enough no more is read: what is read is what is returned."""
         found: Found = {each: {} for each in tags}
-        wanted, first, more = set(tags), 0, True
-        while wanted and more:
-            query = {"tags": {"$in": sorted(wanted)}, "log": log, "first": {"$gte": first, "$lt": size}}
-            full: set[bytes] = set()
-            more = False
-            async with translated():
-                async for document in self._database[PACKS].find(query).sort("first", 1):
-                    pack = documents.pack(document)
-                    if full and pack.first > first:
-                        more = True
-                        break
-                    first = pack.first
-                    _gather(found, wanted, pack, size)
-                    full |= {each for each in wanted if len(found[each]) >= limit}
-            wanted -= full
-            first += 1
+        held: dict[int, set[bytes]] = {}
+        for each, firsts in (await self._lookup.firsts(log, size, tags)).items():
+            for first in firsts:
+                held.setdefault(first, set()).add(each)
+        waiting = deque(sorted(held))
+        while waiting:
+            some: list[int] = []
+            while waiting and len(some) < PACKS_PER_QUERY:
+                first = waiting.popleft()
+                if any(len(found[each]) < limit for each in held[first]):
+                    some.append(first)
+            for pack in await self._packs_at(log, some):
+                for record in _unpacked(pack, size):
+                    for each in held[pack.first].intersection(record.tags):
+                        found[each].setdefault(record.index, []).append(record)
         return found
 
     async def _newest(
         self, tag: bytes, log: str, size: int, limit: int, bound: tuple[int, str, int] | None
     ) -> list[tuple[tuple[int, str, int], SealedRecord]]:
-        query: dict[str, Any] = {"tags": tag, "log": log, "first": {"$lt": size}}
+        firsts = (await self._lookup.firsts(log, size, [tag]))[tag]
         if bound:
-            query["time"] = {"$lte": bound[0]}
+            firsts = firsts[: await self._until(log, firsts, bound)]
         found: dict[int, list[SealedRecord]] = {}
         times: dict[int, int] = {}
-        last = size
-        async with translated():
-            async for document in self._database[PACKS].find(query).sort("first", -1):
-                pack = documents.pack(document)
-                if len(found) >= limit and pack.end <= last:
-                    break
-                last = pack.first
+        while firsts and len(found) < limit:
+            some = firsts[-PACKS_PER_QUERY:]
+            del firsts[-PACKS_PER_QUERY:]
+            for pack in await self._packs_at(log, some):
                 for record in _unpacked(pack, size):
                     key = (pack.time, log, record.index)
                     if tag in record.tags and (bound is None or key < bound):
@@ -242,6 +217,20 @@ class LogReader:
                         times.setdefault(record.index, pack.time)
         settled = await self._settled(log, found, len(found))
         return [((times[record.index], log, record.index), record) for record in settled[-limit:]]
+
+    async def _until(self, log: str, firsts: Sequence[int], bound: tuple[int, str, int]) -> int:
+        """Count the packs that may hold records from before `bound`: packs are in the order of their time."""
+        low, high = 0, len(firsts)
+        while low < high:
+            middle = (low + high) // 2
+            query = {"log": log, "first": firsts[middle]}
+            async with translated():
+                times = [each["time"] async for each in self._database[PACKS].find(query, {"time": 1})]
+            if times and min(times) > bound[0]:
+                high = middle
+            else:
+                low = middle + 1
+        return low
 
     async def _bound(self, before: tuple[str, int]) -> tuple[int, str, int]:
         """Find when the record that ended the page before was sealed."""
@@ -251,12 +240,27 @@ class LogReader:
             raise CorruptError(f"{log}: entry {index} is in no pack")
         return max(times), log, index
 
-    async def _packs_with(self, log: str, indexes: Sequence[int]) -> list[Pack]:
-        firsts = {first for index in indexes for first in range(max(0, index - MOST_IN_PACK + 1), index + 1)}
-        query = {"log": log, "first": {"$in": sorted(firsts)}}
+    async def _packs_at(self, log: str, firsts: Sequence[int]) -> list[Pack]:
+        """Read the packs that begin at these indexes, in order; those that no block names too."""
+        if not firsts:
+            return []
+        wanted: Any = {"$in": list(firsts)} if len(firsts) > 1 else firsts[0]
         async with translated():
-            found = await self._database[PACKS].find(query).to_list(None)
-        return [documents.pack(each) for each in found]
+            read = await self._database[PACKS].find({"log": log, "first": wanted}).to_list(None)
+        packs = sorted(map(documents.pack, read), key=lambda pack: pack.first)
+        missing = set(firsts) - {pack.first for pack in packs}
+        if missing:
+            raise CorruptError(f"{log}: there is no pack of entry {min(missing)}")
+        return packs
+
+    async def _packs_with(self, log: str, indexes: Sequence[int]) -> list[Pack]:
+        """Read the packs that may hold entries, each once: one query for neighbours."""
+        packs: list[Pack] = []
+        for low, high in _ranges(indexes):
+            query = {"log": log, "first": {"$gt": low - MOST_IN_PACK, "$lte": high}}
+            async with translated():
+                packs += map(documents.pack, await self._database[PACKS].find(query).to_list(None))
+        return packs
 
     async def _settled(
         self, log: str, by_index: Mapping[int, Sequence[SealedRecord]], limit: int
@@ -292,10 +296,15 @@ def _as_corrupt(log: str) -> Iterator[None]:
         raise CorruptError(f"{log}: {error}") from error
 
 
-def _gather(found: Found, wanted: set[bytes], pack: Pack, size: int) -> None:
-    for record in _unpacked(pack, size):
-        for each in wanted.intersection(record.tags):
-            found[each].setdefault(record.index, []).append(record)
+def _ranges(indexes: Sequence[int]) -> list[tuple[int, int]]:
+    """Give ranges that cover the indexes, which are in order: those that may share a pack are in one."""
+    ranges: list[tuple[int, int]] = []
+    for index in indexes:
+        if ranges and index - ranges[-1][1] < MOST_IN_PACK:
+            ranges[-1] = (ranges[-1][0], index)
+        else:
+            ranges.append((index, index))
+    return ranges
 
 
 def _unpacked(pack: Pack, size: int) -> Iterable[SealedRecord]:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from goodstrace import block as blocks
 from goodstrace.block import BlockHeader
 from goodstrace.errors import BlockError
@@ -12,11 +14,12 @@ from goodstrace.tiles import edge_tiles
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.monitoring import Readiness
 from services.runtime.retry import retried
-from services.sealing import core
+from services.sealing import core, tag_index
 from services.sealing.core import LogState, TopicIdentity
 from services.sealing.errors import CorruptError, TopicChangedError
 from services.sealing.log_key import LogKey
 from services.sealing.ports import Keys
+from services.sealing.tag_index import Run, TagIndex, page_name
 from services.sealing.values import StoredBlock, log_name
 from services.sealing.writer import LogWriter, SealerParts
 
@@ -182,10 +185,33 @@ class Sealer:
         _check_source(log, partition, header, topic)
         tiles = await store.tiles(log, {(tile.level, tile.n) for tile in edge_tiles(header.first)})
         block = core.resume(partition, last, tiles)
-        writer = LogWriter(self._parts, block.after, topic, key)
+        index = await self._index(last)
+        if index.height < last.height:
+            block = msgspec.structs.replace(block, run=await self._run_of(last))
+        writer = LogWriter(self._parts, block.after, topic, key, index)
         await writer.publish(block)
         await writer.remove_orphans(last)
         return writer
+
+    async def _index(self, last: StoredBlock) -> TagIndex:
+        """Read the log's index by tag, which has at least all blocks before the last one."""
+        index = await self._parts.store.index(last.log) or TagIndex(last.log, -1, 0, ())
+        problem = tag_index.problem_of(index)
+        if not problem and not last.height - 1 <= index.height <= last.height:
+            problem = f"it has blocks up to {index.height}"
+        if problem:
+            raise CorruptError(
+                f"{last.id}: the index by tag is damaged, run goodstrace fsck --repair: {problem}"
+            )
+        return index
+
+    async def _run_of(self, last: StoredBlock) -> Run:
+        """Read which run the last block has in the index by tag: its pages were durable before the block was."""
+        name = page_name(last.packs[0], 0)
+        page = (await self._parts.store.pages([name])).get(name)
+        if page is None:
+            raise CorruptError(f"{last.id}: page {name} is missing: run goodstrace fsck --repair")
+        return Run(last.packs[0], 0, last.height, last.first, last.size, page.bits, page.rows)
 
     async def _last_block(self, log: str) -> StoredBlock | None:
         """Find the last block from how far the log is published, without a search through the log."""

@@ -1,4 +1,7 @@
-"""One log being sealed: records come in, blocks are cut, each is committed before the next is begun."""
+"""One log being sealed: records come in, blocks are cut, each is committed before the next is.
+
+While one block is committed the packs of the next are written already: nothing names them yet.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,9 +14,11 @@ from services.runtime.retry import retried
 from services.sealing import core
 from services.sealing.core import Block, Fetched, Limits, LogState, Sealable, TopicIdentity
 from services.sealing.errors import LostRaceError, TopicChangedError, UnprovableRecordError
+from services.sealing.indexing import LogIndexer
 from services.sealing.log_key import LogKey
 from services.sealing.metrics import SealMetrics
 from services.sealing.ports import BlockStore, Clock, RecordSource
+from services.sealing.tag_index import TagIndex
 from services.sealing.values import Head, StoredBlock, StoredCheckpoint
 
 HOLD_FACTOR = 2  # how many blocks' worth of records may wait before Kafka is left unread
@@ -44,11 +49,18 @@ class SealerParts(msgspec.Struct, frozen=True):
 class LogWriter:
     """Seals one log. `add` and `finish` are called from the event loop that runs `run`."""
 
-    def __init__(self, parts: SealerParts, state: LogState, topic: TopicIdentity, key: LogKey) -> None:
-        """Take up a log at `state`, its records coming from `topic`."""
+    def __init__(
+        self,
+        parts: SealerParts,
+        state: LogState,
+        topic: TopicIdentity,
+        key: LogKey,
+        index: TagIndex | None = None,
+    ) -> None:
+        """Take up a log at `state`, its records coming from `topic`; `index` is its index by tag, None where it is new."""
         self._parts = parts
         self._epoch = parts.new_epoch()
-        self._state = state
+        self._state = self._built = state
         self._topic = topic
         self._key = key
         self._pending: list[Sealable] = []
@@ -59,6 +71,8 @@ class LogWriter:
         self._changed = asyncio.Event()
         self._first_commit = True
         self._problem: str | None = None
+        self._indexer = LogIndexer(parts.store, index or TagIndex(state.log, -1, 0, ()), parts.noticed)
+        self._committing: asyncio.Task[None] | None = None
 
     @property
     def next_offset(self) -> int:
@@ -113,12 +127,18 @@ class LogWriter:
         Raises: LostRaceError, UnprovableRecordError (after sealing what came before it), TopicChangedError,
             CorruptError. While store or Kafka are away it waits.
         """
-        while await self._due():
-            came_s, records = self._first_came_s, self._take()
-            now_ms = self._parts.clock.now_ms()
-            block = core.next_block(self._state, self._topic, records, now_ms, self._epoch)
-            await self._commit(block)
-            self._count(records, came_s)
+        try:
+            while await self._due():
+                came_s, records = self._first_came_s, self._take()
+                now_ms = self._parts.clock.now_ms()
+                block = core.next_block(self._built, self._topic, records, now_ms, self._epoch)
+                self._built = block.after
+                await self._in_turn(block)
+                self._committing = asyncio.create_task(self._commit(block, records, came_s))
+                self._committing.add_done_callback(lambda _: self._changed.set())
+            await self._committed()
+        finally:
+            await self._stop()
         if self._fault:
             self._parts.metrics.unprovable.inc()
             raise self._fault
@@ -126,7 +146,11 @@ class LogWriter:
     async def publish(self, block: Block) -> None:
         """Write a durable block's tiles, then sign and publish its checkpoint. May be repeated."""
         parts, log = self._parts, self._state.log
-        await retried(lambda: parts.store.put_tiles(log, block.tiles), self._noticed)
+        index = self._indexer.add(block.run) if block.run else None
+        await asyncio.gather(
+            retried(lambda: parts.store.put_tiles(log, block.tiles), self._noticed),
+            retried(lambda: parts.store.put_index(index), self._noticed) if index else asyncio.sleep(0),
+        )
         statement = block.checkpoint(self._key.origin)
         note = await retried(lambda: self._key.sign_checkpoint(statement), self._noticed)
         checkpoint = StoredCheckpoint(log, statement.size, statement.root, note)
@@ -148,19 +172,46 @@ class LogWriter:
         self._problem = str(error)
         self._parts.noticed(error)
 
-    async def _commit(self, block: Block) -> None:
-        """Make a block durable, then visible.
+    async def _in_turn(self, block: Block) -> None:
+        """Write what comes before a block, while the block before it is being committed; return when both are done.
 
-        1. Packs are written, and Kafka is asked whether the records still are those of the topic they are sealed as.
-        2. The block is inserted: the commit point, of a change of key too (see LogKey). Of an unknown outcome the store
+        Raises: what stopped the commit, else what stopped the rest.
+        """
+        done = await asyncio.gather(self._committed(), self._prepare(block), return_exceptions=True)
+        for error in done:
+            if error is not None:
+                raise error
+
+    async def _committed(self) -> None:
+        """Wait for the commit that is going on. Raises: what stopped it."""
+        if self._committing is not None:
+            await self._committing
+
+    async def _stop(self) -> None:
+        """Leave what is still going on after a fault or when cancelled: a restart finds out how far it came."""
+        await self._indexer.stop()
+        if self._committing is not None:
+            self._committing.cancel()
+            await asyncio.gather(self._committing, return_exceptions=True)
+
+    async def _prepare(self, block: Block) -> None:
+        """Write a block's packs and pages, and ask Kafka whether its records still are those of the topic we seal."""
+        store = self._parts.store
+        await asyncio.gather(
+            retried(lambda: store.put_packs(block.packs), self._noticed),
+            retried(lambda: store.put_pages(block.pages), self._noticed),
+            retried(self._check_topic, self._noticed),
+            self._indexer.keep_up(),
+        )
+
+    async def _commit(self, block: Block, records: Sequence[Sealable], came_s: float) -> None:
+        """Make a block durable, then visible. Its packs and pages are, and the block before it is published.
+
+        1. The block is inserted: the commit point, of a change of key too (see LogKey). Of an unknown outcome the store
            is asked again until it is known.
-        3. Tiles are written, then the checkpoint is signed and published: only now do readers see the block.
+        2. Tiles and index are written, then the checkpoint is signed and published: only now do readers see the block.
         """
         parts = self._parts
-        await asyncio.gather(
-            retried(lambda: parts.store.put_packs(block.packs), self._noticed),
-            retried(self._check_topic, self._noticed),
-        )
         stored = block.stored(await retried(lambda: self._key.sign_header(block), self._noticed))
         try:
             await retried(lambda: parts.store.insert_block(stored), self._noticed)
@@ -174,6 +225,7 @@ class LogWriter:
             # A writer before us may have left packs for this very height; now nobody can name them any more.
             self._first_commit = False
             await self.remove_orphans(stored)
+        self._count(records, came_s)
 
     async def _check_topic(self) -> None:
         """Make sure that all that was read came from the topic we seal: an ID never comes back."""
@@ -187,6 +239,8 @@ class LogWriter:
         loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
+            if self._committing is not None and self._committing.done():
+                self._committing.result()
             if self._finishing or self._fault:
                 return bool(self._pending)
             if len(self._pending) >= limits.entries or self._pending_bytes >= limits.size_bytes:

@@ -15,11 +15,12 @@ from services.runtime.errors import UnavailableError
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings
 from services.sealing import core
-from services.sealing.core import Block, Fetched, LogState, Sealable, TopicIdentity
+from services.sealing.core import PACK_ENTRIES, Block, Fetched, LogState, Sealable, TopicIdentity
 from services.sealing.errors import CorruptError, LostRaceError
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.provision import provision
 from services.sealing.reader import LogReader
+from services.sealing.tag_index import TagIndex
 from services.sealing.values import Head, LogInfo, StoredBlock, StoredCheckpoint
 from tests.conftest import Names
 from tests.log_checks import assert_log_intact
@@ -63,8 +64,12 @@ async def seal(store: Store, state: LogState, count: int) -> LogState:
     """Commit a block whole, as the writer does."""
     block = make_block(state, count)
     await store.put_packs(block.packs)
+    await store.put_pages(block.pages)
     await store.insert_block(sign(block))
     await store.put_tiles(LOG, block.tiles)
+    assert block.run is not None
+    index = await store.index(LOG) or TagIndex(LOG, -1, 0, ())
+    await store.put_index(TagIndex(LOG, block.run.height, block.run.end, (*index.runs, block.run)))
     checkpoint = block.checkpoint(SIGNER.name)
     note = sign_checkpoint(checkpoint, SIGNER)
     stored = StoredCheckpoint(LOG, checkpoint.size, checkpoint.root, note)
@@ -98,12 +103,12 @@ async def test_a_block_is_inserted_once_and_the_same_again_is_no_error(store: St
 
 
 async def test_packs_are_written_once(store: Store) -> None:
-    block = make_block(LogState(LOG, 0), 40)
+    block = make_block(LogState(LOG, 0), 2 * PACK_ENTRIES + 8)
     await store.put_packs(block.packs[:1])
     await store.put_packs(block.packs)
-    assert await store.scan_packs(LOG, 0, 40) == list(block.packs)
-    assert await store.scan_packs(LOG, 1, 17) == [block.packs[1]]
-    assert await store.scan_packs("goods/1", 0, 40) == []
+    assert await store.scan_packs(LOG, 0, 2 * PACK_ENTRIES + 8) == list(block.packs)
+    assert await store.scan_packs(LOG, 1, PACK_ENTRIES + 1) == [block.packs[1]]
+    assert await store.scan_packs("goods/1", 0, 2 * PACK_ENTRIES) == []
 
 
 async def test_other_packs_under_the_same_ids_are_no_repetition(store: Store) -> None:

@@ -47,6 +47,7 @@ class Bench:
         return f"epoch{self.epochs}"
 
     def sealer(self, *, entries: int = 4, source: MemorySource | None = None, age_ms: int = 1) -> Sealer:
+        self.store.dead = False
         self.metrics = SealMetrics("test", CollectorRegistry())
         self.readiness = Readiness()
         parts = SealerParts(

@@ -1,0 +1,94 @@
+"""Keeping the index by tag of one log: each block's run is added, and runs are merged beside the commits."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from services.runtime.errors import ServiceError
+from services.runtime.retry import retried
+from services.sealing import tag_index
+from services.sealing.errors import CorruptError
+from services.sealing.ports import BlockStore
+from services.sealing.tag_index import FANOUT, Page, Run, TagIndex
+
+MOST_WAITING: Final = 4 * FANOUT
+"""So many runs of one level may wait to be merged before no more is sealed: what a look-up reads stays bounded."""
+
+
+class LogIndexer:
+    """The index by tag of one log, as its only writer has it."""
+
+    def __init__(self, store: BlockStore, index: TagIndex, noticed: Callable[[ServiceError], None]) -> None:
+        """Go on from an index; `noticed` is told of faults that are retried."""
+        self._store = store
+        self._index = index
+        self._noticed = noticed
+        self._merging: asyncio.Task[None] | None = None
+        self._read: dict[str, tuple[int, bytes]] = {}
+
+    def add(self, run: Run) -> TagIndex:
+        """Add the run of the next block, whose pages are durable; give the index to write. Again the same: no change."""
+        if run.height > self._index.height:
+            runs = (*self._index.runs, run)
+            self._index = TagIndex(self._index.log, run.height, run.end, runs)
+        return self._index
+
+    async def keep_up(self) -> None:
+        """See that runs are being merged where there are enough; wait where too many wait already.
+
+        Raises: what stopped the merging: CorruptError.
+        """
+        if self._merging is not None and self._merging.done():
+            self._merging.result()
+            self._merging = None
+        if self._merging is None and tag_index.next_merge(self._index.runs):
+            self._merging = asyncio.create_task(self._merge(), name=f"merge-{self._index.log}")
+        levels = [run.level for run in self._index.runs]
+        if self._merging is not None and max(map(levels.count, levels)) > MOST_WAITING:
+            await self._merging
+
+    async def stop(self) -> None:
+        """Leave a merge that is going on: whoever seals next begins it again."""
+        if self._merging is not None:
+            self._merging.cancel()
+            await asyncio.gather(self._merging, return_exceptions=True)
+
+    async def _merge(self) -> None:
+        while runs := tag_index.next_merge(self._index.runs):
+            result = tag_index.merged(self._index.log, runs)
+            for step in range(tag_index.merge_steps(runs)):
+                pages = await self._rows(tag_index.step_needs(runs, step))
+                made = tag_index.merge_step(result, runs, step, pages)
+                await retried(lambda made=made: self._store.put_pages(made), self._noticed)  # type: ignore[misc]
+            self._replace(runs, result)
+
+    async def _rows(self, needs: Sequence[tuple[Run, int]]) -> list[bytes]:
+        """Read pages of a merge's runs; of each run the last one is remembered, for several steps may need it."""
+        names = [
+            tag_index.page_name(run.name, page)
+            for run, page in needs
+            if self._read.get(run.name, (-1, b""))[0] != page
+        ]
+        found = await self._pages(names)
+        further = [name for run, page in needs for name in tag_index.more_chunks(found, run, page)]
+        found |= await self._pages(further) if further else {}
+        for run, page in needs:
+            if tag_index.page_name(run.name, page) in names:
+                data = tag_index.joined(found, run, page)
+                if data is None:
+                    raise CorruptError(
+                        f"{run.name}: page {page} of the index by tag is missing: run goodstrace fsck --repair"
+                    )
+                self._read[run.name] = (page, data)
+        return [self._read[run.name][1] for run, _ in needs]
+
+    async def _pages(self, names: Sequence[str]) -> dict[str, Page]:
+        return await retried(lambda: self._store.pages(names), self._noticed)
+
+    def _replace(self, runs: Sequence[Run], result: Run) -> None:
+        """Put a merged run in the place of those it was made of; who reads learns of it with the next block."""
+        there = self._index.runs
+        place = there.index(runs[0])
+        after = (*there[:place], result, *there[place + len(runs) :])
+        self._index = TagIndex(self._index.log, self._index.height, self._index.size, after)
+        self._read.clear()

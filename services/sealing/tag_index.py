@@ -1,0 +1,216 @@
+"""The index by tag: which packs hold records with a tag. Pure: rows, pages, and how runs become larger runs.
+
+A *row* is the first 10 bytes of a tag and the first index of a pack that holds it. A *run* is all rows of some
+neighbouring blocks, cut into pages by the leading bits of the tag: tags are keyed hashes, so pages fill evenly, and the
+page that has a tag is known without looking. Each block has a run of its own; eight runs of a level become one of
+the next, page by page, so a log of n blocks is looked up in at most 7 pages for each of its log8(n) levels. Nothing here is
+sealed: every page follows from the packs. docs/decisions/0009-sealing-speed.md has the figures.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from services.sealing.values import Pack
+
+PREFIX_BYTES: Final = (
+    10  # of a tag, in a row: two tags that share them cost one pack read in vain, and no more
+)
+ROW_BYTES: Final = 16
+MAX_INDEX: Final = 2 ** (8 * (ROW_BYTES - PREFIX_BYTES)) - 1
+PAGE_ROWS: Final = 512
+"""How many rows a page has at most on average: 8 KiB."""
+CHUNK_ROWS: Final = 4096
+"""How many rows one document has at most, where a tag that many packs hold makes its page longer than others: 64 KiB."""
+FANOUT: Final = 8
+MAX_BITS: Final = 40
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True):
+    """Rows of the blocks `height`..`height` + FANOUT**`level` - 1, whose entries are `first`..`end` - 1.
+
+    `name` begins the names of its pages, 2**`bits` of them; `rows` is their rows in all.
+    """
+
+    name: str
+    level: int
+    height: int
+    first: int
+    end: int
+    bits: int
+    rows: int
+
+    def page_of(self, tag: bytes) -> int:
+        """Give the number of the page that has a tag's rows."""
+        return int.from_bytes(tag[:PREFIX_BYTES], "big") >> (8 * PREFIX_BYTES - self.bits)
+
+
+class TagIndex(msgspec.Struct, frozen=True):
+    """The index of a log: the runs in order, which together cover its blocks 0..`height` and entries 0..`size` - 1."""
+
+    log: str
+    height: int
+    size: int
+    runs: tuple[Run, ...]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page, or where it is long a chunk of it: sorted rows, joined.
+
+    `bits` and `rows` are those of its run, `chunks` is the number of chunks that the page has.
+    """
+
+    bits: int
+    rows: int
+    chunks: int
+    data: bytes
+
+
+def page_name(run: str, page: int, chunk: int = 0) -> str:
+    """Name the document of a page, or of a chunk of it."""
+    return f"{run}/{page:x}" + (f".{chunk}" if chunk else "")
+
+
+def block_run(packs: Sequence[Pack]) -> tuple[Run, dict[str, Page]]:
+    """Make the run of one block from all its packs, named after the first of them: its pages by name."""
+    rows = sorted(
+        tag[:PREFIX_BYTES] + first
+        for pack in packs
+        for first in (pack.first.to_bytes(ROW_BYTES - PREFIX_BYTES, "big"),)
+        for tag in pack.tags
+    )
+    run = Run(packs[0].id, 0, packs[0].height, packs[0].first, packs[-1].end, _bits(len(rows)), len(rows))
+    return run, dict(_pages(run, 0, 0, rows))
+
+
+def next_merge(runs: Sequence[Run]) -> Sequence[Run]:
+    """Give the oldest FANOUT runs of one level, of the lowest level that has so many; none where there are none."""
+    for level in sorted({run.level for run in runs}):
+        of_level = [run for run in runs if run.level == level]
+        if len(of_level) >= FANOUT:
+            return of_level[:FANOUT]
+    return ()
+
+
+def merged(log: str, runs: Sequence[Run]) -> Run:
+    """Give the run that takes the place of FANOUT neighbours of one level."""
+    level = runs[0].level + 1
+    rows = sum(run.rows for run in runs)
+    name = f"{log}^{level}.{runs[0].height // FANOUT**level}"
+    return Run(name, level, runs[0].height, runs[0].first, runs[-1].end, _bits(rows), rows)
+
+
+def merge_steps(runs: Sequence[Run]) -> int:
+    """Tell in how many steps runs are merged, each of which reads at most one page of each run."""
+    return 1 << max(run.bits for run in runs)
+
+
+def step_needs(runs: Sequence[Run], step: int) -> list[tuple[Run, int]]:
+    """Name the pages that a step of a merge reads: a run and a page's number each."""
+    bits = max(run.bits for run in runs)
+    return [(run, step >> (bits - run.bits)) for run in runs]
+
+
+def merge_step(result: Run, runs: Sequence[Run], step: int, pages: Sequence[bytes]) -> dict[str, Page]:
+    """Make the pages of a merged run that a step gives.
+
+    Args:
+        result: as `merged` gives it.
+        runs: those to merge.
+        step: from 0 to `merge_steps(runs)` - 1.
+        pages: the rows of the pages that `step_needs` names, in its order.
+    Returns: by name.
+    """
+    bits = max(run.bits for run in runs)
+    low, high = _bound(step, bits), _bound(step + 1, bits)
+    rows: list[bytes] = []
+    for data in pages:
+        rows += split(data)[position(data, low) : position(data, high)]
+    rows.sort()
+    return dict(_pages(result, step, bits, rows))
+
+
+def split(data: bytes) -> list[bytes]:
+    """Take joined rows apart."""
+    return [data[start : start + ROW_BYTES] for start in range(0, len(data), ROW_BYTES)]
+
+
+def position(data: bytes, bound: bytes) -> int:
+    """Count the rows of sorted, joined rows that come before `bound`."""
+    return bisect_left(
+        range(len(data) // ROW_BYTES), bound, key=lambda row: data[row * ROW_BYTES : (row + 1) * ROW_BYTES]
+    )
+
+
+def firsts_of(data: bytes, tag: bytes) -> list[int]:
+    """Find in a page's rows the first indexes of the packs that hold a tag, in order."""
+    prefix = tag[:PREFIX_BYTES]
+    found = []
+    for row in range(position(data, prefix), len(data) // ROW_BYTES):
+        start = row * ROW_BYTES
+        if data[start : start + PREFIX_BYTES] != prefix:
+            break
+        found.append(int.from_bytes(data[start + PREFIX_BYTES : start + ROW_BYTES], "big"))
+    return found
+
+
+def needed(index: TagIndex, tags: Iterable[bytes], size: int) -> dict[bytes, list[tuple[Run, int]]]:
+    """Name the pages that have the rows of tags in the log's first `size` entries: for each tag, oldest first."""
+    runs = [run for run in index.runs if run.first < size]
+    return {tag: [(run, run.page_of(tag)) for run in runs] for tag in tags}
+
+
+def problem_of(index: TagIndex) -> str:
+    """Say why the runs of an index do not cover its blocks and entries in order; the empty text where they do."""
+    height = end = 0
+    for run in index.runs:
+        if (run.height, run.first) != (height, end) or not 0 <= run.bits <= MAX_BITS:
+            return f"run {run.name} does not follow the one before"
+        height, end = height + FANOUT**run.level, run.end
+    if (height, end) != (index.height + 1, index.size):
+        return f"its runs end with block {height - 1} and size {end}"
+    return ""
+
+
+def joined(chunks: Mapping[str, Page], run: Run, page: int) -> bytes | None:
+    """Join the chunks of a page; None where one of them is not there."""
+    first = chunks.get(page_name(run.name, page))
+    if first is None or first.chunks == 1:
+        return first.data if first else None
+    found = [chunks.get(page_name(run.name, page, chunk)) for chunk in range(first.chunks)]
+    return b"".join(each.data for each in found if each) if None not in found else None
+
+
+def more_chunks(chunks: Mapping[str, Page], run: Run, page: int) -> list[str]:
+    """Name the chunks of a page beyond the first, which is there."""
+    first = chunks.get(page_name(run.name, page))
+    return [page_name(run.name, page, chunk) for chunk in range(1, first.chunks)] if first else []
+
+
+def _bits(rows: int) -> int:
+    """Tell how many leading bits of a tag number the pages."""
+    return max(0, -(-rows // PAGE_ROWS) - 1).bit_length()
+
+
+def _bound(step: int, bits: int) -> bytes:
+    """Give what is not above any tag of a step, and above those of the steps before."""
+    shifted = step << (8 * PREFIX_BYTES - bits)
+    if shifted >> 8 * PREFIX_BYTES:
+        return b"\xff" * (ROW_BYTES + 1)
+    return shifted.to_bytes(PREFIX_BYTES, "big")
+
+
+def _pages(run: Run, step: int, bits: int, rows: Sequence[bytes]) -> Iterator[tuple[str, Page]]:
+    """Cut the sorted rows whose tags begin with the `bits` bits of `step` into the run's pages."""
+    first, count = step << (run.bits - bits), 1 << (run.bits - bits)
+    start = 0
+    for page in range(first, first + count):
+        end = bisect_left(rows, _bound(page + 1, run.bits), lo=start)
+        chunks = max(1, -(-(end - start) // CHUNK_ROWS))
+        for chunk in range(chunks):
+            begin = start + chunk * CHUNK_ROWS
+            data = b"".join(rows[begin : min(end, begin + CHUNK_ROWS)])
+            yield page_name(run.name, page, chunk), Page(run.bits, run.rows, chunks, data)
+        start = end
