@@ -26,8 +26,12 @@ from goodstrace.identifiers import canonical_key
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory, VolatileMemory
+from goodstrace.proof_file import ProofFile, VerifiedProof
+from goodstrace.proof_file import parse as parse_proof
+from goodstrace.proof_file import verify as verify_proof
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of
+from goodstrace.root_proof import RootProof, verify_root_proof
 from goodstrace.verification import (
     VerifiedCheckpoint,
     VerifiedEntry,
@@ -184,6 +188,39 @@ class Client:
         """Get the newest checkpoint of every log, verified and consistent with those remembered."""
         answer = self._call(self._query.GetCheckpoint, trace_pb2.GetCheckpointRequest())
         return self._checkpoints([answer.checkpoints])
+
+    def root_proof(self, covered: VerifiedCheckpoint) -> RootProof | None:
+        """Prove that the root log covers a log at a size; None where it does not yet: it does within a few seconds.
+
+        Args:
+            covered: a checkpoint of any log but the root log, as `trace` and `checkpoints` give them.
+        """
+        request = trace_pb2.GetRootProofRequest(log=covered.log, size=covered.checkpoint.size)
+        try:
+            answer = self._call(self._query.GetRootProof, request)
+        except CallError as error:
+            if error.code == "OUT_OF_RANGE":
+                return None
+            raise
+        proof = verify_root_proof(answer, covered, self._keys)
+        self._check_growth(proof.root)
+        return proof
+
+    def proof_file(self, log: str, index: int, size: int = 0) -> tuple[ProofFile, VerifiedProof]:
+        """Get a proof of an entry to store or hand on: a tlog-proof that holds the entry; and what it shows, verified.
+
+        Args:
+            log: the log's name, such as "goods/3".
+            index: of the entry, from 0.
+            size: of the checkpoint to prove it under; 0 for the newest.
+        """
+        request = trace_pb2.GetProofFileRequest(log=log, index=index, size=size)
+        proof = parse_proof(self._call(self._query.GetProofFile, request).proof)
+        verified = verify_proof(proof, self._keys)
+        if (verified.log, verified.index) != (log, index) or size not in (0, verified.checkpoint.size):
+            raise AnswerError(f"asked for {log}[{index}] and got {verified.log}[{verified.index}]")
+        self._check_growth(VerifiedCheckpoint(log, verified.checkpoint, proof.checkpoint))
+        return proof, verified
 
     def browses(self, *, key: str = "", user: str = "", limit: int = 100) -> Browses:
         """List look-ups of a key or by a user, newest first, verified.
