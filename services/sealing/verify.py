@@ -74,6 +74,7 @@ class LogVerifier:
         """Check with the trusted key, or where there is none with the one that the store names."""
         self.verdict = Verdict(log=info.name)
         self._log = info.name
+        self._info = info
         self._verifier = self._key(info, trusted)
         self._edge = TileEdge()
         self._previous: bytes | None = None
@@ -138,7 +139,7 @@ class LogVerifier:
         if self._verifier is None:
             return
         try:
-            signed = open_checkpoint(stored.note, [self._verifier])
+            signed = open_checkpoint(stored.note, [self._verifier_at(height)])
         except VerificationError as error:
             self._fault("checkpoint", f"size {stored.size}: {error}", block=height)
             return
@@ -186,11 +187,23 @@ class LogVerifier:
         except NoteError as error:
             self._fault("key", error)
             return trusted
-        if trusted is not None and named != trusted:
+        known = (info.vkey, *(change.old for change in info.changes))
+        if trusted is not None and trusted.vkey() not in known:
             self._fault("key", f"the store names {info.vkey}, not the trusted key")
+            return trusted
         if named.name != info.origin:
             self._fault("key", f"the key is named {named.name}, the log {info.origin}")
-        return trusted or named
+        return named
+
+    def _verifier_at(self, height: int) -> Verifier:
+        """Give the key in force at a height, that of a change about to be included."""
+        assert self._verifier is not None
+        if self._verifier.vkey() != self._info.vkey:
+            return self._verifier
+        pending = self._info.pending
+        if pending is not None and pending.height == height:
+            return Verifier.parse(pending.new)
+        return self._info.verifier_at(height)
 
     def _header(self, block: StoredBlock, height: int) -> None:
         """Check a header: bytes, signature, chain, and what the document repeats of it."""
@@ -201,7 +214,7 @@ class LogVerifier:
             self._previous = block.header
             return
         if self._verifier is not None:
-            key = Ed25519PublicKey.from_public_bytes(self._verifier.public_key)
+            key = Ed25519PublicKey.from_public_bytes(self._verifier_at(height).public_key)
             try:
                 blocks.verify_header(block.header, block.signature, key)
             except VerificationError as error:
