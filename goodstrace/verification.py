@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from goodstrace import entry as entries
@@ -38,7 +38,7 @@ class VerifiedCheckpoint:
 class VerifiedEntry:
     """An entry that is in its log, with the disclosed parts, each of which is what the entry commits to.
 
-    `withheld` names the parts that the entry commits to and that were not disclosed.
+    `withheld` names the parts that the entry commits to and that were not disclosed; `salts` are those of the others.
     """
 
     log: str
@@ -46,6 +46,7 @@ class VerifiedEntry:
     entry: Entry
     parts: Mapping[str, bytes]
     withheld: tuple[str, ...]
+    salts: Mapping[str, bytes] = field(default_factory=dict)
 
     def facts(self) -> Facts | None:
         """Give the facts of an event; None where they were withheld. Raises: EntryError."""
@@ -108,7 +109,8 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
     if len(parts) != len(sealed.parts):
         raise AnswerError(f"{place}: a part is shown twice")
     withheld = tuple(part.name for part in entry.parts if part.name not in parts)
-    return VerifiedEntry(sealed.log, sealed.index, entry, parts, withheld)
+    salts = {part.name: part.salt for part in sealed.parts}
+    return VerifiedEntry(sealed.log, sealed.index, entry, parts, withheld, salts)
 
 
 def verify_event(

@@ -10,8 +10,10 @@ import click
 
 from goodstrace.cli.browses import browses
 from goodstrace.cli.capture import capture
+from goodstrace.cli.prove import prove
 from goodstrace.cli.simulate import simulate
 from goodstrace.cli.trace import trace
+from goodstrace.cli.verify import verify
 from goodstrace.errors import GoodstraceError, VerificationError
 
 COMMANDS_GROUP: Final = "goodstrace.commands"
@@ -29,7 +31,9 @@ def cli() -> None:
       goodstrace capture run/samples/*.jsonld
       goodstrace trace KEY          (run/samples/index.json names some keys)
       goodstrace browses KEY        who looked at it
-      goodstrace verify             re-derive everything that is sealed
+      goodstrace prove LOG INDEX --out FILE      a proof to hand on
+      goodstrace verify FILE --vkeys run/keys    check it without any service
+      goodstrace fsck               re-derive everything that is sealed
 
     The exit status is 0 only on success.
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
@@ -37,7 +41,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors on purpose end as one message on standard error and exit status 1."""
-    for command in (capture, trace, browses, simulate):
+    for command in (capture, trace, browses, prove, verify, simulate):
         cli.add_command(command)
     for entry_point in sorted(
         importlib.metadata.entry_points(group=COMMANDS_GROUP), key=lambda each: each.name

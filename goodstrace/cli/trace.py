@@ -16,6 +16,7 @@ from rich.tree import Tree
 
 from goodstrace.cli.display import console, moment, short
 from goodstrace.cli.options import client_options, connect, json_option, print_json
+from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
 from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
@@ -50,6 +51,12 @@ _MAX_EVENTS_SHOWN: Final = 20
     metavar="LOG=SIZE",
     help="Answer as of a log's size, such as goods/0=120; may be given for several logs.",
 )
+@click.option(
+    "--root",
+    "up_to_root",
+    is_flag=True,
+    help="Prove too that the root log covers what the answer rests on; waits for its next rounds.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Show every event of a node instead of the first 20.")
 @client_options
 @json_option
@@ -59,6 +66,7 @@ def trace(
     depth: int,
     as_of: tuple[str, ...],
     *,
+    up_to_root: bool,
     show_all: bool,
     as_json: bool,
     **connection: Any,
@@ -72,10 +80,16 @@ def trace(
     sizes = _sizes(as_of)
     with connect(**connection) as client:
         answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes)
+        pinned = root_proofs(client, answer.checkpoints) if up_to_root else None
     if as_json:
-        print_json(as_document(answer))
+        root = {"root": pinned_document(pinned)} if pinned is not None else {}
+        print_json(as_document(answer) | root)
     else:
-        show(answer, console(), most_events=sys.maxsize if show_all else _MAX_EVENTS_SHOWN)
+        out = console()
+        show(answer, out, most_events=sys.maxsize if show_all else _MAX_EVENTS_SHOWN)
+        show_pinned(pinned or {}, out)
+    if pinned is not None and None in pinned.values():
+        sys.exit(1)
 
 
 def as_document(answer: Trace) -> dict[str, Any]:

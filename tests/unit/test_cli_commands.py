@@ -9,7 +9,7 @@ from goodstrace.cli.main import _loaded
 
 def test_a_command_whose_libraries_are_missing_says_what_it_needs() -> None:
     entry_point = importlib.metadata.EntryPoint(
-        "verify", "no_such_library.commands:verify", "goodstrace.commands"
+        "fsck", "no_such_library.commands:fsck", "goodstrace.commands"
     )
     command = _loaded(entry_point)
     result = CliRunner().invoke(command, ["--log", "goods/0"])
