@@ -13,7 +13,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 UV_VERSION := 0.13.9
 
-.PHONY: help install install-python install-stack install-go protos up down status demo test soak lint bench lock clean
+.PHONY: help install install-python install-stack install-go protos up down status demo test soak lint bench bench-ledger lock clean
 
 help: ## List the targets and the variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,11 +104,15 @@ lint: install ## Check style, types, imports between parts, protos and docker-co
 	    echo "docker compose config"; docker compose config -q; \
 	else echo "docker compose: not installed, docker-compose.yml is checked by the tests only"; fi
 
-soak: install ## Run the long campaigns: large replays, kills at every point
+soak: install install-go ## Run the long campaigns: large replays, kills at every point
 	@$(BIN)/python -m pytest tests/soak -s --timeout 5400
 
 bench: install ## Measure, as a table and as JSON
 	@$(BIN)/python -m bench
+
+BENCH_LEDGER ?=
+bench-ledger: install install-go ## Measure our ledger beside Tessera and immudb; BENCH_LEDGER="--repeats 1 --entries 20000"
+	@$(BIN)/python -m bench.ledger_peers $(BENCH_LEDGER)
 
 lock: $(STACK)/lock/bin/uv ## Renew the lock files from pyproject.toml and deploy/*/requirements.in
 	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server -o requirements.lock pyproject.toml

@@ -60,7 +60,7 @@ def go_build(source_dir: Path, name: str, package: str = ".") -> Path:
         return program
     PROGRAMS.mkdir(parents=True, exist_ok=True)
     scratch = program.with_suffix(f".{os.getpid()}")
-    command = [str(GO), *BUILD, "-o", str(scratch), package]
+    command = ["nice", str(GO), *BUILD, "-o", str(scratch), package]
     done = subprocess.run(
         command, cwd=source_dir, env=go_environment(), capture_output=True, text=True, check=False
     )
