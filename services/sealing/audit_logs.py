@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from goodstrace.errors import NoteError
+from goodstrace.log_keys import is_retired
 from goodstrace.note import Verifier
 from services.sealing.errors import LogKeyError
 from services.sealing.ports import LogScan
@@ -12,12 +13,14 @@ from services.sealing.verify import Verdict, verify_log
 
 
 def read_vkeys(folder: Path) -> dict[str, Verifier]:
-    """Read the trusted public keys of a folder's `*.vkey` files, by file name: "goods-0" for the log goods/0.
+    """Read the trusted public keys of a folder's `*.vkey` files, but those of retired keys, by file name: "goods-0" for the log goods/0.
 
     Raises: LogKeyError where there is none, or one is malformed.
     """
     found = {}
     for path in sorted(folder.glob("*.vkey")):
+        if is_retired(path):
+            continue
         try:
             found[path.stem] = Verifier.parse(path.read_text(encoding="utf-8").strip())
         except (OSError, UnicodeDecodeError, NoteError) as error:

@@ -1,7 +1,8 @@
 """The logs' keys: one Ed25519 key per log in a folder that only its owner can enter. Secrets are never logged.
 
 Of the log goods/0 the folder has `goods-0.key`, the private key (mode 600; services.sealing.key_text says in what form);
-`goods-0.next.key`, the one that shall follow, where a change is prepared; and, for everybody, `goods-0.vkey`, the public
+`goods-0.prepared.key`, one that was only announced yet; `goods-0.next.key`, the one that shall follow with the next
+block; and, for everybody, `goods-0.vkey`, the public
 key in force (C2SP vkey), `goods-0.1.vkey` and so on, those before it, and `goods-0.changes`, the statements that lead from
 one to the next, one a line. A folder that cannot be written, such as a mounted secret, only gives keys.
 """
@@ -26,6 +27,7 @@ from services.sealing.values import LogInfo
 
 KEY_SUFFIX: Final = ".key"
 NEXT_SUFFIX: Final = ".next.key"
+PREPARED_SUFFIX: Final = ".prepared.key"
 _GROUP: Final = stat.S_IRWXG
 _OTHERS: Final = stat.S_IRWXO
 _READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -87,20 +89,41 @@ class KeyFolder:
         """Name the file of the key that shall follow."""
         return self._public(log, NEXT_SUFFIX)
 
+    def prepared_path(self, log: str) -> Path:
+        """Name the file of a key that was only announced yet."""
+        return self._public(log, PREPARED_SUFFIX)
+
     def generate(self, log: str) -> bool:
         """Make a log's first key; False where it has one already, which is left. Raises: LogKeyError."""
         return self._made(self.path(log))
 
     def prepare(self, log: str) -> bool:
-        """Make the key that shall follow; False where one is prepared already, which is left. Raises: LogKeyError."""
-        return self._made(self.next_path(log))
+        """Make a key to announce; False where there is one already, which is left. Raises: LogKeyError."""
+        return self._made(self.prepared_path(log))
+
+    def prepared(self, log: str, origin: str) -> SigningKey | None:
+        """Give the key that was only announced yet. Raises: LogKeyError."""
+        path = self.prepared_path(log)
+        return Signer(origin, self._seed(path)) if path.exists() else None
+
+    def rotate(self, log: str) -> bool:
+        """Let the prepared key, or one made now, be the one that shall follow; False where there is one. Raises: LogKeyError."""
+        following, prepared = self.next_path(log), self.prepared_path(log)
+        if following.exists() or not prepared.exists():
+            return self._made(following)
+        try:
+            prepared.replace(following)
+            _sync(self._folder)
+        except OSError as error:
+            raise LogKeyError(f"{following}: {error}") from error
+        return True
 
     def encrypt(self, log: str) -> bool:
         """Encrypt a log's key files in their place; False where all were. Raises: LogKeyError."""
         if self._passphrase is None:
             raise LogKeyError("there is no passphrase to encrypt with")
         done = False
-        for path in (self.path(log), self.next_path(log)):
+        for path in (self.path(log), self.next_path(log), self.prepared_path(log)):
             if path.exists() and not key_text.is_encrypted(_read(path, writable=self._writable())):
                 seed = self._seed(path)
                 try:
@@ -116,8 +139,9 @@ class KeyFolder:
 
     def logs(self) -> list[str]:
         """Name the logs that have a key here, as far as their files' names tell."""
-        stems = {path.name.removesuffix(KEY_SUFFIX) for path in self._folder.glob(f"*{KEY_SUFFIX}")}
-        return sorted(_log_of(stem) for stem in stems if not stem.endswith(".next"))
+        names = {path.name for path in self._folder.glob(f"*{KEY_SUFFIX}")}
+        first = (name for name in names if not name.endswith((NEXT_SUFFIX, PREPARED_SUFFIX)))
+        return sorted(_log_of(name.removesuffix(KEY_SUFFIX)) for name in first)
 
     def _public(self, log: str, suffix: str) -> Path:
         return self._folder / f"{log.replace('/', '-')}{suffix}"

@@ -63,7 +63,7 @@ def test_a_missing_key_of_a_registered_log_is_not_made_anew(tmp_path: Path) -> N
 def test_a_key_open_to_others_is_refused(tmp_path: Path, mode: int, name: str) -> None:
     folder = tmp_path / "keys"
     only(KeyFolder(folder), create=True)
-    KeyFolder(folder).prepare(LOG)
+    KeyFolder(folder).rotate(LOG)
     (folder / name).chmod(mode)
     with pytest.raises(LogKeyError, match="open to other users"):
         only(KeyFolder(folder))
@@ -123,7 +123,7 @@ def test_with_a_passphrase_new_keys_are_encrypted_and_open_with_it_only(tmp_path
 def test_keys_that_are_there_are_encrypted_in_their_place_and_stay_the_same(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     first = only(KeyFolder(folder), create=True)
-    KeyFolder(folder).prepare(LOG)
+    KeyFolder(folder).rotate(LOG)
     seed = (folder / "goods-0.key").read_text().strip()
     sealed = KeyFolder(folder, PASSPHRASE)
     assert sealed.encrypt(LOG)
@@ -144,9 +144,9 @@ def test_the_next_key_takes_the_place_of_the_one_it_followed(tmp_path: Path) -> 
     old_text = (folder / "goods-0.key").read_text()
     for number in (1, 2):
         assert not held.may_have_next(LOG)
-        assert held.prepare(LOG)
+        assert held.rotate(LOG)
         assert held.may_have_next(LOG)
-        assert not held.prepare(LOG), "one that is prepared is not made anew"
+        assert not held.rotate(LOG), "one that is prepared is not made anew"
         current, following = held.find(LOG, ORIGIN, create=False)
         held.settle(info)
         assert len(held.find(LOG, ORIGIN, create=False)) == 2, "not registered yet: nothing is changed"
@@ -158,6 +158,21 @@ def test_the_next_key_takes_the_place_of_the_one_it_followed(tmp_path: Path) -> 
         assert (folder / f"goods-0.{number}.vkey").read_text().strip() == current.verifier.vkey()
     assert all(path.read_text() != old_text for path in folder.iterdir()), "the old key is destroyed"
     assert LogKeys.load(folder).verifier(LOG).vkey() == info.vkey
+
+
+def test_a_key_that_was_announced_is_the_one_that_follows(tmp_path: Path) -> None:
+    held = KeyFolder(tmp_path / "keys")
+    only(held, create=True)
+    assert held.prepared(LOG, ORIGIN) is None
+    assert held.prepare(LOG)
+    assert not held.prepare(LOG)
+    announced = held.prepared(LOG, ORIGIN)
+    assert announced is not None
+    assert len(held.find(LOG, ORIGIN, create=False)) == 1, "announcing changes nothing"
+    assert held.logs() == [LOG]
+    assert held.rotate(LOG)
+    assert held.prepared(LOG, ORIGIN) is None
+    assert held.find(LOG, ORIGIN, create=False)[1].verifier == announced.verifier
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
