@@ -37,6 +37,7 @@ from services.sealing.service import Sealer
 from services.sealing.writer import SealerParts
 from tests.conftest import Names
 from tests.log_checks import assert_log_intact
+from tests.packs import closed, opened
 from tests.records import make_record, make_value
 
 DEADLINE_S = 60.0
@@ -327,9 +328,10 @@ async def test_verify_finds_a_byte_changed_in_the_store(
     packs = world.mongo.database["packs"]
     pack = await packs.find_one({"log": "goods/1"})
     assert pack is not None
-    record = pack["records"][2]
-    record["parts"][0]["content"] = b"x" + record["parts"][0]["content"][1:]
-    await packs.replace_one({"_id": pack["_id"]}, pack)
+    changed = opened(pack)
+    part = changed["records"][2]["parts"][0]
+    part["content"] = b"x" + part["content"][1:]
+    await packs.replace_one({"_id": pack["_id"]}, closed(changed))
     code, answer = verify()
     assert code == 1
     faults = [fault for log in answer["logs"] for fault in log["faults"]]

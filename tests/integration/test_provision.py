@@ -53,7 +53,7 @@ def test_all_is_made_once(environment: dict[str, str], names: Names, tmp_path: P
         assert len(topics[topic.name].partitions) == topic.partitions
     with MongoClient[dict[str, object]](environment["MONGODB_URI"]) as client:
         database = client[names.database]
-        assert {"tags_log_first", "log_first"} <= set(database["packs"].index_information())
+        assert {"log_first"} <= set(database["packs"].index_information())
         instance = database["instance"].find_one({"_id": "instance"})
 
         second = provision(environment)

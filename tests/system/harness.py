@@ -31,6 +31,7 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory
 from services.runtime import envelope
 from services.runtime.envelope import Record
+from tests.packs import opened
 
 SERVICES = ("ledger", "audit", "collector", "query")
 READY_TIMEOUT_S = 90.0
@@ -299,7 +300,7 @@ class System:
             packs = {pack["_id"]: pack for pack in self.store["packs"].find({"_id": {"$in": block["packs"]}})}
             index = block["first"]
             for each in block["packs"]:
-                for record in packs[each]["records"]:
+                for record in opened(packs[each])["records"]:
                     parts = {part["name"]: part["content"] for part in record["parts"]}
                     found.append(Sealed(block["log"], index, record["entry"], parts, record["tags"]))
                     index += 1

@@ -18,6 +18,7 @@ from goodstrace.cli import main
 from goodstrace.client import Trace
 from goodstrace.errors import CallError, GoodstraceError, VerificationError
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.packs import closed, opened
 from tests.system.harness import System
 
 EVENTS = 300
@@ -88,11 +89,12 @@ def flipped(system: System, collection: str, key: Any, place: Place, position: i
     """A document of the store has one bit changed within, and is as it was afterwards."""
     stored = system.store[collection].find_one({"_id": key})
     assert stored is not None, (collection, key)
-    changed = copy.deepcopy(stored)
+    changed = opened(stored) if collection == "packs" else copy.deepcopy(stored)
     holder: Any = changed
     for step in place[:-1]:
         holder = holder[step]
     holder[place[-1]] = flip(holder[place[-1]], position)
+    changed = closed(changed) if collection == "packs" else changed
     assert changed != stored
     system.store[collection].replace_one({"_id": key}, changed)
     try:
@@ -115,7 +117,7 @@ def removed(system: System, collection: str, key: Any) -> Iterator[None]:
 def pack_with(system: System, log: str, index: int) -> tuple[Document, int]:
     """The pack that has an entry, and the entry's number in it."""
     (pack,) = system.store["packs"].find({"log": log, "first": {"$lte": index}}).sort("first", -1).limit(1)
-    return pack, index - pack["first"]
+    return opened(pack), index - pack["first"]
 
 
 def block_with(system: System, log: str, index: int) -> Document:
