@@ -27,6 +27,7 @@ from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.mongo import within
 from services.sealing.bundles import EntryReader
 from services.sealing.errors import CorruptError
+from services.sealing.listing import key_history, listed
 from services.sealing.reader import LogReader
 from services.sealing.values import LogInfo, StoredCheckpoint
 
@@ -121,17 +122,14 @@ class LogEndpoints:
 
     async def _list(self, request: Request, _asked: Asked) -> Response:
         base = self._public_url or _base(request)
-        logs = [
-            {"name": info.name, "origin": info.origin, "vkey": info.vkey, "url": f"{base}/logs/{info.name}"}
-            for info, _ in await self._published()
-        ]
+        logs = [listed(info, f"{base}/logs/{info.name}") for info, _ in await self._published()]
         return await _compressed(request, _json(logs), JSON, ASK_AGAIN)
 
     async def _keys(self, request: Request, asked: Asked) -> Response:
         info = next((each for each in await self._reader.logs() if each.name == asked.log), None)
         if info is None:
             raise _NotThereError(f"there is no log {asked.log}")
-        return await _compressed(request, _json(_key_history(info)), JSON, ASK_AGAIN)
+        return await _compressed(request, _json(key_history(info)), JSON, ASK_AGAIN)
 
     async def _checkpoint(self, request: Request, asked: Asked) -> Response:
         note = (await self._newest(asked.log)).note.encode()
@@ -177,15 +175,6 @@ class LogEndpoints:
         """List the logs that have a published checkpoint: before the first one there is nothing to read."""
         infos, newest = await asyncio.gather(self._reader.logs(), self._reader.newest())
         return [(info, newest[info.name]) for info in infos if info.name in newest]
-
-
-def _key_history(info: LogInfo) -> list[dict[str, Any]]:
-    """List a log's keys, oldest first, each but the first with the statement by which the one before named it."""
-    first = info.changes[0].old if info.changes else info.vkey
-    return [
-        {"vkey": first, "from_height": 0},
-        *({"vkey": each.new, "from_height": each.height, "change": each} for each in info.changes),
-    ]
 
 
 def refusal(status: int, problem: str, headers: Mapping[str, str] | None = None) -> Response:
