@@ -19,8 +19,10 @@ from services.sealing.kafka import KafkaSource
 from services.sealing.key_sources import configured_keys
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
+from services.sealing.publishing import Publishing
 from services.sealing.service import Sealer
 from services.sealing.settings import SealSettings
+from services.sealing.witness_settings import publishing
 from services.sealing.writer import SealerParts
 
 _PREFIX = "browse"
@@ -34,7 +36,8 @@ def main() -> None:
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("audit", settings, metrics, log) as front:
-            sealing = asyncio.create_task(_sealer(front, log).run(stop), name="recorder")
+            public = publishing("audit", MongoBlockStore(front.mongo.database), SystemClock(), log)
+            sealing = asyncio.create_task(_sealer(front, public, log).run(stop), name="recorder")
             sealing.add_done_callback(lambda _: stop.set())  # a recorder that stopped ends the process
             try:
                 await front.serve(
@@ -42,7 +45,10 @@ def main() -> None:
                 )
             finally:
                 stop.set()
-                await sealing
+                try:
+                    await sealing
+                finally:
+                    await public.close()
 
     run(service, log)
 
@@ -58,7 +64,7 @@ def _servicer(front: Front) -> AuditServicer:
     )
 
 
-def _sealer(front: Front, log: structlog.stdlib.BoundLogger) -> Sealer:
+def _sealer(front: Front, public: Publishing, log: structlog.stdlib.BoundLogger) -> Sealer:
     kafka, logs = load(KafkaSettings), load(LogSettings)
     topic = kafka.topic(GOODS_BROWSED)
     parts = SealerParts(
@@ -69,6 +75,7 @@ def _sealer(front: Front, log: structlog.stdlib.BoundLogger) -> Sealer:
         new_epoch=random_epoch,
         metrics=SealMetrics("audit"),
         log=log,
+        publishing=public,
     )
     keys = configured_keys()
     return Sealer(parts, keys, prefix=_PREFIX, name=logs.log_name, readiness=front.monitoring.readiness)

@@ -32,8 +32,10 @@ from services.sealing.key_sources import configured_keys
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.pins import Pins
+from services.sealing.publishing import Publishing
 from services.sealing.service import CONDITION, Sealer
 from services.sealing.settings import SealSettings
+from services.sealing.witness_settings import publishing
 from services.sealing.writer import SealerParts
 
 _GOODS: Final = "goods"
@@ -49,8 +51,9 @@ def main() -> None:
     async def service(stop: asyncio.Event) -> None:
         mongo = Mongo(load(MongoSettings))
         monitoring = Monitoring("ledger", shared.host, settings.metrics_port)
-        goods = _sealer(mongo, monitoring, log, topic=GOODS_STORED, prefix=_GOODS)
-        above = _sealer(mongo, monitoring, log, topic=LOGS_CHECKPOINTS, prefix=ROOT_LOG)
+        public = publishing("ledger", MongoBlockStore(mongo.database), SystemClock(), log)
+        goods = _sealer(mongo, monitoring, public, log, topic=GOODS_STORED, prefix=_GOODS)
+        above = _sealer(mongo, monitoring, public, log, topic=LOGS_CHECKPOINTS, prefix=ROOT_LOG)
         topic = kafka.topic(LOGS_CHECKPOINTS)
         rounds = RootRounds(
             Pins(mongo.database),
@@ -71,6 +74,7 @@ def main() -> None:
             await _together(stop, goods.run(stop), above.run(stop), rounds.run(stop))
         finally:
             watching.cancel()
+            await public.close()
             monitoring.stop()
             mongo.close()
 
@@ -78,7 +82,13 @@ def main() -> None:
 
 
 def _sealer(
-    mongo: Mongo, monitoring: Monitoring, log: structlog.stdlib.BoundLogger, *, topic: str, prefix: str
+    mongo: Mongo,
+    monitoring: Monitoring,
+    public: Publishing,
+    log: structlog.stdlib.BoundLogger,
+    *,
+    topic: str,
+    prefix: str,
 ) -> Sealer:
     kafka, logs, root = load(KafkaSettings), load(LogSettings), prefix == ROOT_LOG
     full_name = kafka.topic(topic)
@@ -90,6 +100,7 @@ def _sealer(
         new_epoch=random_epoch,
         metrics=SealMetrics("ledger_root" if root else "ledger"),
         log=log,
+        publishing=public,
     )
     return Sealer(
         parts,

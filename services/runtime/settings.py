@@ -17,6 +17,11 @@ EXIT_BAD_SETTINGS: Final = 2
 COMMAND_LINE: Final = (
     "GOODSTRACE_QUERY_TARGET",
     "GOODSTRACE_AUDIT_TARGET",
+    "GOODSTRACE_WITNESS_FOLDER",
+    "GOODSTRACE_WITNESS_METRICS_PORT",
+    "GOODSTRACE_WITNESS_NAME",
+    "GOODSTRACE_WITNESS_PORT",
+    "GOODSTRACE_WITNESS_PREFIX",
 )  # told to the `goodstrace` command, not to us
 
 
@@ -97,6 +102,12 @@ def load_secret(path: Path, size_bytes: int = 32) -> bytes:
         _complain(f"the secret in {path} must be {size_bytes} bytes as hex")
         _exit()
     return secret
+
+
+def refuse(message: str) -> NoReturn:
+    """Say what is wrong with a setting and exit with 2."""
+    _complain(message)
+    _exit()
 
 
 def _known(settings: type[BaseSettings]) -> list[str]:

@@ -6,6 +6,7 @@ ServiceError
     ├── LostRaceError           another writer appended to the log first: this process stops
     ├── TopicChangedError       the topic was made anew, or this is another Kafka cluster: the sealer stops
     ├── LogKeyError             the log's key on disk is missing, open to others, or not the one `logs` names
+    ├── RolledBackError         a witness has cosigned more of the log than is stored: the sealer stops
     └── CorruptError            what is stored is not what the log says
 """
 
@@ -44,3 +45,9 @@ class CorruptError(SealingError):
     """Stored data is missing or is not what the log says."""
 
     category = "corrupt"
+
+
+class RolledBackError(SealingError):
+    """Somebody holds a signed checkpoint that is larger than the log: the store lost its tail, or is not the log's."""
+
+    category = "rolled-back"

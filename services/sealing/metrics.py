@@ -12,6 +12,7 @@ CATEGORIES: Final = (
     "log-key",
     "lost-race",
     "offset-gap",
+    "rolled-back",
     "topic-changed",
     "unavailable",
     "unprovable-record",

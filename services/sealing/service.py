@@ -72,8 +72,8 @@ class Sealer:
     async def run(self, stop: asyncio.Event) -> None:
         """Seal until `stop` is set, then seal what was read and leave the group.
 
-        Raises: LostRaceError, UnprovableRecordError, OffsetGapError, TopicChangedError, LogKeyError, CorruptError:
-            each wants an operator, none is skipped.
+        Raises: LostRaceError, UnprovableRecordError, OffsetGapError, TopicChangedError, LogKeyError, CorruptError,
+            RolledBackError: each wants an operator, none is skipped.
         """
         self._stop = stop
         try:
@@ -92,13 +92,15 @@ class Sealer:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._parts.publishing.give_up(self._log(partition) for partition in self._tasks)
             await self._parts.source.close()
 
     async def _poll(self) -> None:
-        """Take the next records from Kafka. Raises: what stopped a writer."""
+        """Take the next records from Kafka. Raises: what stopped a writer, or the publishing of its log."""
         for task in self._tasks.values():
             if task.done():
                 task.result()
+        self._check_published()
         await self._parts.source.hold(partition for partition, writer in self._writers.items() if writer.full)
         try:
             batches = await self._parts.source.poll(POLL_RECORDS, POLL_S)
@@ -117,15 +119,27 @@ class Sealer:
 
     async def _taken(self, partition: int) -> int:
         """Take up a partition's log; give the offset to go on from."""
-        self._readiness.set(self._condition, problem=f"{log_name(self._prefix, partition)} is being taken up")
+        log = self._log(partition)
+        self._readiness.set(self._condition, problem=f"{log} is being taken up")
         writer = await self._unless_stopped(retried(lambda: self._take_up(partition), self._parts.noticed))
         self._writers[partition] = writer
         self._tasks[partition] = asyncio.create_task(writer.run(), name=f"seal-{partition}")
+        self._parts.publishing.take_up(log)
         self._parts.metrics.logs.set(len(self._writers))
-        self._parts.log.info(
-            "log taken up", log=log_name(self._prefix, partition), next_offset=writer.next_offset
-        )
+        self._parts.log.info("log taken up", log=log, next_offset=writer.next_offset)
         return writer.next_offset
+
+    def _log(self, partition: int) -> str:
+        return log_name(self._prefix, partition)
+
+    def _check_published(self) -> None:
+        """Raise what stopped the publishing of a log; nothing more is sealed of that one."""
+        for partition, writer in self._writers.items():
+            try:
+                self._parts.publishing.check(self._log(partition))
+            except ServiceError:
+                writer.finish(drop=True)
+                raise
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
         """Await work that may last as long as the store is away. Raises: UnavailableError where asked to stop."""
@@ -161,6 +175,7 @@ class Sealer:
             task.cancel()  # the store is away; whether its block gets there is found out by whoever goes on
         for task in done:
             task.result()
+        await self._parts.publishing.give_up(self._log(partition) for partition in partitions)
         for partition in partitions:
             del self._tasks[partition]
 
@@ -172,7 +187,7 @@ class Sealer:
         3. Nothing may have been published beyond that block: else the tail was cut off, and going on would fork the log.
         4. What the last commit may not have come to do is done again: tiles, checkpoint, removing orphans.
         """
-        store, log = self._parts.store, log_name(self._prefix, partition)
+        store, log = self._parts.store, self._log(partition)
         topic = await self._parts.source.identity()
         last = await self._last_block(log)
         origin = f"{self._name}/{await store.instance_id()}/{log}"

@@ -18,6 +18,7 @@ from services.sealing.indexing import LogIndexer
 from services.sealing.log_key import LogKey
 from services.sealing.metrics import SealMetrics
 from services.sealing.ports import BlockStore, Clock, RecordSource
+from services.sealing.publishing import AtOnce, Publishing
 from services.sealing.tag_index import TagIndex
 from services.sealing.values import Head, StoredBlock, StoredCheckpoint
 
@@ -39,6 +40,7 @@ class SealerParts(msgspec.Struct, frozen=True):
     new_epoch: Callable[[], str]
     metrics: SealMetrics
     log: structlog.stdlib.BoundLogger
+    publishing: Publishing = AtOnce()
 
     def noticed(self, error: ServiceError) -> None:
         """Count and log a fault that is retried."""
@@ -156,8 +158,10 @@ class LogWriter:
         checkpoint = StoredCheckpoint(log, statement.size, statement.root, note)
         await retried(lambda: parts.store.put_checkpoint(checkpoint), self._noticed)
         assert block.after.head is not None
-        head = Head(block.after.head.height, checkpoint, checkpoint)
+        published = checkpoint if parts.publishing.at_once else None
+        head = Head(block.after.head.height, checkpoint, published)
         await retried(lambda: parts.store.put_head(head), self._noticed)
+        parts.publishing.signed(checkpoint)
         self._problem = None
 
     async def remove_orphans(self, last: StoredBlock) -> None:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from services.runtime.monitoring import Readiness
 from services.sealing.core import Limits
 from services.sealing.metrics import SealMetrics
+from services.sealing.publishing import AtOnce, Publishing
 from services.sealing.service import Sealer
 from services.sealing.writer import SealerParts
 from tests.log_checks import assert_store_intact
@@ -36,6 +37,7 @@ class Bench:
         self.epochs = 0
         self.readiness = Readiness()
         self.metrics = SealMetrics("test", CollectorRegistry())
+        self.publishing: Publishing = AtOnce()
 
     def fill(self, count: int, *, partition: int = 0, hole: int = 0) -> None:
         first = len(self.topic.records[partition])
@@ -58,6 +60,7 @@ class Bench:
             new_epoch=self.new_epoch,
             metrics=self.metrics,
             log=structlog.get_logger(),
+            publishing=self.publishing,
         )
         return Sealer(parts, self.keys, prefix="goods", name="test.local", readiness=self.readiness)
 
