@@ -62,7 +62,7 @@ func (r *Report) failed() bool {
 }
 
 func (r *Reader) readAll(base string) *Report {
-	report := &Report{notes: map[string]string{}}
+	report := &Report{Logs: []*LogReport{}, notes: map[string]string{}}
 	listed, err := list(base)
 	if err != nil {
 		report.Failure = err.Error()
@@ -219,7 +219,7 @@ func (h *hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 
 // proveSome reads random entries with their inclusion proofs from tiles; torchwood checks them, then transparency-dev.
 func (r *Reader) proveSome(ctx context.Context, report *LogReport, tiles *torchwood.TileFetcher, tree tlog.Tree) error {
-	client, err := torchwood.NewClient(tiles)
+	client, err := torchwood.NewClient(&cache{tiles, map[tlog.Tile][]byte{}})
 	if err != nil {
 		return err
 	}
@@ -240,6 +240,27 @@ func (r *Reader) proveSome(ctx context.Context, report *LogReport, tiles *torchw
 		report.Proofs++
 	}
 	return nil
+}
+
+// cache fetches each tile once.
+type cache struct {
+	torchwood.TileReader
+	fetched map[tlog.Tile][]byte
+}
+
+func (c *cache) ReadTiles(ctx context.Context, tiles []tlog.Tile) ([][]byte, error) {
+	data := make([][]byte, len(tiles))
+	for n, tile := range tiles {
+		if c.fetched[tile] == nil {
+			read, err := c.TileReader.ReadTiles(ctx, []tlog.Tile{tile})
+			if err != nil {
+				return nil, err
+			}
+			c.fetched[tile] = read[0]
+		}
+		data[n] = c.fetched[tile]
+	}
+	return data, nil
 }
 
 // compareBefore makes the step that proves, from tiles, that the log has only grown since an earlier checkpoint.
