@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Producer
 
 from services.runtime import kafka
 from services.runtime.errors import UnavailableError
@@ -46,19 +46,10 @@ class KafkaRoundTopic:
             await asyncio.to_thread(_abandon, producer)
 
     def _write(self, producer: Producer, values: Sequence[bytes]) -> None:
-        failed: list[KafkaError] = []
-
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                failed.append(error)
-
         producer.begin_transaction()
         for value in values:
-            producer.produce(self._topic, value, partition=0, on_delivery=delivered)
-        if producer.flush(_CALL_TIMEOUT_S) or failed:
-            raise (
-                kafka.translate(failed[0]) if failed else UnavailableError("Kafka: not acknowledged in time")
-            )
+            producer.produce(self._topic, value, partition=0)
+        # It waits for all acknowledgements first, and fails where one does not come.
         producer.commit_transaction(_CALL_TIMEOUT_S)
 
 
