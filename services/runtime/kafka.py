@@ -19,6 +19,7 @@ TRANSACTION_TIMEOUT_MS: Final = 10_000
 SESSION_TIMEOUT_MS: Final = (
     6_000  # how long the partitions of a killed process wait; the least that brokers allow
 )
+METADATA_REFRESH_MS: Final = 10_000  # how soon a partition that was added to a topic is noticed
 _LOGGER: Final = logging.getLogger("librdkafka")
 PROBE_TIMEOUT_S: Final = 3.0
 _NOTHING: Final = 0  # syslog level: the probe itself tells of an outage
@@ -75,6 +76,7 @@ def consumer(
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",
             "enable.partition.eof": partition_eof,
+            "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
             "session.timeout.ms": session_timeout_ms,
             "heartbeat.interval.ms": max(200, session_timeout_ms // 5),
             "partition.assignment.strategy": "cooperative-sticky",
