@@ -10,7 +10,7 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
@@ -19,10 +19,10 @@ from urllib.parse import quote
 import grpc
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
-from goodstrace.checkpoint import open_checkpoint
 from goodstrace.entry import Kind
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.identifiers import canonical_key
+from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory, VolatileMemory
@@ -31,7 +31,7 @@ from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of
-from goodstrace.root_proof import RootProof, verify_root_proof
+from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.verification import (
     VerifiedCheckpoint,
     VerifiedEntry,
@@ -118,6 +118,7 @@ class Client:
         """
         self._keys = log_keys
         self._memory = memory or VolatileMemory()
+        self._follower = KeyFollower(self._keys, self._memory, self._key_changes)
         self._purpose = purpose
         self._timeout_s = timeout_s
         self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
@@ -202,6 +203,8 @@ class Client:
             if error.code == "OUT_OF_RANGE":
                 return None
             raise
+        for log, note in notes_in(answer):
+            self._follower.follow(log, note)
         proof = verify_root_proof(answer, covered, self._keys)
         self._check_growth(proof.root)
         return proof
@@ -216,6 +219,7 @@ class Client:
         """
         request = trace_pb2.GetProofFileRequest(log=log, index=index, size=size)
         proof = parse_proof(self._call(self._query.GetProofFile, request).proof)
+        self._follower.follow(log, proof.checkpoint)
         verified = verify_proof(proof, self._keys)
         if (verified.log, verified.index) != (log, index) or size not in (0, verified.checkpoint.size):
             raise AnswerError(f"asked for {log}[{index}] and got {verified.log}[{verified.index}]")
@@ -281,6 +285,8 @@ class Client:
 
     def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
         """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered."""
+        for message in pages[0]:
+            self._follower.follow(message.log, message.note)
         checkpoints = verify_checkpoints(pages[0], self._keys)
         for page in pages[1:]:
             if {each.log: each.note for each in page} != {
@@ -291,13 +297,21 @@ class Client:
             self._check_growth(each)
         return checkpoints
 
+    def _key_changes(self, log: str) -> Iterable[bytes]:
+        try:
+            return self._call(self._query.GetKeyChanges, trace_pb2.GetKeyChangesRequest(log=log)).changes
+        except CallError as error:
+            if error.code not in ("UNIMPLEMENTED", "NOT_FOUND"):
+                raise
+            return ()
+
     def _check_growth(self, given: VerifiedCheckpoint) -> None:
         origin = given.checkpoint.origin
         note = self._memory.get(origin)
         if note is None:
             self._memory.put(origin, given.note)
             return
-        checkpoint = open_checkpoint(note, [self._keys.verifier(given.log)])
+        checkpoint = self._keys.open(given.log, note)
         remembered = VerifiedCheckpoint(given.log, checkpoint, note)
         older, newer = sorted((remembered, given), key=lambda each: each.checkpoint.size)
         verify_growth(older, newer, self._growth_proof(older, newer))

@@ -81,8 +81,6 @@ class LogKeys:
         key_changes.verify_chain(changes)
         log = changes[0].log
         trusted, known = self.verifier(log).vkey(), self._changes.get(log, ())
-        if trusted not in (changes[0].old, *(change.new for change in changes)):
-            raise KeyChangeError(f"the changes of the key of {log} do not go by the key that is trusted")
         common = min(len(known), len(changes))
         if known[:common] != tuple(changes[:common]):
             raise KeyChangeError(
@@ -90,6 +88,8 @@ class LogKeys:
             )
         if len(changes) <= len(known):
             return False
+        if trusted not in (changes[0].old, *(change.new for change in changes)):
+            raise KeyChangeError(f"the changes of the key of {log} do not go by the key that is trusted")
         self._changes[log] = tuple(changes)
         self._by_log[log] = Verifier.parse(changes[-1].new)
         return True
@@ -114,6 +114,15 @@ class LogKeys:
         if size is None or not changes:
             return current
         return Verifier.parse(key_changes.key_of_size(changes, current.vkey(), size))
+
+    def is_signed(self, log: str, note: str | bytes) -> bool:
+        """Tell whether a checkpoint bears the name of the key of its time; whether the signature holds, `open` tells.
+
+        Raises: NoteError, CheckpointError where it is no checkpoint; UnknownLogError.
+        """
+        parsed = parse_note(note)
+        verifier = self.verifier(log, Checkpoint.parse(parsed.text).size)
+        return any((each.name, each.key_id) == (verifier.name, verifier.key_id) for each in parsed.signatures)
 
     def open(self, log: str, note: str | bytes) -> Checkpoint:
         """Verify a log's checkpoint with the key that was in force at its size.

@@ -1,4 +1,4 @@
-"""What a client remembers between answers: the newest checkpoint of each log that it has verified."""
+"""What a client remembers between answers: of each log the newest checkpoint that it has verified, and its keys."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from goodstrace.errors import RememberedError
 
 
 class CheckpointMemory(Protocol):
-    """Remembers one signed note per origin."""
+    """Remembers one signed note per origin, and the changes of a log's key under the name that `keys_name` gives."""
 
     def get(self, origin: str) -> str | None:
         """Give the note remembered for an origin."""
 
     def put(self, origin: str, note: str) -> None:
         """Remember a note in the place of the one before."""
+
+
+def keys_name(origin: str) -> str:
+    """Name what is remembered of the changes of a log's key: no origin has a space."""
+    return f"{origin} keys"
 
 
 class VolatileMemory:

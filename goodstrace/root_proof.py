@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from goodstrace import block as blocks
@@ -55,6 +55,15 @@ def verify_root_proof(
     _verify_covered(covered, pinned, list(message.consistency_proof))
     header = _verify_header(message.header, message.header_signature, said, pinned, keys)
     return RootProof(covered, pinned, header, entry, top)
+
+
+def notes_in(answer: trace_pb2.GetRootProofResponse) -> Iterator[tuple[str, str]]:
+    """Give the checkpoints in an answer, log and note, without verifying anything. Raises: EntryError."""
+    yield answer.root.log, answer.root.note
+    for part in answer.entry.parts:
+        if part.name == root.CHECKPOINT_PART:
+            pinned = root.decode(part.content)
+            yield pinned.log, pinned.note
 
 
 def pinned_by(entry: VerifiedEntry) -> PinnedHead:

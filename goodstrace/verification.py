@@ -14,7 +14,7 @@ from typing import Any
 
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
-from goodstrace.checkpoint import Checkpoint, open_checkpoint
+from goodstrace.checkpoint import Checkpoint
 from goodstrace.entry import Entry
 from goodstrace.errors import AnswerError, RollbackError, VerificationError
 from goodstrace.event_hash import EventHashError, event_hash
@@ -81,7 +81,7 @@ def verify_checkpoints(
     """
     opened: dict[str, VerifiedCheckpoint] = {}
     for message in messages:
-        checkpoint = open_checkpoint(message.note, [keys.verifier(message.log)])
+        checkpoint = keys.open(message.log, message.note)
         if message.log in opened:
             raise AnswerError(f"the answer has two checkpoints of the log {message.log}")
         opened[message.log] = VerifiedCheckpoint(message.log, checkpoint, message.note)

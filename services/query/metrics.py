@@ -13,6 +13,7 @@ _METHODS = [
     "GetConsistencyProof",
     "GetRootProof",
     "GetProofFile",
+    "GetKeyChanges",
 ]
 _ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _CODES = ("200", "304", "404", "405", "500", "503")

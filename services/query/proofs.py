@@ -1,5 +1,6 @@
 """Checkpoints and proofs: what may be shown without a browse record, since it shows no part of any record."""
 
+from goodstrace import key_changes
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hash
 from goodstrace.proof_file import ProofFile
@@ -83,6 +84,16 @@ async def _newest(reader: LogReader, log: str) -> StoredCheckpoint:
     if newest is None:
         raise NotFoundError("no log of this name has a checkpoint", "log")
     return newest
+
+
+async def key_changes_of(
+    reader: LogReader, request: trace_pb2.GetKeyChangesRequest
+) -> trace_pb2.GetKeyChangesResponse:
+    """Give the changes of a log's key. Raises: NotFoundError, UnavailableError."""
+    info = next((each for each in await reader.logs() if each.name == request.log), None)
+    if info is None:
+        raise NotFoundError("there is no log of this name", "log")
+    return trace_pb2.GetKeyChangesResponse(changes=map(key_changes.statement, info.changes))
 
 
 async def covered_size(reader: LogReader, log: str, asked: int, field: str) -> int:

@@ -153,6 +153,12 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """Make a proof that can be stored; see trace.proto."""
         return await proofs.proof_file(self._reader, request)
 
+    async def GetKeyChanges(  # noqa: N802 - the name in the proto
+        self, request: trace_pb2.GetKeyChangesRequest, _context: Context
+    ) -> trace_pb2.GetKeyChangesResponse:
+        """Give the changes of a log's key; see trace.proto."""
+        return await proofs.key_changes_of(self._reader, request)
+
     def _opened(self, query: TraceQuery | EventQuery, token: str) -> PageState | None:
         return self._tokens.open(query.encode(), token) if token else None
 

@@ -12,11 +12,13 @@ import grpc
 import pytest
 
 from goodstrace import entry as entries
+from goodstrace import key_changes
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.checkpoint import Checkpoint, sign_checkpoint
 from goodstrace.client import Client
 from goodstrace.entry import Entry, Kind
 from goodstrace.errors import ProofError
+from goodstrace.key_changes import KeyChange
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import consistency_path, inclusion_path, leaf_hash, root_of
@@ -45,6 +47,9 @@ class FakeLog:
     def __init__(self, name: str, seed: int = 1) -> None:
         self.name = name
         self.signer = Signer(f"goodstrace.test/instance/{name}", bytes([seed]) * 32)
+        self.seed = seed
+        self.changes: list[KeyChange] = []
+        self.retired: list[Signer] = []
         self.records: list[tuple[bytes, Sequence[Part]]] = []
 
     @property
@@ -81,6 +86,25 @@ class FakeLog:
             }
             self.append(Kind.BROWSE, {name: json.dumps(part).encode() for name, part in parts.items()})
 
+    def change_key(self) -> None:
+        """Sign with another key from the next entry on, as an honest log does."""
+        self.seed += 10
+        following = Signer(self.origin, bytes([self.seed]) * 32)
+        number = len(self.changes) + 1
+        self.changes.append(
+            key_changes.sign(
+                log=self.name,
+                height=number,
+                size=self.size,
+                previous="ab" * 32,
+                time=number,
+                old=self.signer,
+                new=following,
+            )
+        )
+        self.retired.append(self.signer)
+        self.signer = following
+
     def forked(self, at: int) -> "FakeLog":
         """A log signed by the same key that says something else from index `at` on, and is as long."""
         other = FakeLog(self.name)
@@ -99,7 +123,11 @@ class FakeLog:
     def checkpoint(self, size: int | None = None) -> log_pb2.Checkpoint:
         size = self.size if size is None else size
         checkpoint = Checkpoint(self.origin, size, root_of(self._hashes(0, size)))
-        return log_pb2.Checkpoint(log=self.name, note=sign_checkpoint(checkpoint, self.signer))
+        earlier = (
+            signer for change, signer in zip(self.changes, self.retired, strict=False) if size <= change.size
+        )
+        signer = next(earlier, self.signer)
+        return log_pb2.Checkpoint(log=self.name, note=sign_checkpoint(checkpoint, signer))
 
     def sealed(self, index: int, size: int | None = None) -> log_pb2.SealedEntry:
         entry, parts = self.records[index]
@@ -131,6 +159,7 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
         self.traces: list[trace_pb2.TraceResponse] = []
         self.events: list[trace_pb2.GetEventResponse] = []
         self.altered: Callable[[Any], None] = lambda _: None
+        self.altered_change: Callable[[bytes], bytes] = lambda change: change
         self.consistency_error: grpc.StatusCode | None = None
         self.error: grpc.StatusCode | None = None
         self.requests: list[Any] = []
@@ -155,6 +184,11 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
             context.abort(grpc.StatusCode.OUT_OF_RANGE, str(error))
         answer = trace_pb2.GetConsistencyProofResponse(proof=proof, new_size=request.new_size)
         return self._answer(request, context, answer)
+
+    def GetKeyChanges(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        self.requests.append(request)
+        changes = map(key_changes.statement, self.logs[request.log].changes)
+        return trace_pb2.GetKeyChangesResponse(changes=map(self.altered_change, changes))
 
     def ListBrowses(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         log = self.logs["browse/0"]

@@ -1,0 +1,42 @@
+"""How a client gets from the log key that it trusts to the one in force now, and does not forget it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from goodstrace.key_changes import parse, statement
+from goodstrace.log_keys import LogKeys
+from goodstrace.memory import CheckpointMemory, keys_name
+
+
+class KeyFollower:
+    """Follows the changes of logs' keys where a checkpoint is signed by another key than the one known."""
+
+    def __init__(
+        self, keys: LogKeys, memory: CheckpointMemory, fetch: Callable[[str], Iterable[bytes]]
+    ) -> None:
+        """Teach `keys` what `memory` remembers and `fetch` gives: the statements of a log's changes, oldest first."""
+        self._keys = keys
+        self._memory = memory
+        self._fetch = fetch
+        self._recalled: set[str] = set()
+
+    def follow(self, log: str, note: str) -> None:
+        """Learn what is needed to verify a log's checkpoint; where it cannot be learnt, verifying it says so.
+
+        What was followed is remembered: from then on a checkpoint that the retired key signs for a later size is refused,
+        and so are other changes than these.
+
+        Raises: KeyChangeError, NoteError, CheckpointError; RememberedError; whatever `fetch` raises.
+        """
+        if log not in self._keys.logs():
+            return
+        name = keys_name(self._keys.verifier(log).name)
+        if log not in self._recalled:
+            self._keys.follow([parse(line) for line in (self._memory.get(name) or "").splitlines()])
+            self._recalled.add(log)
+        if self._keys.is_signed(log, note):
+            return
+        if self._keys.follow([parse(each) for each in self._fetch(log)]):
+            statements = map(statement, self._keys.changes(log))
+            self._memory.put(name, b"\n".join(statements).decode())
