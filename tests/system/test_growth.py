@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka.cimpl import NewPartitions
 
 from deploy.stack import Stack
 from goodstrace.simulate import Simulation, SimulationOptions
