@@ -30,6 +30,7 @@ help: ## List the targets and the variables
 	@echo "  GOODSTRACE_QUERY_HTTP_PORT        port of the public logs (8081)"
 	@echo "  GOODSTRACE_AUDIT_GRPC_PORT        port of AuditService (50052)"
 	@echo "  GOODSTRACE_<SERVICE>_METRICS_PORT /metrics of collector, ledger, query, audit (9101 to 9104)"
+	@echo "  BENCH_LEDGER                      arguments for bench-ledger (see --help), such as '--repeats 1 --entries 20000'"
 	@echo "  GOODSTRACE_RUN_DIR                data, logs, keys and pid files (run/)"
 
 install: install-python protos install-stack ## Install everything into .venv and .stack
@@ -110,8 +111,7 @@ soak: install install-go ## Run the long campaigns: large replays, kills at ever
 bench: install ## Measure, as a table and as JSON
 	@$(BIN)/python -m bench
 
-BENCH_LEDGER ?=
-bench-ledger: install install-go ## Measure our ledger beside Tessera and immudb; BENCH_LEDGER="--repeats 1 --entries 20000"
+bench-ledger: install install-go ## Measure our ledger beside Tessera and immudb, in turns
 	@$(BIN)/python -m bench.ledger_peers $(BENCH_LEDGER)
 
 lock: $(STACK)/lock/bin/uv ## Renew the lock files from pyproject.toml and deploy/*/requirements.in
