@@ -26,6 +26,7 @@ from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory, VolatileMemory
+from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
@@ -39,6 +40,7 @@ from goodstrace.verification import (
     verify_entry,
     verify_event,
     verify_growth,
+    verify_quorum,
 )
 
 DEFAULT_DEPTH: Final = 10
@@ -88,7 +90,7 @@ class Client:
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
-    AnswerError, UnknownLogError for an answer that does not hold; RollbackError where a log no longer contains what `memory`
+    AnswerError, UnknownLogError, QuorumError for an answer that does not hold; RollbackError where a log no longer contains what `memory`
     has of it; CallError where a service refuses or cannot be reached.
     """
 
@@ -102,6 +104,7 @@ class Client:
         memory: CheckpointMemory | None = None,
         audit_target: str | None = None,
         timeout_s: float = 30,
+        policy: Policy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         """Prepare to call; nothing is sent yet.
@@ -114,6 +117,7 @@ class Client:
             memory: what was verified before; by default remembered only as long as the client lives.
             audit_target: host:port of the audit service, for `browses`.
             timeout_s: deadline of each call.
+            policy: which witnesses must have cosigned a checkpoint; without, the log's own signature is enough.
             credentials: for TLS; without, the channel is in clear text.
         """
         self._keys = log_keys
@@ -121,6 +125,7 @@ class Client:
         self._follower = KeyFollower(self._keys, self._memory, self._key_changes)
         self._purpose = purpose
         self._timeout_s = timeout_s
+        self._policy = policy
         self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
@@ -289,8 +294,8 @@ class Client:
             self._follower.follow(message.log, message.note)
         checkpoints = verify_checkpoints(pages[0], self._keys)
         for page in pages[1:]:
-            if {each.log: each.note for each in page} != {
-                log: each.note for log, each in checkpoints.items()
+            if {each.log: _signed(each.note) for each in page} != {
+                log: _signed(each.note) for log, each in checkpoints.items()
             }:
                 raise AnswerError("the pages of one answer are proved under different checkpoints")
         for each in checkpoints.values():
@@ -306,6 +311,9 @@ class Client:
             return ()
 
     def _check_growth(self, given: VerifiedCheckpoint) -> None:
+        """Check that a log's checkpoint contains what is remembered of it; where a policy is asked for, its quorum first."""
+        if self._policy is not None:
+            verify_quorum(given, self._policy)
         origin = given.checkpoint.origin
         note = self._memory.get(origin)
         if note is None:
@@ -331,6 +339,11 @@ class Client:
             raise RollbackError(
                 f"the service cannot show that the log {newer.log} of size {new_size} contains what it was at {old_size}: {error}"
             ) from error
+
+
+def _signed(note: str) -> str:
+    """Give what a note says: between two pages it may have got another cosignature."""
+    return note.partition("\n\n")[0]
 
 
 def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:

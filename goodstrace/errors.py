@@ -14,6 +14,7 @@ GoodstraceError
     ├── RollbackError       a log no longer contains what the client saw of it before
     ├── AnswerError         an answer contradicts itself, its proofs, or what was asked
     ├── PolicyError         a trust policy is malformed
+    ├── QuorumError         a checkpoint lacks the cosignatures that the client's trust policy asks for
     ├── WitnessingError     what a log sent to a witness, or a witness answered, is malformed
     ├── KeyChangeError      a log's change of key is malformed, wrongly signed, or does not follow the one before
     └── BlockError          a block header is malformed, wrongly signed, or does not follow the one before
@@ -56,6 +57,10 @@ class BlockError(VerificationError):
 
 class PolicyError(VerificationError):
     """A trust policy (c2sp.org/tlog-policy) is malformed; the message names the line."""
+
+
+class QuorumError(VerificationError):
+    """A checkpoint is not signed and cosigned as the trust policy asks: it may be one that only this client is shown."""
 
 
 class WitnessingError(VerificationError):

@@ -16,12 +16,13 @@ from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.checkpoint import Checkpoint
 from goodstrace.entry import Entry
-from goodstrace.errors import AnswerError, RollbackError, VerificationError
+from goodstrace.errors import AnswerError, NoteError, QuorumError, RollbackError, VerificationError
 from goodstrace.event_hash import EventHashError, event_hash
 from goodstrace.facts import Facts
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import leaf_hash, verify_consistency, verify_inclusion
+from goodstrace.policy import Policy
 from goodstrace.query.v1 import trace_pb2
 
 
@@ -86,6 +87,20 @@ def verify_checkpoints(
             raise AnswerError(f"the answer has two checkpoints of the log {message.log}")
         opened[message.log] = VerifiedCheckpoint(message.log, checkpoint, message.note)
     return opened
+
+
+def verify_quorum(checkpoint: VerifiedCheckpoint, policy: Policy) -> None:
+    """Check that witnesses have cosigned a checkpoint as a trust policy asks. Raises: QuorumError."""
+    if policy.satisfied_by(checkpoint.note):
+        return
+    place = f"{checkpoint.log} at size {checkpoint.checkpoint.size}"
+    try:
+        cosigned = ", ".join(sorted(policy.cosigners(checkpoint.note))) or "no witness of the policy"
+    except NoteError as error:
+        raise QuorumError(f"{place}: {error}") from error
+    raise QuorumError(
+        f"{place}: not a checkpoint by the policy's quorum {policy.quorum!r}: cosigned by {cosigned}"
+    )
 
 
 def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, VerifiedCheckpoint]) -> VerifiedEntry:

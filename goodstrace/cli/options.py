@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from goodstrace.client import Client
+from goodstrace.errors import PolicyError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
+from goodstrace.policy import Policy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,6 +57,12 @@ def client_options(command: Command) -> Command:
             help="File of the newest checkpoint seen of each log; later answers must be consistent with it.",
         ),
         click.option(
+            "--policy",
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar="GOODSTRACE_POLICY",
+            help="C2SP tlog-policy file: believe only checkpoints that its quorum of witnesses has cosigned.",
+        ),
+        click.option(
             "--user",
             default="anonymous",
             show_default=True,
@@ -68,9 +76,16 @@ def client_options(command: Command) -> Command:
 
 
 def connect(
-    *, query_target: str, audit_target: str, log_keys: Path, memory: Path, user: str, purpose: str
+    *,
+    query_target: str,
+    audit_target: str,
+    log_keys: Path,
+    memory: Path,
+    policy: Path | None,
+    user: str,
+    purpose: str,
 ) -> Client:
-    """Make the client that the options describe."""
+    """Make the client that the options describe. Raises: NoteError, PolicyError."""
     return Client(
         query_target,
         LogKeys.load(log_keys),
@@ -78,7 +93,16 @@ def connect(
         purpose=purpose,
         memory=FileMemory(memory),
         audit_target=audit_target,
+        policy=read_policy(policy) if policy else None,
     )
+
+
+def read_policy(path: Path) -> Policy:
+    """Read a C2SP tlog-policy file. Raises: PolicyError."""
+    try:
+        return Policy.parse(path.read_bytes())
+    except (OSError, PolicyError) as error:
+        raise PolicyError(f"{path}: {error}") from error
 
 
 def print_json(value: Any) -> None:
