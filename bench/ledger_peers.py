@@ -91,7 +91,8 @@ def immudb(load: Load, folder: Path) -> Figures:
         server.stop()
 
 
-SUBJECTS: Mapping[str, Callable[[Load, Path], Figures]] = {
+Subjects = Mapping[str, Callable[[Load, Path], Figures]]
+SUBJECTS: Subjects = {
     OURS: goodstrace,
     "tessera": tessera,
     "tessera-dedup": tessera_dedup,
@@ -111,14 +112,14 @@ def drive(program: GoProgram, load: Load, folder: Path, *more: str) -> Figures:
     return figures
 
 
-def run(load: Load, names: list[str], repeats: int) -> dict[str, list[Figures]]:
+def run(load: Load, subjects: Subjects, repeats: int) -> dict[str, list[Figures]]:
     """Let them take turns; every other round goes the other way round. Gives the figures of each run by name."""
-    runs: dict[str, list[Figures]] = {name: [] for name in names}
+    runs: dict[str, list[Figures]] = {name: [] for name in subjects}
     for repeat in range(repeats):
-        for name in names if repeat % 2 == 0 else reversed(names):
+        for name in subjects if repeat % 2 == 0 else reversed(list(subjects)):
             console.print(f"{repeat + 1}/{repeats} {name} ...", highlight=False, soft_wrap=True)
             with tempfile.TemporaryDirectory(prefix="ledger-peers-") as folder:
-                figures = SUBJECTS[name](load, Path(folder))
+                figures = subjects[name](load, Path(folder))
             console.print(
                 "    " + ", ".join(f"{each} {value:,.0f}" for each, value in figures.items()),
                 highlight=False,
@@ -152,14 +153,14 @@ def show(load: Load, figures: Mapping[str, Figures], against: Mapping[str, Figur
         title=f"{load.entries:,} entries of {load.entry_bytes} bytes, {load.reads:,} verified reads: medians",
         title_justify="left",
     )
-    for column in ("ledger", "figure", "a second", "ours / theirs"):
+    for column in ("ledger", "figure", "value", "ours / theirs"):
         table.add_column(column, justify="left" if column in ("ledger", "figure") else "right")
     for name, values in figures.items():
         for each, value in values.items():
             compared = against.get(name, {}).get(each)
             table.add_row(
                 name,
-                each.removesuffix("_per_s"),
+                each,
                 f"{value:,.0f}",
                 "" if compared is None else f"{compared:.2f}",
             )
@@ -189,7 +190,7 @@ def main() -> int:
             console.print("building the peers (some minutes the first time) ...")
             for program in (TESSERA, IMMUDB, IMMUDB_SERVER):
                 program.build()
-        runs = run(load, names, arguments.repeats)
+        runs = run(load, {name: SUBJECTS[name] for name in names}, arguments.repeats)
     except GoError as error:
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         return 2
