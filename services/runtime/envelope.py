@@ -88,9 +88,8 @@ def encode(record: Record) -> bytes:
 
 def decode(data: bytes) -> Record:
     """Decode a record. Raises: EnvelopeError, whatever the bytes."""
-    message = wire.Record()
     try:
-        message.ParseFromString(data)
+        message = wire.Record.FromString(data)
     except DecodeError as error:
         raise EnvelopeError("not a record: malformed protobuf") from error
     kind = _KIND_FROM_WIRE.get(message.kind)
@@ -98,9 +97,10 @@ def decode(data: bytes) -> Record:
         raise EnvelopeError(
             f"not a record of version {ENVELOPE_VERSION}: version {message.version}, kind {message.kind}"
         )
-    parts = tuple(Part(part.name, part.salt, part.content) for part in message.parts)
-    if any(len(part.salt) != SALT_BYTES for part in parts):
-        raise EnvelopeError(f"record {message.id.hex()} has a part without a salt")
+    parts = tuple([Part(part.name, part.salt, part.content) for part in message.parts])
+    for part in parts:
+        if len(part.salt) != SALT_BYTES:
+            raise EnvelopeError(f"record {message.id.hex()} has a part without a salt")
     return Record(
         id=message.id,
         kind=kind,

@@ -1,12 +1,25 @@
 """Making a record's entry, and checking it before it is sealed: the two ends of "from here on nothing re-encodes it"."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
 
 import msgspec
 
 from goodstrace import entry as entries
-from goodstrace.entry import Entry, TagKind
+from goodstrace.entry import (
+    ENTRY_VERSION,
+    ID_BYTES,
+    MAX_ENTRY_BYTES,
+    MAX_INTEGER,
+    MAX_PARTS,
+    SALT_BYTES,
+    TAG_BYTES,
+    Entry,
+    TagKind,
+)
 from goodstrace.errors import EntryError
+from goodstrace.merkle import EMPTY_ROOT
 from services.runtime.envelope import Record
 
 
@@ -29,6 +42,59 @@ def with_entry(record: Record, secret: bytes, named: Mapping[TagKind, Iterable[s
         time=record.time_ms,
     )
     return msgspec.structs.replace(record, entry=entries.encode(entry), tags=tags)
+
+
+def is_provable(record: Record) -> bool:
+    """Tell at once that a record's entry is the one that `with_entry` makes of its other fields, byte for byte.
+
+    Then it is canonical and commits to exactly the record's parts and tags: all that `check` checks, in half its time.
+    """
+    try:
+        parts = [
+            f'{{"commit":"{sha256(_domain(part.name) + part.salt + part.content).hexdigest()}",'
+            f'"name":"{part.name}","size":{len(part.content)}}}'
+            for part in record.parts
+            if len(part.salt) == SALT_BYTES
+        ]
+        root = _tags_root(record.tags)
+    except EntryError:
+        return False
+    entry = (
+        f'{{"id":"{record.id.hex()}","kind":"{record.kind.value}","merchant":{record.merchant},'
+        f'"parts":[{",".join(parts)}],"tags":{{"n":{len(record.tags)},"root":"{root.hex()}"}},'
+        f'"time":{record.time_ms},"v":{ENTRY_VERSION}}}'
+    )
+    return (
+        entry.encode() == record.entry
+        and len(record.entry) <= MAX_ENTRY_BYTES
+        and len(record.id) == ID_BYTES
+        and 0 <= record.merchant <= MAX_INTEGER
+        and 0 <= record.time_ms <= MAX_INTEGER
+        and len(parts) == len(record.parts) <= MAX_PARTS
+        and (len(parts) <= 1 or len({part.name for part in record.parts}) == len(parts))
+    )
+
+
+@lru_cache(maxsize=64)
+def _domain(name: str) -> bytes:
+    """Give what the commitment to a part begins with. Raises: EntryError where no part may have that name."""
+    entries.commit(name, bytes(SALT_BYTES), b"")
+    return b"\x02" + bytes((len(name),)) + name.encode()
+
+
+def _tags_root(tags: Sequence[bytes]) -> bytes:
+    """Give the root over tags; sorted and distinct they must be. Raises: EntryError. Source: RFC 6962 section 2.1."""
+    row = []
+    before = b""
+    for tag in tags:
+        if len(tag) != TAG_BYTES or tag <= before:
+            raise EntryError("tags must be sorted, distinct and 16 bytes each")
+        before = tag
+        row.append(sha256(b"\x00" + tag).digest())
+    while len(row) > 1:
+        pairs = range(0, len(row) - 1, 2)
+        row = [sha256(b"\x01" + row[at] + row[at + 1]).digest() for at in pairs] + row[len(row) & ~1 :]
+    return row[0] if row else EMPTY_ROOT
 
 
 def check(record: Record) -> Entry:
