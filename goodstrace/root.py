@@ -2,7 +2,7 @@
 
 The part `checkpoint` of such an entry is RFC 8785 JSON of strings and integers only, as block headers are. Who holds a
 checkpoint of the root log thereby holds one of every log, and the block's hash pins what a tree's root does not: the
-headers before it, with the Kafka offsets they cover.
+headers before it, with the Kafka offsets they cover. Where a log's key has changed, the entry has its changes as well.
 """
 
 import re
@@ -13,6 +13,8 @@ import msgspec
 from goodstrace.errors import EntryError
 
 CHECKPOINT_PART: Final = "checkpoint"
+KEY_CHANGES_PART: Final = "key-changes"
+"""Beside the first checkpoint of a log that another key signed: all changes of its key, one statement a line."""
 TAG_KEY: Final = b"goodstrace root log".ljust(32, b"\0")
 """In the place of the index secret: what is pinned is public, and anybody may know where to find it."""
 MAX_PINNED_BYTES: Final = 8 * 1024

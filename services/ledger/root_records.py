@@ -1,12 +1,14 @@
 """The records of a round: which logs grew, and what the root log's entries say of each. No I/O, no clock, no randomness."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from goodstrace import block as blocks
+from goodstrace import key_changes
 from goodstrace.block import BlockHeader
 from goodstrace.entry import Kind, TagKind
 from goodstrace.errors import BlockError, EntryError
 from goodstrace.facts import PIPELINE_VERSION
+from goodstrace.key_changes import KeyChange
 from goodstrace.root import CHECKPOINT_PART, TAG_KEY, PinnedHead, encode, tag_text
 from services.runtime.envelope import Part, Record
 from services.sealing.entries import with_entry
@@ -39,7 +41,21 @@ def checked_header(head: Head, header: bytes) -> BlockHeader:
     return decoded
 
 
-def checkpoint_record(head: Head, header: bytes, *, record_id: bytes, salt: bytes, time_ms: int) -> Record:
+def unsealed(changes: Sequence[KeyChange], pinned_size: int) -> bytes:
+    """Give the content of the part that seals the changes of a log's key; empty where the root log has them all.
+
+    Args:
+        changes: of the log, oldest first.
+        pinned_size: of what was pinned of the log last; -1 where that is not known, and then they are sealed again.
+    """
+    if not changes or changes[-1].size < pinned_size:
+        return b""
+    return b"\n".join(map(key_changes.statement, changes))
+
+
+def checkpoint_record(
+    head: Head, header: bytes, *, record_id: bytes, salt: bytes, time_ms: int, beside: Sequence[Part] = ()
+) -> Record:
     """Build the record that pins a log's head, with its entry.
 
     Args:
@@ -48,6 +64,7 @@ def checkpoint_record(head: Head, header: bytes, *, record_id: bytes, salt: byte
         record_id: 16 random bytes.
         salt: 32 random bytes; what they hide is public, but every part has its own.
         time_ms: Unix milliseconds.
+        beside: further parts, each with a salt of its own.
     Raises: CorruptError where the checkpoint is out of the limits of what can be pinned.
     """
     stored = head.checkpoint
@@ -60,6 +77,6 @@ def checkpoint_record(head: Head, header: bytes, *, record_id: bytes, salt: byte
         kind=Kind.CHECKPOINT,
         time_ms=time_ms,
         pipeline_version=PIPELINE_VERSION,
-        parts=(Part(CHECKPOINT_PART, salt, content),),
+        parts=(Part(CHECKPOINT_PART, salt, content), *beside),
     )
     return with_entry(record, TAG_KEY, {TagKind.CHECKPOINT: (tag_text(stored.log, stored.size),)})

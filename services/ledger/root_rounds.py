@@ -14,9 +14,12 @@ from typing import Protocol
 import structlog
 
 from goodstrace.entry import ID_BYTES, SALT_BYTES
+from goodstrace.key_changes import KeyChange
+from goodstrace.root import KEY_CHANGES_PART
 from services.ledger import root_records
 from services.ledger.metrics import RootMetrics
 from services.runtime import envelope
+from services.runtime.envelope import Part
 from services.runtime.errors import ServiceError
 from services.runtime.kafka import FencedError
 from services.sealing.pins import SignedHeader
@@ -29,6 +32,10 @@ class HeadStore(Protocol):
 
     async def heads(self) -> dict[str, Head]:
         """Tell how far every log but the root log is published."""
+        ...
+
+    async def key_changes(self) -> dict[str, tuple[KeyChange, ...]]:
+        """Tell how the keys of the logs changed; those of which none did are left out."""
         ...
 
     async def pinned(self, heads: Iterable[Head]) -> set[str]:
@@ -128,20 +135,29 @@ class RootRounds:
         headers = await self._store.headers(_places(heads)) if heads else {}
         self._metrics.lag.set(self._lag_s(heads, headers))
         if heads:
-            await self._topic.write([self._value(head, headers) for head in heads])
+            changes = await self._store.key_changes()  # after the heads: no newer key has signed them
+            await self._topic.write([self._value(head, headers, changes) for head in heads])
             await self._store.pin(heads)
             self._remember(heads)
         self._metrics.rounds.inc()
         self._metrics.pinned.inc(len(heads))
         return len(heads)
 
-    def _value(self, head: Head, headers: Mapping[tuple[str, int], SignedHeader]) -> bytes:
+    def _value(
+        self,
+        head: Head,
+        headers: Mapping[tuple[str, int], SignedHeader],
+        changes: Mapping[str, Sequence[KeyChange]],
+    ) -> bytes:
+        log = head.checkpoint.log
+        new = root_records.unsealed(changes.get(log, ()), self._pinned.get(log, -1))
         record = root_records.checkpoint_record(
             head,
             headers[head.checkpoint.log, head.height].header,
             record_id=os.urandom(ID_BYTES),
             salt=os.urandom(SALT_BYTES),
             time_ms=self._clock.now_ms(),
+            beside=[Part(KEY_CHANGES_PART, os.urandom(SALT_BYTES), new)] if new else [],
         )
         return envelope.encode(record)
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.key_changes import KeyChange
 from goodstrace.log_keys import ROOT_LOG
 from goodstrace.root import tag_text
 from services.runtime.errors import ConflictError
@@ -40,6 +41,10 @@ class Pins:
         """Tell how far every log but the root log is published, by name."""
         names = [info.name for info in await self._store.logs() if info.name != ROOT_LOG]
         return await self._store.heads(names)
+
+    async def key_changes(self) -> dict[str, tuple[KeyChange, ...]]:
+        """Tell how the keys of the logs changed, oldest first; those of which none did are left out."""
+        return {info.name: info.changes for info in await self._store.logs() if info.changes}
 
     async def pinned(self, heads: Iterable[Head]) -> set[str]:
         """Tell of which of these heads exactly the checkpoint is pinned, by name of the log."""

@@ -13,10 +13,12 @@ from prometheus_client import CollectorRegistry
 
 from goodstrace import block as blocks
 from goodstrace import entry as entries
-from goodstrace import root
+from goodstrace import key_changes, root
 from goodstrace.block import BlockHeader, KafkaRange
 from goodstrace.entry import Kind, TagKind
 from goodstrace.errors import EntryError
+from goodstrace.key_changes import KeyChange
+from goodstrace.note import Signer
 from goodstrace.root import PinnedHead
 from services.ledger.metrics import RootMetrics
 from services.ledger.root_rounds import RootRounds
@@ -40,6 +42,7 @@ class MemoryHeads:
         self.kept: dict[tuple[str, int], SignedHeader] = {}
         self.marks: set[tuple[str, int]] = set()
         self.lose_marks = False
+        self.changes: dict[str, tuple[KeyChange, ...]] = {}
 
     def grow(self, log: str, count: int = 1) -> None:
         before = self.grown.get(log)
@@ -62,6 +65,9 @@ class MemoryHeads:
 
     async def heads(self) -> dict[str, Head]:
         return dict(self.grown)
+
+    async def key_changes(self) -> dict[str, tuple[KeyChange, ...]]:
+        return dict(self.changes)
 
     async def pinned(self, heads: Iterable[Head]) -> set[str]:
         return {head.checkpoint.log for head in heads if _place(head) in self.marks}
@@ -175,6 +181,53 @@ async def test_its_records_can_be_sealed_and_found(heads: MemoryHeads, server: M
     entry = sealable.check(record)
     assert entry.kind == Kind.CHECKPOINT
     assert list(record.tags) == [entries.tag(root.TAG_KEY, TagKind.CHECKPOINT, "goods/0@3")]
+
+
+def changed(heads: MemoryHeads, log: str) -> None:
+    """Change the key of a log after what it has grown to."""
+    head, before = heads.grown[log], heads.changes.get(log, ())
+    keys = [Signer(f"example.org/1/{log}", bytes([len(before) + number]) * 32) for number in (1, 2)]
+    size, height = head.checkpoint.size, head.height + 1
+    change = key_changes.sign(
+        log=log, height=height, size=size, previous="ab" * 32, time=height, old=keys[0], new=keys[1]
+    )
+    heads.changes[log] = (*before, change)
+
+
+def sealed_changes(server: MemoryTopicServer) -> list[list[KeyChange]]:
+    """The changes of key in each record."""
+    found = [envelope.decode(value).parts for value in server.values]
+    return [
+        [
+            key_changes.parse(line)
+            for part in parts
+            if part.name == root.KEY_CHANGES_PART
+            for line in part.content.split(b"\n")
+        ]
+        for parts in found
+    ]
+
+
+async def test_changes_of_key_are_sealed_with_the_first_checkpoint_of_the_new_key(
+    heads: MemoryHeads, server: MemoryTopicServer
+) -> None:
+    process = Process(heads, server)
+    heads.grow("goods/0", 3)
+    await process.rounds.round()
+    changed(heads, "goods/0")
+    assert await process.rounds.round() == 0, "nothing is published by the new key yet"
+    for _ in range(2):
+        heads.grow("goods/0")
+        await process.rounds.round()
+    changed(heads, "goods/0")
+    heads.grow("goods/0")
+    await process.rounds.round()
+    chain = list(heads.changes["goods/0"])
+    assert sealed_changes(server) == [[], chain[:1], [], chain]
+    sealable.check(envelope.decode(server.values[-1]))
+    heads.grow("goods/0")
+    await Process(heads, server).rounds.round()
+    assert sealed_changes(server)[-1] == chain, "a new owner does not know, and seals them again"
 
 
 async def test_who_does_not_own_the_root_log_makes_no_rounds(
