@@ -23,6 +23,7 @@ from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import consistency_path, inclusion_path, leaf_hash, root_of
 from goodstrace.note import Signer
+from goodstrace.proof_file import ProofFile
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 
 MAX_PAGE = 50
@@ -151,13 +152,15 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
     """Both services over fake logs.
 
     `traces` are the pages that Trace gives, one for each call with a page token in order; `altered` is applied to every
-    answer before it leaves; `consistency_error` is what GetConsistencyProof fails with.
+    answer before it leaves; `root_proof` is the answer of GetRootProof; `consistency_error` is what GetConsistencyProof fails
+    with.
     """
 
     def __init__(self, *logs: FakeLog) -> None:
         self.logs = {log.name: log for log in logs}
         self.traces: list[trace_pb2.TraceResponse] = []
         self.events: list[trace_pb2.GetEventResponse] = []
+        self.root_proof: trace_pb2.GetRootProofResponse | None = None
         self.altered: Callable[[Any], None] = lambda _: None
         self.altered_change: Callable[[bytes], bytes] = lambda change: change
         self.consistency_error: grpc.StatusCode | None = None
@@ -189,6 +192,23 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
         self.requests.append(request)
         changes = map(key_changes.statement, self.logs[request.log].changes)
         return trace_pb2.GetKeyChangesResponse(changes=map(self.altered_change, changes))
+
+    def GetInclusionProof(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        proof = self.logs[request.log].sealed(request.index).inclusion_proof
+        return self._answer(request, context, trace_pb2.GetInclusionProofResponse(proof=proof))
+
+    def GetRootProof(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        if self.root_proof is None:
+            context.abort(grpc.StatusCode.OUT_OF_RANGE, "not yet")
+        return self._answer(request, context, self.root_proof)
+
+    def GetProofFile(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        log = self.logs[request.log]
+        size = request.size or log.size
+        sealed = log.sealed(request.index, size)
+        note = log.checkpoint(size).note
+        proof = ProofFile(request.index, tuple(sealed.inclusion_proof), note, sealed.entry)
+        return self._answer(request, context, trace_pb2.GetProofFileResponse(proof=proof.encode()))
 
     def ListBrowses(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         log = self.logs["browse/0"]
