@@ -182,12 +182,13 @@ class MemoryStore:
     async def head(self, log: str) -> Head | None:
         return self.heads.get(log)
 
-    async def remove_orphans(self, last: StoredBlock) -> int:
+    async def remove_orphans(self, last: Sequence[StoredBlock]) -> int:
+        named = {pack for block in last for pack in block.packs}
         orphans = [
             pack.id
             for pack in self.packs.values()
-            if (pack.log == last.log and pack.height <= last.height and pack.first >= last.first)
-            and pack.id not in last.packs
+            if pack.log == last[0].log and pack.height <= last[-1].height and pack.first >= last[0].first
+            if pack.id not in named
         ]
         self._call(lambda: [self.packs.pop(each) for each in orphans])
         return len(orphans)

@@ -138,14 +138,28 @@ class MongoBlockStore(MongoTagIndex):
 
     async def put_tiles(self, log: str, tiles: Mapping[tuple[int, int], bytes]) -> None:
         """See BlockStore."""
+        lowest = {level: min(n for of, n in tiles if of == level) for level, _ in tiles}
+        # Only the first of a level can be there already, narrower; the others are new, and to insert costs a sixth.
+        new = {name: data for name, data in tiles.items() if name[1] != lowest[name[0]]}
+        try:
+            if new:
+                made = [documents.tile_document(log, name, data) for name, data in new.items()]
+                async with translated():
+                    await self._database[TILES].insert_many(made, ordered=False)
+        except ConflictError:  # written before, by a commit that was cut off: perhaps narrower
+            new = {}
+        await self._widen(log, {name: data for name, data in tiles.items() if name not in new})
+
+    async def _widen(self, log: str, tiles: Mapping[tuple[int, int], bytes]) -> None:
         writes = [
             UpdateOne(
                 # Does not match a tile as wide already; the insert then fails on `_id`, which is as good.
-                {"_id": documents.tile_id(log, level, n), "width": {"$lt": len(data) // HASH_SIZE}},
-                {"$set": {"log": log, "level": level, "n": n, "width": len(data) // HASH_SIZE, "data": data}},
+                {"_id": documents.tile_id(log, *name), "width": {"$lt": len(data) // HASH_SIZE}},
+                {"$set": {field: value for field, value in document.items() if field != "_id"}},
                 upsert=True,
             )
-            for (level, n), data in sorted(tiles.items())
+            for name, data in sorted(tiles.items())
+            for document in (documents.tile_document(log, name, data),)
         ]
         try:
             async with translated():
@@ -217,13 +231,13 @@ class MongoBlockStore(MongoTagIndex):
             found = await self._database[HEADS].find({"_id": {"$in": list(logs)}}).to_list(None)
         return {document["_id"]: documents.head(document) for document in found}
 
-    async def remove_orphans(self, last: StoredBlock) -> int:
+    async def remove_orphans(self, last: Sequence[StoredBlock]) -> int:
         """See BlockStore."""
         orphans = {
-            "log": last.log,
-            "first": {"$gte": last.first, "$lt": last.first + MAX_BLOCK_ENTRIES},
-            "height": {"$lte": last.height},
-            "_id": {"$nin": list(last.packs)},
+            "log": last[-1].log,
+            "first": {"$gte": last[0].first, "$lt": last[-1].first + MAX_BLOCK_ENTRIES},
+            "height": {"$lte": last[-1].height},
+            "_id": {"$nin": [pack for block in last for pack in block.packs]},
         }
         async with translated():
             found = await self._database[PACKS].find(orphans, {"_id": 1}).to_list(None)

@@ -116,11 +116,15 @@ class BlockStore(Protocol):
         """Tell how far a log is signed and published."""
         ...
 
-    async def remove_orphans(self, last: StoredBlock) -> int:
+    async def remove_orphans(self, last: Sequence[StoredBlock]) -> int:
         """Remove packs that no block names; give their number.
 
-        These are the ones written for the last block's height or before, from its first index on, that it does not
-        name. Nobody can name them any more, since that height is taken; those of the next height may be in the making.
+        These are the ones written for the height of the last block or before, from the first index of `last` on, that
+        none of them names. Nobody can name them any more, since their heights are taken; those of the next height may be
+        in the making.
+
+        Args:
+            last: the log's last blocks, neighbours, oldest first; at least one.
         """
         ...
 

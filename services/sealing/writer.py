@@ -23,6 +23,9 @@ from services.sealing.tag_index import TagIndex
 from services.sealing.values import Head, StoredBlock, StoredCheckpoint
 
 HOLD_FACTOR = 2  # how many blocks' worth of records may wait before Kafka is left unread
+LEFT_BEHIND = (
+    2  # heights above the last block for which a writer that died may have left packs: see `LogWriter.run`
+)
 
 
 class SealerParts(msgspec.Struct, frozen=True):
@@ -71,7 +74,9 @@ class LogWriter:
         self._fault: UnprovableRecordError | None = None
         self._finishing = False
         self._changed = asyncio.Event()
-        self._first_commit = True
+        self._taken = asyncio.Event()
+        self._taken_up: list[StoredBlock] = []
+        self._commits = 0
         self._problem: str | None = None
         self._indexer = LogIndexer(parts.store, index or TagIndex(state.log, -1, 0, ()), parts.noticed)
         self._committing: asyncio.Task[None] | None = None
@@ -95,6 +100,12 @@ class LogWriter:
             or self._pending_bytes >= HOLD_FACTOR * limits.size_bytes
             or self._fault is not None
         )
+
+    async def room(self) -> None:
+        """Return when no longer enough records wait."""
+        while self.full:
+            self._taken.clear()
+            await self._taken.wait()
 
     def add(self, records: Sequence[Fetched]) -> None:
         """Check records and let them wait for their block. After an unprovable one nothing more is taken."""
@@ -165,8 +176,9 @@ class LogWriter:
         self._problem = None
 
     async def remove_orphans(self, last: StoredBlock) -> None:
-        """Remove what a commit that was cut off left beside the last block."""
-        removed = await retried(lambda: self._parts.store.remove_orphans(last), self._noticed)
+        """Remove what a writer before us left beside the last block, and beside those before it that we saw."""
+        self._taken_up.append(last)
+        removed = await retried(lambda: self._parts.store.remove_orphans(self._taken_up), self._noticed)
         self._problem = None
         if removed:
             self._parts.metrics.orphans.inc(removed)
@@ -225,9 +237,9 @@ class LogWriter:
         await retried(self._key.committed, self._noticed)
         await self.publish(block)
         self._state = block.after
-        if self._first_commit:
+        if self._commits < LEFT_BEHIND:
             # A writer before us may have left packs for this very height; now nobody can name them any more.
-            self._first_commit = False
+            self._commits += 1
             await self.remove_orphans(stored)
         self._count(records, came_s)
 
@@ -261,6 +273,7 @@ class LogWriter:
         records = self._pending[: core.cut(self._pending, self._parts.limits)]
         del self._pending[: len(records)]
         self._pending_bytes -= sum(each.size_bytes for each in records)
+        self._taken.set()
         return records
 
     def _count(self, records: Sequence[Sealable], came_s: float) -> None:

@@ -218,10 +218,29 @@ async def test_only_packs_that_nobody_can_name_any_more_are_removed(store: Store
     await store.put_packs([*block.packs, *lost.packs])
     first = await store.block(LOG, 0)
     assert first is not None
-    assert await store.remove_orphans(first) == 0, "the next height is not taken yet"
+    assert await store.remove_orphans([first]) == 0, "the next height is not taken yet"
     await store.insert_block(sign(block))
-    assert await store.remove_orphans(sign(block)) == len(lost.packs)
+    assert await store.remove_orphans([first, sign(block)]) == len(lost.packs)
     assert [pack.id for pack in await store.scan_packs(LOG, 20, 100)] == [pack.id for pack in block.packs]
+
+
+async def test_packs_of_a_height_that_was_cut_elsewhere_are_removed_too(store: Store) -> None:
+    """A writer that died had packs for two heights; the next one's block of the first height reaches into the second."""
+    state = await seal(store, LogState(LOG, 0), 20)
+    lost = make_block(state, 5, epoch="lost")
+    await store.put_packs([*lost.packs, *make_block(lost.after, 5, epoch="lost").packs])
+    first = await store.block(LOG, 0)
+    assert first is not None
+    blocks = [first]
+    for count in (8, 9):
+        ours = make_block(state, count, epoch="mine")
+        await store.put_packs(ours.packs)
+        blocks.append(sign(ours))
+        await store.insert_block(blocks[-1])
+        await store.remove_orphans(blocks)
+        state = ours.after
+    found = {pack.id for pack in await store.scan_packs(LOG, 0, 100)}
+    assert found == {pack for block in blocks for pack in block.packs}
 
 
 def key_tag(text: str) -> bytes:
