@@ -75,12 +75,17 @@ class HttpServer:
             raise ServiceError("the HTTP server ended by itself")
 
     def _listen(self) -> socket.socket:
+        """Bind; uvicorn listens. asyncio sends without delay only on sockets that say they are TCP: 40 ms an answer."""
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
-            return socket.create_server(self._address, family=family)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(self._address)
         except OSError as error:
+            bound.close()
             host, port = self._address
             raise SettingsError(f"cannot listen on {host}:{port}: {error}") from error
+        return bound
 
     async def _tell(self, started: Callable[[int], None], port: int) -> None:
         while not self._server.started:  # noqa: ASYNC110 - uvicorn has a flag only
