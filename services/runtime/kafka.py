@@ -158,9 +158,9 @@ def cluster_and_topic_id(
     """
     admin = admin or admin_client(bootstrap)
     try:
-        cluster = admin.describe_cluster(request_timeout=timeout_s).result(timeout_s)
+        asked = admin.describe_cluster(request_timeout=timeout_s)
         futures = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
-        description = futures[topic].result(timeout_s)
+        cluster, description = asked.result(timeout_s), futures[topic].result(timeout_s)
     except KafkaException as error:
         raise translate(error) from error
     return str(cluster.cluster_id), str(description.topic_id)

@@ -55,7 +55,7 @@ class Sealable(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True):
     """When a block is cut, whichever comes first: entries, bytes of records, milliseconds since its first record."""
 
-    entries: int = 2000
+    entries: int = 8000
     size_bytes: int = MAX_DOCUMENT_BYTES
     age_ms: int = 250
 

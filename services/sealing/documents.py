@@ -6,6 +6,7 @@ import msgspec
 
 from goodstrace import key_changes
 from goodstrace.errors import KeyChangeError
+from goodstrace.merkle import HASH_SIZE
 from services.sealing import pack_format
 from services.sealing.errors import CorruptError
 from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint
@@ -28,6 +29,13 @@ class _PackDocument(msgspec.Struct, frozen=True):
 def tile_id(log: str, level: int, n: int) -> str:
     """Name a tile's document."""
     return f"{log}/{level}/{n}"
+
+
+def tile_document(log: str, name: tuple[int, int], data: bytes) -> Document:
+    """Encode a tile, named by its level and number."""
+    level, n = name
+    width = len(data) // HASH_SIZE
+    return {"_id": tile_id(log, level, n), "log": log, "level": level, "n": n, "width": width, "data": data}
 
 
 def log_document(info: LogInfo) -> Document:

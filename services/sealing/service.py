@@ -26,6 +26,7 @@ from services.sealing.writer import LogWriter, SealerParts
 POLL_RECORDS: Final = 2000
 POLL_S: Final = 0.05
 RETRY_S: Final = 0.5
+HOLD_AFTER_S: Final = 1.0
 FINISH_S: Final = 15.0
 CONDITION: Final = "sealing"  # of readiness
 
@@ -61,6 +62,7 @@ class Sealer:
         self._writers: dict[int, LogWriter] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
+        self._held: set[int] = set()
         self._condition = condition
         readiness.set(condition, problem="no partitions were assigned yet")
 
@@ -101,7 +103,7 @@ class Sealer:
             if task.done():
                 task.result()
         self._check_published()
-        await self._parts.source.hold(partition for partition, writer in self._writers.items() if writer.full)
+        await self._hold()
         try:
             batches = await self._parts.source.poll(POLL_RECORDS, POLL_S)
         except UnavailableError as error:
@@ -116,6 +118,21 @@ class Sealer:
             writer = self._writers.get(partition)
             if writer is not None:
                 writer.add(records)
+
+    async def _hold(self) -> None:
+        """Leave Kafka unread while a log has enough waiting; after a while read the other logs' partitions only.
+
+        A partition that is paused loses what was fetched of it ahead: that is for when the store is away or slow.
+        """
+        full = {partition for partition, writer in self._writers.items() if writer.full}
+        if full - self._held:
+            rooms = asyncio.gather(*(self._writers[each].room() for each in full - self._held))
+            stopped = [self._tasks[each] for each in full - self._held]
+            await asyncio.wait((rooms, *stopped), timeout=HOLD_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
+            rooms.cancel()
+            full = {partition for partition, writer in self._writers.items() if writer.full}
+        self._held = full
+        await self._parts.source.hold(full)
 
     async def _taken(self, partition: int) -> int:
         """Take up a partition's log; give the offset to go on from."""

@@ -17,7 +17,7 @@ class SealSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_SEAL_")
 
-    block_entries: int = Field(2000, ge=1, le=MAX_BLOCK_ENTRIES)
+    block_entries: int = Field(8000, ge=1, le=MAX_BLOCK_ENTRIES)
     block_bytes: int = Field(MAX_DOCUMENT_BYTES, ge=1024, le=64 * 1024 * 1024)
     block_age_ms: int = Field(250, ge=1, le=60_000)
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from goodstrace import block as blocks
 from services.runtime import retry
 from services.runtime.kafka import OffsetGapError
+from services.sealing import service
 from services.sealing.core import TopicIdentity
 from services.sealing.errors import (
     CorruptError,
@@ -278,7 +279,9 @@ async def test_stopping_seals_what_was_read() -> None:
     assert await bench.entries() == bench.expected()
 
 
-async def test_a_full_log_holds_its_partition() -> None:
+@pytest.mark.parametrize("slow", [True, False])
+async def test_a_log_that_stays_full_holds_its_partition(slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "HOLD_AFTER_S", 0 if slow else 60)
     held: list[set[int]] = []
 
     class Watched(MemorySource):
@@ -293,5 +296,5 @@ async def test_a_full_log_holds_its_partition() -> None:
     await until(bench.done)
     stop.set()
     await task
-    assert {0} in held
+    assert ({0} in held) is slow
     assert await bench.entries() == bench.expected()
