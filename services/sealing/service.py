@@ -127,8 +127,8 @@ class Sealer:
         full = {partition for partition, writer in self._writers.items() if writer.full}
         if full - self._held:
             rooms = asyncio.gather(*(self._writers[each].room() for each in full - self._held))
-            stopped = [self._tasks[each] for each in full - self._held]
-            await asyncio.wait((rooms, *stopped), timeout=HOLD_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [rooms, *(self._tasks[each] for each in full - self._held)]
+            await asyncio.wait(ends, timeout=HOLD_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
             rooms.cancel()
             full = {partition for partition, writer in self._writers.items() if writer.full}
         self._held = full
