@@ -1,14 +1,17 @@
 """Looking tags up in the index of a log: in which packs are records with them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from services.sealing import tag_index
 from services.sealing.errors import CorruptError
 from services.sealing.mongo_index import MongoTagIndex
-from services.sealing.tag_index import TagIndex, page_name
+from services.sealing.tag_index import Run, TagIndex, page_name
 
 TAGS_AT_ONCE: Final = 64  # their pages are held together: about 6 KB for each tag and run
+
+Sizes = Mapping[str, int]
+Place = tuple[Run, int]
 
 
 class TagLookup:
@@ -19,43 +22,43 @@ class TagLookup:
         self._store = store
         self._indexes: dict[str, TagIndex] = {}
 
-    async def firsts(self, log: str, size: int, tags: Iterable[bytes]) -> dict[bytes, list[int]]:
-        """Find the packs of a log's first `size` entries that hold tags.
+    async def firsts(self, sizes: Sizes, tags: Iterable[bytes]) -> dict[str, dict[bytes, list[int]]]:
+        """Find the packs that hold tags, in the first entries of logs.
 
-        Returns: for each tag the packs' first indexes in order.
-        Raises: CorruptError where the index ends before `size`, which is published, or a page of it is missing.
+        Args:
+            sizes: how many entries of each log.
+            tags: 16 bytes each.
+        Returns: for each log and tag the packs' first indexes in order.
+        Raises: CorruptError where an index ends before its size, which is published, or a page of it is missing.
         """
-        index = await self._index(log, size)
+        indexes = {log: await self._index(log, size) for log, size in sizes.items()}
         wanted = list(tags)
-        found: dict[bytes, list[int]] = {}
+        found: dict[str, dict[bytes, list[int]]] = {log: {} for log in sizes}
         for start in range(0, len(wanted), TAGS_AT_ONCE):
-            found |= await self._few(index, size, wanted[start : start + TAGS_AT_ONCE])
+            some = wanted[start : start + TAGS_AT_ONCE]
+            needs = {log: tag_index.needed(index, some, sizes[log]) for log, index in indexes.items()}
+            rows = await self._rows(
+                {place for of_log in needs.values() for places in of_log.values() for place in places}
+            )
+            for log, of_log in needs.items():
+                for tag, places in of_log.items():
+                    firsts = (tag_index.firsts_of(rows[place], tag) for place in places)
+                    found[log][tag] = [first for each in firsts for first in each if first < sizes[log]]
         return found
 
-    async def _few(self, index: TagIndex, size: int, tags: Sequence[bytes]) -> dict[bytes, list[int]]:
-        needs = tag_index.needed(index, tags, size)
-        places = {place for of_tag in needs.values() for place in of_tag}
+    async def _rows(self, places: Collection[Place]) -> dict[Place, bytes]:
+        """Read pages, those of all logs in one query where they are few."""
         chunks = await self._store.pages([page_name(run.name, page) for run, page in places])
         further = [name for run, page in places for name in tag_index.more_chunks(chunks, run, page)]
         if further:
             chunks |= await self._store.pages(further)
-        rows: dict[tuple[str, int], bytes] = {}
+        rows: dict[Place, bytes] = {}
         for run, page in places:
             data = tag_index.joined(chunks, run, page)
             if data is None:
-                raise CorruptError(
-                    f"{index.log}: page {page_name(run.name, page)} of the index by tag is missing"
-                )
-            rows[run.name, page] = data
-        return {
-            tag: [
-                first
-                for run, page in of_tag
-                for first in tag_index.firsts_of(rows[run.name, page], tag)
-                if first < size
-            ]
-            for tag, of_tag in needs.items()
-        }
+                raise CorruptError(f"page {page_name(run.name, page)} of the index by tag is missing")
+            rows[run, page] = data
+        return rows
 
     async def _index(self, log: str, size: int) -> TagIndex:
         """Give the log's runs: older ones do as long as they reach, for pages are never changed or removed."""

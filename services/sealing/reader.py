@@ -93,14 +93,15 @@ class LogReader:
             limit: the most records for each tag, at least 1. Ask for one more than wanted to see that there are more.
         Returns: for each tag its records, by log and index.
         """
-        grown = sorted((log, size) for log, size in sizes.items() if size)
+        grown = {log: sizes[log] for log in sorted(sizes) if sizes[log]}
         result: dict[bytes, list[SealedRecord]] = {each: [] for each in tags}
+        places = await self._lookup.firsts(grown, result)
         for start in range(0, len(grown), LOGS_AT_ONCE):
-            together = grown[start : start + LOGS_AT_ONCE]
+            together = list(grown)[start : start + LOGS_AT_ONCE]
             found = await asyncio.gather(
-                *(self._find(log, size, list(result), limit) for log, size in together)
+                *(self._find(log, grown[log], places[log], limit) for log in together)
             )
-            for (log, _), of_log in zip(together, found, strict=True):
+            for log, of_log in zip(together, found, strict=True):
                 await self._take(log, of_log, limit, result)
         return result
 
@@ -178,11 +179,11 @@ class LogReader:
         for each, by_index in found.items():
             result[each].extend(await self._settled(log, by_index, limit - len(result[each])))
 
-    async def _find(self, log: str, size: int, tags: Sequence[bytes], limit: int) -> Found:
-        """Find in one log. For a tag that has enough no more is read: what is read is what is returned."""
-        found: Found = {each: {} for each in tags}
+    async def _find(self, log: str, size: int, places: Mapping[bytes, Sequence[int]], limit: int) -> Found:
+        """Read what was found in one log. For a tag that has enough no more is read: what is read is what is returned."""
+        found: Found = {each: {} for each in places}
         held: dict[int, set[bytes]] = {}
-        for each, firsts in (await self._lookup.firsts(log, size, tags)).items():
+        for each, firsts in places.items():
             for first in firsts:
                 held.setdefault(first, set()).add(each)
         waiting = deque(sorted(held))
@@ -201,7 +202,7 @@ class LogReader:
     async def _newest(
         self, tag: bytes, log: str, size: int, limit: int, bound: tuple[int, str, int] | None
     ) -> list[tuple[tuple[int, str, int], SealedRecord]]:
-        firsts = (await self._lookup.firsts(log, size, [tag]))[tag]
+        firsts = (await self._lookup.firsts({log: size}, [tag]))[log][tag]
         if bound:
             firsts = firsts[: await self._until(log, firsts, bound)]
         found: dict[int, list[SealedRecord]] = {}
