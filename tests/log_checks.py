@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from goodstrace.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency, verify_inclusion
 from goodstrace.note import Verifier
 from services.runtime.mongo import Database
+from services.sealing.fsck.feeding import Check, check_log
+from services.sealing.fsck.scan import LogDocuments, MongoDocuments
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.ports import LogScan
 from services.sealing.reader import LogReader
 from services.sealing.values import StoredBlock
-from services.sealing.verify import Verdict, verify_log
+from tests.memory_documents import MemoryDocuments
+from tests.memory_store import MemoryStore
 
 
-def _quiet(_verdict: Verdict) -> None:
-    return
+def documents_of(store: LogScan) -> LogDocuments:
+    """The store's documents, as fsck reads them."""
+    if isinstance(store, MemoryStore):
+        return MemoryDocuments.of(store)
+    assert isinstance(store, MongoBlockStore)
+    return MongoDocuments(store._database)
 
 
 async def all_blocks(store: LogScan, log: str) -> list[StoredBlock]:
@@ -28,7 +35,7 @@ async def assert_store_intact(
     infos = {info.name: info for info in await store.logs()}
     if log not in infos:
         return []
-    verdict = await verify_log(store, infos[log], trusted, _quiet)
+    verdict = await check_log(documents_of(store), Check(info=infos[log], trusted=trusted))
     assert verdict.faults == []
     assert orphans or verdict.orphans == 0
     found: dict[int, bytes] = {}

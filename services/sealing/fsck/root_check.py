@@ -1,0 +1,113 @@
+"""The root log against the logs: what it has sealed of each is what the store holds, and `pins` says so."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from goodstrace import root
+from goodstrace.block import header_hash
+from goodstrace.checkpoint import Checkpoint
+from goodstrace.errors import VerificationError
+from goodstrace.note import parse_note
+from services.sealing.documents import Document, checkpoint_id
+from services.sealing.fsck import rows
+from services.sealing.fsck.faults import Verdict
+from services.sealing.fsck.repair import Mend
+from services.sealing.fsck.rows import CheckpointRow, Malformed
+from services.sealing.fsck.scan import LogDocuments
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, PINS
+from services.sealing.values import Pack, StoredBlock, block_id
+
+
+class _Pinned(NamedTuple):
+    """What an entry of the root log says of another log."""
+
+    place: int
+    log: str
+    height: int
+    block: str
+    text: str
+    size: int
+
+    @property
+    def checkpoint(self) -> str:
+        """Where its checkpoint is."""
+        return checkpoint_id(self.log, self.size)
+
+    @property
+    def pin(self) -> Document:
+        """The pin as it should be."""
+        key = root.tag_text(self.log, self.size)
+        return {"_id": key, "log": self.log, "size": self.size, "height": self.height}
+
+
+async def check_records(
+    store: LogDocuments, verdict: Verdict, height: int, packs: Sequence[Pack | Malformed]
+) -> list[Mend]:
+    """Check what a block of the root log has sealed against the logs; gives the pins that are to be written."""
+    pinned = [each for pack in packs if isinstance(pack, Pack) for each in _pinned(pack)]
+    notes = {each["_id"]: each for each in await store.named(CHECKPOINTS, {p.checkpoint for p in pinned})}
+    blocks = {
+        each["_id"]: each for each in await store.named(BLOCKS, {block_id(p.log, p.height) for p in pinned})
+    }
+    pins = {each["_id"]: each for each in await store.named(PINS, {str(p.pin["_id"]) for p in pinned})}
+    mends = []
+    for each in pinned:
+        count, newest = verdict.pinned.get(each.log, (0, 0))
+        verdict.pinned[each.log] = (count + 1, max(newest, each.size))
+        for problem in _differing(
+            each, notes.get(each.checkpoint), blocks.get(block_id(each.log, each.height))
+        ):
+            verdict.found("root-log", problem, block=height, index=each.place)
+        if rows.difference(pins.get(str(each.pin["_id"]), {}), each.pin):
+            problem = f"{each.log}: size {each.size} is in the root log, and not so in `pins`"
+            verdict.found("pinned", problem, block=height, index=each.place)
+            mends.append(Mend(PINS, str(each.pin["_id"]), each.pin))
+    return mends
+
+
+def check_pins(verdict: Verdict, pins: Sequence[Document], heights: Mapping[int, int]) -> list[Mend]:
+    """Check the pins of a log against its blocks' heights by size; gives those to be removed."""
+    mends = []
+    for pin in pins:
+        height = heights.get(pin["size"], -1)
+        key = root.tag_text(verdict.log, pin["size"])
+        if rows.difference(pin, {"_id": key, "log": verdict.log, "size": pin["size"], "height": height}):
+            problem = f"pin {pin['_id']}: no block of height {pin.get('height')} ends with size {pin['size']}"
+            verdict.found("pinned", problem, block=height if height >= 0 else None)
+            mends.append(Mend(PINS, pin["_id"], None))
+    return mends
+
+
+def _pinned(pack: Pack) -> list[_Pinned]:
+    found = []
+    for index, record in enumerate(pack.records, pack.first):
+        for part in record.parts:
+            if part.name != root.CHECKPOINT_PART:
+                continue
+            try:
+                said = root.decode(part.content)
+                text = parse_note(said.note).text
+                size = Checkpoint.parse(text).size
+            except VerificationError:
+                continue  # a part that is not what its entry commits to is told of as such
+            found.append(_Pinned(index, said.log, said.height, said.block, text, size))
+    return found
+
+
+def _differing(pinned: _Pinned, note: Document | None, block: Document | None) -> list[str]:
+    problems = []
+    checkpoint = rows.checkpoint(note) if note is not None else None
+    stored = rows.block(block) if block is not None else None
+    place = f"{pinned.log}, block {pinned.height}"
+    if not isinstance(stored, StoredBlock) or header_hash(stored.header) != pinned.block:
+        problems.append(f"{place}: the root log has sealed another header than the store holds")
+    if not isinstance(checkpoint, CheckpointRow) or _text(checkpoint) != pinned.text:
+        problems.append(f"{place}: the root log has sealed another checkpoint of size {pinned.size}")
+    return problems
+
+
+def _text(row: CheckpointRow) -> str:
+    try:
+        return parse_note(row.stored.note).text
+    except VerificationError:
+        return ""
