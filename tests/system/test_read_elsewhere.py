@@ -1,66 +1,109 @@
-"""Programs of other people read the running system: every log over HTTP, and proofs as files. None of our code in them."""
+"""Programs of other people around the running system: three witnesses cosign its logs, a reader verifies all it publishes.
+
+The witnesses are litewitness, the reader is tests/interop/reader (Go): none of our code is in either.
+"""
 
 import json
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from deploy.stack import Stack
 from goodstrace.simulate import Simulation, SimulationOptions
 from tests.go_programs import READER
 from tests.interop.test_reader import read
+from tests.litewitness import Litewitness
 from tests.system.harness import System, eventually
 
 EVENTS = 600
+LOGS = {"browse/0", "goods/0", "goods/1", "root"}
 
 
-def capture(system: System, seed: int) -> None:
-    options = SimulationOptions(seed=seed, events=EVENTS, events_per_document=100)
-    system.capture_sealed(document.to_bytes() for document in Simulation(options).documents())
+@dataclass(frozen=True)
+class Witnessed:
+    """A running system whose checkpoints two of three witnesses must cosign; `policy` names its logs too."""
+
+    system: System
+    witnesses: list[Litewitness]
+    keys: Path
+    policy: Path
+
+    def capture(self, seed: int) -> None:
+        """Capture events and wait until all are under published checkpoints."""
+        options = SimulationOptions(seed=seed, events=EVENTS, events_per_document=100)
+        self.system.capture_sealed(document.to_bytes() for document in Simulation(options).documents())
+
+    def read(self, *arguments: object) -> dict[str, dict[str, Any]]:
+        """Read and verify everything; what was found, by log. Nothing may have failed."""
+        url = f"{self.system.log_url}/logs"
+        report = read(url, "-keys", self.keys, "-policy", self.policy, *arguments)
+        assert "failure" not in report
+        assert [log for log in report["logs"] if "failure" in log] == []
+        return {log["name"]: log for log in report["logs"]}
 
 
-def keys_of(system: System, folder: Path) -> Path:
-    keys = folder / "keys"
-    keys.write_text("".join(file.read_text() for file in sorted(system.key_dir.glob("*.vkey"))))
-    return keys
+@pytest.fixture(scope="module")
+def witnessed(
+    stack: Stack, systems: Callable[..., System], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Witnessed]:
+    folder = tmp_path_factory.mktemp("witnessed")
+    keys, policy = folder / "keys", folder / "policy"
+    with ExitStack() as running:
+        witnesses = [
+            running.enter_context(Litewitness(f"witness.example/{name}", folder / name)) for name in "abc"
+        ]
+        lines = [witness.policy_line(witness.name[-1]) for witness in witnesses]
+        policy.write_text("".join(lines) + "group quorum-of-two 2 a b c\nquorum quorum-of-two\n")
+        settings = {"GOODSTRACE_WITNESS_POLICY": str(policy), "GOODSTRACE_WITNESS_INTERVAL_MS": "200"}
+        system = systems(stack, **settings).start()
+        vkeys = [file.read_text().strip() for file in sorted(system.key_dir.glob("*.vkey"))]
+        for witness in witnesses:
+            for vkey in vkeys:
+                witness.add_log(vkey)
+        keys.write_text("\n".join(vkeys))
+        with policy.open("a") as file:
+            file.writelines(f"log {vkey}\n" for vkey in vkeys)
+        yield Witnessed(system, witnesses, keys, policy)
 
 
-def by_name(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {log["name"]: log for log in report["logs"]}
-
-
-def test_a_reader_made_elsewhere_verifies_every_log_before_and_after_load(
-    system: System, tmp_path: Path
+def test_every_log_verifies_elsewhere_before_and_after_load_and_with_a_witness_down(
+    witnessed: Witnessed, tmp_path: Path
 ) -> None:
-    capture(system, seed=1)
+    before, system = tmp_path / "before.json", witnessed.system
+    witnessed.capture(seed=1)
     with system.client() as client:
         client.trace("urn:looked:up:once")
     eventually(lambda: system.sealed_count("browse/") > 0, what="the look-up's record is sealed")
-    keys, before = keys_of(system, tmp_path), tmp_path / "before.json"
-    first = by_name(read(f"{system.log_url}/logs", "-keys", keys, "-save", before))
-    assert set(first) == {"browse/0", "goods/0", "goods/1", "root"}
-    assert [log for log in first.values() if "failure" in log] == []
+    first = witnessed.read("-save", before)
+    assert set(first) == LOGS
     assert sum(first[f"goods/{n}"]["entries"] for n in (0, 1)) == system.sealed_count()
     assert {log["proofs"] for log in first.values()} == {200}
-    capture(system, seed=2)
-    second = by_name(read(f"{system.log_url}/logs", "-keys", keys, "-before", before))
-    assert [log for log in second.values() if "failure" in log] == []
+    witnessed.witnesses[2].kill()
+    witnessed.capture(seed=2)
+    second = witnessed.read("-before", before)
     assert {name: log["consistent"] for name, log in second.items()} == {
         name: [log["size"]] for name, log in first.items()
     }
-    assert all(second[f"goods/{n}"]["size"] > first[f"goods/{n}"]["size"] for n in (0, 1))
+    for name in ("goods/0", "goods/1"):
+        assert second[name]["size"] > first[name]["size"]
+        two = {witness.name for witness in witnessed.witnesses[:2]}
+        assert set(second[name]["signers"]) == {second[name]["origin"], *two}
+    witnessed.witnesses[2].start()
 
 
-def test_a_proof_file_holds_elsewhere(system: System, tmp_path: Path) -> None:
-    capture(system, seed=3)
-    policy, proof = tmp_path / "policy", tmp_path / "entry.tlog-proof"
-    logs = "".join(f"log {vkey}\n" for vkey in keys_of(system, tmp_path).read_text().split())
-    policy.write_text(f"{logs}quorum none\n")
-    made = system.cli("prove", "goods/1", "5", "--out", str(proof))
+def test_a_proof_file_holds_elsewhere(witnessed: Witnessed, tmp_path: Path) -> None:
+    witnessed.capture(seed=3)
+    proof, altered = tmp_path / "entry.tlog-proof", tmp_path / "altered.tlog-proof"
+    made = witnessed.system.cli("prove", "goods/1", "5", "--out", str(proof))
     assert made.returncode == 0, made.stderr
-    assert verdict(policy, proof) == (0, "")
-    altered = tmp_path / "altered.tlog-proof"
+    assert verdict(witnessed.policy, proof) == (0, "")
     altered.write_text(proof.read_text().replace("index 5\n", "index 6\n"))
-    status, failure = verdict(policy, altered)
+    status, failure = verdict(witnessed.policy, altered)
     assert status == 1
     assert "index 6" in failure
 
