@@ -1,0 +1,183 @@
+"""All services with three real witnesses (litewitness): every log is cosigned, and clients may demand it."""
+
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from deploy.stack import Stack
+from goodstrace.checkpoint import Checkpoint
+from goodstrace.cli.trace import trace
+from goodstrace.client import Client
+from goodstrace.cosignature import Cosigner
+from goodstrace.errors import QuorumError
+from goodstrace.log_keys import LogKeys
+from goodstrace.policy import Policy
+from goodstrace.simulate import Simulation, SimulationOptions
+from tests.litewitness import Litewitness
+from tests.system.harness import System, eventually
+
+LABELS = ("one", "two", "three")
+LOGS = {"browse/0", "goods/0", "goods/1", "root"}
+
+
+@pytest.fixture(scope="module")
+def witnesses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Litewitness]]:
+    made = [Litewitness(f"witness.example/{label}", tmp_path_factory.mktemp(label)) for label in LABELS]
+    try:
+        yield [witness.start() for witness in made]
+    finally:
+        for witness in made:
+            witness.close()
+
+
+@pytest.fixture(scope="module")
+def policy_file(witnesses: list[Litewitness], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("policy") / "policy"
+    lines = [witness.policy_line(label) for witness, label in zip(witnesses, LABELS, strict=True)]
+    path.write_text("".join(lines) + "group most 2 one two three\nquorum most\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def policy(policy_file: Path) -> Policy:
+    return Policy.parse(policy_file.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def system(
+    stack: Stack, systems: Callable[..., System], policy_file: Path, witnesses: list[Litewitness]
+) -> System:
+    """A system whose logs the witnesses know."""
+    running = systems(
+        stack, GOODSTRACE_WITNESS_POLICY=str(policy_file), GOODSTRACE_WITNESS_INTERVAL_MS="50"
+    ).start()
+    for info in running.store["logs"].find():
+        for witness in witnesses:
+            witness.add_log(info["vkey"])
+    return running
+
+
+@pytest.fixture(scope="module")
+def item(system: System) -> str:
+    """An item whose events are sealed."""
+    simulation = Simulation(SimulationOptions(seed=5, events=60, events_per_document=30))
+    system.capture_sealed([document.to_bytes() for document in simulation.documents()])
+    found = simulation.interesting().item
+    assert found is not None
+    return found
+
+
+def client(system: System, policy: Policy) -> Client:
+    return Client(
+        system.query_target,
+        LogKeys.load(system.key_dir),
+        audit_target=system.audit_target,
+        policy=policy,
+    )
+
+
+def heads(system: System) -> dict[str, tuple[int, int, str]]:
+    """By log: the size that is signed, the size that is published, and the published note."""
+    found = {}
+    for head in system.store["heads"].find():
+        published = head.get("published") or {"size": 0, "note": ""}
+        found[head["_id"]] = (head["size"], published["size"], published["note"])
+    return found
+
+
+def settled(system: System, policy: Policy, by: set[str]) -> Callable[[], bool]:
+    """Whether the newest checkpoint of each log is published with the cosignatures of exactly these."""
+    return lambda: (
+        set(heads(system)) == LOGS
+        and all(
+            signed == published and policy.cosigners(note) == by
+            for signed, published, note in heads(system).values()
+        )
+    )
+
+
+def test_every_log_is_cosigned_the_browse_and_root_logs_too(
+    system: System, witnesses: list[Litewitness], policy: Policy, item: str
+) -> None:
+    with client(system, policy) as asking:
+        found = asking.trace(item)
+        assert found.tree_verified
+        assert all(policy.satisfied_by(each.note) for each in found.checkpoints.values())
+        eventually(settled(system, policy, set(LABELS)), what="all logs cosigned by all")
+        checkpoints = asking.checkpoints()
+        assert set(checkpoints) == LOGS
+        for log, each in checkpoints.items():
+            said = Checkpoint.parse(each.note.partition("\n\n")[0] + "\n")
+            assert policy.cosigners(each.note) == set(LABELS), log
+            assert all(witness.seen(said.origin) == (said.size, said.root) for witness in witnesses), (
+                "a witness has just what is published"
+            )
+
+
+def test_the_command_line_demands_a_policy(system: System, policy_file: Path, item: str) -> None:
+    known = {**system.environment, **system.cli_environment, "GOODSTRACE_POLICY": str(policy_file)}
+    done = CliRunner().invoke(trace, [item], env=known)
+    assert done.exit_code == 0, done.output
+    other = Cosigner("witness.example/other", b"o" * 32).verifier.vkey()
+    stricter = policy_file.with_name("stricter")
+    stricter.write_text(
+        policy_file.read_text().replace("quorum most", f"witness other {other}\nquorum other")
+    )
+    refused = system.cli_with({}, "trace", item, "--policy", str(stricter))
+    assert refused.returncode == 1
+    assert "by the policy's quorum 'other'" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    with client(system, Policy.parse(stricter.read_bytes())) as asking, pytest.raises(QuorumError):
+        asking.checkpoints()
+
+
+def test_what_is_not_cosigned_is_shown_to_nobody(
+    system: System, witnesses: list[Litewitness], policy: Policy, item: str
+) -> None:
+    eventually(settled(system, policy, set(LABELS)))
+    before = {log: each[1] for log, each in heads(system).items()}
+    for witness in witnesses[:2]:
+        witness.kill()
+    simulation = Simulation(SimulationOptions(seed=6, events=20, events_per_document=20))
+    accepted = sum(
+        job.counts["accepted"]
+        for job in system.capture([document.to_bytes() for document in simulation.documents()])
+    )
+
+    def signed() -> int:
+        return sum(each[0] - before[log] for log, each in heads(system).items() if log.startswith("goods/"))
+
+    eventually(lambda: signed() == accepted, what="sealed all the same")
+    with client(system, policy) as asking:
+        shown = asking.checkpoints()
+        assert {log: each.checkpoint.size for log, each in shown.items()} == before
+        assert all(
+            each.event.position.index < before[each.event.position.log] for each in asking.trace(item).events
+        )
+    for service, prefix in (("ledger", "goods/"), ("audit", "browse/")):
+        page = urllib.request.urlopen(system.url(service, "/metrics"), timeout=5).read().decode()
+        assert f'goodstrace_{service}_witness_faults_total{{kind="unavailable",witness="one"}}' in page
+        assert (
+            f'goodstrace_{service}_published_entries{{log="{prefix}0"}} {float(before[prefix + "0"])}' in page
+        )
+        assert urllib.request.urlopen(system.url(service, "/readyz"), timeout=5).read() == b"ready\n"
+    for witness in witnesses[:2]:
+        witness.start()
+    eventually(settled(system, policy, set(LABELS)), what="they caught up")
+    assert "cosign" in system.tails()
+
+
+def test_a_wrong_policy_is_told_with_its_line_and_status_2(system: System, tmp_path: Path) -> None:
+    wrong = tmp_path / "policy"
+    wrong.write_text("# a comment\nquorum nobody\n")
+    ended = system.run(
+        [sys.executable, "-m", "services.ledger"],
+        {"GOODSTRACE_WITNESS_POLICY": str(wrong), "GOODSTRACE_LEDGER_METRICS_PORT": "0"},
+    )
+    assert ended.returncode == 2
+    assert f"GOODSTRACE_WITNESS_POLICY: {wrong}: line 2" in ended.stderr
+    assert "Traceback" not in ended.stderr
