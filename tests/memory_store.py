@@ -120,7 +120,7 @@ class MemoryStore:
     async def put_index(self, index: TagIndex) -> None:
         def write() -> None:
             old = self.indexes.get(index.log)
-            if old is None or old.height < index.height:
+            if old is None or old.order < index.order:
                 self.indexes[index.log] = index
 
         self._call(write)

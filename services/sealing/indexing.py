@@ -26,12 +26,12 @@ class LogIndexer:
         self._merging: asyncio.Task[None] | None = None
         self._read: dict[str, tuple[int, bytes]] = {}
 
-    def add(self, run: Run) -> TagIndex:
-        """Add the run of the next block, whose pages are durable; give the index to write. Again the same: no change."""
+    async def add(self, run: Run) -> None:
+        """Add the run of the next block, which is durable as its pages are; durable when this returns."""
         if run.height > self._index.height:
             runs = (*self._index.runs, run)
             self._index = TagIndex(self._index.log, run.height, run.end, runs)
-        return self._index
+        await self._put()
 
     async def keep_up(self) -> None:
         """See that runs are being merged where there are enough; wait where too many wait already.
@@ -60,7 +60,7 @@ class LogIndexer:
                 pages = await self._rows(tag_index.step_needs(runs, step))
                 made = tag_index.merge_step(result, runs, step, pages)
                 await retried(lambda made=made: self._store.put_pages(made), self._noticed)  # type: ignore[misc]
-            self._replace(runs, result)
+            await self._replace(runs, result)
 
     async def _rows(self, needs: Sequence[tuple[Run, int]]) -> list[bytes]:
         """Read pages of a merge's runs; of each run the last one is remembered, for several steps may need it."""
@@ -82,13 +82,17 @@ class LogIndexer:
                 self._read[run.name] = (page, data)
         return [self._read[run.name][1] for run, _ in needs]
 
+    async def _put(self) -> None:
+        await retried(lambda index=self._index: self._store.put_index(index), self._noticed)  # type: ignore[misc]
+
     async def _pages(self, names: Sequence[str]) -> dict[str, Page]:
         return await retried(lambda: self._store.pages(names), self._noticed)
 
-    def _replace(self, runs: Sequence[Run], result: Run) -> None:
-        """Put a merged run in the place of those it was made of; who reads learns of it with the next block."""
+    async def _replace(self, runs: Sequence[Run], result: Run) -> None:
+        """Put a merged run in the place of those it was made of."""
         there = self._index.runs
         place = there.index(runs[0])
         after = (*there[:place], result, *there[place + len(runs) :])
         self._index = TagIndex(self._index.log, self._index.height, self._index.size, after)
         self._read.clear()
+        await self._put()

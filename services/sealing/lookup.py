@@ -1,13 +1,15 @@
 """Looking tags up in the index of a log: in which packs are records with them."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from services.sealing import tag_index
 from services.sealing.errors import CorruptError
 from services.sealing.mongo_index import MongoTagIndex
-from services.sealing.tag_index import Run, TagIndex, page_name
+from services.sealing.tag_index import Page, Run, TagIndex, page_name
 
+REMEMBERED_PAGES: Final = 1024  # of at most 8 KiB mostly, 64 KiB where a tag is in very many packs
 TAGS_AT_ONCE: Final = 64  # their pages are held together: about 6 KB for each tag and run
 
 Sizes = Mapping[str, int]
@@ -15,12 +17,13 @@ Place = tuple[Run, int]
 
 
 class TagLookup:
-    """The indexes by tag of the logs in one store. Remembers of each log which runs it has, and nothing else."""
+    """The indexes by tag of the logs in one store. Remembers which runs each has, and some pages."""
 
     def __init__(self, store: MongoTagIndex) -> None:
         """Read from a store."""
         self._store = store
         self._indexes: dict[str, TagIndex] = {}
+        self._remembered: OrderedDict[str, Page] = OrderedDict()
 
     async def firsts(self, sizes: Sizes, tags: Iterable[bytes]) -> dict[str, dict[bytes, list[int]]]:
         """Find the packs that hold tags, in the first entries of logs.
@@ -48,7 +51,7 @@ class TagLookup:
 
     async def _rows(self, places: Collection[Place]) -> dict[Place, bytes]:
         """Read pages, those of all logs in one query where they are few."""
-        chunks = await self._store.pages([page_name(run.name, page) for run, page in places])
+        chunks = await self._pages([page_name(run.name, page) for run, page in places])
         further = [name for run, page in places for name in tag_index.more_chunks(chunks, run, page)]
         if further:
             chunks |= await self._store.pages(further)
@@ -59,6 +62,17 @@ class TagLookup:
                 raise CorruptError(f"page {page_name(run.name, page)} of the index by tag is missing")
             rows[run, page] = data
         return rows
+
+    async def _pages(self, names: Sequence[str]) -> dict[str, Page]:
+        """Read pages, or remember them: a page never changes."""
+        found = {name: self._remembered[name] for name in names if name in self._remembered}
+        for name in found:
+            self._remembered.move_to_end(name)
+        read = await self._store.pages([name for name in names if name not in found])
+        self._remembered |= read
+        while len(self._remembered) > REMEMBERED_PAGES:
+            self._remembered.popitem(last=False)
+        return found | read
 
     async def _index(self, log: str, size: int) -> TagIndex:
         """Give the log's runs: older ones do as long as they reach, for pages are never changed or removed."""

@@ -57,7 +57,7 @@ class MongoTagIndex:
     async def put_index(self, index: TagIndex) -> None:
         """See BlockStore."""
         document = index_document(index)
-        older = {"_id": document.pop("_id"), "height": {"$lt": index.height}}
+        older = {"_id": document.pop("_id"), "order": {"$lt": index.order}}
         with contextlib.suppress(ConflictError):
             async with translated():
                 await self._database[RUNS].update_one(older, {"$set": document}, upsert=True)
@@ -96,7 +96,13 @@ def stored_page(document: Document) -> Page:
 def index_document(index: TagIndex) -> Document:
     """Encode the runs in force of a log."""
     runs = [list(msgspec.structs.astuple(run)) for run in index.runs]
-    return {"_id": index.log, "height": index.height, "size": index.size, "runs": runs}
+    return {
+        "_id": index.log,
+        "order": index.order,
+        "height": index.height,
+        "size": index.size,
+        "runs": runs,
+    }
 
 
 def stored_index(document: Document) -> TagIndex:

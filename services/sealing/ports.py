@@ -68,7 +68,7 @@ class BlockStore(Protocol):
         ...
 
     async def put_index(self, index: TagIndex) -> None:
-        """Say which runs the log's index by tag has; what covers as many blocks or more already is left."""
+        """Say which runs the log's index by tag has; one of a higher `order` is left."""
         ...
 
     async def index(self, log: str) -> TagIndex | None:

@@ -2,8 +2,8 @@
 
 A *row* is the first 10 bytes of a tag and the first index of a pack that holds it. A *run* is all rows of some
 neighbouring blocks, cut into pages by the leading bits of the tag: tags are keyed hashes, so pages fill evenly, and the
-page that has a tag is known without looking. Each block has a run of its own; eight runs of a level become one of
-the next, page by page, so a log of n blocks is looked up in at most 7 pages for each of its log8(n) levels. Nothing here is
+page that has a tag is known without looking. Each block has a run of its own; four runs of a level become one of
+the next, page by page, so a log of n blocks is looked up in at most 3 pages for each of its log4(n) levels. Nothing here is
 sealed: every page follows from the packs. docs/decisions/0009-sealing-speed.md has the figures.
 """
 
@@ -24,8 +24,9 @@ PAGE_ROWS: Final = 512
 """How many rows a page has at most on average: 8 KiB."""
 CHUNK_ROWS: Final = 4096
 """How many rows one document has at most, where a tag that many packs hold makes its page longer than others: 64 KiB."""
-FANOUT: Final = 8
+FANOUT: Final = 4
 MAX_BITS: Final = 40
+MAX_RUNS: Final = 4095
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):
@@ -54,6 +55,11 @@ class TagIndex(msgspec.Struct, frozen=True):
     height: int
     size: int
     runs: tuple[Run, ...]
+
+    @property
+    def order(self) -> int:
+        """Grows with each block, and with each merge between two blocks, which leaves fewer runs."""
+        return self.height * (MAX_RUNS + 1) + MAX_RUNS - min(len(self.runs), MAX_RUNS)
 
 
 class Page(msgspec.Struct, frozen=True):

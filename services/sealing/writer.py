@@ -159,10 +159,9 @@ class LogWriter:
     async def publish(self, block: Block) -> None:
         """Write a durable block's tiles, then sign and publish its checkpoint. May be repeated."""
         parts, log = self._parts, self._state.log
-        index = self._indexer.add(block.run) if block.run else None
         await asyncio.gather(
             retried(lambda: parts.store.put_tiles(log, block.tiles), self._noticed),
-            retried(lambda: parts.store.put_index(index), self._noticed) if index else asyncio.sleep(0),
+            *([self._indexer.add(block.run)] if block.run else []),
         )
         statement = block.checkpoint(self._key.origin)
         note = await retried(lambda: self._key.sign_checkpoint(statement), self._noticed)
