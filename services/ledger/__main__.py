@@ -118,7 +118,7 @@ async def _together(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> N
     for task in tasks:
         task.add_done_callback(lambda _: stop.set())
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.wait(tasks)
+    await asyncio.gather(*tasks, return_exceptions=True)  # a second fault needs no traceback beside the first
     for task in (*done, *tasks):
         task.result()
 

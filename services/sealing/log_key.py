@@ -70,7 +70,9 @@ class LogKey:
         if registered is None:
             registered = await store.register(LogInfo(log, origin, found[0].verifier.vkey()))
         if registered.pending is not None and last is not None and _is_made(registered.pending, last):
-            registered = await store.apply_change(registered.pending)
+            change = registered.pending
+            registered = await store.apply_change(change)
+            report.info("key change finished that was cut off", log=log, height=change.height, new=change.new)
         if registered.changes and (last is None or last.height < registered.changes[-1].height):
             raise CorruptError(
                 f"{log}: its key changed at height {registered.changes[-1].height}, beyond its last block"
