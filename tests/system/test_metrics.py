@@ -22,7 +22,7 @@ LABELS = {
     "reason": re.compile("INVALID|DUPLICATE|TOO_LARGE"),
     "method": re.compile(
         "capture|events|job|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
-        "GetRootProof|GetProofFile|ListBrowses"
+        "GetRootProof|GetProofFile|GetKeyChanges|ListBrowses"
     ),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),
     "kind": re.compile("index|list|checkpoint|keys|tile|entries|other"),
