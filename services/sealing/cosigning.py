@@ -15,7 +15,7 @@ from goodstrace.errors import NoteError
 from goodstrace.note import Note, Signature, parse_note
 from goodstrace.policy import Policy
 from services.sealing.errors import CorruptError
-from services.sealing.values import Head, StoredCheckpoint
+from services.sealing.values import StoredCheckpoint
 
 
 class FaultKind(StrEnum):
@@ -114,15 +114,13 @@ class Cosigning:
         self._left_behind = False
         self.round: Round | None = None
 
-    def resume(self, head: Head, now_s: float) -> None:
-        """Go on from what is stored: the newest checkpoint, with the cosignatures that it was published with.
+    def resume(self, newest: StoredCheckpoint, cosigned_note: str, now_s: float) -> None:
+        """Go on from what is stored: the newest checkpoint, and its note with the cosignatures that are kept of it.
 
         A witness can have cosigned no later one. Raises: CorruptError.
         """
-        shown = head.published
-        cosigned = shown.note if shown and shown.size == head.checkpoint.size else ""
-        self.signed(head.checkpoint)  # its writer may have told of a newer one meanwhile
-        self._begin(Round(self._policy, head.checkpoint, cosigned), now_s)
+        self.signed(newest)  # its writer may have told of a newer one meanwhile
+        self._begin(Round(self._policy, newest, cosigned_note), now_s)
 
     def signed(self, checkpoint: StoredCheckpoint) -> None:
         """Take notice of a newer checkpoint; an older one is left."""

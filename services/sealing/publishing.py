@@ -20,7 +20,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.retry import retried
 from services.sealing.cosigning import Answer, Cosigning, Fault, FaultKind, Holds, Round
 from services.sealing.errors import CorruptError, RolledBackError
-from services.sealing.ports import BlockStore, Clock
+from services.sealing.ports import BlockStore, Clock, LogScan
 from services.sealing.values import StoredCheckpoint
 from services.sealing.witness_metrics import WitnessMetrics
 
@@ -101,12 +101,16 @@ class Witness(Protocol):
         ...
 
 
+class CosignedStore(BlockStore, LogScan, Protocol):
+    """Where logs are kept, and their checkpoints with the cosignatures they have."""
+
+
 class WitnessParts(msgspec.Struct, frozen=True):
     """What the logs of a process share; `interval_s` is the least time between two rounds of one log."""
 
     policy: Policy
     witnesses: Sequence[Witness]
-    store: BlockStore
+    store: CosignedStore
     clock: Clock
     metrics: WitnessMetrics
     log: structlog.stdlib.BoundLogger
@@ -205,10 +209,15 @@ class LogRounds:
                 parts.log.warning("the policy lists logs, but not this one with its key", log=self._log)
         if head is None:
             return
-        self._cosigning.resume(head, _now_s())
-        parts.metrics.signed.labels(self._log).set(head.checkpoint.size)
+        size = head.checkpoint.size
+        found = await retried(lambda: parts.store.scan_checkpoints(self._log, size - 1, size), parts.noticed)
+        self._cosigning.resume(head.checkpoint, found[0].note if found else "", _now_s())
+        parts.metrics.signed.labels(self._log).set(size)
         if head.published is not None:
             parts.metrics.published.labels(self._log).set(head.published.size)
+        round_ = self._cosigning.round
+        if round_ is not None and head.published != round_.checkpoint:
+            await self._publish(round_)  # the process before us may have died over it
 
     async def _pace(self) -> None:
         """Begin a round whenever one is due."""

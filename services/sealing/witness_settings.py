@@ -10,8 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from goodstrace.errors import PolicyError
 from goodstrace.policy import Policy
 from services.runtime.settings import load, refuse
-from services.sealing.ports import BlockStore, Clock
-from services.sealing.publishing import AtOnce, Publishing, Witnessed, WitnessParts
+from services.sealing.ports import Clock
+from services.sealing.publishing import AtOnce, CosignedStore, Publishing, Witnessed, WitnessParts
 from services.sealing.witness_client import WitnessClient, witness_clients
 from services.sealing.witness_metrics import WitnessMetrics
 
@@ -43,7 +43,9 @@ def read_policy(path: str, timeout_s: float) -> tuple[Policy, list[WitnessClient
     return policy, clients
 
 
-def publishing(part: str, store: BlockStore, clock: Clock, log: structlog.stdlib.BoundLogger) -> Publishing:
+def publishing(
+    part: str, store: CosignedStore, clock: Clock, log: structlog.stdlib.BoundLogger
+) -> Publishing:
     """Make who publishes the checkpoints of the service `part`, by its settings; exits with 2 where they are wrong."""
     settings = load(WitnessSettings)
     if not settings.policy:

@@ -9,7 +9,7 @@ from goodstrace.note import Signer, parse_note
 from goodstrace.policy import Policy
 from services.sealing.cosigning import Cosignatures, Cosigning, Round
 from services.sealing.errors import CorruptError
-from services.sealing.values import Head, StoredCheckpoint
+from services.sealing.values import StoredCheckpoint
 from tests.fake_witness import UNIX_S, FakeWitness, policy_of
 
 LOG = Signer("test.local/00/goods/0", b"k" * 32)
@@ -101,7 +101,7 @@ def test_what_was_published_is_gone_on_with() -> None:
     earlier.add(cosigned(earlier, ONE, THREE))
     cosigning = Cosigning(MOST, INTERVAL_S)
     cosigning.signed(checkpoint(6))
-    cosigning.resume(Head(0, checkpoint(5), earlier.checkpoint), 0)
+    cosigning.resume(checkpoint(5), earlier.checkpoint.note, 0)
     round_ = cosigning.round
     assert round_ is not None
     assert all(cosigning.wanted(each.names) is round_ for each in WITNESSES), "a witness may be beyond"
@@ -115,7 +115,7 @@ def test_what_was_published_is_gone_on_with() -> None:
 
 def test_what_was_signed_and_not_published_is_asked_for_anew() -> None:
     cosigning = Cosigning(MOST, INTERVAL_S)
-    cosigning.resume(Head(0, checkpoint(9), Round(MOST, checkpoint(5)).checkpoint), 0)
+    cosigning.resume(checkpoint(9), checkpoint(9).note, 0)
     assert all(cosigning.wanted(each.names) is cosigning.round for each in WITNESSES)
     assert cosigning.round is not None
     assert cosigning.round.size == 9

@@ -3,8 +3,9 @@
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import msgspec
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
@@ -19,7 +20,7 @@ from services.sealing.publishing import AtOnce, Witnessed, WitnessParts
 from services.sealing.values import StoredCheckpoint
 from services.sealing.witness_metrics import WitnessMetrics
 from tests.fake_witness import FakeWitness, policy_of
-from tests.memory_store import Failure, MemoryStore, MemoryTopic
+from tests.memory_store import Failure, Killed, MemoryStore, MemoryTopic
 from tests.records import make_value
 from tests.unit.sealing_bench import LOG, Bench, until
 
@@ -241,6 +242,20 @@ async def test_what_was_signed_and_not_published_is_published_at_the_next_start(
         await until(bench.is_published(4, by=3))
 
 
+async def test_a_process_that_died_between_the_cosigned_checkpoint_and_the_head_is_followed() -> None:
+    bench = WitnessedBench()
+    bench.fill(4)
+    async with bench.running():
+        await until(bench.is_published(4, by=3))
+    cosigned = bench.published
+    bench.store.heads[LOG] = msgspec.structs.replace(bench.store.heads[LOG], published=None)
+    for witness in bench.witnesses:
+        witness.dead = True
+    async with bench.running():
+        await until(bench.is_published(4, by=3))
+    assert bench.published == cosigned, "the very note: head and checkpoint never grow apart"
+
+
 async def test_a_witness_that_has_cosigned_more_than_the_round_is_asked_for_the_newest() -> None:
     """As where two processes had the log: what we signed is stored, though we do not remember asking for it."""
     bench = WitnessedBench()
@@ -305,6 +320,39 @@ class WithoutTiles(MemoryStore):
 
     async def tiles(self, log: str, names: TileNames) -> dict[tuple[int, int], bytes]:
         return {} if self.gone else await super().tiles(log, names)
+
+
+async def publish(bench: WitnessedBench, size: int) -> None:
+    """Run one process until this size is published and cosigned by all, or it ends. Raises: Killed."""
+    async with bench.running() as task:
+        await until(lambda: task.done() or bench.is_published(size, by=3)())
+        if task.done():
+            task.result()
+
+
+@pytest.mark.parametrize("failure", list(Failure))
+def test_wherever_a_call_fails_or_the_process_dies_the_next_one_goes_on(failure: Failure) -> None:
+    points = 0
+    while True:
+        bench = WitnessedBench()
+        bench.fill(6)
+        bench.store.failures = {points: failure}
+        with suppress(Killed):
+            asyncio.run(publish(bench, 6))
+        for shown in (bench.published, *bench.store.checkpoints.values()):
+            # Nobody has seen more than a quorum cosigned.
+            assert shown is None or shown.signatures == 1 or bench.policy.satisfied_by(shown.note)
+        assert bench.published is None or bench.policy.satisfied_by(bench.published.note)
+        passed = bench.store.calls <= points
+        bench.store.failures = {}
+        asyncio.run(publish(bench, 6))
+        assert bench.published is not None
+        assert bench.store.checkpoints[LOG, 6] == bench.published
+        assert asyncio.run(bench.entries()) == bench.expected()
+        if passed:
+            break
+        points += 1
+    assert points > 15
 
 
 async def test_a_missing_tile_stops_the_log() -> None:
