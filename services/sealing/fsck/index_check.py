@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+import msgspec
+
 from services.sealing import tag_index
 from services.sealing.documents import Document
 from services.sealing.fsck import rows
@@ -24,7 +26,7 @@ from services.sealing.values import Pack, StoredBlock
 PAGES_AT_ONCE: Final = 24
 SLICE_ROWS: Final = 1_000_000
 BLOCKS_AT_ONCE: Final = 32
-MAX_LEVEL: Final = 20  # of runs: 8^20 blocks
+MAX_LEVEL: Final = 20  # of runs, which no log reaches
 
 Pages = dict[str, Page | Malformed]
 
@@ -169,10 +171,10 @@ class IndexCheck:
         async for packs in self._packs(blocks):
             count += sum(len(pack.tags) for pack in packs)
             first, end = packs[0].first if first < 0 else first, packs[-1].end
-        bits = (count // SLICE_ROWS).bit_length()
-        source = Run("", blocks.level - 1, blocks.height, first, end, bits, count)
+        source = Run("", blocks.level - 1, blocks.height, first, end, 0, count)
         result = tag_index.merged(self._log, [source])
-        return result, self._slices(result, source, blocks)
+        bits = min(result.bits, (count // SLICE_ROWS).bit_length())
+        return result, self._slices(result, msgspec.structs.replace(source, bits=bits), blocks)
 
     async def _slices(self, result: Run, source: Run, blocks: _Range) -> AsyncIterator[dict[str, Page]]:
         for step in range(tag_index.merge_steps([source])):

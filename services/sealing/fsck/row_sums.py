@@ -17,7 +17,7 @@ from services.sealing.values import Pack
 
 _PRIME: Final = 2**192 - 2**64 - 1
 _AT_ONCE: Final = 16  # factors between two divisions
-_LEVELS: Final = 12
+_LEVELS: Final = 20
 _KEPT: Final = 64  # of each level: more than a writer lets wait to be merged
 MOST_LOST: Final = 10_000
 """Blocks whose rows are not known, before none is."""
