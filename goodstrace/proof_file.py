@@ -18,7 +18,7 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace.checkpoint import Checkpoint, open_checkpoint
 from goodstrace.entry import Entry
-from goodstrace.errors import CheckpointError, EntryError, NoteError, ProofError, UnknownLogError
+from goodstrace.errors import EntryError, NoteError, ProofError, QuorumError, UnknownLogError
 from goodstrace.log_keys import LogKeys, log_of
 from goodstrace.merkle import HASH_SIZE, MAX_SIZE, leaf_hash, verify_inclusion
 from goodstrace.note import MAX_NOTE_BYTES, parse_note
@@ -132,8 +132,8 @@ def verify(
         keys: log keys that are trusted; may be None where the policy names the log.
         policy: whose quorum of witnesses must have cosigned; its log lines are trusted as keys are.
         entry_bytes: the entry proved, where the file does not hold it.
-    Raises: ProofError, where the inclusion does not hold or there is no entry; EntryError; NoteError; CheckpointError, also
-        where the quorum is not reached; UnknownLogError, where neither keys nor policy know the log.
+    Raises: ProofError, where the inclusion does not hold or there is no entry; EntryError; NoteError; CheckpointError;
+        QuorumError; UnknownLogError, where neither keys nor policy know the log.
     """
     leaf = entry_bytes if entry_bytes is not None else proof.extra
     if leaf is None:
@@ -143,9 +143,7 @@ def verify(
     cosigned = _cosigned(proof.checkpoint, policy) if policy else {}
     if policy and not policy.is_satisfied(cosigned):
         names = ", ".join(sorted(cosigned)) or "none"
-        raise CheckpointError(
-            f"the checkpoint lacks the policy's quorum {policy.quorum}: cosigned by {names}"
-        )
+        raise QuorumError(f"the checkpoint lacks the policy's quorum {policy.quorum!r}: cosigned by {names}")
     return VerifiedProof(
         log=_log_name(checkpoint.origin),
         index=proof.index,

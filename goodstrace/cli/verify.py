@@ -38,6 +38,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--policy",
     "policy_file",
     type=_FILE,
+    envvar="GOODSTRACE_POLICY",
     help="C2SP tlog-policy file: its logs are trusted, and its quorum of witnesses must have cosigned.",
 )
 @click.option("--entry", "entry_file", type=_FILE, help="The entry proved, for a FILE that does not hold it.")
@@ -63,9 +64,9 @@ def verify(
     Without FILE the whole store is checked, as `goodstrace fsck` does.
     """
     if not files:
-        if more_keys or policy_file or entry_file or parts_file:
-            raise click.UsageError("--vkey, --policy, --entry and --parts want a FILE")
-        _check_store(vkeys, logs, as_json=as_json)
+        if more_keys or entry_file or parts_file:
+            raise click.UsageError("--vkey, --entry and --parts want a FILE")
+        _check_store(vkeys, policy_file, logs, as_json=as_json)
         return
     if logs or (len(files) > 1 and (entry_file or parts_file)):
         raise click.UsageError("--log goes without FILE, --entry and --parts with one FILE only")
@@ -83,7 +84,7 @@ def verify(
     sys.exit(0 if all(each["verified"] for each in results) else 1)
 
 
-def _check_store(vkeys: Path | None, logs: Sequence[str], *, as_json: bool) -> None:
+def _check_store(vkeys: Path | None, policy: Path | None, logs: Sequence[str], *, as_json: bool) -> None:
     context = click.get_current_context()
     group = context.parent.command if context.parent else None
     command = group.commands.get(_STORE_COMMAND) if isinstance(group, click.Group) else None
@@ -93,6 +94,7 @@ def _check_store(vkeys: Path | None, logs: Sequence[str], *, as_json: bool) -> N
         )
     arguments = [part for log in logs for part in ("--log", log)]
     arguments += ["--vkeys", str(vkeys)] if vkeys else []
+    arguments += ["--policy", str(policy)] if policy else []
     arguments += ["--json"] if as_json else []
     command.main(arguments, prog_name=f"goodstrace {_STORE_COMMAND}", standalone_mode=False)
 

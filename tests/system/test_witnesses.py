@@ -1,5 +1,7 @@
 """All services with three real witnesses (litewitness): every log is cosigned, and clients may demand it."""
 
+import json
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -10,13 +12,16 @@ from click.testing import CliRunner
 
 from deploy.stack import Stack
 from goodstrace.checkpoint import Checkpoint
+from goodstrace.cli.prove import prove
 from goodstrace.cli.trace import trace
+from goodstrace.cli.verify import verify
 from goodstrace.client import Client
 from goodstrace.cosignature import Cosigner
 from goodstrace.errors import QuorumError
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import Policy
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.go_programs import READER
 from tests.litewitness import Litewitness
 from tests.system.harness import System, eventually
 
@@ -133,6 +138,28 @@ def test_the_command_line_demands_a_policy(system: System, policy_file: Path, it
     assert "Traceback" not in refused.stderr
     with client(system, Policy.parse(stricter.read_bytes())) as asking, pytest.raises(QuorumError):
         asking.checkpoints()
+
+
+def test_a_proof_file_has_the_cosignatures_and_other_tools_take_them(
+    system: System, policy_file: Path, item: str, tmp_path: Path
+) -> None:
+    proof = tmp_path / "item.tlog-proof"
+    known = {**system.environment, **system.cli_environment, "GOODSTRACE_POLICY": str(policy_file)}
+    done = CliRunner().invoke(prove, ["goods/0", "2", "--out", str(proof)], env=known)
+    assert done.exit_code == 0, done.output
+    shown = CliRunner().invoke(verify, [str(proof), "--json"], env=known)
+    assert shown.exit_code == 0, shown.output
+    assert len(json.loads(shown.output)["files"][0]["cosigned"]) >= 2
+
+    logs = "".join(f"log {each['vkey']}\n" for each in system.store["logs"].find())
+    named = tmp_path / "policy"
+    named.write_text(logs + policy_file.read_text())
+    command = [str(READER.build()), "proof", "-policy", str(named), str(proof)]
+    read = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert read.returncode == 0, read.stdout
+    proof.write_text(proof.read_text().replace("index 2", "index 3"))
+    read = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert read.returncode == 1, read.stdout
 
 
 def test_what_is_not_cosigned_is_shown_to_nobody(

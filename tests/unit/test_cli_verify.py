@@ -26,7 +26,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(verify, [str(each) for each in arguments], env={"GOODSTRACE_LOG_KEYS": ""})
+    return CliRunner().invoke(
+        verify, [str(each) for each in arguments], env={"GOODSTRACE_LOG_KEYS": "", "GOODSTRACE_POLICY": ""}
+    )
 
 
 def test_it_says_what_was_verified(folder: Path) -> None:
@@ -81,7 +83,7 @@ def test_an_entry_beside_the_proof_is_taken_where_the_file_has_none(folder: Path
         (("good.tlog-proof",), "give the keys you trust"),
         (("good.tlog-proof", "--log", "goods/0"), "--log goes without FILE"),
         (("good.tlog-proof", "bad.tlog-proof", "--entry", "policy"), "with one FILE only"),
-        (("--policy", "policy"), "want a FILE"),
+        (("--entry", "policy"), "want a FILE"),
         ((), "needs goodstrace[server]"),
         (("absent.tlog-proof",), "does not exist"),
     ],
@@ -113,7 +115,9 @@ def test_without_a_file_the_store_is_checked() -> None:
 
     group = click.Group(commands={"verify": verify, "fsck": fsck})
     done = CliRunner().invoke(
-        group, ["verify", "--log", "goods/0", "--log", "root", "--json"], env={"GOODSTRACE_LOG_KEYS": ""}
+        group,
+        ["verify", "--log", "goods/0", "--log", "root", "--json"],
+        env={"GOODSTRACE_LOG_KEYS": "", "GOODSTRACE_POLICY": ""},
     )
     assert done.exit_code == 0
     assert seen == [["--log", "goods/0", "--log", "root", "--json"]]

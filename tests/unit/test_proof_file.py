@@ -15,10 +15,10 @@ from goodstrace.checkpoint import Checkpoint, sign_checkpoint
 from goodstrace.cosignature import Cosigner
 from goodstrace.entry import Kind
 from goodstrace.errors import (
-    CheckpointError,
     EntryError,
     NoteError,
     ProofError,
+    QuorumError,
     UnknownLogError,
     VerificationError,
 )
@@ -89,7 +89,7 @@ def test_a_policy_that_names_the_log_is_enough(log: FakeLog) -> None:
 
 
 def test_the_quorum_must_have_cosigned(log: FakeLog, keys: LogKeys) -> None:
-    with pytest.raises(CheckpointError, match="lacks the policy's quorum g: cosigned by w0, w1"):
+    with pytest.raises(QuorumError, match="lacks the policy's quorum 'g': cosigned by w0, w1"):
         proof_file.verify(made(log, 4), keys, policy(None, "all"))
     assert len(proof_file.verify(made(log, 4, COSIGNERS), keys, policy(None, "all")).cosigned) == 3
 
