@@ -3,16 +3,20 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from goodstrace import key_changes
 from goodstrace.checkpoint import open_checkpoint
 from goodstrace.errors import NoteError
+from goodstrace.key_changes import KeyChange
 from goodstrace.note import Signer, Verifier
 from services.runtime.errors import UnavailableError
 from services.sealing.errors import CorruptError, LogKeyError, LostRaceError
+from services.sealing.fsck.feeding import Check, check_log
 from services.sealing.values import LogInfo, StoredBlock
+from tests.memory_documents import MemoryDocuments
 from tests.memory_store import Failure, Killed, MemoryKeys, MemorySource, MemoryStore
 from tests.unit.sealing_bench import LOG, Bench, until
 
@@ -180,13 +184,15 @@ async def test_a_writer_that_wakes_up_with_the_old_key_after_the_change_is_refus
 
 
 class RacingStore(MemoryStore):
-    """Somebody else's block gets in just before the change of key would be made with it."""
+    """Somebody else's block gets in just before the first change of key would be made with it."""
 
     wake: asyncio.Event
-    other: "asyncio.Task[None]"
+    lost: KeyChange | None = None
 
     async def insert_block(self, block: StoredBlock) -> None:
-        if self.infos[LOG].pending is not None and not self.wake.is_set():
+        pending = self.infos[LOG].pending
+        if pending is not None and self.lost is None:
+            self.lost = pending
             self.wake.set()
             await until(lambda: block.id in self.blocks)
         await super().insert_block(block)
@@ -207,15 +213,12 @@ async def test_a_writer_that_wakes_up_before_the_change_wins_and_the_change_come
         await bench.run()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    pending = racing.infos[LOG].pending
-    assert pending is not None
-    assert not racing.infos[LOG].changes
+    assert racing.lost is not None
     bench.store = store
-    store.infos[LOG] = racing.infos[LOG]
     bench.fill(1)
     await bench.run()
     await assert_sound(bench, 1)
-    assert info(bench).changes[0].height > pending.height
+    assert info(bench).changes[0].height > racing.lost.height
 
 
 async def test_a_log_cut_off_before_the_change_of_its_key_is_not_gone_on_with() -> None:
@@ -239,6 +242,51 @@ def _ready_in_loop() -> Bench:
     bench = Bench()
     bench.fill(6)
     return bench
+
+
+class Growing(MemoryDocuments):
+    """The documents of a log that somebody else goes on with: from the n-th call on they are as they are after that."""
+
+    def __init__(self, before: MemoryDocuments, after: MemoryDocuments, calls: int) -> None:
+        super().__init__(before.collections)
+        self._after, self.calls = after, calls
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_") and name not in ("calls", "collections"):
+            self.calls -= 1
+            if self.calls == 0:
+                self.collections = self._after.collections
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_key_that_changes_while_the_log_is_checked_is_no_fault(published: bool) -> None:
+    bench = _ready()
+    before, known = MemoryDocuments.of(bench.store), info(bench)
+    if not published:
+        bench.store.failures = {bench.store.calls + _insert_call(): Failure.KILLED_AFTER}
+    assert bench.crash() is not published
+    after = MemoryDocuments.of(bench.store)
+    assert len(bench.store.blocks) == 3 + published
+    for calls in range(1, 200):
+        documents = Growing(before, after, calls)
+        verdict = asyncio.run(check_log(documents, Check(info=known)))
+        assert verdict.faults == [], calls
+        if documents.calls > 0:
+            assert calls > 10
+            return
+    raise AssertionError("the check asks more than 200 times")
+
+
+def _insert_call() -> int:
+    """The number of calls until the block of a change of key is there and nothing else of it."""
+    for point in range(_calls()):
+        bench = _ready()
+        bench.store.failures = {bench.store.calls + point: Failure.KILLED_AFTER}
+        bench.crash()
+        if len(bench.store.blocks) == 3:
+            return point
+    raise AssertionError("no block is inserted")
 
 
 class BadNextKeys(MemoryKeys):

@@ -13,7 +13,8 @@ from goodstrace.merkle import HASH_SIZE
 from goodstrace.note import Verifier
 from goodstrace.policy import Policy
 from goodstrace.tiles import TILE_HEIGHT, TILE_WIDTH, changed_tiles
-from services.sealing.documents import Document, tile_id
+from services.sealing.documents import Document, log_info, tile_id
+from services.sealing.errors import CorruptError
 from services.sealing.fsck import heads, repair, root_check, rows
 from services.sealing.fsck.faults import Verdict
 from services.sealing.fsck.index_check import IndexCheck
@@ -23,7 +24,7 @@ from services.sealing.fsck.rows import CheckpointRow, Malformed, TileName, TileR
 from services.sealing.fsck.saved import Saved
 from services.sealing.fsck.scan import LogDocuments
 from services.sealing.fsck.verifier import Edge, LogVerifier, tile_count
-from services.sealing.indexes import PACKS
+from services.sealing.indexes import LOGS, PACKS
 from services.sealing.values import Head, LogInfo, Pack, StoredBlock
 
 PAGE_BLOCKS: Final = 32
@@ -97,8 +98,10 @@ class _Feeding:
         """
         head = await self._head()
         while True:
+            await self._renew_keys()
             await self._published(head.height + 1 if isinstance(head, Head) else 0)
             end = await self._beyond()
+            await self._renew_keys()
             again = await self._head()
             if again != head:
                 head = again
@@ -110,6 +113,14 @@ class _Feeding:
                 break
         await self._ended(head, end)
         return self._verifier.verdict
+
+    async def _renew_keys(self) -> None:
+        """Read how the log's key has changed by now: a change is stored before the block that makes it is inserted."""
+        for document in await self._store.named(LOGS, [self._log]):
+            try:
+                self._keys.renew(log_info(document))
+            except CorruptError:
+                return  # told of where the logs are listed
 
     async def _beyond(self) -> "_Beyond":
         """Read what is there beyond the published blocks, all of it before the head is asked for again."""
