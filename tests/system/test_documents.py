@@ -151,9 +151,9 @@ def test_each_document_ends_as_the_manifest_says(
 ) -> None:
     table = Counter((each.path.split("/")[0], each.schema, how(ended[each.path])) for each in LISTED)
     with capsys.disabled():
-        print("\n  folder            GS1 schema   ended     documents")  # noqa: T201
+        print("\n  folder            GS1 schema   ended     documents")
         for (folder, schema, outcome), count in sorted(table.items()):
-            print(f"  {folder:17} {schema:12} {outcome:9} {count:5}")  # noqa: T201
+            print(f"  {folder:17} {schema:12} {outcome:9} {count:5}")
     assert {each.path: how(ended[each.path]) for each in LISTED} == {
         each.path: each.expected for each in LISTED
     }
