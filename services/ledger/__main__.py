@@ -7,8 +7,7 @@ is wrong.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -18,7 +17,7 @@ from services.ledger.root_rounds import RootRounds
 from services.ledger.root_topic import KafkaRoundTopic
 from services.ledger.settings import LedgerSettings, RootSettings
 from services.runtime.kafka import KafkaProbe
-from services.runtime.lifecycle import run
+from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
@@ -71,7 +70,7 @@ def main() -> None:
         }
         watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
         try:
-            await _together(stop, goods.run(stop), above.run(stop), rounds.run(stop))
+            await together(stop, goods.run(stop), above.run(stop), rounds.run(stop))
         finally:
             watching.cancel()
             await public.close()
@@ -110,17 +109,6 @@ def _sealer(
         readiness=monitoring.readiness,
         condition=_ROOT_CONDITION if root else CONDITION,
     )
-
-
-async def _together(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None:
-    """Run all until they end; the first that does asks the others to stop. Raises: the first fault there was."""
-    tasks = [asyncio.create_task(work) for work in works]
-    for task in tasks:
-        task.add_done_callback(lambda _: stop.set())
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.gather(*tasks, return_exceptions=True)  # a second fault needs no traceback beside the first
-    for task in (*done, *tasks):
-        task.result()
 
 
 if __name__ == "__main__":

@@ -37,11 +37,11 @@ async def together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> No
     """Run parts of a service that each end at `stop`; where one ends before, stop the others too and raise its error."""
     tasks = [asyncio.create_task(part) for part in parts]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.set()
-        await asyncio.wait(tasks)
-    for task in tasks:
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in (*done, *tasks):  # a later fault mostly follows from the first
         task.result()
 
 
