@@ -1,0 +1,55 @@
+"""Every call of the ledger to the store, to Kafka and to its keys fails both ways, and the process is killed there.
+
+In one process over the real store and a real topic: a killed sealer's calls come through no more, and nothing of it is
+cleaned up. tests/soak/test_crash_points_killed.py does the same to processes of their own, with SIGKILL, and each
+fault by itself.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from services.runtime import retry
+from tests.conftest import Names
+from tests.crash_campaign import (
+    MERGES,
+    SCENARIOS,
+    Covered,
+    Scenario,
+    World,
+    at_every_point,
+    fail_every_call,
+)
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.01)
+
+
+@pytest.fixture
+async def world(kafka_bootstrap: str, mongo_uri: str, names: Names, tmp_path: Path) -> AsyncIterator[World]:
+    made = World(kafka_bootstrap, mongo_uri, names, tmp_path)
+    await made.fill()
+    yield made
+    made.mongo.close()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+async def test_killed_at_every_point(
+    world: World, scenario: Scenario, told: Callable[[str, Covered], None]
+) -> None:
+    covered = await at_every_point(world, scenario)
+    told(f"killed, {scenario.name}", covered)
+    assert covered.points > 5
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, MERGES], ids=lambda scenario: scenario.name)
+async def test_every_call_fails_both_ways(
+    world: World, scenario: Scenario, told: Callable[[str, Covered], None]
+) -> None:
+    covered = await fail_every_call(world, scenario)
+    told(f"failed both ways, {scenario.name}", covered)
+    assert covered.points > 20
