@@ -23,7 +23,7 @@ from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.mongo import Mongo
 from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
-from services.sealing.key_sources import configured_keys
+from services.sealing.key_sources import configured_keys, key_folder
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.secret_check import check_secret
 from services.sealing.settings import SealSettings
@@ -99,10 +99,9 @@ async def rebuild_all(into: str, start: str, instance: str | None, new_keys: Pat
         await rebuilding.prepare(target.database, instance or await _instance(folder, published))
         if settings.index_secret_file.exists():
             await check_secret(target.database, load_secret(settings.index_secret_file), register=True)
-        keys = configured_keys(folder)
         sealer = TopicSealer(
             target.database,
-            keys if new_keys else KeysAtHand(keys),
+            key_folder(new_keys) if new_keys else KeysAtHand(configured_keys()),
             name=settings.log_name,
             limits=load(SealSettings).limits(),
             goods_information=True,

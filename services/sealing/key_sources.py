@@ -89,9 +89,9 @@ def key_folder(folder: Path | None = None) -> KeyFolder:
     return KeyFolder(folder or load(LogSettings).key_dir, load(KeySettings).passphrase())
 
 
-def configured_keys(folder: Path | None = None) -> Keys:
-    """Give the logs' keys as the settings say; `folder` in the place of GOODSTRACE_KEY_DIR. Exits with 2 as `load` does."""
+def configured_keys() -> Keys:
+    """Give the logs' keys as the settings say. Exits with 2 as `load` does."""
     settings = load(KeySettings)
     if settings.key_command:
         return CommandKeys(KeyCommand(settings.command(), settings.key_command_timeout_ms / 1000))
-    return EnvironmentKeys(key_folder(folder), os.environ, settings.passphrase())
+    return EnvironmentKeys(key_folder(), os.environ, settings.passphrase())
