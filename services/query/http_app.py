@@ -18,11 +18,11 @@ def make_app(logs: LogEndpoints) -> FastAPI:
         app.add_route(path, logs.answer, methods=READ_ONLY)
 
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
+    async def refused(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
             response = refusal(405, "only GET and HEAD", {"Allow": ", ".join(READ_ONLY)})
         else:
             response = nothing_there()
-        return logs.counted(Kind.OTHER, response)
+        return logs.counted(request, Kind.OTHER, response)
 
     return app

@@ -103,12 +103,13 @@ class LogEndpoints:
         except CorruptError as error:
             self._noticed(asked, error)
             response = refusal(500, "what is stored is not what was sealed: tell the operator")
-        return self.counted(asked.kind, response)
+        return self.counted(request, asked.kind, response)
 
-    def counted(self, kind: Kind, response: Response) -> Response:
-        """Count an answer by kind, status and bytes."""
+    def counted(self, request: Request, kind: Kind, response: Response) -> Response:
+        """Count an answer by kind, status and bytes of its body."""
         self._metrics.log_requests.labels(kind.value, str(response.status_code)).inc()
-        self._metrics.log_bytes.labels(kind.value).inc(len(response.body))
+        if request.method != "HEAD":
+            self._metrics.log_bytes.labels(kind.value).inc(len(response.body))
         return response
 
     def _noticed(self, asked: Asked, error: ServiceError) -> None:
