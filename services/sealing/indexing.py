@@ -1,7 +1,7 @@
 """Keeping the index by tag of one log: each block's run is added, and runs are merged beside the commits."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from services.runtime.errors import ServiceError
@@ -13,6 +13,7 @@ from services.sealing.tag_index import FANOUT, Page, Run, TagIndex
 
 MOST_WAITING: Final = 4 * FANOUT
 """So many runs of one level may wait to be merged before no more is sealed: what a look-up reads stays bounded."""
+STEPS_AT_ONCE: Final = 8
 
 
 class LogIndexer:
@@ -24,7 +25,6 @@ class LogIndexer:
         self._index = index
         self._noticed = noticed
         self._merging: asyncio.Task[None] | None = None
-        self._read: dict[str, tuple[int, bytes]] = {}
 
     async def add(self, run: Run) -> None:
         """Add the run of the next block, which is durable as its pages are; durable when this returns."""
@@ -56,31 +56,35 @@ class LogIndexer:
     async def _merge(self) -> None:
         while runs := tag_index.next_merge(self._index.runs):
             result = tag_index.merged(self._index.log, runs)
-            for step in range(tag_index.merge_steps(runs)):
-                pages = await self._rows(tag_index.step_needs(runs, step))
-                made = tag_index.merge_step(result, runs, step, pages)
-                await retried(lambda made=made: self._store.put_pages(made), self._noticed)  # type: ignore[misc]
+            steps = tag_index.merge_steps(runs)
+            for first in range(0, steps, STEPS_AT_ONCE):
+                await self._steps(result, runs, range(first, min(steps, first + STEPS_AT_ONCE)))
             await self._replace(runs, result)
 
-    async def _rows(self, needs: Sequence[tuple[Run, int]]) -> list[bytes]:
-        """Read pages of a merge's runs; of each run the last one is remembered, for several steps may need it."""
-        names = [
-            tag_index.page_name(run.name, page)
-            for run, page in needs
-            if self._read.get(run.name, (-1, b""))[0] != page
-        ]
-        found = await self._pages(names)
-        further = [name for run, page in needs for name in tag_index.more_chunks(found, run, page)]
-        found |= await self._pages(further) if further else {}
-        for run, page in needs:
-            if tag_index.page_name(run.name, page) in names:
-                data = tag_index.joined(found, run, page)
-                if data is None:
-                    raise CorruptError(
-                        f"{run.name}: page {page} of the index by tag is missing: run goodstrace fsck --repair"
-                    )
-                self._read[run.name] = (page, data)
-        return [self._read[run.name][1] for run, _ in needs]
+    async def _steps(self, result: Run, runs: Sequence[Run], steps: range) -> None:
+        """Take some steps of a merge: one read, one write."""
+        needs = [tag_index.step_needs(runs, step) for step in steps]
+        rows = await self._rows({place for of_step in needs for place in of_step})
+        made: dict[str, Page] = {}
+        for step, of_step in zip(steps, needs, strict=True):
+            made |= tag_index.merge_step(result, runs, step, [rows[place] for place in of_step])
+            await asyncio.sleep(0)
+        await retried(lambda: self._store.put_pages(made), self._noticed)
+
+    async def _rows(self, places: Collection[tuple[Run, int]]) -> dict[tuple[Run, int], bytes]:
+        chunks = await self._pages([tag_index.page_name(run.name, page) for run, page in places])
+        further = [name for run, page in places for name in tag_index.more_chunks(chunks, run, page)]
+        if further:
+            chunks |= await self._pages(further)
+        rows = {}
+        for run, page in places:
+            data = tag_index.joined(chunks, run, page)
+            if data is None:
+                raise CorruptError(
+                    f"page {tag_index.page_name(run.name, page)} is missing: run goodstrace fsck --repair"
+                )
+            rows[run, page] = data
+        return rows
 
     async def _put(self) -> None:
         await retried(lambda index=self._index: self._store.put_index(index), self._noticed)  # type: ignore[misc]
@@ -94,5 +98,4 @@ class LogIndexer:
         place = there.index(runs[0])
         after = (*there[:place], result, *there[place + len(runs) :])
         self._index = TagIndex(self._index.log, self._index.height, self._index.size, after)
-        self._read.clear()
         await self._put()

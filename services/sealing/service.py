@@ -229,6 +229,8 @@ class Sealer:
         """Read the log's index by tag, which has at least all blocks before the last one."""
         index = await self._parts.store.index(last.log) or TagIndex(last.log, -1, 0, ())
         problem = tag_index.problem_of(index)
+        if index.height > last.height and await self._parts.store.block(last.log, index.height) is not None:
+            raise UnavailableError(f"{last.log}: another writer went on with it while it was taken up")
         if not problem and not last.height - 1 <= index.height <= last.height:
             problem = f"it has blocks up to {index.height}"
         if problem:
