@@ -123,7 +123,8 @@ class LogEndpoints:
 
     async def _list(self, request: Request, _asked: Asked) -> Response:
         base = self._public_url or _base(request)
-        logs = [listed(info, f"{base}/logs/{info.name}") for info, _ in await self._published()]
+        # Those that wait for witnesses too: who cosigns them finds their keys here.
+        logs = [listed(info, f"{base}/logs/{info.name}") for info in await self._reader.signed_logs()]
         return await _compressed(request, _json(logs), JSON, ASK_AGAIN)
 
     async def _keys(self, request: Request, asked: Asked) -> Response:

@@ -62,6 +62,12 @@ class LogReader:
         """List the registered logs by name."""
         return await self._store.logs()
 
+    async def signed_logs(self) -> list[LogInfo]:
+        """List the logs that have a signed checkpoint by name, also where none of it is published yet."""
+        infos = await self.logs()
+        heads = await self._store.heads([info.name for info in infos])
+        return [info for info in infos if info.name in heads]
+
     async def checkpoint(self, log: str, size: int | None = None) -> StoredCheckpoint | None:
         """Give the newest published checkpoint of a log, or the one of exactly that size; None where there is none.
 

@@ -58,10 +58,10 @@ class SealedLog:
         self.checkpoint = block.checkpoint(self.signer.name)
         self.state = block.after
 
-    async def publish(self) -> None:
-        """Sign and publish what is sealed."""
+    async def publish(self, *, cosigned: bool = True) -> None:
+        """Sign and publish what is sealed; sign it only, where witnesses have not cosigned it."""
         note = sign_checkpoint(self.checkpoint, self.signer)
         stored = StoredCheckpoint(self.name, self.checkpoint.size, self.checkpoint.root, note)
         await self.store.put_checkpoint(stored)
         assert self.state.head is not None
-        await self.store.put_head(Head(self.state.head.height, stored, stored))
+        await self.store.put_head(Head(self.state.head.height, stored, stored if cosigned else None))

@@ -200,6 +200,7 @@ async def test_readers_see_nothing_that_is_not_published(mongo: Mongo) -> None:
         await store.put_head(Head(size, cosigned(size, 0)))
     assert (await reader.checkpoint(LOG), await reader.checkpoint(LOG, 2)) == (None, None)
     assert await reader.newest() == {}
+    assert [info.name for info in await reader.signed_logs()] == [LOG]
     await store.put_published(cosigned(4, 1))
     assert await reader.newest() == {LOG: cosigned(4, 1)}
     assert [await reader.checkpoint(LOG, size) for size in (None, 2, 3, 4, 5, 6)] == [

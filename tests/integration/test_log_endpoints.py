@@ -57,7 +57,9 @@ pymongo.monitoring.register(CALLS)
 
 @pytest.fixture(scope="module")
 def settings(mongo_uri: str) -> MongoSettings:
-    """A database with a log of each size; one more, "ahead/0", is sealed further than it is published."""
+    """A database with a log of each size; one more, "ahead/0", is sealed further than it is published,
+    and "waiting/0" is signed and waits for its witnesses.
+    """
     made = MongoSettings(uri=mongo_uri, database=DATABASE, timeout_ms=10_000)
 
     async def build() -> None:
@@ -72,6 +74,10 @@ def settings(mongo_uri: str) -> MongoSettings:
         await ahead.register()
         await ahead.grow(250)
         await ahead.write(range(250, 600))
+        waiting = SealedLog(store, "waiting/0")
+        await waiting.register()
+        await waiting.write(range(5))
+        await waiting.publish(cosigned=False)
         mongo.close()
 
     asyncio.run(build())
@@ -134,12 +140,16 @@ def all_tiles(size: int) -> Iterator[Tile]:
 
 
 async def test_the_list_names_the_logs_that_can_be_read(served: Served) -> None:
+    store = MongoBlockStore(served.mongo.database)
     answer = await served.get("/logs")
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-cache"
     listed = {each["name"]: each for each in answer.json()}
+    assert listed.pop("waiting/0")["vkey"] == SealedLog(store, "waiting/0").vkey, (
+        "witnesses find its key here"
+    )
+    await served.get("/logs/waiting/0/checkpoint", 404)
     assert set(listed) == {"ahead/0", *(name for name, size in SIZES.items() if size)}
-    store = MongoBlockStore(served.mongo.database)
     for name, each in listed.items():
         log = SealedLog(store, name)
         url = f"{served.client.base_url}".rstrip("/") + f"/logs/{name}"
