@@ -19,6 +19,7 @@ from deploy.broker import Broker
 from deploy.document_store import DocumentStore
 from deploy.processes import Report, StackError, free_port, port_from, silent
 from deploy.service_processes import ROOT, SERVICES, daemons, not_ready, start_services, stop_services
+from deploy.witnesses import start_witnesses, stop_witnesses
 
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_MONGO_PORT = 27017
@@ -130,13 +131,15 @@ def up(stack: Stack, *, stores_only: bool, report: Report) -> None:
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, **stack.environment}, check=False)
         if done.returncode != 0:
             raise StackError(f"topics and indexes could not be made (exit {done.returncode})")
-        start_services(stack.run_dir, stack.environment, report)
+        witnesses = start_witnesses(stack.run_dir, os.environ, report)
+        start_services(stack.run_dir, {**stack.environment, **witnesses}, report)
 
 
 def down(stack: Stack, *, report: Report) -> None:
     """Stop the services, then the stores."""
     with _alone(stack.run_dir, report):
         stop_services(stack.run_dir, report)
+        stop_witnesses(stack.run_dir, report)
         stack.stop()
 
 

@@ -1,0 +1,107 @@
+"""Witnesses of our own on this machine, to see how it works: `GOODSTRACE_LOCAL_WITNESSES=3 make demo`.
+
+They follow the logs that the query service lists, and more than half of them must cosign. Run by the same people on the same
+machine they show nothing to anybody: docs/witnesses.md says who should run a real one.
+"""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from deploy.processes import HOST, Daemon, Report, StackError, port_from
+from deploy.service_processes import READY_TIMEOUT_S, ROOT, not_ready
+
+MAX_WITNESSES: Final = 9
+FIRST_PORT: Final = 8090
+FIRST_METRICS_PORT: Final = 9110
+_VARIABLE: Final = "GOODSTRACE_LOCAL_WITNESSES"
+
+
+def wanted(environment: Mapping[str, str]) -> int:
+    """Tell how many the environment asks for. Raises: StackError."""
+    text = environment.get(_VARIABLE) or "0"
+    if not text.isdecimal() or int(text) > MAX_WITNESSES:
+        raise StackError(f"{_VARIABLE}: {text!r} is no number from 0 to {MAX_WITNESSES}")
+    return int(text)
+
+
+def start_witnesses(run_dir: Path, environment: Mapping[str, str], report: Report) -> dict[str, str]:
+    """Start those asked for; give what the services are told of them, nothing where there are none.
+
+    Raises: StackError.
+    """
+    count = wanted(environment)
+    if not count:
+        return {}
+    query_port = port_from(environment, "GOODSTRACE_QUERY_HTTP_PORT", 8081)
+    vkeys = [_vkey(run_dir, number) for number in range(count)]
+    daemons = [
+        _daemon(run_dir, number, f"http://{HOST}:{query_port}/logs", report) for number in range(count)
+    ]
+    for daemon in daemons:
+        daemon.start()
+    for number, daemon in enumerate(daemons):
+        ready = partial(not_ready, f"http://{HOST}:{FIRST_METRICS_PORT + number}/readyz")
+        daemon.wait_ready(ready, READY_TIMEOUT_S)
+    policy = run_dir / "witnesses.policy"
+    policy.write_text(policy_text(vkeys))
+    report(f"{count} witnesses of our own; clients may demand them with --policy {policy}")
+    return {"GOODSTRACE_WITNESS_POLICY": str(policy)}
+
+
+def stop_witnesses(run_dir: Path, report: Report) -> None:
+    """Stop all that run."""
+    for number in range(MAX_WITNESSES):
+        daemon = _daemon(run_dir, number, "", report)
+        if daemon.process is not None:
+            daemon.stop()
+
+
+def policy_text(vkeys: list[str]) -> str:
+    """Write the policy by which more than half of these witnesses must cosign."""
+    lines = [
+        f"witness local-{number} {vkey} http://{HOST}:{FIRST_PORT + number}\n"
+        for number, vkey in enumerate(vkeys)
+    ]
+    names = " ".join(f"local-{number}" for number in range(len(vkeys)))
+    return "".join(lines) + f"group most {len(vkeys) // 2 + 1} {names}\nquorum most\n"
+
+
+def _vkey(run_dir: Path, number: int) -> str:
+    """Give a witness's public key, which is made the first time. Raises: StackError."""
+    folder = _folder(run_dir, number)
+    made = subprocess.run(
+        [*_command(folder), "--init", "--name", f"witness.local/{number}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode != 0:
+        raise StackError(f"witness {number} could not be made: {made.stderr.strip()}")
+    return (folder / "witness.vkey").read_text().strip()
+
+
+def _daemon(run_dir: Path, number: int, logs_url: str, report: Report) -> Daemon:
+    ports = (FIRST_PORT + number, FIRST_METRICS_PORT + number)
+    options = ["--port", str(ports[0]), "--metrics-port", str(ports[1])]
+    follow = ["--logs-url", logs_url, "--lists-every", "1"]
+    return Daemon(
+        name=f"witness-{number}",
+        command=[*_command(_folder(run_dir, number)), *options, *follow],
+        run_dir=run_dir,
+        ports=ports,
+        cwd=ROOT,
+        report=report,
+    )
+
+
+def _command(folder: Path) -> list[str]:
+    return [str(Path(sys.executable).parent / "goodstrace"), "witness", "--folder", str(folder)]
+
+
+def _folder(run_dir: Path, number: int) -> Path:
+    return run_dir / "witnesses" / str(number)
