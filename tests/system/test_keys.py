@@ -22,7 +22,6 @@ from goodstrace.simulate import Simulation, SimulationOptions
 from services.ledger.commands.fsck import fsck
 from services.ledger.commands.keys import keys
 from services.sealing import key_text
-from services.sealing.key_sources import variable
 from tests.system.harness import System, eventually
 
 LOGS = ("goods/0", "goods/1")
@@ -226,19 +225,20 @@ def test_a_ledger_killed_in_the_middle_of_a_change_finishes_it_once(bench: Bench
     bench.assert_sound()
 
 
-def test_a_change_cut_off_before_the_store_knew_of_it_or_before_the_files_did(bench: Bench) -> None:
-    """The state after the block and before the rest, made by hand: the ledger finishes the change when it starts."""
-    log, logs = "goods/0", bench.system.store["logs"]
-    bench.system.daemons["ledger"].stop()
+def test_a_change_cut_off_is_finished_and_encrypted_keys_open_with_their_passphrase_only(
+    bench: Bench,
+) -> None:
+    """The state after a change's block and before the rest, made by hand: the ledger finishes it when it starts."""
+    system, log, logs = bench.system, "goods/0", bench.system.store["logs"]
+    system.daemons["ledger"].stop()
     texts = [bench.key_path(log).read_text()]
     [made] = bench.keys("rotate", log)
     texts.append(bench.key_path(log, ".next.key").read_text())
-    bench.look_for_secrets()
-    bench.system.capture([next(bench.documents) for _ in range(3)])
-    bench.system.restart("ledger")  # all that waits goes into one block
+    system.capture([next(bench.documents) for _ in range(3)])
+    system.restart("ledger")  # all that waits goes into one block
     eventually(lambda: bench.in_force(log)["vkey"] == made["vkey"], what="the key changed")
     eventually(bench.is_sealed, what="all is sealed")
-    bench.system.daemons["ledger"].stop()
+    system.daemons["ledger"].stop()
     for suffix, text in zip((".key", ".next.key"), texts, strict=True):
         bench.key_path(log, suffix).write_text(text)
         bench.key_path(log, suffix).chmod(0o600)
@@ -246,16 +246,45 @@ def test_a_change_cut_off_before_the_store_knew_of_it_or_before_the_files_did(be
     assert document is not None
     *earlier, newest = document["changes"]
     change = key_changes.parse(newest)
-    _forget_all_after(bench.system, log, change.height)
+    _forget_all_after(system, log, change.height)
     logs.update_one({"_id": log}, {"$set": {"vkey": change.old, "changes": earlier, "pending": newest}})
     assert bench.in_force(log)["vkey"] == change.old
-    bench.system.restart("ledger")
+    bench.look_for_secrets()
+    _encrypt(bench)
+    system.restart("ledger")
     assert bench.in_force(log)["vkey"] == made["vkey"]
-    assert bench.key_path(log).read_text() == texts[1]
     assert not bench.key_path(log, ".next.key").exists()
     bench.assert_sound()
     bench.seal_all()
+    bench.rotate(log)
+    assert bench.key_path(log).read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
     bench.assert_sound()
+
+
+def _encrypt(bench: Bench) -> None:
+    """Encrypt all keys; without the right passphrase neither commands nor a ledger can use them."""
+    passphrases = {"right": PASSPHRASE, "wrong": "another passphrase, as long"}
+    for name, text in passphrases.items():
+        (bench.folder / name).write_text(text + "\n")
+    environment = bench.system.environment
+    bench.run(keys, "encrypt", status=2)
+    environment["GOODSTRACE_KEY_PASSPHRASE_FILE"] = str(bench.folder / "right")
+    done = bench.keys("encrypt")
+    assert {row["log"]: row["encrypted_now"] for row in done} == dict.fromkeys(
+        (*LOGS, "root", "browse/0"), True
+    )
+    assert not any(row["encrypted_now"] for row in bench.keys("encrypt"))
+    bench.look_for_secrets()
+    environment["GOODSTRACE_KEY_PASSPHRASE_FILE"] = str(bench.folder / "absent")
+    bench.run(keys, "rotate", "goods/0", status=2)
+    environment["GOODSTRACE_KEY_PASSPHRASE_FILE"] = str(bench.folder / "wrong")
+    bench.run(keys, "rotate", "goods/0", status=1)
+    ended = bench.system.run_module("services.ledger")
+    bench.said += ended.stdout + ended.stderr
+    assert ended.returncode == 1, ended.stderr
+    assert "was encrypted with another passphrase" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    environment["GOODSTRACE_KEY_PASSPHRASE_FILE"] = str(bench.folder / "right")
 
 
 def _forget_all_after(system: System, log: str, height: int) -> None:
@@ -276,72 +305,26 @@ def _forget_all_after(system: System, log: str, height: int) -> None:
     store["heads"].update_one({"_id": log}, {"$set": {**head, "height": height - 1, "published": shown}})
 
 
-def test_encrypted_keys_open_with_their_passphrase_only(bench: Bench) -> None:
-    system = bench.system
-    passphrase, wrong = bench.folder / "passphrase", bench.folder / "wrong"
-    passphrase.write_text(PASSPHRASE + "\n")
-    wrong.write_text("another passphrase, as long\n")
-    for path in (passphrase, wrong):
-        path.chmod(0o600)
-    bench.run(keys, "encrypt", status=2)
-    system.environment["GOODSTRACE_KEY_PASSPHRASE_FILE"] = str(passphrase)
-    done = bench.keys("encrypt")
-    assert {row["log"] for row in done} == {*LOGS, "root", "browse/0"}
-    assert all(row["encrypted_now"] for row in done)
-    assert not any(row["encrypted_now"] for row in bench.keys("encrypt"))
-    bench.look_for_secrets()
-    for name in ("ledger", "audit"):
-        system.daemons[name].stop()
-    for value, said, code in (
-        (str(wrong), "was encrypted with another passphrase", 1),
-        (str(bench.folder / "absent"), "GOODSTRACE_KEY_PASSPHRASE_FILE", 2),
-    ):
-        system.environment["GOODSTRACE_KEY_PASSPHRASE_FILE"] = value
-        bench.run(keys, "rotate", "goods/0", status=code)
-        ended = system.run_module("services.ledger")
-        bench.said += ended.stdout + ended.stderr
-        assert (ended.returncode, said in ended.stderr) == (code, True), ended.stderr
-        assert "Traceback" not in ended.stderr
-    system.environment["GOODSTRACE_KEY_PASSPHRASE_FILE"] = str(passphrase)
-    for name in ("ledger", "audit"):
-        system.restart(name)
-    bench.seal_all()
-    bench.rotate("goods/0")
-    assert bench.key_path("goods/0").read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
-    bench.assert_sound()
-
-
-def test_keys_handed_in_by_the_environment_or_kept_by_a_command(bench: Bench, tmp_path: Path) -> None:
-    system = bench.system
-    seeds = tmp_path / "seeds"
+def test_keys_kept_by_a_command(bench: Bench, tmp_path: Path) -> None:
+    system, seeds, script = bench.system, tmp_path / "seeds", tmp_path / "hook.py"
     seeds.mkdir()
     for log in (*LOGS, "root", "browse/0"):
         text = key_text.decode(bench.key_path(log).read_bytes(), PASSPHRASE.encode(), log).hex()
         bench.secrets.add(text)
         (seeds / log.replace("/", "-")).write_text(text)
-    system.daemons["ledger"].stop()
-    elsewhere = system.run_dir / "elsewhere"
-    system.environment["GOODSTRACE_KEY_DIR"] = str(elsewhere)
-    for log in (*LOGS, "root"):
-        system.environment[variable(log)] = (seeds / log.replace("/", "-")).read_text()
-    system.restart("ledger")
-    bench.seal_all()
-    assert not elsewhere.exists()
-    bench.run(keys, "rotate", "goods/1", status=1)
-    for log in (*LOGS, "root"):
-        del system.environment[variable(log)]
-    script = tmp_path / "hook.py"
-    script.write_text(HOOK)
-    system.environment["GOODSTRACE_KEY_COMMAND"] = f"{sys.executable} {script} {seeds}"
-    system.daemons["ledger"].stop()
     bench.secrets.add("ab" * 32)
     with (seeds / "goods-1").open("a") as file:
         file.write("\n" + "ab" * 32)  # the next key, made where the command keeps them
     before = bench.in_force("goods/1")
+    system.daemons["ledger"].stop()
+    script.write_text(HOOK)
+    system.environment["GOODSTRACE_KEY_COMMAND"] = f"{sys.executable} {script} {seeds}"
+    system.environment["GOODSTRACE_KEY_DIR"] = str(system.run_dir / "elsewhere")
     system.restart("ledger")
     bench.seal_all()
     after = bench.in_force("goods/1")
     assert before["vkey"] != after["vkey"]
     assert after["private_key_here"]
+    assert not (system.run_dir / "elsewhere").exists()
     bench.run(keys, "rotate", "goods/1", status=1)
     bench.assert_sound()

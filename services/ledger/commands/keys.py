@@ -281,11 +281,12 @@ def _refuse_elsewhere(log: str) -> None:
 
 def _checked_name(log: str) -> str:
     try:
-        return log_of(f"name/instance/{log}")
+        is_name = log_of(f"name/instance/{log}") == log
     except NoteError:
-        raise click.UsageError(
-            f"{log!r} is not the name of a log, such as goods/0, browse/1 or root"
-        ) from None
+        is_name = False
+    if not is_name:
+        raise click.UsageError(f"{log!r} is not the name of a log, such as goods/0, browse/1 or root")
+    return log
 
 
 @contextmanager
