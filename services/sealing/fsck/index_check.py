@@ -165,6 +165,8 @@ class IndexCheck:
         """Make a run from its blocks' packs: the run, and its pages in slices."""
         if blocks.level == 0:
             packs = [pack async for found in self._packs(blocks) for pack in found]
+            if not packs:
+                return Run("", 0, blocks.height, 0, 0, 0, 0), _once({})
             run, pages = tag_index.block_run(packs)
             return run, _once(pages)
         count, first, end = 0, -1, 0
@@ -188,11 +190,21 @@ class IndexCheck:
         for start in range(blocks.height, blocks.end, BLOCKS_AT_ONCE):
             documents = await self._store.blocks(self._log, start, min(blocks.end, start + BLOCKS_AT_ONCE))
             for block in map(rows.block, documents):
-                named = block.packs if isinstance(block, StoredBlock) else ()
-                decoded = [rows.pack(each) for each in await self._store.named(PACKS, named)]
-                found = {pack.id: pack for pack in decoded if isinstance(pack, Pack)}
-                if len(found) == len(named) > 0:
-                    yield [found[each] for each in named]
+                packs = await self._packs_of(block) if isinstance(block, StoredBlock) else []
+                if packs:
+                    yield packs
+
+    async def _packs_of(self, block: StoredBlock) -> list[Pack]:
+        """Read all packs of a block, each where the block has it, whatever it says itself; none where one is lost."""
+        decoded = [rows.pack(each) for each in await self._store.named(PACKS, block.packs)]
+        found = {pack.id: pack for pack in decoded if isinstance(pack, Pack)}
+        index, packs = block.first, []
+        if len(found) < len(block.packs) or not 0 <= index <= tag_index.MAX_INDEX:
+            return []
+        for each in block.packs:
+            packs.append(msgspec.structs.replace(found[each], first=index, height=block.height))
+            index = packs[-1].end
+        return packs
 
 
 async def _once(pages: dict[str, Page]) -> AsyncIterator[dict[str, Page]]:

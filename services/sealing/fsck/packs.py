@@ -48,7 +48,7 @@ class PackCheck:
         height, first = place.height, place.first
         named = {pack.id: pack for pack in packs if pack.id in block.packs}
         index, end = first, first + len(hashes)
-        whole = True
+        whole, right = True, list[Pack]()
         for pack_id in block.packs:
             pack = named.get(pack_id)
             if not isinstance(pack, Pack):
@@ -58,18 +58,18 @@ class PackCheck:
                 continue
             if not whole and first <= pack.first < end:
                 index = pack.first  # behind one that is lost only the pack itself says where it begins
-            self._pack(pack, place, index, hashes[index - first :])
+            right.append(self._pack(pack, place, index, hashes[index - first :]))
             index += len(pack.records)
         if whole and index != end:
             problem = f"packs hold {index - first} entries, not {len(hashes)}"
             self._verdict.found("pack", problem, block=height, index=index)
-        there = [pack for pack_id in block.packs if isinstance(pack := named.get(pack_id), Pack)]
-        self._sums.block(height, there if whole and index == end else None)
+        self._sums.block(height, right if whole and index == end else None)
         for pack in packs:
             if pack.id not in named:
                 self._orphan(pack, height, first, hashes)
 
-    def _pack(self, pack: Pack, place: Place, index: int, hashes: Sequence[bytes]) -> None:
+    def _pack(self, pack: Pack, place: Place, index: int, hashes: Sequence[bytes]) -> Pack:
+        """Check a pack; gives it as it should be."""
         height = place.height
         clean = True
         for number, field, problem in records.problems(pack.records, hashes):
@@ -83,11 +83,12 @@ class PackCheck:
             time=pack.time if place.time is None else place.time,
         )
         if right == pack:
-            return
+            return pack
         problem = f"pack {pack.id} says it is of {pack.log}, block {pack.height}, index {pack.first}, time {pack.time}"
         self._verdict.found("pack.row", problem, block=height, index=index)
         if clean:
             self.mends.append(right)
+        return right
 
     def _orphan(self, pack: Pack | Malformed, height: int, first: int, hashes: Sequence[bytes]) -> None:
         """Check a pack that the block does not name: harmless where it holds nothing but what is sealed there."""
