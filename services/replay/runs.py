@@ -15,7 +15,6 @@ from services.replay.reading import TopicReader
 from services.replay.rebuilding import KeysAtHand, Rebuilt, TopicSealer
 from services.replay.rerunning import FIRST_STAGE, Rerun
 from services.replay.sources import Origin, origins, prefix_of
-from services.replay.state import StateFile
 from services.replay.through import STARTS
 from services.replay.verifying import Replayed, verify_log
 from services.runtime import logs, topics
@@ -23,6 +22,7 @@ from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.mongo import Mongo
 from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
+from services.runtime.state_file import StateFile
 from services.sealing.key_sources import configured_keys, key_folder
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.secret_check import check_secret
@@ -40,7 +40,8 @@ async def verify_all(start: str, names: tuple[str, ...], path: Path | None) -> l
     scan = MongoBlockStore(client.database)
     try:
         instance = await scan.instance_id()
-        state = StateFile(state_path, f"{instance} {kafka.bootstrap_servers} {kafka.topic(STARTS[start])}")
+        of = f"{instance} {kafka.bootstrap_servers} {kafka.topic(STARTS[start])}"
+        state = StateFile(state_path, of, Mark)
         logs_there = [info.name for info in await scan.logs()]
         found = [
             await _verify_one(scan, kafka, origin, log, state)
@@ -58,19 +59,19 @@ async def verify_all(start: str, names: tuple[str, ...], path: Path | None) -> l
 
 
 async def _verify_one(
-    scan: MongoBlockStore, kafka: KafkaSettings, origin: Origin, log: str, state: StateFile
+    scan: MongoBlockStore, kafka: KafkaSettings, origin: Origin, log: str, state: StateFile[Mark]
 ) -> Replayed:
     reader = await asyncio.to_thread(TopicReader, kafka.bootstrap_servers, origin.topic)
     head = await scan.head(log)
     progress = Progress(f"{log} from {origin.topic}", head.checkpoint.size if head else 0)
-    mark = state.mark(log)
+    mark = state.get(log) or Mark(log)
     progress.skip(mark.size)
     saved = mark.size
 
     def told(entries: int, reached: Mark) -> None:
         nonlocal saved
         progress.add(entries)
-        state.keep(reached)
+        state.keep(log, reached)
         if reached.size - saved >= SAVE_EVERY:
             saved = reached.size
             state.write()

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from goodstrace.merkle import leaf_hash, root_of
 from services.replay.comparing import Comparison, Mark
 from services.replay.rebuilding import RootComparison
-from services.replay.state import StateFile
 from services.replay.through import Through
 from services.runtime import topics
 from services.runtime.errors import EnvelopeError, ServiceError
 from services.runtime.progress import Progress
+from services.runtime.state_file import StateFile
 from services.sealing import core
 from services.sealing.core import Block, Fetched, LogState, Sealable, TopicIdentity
 from services.sealing.errors import CorruptError
@@ -146,15 +146,15 @@ def test_a_value_that_is_no_record_stops_the_stages_with_its_offset() -> None:
 
 def test_the_state_is_of_one_comparison(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "state.json"
-    state = StateFile(path, "one")
-    state.keep(Mark(LOG, 3, 1, 9, (bytes(32),)))
+    state = StateFile(path, "one", Mark)
+    state.keep(LOG, Mark(LOG, 3, 1, 9, (bytes(32),)))
     state.write()
-    assert StateFile(path, "one").mark(LOG) == Mark(LOG, 3, 1, 9, (bytes(32),))
-    assert StateFile(path, "another").mark(LOG) == Mark(LOG)
+    assert StateFile(path, "one", Mark).get(LOG) == Mark(LOG, 3, 1, 9, (bytes(32),))
+    assert StateFile(path, "another", Mark).get(LOG) is None
     path.write_text("{")
     with pytest.raises(ServiceError, match="remove it to begin anew"):
-        StateFile(path, "one")
-    StateFile(tmp_path / "none", "one").remove()
+        StateFile(path, "one", Mark)
+    StateFile(tmp_path / "none", "one", Mark).remove()
 
 
 def test_progress_says_share_rate_and_time_left() -> None:
