@@ -47,6 +47,12 @@ class LogIndexer:
         if self._merging is not None and max(map(levels.count, levels)) > MOST_WAITING:
             await self._merging
 
+    async def settle(self) -> None:
+        """See that all runs are merged of which there are enough. Raises: CorruptError."""
+        await self.keep_up()
+        if self._merging is not None:
+            await self._merging
+
     async def stop(self) -> None:
         """Leave a merge that is going on: whoever seals next begins it again."""
         if self._merging is not None:

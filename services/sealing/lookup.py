@@ -6,7 +6,7 @@ from typing import Final
 
 from services.sealing import tag_index
 from services.sealing.errors import CorruptError
-from services.sealing.mongo_index import MongoTagIndex
+from services.sealing.ports import TagPages
 from services.sealing.tag_index import Page, Run, TagIndex, page_name
 
 REMEMBERED_PAGES: Final = 1024  # of at most 8 KiB mostly, 64 KiB where a tag is in very many packs
@@ -19,7 +19,7 @@ Place = tuple[Run, int]
 class TagLookup:
     """The indexes by tag of the logs in one store. Remembers which runs each has, and some pages."""
 
-    def __init__(self, store: MongoTagIndex) -> None:
+    def __init__(self, store: TagPages) -> None:
         """Read from a store."""
         self._store = store
         self._indexes: dict[str, TagIndex] = {}

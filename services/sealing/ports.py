@@ -12,7 +12,19 @@ from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredChec
 TileNames = Iterable[tuple[int, int]]
 
 
-class BlockStore(Protocol):
+class TagPages(Protocol):
+    """Reading the index by tag. Every method raises UnavailableError where the store is away."""
+
+    async def pages(self, names: Collection[str]) -> dict[str, Page]:
+        """Read the pages that are there, by name."""
+        ...
+
+    async def index(self, log: str) -> TagIndex | None:
+        """Tell which runs the log's index by tag has."""
+        ...
+
+
+class BlockStore(TagPages, Protocol):
     """Where logs are kept.
 
     Every method raises UnavailableError where the store is away: a write's outcome is then unknown, and the same write
@@ -63,16 +75,8 @@ class BlockStore(Protocol):
         """
         ...
 
-    async def pages(self, names: Collection[str]) -> dict[str, Page]:
-        """Read the pages that are there, by name."""
-        ...
-
     async def put_index(self, index: TagIndex) -> None:
         """Say which runs the log's index by tag has; one of a higher `order` is left."""
-        ...
-
-    async def index(self, log: str) -> TagIndex | None:
-        """Tell which runs the log's index by tag has."""
         ...
 
     async def insert_block(self, block: StoredBlock) -> None:
