@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from goodstrace.errors import NoteError
-from goodstrace.note import Note, Signature, parse_note
+from goodstrace.note import MAX_SIGNATURES, Note, Signature, parse_note
 from goodstrace.policy import Policy
 from services.sealing.errors import CorruptError
 from services.sealing.values import StoredCheckpoint
@@ -94,8 +94,10 @@ class Round:
         return not self._answered.issuperset(names)
 
     def add(self, answer: Cosignatures) -> bool:
-        """Attach what is new, below what is there; False where nothing is."""
-        new = {name: each for name, each in answer.by_name.items() if name not in self._names}
+        """Attach what is new, below what is there, as long as a note has room; False where nothing is."""
+        room = MAX_SIGNATURES - len(self._note.signatures)  # those of witnesses of an earlier policy stay
+        fresh = [(name, each) for name, each in answer.by_name.items() if name not in self._names]
+        new = dict(fresh[:room])
         self._note = Note(self._note.text, (*self._note.signatures, *new.values()))
         self._names.update(new)
         self._answered.update(answer.by_name)

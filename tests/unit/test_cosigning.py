@@ -126,6 +126,16 @@ def test_a_stored_note_that_is_none_is_told_of() -> None:
         Round(MOST, checkpoint(5), "not a note")
 
 
+def test_a_note_that_has_no_room_takes_no_more() -> None:
+    earlier = [FakeWitness(f"earlier-{number}") for number in range(98)]
+    full = Round(policy_of(earlier, 1), checkpoint(5))
+    full.add(cosigned(full, *earlier))
+    round_ = Round(MOST, checkpoint(5), full.checkpoint.note)
+    assert round_.add(cosigned(round_, ONE))
+    assert not round_.add(cosigned(round_, TWO))
+    assert Round(MOST, checkpoint(5), round_.checkpoint.note).checkpoint.signatures == 100
+
+
 STEPS = st.one_of(
     st.tuples(st.just("signed"), st.integers(1, 40)),
     st.tuples(st.just("answer"), st.integers(0, 2)),
