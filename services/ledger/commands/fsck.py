@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from goodstrace.errors import GoodstraceError
-from goodstrace.log_keys import LogKeys
+from goodstrace.log_keys import ROOT_LOG, LogKeys
 from goodstrace.policy import MAX_POLICY_BYTES, Policy
 from services.ledger.commands.fsck_report import Report, ShownProgress
 from services.runtime.errors import ServiceError
@@ -152,7 +152,7 @@ class _Run:
             state.remove()
         return asyncio.run(self._finished(verdicts, found))
 
-    def repair(self, logs: Sequence[str]) -> None:
+    def repair(self, logs: Collection[str]) -> None:
         """Write what is derived of logs in which nothing else is wrong."""
         _, found = asyncio.run(self._survey())
         found.jobs = [
@@ -212,7 +212,10 @@ def _repaired(run: _Run, verdicts: list[Verdict], *, yes: bool) -> list[Verdict]
         if not sys.stdin.isatty():
             _complain("--repair wants --yes where nobody can be asked; nothing was written")
         click.confirm("Write these documents?", abort=True, err=True)
-    run.repair([verdict.log for verdict in wanted])
+    logs = {verdict.log for verdict in wanted}
+    if any("pinned" in verdict.counts for verdict in wanted) and ROOT_LOG not in refused:
+        logs.add(ROOT_LOG)  # it says what is pinned
+    run.repair(logs)
     return run.check()
 
 

@@ -186,14 +186,28 @@ class Verdict(msgspec.Struct, kw_only=True):
     counts: dict[str, int] = {}
 
     def found(
-        self, field: str, problem: object, *, block: int | None = None, index: int | None = None
+        self,
+        field: str,
+        problem: object,
+        *,
+        block: int | None = None,
+        index: int | None = None,
+        log: str | None = None,
     ) -> None:
-        """Add a fault."""
+        """Add a fault, of this log or of another one (which `store.merged` puts where it belongs)."""
         count = self.counts.get(field, 0) + 1
         self.counts[field] = count
         if count <= MAX_FAULTS:
-            fault = Fault(log=self.log, block=block, index=index, field=field, problem=str(problem))
+            fault = Fault(log=log or self.log, block=block, index=index, field=field, problem=str(problem))
             self.faults.append(fault)
+
+    def of_others(self) -> list[Fault]:
+        """Take away the faults that are of other logs."""
+        others = [fault for fault in self.faults if fault.log != self.log]
+        self.faults = [fault for fault in self.faults if fault.log == self.log]
+        for field in {fault.field for fault in others}:
+            del self.counts[field]  # no kind is found both here and elsewhere: the root log has no pins
+        return others
 
     def of(self, standing: Standing) -> dict[str, int]:
         """Count the faults of one standing, by kind."""

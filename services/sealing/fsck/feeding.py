@@ -254,9 +254,7 @@ class _Feeding:
         records = await self._with_named(block, await packs.upto(upto))
         verifier.block(block, records, tiles)
         if self._log == ROOT_LOG:
-            await self._mend(
-                await root_check.check_records(self._store, verifier.verdict, verifier.height - 1, records)
-            )
+            await self._mend(await root_check.check_records(self._store, verifier.verdict, records))
 
     async def _displaced(self) -> None:
         """Tell packs that were put in another place from those that no block ever named."""

@@ -41,7 +41,7 @@ class _Pinned(NamedTuple):
 
 
 async def check_records(
-    store: LogDocuments, verdict: Verdict, height: int, packs: Sequence[Pack | Malformed]
+    store: LogDocuments, verdict: Verdict, packs: Sequence[Pack | Malformed]
 ) -> list[Mend]:
     """Check what a block of the root log has sealed against the logs; gives the pins that are to be written."""
     pinned = [each for pack in packs if isinstance(pack, Pack) for each in _pinned(pack)]
@@ -57,10 +57,12 @@ async def check_records(
         for problem in _differing(
             each, notes.get(each.checkpoint), blocks.get(block_id(each.log, each.height))
         ):
-            verdict.found("root-log", problem, block=height, index=each.place)
+            verdict.found(
+                "root-log", f"entry {each.place} of the root log: {problem}", block=each.height, log=each.log
+            )
         if rows.difference(pins.get(str(each.pin["_id"]), {}), each.pin):
-            problem = f"{each.log}: size {each.size} is in the root log, and not so in `pins`"
-            verdict.found("pinned", problem, block=height, index=each.place)
+            problem = f"size {each.size} is in the root log, entry {each.place}, and not so in `pins`"
+            verdict.found("pinned", problem, block=each.height, log=each.log)
             mends.append(Mend(PINS, str(each.pin["_id"]), each.pin))
     return mends
 
@@ -98,11 +100,10 @@ def _differing(pinned: _Pinned, note: Document | None, block: Document | None) -
     problems = []
     checkpoint = rows.checkpoint(note) if note is not None else None
     stored = rows.block(block) if block is not None else None
-    place = f"{pinned.log}, block {pinned.height}"
     if not isinstance(stored, StoredBlock) or header_hash(stored.header) != pinned.block:
-        problems.append(f"{place}: the root log has sealed another header than the store holds")
+        problems.append("it has sealed another header of this block than the store holds")
     if not isinstance(checkpoint, CheckpointRow) or _text(checkpoint) != pinned.text:
-        problems.append(f"{place}: the root log has sealed another checkpoint of size {pinned.size}")
+        problems.append(f"it has sealed another checkpoint of size {pinned.size} than the store holds")
     return problems
 
 

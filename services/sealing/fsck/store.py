@@ -78,10 +78,12 @@ async def survey(
 def merged(verdicts: Sequence[Verdict], found: Survey) -> list[Verdict]:
     """Put what the survey found into the verdicts of the logs; gives all of them by name."""
     by_name = {verdict.log: verdict for verdict in verdicts}
-    for name, verdict in found.verdicts.items():
-        of_log = by_name.setdefault(name, Verdict(log=name))
-        for fault in verdict.faults:
-            of_log.found(fault.field, fault.problem, block=fault.block, index=fault.index)
+    moved = [fault for verdict in found.verdicts.values() for fault in verdict.faults]
+    for verdict in verdicts:
+        moved += verdict.of_others()
+    for fault in moved:
+        of_log = by_name.setdefault(fault.log, Verdict(log=fault.log))
+        of_log.found(fault.field, fault.problem, block=fault.block, index=fault.index)
     return [by_name[name] for name in sorted(by_name)]
 
 
