@@ -5,7 +5,7 @@ ServiceError
     ├── UnprovableRecordError   a record on the topic whose entry does not commit to it: the sealer stops before it
     ├── LostRaceError           another writer appended to the log first: this process stops
     ├── TopicChangedError       the topic was made anew, or this is another Kafka cluster: the sealer stops
-    ├── LogKeyError             the log's key on disk is missing, open to others, or not the one `logs` names
+    ├── LogKeyError             the log's key is missing, open to others, not readable, or not the one `logs` names
     ├── RolledBackError         a witness has cosigned more of the log than is stored: the sealer stops
     └── CorruptError            what is stored is not what the log says
 """

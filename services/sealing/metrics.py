@@ -9,6 +9,7 @@ CATEGORIES: Final = (
     "envelope",
     "fenced",
     "internal",
+    "key-command",
     "log-key",
     "lost-race",
     "offset-gap",

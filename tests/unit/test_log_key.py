@@ -13,8 +13,10 @@ from goodstrace.errors import NoteError
 from goodstrace.key_changes import KeyChange
 from goodstrace.note import Signer, Verifier
 from services.runtime.errors import UnavailableError
+from services.sealing.documents import Document, log_document
 from services.sealing.errors import CorruptError, LogKeyError, LostRaceError
 from services.sealing.fsck.feeding import Check, check_log
+from services.sealing.fsck.root_check import _differing, _Pinned
 from services.sealing.values import LogInfo, StoredBlock
 from tests.memory_documents import MemoryDocuments
 from tests.memory_store import Failure, Killed, MemoryKeys, MemorySource, MemoryStore
@@ -393,3 +395,24 @@ async def test_two_processes_on_one_topic_change_the_key_once() -> None:
     bench.fill(1)
     await bench.run()
     await assert_sound(bench, 1)
+
+
+def test_other_changes_than_the_root_log_has_sealed_are_a_fault() -> None:
+    bench = _ready()
+    asyncio.run(bench.run())
+    bench.keys.prepare(LOG)
+    bench.fill(4)
+    asyncio.run(bench.run())
+    info = log_document(bench.store.infos[LOG])
+    statements = info["changes"]
+    assert len(statements) == 2
+
+    def told(sealed: list[str], document: Document | None) -> bool:
+        found = _differing(_Pinned(0, LOG, 9, "", "", 99, sealed), document, None, None)
+        return any("changes of the log's key" in problem for problem in found)
+
+    for length in range(3):
+        assert not told(statements[:length], info), "the store may know of later ones"
+    assert not told([], None)
+    for document in (None, {}, {**info, "changes": statements[:1]}, {**info, "changes": statements[::-1]}):
+        assert told(statements, document)

@@ -14,8 +14,8 @@ from services.sealing.fsck.faults import Verdict
 from services.sealing.fsck.repair import Mend
 from services.sealing.fsck.rows import CheckpointRow, Malformed
 from services.sealing.fsck.scan import LogDocuments
-from services.sealing.indexes import BLOCKS, CHECKPOINTS, PINS
-from services.sealing.values import Pack, StoredBlock, block_id
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, PINS
+from services.sealing.values import Pack, PackedRecord, StoredBlock, block_id
 
 
 class _Pinned(NamedTuple):
@@ -27,6 +27,7 @@ class _Pinned(NamedTuple):
     block: str
     text: str
     size: int
+    changes: list[str]
 
     @property
     def checkpoint(self) -> str:
@@ -50,12 +51,13 @@ async def check_records(
         each["_id"]: each for each in await store.named(BLOCKS, {block_id(p.log, p.height) for p in pinned})
     }
     pins = {each["_id"]: each for each in await store.named(PINS, {str(p.pin["_id"]) for p in pinned})}
+    infos = {each["_id"]: each for each in await store.named(LOGS, {p.log for p in pinned if p.changes})}
     mends = []
     for each in pinned:
         count, newest = verdict.pinned.get(each.log, (0, 0))
         verdict.pinned[each.log] = (count + 1, max(newest, each.size))
         for problem in _differing(
-            each, notes.get(each.checkpoint), blocks.get(block_id(each.log, each.height))
+            each, infos.get(each.log), notes.get(each.checkpoint), blocks.get(block_id(each.log, each.height))
         ):
             verdict.found(
                 "root-log", f"entry {each.place} of the root log: {problem}", block=each.height, log=each.log
@@ -92,12 +94,23 @@ def _pinned(pack: Pack) -> list[_Pinned]:
                 size = Checkpoint.parse(text).size
             except VerificationError:
                 continue  # a part that is not what its entry commits to is told of as such
-            found.append(_Pinned(index, said.log, said.height, said.block, text, size))
+            found.append(_Pinned(index, said.log, said.height, said.block, text, size, _changes(record)))
     return found
 
 
-def _differing(pinned: _Pinned, note: Document | None, block: Document | None) -> list[str]:
+def _changes(record: PackedRecord) -> list[str]:
+    """Give the statements of changes of the log's key that were sealed beside its checkpoint."""
+    content = next((part.content for part in record.parts if part.name == root.KEY_CHANGES_PART), b"")
+    return content.decode(errors="replace").splitlines()
+
+
+def _differing(
+    pinned: _Pinned, info: Document | None, note: Document | None, block: Document | None
+) -> list[str]:
     problems = []
+    known = (info or {}).get("changes", [])
+    if pinned.changes and known[: len(pinned.changes)] != pinned.changes:
+        problems.append("it has sealed other changes of the log's key than the store holds")
     checkpoint = rows.checkpoint(note) if note is not None else None
     stored = rows.block(block) if block is not None else None
     if not isinstance(stored, StoredBlock) or header_hash(stored.header) != pinned.block:
