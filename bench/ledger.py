@@ -123,7 +123,9 @@ def own_stack(run_dir: Path) -> Stack:
 
 def sealed_system(stack: Stack, run_dir: Path, entries: int, entry_bytes: int) -> System:
     """Make a system whose topic is full, and which has not sealed yet."""
-    system = System(stack, run_dir, {"GOODSTRACE_PARTITIONS": str(PARTITIONS)})
+    system = System(
+        stack, run_dir, {"GOODSTRACE_PARTITIONS": str(PARTITIONS), "GOODSTRACE_INSTANCE": "bench"}
+    )
     made = system.run_module("services.runtime.provision")
     if made.returncode != 0:
         raise SystemExit(made.stdout + made.stderr)

@@ -93,7 +93,9 @@ def _sealer(
     full_name = kafka.topic(topic)
     parts = SealerParts(
         store=MongoBlockStore(mongo.database),
-        source=KafkaSource(kafka.bootstrap_servers, f"{full_name}.ledger", full_name),
+        source=KafkaSource(
+            kafka.bootstrap_servers, f"{full_name}.ledger", full_name, instance=kafka.instance
+        ),
         clock=SystemClock(),
         limits=load(SealSettings).limits(),
         new_epoch=random_epoch,

@@ -22,6 +22,12 @@ SESSION_TIMEOUT_MS: Final = (
 METADATA_REFRESH_MS: Final = 10_000  # how soon a partition that was added to a topic is noticed
 _LOGGER: Final = logging.getLogger("librdkafka")
 PROBE_TIMEOUT_S: Final = 3.0
+_FENCED: Final = (
+    KafkaError._FENCED,  # noqa: SLF001
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.FENCED_INSTANCE_ID,
+)
 _NOTHING: Final = 0  # syslog level: the probe itself tells of an outage
 _WARNINGS: Final = 4  # syslog level: librdkafka tells of every purged event else
 
@@ -59,12 +65,18 @@ def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: 
 
 
 def consumer(
-    bootstrap: str, group: str, *, session_timeout_ms: int = SESSION_TIMEOUT_MS, partition_eof: bool = False
+    bootstrap: str,
+    group: str,
+    *,
+    session_timeout_ms: int = SESSION_TIMEOUT_MS,
+    partition_eof: bool = False,
+    instance: str = "",
 ) -> Consumer:
     """Make a consumer that sees committed records only, commits nothing by itself and never jumps over a gap.
 
     Where the offset it is at is gone it raises `_AUTO_OFFSET_RESET`; where a group is new it begins with the first record
     that its owner seeks to. With `partition_eof` a message of that error says where a partition ends now.
+    With `instance` it is a static member (KIP-345): one of the same name takes its place at once.
     """
     return Consumer(
         {
@@ -83,6 +95,7 @@ def consumer(
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
             "queued.max.messages.kbytes": 64 * 1024,
             "fetch.wait.max.ms": 500,
+            **({"group.instance.id": instance} if instance else {}),
         }
     )
 
@@ -96,7 +109,7 @@ def translate(error: KafkaException | KafkaError) -> ServiceError:
     """Turn the library's error into one of ours."""
     fault = error.args[0] if isinstance(error, KafkaException) else error
     code = fault.code()
-    if code in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):  # noqa: SLF001
+    if code in _FENCED:
         return FencedError(f"Kafka: {fault.str()}")
     if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
         return OffsetGapError(f"Kafka no longer holds the next offset: {fault.str()}")

@@ -26,11 +26,11 @@ T = TypeVar("T")
 class KafkaSource:
     """Reads one topic as a member of a consumer group that commits nothing."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
-        """Make the clients; they connect when used."""
+    def __init__(self, bootstrap: str, group: str, topic: str, *, instance: str = "") -> None:
+        """Make the clients; they connect when used. `instance` is a name to come back under (see KafkaSettings)."""
         self._bootstrap = bootstrap
         self._topic = topic
-        self._consumer: Consumer = kafka.consumer(bootstrap, group)
+        self._consumer: Consumer = kafka.consumer(bootstrap, group, instance=instance)
         self._admin = kafka.admin_client(bootstrap)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-source")
         self.joined = False
