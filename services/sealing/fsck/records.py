@@ -1,29 +1,26 @@
-"""Is a record what its leaf commits to? Batches are checked by rebuilding each entry; only what differs is taken apart."""
+"""Is a record what its leaf commits to? Each entry is made again from its parts and tags; only what differs is taken apart."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from hashlib import sha256
 from typing import Final
 
 import msgspec
 
 from goodstrace import entry as entries
-from goodstrace.entry import MAX_ENTRY_BYTES, MAX_INTEGER, MAX_PARTS, SALT_BYTES, TAG_BYTES, Entry, Kind
+from goodstrace.entry import Entry, Kind
 from goodstrace.errors import EntryError
-from goodstrace.merkle import leaf_hash, leaf_hashes, root_of
+from goodstrace.merkle import leaf_hash, leaf_hashes
+from services.runtime.envelope import Record
+from services.sealing.entries import is_provable
 from services.sealing.values import PackedRecord
 
 Problem = tuple[int, str, str]  # place in the batch, field, what is wrong
-_KINDS: Final = frozenset(str(kind) for kind in Kind)
-_HEX: Final = frozenset(b"0123456789abcdef")
-_remembered_leaf: Final = lru_cache(maxsize=1 << 15)(leaf_hash)  # neighbours share most of their tags
 
 
 class _Own(msgspec.Struct):
     """What an entry has of its own; all else in it follows from parts and tags."""
 
     id: str
-    kind: str
+    kind: Kind
     merchant: int
     time: int
 
@@ -50,64 +47,21 @@ def _is_rebuilt(record: PackedRecord) -> bool:
     """Tell whether the entry is, byte for byte, the one that parts and tags give: then it is canonical too."""
     try:
         own = _DECODE(record.entry)
-        parts = [
-            b'{"commit":"%b","name":"%b","size":%d}'
-            % (
-                _commitment(part.name, part.salt, part.content),
-                part.name.encode(),
-                len(part.content),
-            )
-            for part in record.parts
-        ]
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, EntryError):
+        id_ = bytes.fromhex(own.id)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return False
-    tags = record.tags
-    if (
-        own.kind not in _KINDS
-        or len(own.id) != 2 * entries.ID_BYTES
-        or not 0 <= own.merchant <= MAX_INTEGER
-        or not 0 <= own.time <= MAX_INTEGER
-        or len(parts) > MAX_PARTS
-        or len({part.name for part in record.parts}) != len(parts)
-        or not _in_order(tags)
-    ):
-        return False
-    id_ = own.id.encode()
-    rebuilt = (
-        b'{"id":"%b","kind":"%b","merchant":%d,"parts":[%b],"tags":{"n":%d,"root":"%b"},"time":%d,"v":1}'
-        % (
-            id_,
-            own.kind.encode(),
-            own.merchant,
-            b",".join(parts),
-            len(tags),
-            root_of([_remembered_leaf(tag) for tag in tags]).hex().encode(),
-            own.time,
+    return is_provable(
+        Record(
+            id=id_,
+            kind=own.kind,
+            time_ms=own.time,
+            pipeline_version="",
+            merchant=own.merchant,
+            parts=record.parts,
+            entry=record.entry,
+            tags=record.tags,
         )
     )
-    return rebuilt == record.entry and len(rebuilt) <= MAX_ENTRY_BYTES and _HEX.issuperset(id_)
-
-
-@lru_cache(maxsize=64)
-def _domain(name: str) -> bytes:
-    """Give what a commitment hashes before the salt, for a name that parts may have. Raises: EntryError."""
-    entries.commit(name, bytes(SALT_BYTES), b"")
-    return b"\x02" + bytes((len(name),)) + name.encode()
-
-
-def _commitment(name: str, salt: bytes, content: bytes) -> bytes:
-    if len(salt) != SALT_BYTES:
-        raise EntryError("a salt is not 32 bytes")
-    return sha256(_domain(name) + salt + content).hexdigest().encode()
-
-
-def _in_order(tags: Sequence[bytes]) -> bool:
-    before = b""
-    for tag in tags:
-        if len(tag) != TAG_BYTES or tag <= before:
-            return False
-        before = tag
-    return True
 
 
 def _named(record: PackedRecord, leaf: bytes) -> Iterator[tuple[str, str]]:
