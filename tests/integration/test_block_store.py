@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 import pytest
 
+from goodstrace import key_changes
 from goodstrace.block import SIGNATURE_DOMAIN
 from goodstrace.checkpoint import sign_checkpoint
 from goodstrace.entry import TagKind, tag
 from goodstrace.errors import ProofError
+from goodstrace.key_changes import KeyChange
 from goodstrace.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
 from goodstrace.note import Signer
 from services.runtime.errors import UnavailableError
@@ -88,6 +90,35 @@ async def test_a_log_is_registered_once(store: Store) -> None:
     assert await store.register(first) == first
     assert await store.register(LogInfo(LOG, "origin", "another")) == first
     assert await store.logs() == [first]
+
+
+def changed(old: Signer, new: Signer, height: int, time: int = 5) -> KeyChange:
+    return key_changes.sign(
+        log=LOG, height=height, size=10 * height, previous="ab" * 32, time=time, old=old, new=new
+    )
+
+
+async def test_a_logs_key_changes_by_compare_and_swap(store: Store) -> None:
+    keys = [SIGNER, *(Signer(SIGNER.name, bytes([number]) * 32) for number in range(3))]
+    first = LogInfo(LOG, SIGNER.name, SIGNER.verifier.vkey())
+    await store.register(first)
+    change, other = changed(keys[0], keys[1], 1), changed(keys[0], keys[2], 1)
+    for proposed in (other, change, change):
+        await store.propose_change(proposed)
+        assert await store.logs() == [msgspec.structs.replace(first, pending=proposed)]
+    after = LogInfo(LOG, SIGNER.name, change.new, (change,))
+    for _ in range(2):
+        assert await store.apply_change(change) == after
+    assert await store.logs() == [after]
+    for late in (store.propose_change, store.apply_change):
+        with pytest.raises(LostRaceError):
+            await late(other)
+    second = changed(keys[1], keys[3], 2)
+    await store.propose_change(second)
+    assert (await store.apply_change(second)).changes == (change, second)
+    with pytest.raises(LostRaceError):
+        await store.propose_change(change)
+    assert await store.logs() == [LogInfo(LOG, SIGNER.name, second.new, (change, second))]
 
 
 async def test_a_block_is_inserted_once_and_the_same_again_is_no_error(store: Store) -> None:
