@@ -198,6 +198,29 @@ def test_what_is_not_cosigned_is_shown_to_nobody(
     assert "cosign" in system.tails()
 
 
+def test_a_ledger_whose_store_lost_its_tail_stops_and_says_so(
+    system: System, witnesses: list[Litewitness], policy: Policy
+) -> None:
+    """A witness has cosigned what is not stored: to the ledger that is a store that was rolled back."""
+    eventually(settled(system, policy, set(LABELS)))
+    [root] = system.store["logs"].find({"_id": "root"})
+    origin = root["origin"]
+    honest = witnesses[0].seen(origin)
+    witnesses[0].believe(origin, honest[0] + 1000, b"r" * 32)
+    system.kill9("ledger")
+    system.daemons["ledger"].start()
+    eventually(lambda: "ledger" not in system.pids(), what="the ledger has stopped")
+    [last] = system.daemons["ledger"].log.read_text().splitlines()[-1:]
+    said = json.loads(last)
+    assert (said["event"], said["category"]) == ("stopped by a fault", "rolled-back")
+    assert (
+        f"root: the witness one has cosigned size {honest[0] + 1000} and the store ends at" in said["error"]
+    )
+    witnesses[0].believe(origin, *honest)
+    system.restart("ledger")
+    eventually(settled(system, policy, set(LABELS)), what="it goes on where the witness agrees")
+
+
 def test_a_wrong_policy_is_told_with_its_line_and_status_2(system: System, tmp_path: Path) -> None:
     wrong = tmp_path / "policy"
     wrong.write_text("# a comment\nquorum nobody\n")
