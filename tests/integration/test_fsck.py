@@ -200,6 +200,15 @@ def test_saved_checkpoints_keys_and_reports(
     assert run("--log", "goods/9")[0] == 1
 
 
+def test_another_kafka_is_noticed(run: Run, kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the right one is sound is tested on a running system, in tests/system/test_tamper.py."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
+    code, answer = run("--kafka", "--log", LOG)
+    assert (code, places(answer)) == (1, {(LOG, 3, None, "broker")})
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    assert run("--kafka", "--log", LOG)[0] == 2
+
+
 def test_a_state_is_kept_only_while_there_is_more_to_do(run: Run, tmp_path: Path) -> None:
     state = tmp_path / "state"
     assert run("--state", str(state))[0] == 0

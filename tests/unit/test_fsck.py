@@ -11,8 +11,9 @@ import pytest
 from goodstrace import block as blocks
 from goodstrace.block import SIGNATURE_DOMAIN
 from goodstrace.checkpoint import Checkpoint, sign_checkpoint
+from goodstrace.cosignature import Cosigner
 from goodstrace.log_keys import LogKeys
-from goodstrace.note import Signer
+from goodstrace.note import Signature, Signer, parse_note
 from services.runtime.errors import SettingsError
 from services.sealing import documents
 from services.sealing.documents import Document
@@ -359,6 +360,39 @@ async def test_trusted_keys(store: MemoryDocuments) -> None:
     assert [(fault.log, fault.field) for fault in faults] == [("goods/7", "log")]
     faults = await all_faults(store, Options(names=("goods/9",)))
     assert [(fault.log, fault.field) for fault in faults] == [("goods/9", "log")]
+
+
+# -- witnesses ------------------------------------------------------------------------------------------------------
+
+
+async def test_cosignatures_and_the_quorum_of_what_is_published(store: MemoryDocuments) -> None:
+    witness = Cosigner("witness.example/w", b"w" * 32)
+    policy = f"witness w {witness.verifier.vkey()}\nquorum w\n".encode()
+    options = Options(names=(LOG,), policy=policy)
+    faults = await all_faults(store, options)
+    assert [(fault.log, fault.field) for fault in faults] == [(LOG, "published")]
+
+    checkpoint = store.collections[CHECKPOINTS][f"{LOG}@7"]
+    text = parse_note(checkpoint["note"]).text
+    line = witness.cosign(text, 1_700_000_000).line()
+    cosigned = checkpoint["note"] + line
+    updated(store, CHECKPOINTS, f"{LOG}@7", note=cosigned, signatures=2)
+    assert {fault.field for fault in await all_faults(store, options)} == {"published"}
+    await check_store(store, options, repair=True)
+    assert store.collections[HEADS][LOG]["published"]["note"] == cosigned
+    assert await all_faults(store, options) == []
+
+    other = Cosigner("witness.example/w", b"v" * 32).cosign(text, 1_700_000_000)
+    forged = Signature(witness.verifier.name, witness.verifier.key_id, other.signature).line()
+    updated(
+        store,
+        CHECKPOINTS,
+        f"{LOG}@4",
+        note=store.collections[CHECKPOINTS][f"{LOG}@4"]["note"] + forged,
+        signatures=2,
+    )
+    faults = await all_faults(store, options)
+    assert [(fault.block, fault.field) for fault in faults] == [(1, "cosignature")]
 
 
 # -- saved checkpoints ----------------------------------------------------------------------------------------------

@@ -123,6 +123,8 @@ def fsck(
             report.write_text(shown.json() + "\n", encoding="utf-8")
     except (ServiceError, GoodstraceError, OSError) as error:
         raise _NotRunError(str(error)) from error
+    except KeyboardInterrupt as error:
+        raise _NotRunError("interrupted; with --state FILE the same command goes on where it was") from error
     click.echo(shown.json() if as_json else shown.text())
     sys.exit(0 if shown.sound else EXIT_FAULTS)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from goodstrace import block as blocks
 from goodstrace.block import BlockHeader
@@ -42,7 +42,13 @@ def _problems(bootstrap: str, header: BlockHeader) -> list[str]:
 
 def _differing(bootstrap: str, header: BlockHeader) -> Iterator[str]:
     sealed = header.kafka
-    cluster, topic_id = kafka.cluster_and_topic_id(bootstrap, sealed.topic, TIMEOUT_S)
+    try:
+        cluster, topic_id = kafka.cluster_and_topic_id(bootstrap, sealed.topic, TIMEOUT_S)
+    except UnavailableError as error:
+        if not _is_unknown_topic(error.__cause__):
+            raise
+        yield f"this Kafka has no topic {sealed.topic}"
+        return
     if cluster != sealed.cluster:
         yield f"sealed from the Kafka cluster {sealed.cluster}, this is {cluster}"
         return
@@ -55,6 +61,13 @@ def _differing(bootstrap: str, header: BlockHeader) -> Iterator[str]:
         yield f"{place}: the next record to seal is at offset {sealed.next}, Kafka holds those from {low} on"
     if high < sealed.next:
         yield f"{place}: sealed up to offset {sealed.next}, Kafka ends at {high}"
+
+
+def _is_unknown_topic(cause: BaseException | None) -> bool:
+    if not isinstance(cause, KafkaException):
+        return False
+    fault: KafkaError = cause.args[0]
+    return bool(fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 def _watermarks(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
