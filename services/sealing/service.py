@@ -126,8 +126,9 @@ class Sealer:
         """
         full = {partition for partition, writer in self._writers.items() if writer.full}
         if full - self._held:
-            rooms = asyncio.gather(*(self._writers[each].room() for each in full - self._held))
-            ends: list[asyncio.Future[Any]] = [rooms, *(self._tasks[each] for each in full - self._held)]
+            waited = [self._writers[each] for each in full - self._held]
+            rooms = asyncio.create_task(_room_in_all(waited))
+            ends: list[asyncio.Future[None]] = [rooms, *(self._tasks[each] for each in full - self._held)]
             await asyncio.wait(ends, timeout=HOLD_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
             rooms.cancel()
             full = {partition for partition, writer in self._writers.items() if writer.full}
@@ -261,6 +262,11 @@ class Sealer:
         while (after := await store.block(log, last.height + 1 if last else 0)) is not None:
             last = after  # committed, but its writer died before it was published
         return last
+
+
+async def _room_in_all(writers: Sequence[LogWriter]) -> None:
+    for writer in writers:
+        await writer.room()
 
 
 def _checked_header(log: str, last: StoredBlock, verifier: Verifier) -> BlockHeader:
