@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from goodstrace import block as blocks
 from goodstrace.block import BlockHeader
@@ -21,12 +20,13 @@ from goodstrace.policy import Policy
 from goodstrace.tiles import TILE_BYTES, TILE_WIDTH, TileEdge, edge_tiles
 from services.sealing import core
 from services.sealing.fsck.faults import Verdict
+from services.sealing.fsck.headers import HeaderCheck
 from services.sealing.fsck.keyring import Keyring
 from services.sealing.fsck.packs import PackCheck, Place
 from services.sealing.fsck.row_sums import MOST_LOST, RowSums, Sums
 from services.sealing.fsck.rows import CheckpointRow, Malformed, TileName, TileRow
 from services.sealing.fsck.saved import Saved, SavedCheck
-from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint, partition_of
+from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint
 
 TileData = Mapping[TileName, bytes]
 _NOTHING: Final[TileData] = {}
@@ -91,6 +91,7 @@ class LogVerifier:
         self._saved = SavedCheck(saved, self.verdict, self.edge.compared)
         self.sums = RowSums(self.edge.sums)
         self.packs = PackCheck(self.verdict, self.sums)
+        self._headers = HeaderCheck(self.verdict, keyring)
         self._pending: dict[TileName, bytes] = dict(_partial(self.edge.tree))
         if edge is None:
             for problem in keyring.problems:
@@ -154,7 +155,7 @@ class LogVerifier:
     ) -> None:
         """Check the next block, with all packs that begin in its range or that it names, and the tiles `around` it."""
         height = self.height
-        header = self._header(block)
+        header = self._headers.check(block, height, self.edge.previous)
         before = self.edge.tree
         tree, first = self._grown(block, header, tiles)
         self._saved.grown(before, block.leaves, height)
@@ -221,77 +222,6 @@ class LogVerifier:
 
     def _sound(self, *, sound: bool) -> None:
         self.edge = msgspec.structs.replace(self.edge, sound=sound)
-
-    # -- headers -------------------------------------------------------------------------------------------------
-
-    def _header(self, block: StoredBlock) -> BlockHeader | None:
-        """Check a header: bytes, signature, chain, offsets, and what the document repeats of it."""
-        height = self.height
-        try:
-            header = blocks.decode(block.header)
-        except VerificationError as error:
-            self.verdict.found("header", error, block=height)
-            return None
-        keys = self._keys.at(height)
-        if keys and not any(_signed(block, key.public_key) for key in keys):
-            problem = "block header is not signed by the log's key in force at this height"
-            self.verdict.found("signature", problem, block=height)
-        self._chain(header)
-        self._offsets(header)
-        said = (header.log, header.height, header.first, header.size, header.count)
-        if said != (block.log, block.height, block.first, block.size, len(block.leaves) // HASH_SIZE):
-            self.verdict.found("document", "document and header differ", block=height)
-        return header
-
-    def _chain(self, header: BlockHeader) -> None:
-        height, previous = self.height, self._previous()
-        if header.log != self._log or header.kafka.partition != partition_of(self._log):
-            problem = (
-                f"the header is of {header.log}, Kafka partition {header.kafka.partition}, not of {self._log}"
-            )
-            self.verdict.found("chain", problem, block=height)
-        if header.height != height:
-            self.verdict.found(
-                "chain", f"found height {header.height} in the place of {height}", block=height
-            )
-        if previous is None and height > 0:
-            return  # nothing to follow: told of already
-        linked = blocks.header_hash(self.edge.previous) if self.edge.previous else blocks.GENESIS_HASH
-        follows = {
-            "previous": (header.previous, linked),
-            "first": (header.first, previous.size if previous else 0),
-        }
-        for name, (found, wanted) in follows.items():
-            if found != wanted:
-                self.verdict.found("chain", f"{name} does not follow the block before", block=height)
-        if previous and header.time < previous.time:
-            self.verdict.found("chain", "time is before that of the block before", block=height)
-        wrong = self._keys.wrong_change(header)
-        if wrong:
-            self.verdict.found("key", wrong, block=height)
-
-    def _offsets(self, header: BlockHeader) -> None:
-        previous = self._previous()
-        if previous is None:
-            if self.height == 0 and header.kafka.first != 0:
-                problem = f"begins at Kafka offset {header.kafka.first}, not 0"
-                self.verdict.found("kafka", problem, block=0)
-            return
-        before, after = previous.kafka, header.kafka
-        if (before.cluster, before.topic, before.topic_id) != (after.cluster, after.topic, after.topic_id):
-            problem = f"is of topic {after.topic} ({after.topic_id}), the block before of {before.topic} ({before.topic_id})"
-            self.verdict.found("kafka", problem, block=self.height)
-        if after.first != before.next:
-            problem = f"begins at Kafka offset {after.first}, the block before ends at {before.next}"
-            self.verdict.found("kafka", problem, block=self.height)
-
-    def _previous(self) -> BlockHeader | None:
-        if self.edge.previous is None:
-            return None
-        try:
-            return blocks.decode(self.edge.previous)
-        except VerificationError:
-            return None
 
     # -- beside the blocks ---------------------------------------------------------------------------------------
 
@@ -406,14 +336,6 @@ def _header(block: StoredBlock) -> BlockHeader | None:
         return blocks.decode(block.header)
     except VerificationError:
         return None
-
-
-def _signed(block: StoredBlock, public_key: bytes) -> bool:
-    try:
-        blocks.verify_header(block.header, block.signature, Ed25519PublicKey.from_public_bytes(public_key))
-    except VerificationError:
-        return False
-    return True
 
 
 def _partial(tree: TileEdge) -> dict[TileName, bytes]:
