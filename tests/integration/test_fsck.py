@@ -206,6 +206,7 @@ def test_another_kafka_is_noticed(run: Run, kafka_bootstrap: str, monkeypatch: p
     code, answer = run("--kafka", "--log", LOG)
     assert (code, places(answer)) == (1, {(LOG, 3, None, "broker")})
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr("services.sealing.fsck.broker.TIMEOUT_S", 1.0)
     assert run("--kafka", "--log", LOG)[0] == 2
 
 
