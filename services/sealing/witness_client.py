@@ -16,6 +16,7 @@ from goodstrace.errors import NoteError, WitnessingError
 from goodstrace.note import MAX_NOTE_BYTES, Signature, parse_note
 from goodstrace.policy import Policy, PolicyWitness
 from goodstrace.witnessing import AddCheckpoint, parse_conflict, parse_cosignatures
+from services.runtime.outgoing import careful_client, read_plain
 from services.sealing.cosigning import Answer, Cosignatures, Fault, FaultKind, Holds
 
 AT_ONCE: Final = 8  # requests to one witness at the same time; the logs take turns
@@ -43,11 +44,7 @@ class WitnessClient:
         self._keys = {(witness.verifier.name, witness.verifier.key_id): witness for witness in witnesses}
         self._timeout_s = timeout_s
         # A pool of its own: connections that one witness leaves hanging are not missing to another.
-        self._http = httpx.AsyncClient(
-            timeout=None,  # noqa: S113 - the whole request has one
-            limits=httpx.Limits(max_connections=AT_ONCE),
-            transport=transport,
-        )
+        self._http = careful_client(max_connections=AT_ONCE, transport=transport)
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def add_checkpoint(self, request: AddCheckpoint) -> Answer:
@@ -69,12 +66,7 @@ class WitnessClient:
     async def _post(self, body: bytes) -> tuple[int, bytes]:
         """Send, and read no more than the largest answer that is allowed, and one byte."""
         async with self._http.stream("POST", self._url, content=body) as response:
-            read = bytearray()
-            async for chunk in response.aiter_bytes():
-                read += chunk
-                if len(read) > MAX_NOTE_BYTES:
-                    break
-            return response.status_code, bytes(read[: MAX_NOTE_BYTES + 1])
+            return response.status_code, await read_plain(response, MAX_NOTE_BYTES)
 
     def _answer(self, status: int, body: bytes, request: AddCheckpoint) -> Answer:
         try:
@@ -113,8 +105,17 @@ def witness_clients(policy: Policy, timeout_s: float) -> list[WitnessClient]:
     for witness in policy.witnesses:
         if witness.url is None:
             continue
-        parts = urlsplit(witness.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_url(witness.url):
             raise ValueError(f"the URL of the witness {witness.name} is none: {witness.url}")
         by_url.setdefault(witness.url.rstrip("/"), []).append(witness)
     return [WitnessClient(url, witnesses, timeout_s) for url, witnesses in by_url.items()]
+
+
+def _is_url(text: str) -> bool:
+    """Tell whether requests can be sent there; else the first of them would find out, when a log is sealed already."""
+    try:
+        httpx.URL(text)
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (httpx.InvalidURL, ValueError):
+        return False

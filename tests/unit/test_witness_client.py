@@ -1,6 +1,8 @@
 """Asking a witness over HTTP: what it answers is believed only where it verifies, and never read beyond its limit."""
 
 import asyncio
+import gzip
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -127,6 +129,39 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
     assert read <= MAX_NOTE_BYTES + 2 * 4096
 
 
+async def test_an_answer_that_unpacks_to_gigabytes_is_not_unpacked() -> None:
+    """One chunk of a few kilobytes, packed twice: unpacked it would fill the memory before its size could be looked at."""
+    bomb = gzip.compress(gzip.compress(bytes(1 << 24)))
+    asked: list[httpx.Request] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, headers={"Content-Encoding": "gzip, gzip"}, stream=httpx.ByteStream(bomb))
+
+    tracemalloc.start()
+    answer = await ask(respond)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer == Fault(FaultKind.UNAVAILABLE, "the answer is packed: gzip, gzip")
+    assert most < 1 << 22
+    assert asked[0].headers["accept-encoding"] == "identity"
+
+
+async def test_cookies_of_a_witness_are_not_kept() -> None:
+    """It could set others with each answer, without end, and each would be sent again with each request."""
+    asked: list[httpx.Request] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(503, headers=[("Set-Cookie", f"c{len(asked)}={'x' * 1000}; Path=/")])
+
+    client = WitnessClient("http://w/base/", KEYS, 0.5, httpx.MockTransport(respond))
+    for _ in range(3):
+        await client.add_checkpoint(REQUEST)
+    await client.close()
+    assert all("cookie" not in request.headers for request in asked)
+
+
 async def test_a_witness_that_does_not_answer_is_given_up() -> None:
     async def silent(_: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
@@ -160,6 +195,8 @@ def test_a_witness_with_several_keys_is_asked_once() -> None:
         (FakeWitness("w").line("ftp://w") + "quorum none\n", "the URL of the witness w is none: ftp://w"),
         (FakeWitness("w").line("http:///x") + "quorum none\n", "the URL of the witness w is none"),
         (FakeWitness("w").line("http://[x") + "quorum none\n", ""),
+        (FakeWitness("w").line("http://w:99999/") + "quorum none\n", "the URL of the witness w is none"),
+        (FakeWitness("w").line("http://w:x/") + "quorum none\n", "the URL of the witness w is none"),
         (
             "".join(FakeWitness(f"w{n}").line(f"http://w{n}") for n in range(65)) + "quorum none\n",
             "over 64 witnesses have a URL",

@@ -1,0 +1,39 @@
+"""Asking servers over HTTP that nobody vouches for: of their answers nothing is unpacked, followed or kept."""
+
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+
+
+def careful_client(
+    *, max_connections: int | None = None, transport: httpx.AsyncBaseTransport | None = None
+) -> httpx.AsyncClient:
+    """Make a client without a time limit of its own: the caller gives each whole request one.
+
+    It asks for answers that are not packed, follows no redirect, and takes no cookie: each answer could set others, and
+    all would be kept and sent again.
+    """
+    return httpx.AsyncClient(
+        timeout=None,  # noqa: S113 - see above
+        limits=httpx.Limits(max_connections=max_connections),
+        transport=transport,
+        follow_redirects=False,
+        headers={"Accept-Encoding": "identity"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
+
+
+async def read_plain(response: httpx.Response, limit_bytes: int) -> bytes:
+    """Read the body of a streamed response, at most `limit_bytes` and one more.
+
+    Raises: httpx.DecodingError, where it is packed, which was not asked for: a few kilobytes can be gigabytes.
+    """
+    packed = response.headers.get("content-encoding", "identity")
+    if packed.strip().lower() != "identity":
+        raise httpx.DecodingError(f"the answer is packed: {packed[:80]}", request=response.request)
+    read = bytearray()
+    async for chunk in response.aiter_bytes():
+        read += chunk
+        if len(read) > limit_bytes:
+            break
+    return bytes(read[: limit_bytes + 1])
