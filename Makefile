@@ -30,7 +30,7 @@ help: ## List the targets and the variables
 	@echo "  GOODSTRACE_QUERY_HTTP_PORT        port of the public logs (8081)"
 	@echo "  GOODSTRACE_AUDIT_GRPC_PORT        port of AuditService (50052)"
 	@echo "  GOODSTRACE_<SERVICE>_METRICS_PORT /metrics of collector, ledger, query, audit (9101 to 9104)"
-	@echo "  BENCH_LEDGER                      arguments for bench-ledger (see --help), such as '--repeats 1 --entries 20000'"
+	@echo "  BENCH_LEDGER                      arguments for bench-ledger (see --help), such as '--repeats 1 --entries 100000'"
 	@echo "  GOODSTRACE_LOCAL_WITNESSES        witnesses of our own to start and to be cosigned by (0)"
 	@echo "  GOODSTRACE_RUN_DIR                data, logs, keys and pid files (run/)"
 

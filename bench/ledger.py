@@ -173,8 +173,10 @@ def appended(system: System, entries: int) -> dict[str, float]:
     ready_sealed = published(system)
     deadline = time.monotonic() + DEADLINE_S
     while published(system) < entries:
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not sealed within {DEADLINE_S} s\n{ledger.tail()}")
+        if ledger.process is None or time.monotonic() > deadline:
+            raise SystemExit(
+                f"the ledger ended, or had not sealed all within {DEADLINE_S} s\n{ledger.tail()}"
+            )
         time.sleep(0.02)
     ended_ms = time.time_ns() / 1_000_000
     spent_s = cpu_s(ledger.process.pid if ledger.process else 0) - ready_cpu_s

@@ -13,6 +13,7 @@ bench/peers/ has their drivers; the modules are those that its go.sum files name
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -113,15 +114,19 @@ def drive(program: GoProgram, load: Load, folder: Path, *more: str) -> Figures:
 
 
 def run(load: Load, subjects: Subjects, repeats: int) -> dict[str, list[Figures]]:
-    """Let them take turns; every other round goes the other way round. Gives the figures of each run by name."""
+    """Let them take turns; every other round goes the other way round. Gives the figures of each run by name.
+
+    Among them `load_before`, the machine's load average of the last minute: what else it had to do.
+    """
     runs: dict[str, list[Figures]] = {name: [] for name in subjects}
     for repeat in range(repeats):
         for name in subjects if repeat % 2 == 0 else reversed(list(subjects)):
+            load_before = os.getloadavg()[0]
             console.print(f"{repeat + 1}/{repeats} {name} ...", highlight=False, soft_wrap=True)
             with tempfile.TemporaryDirectory(prefix="ledger-peers-") as folder:
-                figures = subjects[name](load, Path(folder))
+                figures = subjects[name](load, Path(folder)) | {"load_before": load_before}
             console.print(
-                "    " + ", ".join(f"{each} {value:,.0f}" for each, value in figures.items()),
+                "    " + ", ".join(f"{each} {shown(value)}" for each, value in figures.items()),
                 highlight=False,
                 soft_wrap=True,
             )
@@ -141,10 +146,24 @@ def ratios(figures: Mapping[str, Figures]) -> dict[str, Figures]:
     """Divide our figures by each peer's figure of the same name."""
     ours = figures.get(OURS, {})
     return {
-        name: {each: round(ours[each] / value, 3) for each, value in theirs.items() if each in ours}
+        name: {
+            each: round(ours[each] / value, 3)
+            for each, value in theirs.items()
+            if each in ours and rate(each)
+        }
         for name, theirs in figures.items()
         if name != OURS and ours
     }
+
+
+def rate(figure: str) -> bool:
+    """Tell whether a figure is one of which more is better."""
+    return figure.endswith("_per_s")
+
+
+def shown(value: float) -> str:
+    """Write a figure for people."""
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def show(load: Load, figures: Mapping[str, Figures], against: Mapping[str, Figures]) -> None:
@@ -161,7 +180,7 @@ def show(load: Load, figures: Mapping[str, Figures], against: Mapping[str, Figur
             table.add_row(
                 name,
                 each,
-                f"{value:,.0f}",
+                shown(value),
                 "" if compared is None else f"{compared:.2f}",
             )
     console.print(table)
@@ -175,7 +194,10 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--entries", type=positive, default=100_000, help="entries that each appends (100,000)"
+        "--entries",
+        type=positive,
+        default=200_000,
+        help="entries that each appends (200,000); under 100,000 our first blocks, which do not count, are most of it",
     )
     parser.add_argument("--entry-bytes", type=positive, default=500, help="bytes of an entry (500)")
     parser.add_argument("--reads", type=positive, default=2000, help="verified reads of the peers (2,000)")
