@@ -15,13 +15,14 @@ from goodstrace.cosignature import Cosigner
 from goodstrace.log_keys import LogKeys
 from goodstrace.note import Signature, Signer, parse_note
 from services.runtime.errors import SettingsError
+from services.runtime.state_file import StateFile
 from services.sealing import documents
 from services.sealing.documents import Document
 from services.sealing.fsck import feeding, records, repair
 from services.sealing.fsck.against import SavedNote, read_saved
 from services.sealing.fsck.faults import KINDS, Standing, Verdict
 from services.sealing.fsck.feeding import Check, Progress, check_log
-from services.sealing.fsck.state import StateFile, is_of
+from services.sealing.fsck.state import is_of
 from services.sealing.fsck.store import Options
 from services.sealing.fsck.verifier import tile_count
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, HEADS, LOGS, PACKS, PAGES, PINS, RUNS, TILES
@@ -511,26 +512,27 @@ def test_a_check_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path:
     updated(store, PACKS, damaged, entries=b"junk")
     info = values.infos[LOG]
     whole = asyncio.run(check_log(store, Check(info=info)))
-    state = StateFile(tmp_path / "state", "this run")
+    state = StateFile(tmp_path / "state", "this run", Progress)
     pages = 0
 
     def told(progress: Progress) -> None:
         nonlocal pages
         state.keep(LOG, progress)
+        state.write()
         pages += 1
         if pages == 4:
             raise Interrupted
 
     with pytest.raises(Interrupted):
         asyncio.run(check_log(store, Check(info=info, told=told)))
-    start = StateFile(tmp_path / "state", "this run").progress(LOG)
+    start = StateFile(tmp_path / "state", "this run", Progress).get(LOG)
     assert start is not None
     assert 0 < start.verdict.entries < 20
     assert asyncio.run(is_of(store, LOG, start.edge))
     rest = asyncio.run(check_log(store, Check(info=info, start=start)))
     assert (rest.entries, rest.root, rest.faults) == (whole.entries, whole.root, whole.faults)
     assert 0 < rest.resumed < 20
-    assert StateFile(tmp_path / "state", "another run").progress(LOG) is None
+    assert StateFile(tmp_path / "state", "another run", Progress).get(LOG) is None
 
 
 def test_a_stale_state_is_noticed(tmp_path: Path) -> None:
@@ -540,8 +542,8 @@ def test_a_stale_state_is_noticed(tmp_path: Path) -> None:
     other = MemoryDocuments.of(sealed_store(6, of_block=3, partitions=1))
     assert not asyncio.run(is_of(other, LOG, kept[-1].edge))
     (tmp_path / "state").write_text("junk")
-    with pytest.raises(SettingsError, match="not a state of fsck"):
-        StateFile(tmp_path / "state", "this run")
+    with pytest.raises(SettingsError, match="not a state file"):
+        StateFile(tmp_path / "state", "this run", Progress)
 
 
 # -- small things ---------------------------------------------------------------------------------------------------

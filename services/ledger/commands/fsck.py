@@ -18,13 +18,13 @@ from services.ledger.commands.fsck_report import Report, ShownProgress
 from services.runtime.errors import ServiceError
 from services.runtime.mongo import Mongo
 from services.runtime.settings import KafkaSettings, MongoSettings, load
+from services.runtime.state_file import StateFile
 from services.sealing.fsck import jobs, repair, store
 from services.sealing.fsck.against import read_saved
 from services.sealing.fsck.broker import check_broker
 from services.sealing.fsck.faults import Standing, Verdict
 from services.sealing.fsck.feeding import Progress
 from services.sealing.fsck.scan import MongoDocuments
-from services.sealing.fsck.state import StateFile
 from services.sealing.fsck.store import Options, Survey
 
 EXIT_FAULTS: Final = 1
@@ -162,13 +162,14 @@ class _Run:
         ]
         self._work(found, None, repairing=True)
 
-    def _work(self, found: Survey, state: StateFile | None, *, repairing: bool) -> list[Verdict]:
+    def _work(self, found: Survey, state: StateFile[Progress] | None, *, repairing: bool) -> list[Verdict]:
         shown = ShownProgress("repaired" if repairing else "checked", found.sizes, found.jobs)
 
         def told(log: str, progress: Progress) -> None:
             shown.told(log, progress)
             if state is not None:
                 state.keep(log, progress)
+                state.write()
 
         small = sum(found.sizes.values()) < SMALL
         workers = self._workers or (1 if small else os.cpu_count() or 1)
@@ -177,12 +178,12 @@ class _Run:
         finally:
             self.seconds += shown.ended()
 
-    async def _survey(self) -> tuple[StateFile | None, Survey]:
+    async def _survey(self) -> tuple[StateFile[Progress] | None, Survey]:
         mongo = Mongo(self._mongo)
         try:
             documents = MongoDocuments(mongo.database)
             of = _fingerprint(await documents.instance(), self._mongo.database, self._options)
-            state = StateFile(self._state_file, of) if self._state_file else None
+            state = StateFile(self._state_file, of, Progress) if self._state_file else None
             return state, await store.survey(documents, self._options, self._mongo, state)
         finally:
             mongo.close()

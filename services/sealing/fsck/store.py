@@ -9,14 +9,15 @@ from goodstrace.errors import VerificationError
 from goodstrace.log_keys import ROOT_LOG, LogKeys
 from goodstrace.note import Verifier
 from services.runtime.settings import MongoSettings
+from services.runtime.state_file import StateFile
 from services.sealing.documents import Document
 from services.sealing.fsck import rows, state
 from services.sealing.fsck.against import SavedNote, by_log, verified
 from services.sealing.fsck.faults import Verdict
+from services.sealing.fsck.feeding import Progress
 from services.sealing.fsck.jobs import Job
 from services.sealing.fsck.rows import Malformed
 from services.sealing.fsck.scan import PLACES, LogDocuments
-from services.sealing.fsck.state import StateFile
 from services.sealing.indexes import HEADS, RUNS
 from services.sealing.values import LogInfo
 
@@ -54,7 +55,7 @@ class Survey(msgspec.Struct, kw_only=True):
 
 
 async def survey(
-    store: LogDocuments, options: Options, mongo: MongoSettings | None, kept: StateFile | None
+    store: LogDocuments, options: Options, mongo: MongoSettings | None, kept: StateFile[Progress] | None
 ) -> Survey:
     """Find out which logs are there, which should be, and what is of no log. Raises: UnavailableError."""
     found = Survey(jobs=[], sizes={}, verdicts={})
@@ -114,9 +115,9 @@ async def _job(
     return Job(info=info, trusted=vkey, policy=options.policy, saved=tuple(signed))
 
 
-async def _started(store: LogDocuments, job: Job, kept: StateFile | None, found: Survey) -> Job:
+async def _started(store: LogDocuments, job: Job, kept: StateFile[Progress] | None, found: Survey) -> Job:
     """Go on from where an earlier run was, if the log is still the one it was."""
-    start = kept.progress(job.info.name) if kept else None
+    start = kept.get(job.info.name) if kept else None
     if start is None:
         return job
     if not await state.is_of(store, job.info.name, start.edge):
