@@ -5,6 +5,7 @@ the way of a commit: the writer only tells them what it signed. A witness that i
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
@@ -178,7 +179,8 @@ class LogRounds:
         """Take a log; `run` does the rest."""
         self._log = log
         self._parts = parts
-        self._cosigning = Cosigning(parts.policy, parts.interval_s)
+        asked = {name for witness in parts.witnesses for name in witness.names}
+        self._cosigning = Cosigning(parts.policy, parts.interval_s, asked)
         self._changed = asyncio.Event()
         self._logged_s: dict[tuple[str, FaultKind], float] = {}
 
@@ -227,7 +229,8 @@ class LogRounds:
             if due_s is None:
                 await changed.wait()
             elif due_s > 0:
-                await asyncio.sleep(due_s)
+                with contextlib.suppress(TimeoutError):  # a quorum makes it due sooner
+                    await asyncio.wait_for(changed.wait(), due_s)
             else:
                 self._cosigning.turn(_now_s())
                 if self._parts.policy.is_satisfied(()):  # published already, by the log's writer
@@ -256,7 +259,7 @@ class LogRounds:
         """Ask a witness that we take to be at `size`; give the size that it is at now, and why it did not cosign.
 
         1. A first 409 is answered from the size that the witness gives.
-        2. Where that is beyond the round but signed by us, the next round is due at once. Where we never signed as much,
+        2. Where that is beyond the round but signed by us, it is left out of the round. Where we never signed as much,
            the store was rolled back. Raises: RolledBackError, CorruptError.
         3. A cosignature is attached, and the checkpoint published if it has its quorum.
         """
@@ -305,7 +308,7 @@ class LogRounds:
                 " its tail, or is another installation's; restore it, or rebuild it from Kafka (docs/witnesses.md)"
             )
         self._cosigning.signed(head.checkpoint)
-        self._cosigning.left_behind(size)
+        self._cosigning.left_behind(witness.names, size)
         self._wake()
 
     async def _publish(self, round_: Round) -> None:

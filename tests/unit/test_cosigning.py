@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from goodstrace.checkpoint import Checkpoint, sign_checkpoint
 from goodstrace.note import Signer, parse_note
 from goodstrace.policy import Policy
-from services.sealing.cosigning import Cosignatures, Cosigning, Round
+from services.sealing.cosigning import PATIENCE, Cosignatures, Cosigning, Round
 from services.sealing.errors import CorruptError
 from services.sealing.values import StoredCheckpoint
 from tests.fake_witness import UNIX_S, FakeWitness, policy_of
@@ -84,16 +84,44 @@ def test_a_late_cosignature_is_added_to_the_round_it_was_asked_in() -> None:
     assert first.checkpoint.signatures == 4
 
 
-def test_a_witness_that_is_beyond_the_round_ends_it() -> None:
-    cosigning, _ = begun()
+def test_a_round_that_cannot_have_its_quorum_any_more_is_ended() -> None:
+    cosigning, first = begun()
     cosigning.signed(checkpoint(8))
-    cosigning.left_behind(5)
-    assert cosigning.due_s(0) is None
-    cosigning.left_behind(7)
-    assert cosigning.due_s(0) == 0
-    cosigning.turn(0)
+    cosigning.left_behind(ONE.names, 5)
+    assert (cosigning.due_s(1000), cosigning.wanted(ONE.names)) == (None, first), "that is where the round is"
+    cosigning.left_behind(ONE.names, 7)
+    cosigning.left_behind(TWO.names, 8)
+    assert cosigning.due_s(0.25) == 0.75, "no sooner than any round"
+    cosigning.turn(1)
     assert cosigning.round is not None
-    assert (cosigning.round.size, cosigning.due_s(0)) == (8, None)
+    assert (cosigning.round.size, cosigning.due_s(1000)) == (8, None)
+    assert cosigning.wanted(ONE.names) is cosigning.round
+
+
+def test_a_witness_that_says_it_is_beyond_does_not_take_the_round_from_the_others() -> None:
+    """Else one that says so each time, of a log that grows, would keep it from ever being published."""
+    cosigning, first = begun()
+    cosigning.signed(checkpoint(8))
+    cosigning.left_behind(ONE.names, 7)
+    assert cosigning.wanted(ONE.names) is None, "there is nothing more to ask it in this round"
+    assert cosigning.wanted(TWO.names) is first
+    assert cosigning.due_s(5) == PATIENCE * INTERVAL_S - 5
+    first.add(cosigned(first, TWO, THREE))
+    assert cosigning.due_s(0.25) == 0.75
+
+
+def test_where_the_others_do_not_answer_a_witness_that_is_beyond_is_followed() -> None:
+    cosigning, first = begun()
+    cosigning.signed(checkpoint(8))
+    first.add(cosigned(first, THREE))
+    cosigning.left_behind(ONE.names, 7)
+    assert cosigning.due_s(PATIENCE * INTERVAL_S) == 0, "the second may be dead, and the first at the newest"
+
+
+def test_a_witness_that_cosigns_by_some_of_its_keys_only_is_not_asked_again_at_once() -> None:
+    cosigning, first = begun()
+    first.add(cosigned(first, ONE))
+    assert cosigning.wanted(ONE.names | TWO.names) is None
 
 
 def test_what_was_published_is_gone_on_with() -> None:

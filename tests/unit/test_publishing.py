@@ -30,8 +30,9 @@ ORIGIN = "test.local/00112233445566ff/goods/0"
 class WitnessedBench(Bench):
     """A bench whose checkpoints three fake witnesses cosign."""
 
-    def __init__(self, threshold: int = 2) -> None:
+    def __init__(self, threshold: int = 2, interval_s: float = 0.001) -> None:
         super().__init__()
+        self.interval_s = interval_s
         self.witnesses = [FakeWitness(name) for name in ("one", "two", "three")]
         self.policy = policy_of(self.witnesses, threshold)
         [signer] = self.keys.find(LOG, ORIGIN, create=True)
@@ -52,7 +53,7 @@ class WitnessedBench(Bench):
             clock=self.clock,
             metrics=self.counts,
             log=structlog.get_logger(),
-            interval_s=0.001,
+            interval_s=self.interval_s,
             first_wait_s=0.001,
             longest_wait_s=0.01,
         )
@@ -378,6 +379,30 @@ async def test_a_lying_witness_that_says_another_size_each_time_is_waited_for() 
         bench.fill(4)
         await until(bench.is_published(8, by=2))
         await until(lambda: bench.faults(liar, FaultKind.CONFLICT) > 1)
+
+
+async def test_a_lying_witness_that_is_always_ahead_takes_no_round_from_the_others() -> None:
+    """It says that it has cosigned a little more than it is asked for, which is signed already: the log grows all the time."""
+    bench = WitnessedBench(interval_s=0.2)
+    liar, *others = bench.witnesses
+    async with bench.running():
+        bench.fill(4)
+        await until(bench.is_published(4, by=3))
+        for witness in bench.witnesses:
+            witness.silence()
+        bench.fill(4)
+        await until(lambda: all(witness.asked[-1] == 8 for witness in bench.witnesses))
+        bench.fill(4)
+        await until(bench.done)
+        asked, liar.lying = len(liar.asked), 9
+        liar.silence(silent=False)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(liar.asked) == asked, "there is nothing more to ask it in this round"
+        for witness in others:
+            witness.silence(silent=False)
+        await until(lambda: bench.store.checkpoints[LOG, 8].signatures == 3)
+        await until(bench.is_published(12, by=2))
 
 
 async def test_an_unknown_log_is_counted() -> None:
