@@ -135,21 +135,27 @@ class World:
         self.folder = folder / "keys"
         self.keys = KeyFolder(self.folder)
         self.witness_memory: dict[str, Cosigned] = {}
+        self.records = 0
         self._logs = 0
 
     async def fill(self) -> None:
         """Put the records on the topic, in transactions of three, whose markers leave holes between the offsets."""
         kafka.create_topics(self.bootstrap, [Topic(self.name, 1, 1)])
-        producer = kafka.producer(self.bootstrap, transactional_id=self.name)
-        producer.init_transactions(30)
-        for start in range(0, RECORDS, 3):
-            producer.begin_transaction()
-            for number in range(start, start + 3):
-                producer.produce(self.name, make_value(number), partition=0)
-            producer.commit_transaction(30)
+        self._producer = kafka.producer(self.bootstrap, transactional_id=self.name)
+        self._producer.init_transactions(30)
+        self.append(RECORDS)
         self.topic = RealTopic(self.bootstrap, self.name)
         self.topic.read(RECORDS)
         await provision(self.mongo.database)
+
+    def append(self, count: int) -> None:
+        """Put more records on the topic."""
+        for start in range(self.records, self.records + count, 3):
+            self._producer.begin_transaction()
+            for number in range(start, min(start + 3, self.records + count)):
+                self._producer.produce(self.name, make_value(number), partition=0)
+            self._producer.commit_transaction(30)
+        self.records += count
 
     def new_prefix(self) -> str:
         self._logs += 1

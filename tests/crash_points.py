@@ -48,15 +48,17 @@ class Point:
     nth: int
 
 
-def _die() -> None:
-    raise Killed
-
-
 class Faults:
-    """What happens at the calls of one process. After a kill none of its calls comes through any more."""
+    """What happens at the calls of one process. After a kill none of its calls comes through any more.
+
+    `die` is called in the place of the kill, where the process is one of its own.
+    """
 
     def __init__(
-        self, point: Point | None = None, failure: Failure | None = None, die: Callable[[], None] = _die
+        self,
+        point: Point | None = None,
+        failure: Failure | None = None,
+        die: Callable[[], None] | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.reached = False
@@ -98,9 +100,11 @@ class Faults:
         self._kill(Failure.KILLED_AFTER, failure)
 
     def _kill(self, when: Failure, failure: Failure | None) -> None:
-        if failure is when:
-            self.dead = True
+        if failure is when and self._die is not None:
             self._die()
+        elif failure is when:
+            self.dead = True
+            raise Killed
 
 
 class EveryCallFails(Faults):

@@ -14,6 +14,7 @@ from services.runtime import retry
 from tests.conftest import Names
 from tests.crash_campaign import (
     MERGES,
+    RECORDS,
     SCENARIOS,
     Covered,
     Scenario,
@@ -21,6 +22,7 @@ from tests.crash_campaign import (
     at_every_point,
     fail_every_call,
 )
+from tests.crash_processes import kill_in_turn
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +55,27 @@ async def test_every_call_fails_both_ways(
     covered = await fail_every_call(world, scenario)
     told(f"failed both ways, {scenario.name}", covered)
     assert covered.points > 20
+
+
+SAMPLE = [
+    ("store.put_packs", 0, True),
+    ("store.insert_block", 0, False),
+    ("store.insert_block", 0, True),
+    ("store.put_tiles", 1, True),
+    ("store.put_checkpoint", 1, False),
+    ("store.put_head", 1, True),
+    ("keys.sign", 2, False),
+    ("store.remove_orphans", 0, False),
+]
+
+
+async def test_processes_that_end_with_sigkill_at_a_point(
+    world: World, mongo_uri: str, told: Callable[[str, Covered], None]
+) -> None:
+    """A sample of the points with real processes, real consumer groups and SIGKILL; all of them in tests/soak."""
+    killed = await kill_in_turn(world, mongo_uri, world.new_prefix(), SAMPLE, RECORDS)
+    assert killed == len(SAMPLE)
+    told(
+        "ended with SIGKILL, one after the other on one log",
+        Covered(killed, killed + 1, {call for call, _, _ in SAMPLE}),
+    )
