@@ -108,6 +108,7 @@ lint: install ## Check style, types, imports between parts, protos and docker-co
 
 soak: install install-go ## Run the long campaigns: large replays, kills at every point
 	@$(BIN)/python -m pytest tests/soak -s --timeout 5400
+	@GOODSTRACE_SOAK_AWAY_S=60 $(BIN)/python -m pytest tests/integration/test_ledger_accidents.py -k gone -s
 
 bench: install ## Measure, as a table and as JSON
 	@$(BIN)/python -m bench
