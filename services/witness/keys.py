@@ -58,12 +58,13 @@ def open_folder(folder: Folder, name: str | None) -> tuple[Cosigner, Store]:
     try:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_open(folder.path)
-        if folder.key.exists() and not folder.database.exists():
+        has_key = folder.key.exists()
+        if has_key and not folder.database.exists():
             raise WitnessKeyError(
                 f"{folder.key} is there, but not {folder.database}, which says what it has signed: a witness that forgot "
                 "could sign a rollback. Bring the database back as it was last, or make a new witness in another folder"
             )
-        store = Store(folder.database)
+        store = Store(folder.database, create=not has_key)  # the key is made after it
         try:
             return _cosigner(folder, name, store), store
         except BaseException:

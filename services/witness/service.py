@@ -11,7 +11,7 @@ import structlog
 
 from goodstrace.cosignature import Cosigner
 from goodstrace.errors import WitnessingError
-from goodstrace.note import Note, parse_note
+from goodstrace.note import Note, open_note, parse_note
 from goodstrace.witnessing import (
     SIZE_TYPE,
     AddCheckpoint,
@@ -32,6 +32,7 @@ from services.witness.trust import Trust
 T = TypeVar("T")
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
 _TRIES: Final = 10
+_MAX_LOGGED: Final = 200  # characters of an origin that anybody may have sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +118,24 @@ class Witness:
             self._suspect(request, decision.suspicion)
         if isinstance(decision, Conflict):
             return Answer(HTTPStatus.CONFLICT, decision.body(), SIZE_TYPE)
-        self._log.info("refused", origin=request.origin, status=decision.status, reason=decision.reason)
+        self._log.info(
+            "refused", origin=request.origin[:_MAX_LOGGED], status=decision.status, reason=decision.reason
+        )
         return Answer(decision.status, f"{decision.reason}\n")
 
     def _suspect(self, request: AddCheckpoint, suspicion: Suspicion) -> None:
         self._metrics.suspicions.labels(suspicion.value).inc()
         latest = self._store.latest(origin_hash(request.origin))
         assert latest is not None, "nothing can contradict what was never cosigned"
+        # The log's own signatures only: anybody can add others.
+        offered = open_note(request.note, self._trust.keys(request.origin)).encode()
         try:
-            kept = self._evidence.keep(request.origin, suspicion, self._with_ours(latest), request.note)
+            kept = self._evidence.keep(request.origin, suspicion, self._with_ours(latest), offered)
         except OSError as error:  # the answer is the same without it
-            self._log.error("evidence not kept", origin=request.origin, error=str(error), note=request.note)
+            self._log.error("evidence not kept", origin=request.origin, error=str(error), note=offered)
+            return
+        if kept is None:
+            self._log.error("no room for more evidence", origin=request.origin, kind=suspicion, note=offered)
             return
         self._log.error(
             "a log contradicts what was cosigned of it",

@@ -45,8 +45,8 @@ class Latest:
 class Store:
     """The file. Its methods block, and one thread at a time may be in them. Raises: StoreError from all of them."""
 
-    def __init__(self, path: Path, busy_timeout_s: float = 5.0) -> None:
-        """Open the file, or make it; another process that writes is waited for at most `busy_timeout_s`."""
+    def __init__(self, path: Path, busy_timeout_s: float = 5.0, *, create: bool = True) -> None:
+        """Open the file, or make it where `create` is; another process that writes is waited for at most `busy_timeout_s`."""
         with _translated():
             self._database = sqlite3.connect(
                 path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
@@ -55,6 +55,11 @@ class Store:
             version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
             if version not in (0, _VERSION):
                 raise StoreError(f"{path} is of version {version}, not {_VERSION}")
+            if version == 0 and not create:
+                raise StoreError(
+                    f"{path} is empty, though the witness has a key: it forgot what it signed, and could sign a rollback. "
+                    "Bring the database back as it was last, or make a new witness in another folder"
+                )
             if version == 0:
                 self._database.executescript(_SCHEMA)
 

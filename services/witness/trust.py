@@ -16,11 +16,13 @@ import structlog
 from goodstrace.errors import NoteError
 from goodstrace.note import Verifier
 from services.runtime.errors import ServiceError
+from services.runtime.outgoing import careful_client, read_plain
 from services.witness.metrics import WitnessMetrics
 
 MAX_LISTED: Final = 10_000
+"""The most logs in a list, and the most that are trusted on first use in all: a list may name others each time."""
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
-_TIMEOUT_S: Final = 10.0
+_TIMEOUT_S: Final = 30.0
 
 
 class _Listed(msgspec.Struct):
@@ -52,6 +54,11 @@ class Trust:
         learned = self._learned.get(origin)
         return self._named.get(origin) or ((learned,) if learned else ())
 
+    @property
+    def learned(self) -> int:
+        """How many keys were trusted on first use."""
+        return len(self._learned)
+
     def origins(self) -> list[str]:
         """List the logs that are followed."""
         return sorted({*self._named, *self._learned})
@@ -75,14 +82,16 @@ class Lists:
         remember: Callable[[str, str], Awaitable[str]],
         metrics: WitnessMetrics,
         log: structlog.stdlib.BoundLogger,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Read `urls`; `remember` (origin, vkey) keeps the first key of an origin durably and gives the one that is kept."""
         self._urls, self._trust, self._remember = urls, trust, remember
-        self._metrics, self._log = metrics, log
+        self._metrics, self._log, self._transport = metrics, log, transport
 
     async def run(self, every_s: float) -> None:
         """Read all lists now and every `every_s` seconds, until cancelled."""
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False) as client:
+        async with careful_client(transport=self._transport) as client:
             while True:
                 for url in self._urls:
                     await self._read(client, url)
@@ -98,6 +107,8 @@ class Lists:
 
     async def _take(self, url: str, verifier: Verifier) -> None:
         known = self._trust.keys(verifier.name)
+        if not known and self._trust.learned >= MAX_LISTED:
+            raise _TooLongError(f"{MAX_LISTED} logs are trusted on first use already: no more are")
         vkey = verifier.vkey()
         kept = known[0].vkey() if known else await self._remember(verifier.name, vkey)
         if kept == vkey:
@@ -110,21 +121,19 @@ class Lists:
 
 
 _UNREADABLE: Final = (
-    *(httpx.HTTPError, httpx.InvalidURL),  # not reached
+    *(httpx.HTTPError, httpx.InvalidURL, TimeoutError),  # not reached
     *(msgspec.MsgspecError, NoteError, _TooLongError),  # not a list of logs
     ServiceError,  # not remembered
 )
 
 
 async def _fetch(client: httpx.AsyncClient, url: str) -> bytes:
-    body = bytearray()
-    async with client.stream("GET", url) as response:
+    async with asyncio.timeout(_TIMEOUT_S), client.stream("GET", url) as response:
         response.raise_for_status()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > MAX_LIST_BYTES:
-                raise _TooLongError(f"the list is over {MAX_LIST_BYTES} bytes")
-    return bytes(body)
+        body = await read_plain(response, MAX_LIST_BYTES)
+    if len(body) > MAX_LIST_BYTES:
+        raise _TooLongError(f"the list is over {MAX_LIST_BYTES} bytes")
+    return body
 
 
 def _parse(body: bytes) -> list[Verifier]:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from goodstrace.checkpoint import open_checkpoint
 from goodstrace.cosignature import Cosigner
 from goodstrace.merkle import root_of
-from goodstrace.note import Signer, parse_note, sign_note
+from goodstrace.note import Signature, Signer, parse_note, sign_note
 from goodstrace.witnessing import MAX_REQUEST_BYTES, AddCheckpoint, Cosigned, parse_cosignatures
 from services.witness import evidence
 from services.witness.api import make_app
@@ -156,6 +156,37 @@ async def test_evidence_has_a_limit_and_room_for_forks(
     assert sorted(name.partition("-")[0] for name in names) == ["fork", *["inconsistent"] * 3]
 
 
+async def test_evidence_is_not_multiplied_by_signatures_that_anybody_can_add(running: Running) -> None:
+    await running.ask(0, 8)
+    for number in range(3):
+        junk = Signature(f"junk-{number}", b"\0" * 4, b"\0" * 1000).line()
+        body = AddCheckpoint(8, (), note_of(9) + junk).encode()
+        assert (await running.http.post("/add-checkpoint", content=body)).status_code == 422
+    (case,) = Evidence(running.folder.evidence).cases()
+    assert case.read_text() == note_of(9)
+
+
+async def test_evidence_that_has_no_room_is_in_the_log(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can fill the room with public checkpoints and wrong proofs, and the log may fork after that."""
+    monkeypatch.setattr(evidence, "MAX_KEPT", 1)
+    await running.ask(0, 8)
+    await running.ask(8, 9, FORKED)
+    with structlog.testing.capture_logs() as told:
+        await running.ask(8, 10, FORKED)
+    assert [event.get("note") for event in told if event["log_level"] == "error"] == [note_of(10, FORKED)]
+
+
+async def test_what_a_stranger_calls_its_log_is_not_logged_at_length(running: Running) -> None:
+    stranger = Signer("x" * 1000, bytes(32))
+    note = sign_note(f"{'x' * 100_000}\n1\nAAAA\n", [stranger]).encode()
+    with structlog.testing.capture_logs() as told:
+        answer = await running.http.post("/add-checkpoint", content=AddCheckpoint(0, (), note).encode())
+    assert answer.status_code == 404
+    assert len(str(told)) < 1000
+
+
 async def test_evidence_that_cannot_be_kept_changes_no_answer(running: Running) -> None:
     running.folder.evidence.write_text("no folder")
     await running.ask(0, 8)
@@ -284,6 +315,15 @@ class TestFolder:
         with pytest.raises(WitnessKeyError, match="rollback"):
             self.opened(folder)
         assert not folder.database.exists()
+
+    def test_a_key_beside_an_empty_memory_is_not_used(self, tmp_path: Path) -> None:
+        """As a file system may leave the file after a crash: the key was made after the memory, so it had one."""
+        folder = Folder(tmp_path / "w")
+        self.opened(folder, "witness.example/1")
+        folder.database.write_bytes(b"")
+        for _ in range(2):
+            with pytest.raises(StoreError, match="rollback"):
+                self.opened(folder)
 
     def test_a_memory_without_its_key_gets_no_other_key(self, tmp_path: Path) -> None:
         folder = Folder(tmp_path / "w")
