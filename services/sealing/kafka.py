@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from services.runtime import kafka
 from services.runtime.errors import ServiceError, UnavailableError
-from services.runtime.kafka import OffsetGapError
+from services.runtime.kafka import FencedError, OffsetGapError
 from services.sealing.core import Fetched, TopicIdentity
 
 WATERMARK_TIMEOUT_S: Final = 5.0
@@ -103,6 +103,8 @@ class KafkaSource:
         error = message.error()
         if error is not None:
             fault = kafka.translate(error)
+            if error.code() == KafkaError._FATAL:  # noqa: SLF001 - what ends a consumer is one of the same name
+                fault = FencedError(f"another process has this one's name: {error.str()}")
             if isinstance(fault, OffsetGapError):
                 fault = OffsetGapError(f"{self._topic}[{message.partition()}]: {fault}")
             if not fault.retry:

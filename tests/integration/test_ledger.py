@@ -288,6 +288,23 @@ async def test_a_topic_made_anew_under_a_running_ledger_stops_it(world: World) -
     assert await world.size() == before
 
 
+async def test_of_two_processes_of_one_name_the_later_goes_on_and_the_earlier_stops(world: World) -> None:
+    first = world.start(GOODSTRACE_INSTANCE="one")
+    world.fill(20)
+    await world.sealed()
+    second = world.start(GOODSTRACE_INSTANCE="one")
+    assert first.process.wait(DEADLINE_S) == 1
+    assert first.faults()[0] == "fenced"
+    world.fill(20)
+    await world.sealed()
+    second.process.kill()
+    second.process.wait(DEADLINE_S)
+    world.fill(20)
+    world.start(GOODSTRACE_INSTANCE="one")
+    await world.sealed()
+    await world.assert_exactly_once()
+
+
 async def test_an_unprovable_record_stops_it_and_says_where(world: World) -> None:
     world.fill(3)
     producer = kafka.producer(world.bootstrap)
