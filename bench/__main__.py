@@ -30,7 +30,7 @@ from services.runtime import envelope, kafka
 from tests.system.harness import System
 
 GOODS_HOPS = 4
-LOG_COLLECTIONS = ("blocks", "packs", "tiles", "checkpoints", "heads", "logs")
+LOG_COLLECTIONS = ("blocks", "packs", "pages", "runs", "tiles", "checkpoints", "heads", "logs")
 LEDGER_PARTITIONS = 2
 console = Console(stderr=True)
 
