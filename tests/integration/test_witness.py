@@ -22,9 +22,11 @@ from deploy.processes import free_port
 from goodstrace.checkpoint import open_checkpoint
 from goodstrace.cosignature import CosignatureVerifier
 from goodstrace.merkle import root_of
-from goodstrace.note import Signer, parse_note
+from goodstrace.note import Note, Signer, parse_note
 from goodstrace.policy import Policy
 from goodstrace.witnessing import parse_conflict, parse_cosignatures
+from services.sealing.cosigning import Cosignatures, Fault, FaultKind, Holds
+from services.sealing.witness_client import WitnessClient
 from services.witness.command import witness as witness_command
 from services.witness.store import origin_hash
 from tests.integration.test_collector import until
@@ -150,6 +152,28 @@ def test_requests_at_once_to_two_processes_are_signed_in_one_line(witnesses: lis
     assert len(signed) > 10
     assert_one_line(signed)
     assert witnesses[0].size() == witnesses[1].size() == max(each.size for each in signed)
+
+
+async def test_it_answers_the_ledgers_own_client(witnesses: list[WitnessProcess]) -> None:
+    url = f"http://127.0.0.1:{witnesses[0].port}"
+    policy = Policy.parse(f"witness w {witnesses[0].verifier.vkey()} {url}\nquorum w")
+    client = WitnessClient(url, policy.witnesses, timeout_s=20)
+    request = asking(0, 8)
+    answer = await client.add_checkpoint(request)
+    assert isinstance(answer, Cosignatures)
+    note = parse_note(request.note)
+    cosigned = Note(note.text, (*note.signatures, *answer.by_name.values())).encode()
+    assert policy.satisfied_by(cosigned)
+    assert witnesses[0].http.get(SHOWN).text == cosigned
+    assert await client.add_checkpoint(asking(0, 9)) == Holds(8)
+    for refused, kind in [
+        (asking(8, 9, FORKED), FaultKind.FORK),
+        (asking(0, 9, TRUE, Signer("example.com/x/goods/0", bytes(32))), FaultKind.UNKNOWN_LOG),
+    ]:
+        fault = await client.add_checkpoint(refused)
+        assert isinstance(fault, Fault)
+        assert fault.kind is kind
+    await client.close()
 
 
 def test_killed_at_any_moment_it_remembers_what_it_signed(witnesses: list[WitnessProcess]) -> None:
