@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from goodstrace.key_changes import parse, statement
+from goodstrace.errors import KeyChangeError
+from goodstrace.key_changes import MAX_CHANGES, KeyChange, parse, statement
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory, keys_name
 
@@ -37,6 +38,17 @@ class KeyFollower:
             self._recalled.add(log)
         if self._keys.is_signed(log, note):
             return
-        if self._keys.follow([parse(each) for each in self._fetch(log)]):
+        if self._keys.follow(_parsed(log, list(self._fetch(log)))):
             statements = map(statement, self._keys.changes(log))
             self._memory.put(name, b"\n".join(statements).decode())
+
+
+def _parsed(log: str, statements: list[bytes]) -> list[KeyChange]:
+    """Read what was fetched. Raises: KeyChangeError, also where it is too much, or of another log."""
+    if len(statements) > MAX_CHANGES:
+        raise KeyChangeError(f"the log {log} shows over {MAX_CHANGES} changes of its key")
+    changes = [parse(each) for each in statements]
+    for change in changes:
+        if change.log != log:
+            raise KeyChangeError(f"asked for the changes of {log} and got those of {change.log}")
+    return changes

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from goodstrace import key_changes
+from goodstrace import key_changes, key_following
 from goodstrace.errors import KeyChangeError, NoteError, RollbackError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
@@ -134,6 +134,33 @@ def test_a_forged_statement_is_refused(services: FakeServices, client_of: Client
     log.append_browses(1)
     services.altered_change = lambda change: change.replace(b'"height":1', b'"height":2')
     with pytest.raises(KeyChangeError):
+        client_of(keys).checkpoints()
+
+
+def test_changes_of_another_log_than_was_asked_for_are_refused(
+    services: FakeServices, client_of: ClientOf, log: FakeLog, tmp_path: Path
+) -> None:
+    """They would be followed, and not be remembered: so they could be taken back."""
+    keys, memory = services.keys(), FileMemory(tmp_path / "memory.json")
+    log.change_key()
+    log.append_browses(1)
+    other = services.logs["goods/0"]
+    other.change_key()
+    services.altered_change = lambda _: key_changes.statement(other.changes[0])
+    with pytest.raises(KeyChangeError, match="asked for the changes of browse/0 and got those of goods/0"):
+        client_of(keys, memory=memory).checkpoints()
+    assert not keys.changes("goods/0")
+
+
+def test_more_changes_than_there_can_be_are_not_looked_at(
+    services: FakeServices, client_of: ClientOf, log: FakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = services.keys()
+    log.change_key()
+    log.append_browses(1)
+    log.changes *= key_changes.MAX_CHANGES + 1
+    monkeypatch.setattr(key_following, "parse", lambda _: pytest.fail("each costs two signatures to verify"))
+    with pytest.raises(KeyChangeError, match="over 256 changes"):
         client_of(keys).checkpoints()
 
 
