@@ -61,10 +61,7 @@ SAMPLE = [
     ("store.put_packs", 0, True),
     ("store.insert_block", 0, False),
     ("store.insert_block", 0, True),
-    ("store.put_tiles", 1, True),
-    ("store.put_checkpoint", 1, False),
     ("store.put_head", 1, True),
-    ("keys.sign", 2, False),
     ("store.remove_orphans", 0, False),
 ]
 

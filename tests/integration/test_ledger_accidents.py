@@ -20,7 +20,7 @@ from tests.crash_processes import Process
 from tests.full_disk import StoreOnDisk
 from tests.log_checks import all_blocks
 
-AWAY_S = float(os.environ.get("GOODSTRACE_SOAK_AWAY_S", "4"))
+AWAY_S = float(os.environ.get("GOODSTRACE_SOAK_AWAY_S", "2"))
 
 
 @pytest.fixture
