@@ -20,6 +20,10 @@ from services.runtime.errors import UnavailableError
 from services.sealing.errors import LogKeyError
 from services.sealing.values import LogInfo
 
+_SECRETS: Final = (
+    "GOODSTRACE_LOG_KEY_",
+    "GOODSTRACE_KEY_PASSPHRASE",
+)  # keys of ours are not the command's concern
 MAX_REASON_CHARS: Final = 200
 PUBLIC_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -48,6 +52,7 @@ class KeyCommand:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                env={name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)},
                 start_new_session=True,  # so that all it started can be ended with it
             )
         except OSError as error:

@@ -7,11 +7,13 @@ key in force (C2SP vkey), `goods-0.1.vkey` and so on, those before it, and `good
 one to the next, one a line. A folder that cannot be written, such as a mounted secret, only gives keys.
 """
 
+import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -122,16 +124,12 @@ class KeyFolder:
         """Encrypt a log's key files in their place; False where all were. Raises: LogKeyError."""
         if self._passphrase is None:
             raise LogKeyError("there is no passphrase to encrypt with")
-        done = False
-        for path in (self.path(log), self.next_path(log), self.prepared_path(log)):
-            if path.exists() and not key_text.is_encrypted(_read(path, writable=self._writable())):
-                seed = self._seed(path)
-                try:
-                    _replace(path, key_text.encode(seed, self._passphrase), mode=0o600)
-                except OSError as error:
-                    raise LogKeyError(f"{path}: {error}") from error
-                done = True
-        return done
+        paths = (self.path(log), self.next_path(log), self.prepared_path(log))
+        if not any(path.exists() for path in paths):
+            return False
+        with _alone(self._folder):
+            done = [self._encrypted(path, self._passphrase) for path in paths if path.exists()]
+        return any(done)
 
     def is_encrypted(self, path: Path) -> bool:
         """Tell whether a key file is encrypted. Raises: LogKeyError where it cannot be read."""
@@ -157,6 +155,16 @@ class KeyFolder:
     def _seed(self, path: Path) -> bytes:
         return key_text.decode(_read(path, writable=self._writable()), self._passphrase, str(path))
 
+    def _encrypted(self, path: Path, passphrase: bytes) -> bool:
+        """Encrypt a key file in its place; False where it was."""
+        if self.is_encrypted(path):
+            return False
+        try:
+            _replace(path, key_text.encode(self._seed(path), passphrase), mode=0o600)
+        except OSError as error:
+            raise LogKeyError(f"{path}: {error}") from error
+        return True
+
     def _writable(self) -> bool:
         """Tell whether we could write here; a folder that is mounted read-only has the modes its mount gives it."""
         return os.access(self._folder, os.W_OK)
@@ -166,9 +174,22 @@ class KeyFolder:
         following = self.next_path(info.name)
         if not following.exists():
             return
-        if Signer(info.origin, self._seed(following)).verifier.vkey() == info.vkey:
-            following.replace(self.path(info.name))
-            _sync(self._folder)
+        with _alone(self._folder):
+            if Signer(info.origin, self._seed(following)).verifier.vkey() == info.vkey:
+                following.replace(self.path(info.name))
+                _sync(self._folder)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from replacing files of the folder meanwhile, on file systems that know locks of folders."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path, *, writable: bool) -> bytes:
@@ -208,17 +229,26 @@ def _put(path: Path, text: str) -> None:
 
 
 def _replace(path: Path, text: str, *, mode: int) -> None:
-    _scratch(path, text, mode).replace(path)
+    scratch = _scratch(path, text, mode)
+    try:
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink()
+        raise
     _sync(path.parent)
 
 
 def _scratch(path: Path, text: str, mode: int) -> Path:
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        scratch.unlink()
+        raise
     return scratch
 
 

@@ -85,6 +85,18 @@ def test_a_command_that_fails_is_to_be_asked_again(tmp_path: Path, script: str, 
     assert caught.value.retry
 
 
+def test_a_command_is_handed_no_keys_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable(LOG), SEED)
+    monkeypatch.setenv("GOODSTRACE_KEY_PASSPHRASE", PASSPHRASE.decode())
+    monkeypatch.setenv("PKCS11_PIN", "1234")
+    said = """
+import os, sys
+sys.exit(" ".join(sorted(name for name in os.environ if "KEY" in name or "PIN" in name)))
+"""
+    with pytest.raises(KeyCommandError, match=r"status 1: PKCS11_PIN\Z"):
+        hook(tmp_path, said).find(LOG, ORIGIN, create=False)
+
+
 def test_a_command_that_cannot_be_run_is_to_be_asked_again(tmp_path: Path) -> None:
     keys = CommandKeys(KeyCommand([str(tmp_path / "absent")], 5))
     with pytest.raises(KeyCommandError, match="cannot be run"):

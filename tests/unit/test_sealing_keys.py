@@ -1,8 +1,9 @@
 """Keys on disk: made once, closed to others, never shown; encrypted where there is a passphrase."""
 
 import errno
+import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 from goodstrace import key_changes
 from goodstrace.log_keys import LogKeys
 from goodstrace.note import SigningKey
+from services.sealing import key_text
 from services.sealing import keys as keys_module
 from services.sealing.errors import LogKeyError
 from services.sealing.keys import KeyFolder
@@ -133,6 +135,53 @@ def test_keys_that_are_there_are_encrypted_in_their_place_and_stay_the_same(tmp_
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     with pytest.raises(LogKeyError, match="no passphrase"):
         KeyFolder(folder).encrypt(LOG)
+
+
+def test_a_key_that_changes_while_it_is_encrypted_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`keys rotate` and `keys encrypt` one after the other: the ledger puts the next key in the place of the old one
+    meanwhile. If the old one were written there again, encrypted, the key in force would be lost for ever."""
+    held = KeyFolder(tmp_path / "keys")
+    first = only(held, create=True)
+    held.rotate(LOG)
+    _, following = held.find(LOG, ORIGIN, create=False)
+    info = changed(info_of(first), first, following, 1)
+    encode = key_text.encode
+    with ThreadPoolExecutor(1) as ledger:
+
+        def encode_slowly(seed: bytes, passphrase: bytes | None) -> str:
+            settled.append(ledger.submit(held.settle, info))
+            wait(settled, timeout=0.2)
+            return encode(seed, passphrase)
+
+        settled: list[Future[None]] = []
+        monkeypatch.setattr(key_text, "encode", encode_slowly)
+        KeyFolder(tmp_path / "keys", PASSPHRASE).encrypt(LOG)
+        for each in settled:
+            each.exception()
+    assert following.verifier in [
+        each.verifier for each in KeyFolder(tmp_path / "keys", PASSPHRASE).find(LOG, ORIGIN, create=False)
+    ]
+
+
+@pytest.mark.parametrize("call", ["fsync", "link", "replace"])
+def test_a_key_that_could_not_be_written_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Half a key, or one that is to be encrypted, would lie there in clear text under a name that nobody looks for."""
+    held = KeyFolder(tmp_path / "keys", PASSPHRASE)
+    if call == "replace":
+        KeyFolder(tmp_path / "keys").generate(LOG)
+    before = sorted(tmp_path.glob("keys/*"))
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path if call == "replace" else os, call, full)
+    with pytest.raises(LogKeyError, match="No space left"):
+        held.encrypt(LOG) if call == "replace" else held.generate(LOG)
+    assert sorted(tmp_path.glob("keys/*")) == before
 
 
 def test_the_next_key_takes_the_place_of_the_one_it_followed(tmp_path: Path) -> None:
