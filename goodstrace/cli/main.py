@@ -20,7 +20,24 @@ COMMANDS_GROUP: Final = "goodstrace.commands"
 EXIT_FAILED: Final = 1
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """The commands of this package, and those of the server side, imported when they are asked for.
+
+    The server side's libraries are many times larger than what it takes to check a proof.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_server_side()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands and (entry_point := _server_side().get(cmd_name)):
+            self.add_command(_loaded(entry_point), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="goodstrace")
 def cli() -> None:
     """Capture what happens to goods, trace them level by level, and verify every answer.
@@ -39,14 +56,12 @@ def cli() -> None:
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
+for _command in (capture, trace, browses, prove, verify, simulate):
+    cli.add_command(_command)
+
+
 def main() -> None:
     """Run the command line; errors on purpose end as one message on standard error and exit status 1."""
-    for command in (capture, trace, browses, prove, verify, simulate):
-        cli.add_command(command)
-    for entry_point in sorted(
-        importlib.metadata.entry_points(group=COMMANDS_GROUP), key=lambda each: each.name
-    ):
-        cli.add_command(_loaded(entry_point), entry_point.name)
     try:
         cli()
     except VerificationError as error:
@@ -56,6 +71,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
     sys.exit(EXIT_FAILED)
+
+
+def _server_side() -> dict[str, importlib.metadata.EntryPoint]:
+    return {each.name: each for each in importlib.metadata.entry_points(group=COMMANDS_GROUP)}
 
 
 def _loaded(entry_point: importlib.metadata.EntryPoint) -> click.Command:

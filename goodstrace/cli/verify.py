@@ -87,7 +87,7 @@ def verify(
 def _check_store(vkeys: Path | None, policy: Path | None, logs: Sequence[str], *, as_json: bool) -> None:
     context = click.get_current_context()
     group = context.parent.command if context.parent else None
-    command = group.commands.get(_STORE_COMMAND) if isinstance(group, click.Group) else None
+    command = group.get_command(context, _STORE_COMMAND) if isinstance(group, click.Group) else None
     if command is None:
         raise click.UsageError(
             "name a FILE: checking the store needs goodstrace[server], which is not installed"
