@@ -1,5 +1,6 @@
 """MongoDB as the services use it: the only place that imports motor, and where the driver's errors become ours."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
@@ -17,6 +18,9 @@ from services.runtime.settings import MongoSettings
 Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
 _DUPLICATE_KEY = 11000
+_DRIVER_STATE = re.compile(
+    r" \(configured timeouts: [^)]*\)|, Timeout: [^,]*, Topology Description: .*", re.DOTALL
+)
 
 
 class Mongo:
@@ -62,9 +66,14 @@ async def translated() -> AsyncIterator[None]:
         durable = not error.details.get("writeConcernErrors")
         if durable and faults and all(fault.get("code") == _DUPLICATE_KEY for fault in faults):
             raise ConflictError(str(error)) from error
-        raise UnavailableError(f"MongoDB: {error}") from error
+        raise UnavailableError(f"MongoDB: {_said(error)}") from error
     except PyMongoError as error:
-        raise UnavailableError(f"MongoDB: {error}") from error
+        raise UnavailableError(f"MongoDB: {_said(error)}") from error
+
+
+def _said(error: PyMongoError) -> str:
+    """Tell what went wrong, without the driver's own settings and state behind it."""
+    return _DRIVER_STATE.sub("", str(error))
 
 
 def within(seconds: float) -> AbstractContextManager[object]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, ServerSelectionTimeoutError
 
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.mongo import translated
@@ -26,3 +26,13 @@ async def test_a_bulk_write_is_a_conflict_only_when_all_else_is_durable(
     with pytest.raises(becomes):
         async with translated():
             raise BulkWriteError(details)
+
+
+async def test_a_store_that_is_away_is_told_without_the_state_of_the_driver() -> None:
+    with pytest.raises(UnavailableError) as caught:
+        async with translated():
+            raise ServerSelectionTimeoutError(
+                "127.0.0.1:1: [Errno 111] Connection refused (configured timeouts: socketTimeoutMS: 20000.0ms, "
+                "connectTimeoutMS: 20000.0ms), Timeout: 9.99s, Topology Description: <TopologyDescription id: 6b03>"
+            )
+    assert str(caught.value) == "MongoDB: 127.0.0.1:1: [Errno 111] Connection refused"
