@@ -1,6 +1,7 @@
 """The command `goodstrace witness`: run a witness, make its key, show what it has seen."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import Final
@@ -89,8 +90,15 @@ _DRAIN_S: Final = 5
 @click.option("--lists-every", "lists_every_s", type=click.FloatRange(min=0.1), default=60.0, hidden=True)
 @click.option("--init", is_flag=True, help="Make the key if there is none, print the policy line, and end.")
 @click.option("--status", is_flag=True, help="Print what was cosigned and which evidence is kept, and end.")
+@click.option("--json", "as_json", is_flag=True, help="With --init or --status: print one JSON document.")
 def witness(
-    vkeys: tuple[str, ...], policies: tuple[Path, ...], *, init: bool, status: bool, **options: object
+    vkeys: tuple[str, ...],
+    policies: tuple[Path, ...],
+    *,
+    init: bool,
+    status: bool,
+    as_json: bool,
+    **options: object,
 ) -> None:
     """Run a witness: an independent party that cosigns logs which only ever grow.
 
@@ -115,9 +123,9 @@ def witness(
     if init or status:
         try:
             if init:
-                _init(settings)
+                _init(settings, as_json=as_json)
             else:
-                _status(settings)
+                _status(settings, as_json=as_json)
         except ServiceError as error:
             raise click.ClickException(str(error)) from error
         return
@@ -138,29 +146,41 @@ def _keys(vkeys: tuple[str, ...], policies: tuple[Path, ...]) -> tuple[Verifier,
     return tuple(keys)
 
 
-def _init(settings: WitnessSettings) -> None:
+def _init(settings: WitnessSettings, *, as_json: bool) -> None:
     cosigner, store = open_folder(Folder(settings.folder), settings.name)
     store.close()
     label = cosigner.verifier.name.replace("/", "-")
-    click.echo(
-        f"witness {label} {cosigner.verifier.vkey()} http://{settings.host}:{settings.port}{settings.prefix}"
-    )
+    vkey, url = cosigner.verifier.vkey(), f"http://{settings.host}:{settings.port}{settings.prefix}"
+    line = f"witness {label} {vkey} {url}"
+    if as_json:
+        _print({"vkey": vkey, "url": url, "policy_line": line})
+    else:
+        click.echo(line)
 
 
-def _status(settings: WitnessSettings) -> None:
+def _status(settings: WitnessSettings, *, as_json: bool) -> None:
     folder = Folder(settings.folder)
     if not folder.key.exists():
         raise click.ClickException(f"there is no witness in {settings.folder}: make one with --init")
     cosigner, store = open_folder(folder, settings.name)
     sizes, trusted = store.sizes(), store.trusted()
     store.close()
+    cases = Evidence(folder.evidence).cases()
+    if as_json:
+        vkey, evidence = cosigner.verifier.vkey(), [str(path) for path in cases]
+        _print({"vkey": vkey, "trusted": list(trusted), "cosigned": sizes, "evidence": evidence})
+        return
     click.echo(f"witness   {cosigner.verifier.vkey()}")
     for vkey in trusted:
         click.echo(f"trusted   {vkey}  (on first use)")
     for origin, size in sizes.items():
         click.echo(f"cosigned  {origin}  {size}")
-    for path in Evidence(folder.evidence).cases():
+    for path in cases:
         click.echo(f"EVIDENCE  {path}")
+
+
+def _print(document: dict[str, object]) -> None:
+    click.echo(json.dumps(document, indent=2))
 
 
 async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.stdlib.BoundLogger) -> None:

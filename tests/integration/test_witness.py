@@ -233,6 +233,14 @@ def test_the_command_makes_a_key_shows_what_it_saw_and_where_evidence_is(tmp_pat
     assert f"cosigned  {LOG.name}  8" in status
     (evidence,) = (line.split()[1] for line in status.splitlines() if line.startswith("EVIDENCE"))
     assert Path(evidence).read_text() == note_of(8, FORKED)
+    document = json.loads(run("--status", "--json").output)
+    assert document == {
+        "vkey": witness.verifier.vkey(),
+        "trusted": [],
+        "cosigned": {LOG.name: 8},
+        "evidence": [evidence],
+    }
+    assert json.loads(run("--init", "--json").output)["vkey"] == witness.verifier.vkey()
 
 
 class ListOfLogs:
