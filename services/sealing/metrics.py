@@ -36,7 +36,7 @@ class SealMetrics:
         self.sealed_bytes = Counter(f"{name}_sealed_bytes", "Bytes of the records sealed.", registry=registry)
         self.latency = Histogram(
             f"{name}_seal_latency_seconds",
-            "From the arrival of a block's first record to its published checkpoint.",
+            "From the arrival of a block's first record to its signed checkpoint.",
             buckets=_LATENCY_BUCKETS_S,
             registry=registry,
         )
