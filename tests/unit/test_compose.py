@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from deploy.service_processes import SERVICES
+from services.sealing.settings import KeySettings
+from services.sealing.witness_settings import WitnessSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = {service.name for service in SERVICES} | {"provision"}
@@ -85,6 +87,15 @@ def test_each_service_listens_for_metrics_where_it_is_asked(compose: dict[str, A
             == str(port)
         )
         assert f"127.0.0.1:{port}:{port}" in container["ports"]
+
+
+def test_who_seals_is_told_how_keys_are_kept_and_who_witnesses(compose: dict[str, Any]) -> None:
+    names = {f"GOODSTRACE_{name.upper()}" for name in KeySettings.model_fields}
+    names |= {f"GOODSTRACE_WITNESS_{name.upper()}" for name in WitnessSettings.model_fields}
+    for service in ("ledger", "audit"):
+        environment = compose["services"][service]["environment"]
+        handed_on = {name for name, value in environment.items() if value is None}
+        assert handed_on == names, service
 
 
 def test_each_service_is_reached_where_the_local_stack_has_it(compose: dict[str, Any]) -> None:
