@@ -1,25 +1,19 @@
 """Reading from Kafka: a group's records from its committed positions, and a partition's last records read back."""
 
-import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from services.collector.errors import OffsetsLostError
-from services.runtime.errors import UnavailableError
-from services.runtime.kafka import admin_client, consumer, translate
+from services.runtime.kafka import consumer, translate, translated
+from services.runtime.read_back import read_back
 
 T = TypeVar("T")
 CALL_TIMEOUT_S: Final = 10.0
@@ -172,39 +166,6 @@ class Group:
         self._consumer.close()
 
 
-def read_back(bootstrap: str, topic: str, partition: int, count: int, keep: Callable[[bytes], T]) -> list[T]:
-    """Read the last `count` committed values of a partition, in order, and give what `keep` makes of each.
-
-    It reads at most a few times that many offsets, and holds no more than `keep` does.
-
-    It waits until no transaction is open there, since the caller is the only one who may have one.
-    Raises: UnavailableError.
-    """
-    low, end = _settled_end(bootstrap, topic, partition)
-    if low >= end:
-        return []
-    reader = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "read-back",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-        }
-    )
-    try:
-        reach = 2 * count  # every transaction leaves one marker, and has at least one record
-        while True:
-            start = max(low, end - reach)
-            values = _read_range(reader, TopicPartition(topic, partition, start), count, keep)
-            if len(values) >= count or start == low:
-                return values
-            reach *= 2
-    finally:
-        reader.close()
-
-
 def require_nothing_written(bootstrap: str, topic: str, partition: int, group: str) -> None:
     """Check that a stage which has no committed offset has never written, but for what was aborted.
 
@@ -217,56 +178,8 @@ def require_nothing_written(bootstrap: str, topic: str, partition: int, group: s
         )
 
 
-def _settled_end(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
-    """Give the first offset and the one after the last, once no transaction is open in between."""
-    admin = admin_client(bootstrap)
-    place = TopicPartition(topic, partition)
-
-    def ask(spec: Any, isolation: IsolationLevel) -> int:
-        futures = admin.list_offsets({place: spec}, isolation_level=isolation, request_timeout=CALL_TIMEOUT_S)
-        return int(next(iter(futures.values())).result(CALL_TIMEOUT_S).offset)
-
-    offsets: Any = OffsetSpec
-    deadline = time.monotonic() + 3 * CALL_TIMEOUT_S
-    with translated():
-        while True:
-            end = ask(offsets.latest(), IsolationLevel.READ_UNCOMMITTED)
-            if ask(offsets.latest(), IsolationLevel.READ_COMMITTED) == end:
-                return ask(offsets.earliest(), IsolationLevel.READ_UNCOMMITTED), end
-            if time.monotonic() > deadline:
-                raise UnavailableError(f"Kafka: a transaction stays open on {topic} {partition}")
-            time.sleep(0.02)
-
-
-def _read_range(reader: Consumer, start: TopicPartition, count: int, keep: Callable[[bytes], T]) -> list[T]:
-    kept: deque[T] = deque(maxlen=count)
-    reader.assign([start])
-    deadline = time.monotonic() + 6 * CALL_TIMEOUT_S
-    while time.monotonic() < deadline:
-        for message in reader.consume(1000, 0.2):
-            error = message.error()
-            if error is None:
-                kept.append(keep(message.value() or b""))
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                return list(kept)
-            else:
-                raise translate(error)
-    raise UnavailableError(f"Kafka: could not read {start.topic} {start.partition} back in time")
-
-
 def _sound(message: Message) -> Message:
     error = message.error()
     if error is not None:
         raise translate(error)
     return message
-
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn the library's errors into ours."""
-    try:
-        yield
-    except KafkaException as error:
-        raise translate(error) from error
-    except (TimeoutError, BufferError) as error:
-        raise UnavailableError(f"Kafka: {error}") from error

@@ -16,7 +16,7 @@ from confluent_kafka import Message
 
 from goodstrace.errors import EntryError
 from services.collector.flow import StageName
-from services.collector.kafka import Group, Source, read_back, require_nothing_written
+from services.collector.kafka import Group, Source, require_nothing_written
 from services.collector.metrics import Metrics
 from services.collector.retry import persistently
 from services.collector.settings import CollectorSettings
@@ -25,6 +25,7 @@ from services.collector.summarise import Window, remembered
 from services.collector.transactions import Move, Transactions, Write
 from services.runtime import topics
 from services.runtime.errors import EnvelopeError, ServiceError
+from services.runtime.read_back import read_back
 from services.runtime.settings import KafkaSettings
 
 T = TypeVar("T")

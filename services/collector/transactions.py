@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from services.collector.kafka import CALL_TIMEOUT_S, translated
+from services.collector.kafka import CALL_TIMEOUT_S
 from services.runtime.errors import ConflictError, UnavailableError
-from services.runtime.kafka import FencedError, producer, translate
+from services.runtime.kafka import FencedError, producer, translate, translated
 
 _HUNG_S: Final = 15.0
 

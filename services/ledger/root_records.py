@@ -1,19 +1,24 @@
 """The records of a round: which logs grew, and what the root log's entries say of each. No I/O, no clock, no randomness."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from goodstrace import block as blocks
 from goodstrace import key_changes
 from goodstrace.block import BlockHeader
+from goodstrace.checkpoint import Checkpoint
 from goodstrace.entry import Kind, TagKind
-from goodstrace.errors import BlockError, EntryError
+from goodstrace.errors import BlockError, EntryError, VerificationError
 from goodstrace.facts import PIPELINE_VERSION
 from goodstrace.key_changes import KeyChange
-from goodstrace.root import CHECKPOINT_PART, TAG_KEY, PinnedHead, encode, tag_text
+from goodstrace.note import parse_note
+from goodstrace.root import CHECKPOINT_PART, TAG_KEY, PinnedHead, decode, encode, tag_text
+from services.runtime import envelope
 from services.runtime.envelope import Part, Record
+from services.runtime.errors import EnvelopeError
 from services.sealing.entries import with_entry
 from services.sealing.errors import CorruptError
-from services.sealing.values import Head
+from services.sealing.pins import PinnedBlock
+from services.sealing.values import Head, StoredCheckpoint
 
 
 def grown(heads: Mapping[str, Head], pinned: Mapping[str, int]) -> list[Head]:
@@ -39,6 +44,18 @@ def checked_header(head: Head, header: bytes) -> BlockHeader:
             f"{stored.log}: block {head.height} does not end with the checkpoint {stored.size}"
         )
     return decoded
+
+
+def pinned(values: Iterable[bytes]) -> Iterator[PinnedBlock]:
+    """Give what records of the topic pin; those that pin nothing are left out: the sealer stops at them."""
+    for value in values:
+        try:
+            said = decode(envelope.decode(value).part(CHECKPOINT_PART).content)
+            signed = Checkpoint.parse(parse_note(said.note).text)
+        except (EnvelopeError, VerificationError):
+            continue
+        stored = StoredCheckpoint(said.log, signed.size, signed.root, said.note)
+        yield PinnedBlock(Head(said.height, stored), said.block)
 
 
 def unsealed(changes: Sequence[KeyChange], pinned_size: int) -> bytes:

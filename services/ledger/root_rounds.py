@@ -1,8 +1,8 @@
 """The rounds of the root log: every so often, what each log has grown to goes onto the topic that the root log seals.
 
 Only the process that owns partition 0 of that topic makes rounds. The writer of a round fences every earlier one before it
-reads the logs' heads, and heads only grow: so the topic never goes backwards in any log, whoever was paused or killed, and
-all that such an accident can leave is the same checkpoint twice.
+reads the logs' heads, and heads only grow: so the topic never goes backwards in any log, whoever was paused or killed. What
+the one before had written and not marked as pinned is marked then, and not written again.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from services.runtime import envelope
 from services.runtime.envelope import Part
 from services.runtime.errors import ServiceError
 from services.runtime.kafka import FencedError
-from services.sealing.pins import SignedHeader
+from services.sealing.pins import PinnedBlock, SignedHeader
 from services.sealing.ports import Clock
 from services.sealing.values import Head
 
@@ -31,7 +31,7 @@ class HeadStore(Protocol):
     """What rounds read of the logs and remember; see services.sealing.pins.Pins."""
 
     async def heads(self) -> dict[str, Head]:
-        """Tell how far every log but the root log is published."""
+        """Tell how far every log is published; the root log only where its changed key is to be pinned."""
         ...
 
     async def key_changes(self) -> dict[str, tuple[KeyChange, ...]]:
@@ -50,6 +50,10 @@ class HeadStore(Protocol):
         """Remember that these are pinned."""
         ...
 
+    async def pin_again(self, pinned: Iterable[PinnedBlock]) -> None:
+        """Remember so of what was read back from the topic, as far as it is of this store."""
+        ...
+
 
 class RoundTopic(Protocol):
     """The topic that rounds are written to, by one writer at a time."""
@@ -63,6 +67,10 @@ class RoundTopic(Protocol):
 
         Raises: FencedError where a later writer took over; UnavailableError where the outcome is not known.
         """
+        ...
+
+    async def newest(self, count: int) -> list[bytes]:
+        """Read the last `count` values that were written, in order. Raises: UnavailableError."""
         ...
 
     async def give_up(self) -> None:
@@ -118,7 +126,7 @@ class RootRounds:
     async def round(self) -> int:
         """Pin every log that grew since its last round; give how many there were.
 
-        1. Where this process has just become the owner it fences the writers before it.
+        1. Where this process has just become the owner it fences the writers before it, and marks what they left unmarked.
         2. The heads are read after that, never before: else an older one could follow a newer.
         3. The records are written together, and once they are durable the checkpoints are marked as pinned.
         """
@@ -128,6 +136,7 @@ class RootRounds:
         if not self._writing:
             await self._topic.take_over()
             self._writing = True
+            await self._mark_again()
         heads = root_records.grown(await self._store.heads(), self._pinned)
         known = await self._store.pinned(heads) if heads else set()
         self._remember(head for head in heads if head.checkpoint.log in known)
@@ -142,6 +151,14 @@ class RootRounds:
         self._metrics.rounds.inc()
         self._metrics.pinned.inc(len(heads))
         return len(heads)
+
+    async def _mark_again(self) -> None:
+        """Mark what is on the topic and may not be marked: the last round at the most, since every writer begins with this."""
+        if logs := await self._store.heads():
+            values = await self._topic.newest(
+                len(logs) + 1
+            )  # a round has one record of a log; the root log may be one
+            await self._store.pin_again(root_records.pinned(values))
 
     def _value(
         self,

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException, Producer
 
 from services.runtime import kafka
 from services.runtime.errors import UnavailableError
+from services.runtime.read_back import read_back
 
 _CALL_TIMEOUT_S: Final = 10.0
 
@@ -38,6 +39,10 @@ class KafkaRoundTopic:
         assert self._producer is not None
         producer = self._producer
         await asyncio.to_thread(_translated, lambda: self._write(producer, values))
+
+    async def newest(self, count: int) -> list[bytes]:
+        """See RoundTopic."""
+        return await asyncio.to_thread(read_back, self._bootstrap, self._topic, 0, count, bytes)
 
     async def give_up(self) -> None:
         """See RoundTopic."""

@@ -52,9 +52,12 @@ async def root_proof(
 
 
 async def _record(reader: LogReader, log: str, size: int, root_size: int) -> SealedRecord | None:
-    """Find the first entry that pins a log at a size; None where it is not in the root log at `root_size`."""
+    """Find the entry that pins a log at a size; None where it is not in the root log at `root_size`.
+
+    Of several the last: in a store made anew from Kafka those before it are of the blocks that another store had.
+    """
     wanted = entries.tag(root.TAG_KEY, TagKind.CHECKPOINT, root.tag_text(log, size))
-    found = (await reader.find([wanted], {ROOT_LOG: root_size}, 1))[wanted]
+    found = await reader.find_newest(wanted, {ROOT_LOG: root_size}, 1)
     return found[0] if found else None
 
 

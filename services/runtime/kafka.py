@@ -4,8 +4,9 @@ confluent-kafka's calls block; services call them from a thread (`asyncio.to_thr
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
@@ -114,6 +115,17 @@ def translate(error: KafkaException | KafkaError) -> ServiceError:
     if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
         return OffsetGapError(f"Kafka no longer holds the next offset: {fault.str()}")
     return UnavailableError(f"Kafka: {fault.str()}")
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn the library's errors into ours."""
+    try:
+        yield
+    except KafkaException as error:
+        raise translate(error) from error
+    except (TimeoutError, BufferError) as error:
+        raise UnavailableError(f"Kafka: {error}") from error
 
 
 def create_topics(bootstrap: str, topics: Iterable[Topic], timeout_s: float = 30) -> list[str]:

@@ -1,6 +1,6 @@
 """Which checkpoints are in the root log: what its rounds read and write, and how a proof finds the next pinned one.
 
-All of this is derived: a pin that is lost is made again with the next round, by one entry more in the root log.
+All of this is derived from the root log's topic.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.block import header_hash
 from goodstrace.key_changes import KeyChange
 from goodstrace.log_keys import ROOT_LOG
 from goodstrace.root import tag_text
@@ -29,6 +30,13 @@ class SignedHeader(msgspec.Struct, frozen=True):
     signature: bytes
 
 
+class PinnedBlock(msgspec.Struct, frozen=True):
+    """What the topic says of a log: its head, and the hash (hex) of the header of the block that the head ends with."""
+
+    head: Head
+    block: str
+
+
 class Pins:
     """The pins of one database. Every method raises UnavailableError where the store is away."""
 
@@ -38,9 +46,12 @@ class Pins:
         self._store = MongoBlockStore(database)
 
     async def heads(self) -> dict[str, Head]:
-        """Tell how far every log but the root log is published, by name."""
-        names = [info.name for info in await self._store.logs() if info.name != ROOT_LOG]
-        return await self._store.heads(names)
+        """Tell how far every log is published, by name; the root log only where its changed key is to be pinned."""
+        infos = {info.name: info for info in await self._store.logs()}
+        above = infos.pop(ROOT_LOG, None)
+        heads = await self._store.heads(list(infos))
+        own = await self._changed(above.changes[-1]) if above is not None and above.changes else None
+        return {**heads, ROOT_LOG: own} if own is not None else heads
 
     async def key_changes(self) -> dict[str, tuple[KeyChange, ...]]:
         """Tell how the keys of the logs changed, oldest first; those of which none did are left out."""
@@ -53,8 +64,25 @@ class Pins:
             found = await self._database[PINS].find({"_id": {"$in": list(by_id)}}).to_list(None)
         return {by_id[document["_id"]] for document in found}
 
+    async def _changed(self, change: KeyChange) -> Head | None:
+        """Give the root log's head where its new key has signed it and none such is pinned.
+
+        One is enough: each pin is an entry more, and so the root log would never rest.
+        """
+        head = await self._store.head(ROOT_LOG)
+        if head is None or head.checkpoint.size <= change.size:
+            return None
+        return head if await self.first_from(ROOT_LOG, change.size + 1) is None else None
+
     async def headers(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], SignedHeader]:
         """Read the headers of blocks by log and height. Raises: CorruptError where one is not there."""
+        wanted = set(places)
+        read = await self._headers(wanted)
+        if missing := wanted - read.keys():
+            raise CorruptError(f"published, but without its block: {sorted(missing)}")
+        return read
+
+    async def _headers(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], SignedHeader]:
         by_id = {block_id(log, height): (log, height) for log, height in places}
         async with translated():
             found = await (
@@ -62,11 +90,7 @@ class Pins:
                 .find({"_id": {"$in": list(by_id)}}, {"header": 1, "signature": 1})
                 .to_list(None)
             )
-        read = {by_id[document["_id"]]: _signed_header(document) for document in found}
-        missing = set(by_id.values()) - read.keys()
-        if missing:
-            raise CorruptError(f"published, but without its block: {sorted(missing)}")
-        return read
+        return {by_id[document["_id"]]: _signed_header(document) for document in found}
 
     async def pin(self, heads: Iterable[Head]) -> None:
         """Say that these checkpoints are on the root log's topic. May be repeated."""
@@ -77,6 +101,19 @@ class Pins:
                     await self._database[PINS].insert_one({**document, "height": head.height})
             except ConflictError:
                 pass  # by another process, or by this one before its answer was lost
+
+    async def pin_again(self, pinned: Iterable[PinnedBlock]) -> None:
+        """Say so of what was read back from the topic, where the blocks are those of this store. May be repeated.
+
+        A store made anew from Kafka has others in their places.
+        """
+        by_place = {(each.head.checkpoint.log, each.head.height): each for each in pinned}
+        headers = await self._headers(by_place)
+        await self.pin(
+            by_place[place].head
+            for place, found in headers.items()
+            if header_hash(found.header) == by_place[place].block
+        )
 
     async def first_from(self, log: str, size: int) -> int | None:
         """Find the smallest pinned size of a log that is at least `size`; None where none is pinned yet."""

@@ -27,11 +27,11 @@ from services.runtime.errors import UnavailableError
 from services.runtime.kafka import FencedError
 from services.sealing import entries as sealable
 from services.sealing.errors import CorruptError
-from services.sealing.pins import SignedHeader
+from services.sealing.pins import PinnedBlock, SignedHeader
 from services.sealing.values import Head, StoredCheckpoint
 from tests.memory_store import TestClock
 
-NOTE = "example.org/1/goods/0\n{size}\nAAAA\n\n— example.org/1/goods/0 AAAAAAAA\n"
+NOTE = "example.org/1/goods/0\n{size}\nq6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=\n\n— example.org/1/goods/0 AAAAAAAA\n"
 
 
 class MemoryHeads:
@@ -76,9 +76,18 @@ class MemoryHeads:
         return {place: self.kept[place] for place in places}
 
     async def pin(self, heads: Iterable[Head]) -> None:
-        if self.lose_marks:
+        marks = {_place(head) for head in heads}
+        if marks and self.lose_marks:
             raise UnavailableError("the store is away")
-        self.marks |= {_place(head) for head in heads}
+        self.marks |= marks
+
+    async def pin_again(self, pinned: Iterable[PinnedBlock]) -> None:
+        await self.pin(
+            each.head
+            for each in pinned
+            if (kept := self.kept.get((each.head.checkpoint.log, each.head.height))) is not None
+            and blocks.header_hash(kept.header) == each.block
+        )
 
 
 class MemoryTopicServer:
@@ -115,6 +124,11 @@ class MemoryWriter:
         self._server.values += values
         if self._server.lose_answers:
             raise UnavailableError("the answer was lost")
+
+    async def newest(self, count: int) -> list[bytes]:
+        if self._server.away:
+            raise UnavailableError("Kafka is away")
+        return self._server.values[-count:]
 
     async def give_up(self) -> None:
         self._epoch = 0
@@ -269,7 +283,7 @@ async def test_who_was_paused_writes_nothing_old(heads: MemoryHeads, server: Mem
 
 
 @pytest.mark.parametrize("lost", ["lose_answers", "lose_marks"])
-async def test_a_lost_answer_leaves_a_duplicate_at_the_most(
+async def test_a_lost_answer_leaves_no_duplicate(
     heads: MemoryHeads, server: MemoryTopicServer, lost: str
 ) -> None:
     faulty = server if lost == "lose_answers" else heads
@@ -288,6 +302,37 @@ async def test_a_lost_answer_leaves_a_duplicate_at_the_most(
     stop.set()
     await running
     assert sizes(server) == [("goods/0", 1), ("goods/0", 2)]
+
+
+@pytest.mark.parametrize("lost", ["lose_answers", "lose_marks"])
+async def test_what_a_dead_process_wrote_and_did_not_mark_is_marked_by_the_next(
+    heads: MemoryHeads, server: MemoryTopicServer, lost: str
+) -> None:
+    faulty = server if lost == "lose_answers" else heads
+    heads.grow("goods/0")
+    heads.grow("goods/1")
+    setattr(faulty, lost, True)
+    with pytest.raises(UnavailableError):
+        await Process(heads, server).rounds.round()
+    setattr(faulty, lost, False)
+    heads.grow("goods/0")
+    after = Process(heads, server)
+    assert await after.rounds.round() == 1
+    assert heads.marks == set(sizes(server)) == {("goods/0", 1), ("goods/0", 2), ("goods/1", 1)}
+    assert await after.rounds.round() == 0
+
+
+async def test_what_is_not_of_this_store_is_not_marked(heads: MemoryHeads, server: MemoryTopicServer) -> None:
+    """A store made anew from Kafka has other blocks than those that the topic pins."""
+    heads.grow("goods/0")
+    await Process(heads, server).rounds.round()
+    again = MemoryHeads()
+    again.grow("goods/0")
+    again.kept["goods/0", 0] = SignedHeader(
+        heads.kept["goods/0", 0].header.replace(b'"cluster":"cluster"', b'"cluster":"another"'), b""
+    )
+    assert await Process(again, server).rounds.round() == 1
+    assert server.pins()[-1].block == blocks.header_hash(again.kept["goods/0", 0].header)
 
 
 async def test_faults_that_pass_are_waited_for_and_counted(
@@ -349,7 +394,8 @@ def test_the_topic_never_goes_backwards(steps: list[tuple[str]]) -> None:
         await last.rounds.round()
         for log, head in heads.grown.items():
             seen = [size for each, size in sizes(server) if each == log]
-            assert seen == sorted(seen)
+            assert seen == sorted(set(seen)), "nothing goes backwards, and nothing is there twice"
+            assert heads.marks >= {(log, size) for size in seen}
             assert seen[-1] == head.checkpoint.size
 
     asyncio.run(play())
