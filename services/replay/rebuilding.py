@@ -27,7 +27,7 @@ from services.sealing.clock import SystemClock
 from services.sealing.core import Fetched, Limits
 from services.sealing.epochs import random_epoch
 from services.sealing.errors import CorruptError
-from services.sealing.indexes import INSTANCE
+from services.sealing.indexes import INSTANCE, REBUILD
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.ports import Keys, LogScan
@@ -36,7 +36,6 @@ from services.sealing.service import Sealer
 from services.sealing.values import LogInfo, StoredBlock, StoredCheckpoint
 from services.sealing.writer import SealerParts
 
-MARKER: Final = "rebuild"
 PAGE_BLOCKS: Final = 32
 
 
@@ -86,13 +85,13 @@ async def prepare(database: Database, instance: str) -> None:
     collection = database[INSTANCE]
     async with translated():
         known = {each["_id"]: each.get("value") async for each in collection.find()}
-    if known and MARKER not in known:
+    if known and REBUILD not in known:
         raise ConflictError(
             f"the database {database.name} is in use and no rebuild: name another one, or drop it first"
         )
-    if known.get(MARKER, instance) != instance:
-        raise ConflictError(f"the database {database.name} is a rebuild of instance {known[MARKER]}")
-    for name in (MARKER, "instance"):
+    if known.get(REBUILD, instance) != instance:
+        raise ConflictError(f"the database {database.name} is a rebuild of instance {known[REBUILD]}")
+    for name in (REBUILD, "instance"):
         if name not in known:
             async with translated():
                 await collection.insert_one({"_id": name, "value": instance})

@@ -108,7 +108,9 @@ async def rebuild_all(into: str, start: str, instance: str | None, new_keys: Pat
             goods_information=True,
             log=log,
         )
-        for origin in _origins(kafka, start):
+        for origin in reversed(
+            _origins(kafka, start)
+        ):  # the root log first: what it pins is on the others' topics then
             await _seal(sealer, kafka, origin)
         rebuilt = MongoBlockStore(target.database)
         names = {info.name for info in (*await rebuilt.logs(), *await published.logs())}

@@ -8,6 +8,7 @@ from typing import Final
 from pymongo import ASCENDING, IndexModel
 
 INSTANCE: Final = "instance"
+REBUILD: Final = "rebuild"  # the document of INSTANCE by which a store made anew from Kafka is known
 LOGS: Final = "logs"
 BLOCKS: Final = "blocks"
 PACKS: Final = "packs"

@@ -76,6 +76,8 @@ class KeyFolder:
             if info.changes:
                 lines = b"".join(key_changes.statement(change) + b"\n" for change in info.changes)
                 _put(self._public(info.name, CHANGES_SUFFIX), lines.decode())
+            else:
+                self._forget_changes(info)
             _put(vkey, info.vkey + "\n")
             self._take_next(info)
         except OSError as error:
@@ -168,6 +170,16 @@ class KeyFolder:
     def _writable(self) -> bool:
         """Tell whether we could write here; a folder that is mounted read-only has the modes its mount gives it."""
         return os.access(self._folder, os.W_OK)
+
+    def _forget_changes(self, info: LogInfo) -> None:
+        """Remove statements of a store whose place one took that was made anew: there one key signed from the first block on."""
+        path = self._public(info.name, CHANGES_SUFFIX)
+        if path.exists():
+            _LOG.warning(
+                "statements removed: the log's key never changed in this store", log=info.name, path=str(path)
+            )
+            path.unlink()
+            _sync(self._folder)
 
     def _take_next(self, info: LogInfo) -> None:
         """Give the next key the name of the one it followed, which ends the old one, in one step."""

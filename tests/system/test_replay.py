@@ -14,6 +14,7 @@ import pytest
 from pymongo import MongoClient
 
 from deploy.stack import Stack
+from goodstrace import root
 from goodstrace.merkle import Frontier
 from goodstrace.simulate import Simulation, SimulationOptions
 from tests.system.harness import System, eventually
@@ -120,8 +121,7 @@ def test_a_rebuilt_store_has_the_same_root_at_every_checkpoint(system: System) -
         assert log["checkpoints"] == len(published) > 0
     with MongoClient[dict[str, Any]](system.stack.mongodb_uri) as mongo:
         assert mongo[into]["goods"].count_documents({}) == system.store["goods"].count_documents({}) > 0
-    checked = system.cli_with({"GOODSTRACE_DATABASE": into}, "fsck")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert_sound_in(system, into)
     again = replayed(system, "rebuild", "--into", into)
     assert [each["entries"] for each in again["logs"]] >= [each["entries"] for each in found["logs"]]
 
@@ -202,3 +202,55 @@ def test_what_cannot_be_done_is_one_clear_message(
     assert refused.returncode != 0
     assert says in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_store_rebuilt_after_a_change_of_key_is_signed_by_the_new_key_and_gone_on_with(
+    system: System,
+) -> None:
+    """The last test of this file: the ledger and the query service go over to the rebuilt store."""
+    rotated = ("goods/0", "root")
+    assert system.cli("keys", "rotate", *rotated).returncode == 0
+    more = Simulation(SimulationOptions(seed=6, events=100, events_per_document=50))
+    first, *_, last = [document.to_bytes() for document in more.documents()]
+    system.capture_sealed([first])
+    old = system.store["logs"]
+    eventually(
+        lambda: all((old.find_one({"_id": log}) or {}).get("changes") for log in rotated), what="keys changed"
+    )
+    eventually(lambda: own_changes(system) == 1, what="the root log has sealed the change of its own key")
+    assert replayed(system, "verify")["sound"]
+    into = f"{system.database_name}-n"
+    assert replayed(system, "rebuild", "--into", into)["same_roots"]
+    logs = {each["_id"]: each for each in system.store.client[into]["logs"].find()}
+    for log in rotated:
+        assert "changes" not in logs[log]
+        assert logs[log]["vkey"] == (system.key_dir / f"{log.replace('/', '-')}.vkey").read_text().strip()
+    assert_sound_in(system, into)
+    for name in ("ledger", "query"):
+        system.daemons[name].stop()
+    system.environment["GOODSTRACE_DATABASE"] = into
+    for name in ("ledger", "query"):
+        system.restart(name)
+    system.capture([last])
+    eventually(
+        lambda: system.sealed_count() == len(system.topic_records("goods.stored")), what="all is sealed"
+    )
+    with system.client() as client:
+        newest = client.checkpoints()
+        for log in ("goods/0", "goods/1", "browse/0"):
+            assert eventually(lambda log=log: client.root_proof(newest[log]), what=f"{log} is pinned")  # type: ignore[misc]
+    assert_sound_in(system, into)
+
+
+def own_changes(system: System) -> int:
+    """Count the entries of the root log that seal changes of its own key."""
+    parts = [record.parts for record in system.sealed("root")]
+    return sum(
+        root.KEY_CHANGES_PART in each and root.decode(each[root.CHECKPOINT_PART]).log == "root"
+        for each in parts
+    )
+
+
+def assert_sound_in(system: System, database: str) -> None:
+    checked = system.cli_with({"GOODSTRACE_DATABASE": database}, "fsck")
+    assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -171,6 +171,7 @@ class Verdict(msgspec.Struct, kw_only=True):
         root: hex, of the tree checked.
         saved: how many saved checkpoints it was compared with.
         pinned: of the root log: by log, how many checkpoints it has sealed, and the size of the newest.
+        own: of the root log: whether it was seen to pin a block of this store, and not of one it was made anew from.
         faults: the first MAX_FAULTS of each kind; `counts` has them all, by kind.
     """
 
@@ -182,6 +183,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     saved: int = 0
     root: str = ""
     pinned: dict[str, tuple[int, int]] = {}
+    own: bool = False
     faults: list[Fault] = []
     counts: dict[str, int] = {}
 
@@ -206,7 +208,9 @@ class Verdict(msgspec.Struct, kw_only=True):
         others = [fault for fault in self.faults if fault.log != self.log]
         self.faults = [fault for fault in self.faults if fault.log == self.log]
         for field in {fault.field for fault in others}:
-            del self.counts[field]  # no kind is found both here and elsewhere: the root log has no pins
+            del self.counts[field]
+            if left := sum(fault.field == field for fault in self.faults):
+                self.counts[field] = left  # the root log pins itself where its key has changed
         return others
 
     def of(self, standing: Standing) -> dict[str, int]:

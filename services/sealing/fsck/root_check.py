@@ -1,21 +1,24 @@
 """The root log against the logs: what it has sealed of each is what the store holds, and `pins` says so."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from goodstrace import root
 from goodstrace.block import header_hash
 from goodstrace.checkpoint import Checkpoint
-from goodstrace.errors import VerificationError
+from goodstrace.errors import TreeError, VerificationError
 from goodstrace.note import parse_note
-from services.sealing.documents import Document, checkpoint_id
+from goodstrace.tiles import TileEdge, edge_tiles
+from services.sealing.documents import Document, checkpoint_id, tile_id
 from services.sealing.fsck import rows
 from services.sealing.fsck.faults import Verdict
 from services.sealing.fsck.repair import Mend
-from services.sealing.fsck.rows import CheckpointRow, Malformed
+from services.sealing.fsck.rows import CheckpointRow, Malformed, TileRow
 from services.sealing.fsck.scan import LogDocuments
-from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, PINS
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, INSTANCE, LOGS, PINS, REBUILD, TILES
 from services.sealing.values import Pack, PackedRecord, StoredBlock, block_id
+
+_AT_ONCE: Final = 256  # entries whose tiles are held, some 10 KiB for each
 
 
 class _Pinned(NamedTuple):
@@ -27,6 +30,7 @@ class _Pinned(NamedTuple):
     block: str
     text: str
     size: int
+    root: bytes
     changes: list[str]
 
     @property
@@ -44,7 +48,11 @@ class _Pinned(NamedTuple):
 async def check_records(
     store: LogDocuments, verdict: Verdict, packs: Sequence[Pack | Malformed]
 ) -> list[Mend]:
-    """Check what a block of the root log has sealed against the logs; gives the pins that are to be written."""
+    """Check what a block of the root log has sealed against the logs; gives the pins that are to be written.
+
+    In a store that was made anew from Kafka the root log begins with what it pinned of another store: its trees are the
+    same, its blocks are not. That ends with the first entry that pins a block of this store.
+    """
     pinned = [each for pack in packs if isinstance(pack, Pack) for each in _pinned(pack)]
     notes = {each["_id"]: each for each in await store.named(CHECKPOINTS, {p.checkpoint for p in pinned})}
     blocks = {
@@ -52,13 +60,20 @@ async def check_records(
     }
     pins = {each["_id"]: each for each in await store.named(PINS, {str(p.pin["_id"]) for p in pinned})}
     infos = {each["_id"]: each for each in await store.named(LOGS, {p.log for p in pinned if p.changes})}
+    anew = not verdict.own and bool(pinned and await store.named(INSTANCE, [REBUILD]))
+    before: list[_Pinned] = []
     mends = []
     for each in pinned:
         count, newest = verdict.pinned.get(each.log, (0, 0))
         verdict.pinned[each.log] = (count + 1, max(newest, each.size))
-        for problem in _differing(
+        problems = _differing(
             each, infos.get(each.log), notes.get(each.checkpoint), blocks.get(block_id(each.log, each.height))
-        ):
+        )
+        verdict.own = verdict.own or not problems
+        if anew and not verdict.own:
+            before.append(each)
+            continue
+        for problem in problems:
             verdict.found(
                 "root-log", f"entry {each.place} of the root log: {problem}", block=each.height, log=each.log
             )
@@ -66,7 +81,40 @@ async def check_records(
             problem = f"size {each.size} is in the root log, entry {each.place}, and not so in `pins`"
             verdict.found("pinned", problem, block=each.height, log=each.log)
             mends.append(Mend(PINS, str(each.pin["_id"]), each.pin))
+    await _check_trees(store, verdict, before)
     return mends
+
+
+async def _check_trees(store: LogDocuments, verdict: Verdict, pinned: Sequence[_Pinned]) -> None:
+    """Check that the logs' trees are those that were pinned, however their blocks are cut and by whatever key they are signed."""
+    known = {each["_id"] for each in await store.named(LOGS, {p.log for p in pinned})}
+    of_known = [
+        each for each in pinned if each.log in known or "." not in each.log
+    ]  # else: of rules run again
+    for start in range(0, len(of_known), _AT_ONCE):
+        some = of_known[start : start + _AT_ONCE]
+        names = {key for each in some for key in _tile_ids(each)}
+        tiles = {each["_id"]: each for each in await store.named(TILES, names)}
+        for each in some:
+            if _root_at(each, tiles) != each.root:
+                problem = (
+                    f"entry {each.place} of the root log: it has sealed another root at size {each.size}"
+                )
+                verdict.found("root-log", problem, log=each.log)
+
+
+def _root_at(pinned: _Pinned, tiles: Mapping[str, Document]) -> bytes:
+    """Compute a log's root at the size pinned from its tiles; empty where they do not give it."""
+    rows_of = [rows.tile(tiles[key]) for key in _tile_ids(pinned) if key in tiles]
+    try:
+        edge = TileEdge.from_tiles(pinned.size, {r.name: r.data for r in rows_of if isinstance(r, TileRow)})
+    except TreeError:
+        return b""
+    return edge.frontier.root()
+
+
+def _tile_ids(pinned: _Pinned) -> list[str]:
+    return [tile_id(pinned.log, tile.level, tile.n) for tile in edge_tiles(pinned.size)]
 
 
 def check_pins(verdict: Verdict, pins: Sequence[Document], heights: Mapping[int, int]) -> list[Mend]:
@@ -91,10 +139,21 @@ def _pinned(pack: Pack) -> list[_Pinned]:
             try:
                 said = root.decode(part.content)
                 text = parse_note(said.note).text
-                size = Checkpoint.parse(text).size
+                checkpoint = Checkpoint.parse(text)
             except VerificationError:
                 continue  # a part that is not what its entry commits to is told of as such
-            found.append(_Pinned(index, said.log, said.height, said.block, text, size, _changes(record)))
+            found.append(
+                _Pinned(
+                    index,
+                    said.log,
+                    said.height,
+                    said.block,
+                    text,
+                    checkpoint.size,
+                    checkpoint.root,
+                    _changes(record),
+                )
+            )
     return found
 
 
