@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from deploy.stack import Stack
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.cli.browses import show as show_browses
 from goodstrace.cli.display import console
@@ -69,13 +70,32 @@ def run() -> None:
         wait_for_browse(client, looks)
         show_browses(client.browses(key=found.item, limit=10), out, found.item)
     out.print(
-        "\nThe stack is up. Try:\n"
+        f"\nThe stack is up. Try:\n{exports()}"
         f"  .venv/bin/goodstrace trace {found.lot}\n"
         f"  .venv/bin/goodstrace trace {found.pallet} --direction history\n"
         f"  .venv/bin/goodstrace browses {found.item}\n"
         f"  .venv/bin/goodstrace verify --vkeys {RUN_DIR}/keys\n"
         f"API of the collector: {CAPTURE_URL}/docs    Stop everything with: make down",
         soft_wrap=True,
+    )
+
+
+def exports() -> str:
+    """Tell what the commands have to be told where the stack is not on its default ports, a line each."""
+    stack = Stack.from_environment()
+    said = {
+        "GOODSTRACE_CAPTURE_URL": (CAPTURE_URL, "http://127.0.0.1:8080"),
+        "GOODSTRACE_QUERY_TARGET": (QUERY_TARGET, "127.0.0.1:50051"),
+        "GOODSTRACE_AUDIT_TARGET": (AUDIT_TARGET, "127.0.0.1:50052"),
+        "KAFKA_BOOTSTRAP_SERVERS": (stack.kafka_bootstrap_servers, "127.0.0.1:9092"),
+        "MONGODB_URI": (stack.mongodb_uri, "mongodb://127.0.0.1:27017/?directConnection=true"),
+        "GOODSTRACE_LOG_KEYS": (f"{RUN_DIR}/keys", "run/keys"),
+        "GOODSTRACE_KEY_DIR": (f"{RUN_DIR}/keys", "run/keys"),
+        "GOODSTRACE_INDEX_SECRET_FILE": (f"{RUN_DIR}/keys/index-secret", "run/keys/index-secret"),
+    }
+    lines = [f"  export {name}='{value}'\n" for name, (value, default) in said.items() if value != default]
+    return (
+        "".join(["  # in another shell: make would take these servers for yours\n", *lines]) if lines else ""
     )
 
 
