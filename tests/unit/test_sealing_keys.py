@@ -209,6 +209,20 @@ def test_the_next_key_takes_the_place_of_the_one_it_followed(tmp_path: Path) -> 
     assert LogKeys.load(folder).verifier(LOG).vkey() == info.vkey
 
 
+def test_statements_of_a_store_whose_place_another_took_are_removed(tmp_path: Path) -> None:
+    """In a store made anew from Kafka the key in force signed all there is: it never changed there."""
+    folder = tmp_path / "keys"
+    held = KeyFolder(folder)
+    before = info_of(only(held, create=True))
+    assert held.rotate(LOG)
+    current, following = held.find(LOG, ORIGIN, create=False)
+    held.settle(changed(before, current, following, 1))
+    assert (folder / "goods-0.changes").exists()
+    held.settle(info_of(following))
+    assert not (folder / "goods-0.changes").exists()
+    assert LogKeys.load(folder).verifier(LOG) == following.verifier
+
+
 def test_a_key_that_was_announced_is_the_one_that_follows(tmp_path: Path) -> None:
     held = KeyFolder(tmp_path / "keys")
     only(held, create=True)
