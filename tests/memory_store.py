@@ -78,12 +78,11 @@ class MemoryStore:
     async def propose_change(self, change: KeyChange) -> None:
         def write() -> None:
             info = self.infos[change.log]
-            if info.vkey == change.old:
-                self.infos[change.log] = msgspec.structs.replace(info, pending=change)
+            if info.vkey != change.old or (info.pending and info.pending.height > change.height):
+                raise LostRaceError("another key is in force, or about to be")
+            self.infos[change.log] = msgspec.structs.replace(info, pending=change)
 
         self._call(write)
-        if self.infos[change.log].vkey != change.old:
-            raise LostRaceError("another key is in force")
 
     async def apply_change(self, change: KeyChange) -> LogInfo:
         def write() -> None:

@@ -67,15 +67,19 @@ class MongoBlockStore(MongoTagIndex):
         return info
 
     async def propose_change(self, change: KeyChange) -> None:
-        """See BlockStore."""
-        text = key_changes.statement(change).decode()
-        query = {"_id": change.log, "vkey": change.old}
-        async with translated():
-            done = await self._database[LOGS].update_one(query, {"$set": {"pending": text}})
-        if not done.matched_count:
+        """See BlockStore. The change said before is compared and swapped: a writer left behind takes nothing back."""
+        before = await self._registered(change.log)
+        if before.vkey != change.old or (before.pending and before.pending.height > change.height):
             raise LostRaceError(
                 f"{change.log}: its key is not {change.old} any more; only one process may seal a log"
             )
+        said = key_changes.statement(before.pending).decode() if before.pending else None
+        query = {"_id": change.log, "vkey": change.old, "pending": said}
+        update = {"$set": {"pending": key_changes.statement(change).decode()}}
+        async with translated():
+            done = await self._database[LOGS].update_one(query, update)
+        if not done.matched_count:
+            raise UnavailableError(f"{change.log}: another process changed its key meanwhile")
 
     async def apply_change(self, change: KeyChange) -> LogInfo:
         """See BlockStore. The key in force is compared and swapped: a key never comes back."""

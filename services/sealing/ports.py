@@ -46,7 +46,8 @@ class BlockStore(TagPages, Protocol):
     async def propose_change(self, change: KeyChange) -> None:
         """Say which change of key the next block makes, in the place of what was said before; durable when it returns.
 
-        Raises: LostRaceError where the log's key is not `change.old` any more.
+        Raises: LostRaceError where the log's key is not `change.old` any more, or a change at a later height was said:
+            the block of that one may be there.
         """
         ...
 

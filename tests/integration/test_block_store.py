@@ -113,8 +113,10 @@ async def test_a_logs_key_changes_by_compare_and_swap(store: Store) -> None:
     for late in (store.propose_change, store.apply_change):
         with pytest.raises(LostRaceError):
             await late(other)
-    second = changed(keys[1], keys[3], 2)
+    second = changed(keys[1], keys[3], 3)
     await store.propose_change(second)
+    with pytest.raises(LostRaceError):  # a writer that slept meanwhile: the block of `second` may be there
+        await store.propose_change(changed(keys[1], keys[2], 2))
     assert (await store.apply_change(second)).changes == (change, second)
     with pytest.raises(LostRaceError):
         await store.propose_change(change)
