@@ -408,7 +408,7 @@ def test_other_changes_than_the_root_log_has_sealed_are_a_fault() -> None:
     assert len(statements) == 2
 
     def told(sealed: list[str], document: Document | None) -> bool:
-        found = _differing(_Pinned(0, LOG, 9, "", "", 99, sealed), document, None, None)
+        found = _differing(_Pinned(0, LOG, 9, "", "", 99, b"", sealed), document, None, None)
         return any("changes of the log's key" in problem for problem in found)
 
     for length in range(3):
