@@ -125,23 +125,28 @@ def rebuild(into: str, start: str, instance: str | None, new_keys: Path | None, 
 @click.option(
     "--seal/--no-seal", default=True, show_default=True, help="Seal the result into logs of its own."
 )
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 3600),
+    default=20,
+    show_default=True,
+    help="Seconds to wait for the quorum, where a policy of witnesses is set.",
+)
 @_json
-def stage(start: str, since: str | None, version: str, *, seal: bool, as_json: bool) -> None:
+def stage(start: str, since: str | None, version: str, wait_s: float, *, seal: bool, as_json: bool) -> None:
     """Take events through the stages of today into versioned topics and logs; what is sealed stays as it is.
 
     The duplicate window begins empty where --since leaves out what came before. Run it again to take what came since.
     """
     if not re.fullmatch(r"v[0-9]{1,4}", version):
         raise click.BadParameter("is not a v and a number, such as v2", param_hint="--version")
-    found = _run(lambda: runs.stage_again(start, _moment(since), version, seal=seal))
+    found = _run(lambda: runs.stage_again(start, _moment(since), version, wait_s, seal=seal))
     if as_json:
         _print_json(found)
-        return
-    click.echo(
-        f"{found['topic']}: {sum(found['records'].values()):,} records in {len(found['records'])} partitions"
-    )
-    for log, entries in found["logs"].items():
-        click.echo(f"{log}: {entries:,} entries sealed")
+    else:
+        _print_staged(found)
+    raise SystemExit(1 if found["unpublished"] else 0)
 
 
 def _moment(text: str | None) -> int | None:
@@ -198,3 +203,14 @@ def _print_rebuilt(found: Rebuilt) -> None:
         click.echo(f"  first at size {found.differing[0]:,}")
     if found.beyond:
         click.echo(f"  {found.beyond:,} published checkpoints are of more entries than Kafka gives")
+
+
+def _print_staged(found: dict[str, Any]) -> None:
+    click.echo(
+        f"{found['topic']}: {sum(found['records'].values()):,} records in {len(found['records'])} partitions"
+    )
+    for log, entries in found["logs"].items():
+        waits = "; its quorum of witnesses has not cosigned it yet" if log in found["unpublished"] else ""
+        click.echo(f"{log}: {entries:,} entries sealed{waits}")
+    if found["unpublished"]:
+        click.echo("once the witnesses follow these logs, run the same command again: it asks them then")

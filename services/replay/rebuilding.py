@@ -32,6 +32,7 @@ from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.ports import Keys, LogScan
 from services.sealing.provision import provision
+from services.sealing.publishing import Publishing
 from services.sealing.service import Sealer
 from services.sealing.values import LogInfo, StoredBlock, StoredCheckpoint
 from services.sealing.writer import SealerParts
@@ -109,9 +110,11 @@ class TopicSealer:
         name: str,
         limits: Limits,
         goods_information: bool,
+        publishing: Publishing,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         """Seal into `database` under the installation's `name`; with `goods_information` that is kept there too."""
+        self._publishing = publishing
         self._store = MongoBlockStore(database)
         self._goods = GoodsStore(database) if goods_information else None
         self._keys = keys
@@ -137,6 +140,7 @@ class TopicSealer:
             new_epoch=random_epoch,
             metrics=self._metrics,
             log=self._log,
+            publishing=self._publishing,
         )
         sealer = Sealer(parts, self._keys, prefix=origin.prefix, name=self._name, readiness=Readiness())
         await sealer.run(source.finished)

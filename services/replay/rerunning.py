@@ -20,6 +20,8 @@ from services.replay.reading import TIMEOUT_S, TopicReader
 from services.runtime import kafka, topics
 from services.runtime.settings import KafkaSettings
 from services.runtime.topics import Topic
+from services.sealing.mongo import MongoBlockStore
+from services.sealing.publishing import Publishing
 
 LOOK_S: Final = 0.3
 FIRST_STAGE: Final = {topic.removeprefix("goods."): stage for stage, topic in INPUTS.items()}
@@ -130,6 +132,32 @@ class Rerun:
         finally:
             running.cancel()
             await asyncio.to_thread(watching.close)
+
+
+async def published(
+    public: Publishing, store: MongoBlockStore, logs: Sequence[str], wait_s: float
+) -> list[str]:
+    """Wait for the quorum of the logs' newest checkpoints; give the logs that have not got it in time.
+
+    Raises: RolledBackError, CorruptError, UnavailableError.
+    """
+    if public.at_once:
+        return []
+    for log in logs:
+        public.take_up(log)
+    until_s = asyncio.get_running_loop().time() + wait_s
+    while True:
+        for log in logs:
+            public.check(log)
+        heads = await store.heads(logs)
+        waiting = [
+            log
+            for log, head in sorted(heads.items())
+            if head.published is None or head.published.size < head.checkpoint.size
+        ]
+        if not waiting or asyncio.get_running_loop().time() > until_s:
+            return waiting
+        await asyncio.sleep(LOOK_S)
 
 
 def targets(reader: TopicReader) -> dict[int, int]:

@@ -23,11 +23,13 @@ from services.runtime.mongo import Mongo
 from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
 from services.runtime.state_file import StateFile
+from services.sealing.clock import SystemClock
 from services.sealing.key_sources import configured_keys, key_folder
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.secret_check import check_secret
 from services.sealing.settings import SealSettings
 from services.sealing.values import partition_of
+from services.sealing.witness_settings import later, publishing
 
 SAVE_EVERY: Final = 20_000  # entries between two states on disk
 
@@ -106,6 +108,7 @@ async def rebuild_all(into: str, start: str, instance: str | None, new_keys: Pat
             name=settings.log_name,
             limits=load(SealSettings).limits(),
             goods_information=True,
+            publishing=later(),
             log=log,
         )
         for origin in reversed(
@@ -132,7 +135,9 @@ async def _seal(sealer: TopicSealer, kafka: KafkaSettings, origin: Origin) -> No
     progress.end()
 
 
-async def stage_again(start: str, since_ms: int | None, version: str, *, seal: bool) -> dict[str, Any]:
+async def stage_again(
+    start: str, since_ms: int | None, version: str, wait_s: float, *, seal: bool
+) -> dict[str, Any]:
     """Run the stages again into versioned topics, and seal those. Raises: ServiceError."""
     kafka, settings = load(KafkaSettings), load(LogSettings)
     log = logs.configure("replay", "warning")
@@ -157,32 +162,40 @@ async def stage_again(start: str, since_ms: int | None, version: str, *, seal: b
         await rerun.run(reader.topic, targets, progress.add)
         progress.end()
         topic = own.topic(topics.GOODS_STORED)
-        return {"topic": topic, **await _staged(client, kafka, settings, topic, version, seal=seal)}
+        if not seal:
+            written = await asyncio.to_thread(_records, kafka.bootstrap_servers, topic)
+            return {"topic": topic, "records": written, "logs": {}, "unpublished": []}
+        return {"topic": topic, **await _staged(client, kafka, topic, f"goods.{version}", wait_s)}
     finally:
         reader.close()
         client.close()
 
 
 async def _staged(
-    client: Mongo, kafka: KafkaSettings, settings: LogSettings, topic: str, version: str, *, seal: bool
+    client: Mongo, kafka: KafkaSettings, topic: str, prefix: str, wait_s: float
 ) -> dict[str, Any]:
-    """Count what the stages wrote and, where asked to, seal it."""
-    prefix = f"goods.{version}"
+    """Count and seal what the stages wrote."""
     written = await asyncio.to_thread(_records, kafka.bootstrap_servers, topic)
-    if not seal:
-        return {"records": written, "logs": {}}
+    names = [f"{prefix}/{partition}" for partition in written]
+    store, log = MongoBlockStore(client.database), logs.configure("replay", "warning")
+    public = publishing("replay", store, SystemClock(), log)
     sealer = TopicSealer(
         client.database,
         configured_keys(),
-        name=settings.log_name,
+        name=load(LogSettings).log_name,
         limits=load(SealSettings).limits(),
         goods_information=False,
-        log=logs.configure("replay", "warning"),
+        publishing=public,
+        log=log,
     )
-    await _seal(sealer, kafka, Origin(prefix, topic))
-    store = MongoBlockStore(client.database)
-    heads = await store.heads([f"{prefix}/{partition}" for partition in written])
-    return {"records": written, "logs": {name: head.checkpoint.size for name, head in sorted(heads.items())}}
+    try:
+        await _seal(sealer, kafka, Origin(prefix, topic))
+        waiting = await rerunning.published(public, store, names, wait_s)
+    finally:
+        await public.close()
+    heads = await store.heads(names)
+    sizes = {name: head.checkpoint.size for name, head in sorted(heads.items())}
+    return {"records": written, "logs": sizes, "unpublished": waiting}
 
 
 def _records(bootstrap: str, topic: str) -> dict[int, int]:

@@ -80,6 +80,12 @@ class AtOnce:
         """See Publishing."""
 
 
+class Later(AtOnce):
+    """Signed and not published: with a quorum to wait for, whoever goes on with the log asks for it."""
+
+    at_once = False
+
+
 class Witness(Protocol):
     """A witness as it is asked; `label` names it in logs and metrics, `names` in the policy."""
 

@@ -11,7 +11,7 @@ from goodstrace.errors import PolicyError
 from goodstrace.policy import Policy
 from services.runtime.settings import load, refuse
 from services.sealing.ports import Clock
-from services.sealing.publishing import AtOnce, CosignedStore, Publishing, Witnessed, WitnessParts
+from services.sealing.publishing import AtOnce, CosignedStore, Later, Publishing, Witnessed, WitnessParts
 from services.sealing.witness_client import WitnessClient, witness_clients
 from services.sealing.witness_metrics import WitnessMetrics
 
@@ -30,10 +30,10 @@ class WitnessSettings(BaseSettings):
 
 def read_policy(path: str, timeout_s: float) -> tuple[Policy, list[WitnessClient]]:
     """Read a policy by which checkpoints can be published; where it is not one, say why and exit with 2."""
+    policy = _parsed(path)
     try:
-        policy = Policy.parse(Path(path).read_bytes())
         clients = witness_clients(policy, timeout_s)
-    except (OSError, PolicyError, ValueError) as error:
+    except ValueError as error:
         refuse(f"GOODSTRACE_WITNESS_POLICY: {path}: {error}")
     asked = {name for client in clients for name in client.names}
     if len(asked) > MAX_WITNESSES:
@@ -64,3 +64,18 @@ def publishing(
             interval_s=settings.interval_ms / 1000,
         )
     )
+
+
+def later() -> Publishing:
+    """Make who leaves publishing to whoever goes on with a log, where there is a quorum to wait for; exits with 2 as above."""
+    settings = load(WitnessSettings)
+    if not settings.policy or _parsed(settings.policy).is_satisfied(()):
+        return AtOnce()
+    return Later()
+
+
+def _parsed(path: str) -> Policy:
+    try:
+        return Policy.parse(Path(path).read_bytes())
+    except (OSError, PolicyError) as error:
+        refuse(f"GOODSTRACE_WITNESS_POLICY: {path}: {error}")

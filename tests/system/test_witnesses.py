@@ -231,3 +231,24 @@ def test_a_wrong_policy_is_told_with_its_line_and_status_2(system: System, tmp_p
     assert ended.returncode == 2
     assert f"GOODSTRACE_WITNESS_POLICY: {wrong}: line 2" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_logs_of_stages_run_again_wait_for_the_quorum_too(
+    system: System, witnesses: list[Litewitness], policy: Policy, item: str
+) -> None:
+    """Last in this module: the witnesses do not know these logs before, and the heads are more after."""
+    again = ("replay", "stage", "--from", "recorded", "--json", "--wait")
+    waiting = system.cli(*again, "0")
+    assert waiting.returncode == 1, waiting.stderr
+    told = json.loads(waiting.stdout)
+    assert told["unpublished"] == sorted(log for log, size in told["logs"].items() if size)
+    for info in system.store["logs"].find({"_id": {"$regex": "^goods.v2/"}}):
+        for witness in witnesses:
+            witness.add_log(info["vkey"])
+    done = system.cli(*again, "30")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {log: head for log, head in heads(system).items() if log.startswith("goods.v2/")}
+    assert found
+    for signed, published, note in found.values():
+        assert signed == published > 0
+        assert len(policy.cosigners(note)) >= 2
