@@ -13,7 +13,10 @@ from services.sealing.values import Pack, PackedRecord, StoredBlock, StoredCheck
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Where replay and log part: `field` is header, count, offset, entry, part, tags, pack, root or checkpoint."""
+    """Where replay and log part.
+
+    `field` is document, header, count, offset, entry, part, tags, pack, leaves, root or checkpoint.
+    """
 
     log: str
     block: int

@@ -14,7 +14,7 @@ from services.replay.source import Change
 from services.runtime.errors import ServiceError
 from services.sealing import core
 from services.sealing.core import Fetched, Sealable
-from services.sealing.errors import UnprovableRecordError
+from services.sealing.errors import CorruptError, UnprovableRecordError
 from services.sealing.ports import LogScan
 from services.sealing.values import StoredBlock, partition_of
 
@@ -137,6 +137,10 @@ async def verify_log(
     found = Replayed(log=mark.log, topic=reader.topic, resumed=mark.size)
     try:
         await LogReplay(scan, reader, mark, change).run(found, told)
+    except CorruptError as error:  # a document that is not even of the right form
+        found.difference = Difference(
+            log=mark.log, block=max(mark.height, found.blocks), field="document", problem=str(error)
+        )
     except TreeError as error:
         raise ServiceError(f"{mark.log}: what the state file says is none of ours: {error}") from error
     return found

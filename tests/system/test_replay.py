@@ -17,6 +17,7 @@ from deploy.stack import Stack
 from goodstrace import root
 from goodstrace.merkle import Frontier
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.packs import closed, opened
 from tests.system.harness import System, eventually
 
 EVENTS = 400
@@ -54,24 +55,28 @@ def test_every_topic_gives_the_sealed_logs_byte_for_byte(system: System, start: 
     assert {each["log"] for each in found["logs"]} >= {"goods/0", "goods/1", "browse/0"}
 
 
-def test_the_first_difference_is_named(system: System) -> None:
+@pytest.mark.parametrize(
+    ("damage", "field"), [("a byte of an event", "part event"), ("a cut document", "document")]
+)
+def test_the_first_difference_is_named(system: System, damage: str, field: str) -> None:
     packs = system.store["packs"]
-    pack = packs.find_one({"log": "goods/1", "first": {"$gte": 50, "$lt": 400}})
-    assert pack is not None
-    before = dict(pack)
-    other = packs.find_one({"log": "goods/0"})
-    assert other is not None
-    unlike = next(field for field in pack if field not in ("_id", "log", "height", "time", "first", "tags"))
+    sound = packs.find_one({"log": "goods/1", "first": {"$gte": 50, "$lt": 400}})
+    assert sound is not None
+    pack = opened(sound)
+    content = pack["records"][0]["parts"][0]["content"]
+    pack["records"][0]["parts"][0]["content"] = bytes([content[0] ^ 1]) + content[1:]
+    spoiled = closed(pack) if damage == "a byte of an event" else {**sound, "parts": sound["parts"][:-1]}
     try:
-        packs.update_one({"_id": pack["_id"]}, {"$set": {unlike: other[unlike]}})
+        packs.replace_one({"_id": sound["_id"]}, spoiled)
         found = replayed(system, "verify", "--log", "goods/1", status=1)
     finally:
-        packs.replace_one({"_id": pack["_id"]}, before)
+        packs.replace_one({"_id": sound["_id"]}, sound)
     [log] = found["logs"]
     assert not found["sound"]
     assert log["difference"]["log"] == "goods/1"
-    assert log["difference"]["block"] == pack["height"]
-    assert log["difference"]["field"] in ("entry", "pack")
+    assert log["difference"]["block"] == sound["height"]
+    assert log["difference"]["field"] == field
+    assert (log["difference"]["index"] == sound["first"]) is (field == "part event")
     replayed(system, "verify", "--log", "goods/1")
 
 
@@ -83,7 +88,7 @@ def test_a_comparison_goes_on_where_it_was(system: System, tmp_path: Path) -> No
     written = state_after_two_blocks(system)
     state.write_text(json.dumps(written))
     resumed = replayed(system, "verify", "--log", "goods/0", "--state", str(state))["logs"][0]
-    assert resumed.pop("resumed") == written["marks"]["goods/0"]["size"] > 0
+    assert resumed.pop("resumed") == written["logs"]["goods/0"]["size"] > 0
     assert ended.pop("resumed") == 0
     assert resumed == ended
 
@@ -106,7 +111,7 @@ def state_after_two_blocks(system: System) -> dict[str, Any]:
     }
     return {
         "of": f"{instance['value']} {system.stack.kafka_bootstrap_servers} {topic}",
-        "marks": {"goods/0": mark},
+        "logs": {"goods/0": mark},
     }
 
 
