@@ -190,7 +190,8 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
 
     def GetKeyChanges(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         self.requests.append(request)
-        changes = map(key_changes.statement, self.logs[request.log].changes)
+        log = self.logs.get(request.log)
+        changes = map(key_changes.statement, log.changes if log else ())
         return trace_pb2.GetKeyChangesResponse(changes=map(self.altered_change, changes))
 
     def GetInclusionProof(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
