@@ -137,7 +137,9 @@ class MemoryDocuments:
 
     def _sorted(self, collection: str, wanted: Callable[[Document], bool], field: str) -> list[Document]:
         found = [each for each in self.collections[collection].values() if wanted(each)]
-        return sorted(found, key=lambda each: (each[field] if _is_number(each[field]) else 0, str(each["_id"])))
+        return sorted(
+            found, key=lambda each: (each[field] if _is_number(each[field]) else 0, str(each["_id"]))
+        )
 
 
 async def check_store(
