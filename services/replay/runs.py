@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from services.replay.comparing import Mark
 from services.replay.reading import TopicReader
 from services.replay.rebuilding import KeysAtHand, Rebuilt, TopicSealer
 from services.replay.rerunning import FIRST_STAGE, Rerun
-from services.replay.sources import Origin, origins, prefix_of
+from services.replay.sources import Origin, origins, prefix_of, version_of
 from services.replay.through import STARTS
 from services.replay.verifying import Replayed, verify_log
 from services.runtime import logs, topics
@@ -47,7 +48,7 @@ async def verify_all(start: str, names: tuple[str, ...], path: Path | None) -> l
         logs_there = [info.name for info in await scan.logs()]
         found = [
             await _verify_one(scan, kafka, origin, log, state)
-            for origin in _origins(kafka, start)
+            for origin in _origins(kafka, start, _versions(logs_there))
             for log in logs_there
             if prefix_of(log) == origin.prefix and (not names or log in names)
         ]
@@ -111,17 +112,17 @@ async def rebuild_all(into: str, start: str, instance: str | None, new_keys: Pat
             publishing=later(),
             log=log,
         )
-        for origin in reversed(
-            _origins(kafka, start)
-        ):  # the root log first: what it pins is on the others' topics then
+        origins_known = [info.origin for info in await published.logs()]
+        origins_known += await asyncio.to_thread(_key_names, folder)
+        wanted = _origins(kafka, start, _versions("/".join(each.split("/")[-2:]) for each in origins_known))
+        for origin in reversed(wanted):  # the root log first: what it pins is on the others' topics then
             await _seal(sealer, kafka, origin)
         rebuilt = MongoBlockStore(target.database)
         names = {info.name for info in (*await rebuilt.logs(), *await published.logs())}
-        wanted = {origin.prefix for origin in _origins(kafka, start)}
         return [
             await rebuilding.compare_roots(rebuilt, published, name)
             for name in sorted(names)
-            if prefix_of(name) in wanted
+            if prefix_of(name) in {origin.prefix for origin in wanted}
         ]
     finally:
         target.close()
@@ -225,10 +226,15 @@ async def _instance(folder: Path, published: MongoBlockStore) -> str:
     )
 
 
-def _origins(kafka: KafkaSettings, start: str) -> list[Origin]:
+def _origins(kafka: KafkaSettings, start: str, versions: Iterable[str]) -> list[Origin]:
     through = start != "stored"
     secret = load_secret(load(LogSettings).index_secret_file) if through else None
-    return origins(kafka, start, load(CollectorSettings).window if through else 1, secret)
+    return origins(kafka, start, load(CollectorSettings).window if through else 1, secret, versions)
+
+
+def _versions(names: Iterable[str]) -> set[str]:
+    """Name the versions of stages run again that logs are of."""
+    return {version for version in map(version_of, names) if version}
 
 
 def _key_names(folder: Path) -> list[str]:

@@ -1,5 +1,7 @@
 """Which topic each log comes from."""
 
+import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -10,6 +12,7 @@ from services.runtime import topics
 from services.runtime.settings import KafkaSettings
 
 ROOT_PREFIX: Final = "root"
+_VERSIONED: Final = re.compile(r"goods\.(v[0-9]{1,4})")
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -21,9 +24,12 @@ class Origin(msgspec.Struct, frozen=True):
     from_the_first: bool = False
 
 
-def origins(kafka: KafkaSettings, start: str, window: int, secret: bytes | None) -> list[Origin]:
+def origins(
+    kafka: KafkaSettings, start: str, window: int, secret: bytes | None, versions: Iterable[str] = ()
+) -> list[Origin]:
     """List where all logs come from, those of goods from the topic that `start` names (see STARTS).
 
+    `versions` are those of stages run again whose logs there are; they come from their own topics in any case.
     Raises: ValueError, where the stages are needed and there is no index secret.
     """
     name = STARTS[start]
@@ -37,6 +43,10 @@ def origins(kafka: KafkaSettings, start: str, window: int, secret: bytes | None)
     return [
         goods,
         Origin("browse", kafka.topic(topics.GOODS_BROWSED)),
+        *(
+            Origin(f"goods.{version}", f"{kafka.topic(topics.GOODS_STORED)}.{version}")
+            for version in sorted(versions)
+        ),
         Origin(ROOT_PREFIX, kafka.topic(topics.LOGS_CHECKPOINTS)),
     ]
 
@@ -44,3 +54,9 @@ def origins(kafka: KafkaSettings, start: str, window: int, secret: bytes | None)
 def prefix_of(log: str) -> str:
     """Give the prefix of a log's name: "goods" of "goods/3", "root" of "root"."""
     return log.partition("/")[0]
+
+
+def version_of(log: str) -> str | None:
+    """Give the version of the stages that a log is of: "v2" of "goods.v2/0", None where they are the first."""
+    found = _VERSIONED.fullmatch(prefix_of(log))
+    return found[1] if found else None

@@ -45,7 +45,7 @@ def replayed(system: System, *arguments: str, status: int = 0) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("start", ["stored", "classified", "recorded", "summarised", "collected"])
+@pytest.mark.parametrize("start", ["stored", "recorded", "collected"])
 def test_every_topic_gives_the_sealed_logs_byte_for_byte(system: System, start: str) -> None:
     found = replayed(system, "verify", "--from", start)
     assert found["sound"]

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from goodstrace.merkle import leaf_hash, root_of
 from services.replay.comparing import Comparison, Mark
 from services.replay.rebuilding import RootComparison
+from services.replay.sources import origins, version_of
 from services.replay.through import Through
 from services.runtime import topics
 from services.runtime.errors import EnvelopeError, ServiceError
 from services.runtime.progress import Progress
+from services.runtime.settings import KafkaSettings
 from services.runtime.state_file import StateFile
 from services.sealing import core
 from services.sealing.core import Block, Fetched, LogState, Sealable, TopicIdentity
@@ -170,3 +172,20 @@ def test_progress_says_share_rate_and_time_left() -> None:
     progress.add(0)
     assert stream.getvalue().startswith("goods/0: 300 of 1,000 (30 %), 9/s, 1 min 17 s left\n")
     assert Progress("x", 0, stream=stream, clock=lambda: now).line(now) == "x: 0, 0/s"
+
+
+def test_logs_of_stages_run_again_come_from_their_own_topics_and_the_root_log_is_last() -> None:
+    assert [version_of(log) for log in ("goods/0", "goods.v2/0", "root", "goods.v2x/1")] == [
+        None,
+        "v2",
+        None,
+        None,
+    ]
+    found = origins(KafkaSettings(), "stored", 1, None, {"v3", "v2"})
+    assert [(each.prefix, each.topic) for each in found] == [
+        ("goods", "goods.stored"),
+        ("browse", "goods.browsed"),
+        ("goods.v2", "goods.stored.v2"),
+        ("goods.v3", "goods.stored.v3"),
+        ("root", "logs.checkpoints"),
+    ]
