@@ -11,6 +11,41 @@ def create_whole(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
     Returns: whether it was written; where there is one of that name already, that one stays as it is.
     Raises: OSError.
     """
+    scratch = _scratch(path, data, mode)
+    try:
+        os.link(scratch, path)
+    except FileExistsError:
+        return False
+    finally:
+        scratch.unlink()
+    sync_folder(path.parent)
+    return True
+
+
+def replace_whole(path: Path, data: bytes, *, mode: int) -> None:
+    """Write a file whole or not at all, in the place of one that may be there; synced when this returns.
+
+    Raises: OSError.
+    """
+    scratch = _scratch(path, data, mode)
+    try:
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk. Raises: OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _scratch(path: Path, data: bytes, mode: int) -> Path:
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -18,14 +53,7 @@ def create_whole(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.link(scratch, path)
-    except FileExistsError:
-        return False
-    finally:
+    except OSError:
         scratch.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return True
+        raise
+    return scratch

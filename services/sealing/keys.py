@@ -22,6 +22,7 @@ import structlog
 from goodstrace import key_changes
 from goodstrace.log_keys import CHANGES_SUFFIX, VKEY_SUFFIX
 from goodstrace.note import Signer, SigningKey
+from services.runtime.files import create_whole, replace_whole, sync_folder
 from services.sealing import key_text
 from services.sealing.errors import LogKeyError
 from services.sealing.key_text import SEED_BYTES
@@ -117,7 +118,7 @@ class KeyFolder:
             return self._made(following)
         try:
             prepared.replace(following)
-            _sync(self._folder)
+            sync_folder(self._folder)
         except OSError as error:
             raise LogKeyError(f"{following}: {error}") from error
         return True
@@ -150,7 +151,9 @@ class KeyFolder:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _refuse_open(self._folder, _GROUP | _OTHERS)
-            return _create(path, key_text.encode(secrets.token_bytes(SEED_BYTES), self._passphrase))
+            return create_whole(
+                path, key_text.encode(secrets.token_bytes(SEED_BYTES), self._passphrase).encode()
+            )
         except OSError as error:
             raise LogKeyError(f"{path}: {error}") from error
 
@@ -162,7 +165,7 @@ class KeyFolder:
         if self.is_encrypted(path):
             return False
         try:
-            _replace(path, key_text.encode(self._seed(path), passphrase), mode=0o600)
+            replace_whole(path, key_text.encode(self._seed(path), passphrase).encode(), mode=0o600)
         except OSError as error:
             raise LogKeyError(f"{path}: {error}") from error
         return True
@@ -179,7 +182,7 @@ class KeyFolder:
                 "statements removed: the log's key never changed in this store", log=info.name, path=str(path)
             )
             path.unlink()
-            _sync(self._folder)
+            sync_folder(self._folder)
 
     def _take_next(self, info: LogInfo) -> None:
         """Give the next key the name of the one it followed, which ends the old one, in one step."""
@@ -189,7 +192,7 @@ class KeyFolder:
         with _alone(self._folder):
             if Signer(info.origin, self._seed(following)).verifier.vkey() == info.vkey:
                 following.replace(self.path(info.name))
-                _sync(self._folder)
+                sync_folder(self._folder)
 
 
 @contextlib.contextmanager
@@ -221,55 +224,10 @@ def _refuse_open(path: Path, to: int) -> None:
         raise LogKeyError(f"{path} is open to other users: give the folder mode 700 and keys mode 600")
 
 
-def _create(path: Path, text: str) -> bool:
-    """Write a new file whole or not at all; False where another process was first: its file counts."""
-    scratch = _scratch(path, text, 0o600)
-    try:
-        os.link(scratch, path)
-    except FileExistsError:
-        return False
-    finally:
-        scratch.unlink()
-    _sync(path.parent)
-    return True
-
-
 def _put(path: Path, text: str) -> None:
     """Make a public file say this, unless it does; no reader meets half of it."""
     if not path.exists() or path.read_text() != text:
-        _replace(path, text, mode=0o644)
-
-
-def _replace(path: Path, text: str, *, mode: int) -> None:
-    scratch = _scratch(path, text, mode)
-    try:
-        scratch.replace(path)
-    except OSError:
-        scratch.unlink()
-        raise
-    _sync(path.parent)
-
-
-def _scratch(path: Path, text: str, mode: int) -> Path:
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        scratch.unlink()
-        raise
-    return scratch
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        replace_whole(path, text.encode(), mode=0o644)
 
 
 def _log_of(stem: str) -> str:

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from goodstrace import key_changes
 from goodstrace.log_keys import LogKeys
 from goodstrace.note import SigningKey
+from services.runtime import files
 from services.sealing import key_text
-from services.sealing import keys as keys_module
 from services.sealing.errors import LogKeyError
 from services.sealing.keys import KeyFolder
 from services.sealing.values import LogInfo
@@ -251,7 +251,7 @@ def test_a_folder_that_cannot_be_written_gives_its_keys_and_says_what_it_cannot(
         raise OSError(code, "no writing here")
 
     monkeypatch.setattr("os.access", lambda *_: False)
-    monkeypatch.setattr(keys_module, "_scratch", refused)
+    monkeypatch.setattr(files, "_scratch", refused)
     assert only(KeyFolder(folder)).verifier == first.verifier
     with capture_logs() as logged:
         KeyFolder(folder).settle(info_of(first))
@@ -270,7 +270,7 @@ def test_a_full_disk_is_not_taken_for_a_read_only_folder(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(keys_module, "_scratch", full)
+    monkeypatch.setattr(files, "_scratch", full)
     with pytest.raises(LogKeyError, match="No space left"):
         KeyFolder(tmp_path / "keys").settle(info_of(first))
 
