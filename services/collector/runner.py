@@ -50,9 +50,14 @@ class Runner:
         check: Callable[[], Awaitable[None]],
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
+        rerun: bool = False,
     ) -> None:
-        """Prepare to run; nothing is connected before `run`. `check` must return before anything is read."""
+        """Prepare to run; nothing is connected before `run`.
+
+        `check` must return before anything is read. `rerun`: see State.
+        """
         self._check = check
+        self._rerun = rerun
         self._span = span
         self._kafka = kafka
         self._settings = settings
@@ -131,7 +136,7 @@ class Runner:
             bootstrap, size = self._kafka.bootstrap_servers, self._settings.window
             for each in read_back(bootstrap, topic, partition, size, remembered):
                 window.add(*each)
-        self._states[partition] = State(window, self._secret)
+        self._states[partition] = State(window, self._secret, self._rerun)
         self._log.info("took a partition", partition=partition, offset=offset, window=len(window))
 
     def _check_first(self, _topic: str, partition: int) -> None:

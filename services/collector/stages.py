@@ -17,6 +17,7 @@ from services.collector.flow import (
     reject,
     to_wire,
 )
+from services.collector.pipeline import CURRENT, pipeline_of
 from services.collector.record import record
 from services.collector.store import store
 from services.collector.summarise import Window, summarise
@@ -41,10 +42,14 @@ INPUTS: Final = {
 
 
 class State(msgspec.Struct):
-    """What the stages of one partition know besides the record at hand."""
+    """What the stages of one partition know besides the record at hand.
+
+    `rerun`: records are taken as if `collect` had stamped today's pipeline version on them.
+    """
 
     window: Window
     secret: bytes
+    rerun: bool = False
 
 
 class SpanOutput(msgspec.Struct):
@@ -83,10 +88,12 @@ class Span:
         """
         output = SpanOutput({stage: [] for stage in self.stages}, [], [])
         for value in values:
-            self._run_one(state, from_wire(value), output)
+            item = from_wire(value)
+            self._run_one(state, restamped(item) if state.rerun else item, output)
         return output
 
     def _run_one(self, state: State, item: Item, output: SpanOutput) -> None:
+        pipeline_of(item.record.pipeline_version)
         for stage in self.stages:
             outcome, value = _sized(stage, item, step(stage, state, item))
             if not isinstance(outcome, Accepted):
@@ -96,6 +103,15 @@ class Span:
             item = outcome.item
             output.passed[stage].append(value)
         output.items.append(item)
+
+
+def restamped(item: Item) -> Item:
+    """Give an item with today's pipeline version in place of its own."""
+    if item.record.pipeline_version == CURRENT.version:
+        return item
+    record = msgspec.structs.replace(item.record, pipeline_version=CURRENT.version)
+    facts = msgspec.structs.replace(item.facts, pipeline=CURRENT.version)
+    return Item(record, facts, item.event)
 
 
 def _sized(stage: StageName, item: Item, outcome: Outcome) -> tuple[Outcome, bytes]:

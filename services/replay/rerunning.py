@@ -107,6 +107,7 @@ class Rerun:
             check=check,
             metrics=Metrics(),
             log=log,
+            rerun=True,
         )
 
     async def run(self, topic: str, targets: dict[int, int], told: Callable[[int], None]) -> None:

@@ -1,0 +1,40 @@
+"""What the stages do with a record, by the pipeline version that `collect` stamped on it.
+
+A version never changes once records carry it: a replay of them must give the same entries. A stage that shall do something new
+does it under a field here, which versions of before do not have.
+"""
+
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from goodstrace.facts import PIPELINE_VERSION
+from services.runtime.errors import EnvelopeError
+
+
+class Pipeline(msgspec.Struct, frozen=True):
+    """One version.
+
+    Attributes:
+        version: as stamped, in order of time.
+    """
+
+    version: str
+
+
+_VERSIONS: Final = MappingProxyType({each.version: each for each in (Pipeline("1"),)})
+CURRENT: Final = _VERSIONS[PIPELINE_VERSION]
+"""What `collect` stamps, and what `replay stage` runs again."""
+
+
+def pipeline_of(version: str) -> Pipeline:
+    """Give the pipeline of a stamped version.
+
+    Raises: EnvelopeError for one that this program does not know: it is older than the record, and would seal it wrongly.
+    """
+    known = _VERSIONS.get(version)
+    if known is None:
+        newest = CURRENT.version
+        raise EnvelopeError(f"pipeline version {version!r} is unknown here, where {newest!r} is the newest")
+    return known
