@@ -48,9 +48,14 @@ class Process:
     async def told(self, what: str, times: int) -> None:
         """Wait until it has logged something so many times."""
         async with asyncio.timeout(DEADLINE_S):
-            while self.output().count(what) < times:
-                assert self.process.poll() is None, self.output()
+            while not self.has_told(what, times):
                 await asyncio.sleep(0.02)
+
+    def has_told(self, what: str, times: int) -> bool:
+        """Say whether it has logged something so many times; it must run still."""
+        output = self.output()
+        assert self.process.poll() is None, output
+        return output.count(what) >= times
 
     def output(self) -> str:
         """What it printed and logged."""
