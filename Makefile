@@ -7,6 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
+TEST_PROCESSES ?= 3
 BIN := .venv/bin
 STACK := .stack
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-config \
@@ -20,6 +21,7 @@ help: ## List the targets and the variables
 	@echo
 	@echo "Variables (all optional):"
 	@echo "  PYTHON                            Python 3.11 or later for the environment (python3)"
+	@echo "  TEST_PROCESSES                    how many processes share the tests, each with servers of its own (3); 0: none"
 	@echo "  KAFKA_BOOTSTRAP_SERVERS           use this Kafka and start none"
 	@echo "  MONGODB_URI                       use this MongoDB and start none"
 	@echo "  GOODSTRACE_KAFKA_PORT             port of the Kafka that is started (9092)"
@@ -89,7 +91,7 @@ demo: up ## Capture sample documents, wait until they are sealed, trace an item 
 
 test: install install-go ## Run all tests, on a stack of their own
 	@$(BIN)/python -m tests.go_programs
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: install ## Check style, types, imports between parts, protos and docker-compose.yml
 	$(BIN)/ruff check .

@@ -1,7 +1,10 @@
-"""What every test may ask for. Servers start once per run, on free ports, when the first test asks for one."""
+"""What every test may ask for.
+
+Servers start once per worker process (pytest-xdist), on free ports, when the first test asks for one.
+"""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +55,31 @@ def names(request: pytest.FixtureRequest) -> Names:
     test = "".join(c if c.isalnum() else "-" for c in request.node.name)[:30].strip("-")
     own = f"{test}-{uuid.uuid4().hex[:8]}"
     return Names(topic_prefix=f"{own}.", group=own, database=own)
+
+
+TOLD = "told"
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Says something at the end of the run, whichever process the test runs in: what was covered, how it came out."""
+    return lambda text: record_property(TOLD, text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests told."""
+    reports = [report for listed in terminalreporter.stats.values() for report in listed]
+    told = [
+        text
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, text in report.user_properties
+        if name == TOLD
+    ]
+    if told:
+        terminalreporter.section("what tests tell")
+    for text in told:
+        terminalreporter.write_line(str(text))
 
 
 @pytest.fixture

@@ -48,7 +48,9 @@ class Process:
     async def told(self, what: str, times: int) -> None:
         """Wait until it has logged something so many times."""
         async with asyncio.timeout(DEADLINE_S):
-            while not self.has_told(what, times):
+            while True:
+                if self.has_told(what, times):
+                    return
                 await asyncio.sleep(0.02)
 
     def has_told(self, what: str, times: int) -> bool:

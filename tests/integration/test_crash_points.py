@@ -40,20 +40,18 @@ async def world(kafka_bootstrap: str, mongo_uri: str, names: Names, tmp_path: Pa
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-async def test_killed_at_every_point(
-    world: World, scenario: Scenario, told: Callable[[str, Covered], None]
-) -> None:
+async def test_killed_at_every_point(world: World, scenario: Scenario, tell: Callable[[str], None]) -> None:
     covered = await at_every_point(world, scenario)
-    told(f"killed, {scenario.name}", covered)
+    tell(f"killed, {scenario.name}: {covered}")
     assert covered.points > 5
 
 
 @pytest.mark.parametrize("scenario", [*SCENARIOS, MERGES], ids=lambda scenario: scenario.name)
 async def test_every_call_fails_both_ways(
-    world: World, scenario: Scenario, told: Callable[[str, Covered], None]
+    world: World, scenario: Scenario, tell: Callable[[str], None]
 ) -> None:
     covered = await fail_every_call(world, scenario)
-    told(f"failed both ways, {scenario.name}", covered)
+    tell(f"failed both ways, {scenario.name}: {covered}")
     assert covered.points > 20
 
 
@@ -67,12 +65,10 @@ SAMPLE = [
 
 
 async def test_processes_that_end_with_sigkill_at_a_point(
-    world: World, mongo_uri: str, told: Callable[[str, Covered], None]
+    world: World, mongo_uri: str, tell: Callable[[str], None]
 ) -> None:
     """A sample of the points with real processes, real consumer groups and SIGKILL; all of them in tests/soak."""
     killed = await kill_in_turn(world, mongo_uri, world.new_prefix(), SAMPLE, RECORDS)
     assert killed == len(SAMPLE)
-    told(
-        "ended with SIGKILL, one after the other on one log",
-        Covered(killed, killed + 1, {call for call, _, _ in SAMPLE}),
-    )
+    covered = Covered(killed, killed + 1, {call for call, _, _ in SAMPLE})
+    tell(f"ended with SIGKILL, one after the other on one log: {covered}")

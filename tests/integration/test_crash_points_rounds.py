@@ -98,9 +98,7 @@ async def rounds(kafka_bootstrap: str, mongo_uri: str, names: Names, tmp_path: P
     world.mongo.close()
 
 
-async def test_rounds_fail_and_are_killed_at_every_call(
-    rounds: Rounds, told: Callable[[str, Covered], None]
-) -> None:
+async def test_rounds_fail_and_are_killed_at_every_call(rounds: Rounds, tell: Callable[[str], None]) -> None:
     prefix = rounds.world.new_prefix()
     await rounds.world.live(prefix, Faults(), FEW, 1)
     whole = Faults()
@@ -116,10 +114,8 @@ async def test_rounds_fail_and_are_killed_at_every_call(
         assert await rounds.live(faults) == (failure in KILLS)
         assert faults.reached
         await rounds.live(Faults())
-    told(
-        "failed both ways and killed, rounds of the root log",
-        Covered(len(points), len(cases), {each.call for each in points}),
-    )
+    covered = Covered(len(points), len(cases), {each.call for each in points})
+    tell(f"failed both ways and killed, rounds of the root log: {covered}")
     rounds.read()
     sizes = [size for log, size in rounds.written if log == f"{prefix}/0"]
     assert sizes == sorted(sizes)

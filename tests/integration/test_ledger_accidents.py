@@ -96,12 +96,11 @@ async def test_a_clock_that_goes_back_under_a_running_ledger_gives_no_block_an_e
 
 
 async def test_a_store_on_a_full_disk_is_waited_for(
-    kafka_bootstrap: str, names: Names, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kafka_bootstrap: str, names: Names, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     """The store refuses to write; what it did is unknown. It has room again and is started anew: all is sealed, once."""
     disk = StoreOnDisk(tmp_path / "disk")
-    with capsys.disabled():
-        print(f"\nthe store has {disk.kind}")
+    tell(f"full disk: the store has {disk.kind}")
     process, world = None, None
     try:
         disk.start()

@@ -75,7 +75,7 @@ def test_a_store_that_does_not_come_up_is_waited_for_and_then_named(environment:
         environment,
         MONGODB_URI="mongodb://127.0.0.1:1",
         GOODSTRACE_MONGO_TIMEOUT_MS="200",
-        GOODSTRACE_PROVISION_TIMEOUT_S="2",
+        GOODSTRACE_PROVISION_TIMEOUT_S="5",
     )
     assert done.returncode == 1
     assert "waiting: MongoDB" in done.stdout

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,13 +147,12 @@ def events_of(content: bytes) -> list[dict[str, Any]]:
 
 
 def test_each_document_ends_as_the_manifest_says(
-    ended: dict[str, Ended], capsys: pytest.CaptureFixture[str]
+    ended: dict[str, Ended], tell: Callable[[str], None]
 ) -> None:
     table = Counter((each.path.split("/")[0], each.schema, how(ended[each.path])) for each in LISTED)
-    with capsys.disabled():
-        print("\n  folder            GS1 schema   ended     documents")
-        for (folder, schema, outcome), count in sorted(table.items()):
-            print(f"  {folder:17} {schema:12} {outcome:9} {count:5}")
+    tell("folder            GS1 schema   ended     documents")
+    for (folder, schema, outcome), count in sorted(table.items()):
+        tell(f"{folder:17} {schema:12} {outcome:9} {count:5}")
     assert {each.path: how(ended[each.path]) for each in LISTED} == {
         each.path: each.expected for each in LISTED
     }
