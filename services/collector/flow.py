@@ -42,31 +42,48 @@ class Reason(StrEnum):
 class Item(msgspec.Struct, frozen=True):
     """A record between stages of one process: its facts and event decoded, so that no stage does that again.
 
-    `facts` stand for the record's facts part, which is written anew when the item leaves. `event` is None until a stage
-    needed it. `wire` is the record's exact value on the topic it came from, while nothing has changed.
+    `facts` stand for the record's facts part, which is written anew by `settled`. `event` is None until a stage needed it.
+    `wire` is the record's exact value on a topic, None where it never was on one; `changed` says that facts are newer.
     """
 
     record: Record
     facts: Facts
     event: dict[str, Any] | None = None
     wire: bytes | None = None
+    changed: bool = False
 
     def with_facts(self, **changes: Any) -> "Item":
         """Give the item with some facts changed."""
-        return Item(self.record, msgspec.structs.replace(self.facts, **changes), self.event)
+        return Item(
+            self.record, msgspec.structs.replace(self.facts, **changes), self.event, self.wire, changed=True
+        )
 
     def with_event(self, event: dict[str, Any]) -> "Item":
         """Give the item with its event decoded."""
-        return Item(self.record, self.facts, event, self.wire)
+        return Item(self.record, self.facts, event, self.wire, self.changed)
 
-    def sealed(self) -> Record:
-        """Give the record with its facts part written."""
-        content = facts_format.encode(self.facts)
-        parts = tuple(
+
+def settled(item: Item) -> Item:
+    """Write the facts part, and the record as it goes onto a topic; the same item always gives the same bytes."""
+    if item.wire is not None and not item.changed:
+        return item
+    record = with_facts_part(item)
+    value = None
+    if item.wire is not None and record.parts[-1].name == FACTS_PART:
+        value = envelope.with_last_part(item.wire, item.record, record.parts[-1])
+    return Item(record, item.facts, item.event, value or envelope.encode(record))
+
+
+def with_facts_part(item: Item) -> Record:
+    """Give the record with its facts part written."""
+    content = facts_format.encode(item.facts)
+    parts = tuple(
+        [
             Part(part.name, part.salt, content) if part.name == FACTS_PART else part
-            for part in self.record.parts
-        )
-        return msgspec.structs.replace(self.record, parts=parts)
+            for part in item.record.parts
+        ]
+    )
+    return msgspec.structs.replace(item.record, parts=parts)
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -101,4 +118,6 @@ def from_wire(value: bytes) -> Item:
 
 def to_wire(item: Item) -> bytes:
     """Write an item for a topic; the same item always gives the same bytes."""
-    return item.wire if item.wire is not None else envelope.encode(item.sealed())
+    value = settled(item).wire
+    assert value is not None
+    return value

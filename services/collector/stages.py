@@ -15,6 +15,7 @@ from services.collector.flow import (
     StageName,
     from_wire,
     reject,
+    settled,
     to_wire,
 )
 from services.collector.pipeline import CURRENT, pipeline_of
@@ -95,13 +96,13 @@ class Span:
     def _run_one(self, state: State, item: Item, output: SpanOutput) -> None:
         pipeline_of(item.record.pipeline_version)
         for stage in self.stages:
-            outcome, value = _sized(stage, item, step(stage, state, item))
+            outcome = _sized(stage, item, step(stage, state, item))
             if not isinstance(outcome, Accepted):
                 reason = outcome.record.rejection.reason if outcome.record.rejection else ""
                 output.rejected.append((stage, reason, envelope.encode(outcome.record)))
                 return
             item = outcome.item
-            output.passed[stage].append(value)
+            output.passed[stage].append(to_wire(item))
         output.items.append(item)
 
 
@@ -111,21 +112,22 @@ def restamped(item: Item) -> Item:
         return item
     record = msgspec.structs.replace(item.record, pipeline_version=CURRENT.version)
     facts = msgspec.structs.replace(item.facts, pipeline=CURRENT.version)
-    return Item(record, facts, item.event)
+    return Item(record, facts, item.event)  # of no wire: its head is another now
 
 
-def _sized(stage: StageName, item: Item, outcome: Outcome) -> tuple[Outcome, bytes]:
-    """Give what a stage made of `item` and, where it passes, its value for Kafka; refuse what Kafka would not take.
+def _sized(stage: StageName, came: Item, outcome: Outcome) -> Outcome:
+    """Write what a stage passes as it goes onto its topic; refuse what Kafka would not take, as it came to the stage.
 
     Such a record would be tried again for ever, and no other behind it would ever be sealed.
     """
     if not isinstance(outcome, Accepted):
-        return outcome, b""
-    value = to_wire(outcome.item)
-    if len(value) <= MAX_RECORD_BYTES:
-        return outcome, value
-    detail = f"with its keys and tags the record has {len(value)} bytes, over {MAX_RECORD_BYTES}"
-    return reject(item.sealed(), stage, Reason.TOO_LARGE, detail), b""
+        return outcome
+    item = settled(outcome.item)
+    size_bytes = len(to_wire(item))
+    if size_bytes <= MAX_RECORD_BYTES:
+        return Accepted(item)
+    detail = f"with its keys and tags the record has {size_bytes} bytes, over {MAX_RECORD_BYTES}"
+    return reject(settled(came).record, stage, Reason.TOO_LARGE, detail)
 
 
 def step(stage: StageName, state: State, item: Item) -> Outcome:

@@ -7,7 +7,7 @@ From here on nothing encodes the record again: the entry commits to the exact by
 from goodstrace.entry import TagKind
 from goodstrace.errors import EntryError
 from goodstrace.facts import Facts
-from services.collector.flow import Accepted, Item, Outcome, Reason, StageName, reject
+from services.collector.flow import Accepted, Item, Outcome, Reason, StageName, reject, settled
 from services.collector.record import keys_of
 from services.runtime import envelope
 from services.sealing.entries import with_entry
@@ -18,12 +18,14 @@ def store(secret: bytes, item: Item) -> Outcome:
 
     An entry that would break its limits is refused as TOO_LARGE, so that the ledger never meets it.
     """
-    sealed = item.sealed()
+    item = settled(item)
+    assert item.wire is not None
     try:
-        whole = with_entry(sealed, secret, tags_of(item.facts))
+        whole = with_entry(item.record, secret, tags_of(item.facts))
     except EntryError as error:
-        return reject(sealed, StageName.STORE, Reason.TOO_LARGE, str(error))
-    return Accepted(Item(whole, item.facts, item.event, envelope.encode(whole)))
+        return reject(item.record, StageName.STORE, Reason.TOO_LARGE, str(error))
+    value = item.wire + envelope.entry_fields(whole.entry, whole.tags)
+    return Accepted(Item(whole, item.facts, item.event, value))
 
 
 def tags_of(facts: Facts) -> dict[TagKind, set[str]]:

@@ -4,6 +4,7 @@ The only place that knows the wire form. No Kafka headers are used: `produce_bat
 (docs/decisions/0002-kafka-envelope.md).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from services.runtime.errors import EnvelopeError
 
 ENVELOPE_VERSION: Final = 1
 _KIND_TO_WIRE: Final = {kind: wire.Kind.Value(f"KIND_{kind.name}") for kind in Kind}
+_SMALL_VARINTS: Final = tuple(bytes((number,)) for number in range(0x80))
 _KIND_FROM_WIRE: Final = {number: kind for kind, number in _KIND_TO_WIRE.items()}
 
 
@@ -84,6 +86,49 @@ def encode(record: Record) -> bytes:
         message.rejection.detail = reject.detail
         message.rejection.first_id = reject.first_id
     return bytes(message.SerializeToString(deterministic=True))
+
+
+def with_last_part(value: bytes, record: Record, after: Part) -> bytes | None:
+    """Give an encoded record with its last part exchanged: the bytes that `encode` makes of the changed record.
+
+    Protobuf writes fields by number one after the other, so what stands before the part stays as it is and is not encoded
+    again. None where `record`, which `value` encodes, has fields of after `parts`, or was encoded by others.
+    """
+    if record.entry or record.tags or record.rejection or not record.parts:
+        return None
+    old = _part_field(record.parts[-1])
+    return value[: -len(old)] + _part_field(after) if value.endswith(old) else None
+
+
+def entry_fields(entry: bytes, tags: Sequence[bytes]) -> bytes:
+    """Give what `encode` writes of entry and tags: it comes after all else where there is no rejection."""
+    fields = b"".join([b"\x6a" + _varint(len(tag)) + tag for tag in tags])
+    return b"\x62" + _varint(len(entry)) + entry + fields if entry else fields
+
+
+def _part_field(part: Part) -> bytes:
+    """Encode a part as field 11 of a record."""
+    name = part.name.encode()
+    body = b"".join(
+        (
+            b"\x0a" + _varint(len(name)) + name if name else b"",
+            b"\x12" + _varint(len(part.salt)) + part.salt if part.salt else b"",
+            b"\x1a" + _varint(len(part.content)) + part.content if part.content else b"",
+        )
+    )
+    return b"\x5a" + _varint(len(body)) + body
+
+
+def _varint(number: int) -> bytes:
+    """Encode a length. Source: protobuf encoding, base 128 varints."""
+    if number < 0x80:
+        return _SMALL_VARINTS[number]
+    digits = bytearray()
+    while number >= 0x80:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
 
 
 def decode(data: bytes) -> Record:

@@ -20,7 +20,7 @@ from goodstrace.entry import (
 )
 from goodstrace.errors import EntryError
 from goodstrace.merkle import EMPTY_ROOT
-from services.runtime.envelope import Record
+from services.runtime.envelope import Part, Record
 
 
 def with_entry(record: Record, secret: bytes, named: Mapping[TagKind, Iterable[str]]) -> Record:
@@ -32,16 +32,8 @@ def with_entry(record: Record, secret: bytes, named: Mapping[TagKind, Iterable[s
         named: what the record can be found by, by kind of tag.
     Raises: EntryError where the entry would break its limits.
     """
-    tags = tuple(entries.tag_set(secret, named))
-    entry = Entry(
-        id=record.id.hex(),
-        kind=record.kind,
-        merchant=record.merchant,
-        parts=tuple(entries.part_commitment(part.name, part.salt, part.content) for part in record.parts),
-        tags=entries.tags_commitment(tags),
-        time=record.time_ms,
-    )
-    return msgspec.structs.replace(record, entry=entries.encode(entry), tags=tags)
+    tags = tuple(sorted({_tag(secret, kind, text) for kind, texts in named.items() for text in texts}))
+    return msgspec.structs.replace(record, entry=_entry_of(record, tags), tags=tags)
 
 
 def is_provable(record: Record) -> bool:
@@ -50,29 +42,47 @@ def is_provable(record: Record) -> bool:
     Then it is canonical and commits to exactly the record's parts and tags: all that `check` checks, in half its time.
     """
     try:
-        parts = [
-            f'{{"commit":"{sha256(_domain(part.name) + part.salt + part.content).hexdigest()}",'
-            f'"name":"{part.name}","size":{len(part.content)}}}'
-            for part in record.parts
-            if len(part.salt) == SALT_BYTES
-        ]
-        root = _tags_root(record.tags)
+        return _entry_of(record, record.tags) == record.entry
     except EntryError:
         return False
-    entry = (
-        f'{{"id":"{record.id.hex()}","kind":"{record.kind.value}","merchant":{record.merchant},'
-        f'"parts":[{",".join(parts)}],"tags":{{"n":{len(record.tags)},"root":"{root.hex()}"}},'
-        f'"time":{record.time_ms},"v":{ENTRY_VERSION}}}'
-    )
-    return (
-        entry.encode() == record.entry
-        and len(record.entry) <= MAX_ENTRY_BYTES
+
+
+_tag = lru_cache(maxsize=32_768)(entries.tag)  # places, products and parties come again and again
+
+
+def _entry_of(record: Record, tags: Sequence[bytes]) -> bytes:
+    """Make an entry's bytes: those of `goodstrace.entry.encode`, in a third of its time. Raises: EntryError."""
+    entry = _written(record, tags)
+    names = {part.name for part in record.parts}
+    sound = (
+        len(entry) <= MAX_ENTRY_BYTES
         and len(record.id) == ID_BYTES
         and 0 <= record.merchant <= MAX_INTEGER
         and 0 <= record.time_ms <= MAX_INTEGER
-        and len(parts) == len(record.parts) <= MAX_PARTS
-        and (len(parts) <= 1 or len({part.name for part in record.parts}) == len(parts))
+        and len(names) == len(record.parts) <= MAX_PARTS
     )
+    if not sound:
+        raise EntryError(
+            f"entry {record.id.hex()!r} of {len(entry)} bytes is over {MAX_ENTRY_BYTES}, or has a field out of its limits"
+        )
+    return entry
+
+
+def _written(record: Record, tags: Sequence[bytes]) -> bytes:
+    """Write an entry, whatever its size and numbers. Raises: EntryError for names, salts and tags that none may have."""
+    parts = [_part_written(part) for part in record.parts]
+    return (
+        f'{{"id":"{record.id.hex()}","kind":"{record.kind.value}","merchant":{record.merchant},'
+        f'"parts":[{",".join(parts)}],"tags":{{"n":{len(tags)},"root":"{_tags_root(tags).hex()}"}},'
+        f'"time":{record.time_ms},"v":{ENTRY_VERSION}}}'
+    ).encode()
+
+
+def _part_written(part: Part) -> str:
+    if len(part.salt) != SALT_BYTES:
+        raise EntryError(f"part {part.name!r} wants a salt of {SALT_BYTES} bytes")
+    commit = sha256(_domain(part.name) + part.salt + part.content).hexdigest()
+    return f'{{"commit":"{commit}","name":"{part.name}","size":{len(part.content)}}}'
 
 
 @lru_cache(maxsize=64)

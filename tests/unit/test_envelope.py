@@ -82,3 +82,22 @@ def test_parts_are_found_by_name() -> None:
     assert record.part("event").name == "event"
     with pytest.raises(EnvelopeError, match="no part 'none'"):
         record.part("none")
+
+
+@given(
+    records, st.binary(max_size=300), st.binary(max_size=20), st.lists(st.binary(max_size=200), max_size=4)
+)
+def test_what_is_put_together_is_what_is_encoded(
+    record: Record, content: bytes, entry: bytes, tags: list[bytes]
+) -> None:
+    bare = msgspec.structs.replace(record, entry=b"", tags=(), rejection=None)
+    whole = msgspec.structs.replace(bare, entry=entry, tags=tuple(tags))
+    assert envelope.encode(bare) + envelope.entry_fields(entry, whole.tags) == envelope.encode(whole)
+    if not bare.parts:
+        return
+    last = msgspec.structs.replace(bare.parts[-1], content=content)
+    changed = msgspec.structs.replace(bare, parts=(*bare.parts[:-1], last))
+    assert envelope.with_last_part(envelope.encode(bare), bare, last) == envelope.encode(changed)
+    assert envelope.with_last_part(envelope.encode(bare) + b"\x00", bare, last) is None
+    if entry or tags:
+        assert envelope.with_last_part(envelope.encode(whole), whole, last) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from goodstrace.entry import ENTRY_VERSION, MAX_INTEGER, Kind, TagKind
 from goodstrace.errors import EntryError
 from services.runtime.envelope import Part, Record
-from services.sealing.entries import check, is_provable, with_entry
+from services.sealing.entries import _domain, _written, check, is_provable, with_entry
 from tests.records import SECRET, make_record
 
 PARTS = st.lists(
@@ -92,11 +92,11 @@ def test_what_was_changed_is_neither(change: dict[str, object]) -> None:
 def test_limits_hold_where_the_entry_repeats_what_breaks_them(change: dict[str, object]) -> None:
     record = msgspec.structs.replace(ONE, **change)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("goodstrace.entry._check", lambda _: None)
         patch.setattr("goodstrace.entry._PART_NAME", re.compile(""))
-        broken = msgspec.structs.replace(
-            with_entry(record, SECRET, {TagKind.KEY: ["key:1", "key:shared"]}), tags=ONE.tags
-        )
+        broken = msgspec.structs.replace(record, entry=_written(record, ONE.tags))
+    _domain.cache_clear()
+    with pytest.raises(EntryError):
+        with_entry(record, SECRET, {TagKind.KEY: ["key:1", "key:shared"]})
     assert not is_provable(broken)
     with pytest.raises(EntryError):
         check(broken)
