@@ -20,6 +20,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from bench.processes import cpu_s, rss_mib
 from bench.store import bare_insert_rate
 from deploy.processes import free_port
 from deploy.stack import Stack
@@ -227,17 +228,6 @@ def restarted(system: System) -> dict[str, float]:
         figures[f"restart_{way}_s"] = time.perf_counter() - begun
         figures[f"restart_{way}_mib"] = rss_mib(ledger.process.pid if ledger.process else 0)
     return figures
-
-
-def cpu_s(pid: int) -> float:
-    """Tell how long a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_mib(pid: int) -> float:
-    """Tell how much memory a process holds."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

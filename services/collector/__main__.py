@@ -86,7 +86,13 @@ def _api(
         kafka.topic(f"collector.capture.{settings.instance}"),
         (kafka.topic(topics.GOODS_COLLECTED), kafka.partitions),
     )
-    commits = GroupCommit(transactions, settings.max_waiting_bytes, settings.linger_ms / 1000, metrics)
+    commits = GroupCommit(
+        transactions,
+        settings.max_waiting_bytes,
+        settings.linger_ms / 1000,
+        settings.commit_interval_ms / 1000,
+        metrics,
+    )
     intake = Intake(
         kafka=kafka,
         merchant=settings.merchant,

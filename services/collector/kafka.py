@@ -56,27 +56,27 @@ class Source:
         """List the partitions this reader has now."""
         return frozenset(self._assigned)
 
-    def poll(self, max_records: int, max_bytes: int, wait_s: float) -> list[Message]:
+    def poll(self, max_records: int, max_bytes: int, wait_s: float, until_s: float = 0.0) -> list[Message]:
         """Wait for records and give those that are there, within the limits (the last one may go over them).
 
-        After it raised, the next call begins at the committed positions again, which calls `on_partition`.
+        Where some came, more are waited for until `until_s`, of the monotonic clock, unless there are enough. After it raised, the next call begins at the committed positions again, which calls `on_partition`.
         Raises: UnavailableError, OffsetGapError, OffsetsLostError, and what `on_partition` raised.
         """
         if self._unread:
             self.rewind()
         self._take_pending()
         self._unread = True  # until the batch is given: an error on the way would drop the records before it
-        batch = self._gather(max_records, max_bytes, wait_s)
+        batch = self._gather(max_records, max_bytes, wait_s, until_s)
         self._unread = False
         return batch
 
-    def _gather(self, max_records: int, max_bytes: int, wait_s: float) -> list[Message]:
+    def _gather(self, max_records: int, max_bytes: int, wait_s: float, until_s: float) -> list[Message]:
         first = self._consumer.poll(wait_s)
         if first is None:
             return []
         batch, size = [_sound(first)], len(first)
         changes = self._changes
-        deadline = time.monotonic() + _GATHER_S
+        deadline = max(until_s, time.monotonic() + _GATHER_S)
         while len(batch) < max_records and size < max_bytes:
             chunk = self._consumer.consume(
                 min(_CHUNK, max_records - len(batch)), max(0.0, deadline - time.monotonic())

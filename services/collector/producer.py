@@ -47,14 +47,22 @@ class GroupCommit:
         transactions: what writes; only ever called from one thread at a time.
         max_waiting_bytes: over this much waiting, new captures are turned away.
         linger_s: how long a capture waits for company, seconds.
+        interval_s: the least time between the beginnings of two transactions, seconds: each costs Kafka what a hundred
+            events do. A capture that comes after a pause waits for `linger_s` only.
     """
 
     def __init__(
-        self, transactions: Transactor, max_waiting_bytes: int, linger_s: float, metrics: Metrics
+        self,
+        transactions: Transactor,
+        max_waiting_bytes: int,
+        linger_s: float,
+        interval_s: float,
+        metrics: Metrics,
     ) -> None:
         self._transactions = transactions
         self._max_waiting_bytes = max_waiting_bytes
         self._linger_s = linger_s
+        self._interval_s = interval_s
         self._metrics = metrics
         self._waiting: deque[_Waiting] = deque()
         self._held_bytes = 0
@@ -81,6 +89,7 @@ class GroupCommit:
 
     async def run(self, log: structlog.stdlib.BoundLogger) -> None:
         """Commit what comes until `close`; then what waits, and return. Raises: ServiceError that must stop the process."""
+        begun_s = -self._interval_s
         while True:
             await self._came.wait()
             if not self._waiting:
@@ -88,8 +97,10 @@ class GroupCommit:
                     return
                 self._came.clear()
                 continue
-            if self._linger_s and not self._closing:
-                await asyncio.sleep(self._linger_s)
+            wait_s = max(self._linger_s, begun_s + self._interval_s - time.monotonic())
+            if wait_s > 0 and not self._closing:
+                await asyncio.sleep(wait_s)
+            begun_s = time.monotonic()
             await self._commit_group(self._next_group(), log)
 
     def close(self) -> None:

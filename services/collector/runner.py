@@ -72,6 +72,7 @@ class Runner:
         self._source: Source | None = None
         self._groups: dict[StageName, Group] = {}
         self._rewind = False
+        self._begun_s = 0.0
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
         """Run cycle after cycle; a cycle that has begun is finished before it returns.
@@ -127,7 +128,11 @@ class Runner:
         if self._rewind:
             self._source.rewind()
             self._rewind = False
-        return self._source.poll(self._settings.batch_records, self._settings.batch_bytes, _WAIT_S)
+        settings = self._settings
+        until_s = self._begun_s + settings.span_interval_ms / 1000
+        batch = self._source.poll(settings.batch_records, settings.batch_bytes, _WAIT_S, until_s)
+        self._begun_s = time.monotonic()
+        return batch
 
     def _take_partition(self, _topic: str, partition: int, offset: int) -> None:
         window = Window(self._settings.window)

@@ -68,9 +68,15 @@ class Jobs:
 
 
 class Running:
-    def __init__(self, limits: Limits = Limits(), max_bytes: int = 10**9, body_timeout_s: float = 10) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        max_bytes: int = 10**9,
+        body_timeout_s: float = 10,
+        interval_s: float = 0,
+    ) -> None:
         self.kafka, self.jobs, self.metrics = Kafka(), Jobs(), Metrics(CollectorRegistry())
-        self.commits = GroupCommit(self.kafka, max_bytes, 0, self.metrics)
+        self.commits = GroupCommit(self.kafka, max_bytes, 0, interval_s, self.metrics)
         intake = Intake(
             kafka=KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
             merchant=1,
@@ -251,6 +257,17 @@ async def test_kafka_away_is_503_and_the_next_capture_goes_on() -> None:
         assert "away" not in answer.text
         assert not here.jobs.jobs
         assert (await here.post(document(object_event()))).status_code == 202
+
+
+async def test_captures_soon_after_a_transaction_share_the_next_one() -> None:
+    """The first waits for nobody; those that come within the interval after it go together."""
+    async with running(interval_s=0.5) as here:
+        assert (await here.post(document(object_event()))).status_code == 202
+        second = asyncio.create_task(here.post(document(object_event(eventID="urn:e:2"))))
+        await asyncio.sleep(0.05)  # far longer than a transaction of this Kafka takes
+        third = asyncio.create_task(here.post(document(object_event(eventID="urn:e:3"))))
+        assert {(await each).status_code for each in (second, third)} == {202}
+        assert len(here.kafka.transactions) == 2
 
 
 async def test_a_fenced_producer_ends_the_group_commit() -> None:

@@ -1,0 +1,361 @@
+"""`make bench-collector`: how fast capture and the five stages are, beside a bare copy through Kafka in the same run.
+
+stages      `goods.collected` is full; one collector process takes all of it through summarise, record, classify and store.
+            Its limit: the same records copied through as many topics by one process that does nothing else.
+alone       each stage as the pure function that it is, microseconds of a core an event, without Kafka.
+workers     1, 2 and 4 collector processes over four partitions.
+whole way   documents by HTTP from several clients, with validation and event hashes, until sealed under a signed checkpoint;
+            collector, ledger, query and audit run. With it what each process computed for an event.
+
+Events are of 1 kB and name 1 or 3 keys; with 100 and 10,000 keys they are as large as that makes them.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from confluent_kafka import Consumer, TopicPartition
+from rich.console import Console
+from rich.table import Table
+
+from bench.limits import kafka_copy_rate
+from bench.processes import cpu_s
+from deploy.processes import Daemon, free_port
+from deploy.service_processes import ROOT
+from deploy.stack import Stack
+from goodstrace.capture import CaptureClient, Job
+from services.collector import documents
+from services.collector.collect import Rules, Sent, Stamp, collect
+from services.collector.documents import Limits
+from services.collector.flow import Item, StageName, to_wire
+from services.collector.stages import ORDER, OUTPUTS, Span, State
+from services.collector.summarise import Window
+from services.runtime import kafka, topics
+from services.runtime.partitioner import partition_of
+from tests.system.harness import System
+
+KEYS: Final = (1, 3, 100, 10_000)
+EVENT_BYTES: Final = 1000
+KEYS_IN_ALL: Final = 200_000  # of a run with many keys an event: fewer events then
+PARTITIONS: Final = 4
+WORKERS: Final = (1, 2, 4)
+CLIENTS: Final = 4
+EVENTS_A_DOCUMENT: Final = 100
+SECRET: Final = bytes(range(32))
+DEADLINE_S: Final = 900
+CONTEXT: Final = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
+console = Console(stderr=True)
+
+Figures = dict[str, float]
+Values = list[list[bytes]]
+"""Records of `goods.collected` by partition."""
+
+
+def main() -> int:
+    """Measure; the table goes to standard error, the JSON to standard output."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.collector",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--events", type=int, default=60_000, help="events of a run with few keys (60,000)")
+    parser.add_argument("--only", choices=("stages", "workers", "whole"), action="append", help="only this")
+    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    arguments = parser.parse_args()
+    parts = arguments.only or ["stages", "workers", "whole"]
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory(prefix="goodstrace-bench-") as folder:
+        stack = Stack.on_free_ports(Path(folder) / "stack")
+        stack.start()
+        try:
+            for part in parts:
+                figures |= PARTS[part](stack, Path(folder), arguments.events)
+        finally:
+            stack.stop()
+    show(figures)
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def stages(stack: Stack, folder: Path, events: int) -> Figures:
+    """Measure the stages for each number of keys an event."""
+    figures: Figures = {}
+    for keys in KEYS:
+        count = max(200, min(events, KEYS_IN_ALL // keys))
+        values, collect_us = collected(count, keys)
+        told(f"{count:,} events of {keys:,} keys")
+        figures[f"keys_{keys}_collect_us"] = collect_us
+        figures |= {f"keys_{keys}_{name}": value for name, value in alone(values).items()}
+        ran = stage_run(stack, folder / f"stages-{keys}", values, workers=1)
+        flat = [value for of_partition in values for value in of_partition]
+        limit = kafka_copy_rate(stack.kafka_bootstrap_servers, flat, len(ORDER))
+        figures |= {f"keys_{keys}_{name}": value for name, value in ran.items()}
+        figures[f"keys_{keys}_bare_copy_events_per_s"] = limit
+        figures[f"keys_{keys}_ratio_to_bare_copy"] = ran["stages_events_per_s"] / limit
+    return figures
+
+
+def workers(stack: Stack, folder: Path, events: int) -> Figures:
+    """Measure several collector processes over the same partitions."""
+    values, _ = collected(events, 3)
+    figures: Figures = {}
+    for count in WORKERS:
+        told(f"{count} workers")
+        ran = stage_run(stack, folder / f"workers-{count}", values, workers=count)
+        figures[f"workers_{count}_events_per_s"] = ran["stages_events_per_s"]
+    return figures
+
+
+def whole(stack: Stack, folder: Path, events: int) -> Figures:
+    """Measure the whole way by HTTP, sustained, with all services on the same cores."""
+    told("the whole way")
+    system = System(stack, folder / "whole", {"GOODSTRACE_PARTITIONS": str(PARTITIONS)}).start()
+    try:
+        bodies = list(bodies_of(events, 3))
+        warm = bodies[:CLIENTS]
+        send_all(system, warm)
+        before = system.sealed_count()
+        wait_for(lambda: system.sealed_count() >= len(warm) * EVENTS_A_DOCUMENT, system)
+        costs = {name: cpu_s(pid) for name, pid in processes(stack, system).items()}
+        before = system.sealed_count()
+        begun = time.perf_counter()
+        taken = send_all(system, bodies[CLIENTS:])
+        captured_s = time.perf_counter() - begun
+        count = (len(bodies) - CLIENTS) * EVENTS_A_DOCUMENT
+        wait_for(lambda: system.sealed_count() >= before + count, system)
+        sealed_s = time.perf_counter() - begun
+        spent = {
+            f"whole_cpu_us_{name}": (cpu_s(pid) - costs[name]) * 1e6 / count
+            for name, pid in processes(stack, system).items()
+        }
+        return {
+            "whole_captured_events_per_s": count / captured_s,
+            "whole_sealed_events_per_s": count / sealed_s,
+            "whole_capture_p50_ms": statistics.median(taken) * 1000,
+            **spent,
+        }
+    finally:
+        system.stop()
+
+
+PARTS: Final[dict[str, Callable[[Stack, Path, int], Figures]]] = {
+    "stages": stages,
+    "workers": workers,
+    "whole": whole,
+}
+
+
+# -- events ------------------------------------------------------------------------------------------------------
+
+
+def event(number: int, keys: int) -> dict[str, Any]:
+    """Make an event that names so many keys: its serials, but one that is a place where there are more."""
+    made: dict[str, Any] = {
+        "type": "ObjectEvent",
+        "eventID": f"urn:uuid:00000000-0000-4000-8000-{number:012x}",
+        "eventTime": f"2026-01-{1 + number % 28:02}T{number // 28 % 24:02}:00:00.000Z",
+        "eventTimeZoneOffset": "+00:00",
+        "action": "OBSERVE",
+        "bizStep": "shipping",
+        "disposition": "in_transit",
+        "epcList": [
+            f"urn:epc:id:sgtin:9521234.{each % 1000:06}.{number}-{each}" for each in range(max(1, keys - 1))
+        ],
+    }
+    if keys > 1:
+        made["readPoint"] = {"id": f"urn:epc:id:sgln:9521234.{number % 100:05}.0"}
+    short = EVENT_BYTES - len(json.dumps(made)) - len(', "ext:note": ""')
+    return {**made, "ext:note": "x" * short} if short > 0 else made
+
+
+def bodies_of(events: int, keys: int) -> Iterator[bytes]:
+    """Make documents of a hundred such events, or fewer where they would be over the limit of a request."""
+    together = max(1, min(EVENTS_A_DOCUMENT, 200_000 // keys))
+    for first in range(0, events, together):
+        listed = [event(number, keys) for number in range(first, min(events, first + together))]
+        yield json.dumps(
+            {
+                "@context": [CONTEXT, {"ext": "https://example.com/ext/"}],
+                "type": "EPCISDocument",
+                "schemaVersion": "2.0",
+                "creationDate": "2026-01-01T00:00:00Z",
+                "epcisBody": {"eventList": listed},
+            }
+        ).encode()
+
+
+def collected(events: int, keys: int) -> tuple[Values, float]:
+    """Take events through `collect` in this process; gives its records, and microseconds of a core an event."""
+    bodies = list(bodies_of(events, keys))
+    begun = time.process_time()
+    sent = [each for body in bodies for each in _collected(body)]
+    collect_us = (time.process_time() - begun) * 1e6 / len(sent)
+    values: Values = [[] for _ in range(PARTITIONS)]
+    for each in sent:
+        if not isinstance(each.outcome, Item):
+            raise SystemExit(f"an event was refused: {each.fault}")
+        values[partition_of(each.key, PARTITIONS)].append(to_wire(each.outcome))
+    return values, collect_us
+
+
+def _collected(body: bytes) -> list[Sent]:
+    stamp = Stamp(os.urandom(16), 1, time.time_ns() // 1_000_000)
+    return collect(documents.read(body, Limits()), stamp, Rules(), os.urandom)
+
+
+def alone(values: Values) -> Figures:
+    """Run each stage alone over one partition's records; microseconds of a core an event, decoding and encoding with it."""
+    figures: Figures = {}
+    inputs = values[0]
+    for stage in ORDER:
+        begun = time.process_time()
+        output = Span(stage, stage).run(State(Window(), SECRET), inputs)
+        figures[f"{stage}_us"] = (time.process_time() - begun) * 1e6 / len(inputs)
+        inputs = output.passed[stage]
+    begun = time.process_time()
+    Span(ORDER[0], ORDER[-1]).run(State(Window(), SECRET), values[0])
+    figures["span_us"] = (time.process_time() - begun) * 1e6 / len(values[0])
+    return figures
+
+
+# -- processes ---------------------------------------------------------------------------------------------------
+
+
+def stage_run(stack: Stack, run_dir: Path, values: Values, workers: int) -> Figures:
+    """Let collector processes take a full topic through the stages.
+
+    The clock runs between the first and the last record of `goods.stored`: start-up does not count.
+    """
+    settings = {"GOODSTRACE_PARTITIONS": str(PARTITIONS), "GOODSTRACE_COLLECTOR_API": "false"}
+    system = System(stack, run_dir, {**settings, "GOODSTRACE_COLLECTOR_PROJECTOR": "false"})
+    made = system.run_module("services.runtime.provision")
+    if made.returncode != 0:
+        raise SystemExit(made.stdout + made.stderr)
+    fill(stack, f"{system.topic_prefix}{topics.GOODS_COLLECTED}", values)
+    daemons = [worker(system, number) for number in range(workers)]
+    count = sum(map(len, values))
+    try:
+        for daemon in daemons:
+            daemon.start()
+        stored = f"{system.topic_prefix}{OUTPUTS[StageName.STORE]}"
+        seconds, counted = stored_in(stack, stored, count)
+        pids = [daemon.process.pid for daemon in daemons if daemon.process]
+        spent_s = sum(map(cpu_s, pids))
+    finally:
+        for daemon in daemons:
+            daemon.stop()
+    return {"stages_events_per_s": counted / seconds, "stages_cpu_us": spent_s * 1e6 / count}
+
+
+def worker(system: System, number: int) -> Daemon:
+    """Prepare a collector process that only runs the stages."""
+    port = free_port()
+    return Daemon(
+        name=f"collector-{number}",
+        command=[sys.executable, "-m", "services.collector"],
+        run_dir=system.run_dir,
+        ports=(port,),
+        environment={
+            **system.environment,
+            "GOODSTRACE_COLLECTOR_INSTANCE": str(number),
+            "GOODSTRACE_COLLECTOR_METRICS_PORT": str(port),
+        },
+        cwd=ROOT,
+    )
+
+
+def fill(stack: Stack, topic: str, values: Values) -> None:
+    """Put records onto a topic."""
+    producer = kafka.producer(stack.kafka_bootstrap_servers)
+    for partition, of_partition in enumerate(values):
+        for start in range(0, len(of_partition), 200):
+            batch = [{"value": value} for value in of_partition[start : start + 200]]
+            producer.produce_batch(topic, batch, partition=partition)
+            producer.flush()
+
+
+def stored_in(stack: Stack, topic: str, count: int) -> tuple[float, int]:
+    """Read a topic until it has so many records: seconds from the first to the last by Kafka's times, and how many came between."""
+    consumer: Consumer = kafka.consumer(stack.kafka_bootstrap_servers, f"{topic}.bench")
+    consumer.assign([TopicPartition(topic, each, 0) for each in range(PARTITIONS)])
+    times: list[int] = []
+    until = time.monotonic() + DEADLINE_S
+    while len(times) < count:
+        if time.monotonic() > until:
+            raise SystemExit(f"only {len(times)} of {count} events came through the stages")
+        times += [each.timestamp()[1] for each in consumer.consume(10_000, 0.2) if each.error() is None]
+    consumer.close()
+    first, last = min(times), max(times)
+    later = sum(each > first for each in times)
+    return max(1, last - first) / 1000, later
+
+
+def send_all(system: System, bodies: Sequence[bytes]) -> list[float]:
+    """Capture documents by several clients at once, none waiting for verdicts; seconds that each answer took."""
+    taken: list[float] = []
+
+    def send(mine: Sequence[bytes]) -> None:
+        with CaptureClient(system.capture_url) as collector:
+            for body in mine:
+                begun = time.perf_counter()
+                job = collector.send(body)
+                if not isinstance(job, Job):
+                    raise SystemExit("\n".join(job.lines()))
+                taken.append(time.perf_counter() - begun)
+
+    threads = [threading.Thread(target=send, args=(bodies[each::CLIENTS],)) for each in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return taken
+
+
+def processes(stack: Stack, system: System) -> dict[str, int]:
+    """List the processes of a running system with its Kafka and store."""
+    servers = {"kafka": stack.kafka, "store": stack.store}
+    own = {
+        name: server.daemon.process.pid
+        for name, server in servers.items()
+        if server and server.daemon.process
+    }
+    return {**own, **system.pids()}
+
+
+def wait_for(condition: Callable[[], bool], system: System) -> None:
+    """Wait until something holds. Raises: SystemExit with the services' logs where it does not."""
+    until = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > until:
+            raise SystemExit(f"not within {DEADLINE_S} s\n{system.tails()}")
+        time.sleep(0.05)
+
+
+def told(what: str) -> None:
+    """Say what goes on."""
+    console.print(f"{what} ...", highlight=False)
+
+
+def show(figures: Figures) -> None:
+    """Print the figures as a table."""
+    table = Table(title="goodstrace collector", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:,.2f}" if value < 100 else f"{value:,.0f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
