@@ -52,16 +52,18 @@ class TagLookup:
 
     async def _rows(self, places: Collection[Place]) -> dict[Place, bytes]:
         """Read pages, those of all logs in one query where they are few."""
-        chunks = await self._pages([page_name(run.name, page) for run, page in places])
-        further = [name for run, page in places for name in tag_index.more_chunks(chunks, run, page)]
+        names = {place: page_name(place[0].name, place[1]) for place in places}
+        chunks = await self._pages(list(names.values()))
+        long = [place for place, name in names.items() if name in chunks and chunks[name].chunks > 1]
+        further = [name for place in long for name in tag_index.more_chunks(chunks, *place)]
         if further:
             chunks |= await self._store.pages(further)
         rows: dict[Place, bytes] = {}
-        for run, page in places:
-            data = tag_index.joined(chunks, run, page)
+        for place, name in names.items():
+            data = tag_index.joined(chunks, *place) if place in long else _data(chunks.get(name))
             if data is None:
-                raise CorruptError(f"page {page_name(run.name, page)} of the index by tag is missing")
-            rows[run, page] = data
+                raise CorruptError(f"page {name} of the index by tag is missing")
+            rows[place] = data
         return rows
 
     async def _pages(self, names: Sequence[str]) -> dict[str, Page]:
@@ -87,3 +89,7 @@ class TagLookup:
                 raise CorruptError(f"{log}: the index by tag does not reach size {sizes[log]}; {problem}")
             found[log] = self._indexes[log] = index
         return found
+
+
+def _data(page: Page | None) -> bytes | None:
+    return None if page is None else page.data

@@ -4,7 +4,7 @@ One byte string is cheap where a document of hundreds of fields is not: to encod
 because the public may read them and nothing else; parts lie apart, because one may be erased.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -63,11 +63,17 @@ class Columns:
             raise CorruptError(f"records are malformed: {error}") from error
         return PackedRecord(self._entries[place], parts, split_tags(self._tags[place]))
 
-    def places_of(self, wanted: AbstractSet[bytes]) -> Iterator[tuple[int, AbstractSet[bytes]]]:
+    def places_of(self, wanted: AbstractSet[bytes]) -> list[tuple[int, AbstractSet[bytes]]]:
         """Find the places of records that have any of these tags, in order, each with those that it has."""
-        for place, joined in enumerate(self._tags):
-            if common := _common(wanted, joined):
-                yield place, common
+        if len(wanted) > _FEW:
+            common = [(place, wanted & set(split_tags(joined))) for place, joined in enumerate(self._tags)]
+            return [each for each in common if each[1]]
+        found: dict[int, set[bytes]] = {}
+        for tag in wanted:
+            for place in [place for place, joined in enumerate(self._tags) if tag in joined]:
+                if _holds(self._tags[place], tag):
+                    found.setdefault(place, set()).add(tag)
+        return sorted(found.items())
 
 
 def decode(entries: bytes, parts: bytes, tags: bytes) -> tuple[PackedRecord, ...]:
@@ -87,12 +93,6 @@ def decode_entries(entries: bytes) -> list[bytes]:
 def split_tags(joined: bytes) -> tuple[bytes, ...]:
     """Take joined tags apart."""
     return tuple(joined[start : start + TAG_BYTES] for start in range(0, len(joined), TAG_BYTES))
-
-
-def _common(wanted: AbstractSet[bytes], joined: bytes) -> AbstractSet[bytes]:
-    if len(wanted) > _FEW:
-        return wanted & set(split_tags(joined))
-    return {tag for tag in wanted if _holds(joined, tag)}
 
 
 def _holds(joined: bytes, tag: bytes) -> bool:
