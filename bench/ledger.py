@@ -1,7 +1,8 @@
 """How fast the ledger seals, reads and restarts: `python -m bench.ledger [--entries N] [--entry-bytes N] [--restart]`.
 
 Appending: a Kafka topic of two partitions is full; a ledger process starts, checks, seals, indexes and publishes all of it.
-Reading: random records by a tag of their own, with inclusion proofs that are checked. Both over a Kafka and a store of
+Reading: random records by index, and by a tag of their own, with inclusion proofs that are checked; one reader that reads one
+after the other, and one with 16 reads under way. Both over a Kafka and a store of
 their own; MONGODB_URI names another store.
 """
 
@@ -13,7 +14,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,11 +35,13 @@ from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings
 from services.sealing.entries import with_entry
 from services.sealing.reader import LogReader
+from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.system.harness import System
 
 PARTITIONS: Final = 2
 KEYS: Final = 4
 READS: Final = 2000
+AT_ONCE: Final = 16
 BATCH: Final = 1000
 SECRET: Final = bytes(range(32))
 BARE_BYTES: Final = 450  # of a record on the topic without its content: entry, salt, keys
@@ -76,7 +80,7 @@ def measure(entries: int, entry_bytes: int) -> dict[str, float]:
         entries: how many.
         entry_bytes: of each record on the topic, about: the entry, its one part with salt, and its keys' tags.
     Returns: `append_per_s`; `append_bare_store_per_s`, what the store alone takes of the very same documents;
-        `verified_reads_per_s`, one reader, one after the other; `ledger_cpu_us` of the ledger's process for each entry.
+        `ledger_cpu_us` of the ledger's process for each entry; and what `read_rates` gives.
     """
     with tempfile.TemporaryDirectory(prefix="goodstrace-bench-") as folder:
         stack = own_stack(Path(folder) / "stack")
@@ -84,10 +88,10 @@ def measure(entries: int, entry_bytes: int) -> dict[str, float]:
         try:
             system = sealed_system(stack, Path(folder) / "system", entries, entry_bytes)
             try:
-                return appended(system, entries) | {
-                    "verified_reads_per_s": asyncio.run(read_rate(stack, system, entries)),
-                    "append_bare_store_per_s": bare_insert_rate(system.store, entries),
-                }
+                figures = appended(system, entries)
+                system.daemons["ledger"].stop()
+                figures |= asyncio.run(read_rates(stack, system))
+                return figures | {"append_bare_store_per_s": bare_insert_rate(system.store, entries)}
             finally:
                 system.stop()
         finally:
@@ -198,23 +202,69 @@ def published(system: System) -> int:
     return sum(each["size"] for each in system.store["heads"].find({"_id": {"$in": names}}, {"size": 1}))
 
 
-async def read_rate(stack: Stack, system: System, entries: int) -> float:
-    """Read random records by a key, with proofs to the newest checkpoint, checked; reads a second."""
-    mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=system.database_name, timeout_ms=10_000))
-    reader = LogReader(mongo.database, SECRET)
-    newest = await reader.newest("goods/")
-    sizes = {log: checkpoint.size for log, checkpoint in newest.items()}
-    rng = random.Random(6)
-    wanted = [(rng.randrange(entries), rng.randrange(KEYS)) for _ in range(min(READS, entries))]
-    begun = time.perf_counter()
-    for number, which in wanted:
-        tag = reader.tag(TagKind.KEY, key(number, which))
-        [found] = (await reader.find([tag], sizes, 2))[tag]
-        [proof] = await reader.inclusion_proofs(found.log, [found.index], sizes[found.log])
-        verify_inclusion(leaf_hash(found.entry), found.index, sizes[found.log], proof, newest[found.log].root)
-    rate = len(wanted) / (time.perf_counter() - begun)
-    mongo.close()
-    return rate
+async def read_rates(stack: Stack, system: System) -> dict[str, float]:
+    """Read random records with proofs to the newest checkpoint, checked.
+
+    Returns: reads a second `verified_reads_per_s` by log and index, as the peers that know no keys are read, and
+        `verified_reads_by_key_per_s`; each also with AT_ONCE under way (`..._at_once_per_s`). For each of the four as
+        `..._cpu_us` what a read costs this process. Each begins with a reader that remembers nothing.
+    """
+    figures: dict[str, float] = {}
+    for way, find in (("verified_reads", by_index), ("verified_reads_by_key", by_key)):
+        for name, at_once in ((way, 1), (f"{way}_{AT_ONCE}_at_once", AT_ONCE)):
+            mongo = Mongo(
+                MongoSettings(uri=stack.mongodb_uri, database=system.database_name, timeout_ms=10_000)
+            )
+            reads = Reads(LogReader(mongo.database, SECRET), find)
+            figures |= await reads.rate(name, at_once)
+            mongo.close()
+    return figures
+
+
+Find = Callable[[LogReader, random.Random, dict[str, int]], Awaitable[SealedRecord]]
+
+
+async def by_index(reader: LogReader, rng: random.Random, sizes: dict[str, int]) -> SealedRecord:
+    """Read a random record by its place."""
+    log = rng.choice(sorted(sizes))
+    [found] = await reader.records(log, [rng.randrange(sizes[log])])
+    return found
+
+
+async def by_key(reader: LogReader, rng: random.Random, sizes: dict[str, int]) -> SealedRecord:
+    """Look a random record up by a key that no other has, in all logs."""
+    tag = reader.tag(TagKind.KEY, key(rng.randrange(sum(sizes.values())), rng.randrange(KEYS)))
+    [found] = (await reader.find([tag], sizes, 2))[tag]
+    return found
+
+
+@dataclass
+class Reads:
+    """Verified reads of one reader."""
+
+    reader: LogReader
+    find: Find
+
+    async def rate(self, name: str, at_once: int) -> dict[str, float]:
+        """Do READS of them, `at_once` under way at any time."""
+        newest = await self.reader.newest("goods/")
+        rng, left = random.Random(6), iter(range(READS))
+        begun, begun_cpu_s = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(self._some(newest, rng, left) for _ in range(at_once)))
+        return {
+            f"{name}_per_s": READS / (time.perf_counter() - begun),
+            f"{name}_cpu_us": (time.process_time() - begun_cpu_s) / READS * 1e6,
+        }
+
+    async def _some(
+        self, newest: dict[str, StoredCheckpoint], rng: random.Random, left: Iterator[int]
+    ) -> None:
+        sizes = {log: checkpoint.size for log, checkpoint in newest.items()}
+        for _ in left:
+            found = await self.find(self.reader, rng, sizes)
+            size, root = sizes[found.log], newest[found.log].root
+            [proof] = await self.reader.inclusion_proofs(found.log, [found.index], size)
+            verify_inclusion(leaf_hash(found.entry), found.index, size, proof, root)
 
 
 def restarted(system: System) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """`make bench-ledger`: our ledger beside Tessera and immudb, in one run on one machine.
 
 Each appends the same number of entries of the same size until they are durable, then reads random ones with proofs,
-each checked. They take turns, each on new data, `--repeats` times; what is shown is the median, and ours divided by theirs.
+each checked, one after the other: Tessera by index and immudb by key, since it knows no other way; so ours is read both
+ways (`verified_reads_per_s`, `verified_reads_by_key_per_s`), and a ratio is of the same way. They take turns, each on new data, `--repeats` times; what is shown is the median, and ours divided by theirs.
 
 goodstrace     Kafka topic -> durable blocks with indexed keys, checkpoints signed (bench/ledger.py)
 tessera        POSIX log, in process, a published checkpoint covers every entry; nothing is indexed

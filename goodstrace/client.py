@@ -36,6 +36,7 @@ from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.verification import (
     VerifiedCheckpoint,
     VerifiedEntry,
+    remembered_checkpoint,
     verify_checkpoints,
     verify_entry,
     verify_event,
@@ -316,15 +317,18 @@ class Client:
             verify_quorum(given, self._policy)
         origin = given.checkpoint.origin
         note = self._memory.get(origin)
+        # Another client of the same memory may remember a larger one meanwhile: then with that. It only grows.
+        while self._is_newer(given, note) and not self._memory.replace(origin, note, given.note):
+            note = self._memory.get(origin)
+
+    def _is_newer(self, given: VerifiedCheckpoint, note: str | None) -> bool:
+        """Check that a checkpoint and the one remembered are of one log that grew; tell whether it is the larger one."""
         if note is None:
-            self._memory.put(origin, given.note)
-            return
-        checkpoint = self._keys.open(given.log, note)
-        remembered = VerifiedCheckpoint(given.log, checkpoint, note)
-        older, newer = sorted((remembered, given), key=lambda each: each.checkpoint.size)
+            return True
+        known = remembered_checkpoint(given.log, note)
+        older, newer = sorted((known, given), key=lambda each: each.checkpoint.size)
         verify_growth(older, newer, self._growth_proof(older, newer))
-        if given.checkpoint.size > checkpoint.size:
-            self._memory.put(origin, given.note)
+        return given.checkpoint.size > known.checkpoint.size
 
     def _growth_proof(self, older: VerifiedCheckpoint, newer: VerifiedCheckpoint) -> Sequence[bytes]:
         old_size, new_size = older.checkpoint.size, newer.checkpoint.size

@@ -119,8 +119,20 @@ def verify(change: KeyChange) -> None:
 
 
 def verify_chain(changes: Sequence[KeyChange]) -> None:
-    """Check all changes of one log, oldest first: each goes on with the key of the one before, none comes back.
+    """Check all changes of one log in one store, oldest first: as `verify_succession`, and their heights grow.
 
+    Raises: KeyChangeError.
+    """
+    verify_succession(changes)
+    for before, after in pairwise(changes):
+        if after.height <= before.height:
+            raise KeyChangeError(f"{_place(after)}: is not after the change before")
+
+
+def verify_succession(changes: Sequence[KeyChange]) -> None:
+    """Check changes of one log, oldest first: each goes on with the key of the one before at a larger size, none comes back.
+
+    Heights are not compared: a store made anew from Kafka cuts its blocks elsewhere.
     Raises: KeyChangeError.
     """
     if len(changes) > MAX_CHANGES:
@@ -130,11 +142,34 @@ def verify_chain(changes: Sequence[KeyChange]) -> None:
     for before, after in pairwise(changes):
         if (after.log, after.origin, after.old) != (before.log, before.origin, before.new):
             raise KeyChangeError(f"{_place(after)}: does not go on from the change before")
-        if after.height <= before.height or after.size <= before.size or after.time < before.time:
+        if after.size <= before.size or after.time < before.time:
             raise KeyChangeError(f"{_place(after)}: is not after the change before")
     keys = [change.old for change in changes[:1]] + [change.new for change in changes]
     if len(set(keys)) != len(keys):
         raise KeyChangeError(f"{_place(changes[-1])}: a retired key comes back")
+
+
+def joined(known: Sequence[KeyChange], given: Sequence[KeyChange]) -> tuple[KeyChange, ...] | None:
+    """Put what is known of a log's changes and what is given now into one list; None where they contradict.
+
+    What is given may leave out the first of those that are known, and go on from there or from the last: a store made anew
+    from Kafka has the changes since then. It is for the key then in force to name the next, as ever; a retired one
+    cannot.
+
+    Args:
+        known: oldest first; perhaps none.
+        given: oldest first; at least one.
+    """
+    olds = [change.old for change in known] + [change.new for change in known[-1:]]
+    if not known:
+        return tuple(given)
+    if given[0].old not in olds:
+        return None
+    place = olds.index(given[0].old)
+    common = min(len(known) - place, len(given))
+    if tuple(known[place : place + common]) != tuple(given[:common]):
+        return None
+    return (*known[:place], *given, *known[place + len(given) :])
 
 
 def key_at(changes: Sequence[KeyChange], current: str, height: int) -> str:

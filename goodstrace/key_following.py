@@ -34,13 +34,29 @@ class KeyFollower:
             return
         name = keys_name(self._keys.verifier(log).name)
         if log not in self._recalled:
-            self._keys.follow([parse(line) for line in (self._memory.get(name) or "").splitlines()])
+            self._recall(name)
             self._recalled.add(log)
         if self._keys.is_signed(log, note):
             return
         if self._keys.follow(_parsed(log, list(self._fetch(log)))):
-            statements = map(statement, self._keys.changes(log))
-            self._memory.put(name, b"\n".join(statements).decode())
+            self._remember(log, name)
+
+    def _recall(self, name: str) -> str | None:
+        said = self._memory.get(name)
+        try:
+            self._keys.follow([parse(line) for line in (said or "").splitlines()])
+        except KeyChangeError as error:
+            raise KeyChangeError(f"remembered as {name!r}: {error}") from error
+        return said
+
+    def _remember(self, log: str, name: str) -> None:
+        """Remember what was followed, unless another client of the same memory has remembered as much by now."""
+        said = self._recall(name)  # refuses other changes than ours
+        while self._text(log) != (said or "") and not self._memory.replace(name, said, self._text(log)):
+            said = self._recall(name)
+
+    def _text(self, log: str) -> str:
+        return b"\n".join(map(statement, self._keys.changes(log))).decode()
 
 
 def _parsed(log: str, statements: list[bytes]) -> list[KeyChange]:

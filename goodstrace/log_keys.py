@@ -72,26 +72,30 @@ class LogKeys:
         """Go on from a log's trusted key along the changes of its key; True where that taught something new.
 
         Args:
-            changes: all of one log, oldest first. Those before the trusted key tell which key held earlier.
+            changes: of one log, oldest first: all, or those since its store was made anew from Kafka. Those before the
+                trusted key tell which key held earlier.
         Raises: KeyChangeError where they do not hold, have not the trusted key among them, or contradict what was
             followed before; UnknownLogError.
         """
         if not changes:
             return False
-        key_changes.verify_chain(changes)
+        key_changes.verify_succession(changes)
         log = changes[0].log
         trusted, known = self.verifier(log).vkey(), self._changes.get(log, ())
-        common = min(len(known), len(changes))
-        if known[:common] != tuple(changes[:common]):
+        joined = key_changes.joined(known, changes)
+        if joined is None:
             raise KeyChangeError(
                 f"the log {log} shows other changes of its key than before: keep both, they are evidence"
             )
-        if len(changes) <= len(known):
+        if joined == known:
             return False
-        if trusted not in (changes[0].old, *(change.new for change in changes)):
-            raise KeyChangeError(f"the changes of the key of {log} do not go by the key that is trusted")
-        self._changes[log] = tuple(changes)
-        self._by_log[log] = Verifier.parse(changes[-1].new)
+        if trusted not in (joined[0].old, *(change.new for change in joined)):
+            raise KeyChangeError(
+                f"the changes of the key of {log} do not go by the key that is trusted: get its vkey anew from its operator"
+            )
+        key_changes.verify_succession(joined)
+        self._changes[log] = joined
+        self._by_log[log] = Verifier.parse(joined[-1].new)
         return True
 
     def changes(self, log: str) -> tuple[KeyChange, ...]:

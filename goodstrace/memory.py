@@ -5,20 +5,33 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from goodstrace.errors import RememberedError
 
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
 
 class CheckpointMemory(Protocol):
-    """Remembers one signed note per origin, and the changes of a log's key under the name that `keys_name` gives."""
+    """Remembers one signed note per origin, and the changes of a log's key under the name that `keys_name` gives.
+
+    Several clients may share one: who remembers a note says which one it has compared it with.
+    """
 
     def get(self, origin: str) -> str | None:
         """Give the note remembered for an origin."""
 
-    def put(self, origin: str, note: str) -> None:
-        """Remember a note in the place of the one before."""
+    def replace(self, origin: str, before: str | None, note: str) -> bool:
+        """Remember a note in the place of `before`, None where nothing was remembered.
+
+        Returns: False where something else is remembered meanwhile, which then stays: compare with that.
+        """
 
 
 def keys_name(origin: str) -> str:
@@ -37,13 +50,20 @@ class VolatileMemory:
         """Give the note remembered for an origin."""
         return self._notes.get(origin)
 
-    def put(self, origin: str, note: str) -> None:
-        """Remember a note in the place of the one before."""
+    def replace(self, origin: str, before: str | None, note: str) -> bool:
+        """Remember a note in the place of `before`; see CheckpointMemory."""
+        if self._notes.get(origin) != before:
+            return False
         self._notes[origin] = note
+        return True
 
 
 class FileMemory:
-    """Remembers in a JSON file, replaced as a whole at each change so that no reader meets half of it."""
+    """Remembers in a JSON file, replaced as a whole at each change so that no reader meets half of it.
+
+    Any number of processes and threads may share the file: changes take turns by a lock (`flock`) on a file beside it,
+    `.<name>.lock`, which stays. Systems without that lock (not POSIX) can read and not remember.
+    """
 
     def __init__(self, path: Path) -> None:
         """Use the file at `path`, made with its folder at the first change."""
@@ -53,16 +73,36 @@ class FileMemory:
         """Give the note remembered for an origin. Raises: RememberedError where the file cannot be read."""
         return self._read().get(origin)
 
-    def put(self, origin: str, note: str) -> None:
-        """Remember a note in the place of the one before; durable when this returns. Raises: RememberedError."""
-        notes = {**self._read(), origin: note}
+    def replace(self, origin: str, before: str | None, note: str) -> bool:
+        """Remember a note in the place of `before`, durable when this returns; see CheckpointMemory.
+
+        Raises: RememberedError.
+        """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._replace(json.dumps(notes, indent=1, sort_keys=True))
+            with self._alone():
+                notes = self._read()
+                if notes.get(origin) != before:
+                    return False
+                self._write(json.dumps({**notes, origin: note}, indent=1, sort_keys=True))
         except OSError as error:
             raise RememberedError(f"cannot remember checkpoints in {self._path}: {error}") from error
+        return True
 
-    def _replace(self, text: str) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until nobody else changes the file: what another remembers between our reading and writing would be lost."""
+        if fcntl is None:
+            raise RememberedError(f"cannot remember checkpoints in {self._path}: this system has no flock")
+        lock = self._path.with_name(f".{self._path.name}.lock")
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)  # which gives the lock up
+
+    def _write(self, text: str) -> None:
         """Write beside the file, then rename over it: a crash leaves the old file or the new one, and no third."""
         descriptor, name = tempfile.mkstemp(prefix=self._path.name, dir=self._path.parent)
         try:

@@ -22,6 +22,7 @@ from goodstrace.facts import Facts
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import leaf_hash, verify_consistency, verify_inclusion
+from goodstrace.note import parse_note
 from goodstrace.policy import Policy
 from goodstrace.query.v1 import trace_pb2
 
@@ -166,6 +167,15 @@ def event_hash_of(content: bytes, facts: Facts) -> str:
         return event_hash(event, facts.context, ignore=facts.hash_ignores)
     except EventHashError as error:
         raise AnswerError(f"a sealed event cannot be hashed: {error}") from error
+
+
+def remembered_checkpoint(log: str, note: str) -> VerifiedCheckpoint:
+    """Take up a checkpoint that was verified when it was remembered.
+
+    Its signature is not verified again: since then another key may be trusted in the place of the one that signed it.
+    Raises: NoteError, CheckpointError where it is no checkpoint.
+    """
+    return VerifiedCheckpoint(log, Checkpoint.parse(parse_note(note).text), note)
 
 
 def verify_growth(older: VerifiedCheckpoint, newer: VerifiedCheckpoint, proof: Iterable[bytes]) -> None:

@@ -82,6 +82,12 @@ class AddCheckpoint:
         """The checkpoint's first line, by which the witness finds the log's keys. Nothing of it is verified."""
         return self.note.partition("\n")[0]
 
+    @property
+    def size(self) -> int:
+        """The size in the checkpoint's second line, by which the witness finds the key of that time; 0 where it is none."""
+        line = self.note.partition("\n")[2].partition("\n")[0]
+        return int(line) if _SIZE.fullmatch(line) else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Cosigned:

@@ -46,7 +46,7 @@ class MemoryDocuments:
             ],
             CHECKPOINTS: [documents.checkpoint_document(each) for each in store.checkpoints.values()],
             PAGES: [page_document(name, page) for name, page in store.page_data.items()],
-            RUNS: [index_document(each) for each in store.indexes.values()],
+            RUNS: [index_document(each) for each in store.runs.values()],
             PINS: [],
             HEADS: [documents.head_document(each) for each in store.heads.values()],
         }

@@ -38,7 +38,7 @@ class MemoryStore:
         self.infos: dict[str, LogInfo] = {}
         self.blocks: dict[str, StoredBlock] = {}
         self.page_data: dict[str, Page] = {}
-        self.indexes: dict[str, TagIndex] = {}
+        self.runs: dict[str, TagIndex] = {}
         self.packs: dict[str, Pack] = {}
         self.tile_data: dict[tuple[str, int, int], bytes] = {}
         self.checkpoints: dict[tuple[str, int], StoredCheckpoint] = {}
@@ -118,14 +118,17 @@ class MemoryStore:
 
     async def put_index(self, index: TagIndex) -> None:
         def write() -> None:
-            old = self.indexes.get(index.log)
+            old = self.runs.get(index.log)
             if old is None or old.order < index.order:
-                self.indexes[index.log] = index
+                self.runs[index.log] = index
 
         self._call(write)
 
+    async def indexes(self, logs: Collection[str]) -> dict[str, TagIndex]:
+        return {log: self.runs[log] for log in logs if log in self.runs}
+
     async def index(self, log: str) -> TagIndex | None:
-        return self.indexes.get(log)
+        return self.runs.get(log)
 
     async def insert_block(self, block: StoredBlock) -> None:
         self._call(lambda: self.blocks.setdefault(block.id, block))

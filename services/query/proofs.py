@@ -1,5 +1,7 @@
 """Checkpoints and proofs: what may be shown without a browse record, since it shows no part of any record."""
 
+import asyncio
+
 from goodstrace import key_changes
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hash
@@ -37,8 +39,10 @@ async def inclusion(
     size = await covered_size(reader, request.log, request.size, "size")
     if request.index >= size:
         raise InvalidRequestError(f"must be below the size, {size}", "index")
-    [record] = await reader.records(request.log, [request.index])
-    [proof] = await reader.inclusion_proofs(request.log, [request.index], size)
+    [record], [proof] = await asyncio.gather(
+        reader.records(request.log, [request.index]),
+        reader.inclusion_proofs(request.log, [request.index], size),
+    )
     return trace_pb2.GetInclusionProofResponse(
         proof=proof,
         leaf_hash=leaf_hash(record.entry),
@@ -73,8 +77,10 @@ async def proof_file(
     checkpoint = await _of_size(reader, request.log, request.size)
     if request.index >= checkpoint.size:
         raise InvalidRequestError(f"must be below the size, {checkpoint.size}", "index")
-    [record] = await reader.records(request.log, [request.index])
-    [proof] = await reader.inclusion_proofs(request.log, [request.index], checkpoint.size)
+    [record], [proof] = await asyncio.gather(
+        reader.records(request.log, [request.index]),
+        reader.inclusion_proofs(request.log, [request.index], checkpoint.size),
+    )
     made = ProofFile(request.index, tuple(proof), checkpoint.note, record.entry)
     return trace_pb2.GetProofFileResponse(proof=made.encode())
 

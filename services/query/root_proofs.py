@@ -22,7 +22,8 @@ async def root_proof(
 ) -> trace_pb2.GetRootProofResponse:
     """Prove that the root log covers a log at a size.
 
-    1. The root log's newest checkpoint is fixed: what is pinned after it does not count.
+    1. The newest published checkpoints of the log and of the root log are fixed: what is pinned after them does not
+       count. A log is pinned once it has signed, which may be before its witnesses' quorum has.
     2. The first pin from the size on is found, and the entry that the root log has of it.
     3. The header of the pinned block is read, and the two proofs are made.
 
@@ -31,12 +32,18 @@ async def root_proof(
     """
     if request.log == ROOT_LOG:
         raise InvalidRequestError("the root log is not pinned in itself", "log")
-    size = await covered_size(reader, request.log, request.size, "size")
+    published = await covered_size(reader, request.log, 0, "log")
+    if request.size > published:
+        raise OutOfRangeError(f"the log's newest checkpoint is of size {published}", "size")
+    size = request.size or published
     top = await reader.checkpoint(ROOT_LOG)
-    pinned_size = await pins.first_from(request.log, size) if top else None
+    pinned_size = await pins.first_from(request.log, size, published) if top else None
     record = await _record(reader, request.log, pinned_size, top.size) if top and pinned_size else None
     if top is None or pinned_size is None or record is None:
-        raise OutOfRangeError(f"the root log does not cover {request.log} at size {size} yet", "size")
+        raise OutOfRangeError(
+            f"no published checkpoint of the root log covers a published one of {request.log} at size {size} yet",
+            "size",
+        )
     place = (request.log, _pinned(record).height)
     header = (await pins.headers([place]))[place]
     shown = await disclosure.disclose(reader, [record], {ROOT_LOG: top.size})

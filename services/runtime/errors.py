@@ -4,6 +4,7 @@ ServiceError
 ├── SettingsError        a setting is missing, unknown or out of its limits: exit 2
 ├── EnvelopeError        a Kafka record is not one of ours: the reader stops, it never skips
 ├── UnavailableError     a neighbour cannot be reached now: retry in place with backoff
+│   └── OutOfTimeError   it did not answer in the time that it was given, which may have been none
 └── ConflictError        somebody else wrote under the same unique name first
 """
 
@@ -34,6 +35,10 @@ class UnavailableError(ServiceError):
 
     category = "unavailable"
     retry = True
+
+
+class OutOfTimeError(UnavailableError):
+    """MongoDB did not answer in the time that it was given: it is away, or the caller's deadline was too short for it."""
 
 
 class ConflictError(ServiceError):

@@ -15,13 +15,16 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from services.runtime.call_errors import CallError, InvalidRequestError
 from services.runtime.call_limits import MAX_USER_CHARS
 from services.runtime.calls import CODES, Failure, Failures, failure_of, status_of
-from services.runtime.errors import SettingsError
+from services.runtime.errors import OutOfTimeError, SettingsError
 from services.runtime.mongo import within
 
 USER_METADATA: Final = "goodstrace-user"
 ANONYMOUS: Final = "anonymous"
 MAX_REQUEST_BYTES: Final = 256 * 1024
 _STORE_SHARE: Final = 0.8  # of a call's time: what is left is for saying that the store did not answer
+_FAIR_S: Final = (
+    1.0  # a store that has not answered for so long is away, and the caller's deadline not to blame
+)
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024  # a last defence: pages are cut far below it
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -125,9 +128,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
     async def _within_deadline(self, behaviour: _Unary, request: Any, context: Context) -> Any:
         left = context.time_remaining()
         left_s = self._max_call_s if left is None else min(left, self._max_call_s)
-        with within(left_s * _STORE_SHARE):
-            async with asyncio.timeout(left_s):
-                return await behaviour(request, context)
+        for_store_s = left_s * _STORE_SHARE
+        try:
+            with within(for_store_s):
+                async with asyncio.timeout(left_s):
+                    return await behaviour(request, context)
+        except OutOfTimeError as error:
+            if for_store_s < _FAIR_S:
+                raise TimeoutError(f"{for_store_s:.3f} s were left for the store: {error}") from error
+            raise
 
     def _report(self, method: str, error: Exception, failure: Failure) -> None:
         log = self._log.bind(method=method, code=failure.code.name, cause=f"{type(error).__name__}: {error}")

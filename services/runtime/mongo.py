@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from services.runtime.errors import ConflictError, SettingsError, UnavailableError
+from services.runtime.errors import ConflictError, OutOfTimeError, SettingsError, UnavailableError
 from services.runtime.settings import MongoSettings
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
@@ -56,7 +56,10 @@ class Mongo:
 
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
-    """Turn the driver's errors into ours: ConflictError for a taken unique key, UnavailableError for all others."""
+    """Turn the driver's errors into ours: ConflictError for a taken unique key, UnavailableError for all others.
+
+    Where the time was up it is an OutOfTimeError, but for bulk writes, whose outcome is not known then.
+    """
     try:
         yield
     except DuplicateKeyError as error:
@@ -68,7 +71,8 @@ async def translated() -> AsyncIterator[None]:
             raise ConflictError(str(error)) from error
         raise UnavailableError(f"MongoDB: {_said(error)}") from error
     except PyMongoError as error:
-        raise UnavailableError(f"MongoDB: {_said(error)}") from error
+        kind = OutOfTimeError if error.timeout else UnavailableError
+        raise kind(f"MongoDB: {_said(error)}") from error
 
 
 def _said(error: PyMongoError) -> str:

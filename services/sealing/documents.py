@@ -1,5 +1,7 @@
 """Stored values to MongoDB documents and back. What comes back is checked for its types only: `verify` does the rest."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,7 +11,8 @@ from goodstrace.errors import KeyChangeError
 from goodstrace.merkle import HASH_SIZE
 from services.sealing import pack_format
 from services.sealing.errors import CorruptError
-from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint
+from services.sealing.pack_format import Columns
+from services.sealing.values import Head, LogInfo, Pack, SealedRecord, StoredBlock, StoredCheckpoint
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -24,6 +27,27 @@ class _PackDocument(msgspec.Struct, frozen=True):
     entries: bytes
     parts: bytes
     tags: bytes
+
+
+class OpenedPack(msgspec.Struct, frozen=True):
+    """A pack of which only those records are decoded that are asked for; its fields are those of `Pack`."""
+
+    id: str
+    log: str
+    time: int
+    first: int
+    columns: Columns
+
+    @property
+    def end(self) -> int:
+        """The index after its last record."""
+        return self.first + len(self.columns)
+
+    def record(self, index: int) -> SealedRecord:
+        """Decode the record at an index, from `first` to `end` - 1. Raises: CorruptError."""
+        with _of_pack(self.id):
+            found = self.columns.record(index - self.first)
+        return SealedRecord(self.log, index, found.entry, found.parts, found.tags)
 
 
 def tile_id(log: str, level: int, n: int) -> str:
@@ -91,13 +115,19 @@ def pack_document(pack: Pack) -> Document:
     }
 
 
+def opened_pack(document: Document) -> OpenedPack:
+    """Decode a pack without its records. Raises: CorruptError."""
+    packed = _packed(document)
+    with _of_pack(packed.id):
+        columns = Columns(packed.entries, packed.parts, packed.tags)
+    return OpenedPack(packed.id, packed.log, packed.time, packed.first, columns)
+
+
 def pack(document: Document) -> Pack:
     """Decode a pack. Raises: CorruptError."""
-    packed = _convert({**document, "id": document.get("_id")}, _PackDocument, document)
-    try:
+    packed = _packed(document)
+    with _of_pack(packed.id):
         records = pack_format.decode(packed.entries, packed.parts, packed.tags)
-    except CorruptError as error:
-        raise CorruptError(f"pack {packed.id}: {error}") from error
     tags = tuple(sorted({tag for record in records for tag in record.tags}))
     return Pack(packed.id, packed.log, packed.height, packed.time, packed.first, tags, records)
 
@@ -149,6 +179,18 @@ def tile_data(document: Document) -> bytes:
     if not isinstance(data, bytes) or document.get("width") != len(data) // 32:
         raise CorruptError(f"tile {document.get('_id')} is malformed")
     return data
+
+
+def _packed(document: Document) -> _PackDocument:
+    return _convert({**document, "id": document.get("_id")}, _PackDocument, document)
+
+
+@contextmanager
+def _of_pack(name: str) -> Iterator[None]:
+    try:
+        yield
+    except CorruptError as error:
+        raise CorruptError(f"pack {name}: {error}") from error
 
 
 def _convert(values: Document, kind: type[T], document: Document) -> T:

@@ -1,15 +1,16 @@
 """Looking tags up in the index of a log: in which packs are records with them."""
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from services.sealing import tag_index
 from services.sealing.errors import CorruptError
 from services.sealing.ports import TagPages
+from services.sealing.remembered import Remembered
 from services.sealing.tag_index import Page, Run, TagIndex, page_name
 
-REMEMBERED_PAGES: Final = 1024  # of at most 8 KiB mostly, 64 KiB where a tag is in very many packs
+PAGES_BYTES: Final = 32 * 2**20
+"""How much of the pages is remembered: all those of 500,000 entries with four tags each."""
 TAGS_AT_ONCE: Final = 64  # their pages are held together: about 6 KB for each tag and run
 
 Sizes = Mapping[str, int]
@@ -23,7 +24,7 @@ class TagLookup:
         """Read from a store."""
         self._store = store
         self._indexes: dict[str, TagIndex] = {}
-        self._remembered: OrderedDict[str, Page] = OrderedDict()
+        self._remembered: Remembered[str, Page] = Remembered(PAGES_BYTES)
 
     async def firsts(self, sizes: Sizes, tags: Iterable[bytes]) -> dict[str, dict[bytes, list[int]]]:
         """Find the packs that hold tags, in the first entries of logs.
@@ -34,7 +35,7 @@ class TagLookup:
         Returns: for each log and tag the packs' first indexes in order.
         Raises: CorruptError where an index ends before its size, which is published, or a page of it is missing.
         """
-        indexes = {log: await self._index(log, size) for log, size in sizes.items()}
+        indexes = await self._reaching(sizes)
         wanted = list(tags)
         found: dict[str, dict[bytes, list[int]]] = {log: {} for log in sizes}
         for start in range(0, len(wanted), TAGS_AT_ONCE):
@@ -51,36 +52,44 @@ class TagLookup:
 
     async def _rows(self, places: Collection[Place]) -> dict[Place, bytes]:
         """Read pages, those of all logs in one query where they are few."""
-        chunks = await self._pages([page_name(run.name, page) for run, page in places])
-        further = [name for run, page in places for name in tag_index.more_chunks(chunks, run, page)]
+        names = {place: page_name(place[0].name, place[1]) for place in places}
+        chunks = await self._pages(list(names.values()))
+        long = [place for place, name in names.items() if name in chunks and chunks[name].chunks > 1]
+        further = [name for place in long for name in tag_index.more_chunks(chunks, *place)]
         if further:
             chunks |= await self._store.pages(further)
         rows: dict[Place, bytes] = {}
-        for run, page in places:
-            data = tag_index.joined(chunks, run, page)
+        for place, name in names.items():
+            data = tag_index.joined(chunks, *place) if place in long else _data(chunks.get(name))
             if data is None:
-                raise CorruptError(f"page {page_name(run.name, page)} of the index by tag is missing")
-            rows[run, page] = data
+                raise CorruptError(f"page {name} of the index by tag is missing")
+            rows[place] = data
         return rows
 
     async def _pages(self, names: Sequence[str]) -> dict[str, Page]:
         """Read pages, or remember them: a page never changes."""
-        found = {name: self._remembered[name] for name in names if name in self._remembered}
-        for name in found:
-            self._remembered.move_to_end(name)
-        read = await self._store.pages([name for name in names if name not in found])
-        self._remembered |= read
-        while len(self._remembered) > REMEMBERED_PAGES:
-            self._remembered.popitem(last=False)
-        return found | read
+        held = {name: self._remembered.get(name) for name in names}
+        found = {name: page for name, page in held.items() if page is not None}
+        if len(found) < len(held):
+            read = await self._store.pages([name for name in held if name not in found])
+            for name, page in read.items():
+                self._remembered.put(name, page, len(page.data))
+            found |= read
+        return found
 
-    async def _index(self, log: str, size: int) -> TagIndex:
-        """Give the log's runs: older ones do as long as they reach, for pages are never changed or removed."""
-        index = self._indexes.get(log)
-        if index is None or index.size < size:
-            index = await self._store.index(log)
+    async def _reaching(self, sizes: Sizes) -> dict[str, TagIndex]:
+        """Give the logs' runs: older ones do as long as they reach, for pages are never changed or removed."""
+        found = {log: index for log in sizes if (index := self._indexes.get(log)) is not None}
+        behind = [log for log, size in sizes.items() if log not in found or found[log].size < size]
+        read = await self._store.indexes(behind) if behind else {}
+        for log in behind:
+            index = read.get(log)
             problem = tag_index.problem_of(index) if index else "it is missing"
-            if index is None or problem or index.size < size:
-                raise CorruptError(f"{log}: the index by tag does not reach size {size}; {problem}")
-            self._indexes[log] = index
-        return index
+            if index is None or problem or index.size < sizes[log]:
+                raise CorruptError(f"{log}: the index by tag does not reach size {sizes[log]}; {problem}")
+            found[log] = self._indexes[log] = index
+        return found
+
+
+def _data(page: Page | None) -> bytes | None:
+    return None if page is None else page.data

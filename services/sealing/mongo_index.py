@@ -64,9 +64,13 @@ class MongoTagIndex:
 
     async def index(self, log: str) -> TagIndex | None:
         """See BlockStore."""
+        return (await self.indexes([log])).get(log)
+
+    async def indexes(self, logs: Collection[str]) -> dict[str, TagIndex]:
+        """See TagPages."""
         async with translated():
-            document = await self._database[RUNS].find_one({"_id": log})
-        return stored_index(document) if document else None
+            found = await self._database[RUNS].find({"_id": {"$in": list(logs)}}).to_list(None)
+        return {document["_id"]: stored_index(document) for document in found}
 
     async def _remove_pages(self, runs: Sequence[str]) -> None:
         """Remove the pages of runs that no block has, by their names; names of no run do no harm."""

@@ -5,6 +5,7 @@ because the public may read them and nothing else; parts lie apart, because one 
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -20,7 +21,11 @@ TAGS: Final = "tags"
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _BYTE_STRINGS: Final = msgspec.msgpack.Decoder(list[bytes])
-_PARTS: Final = msgspec.msgpack.Decoder(list[list[tuple[str, bytes, bytes]]])
+_RAW_LIST: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_PARTS: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes, bytes]])
+_FEW: Final = (
+    4  # tags: each is sought in the joined bytes; more of them in a set, which costs the taking apart
+)
 
 
 def encode(records: Sequence[PackedRecord]) -> dict[str, bytes]:
@@ -33,17 +38,48 @@ def encode(records: Sequence[PackedRecord]) -> dict[str, bytes]:
     }
 
 
+class Columns:
+    """The records of a pack, each decoded when it is asked for: a look-up wants one of 64."""
+
+    def __init__(self, entries: bytes, parts: bytes, tags: bytes) -> None:
+        """Take the byte strings apart. Raises: CorruptError, where they are not lists of one length."""
+        self._entries = decode_entries(entries)
+        try:
+            self._parts, self._tags = _RAW_LIST.decode(parts), _BYTE_STRINGS.decode(tags)
+        except (msgspec.MsgspecError, RecursionError, TypeError) as error:
+            raise CorruptError(f"records are malformed: {error}") from error
+        if not len(self._entries) == len(self._parts) == len(self._tags):
+            raise CorruptError("records are malformed: the lists have different lengths")
+
+    def __len__(self) -> int:
+        """Count the records."""
+        return len(self._entries)
+
+    def record(self, place: int) -> PackedRecord:
+        """Decode a record by its place, 0 the first. Raises: CorruptError."""
+        try:
+            parts = tuple(Part(*part) for part in _PARTS.decode(self._parts[place]))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
+            raise CorruptError(f"records are malformed: {error}") from error
+        return PackedRecord(self._entries[place], parts, split_tags(self._tags[place]))
+
+    def places_of(self, wanted: AbstractSet[bytes]) -> list[tuple[int, AbstractSet[bytes]]]:
+        """Find the places of records that have any of these tags, in order, each with those that it has."""
+        if len(wanted) > _FEW:
+            common = [(place, wanted & set(split_tags(joined))) for place, joined in enumerate(self._tags)]
+            return [each for each in common if each[1]]
+        found: dict[int, set[bytes]] = {}
+        for tag in wanted:
+            for place in [place for place, joined in enumerate(self._tags) if tag in joined]:
+                if _holds(self._tags[place], tag):
+                    found.setdefault(place, set()).add(tag)
+        return sorted(found.items())
+
+
 def decode(entries: bytes, parts: bytes, tags: bytes) -> tuple[PackedRecord, ...]:
-    """Decode records. Raises: CorruptError, whatever the bytes."""
-    try:
-        columns = (decode_entries(entries), _PARTS.decode(parts), _BYTE_STRINGS.decode(tags))
-        records = tuple(
-            PackedRecord(entry, tuple(Part(*part) for part in of_record), split_tags(joined))
-            for entry, of_record, joined in zip(*columns, strict=True)
-        )
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
-        raise CorruptError(f"records are malformed: {error}") from error
-    return records
+    """Decode all records. Raises: CorruptError, whatever the bytes."""
+    columns = Columns(entries, parts, tags)
+    return tuple(map(columns.record, range(len(columns))))
 
 
 def decode_entries(entries: bytes) -> list[bytes]:
@@ -57,3 +93,11 @@ def decode_entries(entries: bytes) -> list[bytes]:
 def split_tags(joined: bytes) -> tuple[bytes, ...]:
     """Take joined tags apart."""
     return tuple(joined[start : start + TAG_BYTES] for start in range(0, len(joined), TAG_BYTES))
+
+
+def _holds(joined: bytes, tag: bytes) -> bool:
+    """Tell whether a tag is among joined ones; where two neighbours only look like it, it is not."""
+    place = joined.find(tag)
+    while place > 0 and place % TAG_BYTES:
+        place = joined.find(tag, place + 1)
+    return place >= 0

@@ -72,7 +72,8 @@ class Pins:
         head = await self._store.head(ROOT_LOG)
         if head is None or head.checkpoint.size <= change.size:
             return None
-        return head if await self.first_from(ROOT_LOG, change.size + 1) is None else None
+        pinned = await self.first_from(ROOT_LOG, change.size + 1, head.checkpoint.size)
+        return head if pinned is None else None
 
     async def headers(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], SignedHeader]:
         """Read the headers of blocks by log and height. Raises: CorruptError where one is not there."""
@@ -115,10 +116,8 @@ class Pins:
             if header_hash(found.header) == by_place[place].block
         )
 
-    async def first_from(self, log: str, size: int) -> int | None:
-        """Find the smallest pinned size of a log that is at least `size`; None where none is pinned yet."""
-        head = await self._store.head(log)
-        upto = head.checkpoint.size if head else 0
+    async def first_from(self, log: str, size: int, upto: int) -> int | None:
+        """Find the smallest pinned size of a log from `size` to `upto`, both included; None where there is none."""
         start, width = size, _FIRST_RANGE
         while start <= upto:
             end = min(start + width, upto + 1)

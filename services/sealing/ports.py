@@ -19,6 +19,10 @@ class TagPages(Protocol):
         """Read the pages that are there, by name."""
         ...
 
+    async def indexes(self, logs: Collection[str]) -> dict[str, TagIndex]:
+        """Tell which runs the logs' indexes by tag have, in one call; logs without one are left out."""
+        ...
+
     async def index(self, log: str) -> TagIndex | None:
         """Tell which runs the log's index by tag has."""
         ...

@@ -5,8 +5,10 @@ does that on every answer); where the store contradicts itself it is.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -14,17 +16,19 @@ from goodstrace import tiles as tlog
 from goodstrace.entry import TagKind, tag
 from goodstrace.errors import TreeError
 from goodstrace.merkle import HASH_SIZE, leaf_hash
-from goodstrace.tiles import TILE_BYTES, TILE_WIDTH, Tile
+from goodstrace.tiles import TILE_WIDTH, Tile
 from services.runtime.mongo import Database, translated
 from services.sealing import documents
 from services.sealing.core import PACK_ENTRIES
+from services.sealing.documents import OpenedPack
 from services.sealing.errors import CorruptError
 from services.sealing.indexes import CHECKPOINTS, LOGS, PACKS
 from services.sealing.lookup import TagLookup
 from services.sealing.mongo import MongoBlockStore
-from services.sealing.values import LogInfo, Pack, SealedRecord, StoredCheckpoint
+from services.sealing.remembered import Remembered
+from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
 
-CACHED_TILES: Final = 1024  # of 8 KiB each
+TILES_BYTES: Final = 16 * 2**20  # those of 450,000 entries
 # A store may compare each value asked for with each pack it found.
 PACKS_PER_QUERY: Final = 16  # of at most about 50 KB each
 LOGS_AT_ONCE: Final = 4
@@ -50,7 +54,7 @@ class LogReader:
         self._secret = index_secret
         self._store = MongoBlockStore(database)
         self._lookup = TagLookup(self._store)
-        self._full_tiles: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+        self._tiles: Remembered[tuple[str, int, int], bytes] = Remembered(TILES_BYTES)
 
     def tag(self, kind: TagKind, text: str) -> bytes:
         """Derive the tag by which records are found. Raises: ValueError without an index secret."""
@@ -133,9 +137,8 @@ class LogReader:
         distinct = sorted(set(indexes))
         by_index: dict[int, list[SealedRecord]] = {index: [] for index in distinct}
         for pack in await self._packs_with(log, distinct):
-            for record in _unpacked(pack, pack.end):
-                if record.index in by_index:
-                    by_index[record.index].append(record)
+            for index in distinct[bisect_left(distinct, pack.first) : bisect_left(distinct, pack.end)]:
+                by_index[index].append(pack.record(index))
         found = {each.index: each for each in await self._settled(log, by_index, len(distinct))}
         return [found[index] for index in indexes]
 
@@ -159,24 +162,24 @@ class LogReader:
             return tlog.consistency_proof(old_size, new_size, data)
 
     async def tiles(self, log: str, needed: Iterable[Tile]) -> dict[tuple[int, int], bytes]:
-        """Get the tiles that are there, full ones from memory where they were read before: they never change.
+        """Get the tiles that are there, from memory where they were read before as wide as needed: they only grow.
 
         Returns: their data by (level, n), at times wider than needed: the store is ahead of what is published.
         """
-        names = {(tile.level, tile.n) for tile in needed}
-        found = {}
-        for level, n in names:
-            data = self._full_tiles.get((log, level, n))
-            if data is not None:
-                self._full_tiles.move_to_end((log, level, n))
+        found: dict[tuple[int, int], bytes] = {}
+        missing = set()
+        for level, n, width in needed:
+            data = self._tiles.get((log, level, n))
+            if data is not None and len(data) >= width * HASH_SIZE:
                 found[level, n] = data
-        read = await self._store.tiles(log, names - found.keys())
-        for (level, n), data in read.items():
-            if len(data) == TILE_BYTES:
-                self._full_tiles[log, level, n] = data
-        while len(self._full_tiles) > CACHED_TILES:
-            self._full_tiles.popitem(last=False)
-        return found | read
+            else:
+                missing.add((level, n))
+        if missing:
+            read = await self._store.tiles(log, missing)
+            for (level, n), data in read.items():
+                self._tiles.put((log, level, n), data, len(data))
+            found |= read
+        return found
 
     async def _take(
         self, log: str, found: Found, limit: int, result: dict[bytes, list[SealedRecord]]
@@ -200,8 +203,8 @@ class LogReader:
                 if any(len(found[each]) < limit for each in held[first]):
                     some.append(first)
             for pack in await self._packs_at(log, some):
-                for record in _unpacked(pack, size):
-                    for each in held[pack.first].intersection(record.tags):
+                for record, those in _with_any(pack, held[pack.first], size):
+                    for each in those:
                         found[each].setdefault(record.index, []).append(record)
         return found
 
@@ -217,9 +220,9 @@ class LogReader:
             some = firsts[-PACKS_PER_QUERY:]
             del firsts[-PACKS_PER_QUERY:]
             for pack in await self._packs_at(log, some):
-                for record in _unpacked(pack, size):
+                for record, _ in _with_any(pack, {tag}, size):
                     key = (pack.time, log, record.index)
-                    if tag in record.tags and (bound is None or key < bound):
+                    if bound is None or key < bound:
                         found.setdefault(record.index, []).append(record)
                         times.setdefault(record.index, pack.time)
         settled = await self._settled(log, found, len(found))
@@ -247,26 +250,26 @@ class LogReader:
             raise CorruptError(f"{log}: entry {index} is in no pack")
         return max(times), log, index
 
-    async def _packs_at(self, log: str, firsts: Sequence[int]) -> list[Pack]:
+    async def _packs_at(self, log: str, firsts: Sequence[int]) -> list[OpenedPack]:
         """Read the packs that begin at these indexes, in order; those that no block names too."""
         if not firsts:
             return []
         wanted: Any = {"$in": list(firsts)} if len(firsts) > 1 else firsts[0]
         async with translated():
             read = await self._database[PACKS].find({"log": log, "first": wanted}).to_list(None)
-        packs = sorted(map(documents.pack, read), key=lambda pack: pack.first)
+        packs = sorted(map(documents.opened_pack, read), key=lambda pack: pack.first)
         missing = set(firsts) - {pack.first for pack in packs}
         if missing:
             raise CorruptError(f"{log}: there is no pack of entry {min(missing)}")
         return packs
 
-    async def _packs_with(self, log: str, indexes: Sequence[int]) -> list[Pack]:
+    async def _packs_with(self, log: str, indexes: Sequence[int]) -> list[OpenedPack]:
         """Read the packs that may hold entries, each once: one query for neighbours."""
-        packs: list[Pack] = []
+        packs: list[OpenedPack] = []
         for low, high in _ranges(indexes):
             query = {"log": log, "first": {"$gt": low - MOST_IN_PACK, "$lte": high}}
             async with translated():
-                packs += map(documents.pack, await self._database[PACKS].find(query).to_list(None))
+                packs += map(documents.opened_pack, await self._database[PACKS].find(query).to_list(None))
         return packs
 
     async def _settled(
@@ -314,6 +317,10 @@ def _ranges(indexes: Sequence[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-def _unpacked(pack: Pack, size: int) -> Iterable[SealedRecord]:
-    for index, record in enumerate(pack.records[: max(0, size - pack.first)], pack.first):
-        yield SealedRecord(pack.log, index, record.entry, record.parts, record.tags)
+def _with_any(
+    pack: OpenedPack, tags: AbstractSet[bytes], size: int
+) -> Iterator[tuple[SealedRecord, AbstractSet[bytes]]]:
+    """Decode a pack's records below `size` that have any of these tags, each with those that it has."""
+    for place, those in pack.columns.places_of(tags):
+        if pack.first + place < size:
+            yield pack.record(pack.first + place), those

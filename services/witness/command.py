@@ -63,7 +63,8 @@ _DRAIN_S: Final = 5
     multiple=True,
     metavar="URL",
     help="Follow the logs listed there (the /logs of a Goodstrace query service), each with the key that is seen "
-    "FIRST: whoever serves the list then is trusted once. Read again every minute.",
+    "FIRST: whoever serves the list then is trusted once. Read again every minute; a change of key is followed where "
+    "statements lead to it from the key that is trusted.",
 )
 @click.option(
     "--host", default="127.0.0.1", show_default=True, envvar="GOODSTRACE_HOST", help="Address to serve on."
@@ -188,6 +189,8 @@ async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.
     cosigner, store = open_folder(folder, settings.name)
     metrics = WitnessMetrics()
     trust = Trust(settings.keys, map(Verifier.parse, store.trusted()), metrics)
+    for origin, changes in store.changed().items():
+        trust.follow(origin, changes)
     if not trust.origins() and not settings.lists:
         log.warning("follows no log: name some with --log, --policy or --logs-url")
     witness = Witness(
@@ -221,7 +224,7 @@ async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.
 
     app = make_app(witness, metrics, log, prefix=settings.prefix)
     server = HttpServer(app, settings.host, settings.port, max_connections=_MAX_CONNECTIONS, drain_s=_DRAIN_S)
-    lists = Lists(settings.lists, trust, witness.remember, metrics, log)
+    lists = Lists(settings.lists, trust, witness.remember, witness.follow, metrics=metrics, log=log)
     beside = [
         asyncio.create_task(watch(ready, {"store": witness.probe}, stop, every_s=PROBE_EVERY_S)),
         asyncio.create_task(lists.run(settings.lists_every_s)),

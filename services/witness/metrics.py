@@ -34,7 +34,7 @@ class WitnessMetrics:
         self.logs = Gauge(f"{name}_logs", "Logs whose keys are trusted.", registry=registry)
         self.key_mismatches = Counter(
             f"{name}_key_mismatches",
-            "Times that a list of logs named another key than the one trusted on first use. Must stay 0.",
+            "Times that a list of logs named another key than the one trusted, and no statement led to it. Must stay 0.",
             registry=registry,
         )
         for code in CODES:

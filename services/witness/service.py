@@ -1,7 +1,7 @@
 """The witness: a request in, an answer out. What is cosigned is on disk before the cosignature exists."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,6 +11,7 @@ import structlog
 
 from goodstrace.cosignature import Cosigner
 from goodstrace.errors import WitnessingError
+from goodstrace.key_changes import KeyChange
 from goodstrace.note import Note, open_note, parse_note
 from goodstrace.witnessing import (
     SIZE_TYPE,
@@ -85,6 +86,10 @@ class Witness:
         """Trust a key on first use; give the one that is trusted. Raises: StoreError."""
         return await self._in_thread(lambda: self._store.trust(origin, vkey))
 
+    async def follow(self, origin: str, changes: Sequence[KeyChange]) -> tuple[KeyChange, ...]:
+        """Remember changes of a log's key with those known; give all. Raises: StoreError; KeyChangeError, see Store."""
+        return await self._in_thread(lambda: self._store.follow(origin, changes))
+
     async def probe(self) -> None:
         """Raise StoreError unless the store can be read."""
         await self._in_thread(self._store.sizes)
@@ -98,7 +103,7 @@ class Witness:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _answer(self, request: AddCheckpoint) -> Answer:
-        keys = self._trust.keys(request.origin)
+        keys = self._trust.keys(request.origin, request.size)
         for _ in range(_TRIES):
             cosigned = self._store.cosigned(request.origin) if keys else Cosigned()
             decision = decide(cosigned, request, keys)
@@ -128,7 +133,7 @@ class Witness:
         latest = self._store.latest(origin_hash(request.origin))
         assert latest is not None, "nothing can contradict what was never cosigned"
         # The log's own signatures only: anybody can add others.
-        offered = open_note(request.note, self._trust.keys(request.origin)).encode()
+        offered = open_note(request.note, self._trust.keys(request.origin, request.size)).encode()
         try:
             kept = self._evidence.keep(request.origin, suspicion, self._with_ours(latest), offered)
         except OSError as error:  # the answer is the same without it

@@ -1,4 +1,4 @@
-"""What the witness remembers, in one SQLite file: the newest cosigned checkpoint of each log, and keys trusted on first use.
+"""What the witness remembers, in one SQLite file: the newest cosigned checkpoint of each log, keys trusted on first use, changes of keys.
 
 Several processes may share the file. Each change is one transaction that holds the write lock from its first read, and
 it is on disk when a method returns. SQLite's rollback journal with synchronous=EXTRA also syncs the journal's removal:
@@ -6,17 +6,20 @@ with FULL, a power failure right after a commit could bring the journal back and
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from goodstrace import key_changes
+from goodstrace.errors import KeyChangeError
+from goodstrace.key_changes import KeyChange
 from goodstrace.witnessing import Cosigned
 from services.witness.errors import StoreError
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS cosigned (
@@ -28,6 +31,7 @@ CREATE TABLE IF NOT EXISTS cosigned (
     time INTEGER NOT NULL CHECK (time > 0)
 );
 CREATE TABLE IF NOT EXISTS trusted (origin TEXT PRIMARY KEY NOT NULL, vkey TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS changed (origin TEXT PRIMARY KEY NOT NULL, statements TEXT NOT NULL);
 PRAGMA user_version = {_VERSION};
 COMMIT;
 """
@@ -53,14 +57,14 @@ class Store:
             )
             self._database.execute("PRAGMA synchronous = EXTRA")
             version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
-            if version not in (0, _VERSION):
-                raise StoreError(f"{path} is of version {version}, not {_VERSION}")
+            if not 0 <= version <= _VERSION:
+                raise StoreError(f"{path} is of version {version}, later than {_VERSION}")
             if version == 0 and not create:
                 raise StoreError(
                     f"{path} is empty, though the witness has a key: it forgot what it signed, and could sign a rollback. "
                     "Bring the database back as it was last, or make a new witness in another folder"
                 )
-            if version == 0:
+            if version < _VERSION:  # what a later version adds are tables
                 self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -122,6 +126,30 @@ class Store:
         with _translated():
             return [row[0] for row in self._database.execute("SELECT vkey FROM trusted ORDER BY origin")]
 
+    def follow(self, origin: str, changes: Sequence[KeyChange]) -> tuple[KeyChange, ...]:
+        """Remember changes of a log's key, which were verified, together with those that are known; return all.
+
+        Raises: KeyChangeError where they contradict what is known.
+        """
+        with _translated(), self._transaction():
+            row = self._database.execute(
+                "SELECT statements FROM changed WHERE origin = ?", (origin,)
+            ).fetchone()
+            known = _changes(row[0]) if row else ()
+            joined = key_changes.joined(known, changes)
+            if joined is None:
+                raise KeyChangeError(f"other changes of the key of {origin} are known")
+            key_changes.verify_succession(joined)
+            statements = b"\n".join(map(key_changes.statement, joined)).decode()
+            self._database.execute("INSERT OR REPLACE INTO changed VALUES (?, ?)", (origin, statements))
+        return joined
+
+    def changed(self) -> dict[str, tuple[KeyChange, ...]]:
+        """List the changes of keys that were followed, by origin, oldest first. Raises: KeyChangeError where one is damaged."""
+        with _translated():
+            rows = self._database.execute("SELECT origin, statements FROM changed").fetchall()
+        return {origin: _changes(statements) for origin, statements in rows}
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._database.execute("BEGIN IMMEDIATE")
@@ -131,6 +159,10 @@ class Store:
         finally:
             if self._database.in_transaction:  # an error, also one of the commit itself
                 self._database.execute("ROLLBACK")
+
+
+def _changes(statements: str) -> tuple[KeyChange, ...]:
+    return tuple(map(key_changes.parse, statements.splitlines()))
 
 
 def origin_hash(origin: str) -> str:

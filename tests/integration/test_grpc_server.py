@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from services.runtime.calls import COMMON_FAILURES
-from services.runtime.errors import SettingsError, UnavailableError
+from services.runtime.errors import OutOfTimeError, SettingsError, UnavailableError
 from services.runtime.grpc import ANONYMOUS, CallInterceptor, CallMetrics, Context, Server, caller, full_names
 
 SERVICE = audit_pb2.DESCRIPTOR.services_by_name["AuditService"]
@@ -35,12 +35,12 @@ class Servicer(audit_pb2_grpc.AuditServiceServicer):
 class Running:
     """A server with a servicer, a stub to call it, and its metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_call_s: float = 0.3) -> None:
         self.registry = CollectorRegistry()
         self.servicer = Servicer()
         metrics = CallMetrics("test", ["ListBrowses"], self.registry)
         interceptor = CallInterceptor(
-            full_names(SERVICE), metrics, COMMON_FAILURES, max_call_s=0.3, log=structlog.get_logger()
+            full_names(SERVICE), metrics, COMMON_FAILURES, max_call_s=max_call_s, log=structlog.get_logger()
         )
         self.server = Server(interceptor, max_concurrent_calls=4)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(self.servicer, self.server.grpc)
@@ -122,6 +122,32 @@ async def test_no_call_outlives_its_deadline_nor_that_of_the_service(
     code, _ = await _code(stub.ListBrowses(audit_pb2.ListBrowsesRequest(), timeout=timeout_s))
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     await asyncio.wait_for(ended.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "code"),
+    [
+        (0.2, grpc.StatusCode.DEADLINE_EXCEEDED),
+        (10.0, grpc.StatusCode.UNAVAILABLE),
+        (None, grpc.StatusCode.UNAVAILABLE),
+    ],
+)
+async def test_a_store_is_only_called_away_after_it_had_a_fair_time(
+    timeout_s: float | None, code: grpc.StatusCode
+) -> None:
+    running = Running(max_call_s=30)
+    port = await running.server.start("127.0.0.1", 0, [SERVICE.full_name])
+
+    async def fail(_: Context) -> str:
+        raise OutOfTimeError("operation would exceed time limit")
+
+    running.servicer.behaviour = fail
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Stub = audit_pb2_grpc.AuditServiceStub(channel)
+        given, _ = await _code(stub.ListBrowses(audit_pb2.ListBrowsesRequest(), timeout=timeout_s))
+    await running.server.stop(notice_s=0, drain_s=1)
+    assert given is code
+    assert running.counted(code.name) == 1
 
 
 async def test_a_cancelled_call_stops_its_work(running: Running, stub: Stub) -> None:

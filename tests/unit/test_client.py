@@ -1,5 +1,6 @@
 """The client against services in memory that can be told to lie."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,52 @@ def test_what_the_file_remembers_binds_the_next_client(
     client_of(memory=FileMemory(tmp_path / "new.json")).checkpoints()  # one that never looked cannot know
 
 
+class Shared(VolatileMemory):
+    """A memory that another client uses between our reading and writing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], object] | None = None
+
+    def replace(self, origin: str, before: str | None, note: str) -> bool:
+        if origin.endswith("browse/0") and (act := self.meanwhile):
+            self.meanwhile = None
+            act()
+        return super().replace(origin, before, note)
+
+
+def test_of_two_clients_of_one_memory_the_larger_checkpoint_stays(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    memory, log = Shared(), services.logs["browse/0"]
+    other = client_of(memory=memory)
+
+    def grow() -> None:
+        log.append_browses(2)
+        other.checkpoints()
+
+    for _ in range(2):
+        log.append_browses(1)
+        memory.meanwhile = grow
+        assert client_of(memory=memory).checkpoints()["browse/0"].checkpoint.size == log.size - 2
+        assert memory.get(log.origin) == log.checkpoint().note
+
+
+def test_of_two_clients_of_one_memory_one_sees_what_was_shown_to_the_other(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    memory = Shared()
+    other = client_of(memory=memory)
+
+    def fork() -> None:
+        swap(services, services.logs["browse/0"].forked(3))
+        other.checkpoints()
+
+    memory.meanwhile = fork
+    with pytest.raises(RollbackError, match="browse/0"):
+        client_of(memory=memory).checkpoints()
+
+
 def test_a_rollback_does_not_overwrite_what_is_remembered(
     services: FakeServices, client_of: ClientOf
 ) -> None:
@@ -157,11 +204,9 @@ def test_a_proof_that_the_service_refuses_is_a_rollback(
         client.checkpoints()
 
 
-def test_a_remembered_note_that_is_not_signed_by_the_trusted_key_is_refused(
-    services: FakeServices, client_of: ClientOf
-) -> None:
+def test_what_is_remembered_and_is_no_note_is_an_error(services: FakeServices, client_of: ClientOf) -> None:
     memory = VolatileMemory()
-    memory.put(services.logs["goods/0"].origin, "not a note\n")
+    memory.replace(services.logs["goods/0"].origin, None, "not a note\n")
     with pytest.raises(NoteError):
         client_of(memory=memory).checkpoints()
 

@@ -186,3 +186,71 @@ def test_a_folder_of_the_operator_has_the_changes_beside_the_keys(
     (tmp_path / "browse-0.changes").write_bytes(lines.replace(b'"time":1', b'"time":2'))
     with pytest.raises(KeyChangeError):
         LogKeys.load(tmp_path)
+
+
+def rebuilt(log: FakeLog) -> None:
+    """Make a log's store anew from Kafka: the key in force has signed all of it, and no statement is of before."""
+    log.changes, log.retired = [], []
+
+
+def test_who_followed_a_change_follows_the_first_one_after_the_store_was_made_anew(
+    services: FakeServices, client_of: ClientOf, log: FakeLog, tmp_path: Path
+) -> None:
+    memory, trusted, retired = FileMemory(tmp_path / "memory.json"), vkeys(services), [log.signer]
+    log.change_key()
+    log.append_browses(2)
+    client_of(LogKeys.parse(trusted), memory=memory).checkpoints()
+    rebuilt(log)
+    log.append_browses(1)
+    assert client_of(LogKeys.parse(trusted), memory=memory).checkpoints()[LOG].checkpoint.size == log.size
+    for _ in range(2):
+        retired.append(log.signer)
+        log.change_key()  # its heights begin anew: the blocks were cut otherwise
+        log.append_browses(2)
+        for _ in range(2):
+            found = client_of(LogKeys.parse(trusted), memory=memory).checkpoints()
+            assert found[LOG].checkpoint.size == log.size
+    honest, changes = log.signer, log.changes
+    log.append_browses(1)
+    for thief in retired:
+        heir = Signer(log.origin, b"\x77" * 32)
+        stolen = key_changes.sign(
+            log=LOG, height=9, size=log.size - 1, previous="cd" * 32, time=9, old=thief, new=heir
+        )
+        log.signer, log.changes = heir, [stolen]
+        with pytest.raises(KeyChangeError, match="other changes of its key than before"):
+            client_of(LogKeys.parse(trusted), memory=memory).checkpoints()
+    log.signer, log.changes = honest, changes
+    assert client_of(LogKeys.parse(trusted), memory=memory).checkpoints()[LOG].checkpoint.size == log.size
+
+
+def test_who_is_given_the_key_of_a_store_made_anew_keeps_what_is_remembered(
+    services: FakeServices, client_of: ClientOf, log: FakeLog, tmp_path: Path
+) -> None:
+    memory, trusted = FileMemory(tmp_path / "memory.json"), vkeys(services)
+    client_of(LogKeys.parse(trusted), memory=memory).checkpoints()
+    log.change_key()  # which this client never met
+    log.append_browses(2)
+    rebuilt(log)
+    with pytest.raises(NoteError):
+        client_of(LogKeys.parse(trusted), memory=memory).checkpoints()
+    log.change_key()
+    log.append_browses(1)
+    with pytest.raises(KeyChangeError, match="get its vkey anew from its operator"):
+        client_of(LogKeys.parse(trusted), memory=memory).checkpoints()
+    anew = vkeys(services)
+    services.logs[LOG] = log.forked(3)
+    with pytest.raises(RollbackError):
+        client_of(LogKeys.parse(anew), memory=memory).checkpoints()
+    services.logs[LOG] = log
+    assert client_of(LogKeys.parse(anew), memory=memory).checkpoints()[LOG].checkpoint.size == log.size
+
+
+def test_who_is_given_a_later_key_keeps_what_the_key_before_signed(
+    services: FakeServices, client_of: ClientOf, log: FakeLog, tmp_path: Path
+) -> None:
+    memory = FileMemory(tmp_path / "memory.json")
+    client_of(services.keys(), memory=memory).checkpoints()
+    log.change_key()
+    log.append_browses(1)
+    assert client_of(services.keys(), memory=memory).checkpoints()[LOG].checkpoint.size == log.size

@@ -3,6 +3,10 @@
 import hashlib
 from collections.abc import Collection, Sequence
 
+from goodstrace.merkle import root_of, verify_inclusion
+from goodstrace.tiles import TileEdge
+from services.sealing import documents
+from services.sealing.documents import OpenedPack
 from services.sealing.reader import LogReader
 from services.sealing.tag_index import Page, TagIndex, block_run
 from services.sealing.values import Pack, PackedRecord
@@ -25,13 +29,13 @@ class Counting(LogReader):
         self.packs = {each.first: each for each in packs}
         self.read: list[str] = []
         self.taken: list[int] = []
-        self._store.index = self._all_runs(TagIndex(LOG, 0, run.end, (run,)))  # type: ignore[method-assign]
+        self._store.indexes = self._all_runs(TagIndex(LOG, 0, run.end, (run,)))  # type: ignore[method-assign]
         self._store.pages = self._pages  # type: ignore[method-assign]
 
     @staticmethod
     def _all_runs(index: TagIndex):  # type: ignore[no-untyped-def]
-        async def of(_log: str) -> TagIndex:
-            return index
+        async def of(_logs: Collection[str]) -> dict[str, TagIndex]:
+            return {LOG: index}
 
         return of
 
@@ -39,10 +43,10 @@ class Counting(LogReader):
         self.read += names
         return {name: self.stored[name] for name in names}
 
-    async def _packs_at(self, log: str, firsts: Sequence[int]) -> list[Pack]:
+    async def _packs_at(self, log: str, firsts: Sequence[int]) -> list[OpenedPack]:
         assert log == LOG
         self.taken += firsts
-        return [self.packs[first] for first in firsts]
+        return [documents.opened_pack(documents.pack_document(self.packs[first])) for first in firsts]
 
 
 async def test_many_tags_of_one_record_read_it_once() -> None:
@@ -62,3 +66,25 @@ async def test_no_more_packs_are_read_than_give_what_is_asked_for() -> None:
     assert found[TAGS[1]] == []
     assert len(reader.taken) <= 32
     assert [each.index for each in await reader.find_newest(TAGS[0], {LOG: 90}, 5)] == [89, 88, 87, 86, 85]
+
+
+async def test_a_tile_at_the_edge_is_read_again_only_where_it_is_too_narrow() -> None:
+    leaves = [hashlib.sha256(b"%d" % number).digest() for number in range(600)]
+    _, stored = TileEdge().append(leaves[:300])
+    reads: list[set[tuple[int, int]]] = []
+
+    async def tiles(_log: str, names: set[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        reads.append(names)
+        return {name: stored[name] for name in names}
+
+    reader = Counting([pack(0, TAGS[:1])])
+    reader._store.tiles = tiles  # type: ignore[method-assign, assignment]
+    for size in (300, 290, 300):
+        [proof] = await reader.inclusion_proofs(LOG, [280], size)
+        verify_inclusion(leaves[280], 280, size, proof, root_of(leaves[:size]))
+    assert len(reads) == 1
+    _, stored = TileEdge().append(leaves)
+    [proof] = await reader.inclusion_proofs(LOG, [280], 600)
+    verify_inclusion(leaves[280], 280, 600, proof, root_of(leaves))
+    assert (0, 1) in reads[1], "it has grown"
+    assert len(reads) == 2

@@ -176,3 +176,16 @@ async def test_a_merge_that_was_cut_off_is_done_again() -> None:
     store.page_data[next(iter(written))] = Page(0, 1, 1, b"x" * 16)
     with pytest.raises(CorruptError, match="other rows"):
         await LogIndexer(store, TagIndex(LOG, FANOUT - 1, FANOUT, tuple(runs)), noticed).settle()
+
+
+# Of two byte values only, so that a tag's beginning is met across the bounds of rows too.
+BITS = st.binary(min_size=10, max_size=10).map(lambda data: bytes(each & 1 for each in data))
+
+
+@given(st.lists(st.tuples(BITS, st.integers(0, 257)), max_size=30), BITS, st.sampled_from([0, 5000]))
+def test_rows_are_found_by_their_tag(rows: list[tuple[bytes, int]], sought: bytes, more: int) -> None:
+    rows += [(bytes(10), number) for number in range(more)]  # a page of several chunks
+    data = b"".join(sorted(prefix + first.to_bytes(6) for prefix, first in rows))
+    for prefix in (sought, *(prefix for prefix, _ in rows[:3])):
+        expected = sorted(first for each, first in rows if each == prefix)
+        assert tag_index.firsts_of(data, prefix + b"\1" * 6) == expected

@@ -11,8 +11,11 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from goodstrace import key_changes
 from goodstrace.checkpoint import open_checkpoint
 from goodstrace.cosignature import Cosigner
+from goodstrace.errors import KeyChangeError
+from goodstrace.key_changes import KeyChange
 from goodstrace.merkle import root_of
 from goodstrace.note import Signature, Signer, parse_note, sign_note
 from goodstrace.witnessing import MAX_REQUEST_BYTES, AddCheckpoint, Cosigned, parse_cosignatures
@@ -27,6 +30,7 @@ from services.witness.store import Store, origin_hash
 from services.witness.trust import Trust
 from tests.witness_requests import FORKED, LOG, TRUE, asking, note_of
 
+STRANGER_OF_LOG = Signer(LOG.name, bytes([2] * 32))
 STRANGER = Signer("example.com/x", bytes([1] * 32))
 NOW_S = 1_700_000_000
 
@@ -280,10 +284,53 @@ def test_a_database_that_is_damaged_or_of_another_version(tmp_path: Path) -> Non
     with pytest.raises(StoreError):
         Store(tmp_path / "no folder" / "db")
     newer = sqlite3.connect(tmp_path / "newer")
-    newer.execute("PRAGMA user_version = 2")
+    newer.execute("PRAGMA user_version = 3")
     newer.close()
-    with pytest.raises(StoreError, match="version 2"):
+    with pytest.raises(StoreError, match="version 3"):
         Store(tmp_path / "newer")
+
+
+def change_of_key(old: Signer, new: Signer, size: int) -> KeyChange:
+    return key_changes.sign(
+        log="goods/0", height=size, size=size, previous="ab" * 32, time=size, old=old, new=new
+    )
+
+
+def test_changes_of_keys_are_remembered_and_not_taken_back(tmp_path: Path) -> None:
+    keys = [LOG, *(Signer(LOG.name, bytes([number]) * 32) for number in range(1, 4))]
+    first, second = change_of_key(keys[0], keys[1], 5), change_of_key(keys[1], keys[2], 9)
+    older = Store(tmp_path / "db")
+    older._database.execute("DROP TABLE changed")  # as the version before had it
+    older._database.execute("PRAGMA user_version = 1")
+    older.close()
+    store, other = Store(tmp_path / "db", create=False), Store(tmp_path / "db", create=False)
+    assert store.changed() == {}
+    assert store.follow(LOG.name, [first]) == (first,)
+    assert other.follow(LOG.name, [first, second]) == (first, second)
+    assert store.follow(LOG.name, [first]) == (first, second)
+    for heir in (change_of_key(keys[0], keys[3], 6), change_of_key(keys[1], keys[3], 10)):
+        with pytest.raises(KeyChangeError, match="other changes of the key"):
+            store.follow(LOG.name, [heir])
+    store.close()
+    other.close()
+    reopened = Store(tmp_path / "db")
+    assert reopened.changed() == {LOG.name: (first, second)}
+    reopened.close()
+
+
+async def test_after_a_change_each_key_signs_the_sizes_of_its_time(running: Running) -> None:
+    new = Signer(LOG.name, bytes([7]) * 32)
+    assert (await running.ask(0, 5, TRUE, new)).status_code == 403
+    assert (await running.ask(0, 5)).status_code == 200
+    running.trust.follow(LOG.name, [change_of_key(LOG, new, 8)])
+    assert (await running.ask(5, 7, TRUE, new)).status_code == 403
+    assert (await running.ask(5, 7)).status_code == 200, (
+        "a round that was begun before the change is finished"
+    )
+    assert (await running.ask(7, 9)).status_code == 403
+    assert (await running.ask(7, 9, TRUE, new)).status_code == 200
+    running.trust.follow(LOG.name, [change_of_key(STRANGER_OF_LOG, new, 8)])
+    assert running.trust.keys(LOG.name) == (LOG.verifier,), "it does not go by the operator's key"
 
 
 class TestFolder:

@@ -39,7 +39,7 @@ var (
 type Figures struct {
 	AppendPerS       float64 `json:"append_per_s"`
 	SinglePerS       float64 `json:"append_one_at_a_time_per_s"`
-	VerifiedReadPerS float64 `json:"verified_reads_per_s"`
+	VerifiedReadPerS float64 `json:"verified_reads_by_key_per_s"`
 }
 
 func main() {
