@@ -25,7 +25,7 @@ from goodstrace.event_hash import MAX_DEPTH
 from goodstrace.vocabulary import CURIE_PREFIXES
 from goodstrace.xml_names import INSTANCE_NAMESPACE, STANDARD_NAMESPACES, Names, is_declaration
 
-__all__ = ["WRAPPERS", "namespaces_of", "read"]
+__all__ = ["ITEMS", "WRAPPERS", "namespaces_of", "read"]
 
 _ELEMENT: Final = re.compile(rb"<[^!?/\s>]")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
@@ -164,7 +164,13 @@ _EVENT_CHILDREN: Final[Mapping[str, _Shape]] = {
 }
 _EVENT: Final = _Shape(children=_EVENT_CHILDREN, wraps=True)
 _QUANTITY_EVENT: Final = _Shape(children={**_EVENT_CHILDREN, **_QUANTITY}, wraps=True)
+ITEMS: Final[Mapping[str, str]] = {
+    **{name: shape.item for name, shape in _EVENT_CHILDREN.items() if shape.item},
+    "correctiveEventIDs": "correctiveEventID",
+}
+"""Of each list of the standard: what its elements are called."""
 WRAPPERS: Final = frozenset({"extension", "baseExtension"})
+"""In these EPCIS 1.x wraps what later versions added; they are passed through."""
 _MAY_REPEAT: Final = frozenset({"certificationInfo"})
 
 

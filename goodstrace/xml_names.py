@@ -18,6 +18,8 @@ __all__ = [
 
 MAX_NAME: Final = 1024
 """How many characters a name or namespace may have."""
+MAX_PREFIXES: Final = 256
+"""How many prefixes may be declared at one place."""
 XML_NAMESPACE: Final = "http://www.w3.org/XML/1998/namespace"
 """Of the prefix `xml`, which is declared everywhere."""
 INSTANCE_NAMESPACE: Final = "http://www.w3.org/2001/XMLSchema-instance"
@@ -67,12 +69,19 @@ class Names:
                 raise ValueError(f"the prefix {prefix!r} cannot be bound to {uri[:100]!r}")
             if len(uri) > MAX_NAME:
                 raise ValueError(f"the namespace of {prefix!r} is over {MAX_NAME} characters")
-        self._scopes.append({**self._scopes[-1], **declared})
+        scope = {**self._scopes[-1], **declared}
+        if len(scope) > MAX_PREFIXES:
+            raise ValueError(f"more than {MAX_PREFIXES} prefixes are declared")
+        self._scopes.append(scope)
         return True
 
     def leave(self) -> None:
         """Forget the last declarations."""
         self._scopes.pop()
+
+    def in_scope(self) -> Mapping[str, str]:
+        """Give what is declared here: prefix to URI, with `xml`. The same scope gives the same object."""
+        return self._scopes[-1]
 
     def expand(self, name: str, *, attribute: bool = False) -> tuple[str, str]:
         """Give a name's namespace and local part. Raises: ValueError."""
