@@ -27,7 +27,7 @@ from goodstrace.xml_names import INSTANCE_NAMESPACE, STANDARD_NAMESPACES, Names,
 
 __all__ = ["ITEMS", "WRAPPERS", "namespaces_of", "read"]
 
-_ELEMENT: Final = re.compile(rb"<[^!?/\s>]")
+_ELEMENT: Final = re.compile(rb"<[^\x00-\x20!?/>]")  # nor UTF-16, which expat finds by itself
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}

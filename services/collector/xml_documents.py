@@ -70,10 +70,12 @@ def cut(text: bytes, *, most_events: int, largest_event: int, largest_text: int)
     Args:
         text: the document in UTF-8, without byte order mark.
         most_events: how many events it may have.
-        largest_event: no tag or comment may have more bytes.
+        largest_event: no tag or comment, nor all that lies beside the events, may have more bytes.
         largest_text: what every event is kept with (namespaces, fields to ignore) may not be more bytes in all.
     Raises: DocumentError, whatever the bytes: with line, column and the path of the element.
     """
+    if b"\0" in text[:4]:
+        raise DocumentError(Fault("", "the encoding is UTF-16 or UTF-32: send UTF-8"))
     begun = _PROLOG.match(text)
     at = begun.end() if begun else 0
     if text.startswith(b"<!", at):
@@ -108,6 +110,7 @@ class _Cutter:
         self._outer: list[_Outer] = []
         self._depth = 0  # within an event
         self._begin = 0
+        self._event_bytes = 0
         self._scope: Mapping[str, str] = {}
         self._context: Any = None
         self._context_bytes = 0
@@ -168,19 +171,20 @@ class _Cutter:
         if self._depth:
             self._depth -= 1
             if not self._depth:
-                self._events.append(self._text[self._begin : self._tag_end()])
+                event = self._text[self._begin : self._event_end()]
+                self._events.append(event)
+                self._event_bytes += len(event)
             return
         if self._outer.pop().declares:
             self._names.leave()
 
-    def _tag_end(self) -> int:
-        at = self._parser.CurrentByteIndex
-        if at > self._begin:
-            return self._text.index(b">", at) + 1
-        tag = _TAG.match(self._text, at)  # <ObjectEvent/>
-        if tag is None:
+    def _event_end(self) -> int:
+        begun = _TAG.match(self._text, self._begin)
+        if begun is None:
             raise AssertionError("expat has read this tag")
-        return tag.end()
+        if begun[0].endswith(b"/>"):
+            return begun.end()
+        return self._text.index(b">", self._parser.CurrentByteIndex) + 1
 
     # ---- around the events
 
@@ -191,9 +195,11 @@ class _Cutter:
         parent = self._outer[-1]
         if len(self._outer) >= MAX_DEPTH:
             raise ValueError(f"nested deeper than {MAX_DEPTH}")
+        if self._parser.CurrentByteIndex - self._event_bytes > self._largest_event:
+            raise self._fault(f"over {self._largest_event} bytes beside its events", too_large=True)
         parent.children[written] += 1
         number = parent.children[written]
-        if parent.list and not self._wraps(written):
+        if parent.list and not self._wraps(written, attributes):
             self._open_event(f"{parent.path}/{_shown(written)}[{number}]")
             return
         declares = self._names.declare(attributes)
@@ -225,10 +231,11 @@ class _Cutter:
         declares = self._names.declare(attributes)
         self._outer.append(_Outer(path, way=True, within_list=False, ignoring=False, declares=declares))
 
-    def _wraps(self, written: str) -> bool:
+    def _wraps(self, written: str, attributes: Mapping[str, str]) -> bool:
         """Say whether an element of the list is one in which EPCIS 1.x wraps the events of later versions."""
-        prefix, _, local = written.rpartition(":")
-        return local in WRAPPERS and self._names.in_scope().get(prefix, "") in STANDARD_NAMESPACES
+        prefix, colon, local = written.rpartition(":")
+        around = self._names.in_scope().get(prefix, "")
+        return local in WRAPPERS and attributes.get(f"xmlns{colon}{prefix}", around) in STANDARD_NAMESPACES
 
     def _open_event(self, path: str) -> None:
         if len(self._events) >= self._most_events:

@@ -202,6 +202,7 @@ def test_attributes_and_text_of_an_extension_are_kept() -> None:
     [
         ("<", "not an XML element", 0),
         ("<!DOCTYPE a><a/>", "not an XML element", 0),
+        ("<\0a\0/\0>\0", "not an XML element", 0),
         ("<?xml version='1.0'?><a/>", "not an XML element", 0),
         ("<a/><!DOCTYPE a>", "junk", 4),
         ("<a>&b;</a>", "undefined entity", 3),
