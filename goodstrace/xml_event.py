@@ -20,6 +20,8 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
+import msgspec
+
 from goodstrace.errors import EventContentError
 from goodstrace.event_hash import MAX_DEPTH
 from goodstrace.vocabulary import CURIE_PREFIXES
@@ -27,7 +29,8 @@ from goodstrace.xml_names import INSTANCE_NAMESPACE, STANDARD_NAMESPACES, Names,
 
 __all__ = ["ITEMS", "WRAPPERS", "namespaces_of", "read"]
 
-_ELEMENT: Final = re.compile(rb"<[^\x00-\x20!?/>]")  # nor UTF-16, which expat finds by itself
+# What begins so has no document type declaration, and is not UTF-16, which expat would find out by itself.
+_ELEMENT: Final = re.compile(rb"<[^\x00-\x20!?/>]")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -54,7 +57,7 @@ def read(content: bytes, namespaces: Mapping[str, str], *, exact_numbers: bool =
     event = reader.run()
     if reader.ambiguous():
         # Rare, so it may cost a second reading: only now it is known with what the values begin.
-        reader = _Reader(content, namespaces, frozenset(reader.heads), exact_numbers=exact_numbers)
+        reader = _Reader(content, namespaces, reader.heads(), exact_numbers=exact_numbers)
         event = reader.run()
     if reader.context:
         event["@context"] = reader.context
@@ -177,20 +180,21 @@ _MAY_REPEAT: Final = frozenset({"certificationInfo"})
 # ---- the reading
 
 
-class _Open:
-    """An element that has begun: `members` is its object, or None while it has none; `items` its list."""
+class _Open(msgspec.Struct):
+    """An element that has begun.
 
-    __slots__ = ("declares", "items", "members", "name", "pieces", "repeated", "shape", "wrapper")
+    members: its object, None while it has none. items: its list. pieces: its text. repeated: names that it had more than
+    once. declares: it declares namespaces. wrapper: its members are those of the element around it.
+    """
 
-    def __init__(self, name: str, shape: _Shape, members: dict[str, Any] | None, *, declares: bool) -> None:
-        self.name = name
-        self.shape = shape
-        self.members = members
-        self.items: list[Any] = []
-        self.pieces: list[str] = []
-        self.repeated: set[str] = set()
-        self.declares = declares
-        self.wrapper = False
+    name: str
+    shape: _Shape
+    members: dict[str, Any] | None
+    declares: bool = False
+    wrapper: bool = False
+    items: list[Any] = []
+    pieces: list[str] = []
+    repeated: set[str] = set()
 
     def text(self) -> str:
         return "".join(self.pieces)
@@ -208,22 +212,23 @@ class _Reader:
         self._known: dict[str, str] = {}
         self._stack: list[_Open] = []
         self._event: dict[str, Any] = {}
-        self.heads: set[str] = set()
+        self._values: list[str] = []
 
     @property
     def context(self) -> dict[str, str]:
         return self._names.context
 
+    def heads(self) -> frozenset[str]:
+        """Give what stands before the first colon of each value: what could be taken for a prefix."""
+        return frozenset(value.partition(":")[0].strip() for value in self._values if ":" in value)
+
     def ambiguous(self) -> bool:
         """Whether some value begins with a prefix that was chosen for names, and is no CURIE of the standard."""
-        return any(
-            prefix in self.heads and CURIE_PREFIXES.get(prefix) != uri for prefix, uri in self.context.items()
-        )
+        risky = [prefix for prefix, uri in self.context.items() if CURIE_PREFIXES.get(prefix) != uri]
+        return bool(risky) and not self.heads().isdisjoint(risky)
 
     def run(self) -> dict[str, Any]:
-        if not _ELEMENT.match(
-            self._content
-        ):  # so there can be no document type declaration before the element
+        if not _ELEMENT.match(self._content):
             raise EventContentError("not an XML element", 0)
         parser = self._parser = expat.ParserCreate("utf-8")
         parser.buffer_text = True
@@ -241,51 +246,44 @@ class _Reader:
 
     def _start(self, written: str, attributes: dict[str, str]) -> None:
         try:
-            self._open(written, attributes)
+            stack = self._stack
+            declares = bool(attributes) and self._names.declare(attributes)
+            if declares:
+                self._known = {}
+            name = self._known.get(written) or self._learn(written)
+            opened = self._inside(stack[-1], name) if stack else self._root(name)
+            opened.declares = declares
+            stack.append(opened)
+            if attributes:
+                self._attributes(opened, attributes)
         except ValueError as error:
             raise EventContentError(str(error), self._parser.CurrentByteIndex) from error
 
-    def _end(self, _written: str) -> None:
-        try:
-            self._close()
-        except ValueError as error:
-            raise EventContentError(str(error), self._parser.CurrentByteIndex) from error
+    def _learn(self, written: str) -> str:
+        name = self._known[written] = self._names.member(written)
+        return name
 
-    def _open(self, written: str, attributes: dict[str, str]) -> None:
+    def _root(self, name: str) -> _Open:
+        shape = _QUANTITY_EVENT if name == "QuantityEvent" else _EVENT
+        return _Open(name, shape, {"type": name})
+
+    def _inside(self, parent: _Open, name: str) -> _Open:
+        """Open an element by what its parent says of it."""
         if len(self._stack) >= MAX_DEPTH:
             raise ValueError(f"nested deeper than {MAX_DEPTH}")
-        declares = bool(attributes) and self._names.declare(attributes)
-        if declares:
-            self._known = {}
-        name = self._known.get(written)
-        if name is None:
-            name = self._known[written] = self._names.member(written)
-        if not self._stack:
-            shape = _QUANTITY_EVENT if name == "QuantityEvent" else _EVENT
-            opened = _Open(name, shape, {"type": name}, declares=declares)
-        else:
-            opened = self._inside(self._stack[-1], name, declares=declares)
-        self._stack.append(opened)
-        if attributes:
-            self._attributes(opened, attributes)
-
-    def _inside(self, parent: _Open, name: str, *, declares: bool) -> _Open:
-        """Open an element by what its parent says of it."""
         shape = parent.shape
+        if shape.wraps and name in WRAPPERS:
+            return _Open(name, shape, parent.members, wrapper=True, repeated=parent.repeated)
         if shape.item:
             if name != shape.item:
                 raise ValueError(f"{name[:100]!r} is no element of {parent.name!r}")
             shape = shape.of
         elif shape.text or shape.typed:
             raise ValueError(f"{parent.name!r} has an element where only text may be")
-        elif shape.wraps and name in WRAPPERS:
-            opened = _Open(name, shape, parent.members, declares=declares)
-            opened.repeated, opened.wrapper = parent.repeated, True
-            return opened
         else:
             shape = shape.children.get(name, _GENERIC)
-        leaf = shape is _GENERIC or shape.text or shape.item
-        return _Open(name, shape, None if leaf else {}, declares=declares)
+        leaf = shape.text or shape.item or shape is _GENERIC
+        return _Open(name, shape, None if leaf else {})
 
     def _attributes(self, opened: _Open, attributes: Mapping[str, str]) -> None:
         shape = opened.shape
@@ -306,76 +304,80 @@ class _Reader:
             ):
                 raise ValueError(f"{opened.name[:100]!r} has an attribute {written[:100]!r}")
             convert = shape.conversions.get(name)
-            self._put(opened, name, convert(value.strip(), self._real) if convert else self._seen(value))
+            self._put_attribute(opened, name, convert(value.strip(), self._real) if convert else value)
+
+    def _put_attribute(self, opened: _Open, name: str, value: Any) -> None:
+        if opened.members is None:
+            opened.members = {}
+        if name in opened.members:
+            raise ValueError(f"{name[:100]!r} is there twice")
+        opened.members[name] = value
+        if isinstance(value, str):
+            self._values.append(value)
 
     def _characters(self, text: str) -> None:
         self._stack[-1].pieces.append(text)
 
-    def _close(self) -> None:
-        opened = self._stack.pop()
-        if opened.declares:
-            self._names.leave()
-            self._known = {}
-        if not self._stack:
-            self._only_elements(opened)
-            self._event = opened.members or {}
-        elif opened.wrapper:
-            self._only_elements(opened)
-        elif opened.shape is not _LEFT_OUT:
-            parent = self._stack[-1]
-            if parent.shape.item:
-                parent.items.append(self._value(opened))
-            else:
-                self._put(parent, opened.name, self._value(opened), element=True)
+    def _end(self, _written: str) -> None:
+        try:
+            opened = self._stack.pop()
+            if opened.declares:
+                self._names.leave()
+                self._known = {}
+            if not self._stack:
+                self._only_elements(opened)
+                self._event = opened.members or {}
+            elif opened.wrapper:
+                self._only_elements(opened)
+            elif opened.shape is not _LEFT_OUT:
+                self._put_element(self._stack[-1], opened.name, self._value(opened))
+        except ValueError as error:
+            raise EventContentError(str(error), self._parser.CurrentByteIndex) from error
 
     def _value(self, opened: _Open) -> Any:
         shape = opened.shape
         if shape.text:
-            text = self._seen(opened.text().strip())
+            text = opened.text().strip()
+            self._values.append(text)
             return shape.convert(text, self._real) if shape.convert else text
         if shape is _GENERIC:
             return self._extension(opened)
         if shape.typed:
-            return {**(opened.members or {}), shape.typed: self._seen(opened.text().strip())}
+            text = opened.text().strip()
+            self._values.append(text)
+            return {**(opened.members or {}), shape.typed: text}
         self._only_elements(opened)
         return opened.items if shape.item else opened.members
 
     def _extension(self, opened: _Open) -> Any:
         """Give an element that the standard does not know: text, an object, or the items of a list `<xList><x/></xList>`."""
-        blank = not opened.text().strip()
-        text = "" if blank else self._seen(opened.text())
-        members = opened.members
-        item = opened.name.removesuffix("List")
-        if item != opened.name and blank and (members is None or members.keys() == {item}):
-            items = members[item] if members else []
-            return items if item in opened.repeated or not members else [items]
-        if members is None:
-            return text
-        return members if blank else {"#text": text, **members}
+        text, members = opened.text(), opened.members
+        if not text.strip():
+            item = opened.name.removesuffix("List")
+            if item != opened.name and (members is None or members.keys() == {item}):
+                items = members[item] if members else []
+                return items if item in opened.repeated or not members else [items]
+            return "" if members is None else members
+        self._values.append(text)
+        return text if members is None else {"#text": text, **members}
 
-    def _put(self, opened: _Open, name: str, value: Any, *, element: bool = False) -> None:
-        members = opened.members
-        if members is None:
-            members = opened.members = {}
-        shape = opened.shape
-        if element and name in shape.many:
+    def _put_element(self, parent: _Open, name: str, value: Any) -> None:
+        shape, members = parent.shape, parent.members
+        if shape.item:
+            parent.items.append(value)
+        elif members is None:
+            parent.members = {name: value}
+        elif name in shape.many:
             members.setdefault(name, []).append(value)
         elif name not in members:
             members[name] = value
-        elif not element or (name in shape.children and name not in _MAY_REPEAT):
+        elif name in shape.children and name not in _MAY_REPEAT:
             raise ValueError(f"{name[:100]!r} is there twice")
-        elif name in opened.repeated:
+        elif name in parent.repeated:
             members[name].append(value)
         else:
-            opened.repeated.add(name)
+            parent.repeated.add(name)
             members[name] = [members[name], value]
-
-    def _seen(self, text: str) -> str:
-        """Note with what a value begins, as far as that could be a prefix."""
-        head, colon, _ = text.partition(":")
-        if colon:
-            self.heads.add(head.strip())
-        return text
 
     def _only_elements(self, opened: _Open) -> None:
         if opened.text().strip():
