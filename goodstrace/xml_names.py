@@ -97,6 +97,8 @@ class Names:
 
     def member(self, name: str, *, attribute: bool = False) -> str:
         """Give the member's name: the local part in the standard's namespaces, else `prefix:local`. Raises: ValueError."""
+        if ":" not in name and len(name) <= MAX_NAME and (attribute or "" not in self._scopes[-1]):
+            return name  # nearly all names
         uri, local = self.expand(name, attribute=attribute)
         if uri in STANDARD_NAMESPACES:
             return local

@@ -17,6 +17,7 @@ from services.collector import documents
 from services.collector.documents import Limits
 from tests.unit.xml_builders import NAMESPACES, event_element, xml_document
 
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "xml_events.json").read_text())["vectors"]
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "epcis" / "hash-vectors"
 needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason="../shared with the published vectors is not here"
@@ -67,6 +68,14 @@ EVERYTHING: dict[str, Any] = {
     "ex:box": {"ex:wallList": ["n", "s"], "ex:empty": ""},
     "ex:many": ["1", "2"],
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_our_published_vectors(vector: dict[str, Any]) -> None:
+    event = read_event(vector["content"].encode(), vector["context"])
+    assert event == vector["event"]
+    assert pre_hash(event, vector["context"]) == vector["pre_hash"]
+    assert event_hash(event, vector["context"]) == vector["hash"]
 
 
 def as_read(event: dict[str, Any]) -> dict[str, Any]:
