@@ -65,7 +65,7 @@ def read(content: bytes, namespaces: Mapping[str, str], *, exact_numbers: bool =
 
 
 def _without_quantity_event(event: dict[str, Any]) -> dict[str, Any]:
-    """Write a QuantityEvent, which EPCIS 2.0 has no more, as the ObjectEvent that EPCIS 1.2 says is equivalent."""
+    """Write a QuantityEvent, which EPCIS 2.0 has no more, as an ObjectEvent that says the same."""
     if event.get("type") != "QuantityEvent":
         return event
     element = {name: event.pop(name) for name in ("epcClass", "quantity") if name in event}

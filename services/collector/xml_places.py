@@ -14,6 +14,7 @@ from services.collector.errors import Fault
 from services.collector.xml_documents import Start
 
 _SHOWN_CHARS: Final = 100
+_ONE_QUANTITY: Final = (("quantityList", 1), ("quantityElement", 1))
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -37,7 +38,9 @@ def at_offset(content: bytes, offset: int) -> Place:
 
 def at_pointer(content: bytes, pointer: str) -> Place:
     """Find the element or attribute from which a member of the event's JSON form came; where it is missing, its parent."""
-    return _Search(content, _steps(pointer), 0).run() if pointer else Place()
+    if pointer in ("", "/type"):  # the type is the element's own name
+        return Place()
+    return _Search(content, _steps(pointer), 0).run()
 
 
 def _steps(pointer: str) -> tuple[tuple[str, int], ...]:
@@ -105,6 +108,8 @@ class _Search:
 
     def _opened(self, name: str) -> _Open:
         if not self._stack:
+            if name.endswith("QuantityEvent"):  # it has no list: the members of the one element are its own
+                self._steps = tuple(each for each in self._steps if each not in _ONE_QUANTITY)
             return _Open("", 0, Counter(), Counter())
         parent = self._stack[-1]
         parent.children[name] += 1

@@ -200,7 +200,7 @@ def test_a_declared_encoding_may_be_utf_8_or_its_subset(encoding: str) -> None:
         ({"persistentDisposition": {"set": ["active", "x"]}}, 2, "/persistentDisposition/set[2]", "must be a term"),
         ({"certificationInfo": ["urn:a:1", "b"]}, 2, "/certificationInfo[2]", "must be a URI"),
         ({"epcList": None}, 2, "/epcList", "is missing, and so are"),
-        ({"type": "OtherEvent"}, 2, "/type", "must be one of ObjectEvent"),
+        ({"type": "OtherEvent"}, 2, "", "must be one of ObjectEvent"),
         ({"nothing:a": "1"}, 2, "/nothing:a", "'nothing:a' is not declared"),
         ({"epcList": [" "]}, 2, "/epcList/epc", "must be a URI"),
     ],
@@ -223,6 +223,16 @@ def test_a_fault_of_an_event_names_the_element(
         assert there.startswith(f"<{last}")
     else:
         assert there.startswith("<")
+
+
+def test_a_fault_of_a_quantity_event_names_its_own_element() -> None:
+    event = event_element(
+        object_event(type="QuantityEvent", epcList=None, epcClass="urn:a:1", quantity="much")
+    )
+    fault = fault_of(EVENT, event)
+    assert fault is not None
+    assert fault.pointer == f"{LIST}/QuantityEvent[1]/quantity"
+    assert event[int(fault.detail.rpartition(" ")[2][:-1]) - 1 :].startswith("<quantity>")
 
 
 def test_lines_and_columns_count_from_the_document() -> None:

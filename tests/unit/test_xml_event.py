@@ -108,7 +108,7 @@ def test_the_other_event_types(event: dict[str, Any]) -> None:
     assert read_event(event_element(event).encode(), AROUND) == event
 
 
-def test_a_quantity_event_is_the_object_event_that_the_standard_calls_equivalent() -> None:
+def test_a_quantity_event_is_an_object_event_that_says_the_same() -> None:
     content = b"<QuantityEvent><epcClass>urn:c:1</epcClass><quantity>7</quantity></QuantityEvent>"
     assert read_event(content, None) == {
         "type": "ObjectEvent",
