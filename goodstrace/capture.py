@@ -14,7 +14,10 @@ import httpx
 from goodstrace.errors import CallError
 
 JSON_TYPE: Final = "application/ld+json"
+XML_TYPE: Final = "application/xml"
 POLL_INTERVAL_S: Final = 0.1
+_BOM: Final = b"\xef\xbb\xbf"
+_SPACE: Final = b" \t\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +72,12 @@ class CaptureClient:
         self._http = httpx.Client(base_url=url, timeout=timeout_s)
 
     def send(self, document: bytes, *, error_behaviour: str = "rollback") -> Job | Problem:
-        """Capture a document: the job it became, acknowledged by Kafka, or why it was refused.
+        """Capture a document, JSON or XML (told by its first character): the job it became, acknowledged by Kafka, or why it was refused.
 
         Raises: CallError where the collector cannot be reached or cannot take anything now (5xx): try again, whatever was
         taken is recognised as a duplicate.
         """
-        headers = {"Content-Type": JSON_TYPE, "GS1-Capture-Error-Behaviour": error_behaviour}
+        headers = {"Content-Type": _media_type(document), "GS1-Capture-Error-Behaviour": error_behaviour}
         response = self._request("POST", "/epcis/v2/capture", content=document, headers=headers)
         if response.status_code == httpx.codes.ACCEPTED:
             return Job(response.headers["Location"], {"running": True})
@@ -123,6 +126,10 @@ class CaptureClient:
             return self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
             raise CallError("UNAVAILABLE", f"{self._http.base_url}: {error}") from error
+
+
+def _media_type(document: bytes) -> str:
+    return XML_TYPE if document.removeprefix(_BOM).lstrip(_SPACE)[:1] == b"<" else JSON_TYPE
 
 
 def _problem(response: httpx.Response) -> Problem:

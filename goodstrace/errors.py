@@ -2,6 +2,7 @@
 
 GoodstraceError
 ├── CallError               a service refused a call or could not be reached
+├── EventContentError       an event part is neither JSON nor XML of an event
 ├── EventHashError          an event cannot be hashed (goodstrace.event_hash)
 ├── RememberedError         the file of remembered checkpoints cannot be read or written
 └── VerificationError       something from outside is not what it must be: do not use it
@@ -25,6 +26,14 @@ from __future__ import annotations
 
 class GoodstraceError(Exception):
     """The root of all errors of this package."""
+
+
+class EventContentError(GoodstraceError):
+    """The bytes of an event part cannot be read; `offset` is where in them, None where that is not known."""
+
+    def __init__(self, message: str, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.offset = offset
 
 
 class VerificationError(GoodstraceError):

@@ -73,7 +73,8 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     business_step, disposition: the CBV bare word, or the URI of another vocabulary.
     keys: canonical keys by role, each list sorted and distinct. quantities: by role (lot, class, child, input, output).
     lot_of: lot key by serial key, where the event says so. transformation: its transformationID, exact.
-    read_point, business_location: canonical keys. context: the effective JSON-LD @context.
+    read_point, business_location: canonical keys. context: the effective JSON-LD @context; of an event that came as XML
+    {"xmlns": {prefix: URI}}, the namespaces declared around it ("" for the default one).
     hash_ignores: names the capture's document left out of the event hash (`ignoreFields`), as `event_hash` takes them.
     pipeline: version of the pipeline that made these facts. flags: sorted names from a closed set.
     """

@@ -7,7 +7,6 @@ was left out.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,15 @@ from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.checkpoint import Checkpoint
 from goodstrace.entry import Entry
-from goodstrace.errors import AnswerError, NoteError, QuorumError, RollbackError, VerificationError
+from goodstrace.errors import (
+    AnswerError,
+    EventContentError,
+    NoteError,
+    QuorumError,
+    RollbackError,
+    VerificationError,
+)
+from goodstrace.event_content import is_xml, read_event
 from goodstrace.event_hash import EventHashError, event_hash
 from goodstrace.facts import Facts
 from goodstrace.log.v1 import log_pb2
@@ -69,9 +76,10 @@ class VerifiedEvent:
     content: bytes | None
 
     def document(self) -> dict[str, Any]:
-        """Give the event as JSON-like values; empty where it was withheld."""
-        value = json.loads(self.content) if self.content is not None else {}
-        return value if isinstance(value, dict) else {}
+        """Give the event in the JSON form of EPCIS 2.0; empty where it, or the namespaces that its XML needs, was withheld."""
+        if self.content is None or (self.facts is None and is_xml(self.content)):
+            return {}
+        return read_event(self.content, self.facts.context if self.facts else None)
 
 
 def verify_checkpoints(
@@ -155,14 +163,12 @@ def verify_event(
 def event_hash_of(content: bytes, facts: Facts) -> str:
     """Compute the CBV 2.0 event hash of an event's exact bytes, in the context that its facts state.
 
-    Raises: AnswerError where the bytes are not a JSON object that can be hashed.
+    Raises: AnswerError where the bytes are neither JSON nor XML of an event that can be hashed.
     """
     try:
-        event = json.loads(content)
-    except ValueError as error:
-        raise AnswerError("a sealed event is not JSON") from error
-    if not isinstance(event, dict):
-        raise AnswerError("a sealed event is not a JSON object")
+        event = read_event(content, facts.context)
+    except EventContentError as error:
+        raise AnswerError(f"a sealed event cannot be read: {error}") from error
     try:
         return event_hash(event, facts.context, ignore=facts.hash_ignores)
     except EventHashError as error:

@@ -42,7 +42,7 @@ from goodstrace.cli.options import json_option, print_json
 def capture(
     files: tuple[Path, ...], url: str, error_behaviour: str, deadline_s: float, *, wait: bool, as_json: bool
 ) -> None:
-    """Capture EPCIS documents (JSON) from FILES.
+    """Capture EPCIS documents (JSON or XML) from FILES.
 
     A document is taken once the collector has it safe in Kafka; with --wait the command follows it until every event is
     accepted (it is then about to be sealed), found to be a duplicate, or refused. Sending a document twice is harmless.

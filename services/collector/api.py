@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from services.collector import media
 from services.collector.errors import DocumentError, Fault
 from services.collector.intake import BEHAVIOURS, PROCEED, ROLLBACK, Intake
 from services.collector.intake import Request as CaptureRequest
@@ -25,15 +26,12 @@ BODY_TIMEOUT_S: Final = 60.0
 _RETRY_AFTER_S: Final = 2
 _BEHAVIOUR_HEADER: Final = "GS1-Capture-Error-Behaviour"
 _EPCIS_HEADERS: Final = {"GS1-EPCIS-Version": "2.0.0", "GS1-CBV-Version": "2.0.0"}
-_JSON_TYPES: Final = ("", "application/json", "application/ld+json")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _CAPTURE_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {
-            name: {"schema": {"type": "object"}} for name in ("application/ld+json", "application/json")
-        },
+        "content": {name: {"schema": {"type": "object"}} for name in media.TAKEN},
     },
     "parameters": [
         {
@@ -51,7 +49,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     },
     408: {"description": "The body did not come within a minute. Nothing was kept."},
     413: {"description": "Over a limit of size. Nothing was kept."},
-    415: {"description": "Not JSON."},
+    415: {"description": "Neither JSON nor XML in UTF-8."},
     503: {
         "description": "Cannot capture now: try again after Retry-After. What was kept is recognised as a duplicate."
     },
@@ -71,7 +69,7 @@ def make_app(intake: Intake, metrics: Metrics, body_timeout_s: float = BODY_TIME
     app = FastAPI(
         title="Goodstrace capture",
         version=VERSION,
-        description="Capture of EPCIS 2.0 events. See docs/capture.md.",
+        description="Capture of EPCIS 2.0 and 1.2 events, JSON or XML. See docs/capture.md.",
         openapi_url="/openapi.json",
         docs_url="/docs",
         redoc_url=None,
@@ -145,11 +143,11 @@ async def _measured(method: str, metrics: Metrics, answer: Callable[[], Awaitabl
 
 
 async def _capture(request: Request, intake: Intake, body_timeout_s: float, *, bare: bool) -> Response:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _JSON_TYPES or request.headers.get("content-encoding", "identity") != "identity":
-        detail = "send JSON as application/ld+json or application/json, not compressed"
+    taken = media.is_taken(request.headers.get("content-type", ""))
+    if not taken or request.headers.get("content-encoding", "identity") != "identity":
+        detail = f"send JSON or XML in UTF-8 as {', '.join(media.TAKEN)}, not compressed"
         return _problem(
-            415, "UnsupportedMediaTypeException", detail, headers={"Accept-Post": ", ".join(_JSON_TYPES[1:])}
+            415, "UnsupportedMediaTypeException", detail, headers={"Accept-Post": ", ".join(media.TAKEN)}
         )
     behaviour = request.headers.get(_BEHAVIOUR_HEADER, ROLLBACK).strip().lower()
     if behaviour not in BEHAVIOURS:

@@ -12,10 +12,10 @@ import msgspec
 
 from goodstrace import facts as facts_format
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind
+from goodstrace.event_content import is_xml
 from goodstrace.event_hash import EventHashError, event_hash
 from goodstrace.facts import PIPELINE_VERSION, Correction, Facts, Flag
 from goodstrace.vocabulary import term
-from services.collector import strict_json
 from services.collector.documents import Document
 from services.collector.errors import DocumentError, Fault
 from services.collector.flow import (
@@ -99,14 +99,14 @@ def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules
             document, record, Reason.TOO_LARGE, Fault("", f"the event is over {rules.event_bytes} bytes")
         )
     try:
-        event = strict_json.parse(content)
+        event = document.decode(record.sequence)
     except DocumentError as error:
-        return _refuse(document, record, Reason.INVALID, error.faults[0])
+        return _refuse_at(error.faults[0], record, Reason.INVALID)
     fault = check_event(event)
     if fault is not None:
         return _refuse(document, record, Reason.INVALID, fault)
     try:
-        facts = _first_facts(document, event, record.time_ms, rules)
+        facts = _first_facts(document, event, record, rules)
     except EventHashError as error:
         return _refuse(document, record, Reason.INVALID, Fault("", str(error)))
     part = Part(FACTS_PART, salt, facts_format.encode(facts))
@@ -118,20 +118,24 @@ def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules
 
 
 def _refuse(document: Document, record: Record, reason: Reason, fault: Fault) -> Sent:
+    return _refuse_at(document.placed(record.sequence, fault), record, reason)
+
+
+def _refuse_at(placed: Fault, record: Record, reason: Reason) -> Sent:
     """Refuse an event; where it goes is decided by its bytes, since it may not have an ID."""
-    placed = fault.under(document.pointer(record.sequence))
     digest = hashlib.sha256(record.parts[0].content).hexdigest()
     refused = reject(record, StageName.COLLECT, reason, f"{placed.pointer or '/'}: {placed.detail}")
     return Sent(refused, partitioner.event_key(record.merchant, digest), placed)
 
 
-def _first_facts(document: Document, event: dict[str, Any], record_time_ms: int, rules: Rules) -> Facts:
+def _first_facts(document: Document, event: dict[str, Any], record: Record, rules: Rules) -> Facts:
     offset = event["eventTimeZoneOffset"]
     time_us = parse_time(event["eventTime"], offset)
     if time_us is None:
         raise AssertionError("check_event lets no other event time pass")
-    own = event_hash(event, document.context, ignore=document.ignored)
-    ahead = time_us > (record_time_ms + rules.future_tolerance_ms) * 1000
+    context = document.context_of(record.sequence)
+    own = event_hash(event, context, ignore=document.ignored)
+    ahead = time_us > (record.time_ms + rules.future_tolerance_ms) * 1000
     return Facts(
         event_id=event.get("eventID", own),
         event_hash=own,
@@ -139,7 +143,7 @@ def _first_facts(document: Document, event: dict[str, Any], record_time_ms: int,
         time_us=time_us,
         offset=offset,
         pipeline=PIPELINE_VERSION,
-        context=_context(document.context, event.get("@context")),
+        context=context if is_xml(record.parts[0].content) else _context(context, event.get("@context")),
         correction=_correction(event.get("errorDeclaration"), offset),
         flags=(Flag.FUTURE_TIME,) if ahead else (),
         hash_ignores=tuple(sorted(document.ignored)),

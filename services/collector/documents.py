@@ -1,6 +1,7 @@
 """From the bytes of a request to events: EPCISDocument, EPCISQueryDocument, or one bare event. Pure.
 
-Each event stays the exact bytes in which it came. Contexts are never fetched.
+JSON or XML: the first character decides, and `xml_documents` takes XML apart. Each event stays the exact bytes in which it
+came. Contexts are never fetched.
 Source: EPCIS 2.0 sections 8.1 (JSON/JSON-LD document) and 12 (REST).
 """
 
@@ -8,11 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
+from goodstrace.errors import EventContentError
+from goodstrace.event_content import is_xml, read_event
 from goodstrace.event_hash import ignored_fields
-from services.collector import strict_json
+from services.collector import strict_json, xml_documents, xml_places
 from services.collector.errors import DocumentError, Fault
 from services.collector.times import parse_time
 from services.collector.validation import EVENT_TYPES
+from services.collector.xml_documents import Start
 
 _BOM: Final = b"\xef\xbb\xbf"
 _PLACES: Final[dict[object, tuple[str, ...]]] = {
@@ -32,25 +36,51 @@ class Limits(msgspec.Struct, frozen=True):
 class Document(msgspec.Struct, frozen=True):
     """The events of a request.
 
-    events: the exact bytes of each, not looked into yet. place: JSON pointer of the list they are in; "" for a bare event.
-    context: the document's @context, None where it has none. ignored: member names the document leaves out of its hashes.
+    events: the exact bytes of each, not looked into yet. place: where the list is that they are in, a JSON pointer or an XPath;
+    None for a bare event. context: the document's @context, None where it has none. ignored: member names the document
+    leaves out of its hashes. starts: of XML, where each event begins.
     """
 
     events: tuple[bytes, ...]
     place: str | None
     context: Any = None
     ignored: frozenset[str] = frozenset()
+    starts: tuple[Start, ...] = ()
 
     def pointer(self, sequence: int) -> str:
-        """Give the JSON pointer of an event."""
+        """Give the place of an event: its JSON pointer or XPath."""
+        if self.starts:
+            return self.starts[sequence].path
         return "" if self.place is None else f"{self.place}/{sequence}"
+
+    def context_of(self, sequence: int) -> Any:
+        """Give what holds around an event: the document's @context, or the namespaces in scope as `read_event` takes them."""
+        return self.starts[sequence].context if self.starts else self.context
+
+    def decode(self, sequence: int) -> Any:
+        """Read an event into the JSON form. Raises: DocumentError with the place in the document."""
+        content = self.events[sequence]
+        if not is_xml(content):
+            return _under(self.pointer(sequence), strict_json.parse, content)
+        try:
+            return read_event(content, self.context_of(sequence))
+        except EventContentError as error:
+            place = xml_places.at_offset(content, error.offset or 0)
+            raise DocumentError(place.fault(self.starts[sequence], str(error))) from error
+
+    def placed(self, sequence: int, fault: Fault) -> Fault:
+        """Give a fault of a decoded event with its place in the document."""
+        if not self.starts:
+            return fault.under(self.pointer(sequence))
+        place = xml_places.at_pointer(self.events[sequence], fault.pointer)
+        return place.fault(self.starts[sequence], fault.detail)
 
 
 def read(body: bytes, limits: Limits) -> Document:
     """Take a request's body apart.
 
     Args:
-        body: JSON in UTF-8, with or without a byte order mark.
+        body: JSON or XML in UTF-8, with or without a byte order mark.
         limits: what may not be exceeded; event sizes are checked with each event.
     Raises: DocumentError, whatever the bytes: with the place of the fault.
     """
@@ -61,6 +91,8 @@ def read(body: bytes, limits: Limits) -> Document:
         text.decode()
     except UnicodeDecodeError as error:
         raise DocumentError(Fault("", f"not UTF-8 at byte {error.start}")) from error
+    if xml_documents.is_xml(text):
+        return _read_xml(text, limits)
     top = strict_json.members(text)
     kind = _value(top, "type")
     if kind in EVENT_TYPES:
@@ -70,6 +102,13 @@ def read(body: bytes, limits: Limits) -> Document:
         wanted = ", ".join((*map(str, _PLACES), *EVENT_TYPES))
         raise DocumentError(Fault("/type", f"must be one of {wanted}"))
     return _read_document(top, path, limits)
+
+
+def _read_xml(text: bytes, limits: Limits) -> Document:
+    found = xml_documents.cut(
+        text, most_events=limits.events, largest_event=limits.event, largest_text=limits.body
+    )
+    return Document(found.events, found.place, None, found.ignored, found.starts)
 
 
 def _read_document(top: dict[str, bytes], path: tuple[str, ...], limits: Limits) -> Document:
@@ -139,8 +178,11 @@ def _value(top: dict[str, bytes], name: str) -> Any:
 
 def _at(path: tuple[str, ...], read_text: Any, text: bytes) -> Any:
     """Read a member; faults in it are told from the top."""
+    return _under(strict_json.pointer(*path), read_text, text)
+
+
+def _under(prefix: str, read_text: Any, text: bytes) -> Any:
     try:
         return read_text(text)
     except DocumentError as error:
-        prefix = strict_json.pointer(*path)
         raise DocumentError(*(fault.under(prefix) for fault in error.faults)) from error

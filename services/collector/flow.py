@@ -6,6 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace import facts as facts_format
+from goodstrace.errors import EntryError, EventContentError
+from goodstrace.event_content import read_event
 from goodstrace.facts import Facts
 from services.runtime import envelope, topics
 from services.runtime.envelope import Part, Record, Rejection
@@ -114,6 +116,14 @@ def from_wire(value: bytes) -> Item:
     """Take an event off a topic. Raises: EnvelopeError or EntryError where it is none of ours."""
     record = envelope.decode(value)
     return Item(record, facts_format.decode(record.part(FACTS_PART).content), wire=value)
+
+
+def event_of(record: Record, facts: Facts) -> dict[str, Any]:
+    """Read a record's event, numbers exactly as written. Raises: EntryError where it is none that `collect` let pass."""
+    try:
+        return read_event(record.part(EVENT_PART).content, facts.context, exact_numbers=True)
+    except EventContentError as error:
+        raise EntryError(f"not an event: {error}") from error
 
 
 def to_wire(item: Item) -> bytes:

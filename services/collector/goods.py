@@ -8,7 +8,6 @@ beside the log, never a source of proofs, and the log does not depend on it.
 """
 
 from collections.abc import Iterable
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from goodstrace import facts as facts_format
 from goodstrace import identifiers
 from goodstrace.facts import Facts, Role
 from goodstrace.identifiers import Grade
-from services.collector.flow import EVENT_PART, FACTS_PART
+from services.collector.flow import FACTS_PART, event_of
 from services.collector.record import grade
 from services.runtime.envelope import Record
 
@@ -31,15 +30,6 @@ _OWNER: Final = "owning_party"
 Change = dict[str, dict[str, Any]]
 _Value = tuple[Any, ...]
 """The values of a subdocument in its fields' order, which is how MongoDB compares subdocuments: time first."""
-
-
-class _Described(msgspec.Struct):
-    """The one member of an event that is not in its facts and is wanted here."""
-
-    ilmd: Any = None
-
-
-_DESCRIBED_EVENT: Final = msgspec.json.Decoder(_Described, float_hook=Decimal)
 
 
 class _Known(msgspec.Struct):
@@ -76,7 +66,7 @@ def changes(stored: Iterable[Record]) -> tuple[dict[str, Change], dict[int, Chan
 def _gather(goods: dict[str, _Known], record: Record, facts: Facts) -> None:
     when = (facts.time_us, record.id.hex())
     seen = (*when, facts.business_location or facts.read_point, facts.step, facts.disposition)
-    owner, about, described = _owner(facts, when), _about(record, when), _described(facts)
+    owner, about, described = _owner(facts, when), _about(record, facts, when), _described(facts)
     for key in _goods_of(facts):
         known = goods.get(key)
         if known is None:
@@ -118,9 +108,9 @@ def _owner(facts: Facts, when: _Value) -> _Value:
     return (*when, owner) if owner is not None and facts.correction is None else ()
 
 
-def _about(record: Record, when: _Value) -> _Value:
+def _about(record: Record, facts: Facts, when: _Value) -> _Value:
     """Master data of a lot comes with the event that made it (ILMD); it is kept while it is short."""
-    ilmd = _DESCRIBED_EVENT.decode(record.part(EVENT_PART).content).ilmd
+    ilmd = event_of(record, facts).get("ilmd")
     if not ilmd:
         return ()
     text = msgspec.json.encode(ilmd, order="sorted")

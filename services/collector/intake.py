@@ -116,7 +116,7 @@ class Intake:
     def _prepare(self, request: Request) -> Prepared:
         document = documents.read(request.body, self.limits)
         if request.bare and document.place is not None:
-            raise DocumentError(Fault("/type", "must be one event; documents go to /epcis/v2/capture"))
+            raise DocumentError(Fault(document.place, "must be one event; documents go to /epcis/v2/capture"))
         stamp = Stamp(self._ports.random(ID_BYTES), self._merchant, self._ports.now_ms(), request.traceparent)
         sent = collect(document, stamp, self._rules, self._ports.random)
         faults = [each.fault for each in sent if each.fault is not None]

@@ -10,6 +10,8 @@ import pytest
 from goodstrace.cli import main
 from goodstrace.note import Signer
 from tests.system.harness import System, eventually
+from tests.unit.collector_builders import object_event
+from tests.unit.xml_builders import NAMESPACES, event_element, xml_document
 
 EVENTS = 300
 
@@ -109,6 +111,25 @@ def test_a_refused_document_fails_with_the_place_of_its_fault(
     (refused,) = json.loads(done.stdout)
     assert refused["problem"]["status"] == 400
     assert refused["problem"]["errors"][0]["pointer"] == "/epcisBody/eventList/1/eventTime"
+
+
+def test_an_xml_document_is_captured_and_traced_and_verified_like_any_other(
+    system: System, captured: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    event = object_event(eventID="urn:uuid:xml", epcList=["urn:xml:thing"], **{"ex:note": "ex:1"})
+    file = tmp_path / "document.xml"
+    file.write_bytes(xml_document(event_element(event, version=1), version=1))
+    (result,) = json.loads(ok(system, "capture", "--json", str(file)))
+    (verdict,) = result["job"]["events"]
+    assert verdict["verdict"] == "accepted"
+    system.wait_sealed(EVENTS + 1)
+    (traced,) = json.loads(ok(system, "trace", "--json", "urn:xml:thing"))["events"]
+    assert traced["proof"]["verified"]
+    assert traced["facts"]["context"] == {"xmlns": NAMESPACES | {"epcis": "urn:epcglobal:epcis:xsd:1"}}
+    assert traced["facts"]["event_hash"] == verdict["eventHash"]
+    # The client reads the event again from its sealed bytes: no name takes a prefix with which a value begins.
+    assert traced["event"].pop("@context") == {"ns1": NAMESPACES["ex"]}
+    assert traced["event"] == {name.replace("ex:", "ns1:"): value for name, value in event.items()}
 
 
 def test_a_trace_goes_several_levels_up_and_every_event_is_proved(

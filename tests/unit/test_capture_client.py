@@ -48,6 +48,16 @@ def test_an_accepted_document_is_a_job_that_runs(client_of: ClientOf) -> None:
     assert request.headers["GS1-Capture-Error-Behaviour"] == "proceed"
 
 
+@pytest.mark.parametrize("document", [b"<a/>", b"\xef\xbb\xbf \n<?xml version='1.0'?><a/>"])
+def test_xml_is_sent_as_xml(client_of: ClientOf, document: bytes) -> None:
+    def collector(request: httpx.Request) -> httpx.Response:
+        assert request.headers["Content-Type"] == "application/xml"
+        assert request.content == document
+        return httpx.Response(202, headers={"Location": LOCATION})
+
+    assert isinstance(client_of(collector).send(document), Job)
+
+
 def test_a_refusal_gives_the_problem_with_the_places_of_its_faults(client_of: ClientOf) -> None:
     fault = {"pointer": "/epcisBody/eventList/0/action", "detail": "ADD, OBSERVE or DELETE, not SUBTRACT"}
     body = {"title": "Invalid document", "detail": "1 fault", "errors": [fault, "not a fault"]}

@@ -100,7 +100,7 @@ def test_a_bare_event_and_a_query_document_are_taken() -> None:
     [
         (b"", "", "not JSON"),
         (b"[]", "", "must be an object"),
-        (b"<epcis/>", "", "not JSON"),
+        (b"<epcis/>", "/epcis", "must be one of EPCISDocument"),
         (b'{"type":"EPCISDocument",}', "", "line 1"),
         (b'{"type":"EPCISDocument","type":"EPCISDocument"}', "/type", "twice"),
         (b'{"type":"Epcis"}', "/type", "must be one of"),

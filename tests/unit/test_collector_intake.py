@@ -24,6 +24,7 @@ from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.kafka import FencedError
 from services.runtime.settings import KafkaSettings
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event
+from tests.unit.xml_builders import event_element, xml_document
 
 LOG = structlog.get_logger()
 
@@ -126,6 +127,49 @@ async def test_a_capture_is_answered_when_it_is_committed_and_its_job_is_there_a
     assert "finishedAt" not in job
 
 
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        (xml_document(event_element(object_event()), version=2), "capture"),
+        (xml_document(event_element(object_event(), version=1), version=1), "capture"),
+        (xml_document(event_element(object_event()), query=True), "capture"),
+        (b"\xef\xbb\xbf" + xml_document(event_element(object_event())), "capture"),
+        (event_element(object_event(), outer=False).encode(), "capture"),
+        (event_element(object_event(), outer=False).encode(), "events"),
+    ],
+    ids=["2.0", "1.2", "query", "byte order mark", "bare", "bare to events"],
+)
+async def test_xml_is_captured_in_its_exact_bytes(body: bytes, path: str) -> None:
+    async with running() as here:
+        answer = await here.post(body, path, content_type="application/xml")
+        assert answer.status_code == 202
+        (value,) = here.kafka.values("goods.collected")
+    content = envelope.decode(value).part("event").content
+    assert content in body
+    assert (content[:12], content[-14:]) == (b"<ObjectEvent", b"</ObjectEvent>")
+
+
+async def test_a_bad_xml_event_is_named_and_the_good_ones_are_captured_where_that_is_asked_for() -> None:
+    good, bad = event_element(object_event()), event_element(object_event(action="X"), version=1)
+    body = xml_document(good, bad, version=1)
+    place = "/epcis:EPCISDocument/EPCISBody/EventList/ObjectEvent[2]/action"
+    async with running() as here:
+        refused = await here.post(body, content_type="text/xml")
+        assert refused.status_code == 400
+        (fault,) = refused.json()["errors"]
+        assert fault["pointer"] == place
+        line, column = 4, bad.index("<action") + 1
+        assert fault["detail"] == f"must be ADD, OBSERVE or DELETE (line {line}, column {column})"
+        assert not here.kafka.transactions
+        taken = await here.post(body, content_type="text/xml", GS1_Capture_Error_Behaviour="proceed")
+        assert taken.status_code == 202
+        assert len(here.kafka.values("goods.collected")) == 1
+        (value,) = here.kafka.values("goods.rejected")
+    rejection = envelope.decode(value).rejection
+    assert rejection is not None
+    assert rejection.detail.startswith(f"{place}: must be ADD")
+
+
 async def test_a_capture_of_nothing_finishes_at_once() -> None:
     async with running() as here:
         answer = await here.post(document())
@@ -171,8 +215,12 @@ async def test_proceed_captures_the_good_ones_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("body", "headers", "path", "status"),
     [
-        (b"<epcis/>", {"content_type": "application/xml"}, "capture", 415),
-        (b"<epcis/>", {"content_type": "text/xml; charset=utf-8"}, "capture", 415),
+        (b"<epcis/>", {"content_type": "application/xml"}, "capture", 400),
+        (b"<epcis/>", {"content_type": "text/xml; charset=utf-8"}, "capture", 400),
+        (b"<epcis/>", {"content_type": "text/xml; charset=iso-8859-1"}, "capture", 415),
+        (b"<epcis/>", {"content_type": "text/html"}, "capture", 415),
+        (xml_document("<ObjectEvent/>"), {"content_type": "application/xml"}, "events", 400),
+        (xml_document(*["<ObjectEvent/>"] * 4), {"content_type": "application/xml"}, "capture", 413),
         (document(), {"content_encoding": "gzip"}, "capture", 415),
         (document(), {"GS1_Capture_Error_Behaviour": "maybe"}, "capture", 400),
         (b"{", {}, "capture", 400),
