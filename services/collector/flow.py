@@ -69,10 +69,22 @@ class Item(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self.record, parts=parts)
 
 
+class Unanswered(msgspec.Struct, frozen=True):
+    """A rule whose expression had no answer for a thing in an event, such as a number compared with a text: it gives no verdict.
+
+    at: JSON pointer of the thing. reason: for people, not sealed.
+    """
+
+    rule: str
+    at: str
+    reason: str
+
+
 class Accepted(msgspec.Struct, frozen=True):
-    """The stage passes the event on."""
+    """The stage passes the event on; `unanswered`: rules that had no answer for it."""
 
     item: Item
+    unanswered: tuple[Unanswered, ...] = ()
 
 
 class Rejected(msgspec.Struct, frozen=True):

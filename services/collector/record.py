@@ -50,9 +50,15 @@ canonical_key = lru_cache(maxsize=16_384)(identifiers.canonical_key)
 grade = lru_cache(maxsize=16_384)(identifiers.grade)
 
 
+def decoded(item: Item) -> tuple[dict[str, Any], bytes]:
+    """Give an item's event, its numbers exact (integers and decimals), and the bytes it was captured in."""
+    content = item.record.part(EVENT_PART).content
+    return (_DECODER.decode(content) if item.event is None else item.event), content
+
+
 def record(item: Item) -> Outcome:
     """Find the event's keys by role and what it says of them; nothing is refused."""
-    event = _DECODER.decode(item.record.part(EVENT_PART).content)
+    event, _ = decoded(item)
     reading = _Reading(event)
     facts = item.facts
     found = reading.facts()

@@ -4,10 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from services.collector import documents
 from services.collector.collect import Rules, Sent, Stamp, collect
 from services.collector.documents import Limits
-from services.collector.flow import Item, StageName, to_wire
+from services.collector.flow import Item, StageName, from_wire, to_wire
 from services.collector.stages import Span, SpanOutput, State
 from services.collector.summarise import Window
 
@@ -64,6 +66,13 @@ def collected(body: bytes, *, random: Callable[[int], bytes] | None = None, merc
 
 def wires(sent: Sequence[Sent]) -> list[bytes]:
     return [to_wire(each.outcome) for each in sent if isinstance(each.outcome, Item)]
+
+
+def stamped(value: bytes, version: str) -> bytes:
+    """A collected event as a version of the program stamped it."""
+    item = from_wire(value)
+    record = msgspec.structs.replace(item.record, pipeline_version=version)
+    return to_wire(Item(record, msgspec.structs.replace(item.facts, pipeline=version)))
 
 
 def fresh_state(window: int = 1000) -> State:
