@@ -15,7 +15,6 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import parse_qsl
 
-from services.collector.strict_json import pointer
 from services.collector.times import parse_time
 
 ILMD: Final = "ilmd"
@@ -48,14 +47,18 @@ _CLASS_LISTS: Final = ("quantityList", "childQuantityList", "inputQuantityList",
 _MAX_NESTED: Final = 3
 
 
+Place = tuple[str | int, ...]
+"""Names of members and indexes that lead to something in an event."""
+
+
 class StatedDate(NamedTuple):
     """Until when something is good.
 
-    at: JSON pointer of where the event says so. meaning: EXPIRY, BEST_BEFORE or SELL_BY. end_us: the first Unix microsecond after it.
+    at: where the event says so. meaning: EXPIRY, BEST_BEFORE or SELL_BY. end_us: the first Unix microsecond after it.
     written: as it stands there.
     """
 
-    at: str
+    at: Place
     meaning: str
     end_us: int
     written: str
@@ -77,7 +80,7 @@ def dates(event: Mapping[str, Any]) -> Iterator[StatedDate]:
         text = _plain(value)
         end_us = _end(text, offset) if meaning and isinstance(text, str) else None
         if meaning and end_us is not None:
-            yield StatedDate(pointer(ILMD, name), meaning, end_us, text)
+            yield StatedDate((ILMD, name), meaning, end_us, text)
     year = _year(event)
     for at, ai, text in _link_values(event):
         meaning = _DATE_AIS.get(ai)
@@ -110,13 +113,13 @@ def celsius(value: float, unit: str) -> float | None:
 
 
 def double(value: Any) -> float | None:
-    """Give a JSON number, or a number as text, as the nearest IEEE 754 double; None for what is no number."""
+    """Give a JSON number, or a number as text, as the nearest IEEE 754 double, zero without a sign; None for what is no number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
         return None
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return None
     try:
-        return float(value)
+        return float(value) + 0.0  # no minus zero
     except OverflowError:  # an integer of hundreds of digits
         return math.inf if cast(int, value) > 0 else -math.inf
 
@@ -186,7 +189,7 @@ def _year(event: Mapping[str, Any]) -> int:
     return int(text) if text.isdecimal() and text.isascii() else 2000
 
 
-def _link_values(event: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _link_values(event: Mapping[str, Any]) -> Iterator[tuple[Place, str, str]]:
     """List place, application identifier and value of what stands in the queries of the event's links."""
     for at, uri in _uris(event):
         if "?" in uri and uri[:4].lower() == "http":
@@ -195,12 +198,12 @@ def _link_values(event: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 yield at, ai, value
 
 
-def _uris(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _uris(event: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     for name in _LINK_LISTS:
         for index, uri in enumerate(event.get(name, ())):
-            yield pointer(name, index), uri
+            yield (name, index), uri
     if "parentID" in event:
-        yield "/parentID", event["parentID"]
+        yield ("parentID",), event["parentID"]
     for name in _CLASS_LISTS:
         for index, element in enumerate(event.get(name, ())):
-            yield pointer(name, index, "epcClass"), element["epcClass"]
+            yield (name, index, "epcClass"), element["epcClass"]

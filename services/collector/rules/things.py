@@ -13,8 +13,7 @@ from goodstrace.facts import Facts, Role, Typed
 from goodstrace.vocabulary import Kind, term
 from services.collector.record import canonical_key, grade
 from services.collector.rules import stated
-from services.collector.rules.stated import double
-from services.collector.strict_json import pointer
+from services.collector.rules.stated import Place, double
 from services.collector.times import parse_time
 
 About = Literal["event", "report", "sensor", "quantity", "date"]
@@ -88,6 +87,11 @@ class Subject:
         self._step = step
         self._record_time_ms = record_time_ms
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of what every expression may read of this event."""
+        return _NAMES if self.facts.correction is None else _NAMES_OF_CORRECTION
+
     @cached_property
     def always(self) -> Values:
         """What every expression may read, but for `event`."""
@@ -121,12 +125,16 @@ class Subject:
             {str(each.key if isinstance(each, Typed) else each) for each in set(first).intersection(second)}
         )
 
-    def things(self, about: About) -> Iterator[tuple[str, Values]]:
-        """List the things that rules of a kind are about: place (JSON pointer) and own values of each."""
+    def things(self, about: About) -> Iterator[tuple[Place, Values]]:
+        """List the things that rules of a kind are about: place and own values of each."""
         return _THINGS[about](self)
 
 
-def _reports(subject: Subject) -> Iterator[tuple[str, Values]]:
+_NAMES_OF_CORRECTION: Final = frozenset(ALWAYS)
+_NAMES: Final = _NAMES_OF_CORRECTION - {"declared_time"}
+
+
+def _reports(subject: Subject) -> Iterator[tuple[Place, Values]]:
     low, high = (
         stated.storage_range(subject.event)
         if subject.queries or stated.ILMD in subject.event
@@ -139,7 +147,7 @@ def _reports(subject: Subject) -> Iterator[tuple[str, Values]]:
                 values["storage_low_celsius"] = low
             if high is not None:
                 values["storage_high_celsius"] = high
-            yield pointer(_SENSORS, index, "sensorReport", number), values
+            yield (_SENSORS, index, "sensorReport", number), values
 
 
 def _report(report: Mapping[str, Any]) -> Values:
@@ -162,7 +170,7 @@ def _report(report: Mapping[str, Any]) -> Values:
     return values
 
 
-def _sensors(subject: Subject) -> Iterator[tuple[str, Values]]:
+def _sensors(subject: Subject) -> Iterator[tuple[Place, Values]]:
     for index, element in enumerate(subject.event.get(_SENSORS, ())):
         metadata = element.get("sensorMetadata")
         if not metadata:
@@ -172,10 +180,10 @@ def _sensors(subject: Subject) -> Iterator[tuple[str, Values]]:
             moment = parse_time(metadata[name], subject.facts.offset) if name in metadata else None
             if moment is not None:
                 values[name] = moment
-        yield pointer(_SENSORS, index, "sensorMetadata"), values
+        yield (_SENSORS, index, "sensorMetadata"), values
 
 
-def _quantities(subject: Subject) -> Iterator[tuple[str, Values]]:
+def _quantities(subject: Subject) -> Iterator[tuple[Place, Values]]:
     for name in _QUANTITY_LISTS:
         for index, element in enumerate(subject.event.get(name, ())):
             number = element.get("quantity")
@@ -183,7 +191,7 @@ def _quantities(subject: Subject) -> Iterator[tuple[str, Values]]:
             if value is not None:
                 key = canonical_key(element["epcClass"])
                 yield (
-                    pointer(name, index),
+                    (name, index),
                     {
                         "quantity": value,
                         "whole": _is_whole(number),
@@ -195,7 +203,7 @@ def _quantities(subject: Subject) -> Iterator[tuple[str, Values]]:
                 )
 
 
-def _dates(subject: Subject) -> Iterator[tuple[str, Values]]:
+def _dates(subject: Subject) -> Iterator[tuple[Place, Values]]:
     for found in stated.dates(subject.event):
         yield found.at, {"meaning": found.meaning, "end": found.end_us, "written": found.written}
 
@@ -213,8 +221,8 @@ def _doubles(value: Any) -> Any:
     return value if isinstance(value, (bool, str)) or value is None else double(value)
 
 
-_THINGS: Final[Mapping[About, Callable[[Subject], Iterator[tuple[str, Values]]]]] = {
-    "event": lambda _: iter((("", {}),)),
+_THINGS: Final[Mapping[About, Callable[[Subject], Iterator[tuple[Place, Values]]]]] = {
+    "event": lambda _: iter((((), {}),)),
     "report": _reports,
     "sensor": _sensors,
     "quantity": _quantities,
