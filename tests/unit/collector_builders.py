@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.collector import documents
+from services.collector.books import PROGRAMS, Books
 from services.collector.collect import Rules, Sent, Stamp, collect
 from services.collector.documents import Limits
 from services.collector.flow import Item, StageName, from_wire, to_wire
@@ -59,9 +60,16 @@ def document(*events: dict[str, Any], **head: Any) -> bytes:
     return json.dumps(whole).encode()
 
 
-def collected(body: bytes, *, random: Callable[[int], bytes] | None = None, merchant: int = 1) -> list[Sent]:
+def collected(
+    body: bytes,
+    *,
+    random: Callable[[int], bytes] | None = None,
+    merchant: int = 1,
+    books: Books = PROGRAMS,
+) -> list[Sent]:
     stamp = Stamp(b"c" * 16, merchant, NOW_MS)
-    return collect(documents.read(body, Limits()), stamp, Rules(), random or counted())
+    rules = Rules(step_table=books.step_table, rule_sets=books.rule_sets)
+    return collect(documents.read(body, Limits()), stamp, rules, random or counted())
 
 
 def wires(sent: Sequence[Sent]) -> list[bytes]:

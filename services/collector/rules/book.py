@@ -24,7 +24,7 @@ BUILT_IN: Final = ("1",)
 MAX_RULES: Final = 200
 _LARGEST: Final = 256 * 1024
 _TEXT: Final = 300
-_OWN_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,29}\.[a-z][a-z0-9-]{1,59}")
+_OWN_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,29}\.[a-z][a-z0-9-]{0,59}")
 _ACTIONS: Final = ("ADD", "OBSERVE", "DELETE")
 
 
