@@ -32,7 +32,7 @@ LOT = "urn:epc:class:lgtin:9524321.001234.L1"
 SERIAL = "urn:epc:id:sgtin:9524321.001234.1"
 PALLET = "urn:epc:id:sscc:9524321.0123456789"
 DIGESTS = {
-    "rules/rules-1.toml": "c4dc85e65d3248e43b9a095f07906156adef9d61cdadad8723e13da96dc0ea6c",
+    "rules/rules-1.toml": "087745f4846c08b80fbb3f6a3b232b4c00d5b68932d7e39b93453009a535f2b7",
     "steps-1.json": "0c041bb08d496aa53d3dbb85e62ab043736861dc36e088e8bf92495059800850",
     "steps-2.json": "2eda767fb41d8a19d606f1050073c094b0760e6d0f1b376f57f2b8bfe8484a98",
 }

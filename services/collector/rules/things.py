@@ -28,6 +28,7 @@ _REPORT_TERMS: Final[tuple[tuple[str, Kind], ...]] = (
     ("exception", "alert"),
     ("component", "component"),
 )
+_PERCENT: Final = "P1"
 _SENSOR_TIMES: Final = ("time", "startTime", "endTime")
 _SENSOR_TEXTS: Final = ("deviceID", "bizRules", "dataProcessingMethod")
 
@@ -58,6 +59,8 @@ OF: Final[Mapping[About, Values]] = {
         "highest": 4.0,
         "lowest_celsius": 4.0,
         "highest_celsius": 4.0,
+        "lowest_humidity": 40.0,
+        "highest_humidity": 60.0,
         "storage_low_celsius": 2.0,
         "storage_high_celsius": 8.0,
     },
@@ -163,11 +166,19 @@ def _report(report: Mapping[str, Any]) -> Values:
     measured = [values[name] for name in ("value", "minValue", "maxValue", "meanValue") if name in values]
     if measured:
         values["lowest"], values["highest"] = min(measured), max(measured)
-        if values.get("type") == "Temperature":
-            lowest = stated.celsius(values["lowest"], values.get("uom", ""))
-            highest = stated.celsius(values["highest"], values.get("uom", ""))
-            values |= {} if lowest is None else {"lowest_celsius": lowest, "highest_celsius": highest}
+        _add_converted(values)
     return values
+
+
+def _add_converted(values: Values) -> None:
+    """Add what was measured in a unit that rules need not ask for."""
+    measured, unit = values.get("type"), values.get("uom", "")
+    if measured == "Temperature":
+        lowest, highest = stated.celsius(values["lowest"], unit), stated.celsius(values["highest"], unit)
+        if lowest is not None:
+            values["lowest_celsius"], values["highest_celsius"] = lowest, highest
+    elif measured == "RelativeHumidity" and unit == _PERCENT:
+        values["lowest_humidity"], values["highest_humidity"] = values["lowest"], values["highest"]
 
 
 def _sensors(subject: Subject) -> Iterator[tuple[Place, Values]]:
