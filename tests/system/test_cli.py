@@ -180,7 +180,7 @@ def test_verify_checks_every_log(system: System, captured: list[dict[str, Any]])
 
 
 def test_what_a_rule_finds_is_sealed_and_shown_and_not_for_the_twin(
-    system: System, captured: list[dict[str, Any]], tmp_path: Path
+    system: System, samples: Path, captured: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     items = [f"https://id.gs1.org/01/09524321012340/21/WARM-{number}" for number in (1, 2)]
     event = {
@@ -199,13 +199,8 @@ def test_what_a_rule_finds_is_sealed_and_shown_and_not_for_the_twin(
         }
         for item, value in zip(items, (8.5, 7.5), strict=True)
     ]
-    body = {"eventList": events}
-    whole = {
-        "type": "EPCISDocument",
-        "schemaVersion": "2.0",
-        "creationDate": "2026-01-02T03:04:05Z",
-        "epcisBody": body,
-    }
+    whole = json.loads(min(samples.glob("*.jsonld")).read_bytes())
+    whole["epcisBody"]["eventList"] = events
     (tmp_path / "warm.jsonld").write_text(json.dumps(whole))
     (said,) = json.loads(ok(system, "capture", "--json", str(tmp_path / "warm.jsonld")))
     system.wait_sealed(EVENTS + 2)
