@@ -17,6 +17,7 @@ Step = Literal["procurement", "production", "logistics", "storage", "sale", "ret
 STEPS: Final[tuple[str, ...]] = get_args(Step)
 BUILT_IN: Final = ("1", "2")
 _LARGEST: Final = 256 * 1024
+_VERSION: Final = 40
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +87,3 @@ def named(version: str, content: bytes) -> str:
     ):
         raise BookError(f"its version must be 1 to {_VERSION} visible ASCII characters, not {version!r}")
     return f"{version} sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-_VERSION: Final = 40
