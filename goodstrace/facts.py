@@ -11,7 +11,7 @@ import msgspec
 
 from goodstrace.errors import EntryError
 
-PIPELINE_VERSION: Final = "1"
+PIPELINE_VERSION: Final = "2"
 
 
 class Role:
@@ -64,6 +64,27 @@ class Correction(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class Severity:
+    """How much a verdict matters: `info` is good to know, `warning` wants a look, `critical` wants one at once."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a rule found in an event by itself; it marks, it never blocks.
+
+    rule: the rule's ID in one of the event's `rule_sets`. severity: see Severity. at: JSON pointer (RFC 6901) of the first place in the
+    event where the rule holds, empty for the event as a whole. detail: one sentence for people.
+    """
+
+    rule: str
+    severity: str
+    at: str = ""
+    detail: str = ""
+
+
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known of one event.
 
@@ -77,6 +98,8 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     {"xmlns": {prefix: URI}}, the namespaces declared around it ("" for the default one).
     hash_ignores: names the capture's document left out of the event hash (`ignoreFields`), as `event_hash` takes them.
     pipeline: version of the pipeline that made these facts. flags: sorted names from a closed set.
+    rule_sets: the sets of rules that were tried on the event. verdicts: what they found, by rule ID, each rule once.
+    A table or set that came with the program is named by its version, an operator's by `<version> sha256:<hex>` of its file.
     """
 
     event_id: str
@@ -98,11 +121,13 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     lot_of: dict[str, str] = {}
     quantities: dict[str, tuple[Quantity, ...]] = {}
     read_point: str = ""
+    rule_sets: tuple[str, ...] = ()
     sources: tuple[Typed, ...] = ()
     step: str = ""
     step_table: str = ""
     transactions: tuple[Typed, ...] = ()
     transformation: str = ""
+    verdicts: tuple[Verdict, ...] = ()
 
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")

@@ -9,7 +9,7 @@ Source: Core Business Vocabulary 2.0, standard vocabularies; EPCIS 2.0, JSON bin
 
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["CURIE_PREFIXES", "URN_PREFIXES", "Kind", "term", "web_uri"]
+__all__ = ["CURIE_PREFIXES", "URN_PREFIXES", "Kind", "term", "web_uri", "words"]
 
 Kind = Literal["bizstep", "disp", "btt", "sdt", "er", "measurement", "alert", "component"]
 """Business step, disposition, business transaction type, source or destination type, error reason, sensor measurement
@@ -125,6 +125,11 @@ def term(kind: Kind, text: str) -> str | None:
     Spaces around it do not count; upper and lower case do.
     """
     return _SPELLINGS[kind].get(text.strip())
+
+
+def words(kind: Kind) -> frozenset[str]:
+    """List the standard terms of `kind` as bare words."""
+    return _VOCABULARIES[kind].words
 
 
 def web_uri(kind: Kind, word: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -12,6 +12,8 @@ from rich.progress import Progress
 
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.cli.options import json_option, print_json
+
+_MOST_SHOWN: Final = 20
 
 
 @click.command()
@@ -82,6 +84,19 @@ def _as_json(file: Path, result: Job | Problem) -> dict[str, Any]:
     return {"file": str(file), "problem": problem}
 
 
+def _show_rules(job: Job) -> None:
+    """Show what rules found in the events, the first of it."""
+    found = [
+        (event["index"], each)
+        for event in job.raw.get("events", ())
+        for each in event.get("ruleVerdicts", ())
+    ]
+    for index, each in found[:_MOST_SHOWN]:
+        click.echo(f"  event {index}: {each['severity']}: {each['rule']}: {each.get('detail', '')}")
+    if len(found) > _MOST_SHOWN:
+        click.echo(f"  ... and {len(found) - _MOST_SHOWN} more findings of rules (--json shows them)")
+
+
 def _show(file: Path, result: Job | Problem) -> None:
     if isinstance(result, Problem):
         click.secho(f"refused   {file}", fg="red")
@@ -96,5 +111,6 @@ def _show(file: Path, result: Job | Problem) -> None:
         f"{'captured' if result.success else 'failed  '}  ", fg="green" if result.success else "red", nl=False
     )
     click.echo(f"{file}  {summary}")
+    _show_rules(result)
     for fault in result.errors:
         click.echo(f"  {fault.get('title', '')} {fault.get('detail', fault)}")

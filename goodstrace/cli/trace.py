@@ -18,6 +18,7 @@ from goodstrace.cli.display import console, moment, short
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
 from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
+from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
 
@@ -26,6 +27,7 @@ _HEADINGS: Final = {
     Direction.DIRECTION_DOWNSTREAM: "went into",
 }
 _MAX_EVENTS_SHOWN: Final = 20
+_SEVERITIES: Final = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 
 
 @click.command()
@@ -192,7 +194,9 @@ def _events_by_node(answer: Trace) -> Mapping[str, list[tuple[ShownEvent, TraceM
 
 def _add_events(branch: Tree, events: list[tuple[ShownEvent, TraceMention]], most: int) -> None:
     for event, mention in events[:most]:
-        branch.add(_event_line(event, mention))
+        line = branch.add(_event_line(event, mention))
+        for verdict in event.event.facts.verdicts if event.event.facts else ():
+            line.add(_verdict_line(verdict))
     if len(events) > most:
         branch.add(f"[dim]... and {len(events) - most} more events (--all shows them)[/dim]")
 
@@ -210,6 +214,12 @@ def _event_line(traced: ShownEvent, mention: TraceMention) -> str:
     sure = " [yellow]possible[/yellow]" if mention.certainty == Certainty.CERTAINTY_POSSIBLE else ""
     marks = "".join(f" [yellow]{escape(mark)}[/yellow]" for mark in traced.marks)
     return f"{moment(facts.time_us)} [magenta]{facts.step or 'other':11}[/magenta] {what}{place}{inside}{sure}{marks} {proof}"
+
+
+def _verdict_line(verdict: Verdict) -> str:
+    colour = _SEVERITIES.get(verdict.severity, "yellow")
+    place = f" [dim]{escape(verdict.at)}[/dim]" if verdict.at else ""
+    return f"[{colour}]{escape(verdict.severity)}: {escape(verdict.detail)}[/{colour}] [dim]{escape(verdict.rule)}[/dim]{place}"
 
 
 def _event_document(traced: ShownEvent) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from services.collector.api import make_app
+from services.collector.errors import BookError
 from services.collector.intake import Intake, Ports
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
@@ -22,13 +23,17 @@ from services.runtime.kafka import KafkaProbe
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
-from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
+from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret, refuse
 from services.sealing.secret_check import check_secret
 
 
 def main() -> None:
     """Read the settings and run until asked to stop."""
     settings = load(CollectorSettings)
+    try:
+        _ = settings.books
+    except BookError as error:
+        refuse(str(error))
     log = logs.configure("collector", settings.log_level)
     lifecycle.run(lambda stop: collector(stop, settings, log), log)
 
@@ -38,7 +43,7 @@ async def collector(
 ) -> None:
     """Build the parts that the settings name, run them, stop them."""
     kafka, mongo = load(KafkaSettings), Mongo(load(MongoSettings))
-    metrics = Metrics()
+    metrics = Metrics(rules=settings.books.rule_ids)
     monitoring = Monitoring("collector", settings.host, settings.metrics_port)
     jobs = JobStore(mongo.database)
     span = settings.span()
@@ -97,7 +102,7 @@ def _api(
         kafka=kafka,
         merchant=settings.merchant,
         limits=settings.limits(),
-        rules=settings.rules(),
+        rules=settings.collecting(),
         max_held_bytes=settings.max_waiting_bytes,
         ports=Ports(now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom),
         commits=commits,

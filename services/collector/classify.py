@@ -1,61 +1,29 @@
-"""Stage `classify`: the step of the supply chain, by the declared, versioned table in steps.json.
+"""Stage `classify`: the step of the supply chain by a table, and what rules on single events say. Pure.
 
-The rules are tried in order; a rule holds where each field it names has one of its values ("" stands for no value). A change
-of the table is a new version: events keep the step, and the version, they were sealed with.
+Both are versioned: by the record's pipeline version, and where an operator has books of their own by the names that `collect` put into
+the facts. Nothing is refused here.
 """
 
-from functools import lru_cache
-from importlib import resources
-from typing import Final, Literal
-
-import msgspec
-
-from services.collector.flow import Accepted, Item, Outcome
-
-Step = Literal["procurement", "production", "logistics", "storage", "sale", "return", "disposal", "other"]
+from services.collector.books import Books
+from services.collector.flow import EVENT_PART, Accepted, Item, Outcome
+from services.collector.pipeline import pipeline_of
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One row of the table; an empty list of values says nothing about its field."""
+def classify(books: Books, item: Item) -> Outcome:
+    """Name the event's step of the supply chain (every event has one) and try the rules on it.
 
-    step: Step
-    business_step: tuple[str, ...] = ()
-    disposition: tuple[str, ...] = ()
-    type: tuple[str, ...] = ()
-
-    def holds(self, event_type: str, business_step: str, disposition: str) -> bool:
-        """Say whether the rule is about such an event."""
-        return (
-            (not self.business_step or business_step in self.business_step)
-            and (not self.disposition or disposition in self.disposition)
-            and (not self.type or event_type in self.type)
-        )
-
-
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole table."""
-
-    version: str
-    rules: tuple[Rule, ...]
-    otherwise: Step
-
-
-TABLE: Final = msgspec.json.decode(
-    resources.files("services.collector").joinpath("steps.json").read_bytes(), type=Table
-)
-
-
-@lru_cache(maxsize=4096)
-def step_of(event_type: str, business_step: str, disposition: str) -> Step:
-    """Look a step up in the table."""
-    for rule in TABLE.rules:
-        if rule.holds(event_type, business_step, disposition):
-            return rule.step
-    return TABLE.otherwise
-
-
-def classify(item: Item) -> Outcome:
-    """Name the event's step of the supply chain; every event has one."""
+    Raises: EnvelopeError, where a book that the record names is not at hand: it would be sealed wrongly.
+    """
+    pipeline = pipeline_of(item.record.pipeline_version)
     facts = item.facts
-    step = step_of(facts.type, facts.business_step, facts.disposition)
-    return Accepted(item.with_facts(step=step, step_table=TABLE.version))
+    steps = books.steps(facts.step_table, pipeline)
+    step = steps.step_of(facts.type, facts.action, facts.business_step, facts.disposition)
+    names = books.named_sets(facts.rule_sets, pipeline)
+    if not names:
+        return Accepted(item.with_facts(step=step, step_table=steps.name))
+    item = item.decoded()
+    assert item.event is not None
+    content = item.record.part(EVENT_PART).content
+    found = books.judge(names).judge(item.event, facts, step, content, item.record.time_ms)
+    judged = item.with_facts(step=step, step_table=steps.name, rule_sets=names, verdicts=found.verdicts)
+    return Accepted(judged, found.unanswered)

@@ -1,7 +1,8 @@
 """Stage `collect`: from a document's bytes to records. The only stage with a clock and randomness, and they are passed in.
 
 Made here once and for all, and never touched by later stages: event ID and hash, event time and offset, the digest of an
-errorDeclaration (all three are the event's identity), the effective @context, the flag `future-time`.
+errorDeclaration (all three are the event's identity), the effective @context, the flag `future-time`, the names of the operator's
+books that `classify` goes by.
 """
 
 import hashlib
@@ -47,10 +48,15 @@ class Stamp(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What an operator may set: the largest event, and how far ahead its time may be before it is flagged."""
+    """What an operator may set: the largest event, how far ahead its time may be before it is flagged, books of their own.
+
+    step_table, rule_sets: names of the operator's table of steps and rules, by which `classify` shall go; empty for none.
+    """
 
     event_bytes: int = 1024 * 1024
     future_tolerance_ms: int = 5 * 60 * 1000
+    step_table: str = ""
+    rule_sets: tuple[str, ...] = ()
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -147,6 +153,8 @@ def _first_facts(document: Document, event: dict[str, Any], record: Record, rule
         correction=_correction(event.get("errorDeclaration"), offset),
         flags=(Flag.FUTURE_TIME,) if ahead else (),
         hash_ignores=tuple(sorted(document.ignored)),
+        rule_sets=rules.rule_sets,
+        step_table=rules.step_table,
     )
 
 

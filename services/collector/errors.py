@@ -2,6 +2,7 @@
 
 DocumentError            what was sent is no document of events, or breaks a limit: 4xx, nothing kept
 ServiceError (runtime)
+├── BookError            a table of steps or a file of rules is none: exit 2, or what the rule author is told
 ├── OverloadedError      too much waits to be captured: 503, try again
 └── OffsetsLostError     Kafka forgot how far a stage had come: stop, never start over
 """
@@ -30,6 +31,12 @@ class DocumentError(Exception):
         super().__init__(f"{faults[0].pointer}: {faults[0].detail}")
         self.faults = faults
         self.too_large = too_large
+
+
+class BookError(ServiceError):
+    """A file is no table of steps or no set of rules that the stages could go by."""
+
+    category = "settings"
 
 
 class OverloadedError(ServiceError):

@@ -64,6 +64,10 @@ class Item(msgspec.Struct, frozen=True):
         """Give the item with its event decoded."""
         return Item(self.record, self.facts, event, self.wire, self.changed)
 
+    def decoded(self) -> "Item":
+        """Give the item with its event decoded, by whichever stage needs it first. Raises: EntryError as `event_of` does."""
+        return self if self.event is not None else self.with_event(event_of(self.record, self.facts))
+
 
 def settled(item: Item) -> Item:
     """Write the facts part, and the record as it goes onto a topic; the same item always gives the same bytes."""
@@ -88,10 +92,22 @@ def with_facts_part(item: Item) -> Record:
     return msgspec.structs.replace(item.record, parts=parts)
 
 
+class Unanswered(msgspec.Struct, frozen=True):
+    """A rule whose expression had no answer for a thing in an event, such as a number compared with a text: it gives no verdict.
+
+    at: JSON pointer of the thing. reason: for people, not sealed.
+    """
+
+    rule: str
+    at: str
+    reason: str
+
+
 class Accepted(msgspec.Struct, frozen=True):
-    """The stage passes the event on."""
+    """The stage passes the event on; `unanswered`: rules that had no answer for it."""
 
     item: Item
+    unanswered: tuple[Unanswered, ...] = ()
 
 
 class Rejected(msgspec.Struct, frozen=True):

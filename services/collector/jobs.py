@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from goodstrace import facts as facts_format
 from services.collector.flow import FACTS_PART, Reason
 from services.runtime.envelope import Record
 
@@ -28,7 +29,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one event. `event_hash` is the receipt: anyone can compute it from the event."""
+    """What became of one event. `event_hash` is the receipt: anyone can compute it from the event. `rules`: what rules found in it."""
 
     index: int
     verdict: str
@@ -36,6 +37,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     event_id: str = ""
     event_hash: str = ""
     flags: tuple[str, ...] = ()
+    rules: tuple[facts_format.Verdict, ...] = ()
     stage: str = ""
     reason: str = ""
     detail: str = ""
@@ -67,6 +69,7 @@ class _Names(msgspec.Struct):
     event_id: str = ""
     event_hash: str = ""
     flags: tuple[str, ...] = ()
+    verdicts: tuple[facts_format.Verdict, ...] = ()
 
 
 _NAMES: Final = msgspec.json.Decoder(_Names)
@@ -85,6 +88,7 @@ def verdict_on(record: Record) -> Verdict:
         event_id=names.event_id,
         event_hash=names.event_hash,
         flags=names.flags,
+        rules=names.verdicts,
     )
     refused = record.rejection
     if refused is None:
@@ -168,6 +172,7 @@ def _told(verdict: Verdict) -> dict[str, Any]:
         "eventHash": verdict.event_hash,
         "recordID": verdict.record,
         "flags": list(verdict.flags),
+        "ruleVerdicts": [msgspec.to_builtins(each) for each in verdict.rules],
         "stage": verdict.stage,
         "reason": verdict.reason,
         "detail": verdict.detail,

@@ -1,5 +1,6 @@
 """Every metric of the collector, made once; all label values come from closed sets and exist from the start."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -26,8 +27,8 @@ _SIZES: Final = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 class Metrics:
     """The collector's metrics in one registry."""
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        """Make them all, each label pair at zero."""
+    def __init__(self, registry: CollectorRegistry = REGISTRY, rules: Iterable[str] = ()) -> None:
+        """Make them all, each label pair at zero; `rules` are the IDs of those that are tried on events."""
         name = "goodstrace_collector"
         self.stage_in = Counter(f"{name}_stage_in_records", "Records taken in.", ["stage"], registry=registry)
         self.stage_out = Counter(
@@ -91,6 +92,18 @@ class Metrics:
             "Jobs whose description could not be stored; should stay 0.",
             registry=registry,
         )
+        self.verdicts = Counter(
+            f"{name}_rule_verdicts", "Verdicts of rules on single events.", ["rule"], registry=registry
+        )
+        self.unanswered = Counter(
+            f"{name}_rule_unanswered_records",
+            "Records for which a rule's expression had no answer, so that it gave no verdict; should stay 0.",
+            ["rule"],
+            registry=registry,
+        )
+        for rule in sorted(rules):
+            self.verdicts.labels(rule)
+            self.unanswered.labels(rule)
         self.failures = Counter(
             f"{name}_failures", "Failed attempts, by loop.", ["loop", "category"], registry=registry
         )

@@ -18,12 +18,18 @@ class Pipeline(msgspec.Struct, frozen=True):
 
     Attributes:
         version: as stamped, in order of time.
+        steps: the table of steps that events are classified by, where the operator named none.
+        rules: the rules that come with the program and are tried on each event, by version; empty: none.
     """
 
     version: str
+    steps: str = "1"
+    rules: str = ""
 
 
-_VERSIONS: Final = MappingProxyType({each.version: each for each in (Pipeline("1"),)})
+_VERSIONS: Final = MappingProxyType(
+    {each.version: each for each in (Pipeline("1"), Pipeline("2", steps="2", rules="1"))}
+)
 CURRENT: Final = _VERSIONS[PIPELINE_VERSION]
 """What `collect` stamps, and what `replay stage` runs again."""
 

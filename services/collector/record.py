@@ -14,7 +14,7 @@ from goodstrace import identifiers
 from goodstrace.facts import Facts, Flag, Quantity, Role, Typed
 from goodstrace.identifiers import Grade
 from goodstrace.vocabulary import Kind, term
-from services.collector.flow import Accepted, Item, Outcome, event_of
+from services.collector.flow import Accepted, Item, Outcome
 
 LOT_NUMBERS: Final = (
     "cbvmda:lotNumber",
@@ -49,13 +49,14 @@ grade = lru_cache(maxsize=16_384)(identifiers.grade)
 
 def record(item: Item) -> Outcome:
     """Find the event's keys by role and what it says of them; nothing is refused."""
+    item = item.decoded()
     facts = item.facts
-    event = event_of(item.record, facts)
-    reading = _Reading(event)
+    assert item.event is not None
+    reading = _Reading(item.event)
     found = reading.facts()
     if reading.normalised:
         found["flags"] = tuple(sorted({*facts.flags, Flag.NORMALISED_VOCABULARY}))
-    return Accepted(item.with_event(event).with_facts(**found))
+    return Accepted(item.with_facts(**found))
 
 
 class _Reading:

@@ -141,7 +141,7 @@ class Runner:
             bootstrap, size = self._kafka.bootstrap_servers, self._settings.window
             for each in read_back(bootstrap, topic, partition, size, remembered):
                 window.add(*each)
-        self._states[partition] = State(window, self._secret, self._rerun)
+        self._states[partition] = State(window, self._secret, self._rerun, self._settings.books)
         self._log.info("took a partition", partition=partition, offset=offset, window=len(window))
 
     def _check_first(self, _topic: str, partition: int) -> None:
@@ -200,7 +200,16 @@ class Runner:
         for output in outputs.values():
             for stage, reason, _ in output.rejected:
                 metrics.rejected.labels(stage, reason).inc()
+            self._count_rules(output)
         metrics.span_records.observe(len(batch))
+
+    def _count_rules(self, output: SpanOutput) -> None:
+        for rule in output.unanswered:
+            self._metrics.unanswered.labels(rule).inc()
+        if StageName.CLASSIFY in self._span.stages:
+            for item in output.items:
+                for verdict in item.facts.verdicts:
+                    self._metrics.verdicts.labels(verdict.rule).inc()
 
     def _close(self) -> None:
         if self._source is not None:

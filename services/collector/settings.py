@@ -1,10 +1,16 @@
 """The collector's own settings; `services.runtime.settings` has those it shares."""
 
+import os
+from functools import cached_property
+from pathlib import Path
+
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.collector.books import Books, read_books
 from services.collector.collect import Rules
 from services.collector.documents import Limits
+from services.collector.errors import BookError
 from services.collector.flow import StageName
 from services.collector.stages import ORDER, Span
 from services.collector.summarise import DEFAULT_WINDOW
@@ -18,7 +24,8 @@ class CollectorSettings(MonitoringSettings):
 
     port: of the capture API. api, projector: whether this process serves HTTP, keeps jobs and goods information. first_stage,
     last_stage: the span of stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in
-    every process. merchant: whose events these are until merchants are registered.
+    every process. step_tables, rules: files of the operator's own, several with a colon between them: by the first events are classified
+    from now on, the others are those that earlier ones were, see docs/rules.md; the same in every process. merchant: whose events these are until merchants are registered.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_COLLECTOR_", populate_by_name=True)
@@ -31,6 +38,8 @@ class CollectorSettings(MonitoringSettings):
     last_stage: StageName | None = StageName.STORE
     merchant: int = Field(1, ge=1, le=2**53 - 1)
     window: int = Field(DEFAULT_WINDOW, ge=1, le=10_000_000)
+    step_tables: str = ""
+    rules: str = ""
     future_tolerance_s: int = Field(300, ge=0, le=366 * 86400)
     max_body_bytes: int = Field(32 * _MIB, ge=1024, le=1024 * _MIB)
     max_event_bytes: int = Field(_MIB, ge=256, le=_MIB)
@@ -58,6 +67,11 @@ class CollectorSettings(MonitoringSettings):
             raise ValueError("max_waiting_bytes must be at least max_body_bytes")
         return self
 
+    @cached_property
+    def books(self) -> Books:
+        """The tables of steps and sets of rules that events are classified by. Raises: BookError, naming the file."""
+        return read_books(_files(self.step_tables), _files(self.rules))
+
     def span(self) -> Span | None:
         """Give the span of stages to run, None for none."""
         if self.first_stage is None or self.last_stage is None:
@@ -68,6 +82,19 @@ class CollectorSettings(MonitoringSettings):
         """Give the limits of one request."""
         return Limits(body=self.max_body_bytes, event=self.max_event_bytes, events=self.max_events)
 
-    def rules(self) -> Rules:
-        """Give what `collect` goes by."""
-        return Rules(event_bytes=self.max_event_bytes, future_tolerance_ms=self.future_tolerance_s * 1000)
+    def collecting(self) -> Rules:
+        """Give what `collect` goes by. Raises: BookError."""
+        return Rules(
+            event_bytes=self.max_event_bytes,
+            future_tolerance_ms=self.future_tolerance_s * 1000,
+            step_table=self.books.step_table,
+            rule_sets=self.books.rule_sets,
+        )
+
+
+def _files(paths: str) -> list[tuple[str, bytes]]:
+    """Read files named one after the other with a colon between. Raises: BookError."""
+    try:
+        return [(path, Path(path).read_bytes()) for path in paths.split(os.pathsep) if path]
+    except OSError as error:
+        raise BookError(str(error)) from error

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from services.collector.books import PROGRAMS, Books
 from services.collector.classify import classify
 from services.collector.flow import (
     MAX_RECORD_BYTES,
@@ -45,20 +46,25 @@ INPUTS: Final = {
 class State(msgspec.Struct):
     """What the stages of one partition know besides the record at hand.
 
-    `rerun`: records are taken as if `collect` had stamped today's pipeline version on them.
+    `rerun`: records are taken as if `collect` had stamped today's pipeline version, and the books of today, on them.
     """
 
     window: Window
     secret: bytes
     rerun: bool = False
+    books: Books = PROGRAMS
 
 
 class SpanOutput(msgspec.Struct):
-    """What a batch of one partition became: for each stage the values for its topic, the rejections, the last items."""
+    """What a batch of one partition became: for each stage the values for its topic, the rejections, the last items.
+
+    unanswered: IDs of rules, once for each event for which their expression had no answer.
+    """
 
     passed: dict[StageName, list[bytes]]
     rejected: list[tuple[StageName, str, bytes]]
     items: list[Item]
+    unanswered: list[str] = []
 
 
 class Span:
@@ -90,8 +96,15 @@ class Span:
         output = SpanOutput({stage: [] for stage in self.stages}, [], [])
         for value in values:
             item = from_wire(value)
-            self._run_one(state, restamped(item) if state.rerun else item, output)
+            self._run_one(state, self._restamped(state, item) if state.rerun else item, output)
         return output
+
+    def _restamped(self, state: State, item: Item) -> Item:
+        """Name today's books too, where they are yet to be gone by; else the facts name those that were."""
+        item = restamped(item)
+        if StageName.CLASSIFY not in self.stages:
+            return item
+        return item.with_facts(step_table=state.books.step_table, rule_sets=state.books.rule_sets)
 
     def _run_one(self, state: State, item: Item, output: SpanOutput) -> None:
         pipeline_of(item.record.pipeline_version)
@@ -101,6 +114,7 @@ class Span:
                 reason = outcome.record.rejection.reason if outcome.record.rejection else ""
                 output.rejected.append((stage, reason, envelope.encode(outcome.record)))
                 return
+            output.unanswered += [each.rule for each in outcome.unanswered]
             item = outcome.item
             output.passed[stage].append(to_wire(item))
         output.items.append(item)
@@ -125,7 +139,7 @@ def _sized(stage: StageName, came: Item, outcome: Outcome) -> Outcome:
     item = settled(outcome.item)
     size_bytes = len(to_wire(item))
     if size_bytes <= MAX_RECORD_BYTES:
-        return Accepted(item)
+        return Accepted(item, outcome.unanswered)
     detail = f"with its keys and tags the record has {size_bytes} bytes, over {MAX_RECORD_BYTES}"
     return reject(settled(came).record, stage, Reason.TOO_LARGE, detail)
 
@@ -137,5 +151,5 @@ def step(stage: StageName, state: State, item: Item) -> Outcome:
     if stage is StageName.RECORD:
         return record(item)
     if stage is StageName.CLASSIFY:
-        return classify(item)
+        return classify(state.books, item)
     return store(state.secret, item)

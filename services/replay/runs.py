@@ -229,7 +229,10 @@ async def _instance(folder: Path, published: MongoBlockStore) -> str:
 def _origins(kafka: KafkaSettings, start: str, versions: Iterable[str]) -> list[Origin]:
     through = start != "stored"
     secret = load_secret(load(LogSettings).index_secret_file) if through else None
-    return origins(kafka, start, load(CollectorSettings).window if through else 1, secret, versions)
+    if not through:
+        return origins(kafka, start, 1, None, versions)
+    collector = load(CollectorSettings)
+    return origins(kafka, start, collector.window, secret, versions, books=collector.books)
 
 
 def _versions(names: Iterable[str]) -> set[str]:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from services.collector.books import PROGRAMS, Books
 from services.replay.source import Change
 from services.replay.through import STARTS, Through
 from services.runtime import topics
@@ -25,11 +26,18 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 def origins(
-    kafka: KafkaSettings, start: str, window: int, secret: bytes | None, versions: Iterable[str] = ()
+    kafka: KafkaSettings,
+    start: str,
+    window: int,
+    secret: bytes | None,
+    versions: Iterable[str] = (),
+    *,
+    books: Books = PROGRAMS,
 ) -> list[Origin]:
     """List where all logs come from, those of goods from the topic that `start` names (see STARTS).
 
     `versions` are those of stages run again whose logs there are; they come from their own topics in any case.
+    `books` are what events are classified by, where they go through the stages.
     Raises: ValueError, where the stages are needed and there is no index secret.
     """
     name = STARTS[start]
@@ -38,7 +46,7 @@ def origins(
     elif secret is None:
         raise ValueError("the stages need the index secret")
     else:
-        through = Through(name, window, secret)
+        through = Through(name, window, secret, books)
         goods = Origin("goods", kafka.topic(name), through, through.from_the_first)
     return [
         goods,

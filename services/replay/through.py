@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from goodstrace.errors import EntryError
+from services.collector.books import PROGRAMS, Books
 from services.collector.flow import StageName
 from services.collector.stages import INPUTS, Span, State
 from services.collector.summarise import Window
@@ -21,17 +22,19 @@ _FIRST_STAGE: Final = {topic: stage for stage, topic in INPUTS.items()}
 class Through:
     """The stages from a topic on. Partitions are independent; each must be given from its first record on."""
 
-    def __init__(self, topic: str, window: int, secret: bytes) -> None:
+    def __init__(self, topic: str, window: int, secret: bytes, books: Books = PROGRAMS) -> None:
         """Take `topic` as the input, which must not be `goods.stored`.
 
         Args:
             topic: its name without prefix.
             window: records per partition in which duplicates are found, as the collector had it.
             secret: the index secret.
+            books: what records are classified by; those that they name must be among them.
         """
         self._span = Span(_FIRST_STAGE[topic], StageName.STORE)
         self._window = window
         self._secret = secret
+        self._books = books
         self._states: dict[int, State] = {}
 
     @property
@@ -44,7 +47,9 @@ class Through:
 
         Refused records leave holes, as they do in what is sealed. Raises: EnvelopeError.
         """
-        state = self._states.setdefault(partition, State(Window(self._window), self._secret))
+        state = self._states.setdefault(
+            partition, State(Window(self._window), self._secret, books=self._books)
+        )
         made = []
         for each in records:
             try:

@@ -200,6 +200,46 @@ def test_verify_checks_every_log(system: System, captured: list[dict[str, Any]])
     assert "goods/0" in ok(system, "verify")
 
 
+def test_what_a_rule_finds_is_sealed_and_shown_and_not_for_the_twin(
+    system: System, samples: Path, captured: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    items = [f"https://id.gs1.org/01/09524321012340/21/WARM-{number}" for number in (1, 2)]
+    event = {
+        "type": "ObjectEvent",
+        "action": "ADD",
+        "eventTime": "2026-01-02T03:04:05Z",
+        "eventTimeZoneOffset": "+00:00",
+        "bizStep": "commissioning",
+        "ilmd": {"gs1:maximumTemperature": 8},
+    }
+    events = [
+        {
+            **event,
+            "epcList": [item],
+            "sensorElementList": [{"sensorReport": [{"type": "Temperature", "value": value, "uom": "CEL"}]}],
+        }
+        for item, value in zip(items, (8.5, 7.5), strict=True)
+    ]
+    whole = json.loads(min(samples.glob("*.jsonld")).read_bytes())
+    whole["epcisBody"]["eventList"] = events
+    (tmp_path / "warm.jsonld").write_text(json.dumps(whole))
+    (said,) = json.loads(ok(system, "capture", "--json", str(tmp_path / "warm.jsonld")))
+    system.wait_sealed(EVENTS + 2)
+    verdict = {
+        "rule": "storage-too-warm",
+        "severity": "critical",
+        "at": "/sensorElementList/0/sensorReport/0",
+        "detail": "8.5 CEL is above the highest storage temperature stated, 8 degrees Celsius",
+    }
+    assert [each.get("ruleVerdicts") for each in said["job"]["events"]] == [[verdict], None]
+    for item, expected in zip(items, ([verdict], []), strict=True):
+        (shown,) = json.loads(ok(system, "trace", "--json", item))["events"]
+        assert shown["proof"]["verified"]
+        assert shown["facts"]["rule_sets"] == ["1"]
+        assert shown["facts"].get("verdicts", []) == expected
+    assert f"critical: {verdict['detail']}" in ok(system, "trace", items[0])
+
+
 # What needs no service runs in this process: starting Python takes longer than all the rest.
 
 

@@ -4,10 +4,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from services.collector import documents
+from services.collector.books import PROGRAMS, Books
 from services.collector.collect import Rules, Sent, Stamp, collect
 from services.collector.documents import Limits
-from services.collector.flow import Item, StageName, to_wire
+from services.collector.flow import Item, StageName, from_wire, to_wire
 from services.collector.stages import Span, SpanOutput, State
 from services.collector.summarise import Window
 
@@ -57,13 +60,27 @@ def document(*events: dict[str, Any], **head: Any) -> bytes:
     return json.dumps(whole).encode()
 
 
-def collected(body: bytes, *, random: Callable[[int], bytes] | None = None, merchant: int = 1) -> list[Sent]:
+def collected(
+    body: bytes,
+    *,
+    random: Callable[[int], bytes] | None = None,
+    merchant: int = 1,
+    books: Books = PROGRAMS,
+) -> list[Sent]:
     stamp = Stamp(b"c" * 16, merchant, NOW_MS)
-    return collect(documents.read(body, Limits()), stamp, Rules(), random or counted())
+    rules = Rules(step_table=books.step_table, rule_sets=books.rule_sets)
+    return collect(documents.read(body, Limits()), stamp, rules, random or counted())
 
 
 def wires(sent: Sequence[Sent]) -> list[bytes]:
     return [to_wire(each.outcome) for each in sent if isinstance(each.outcome, Item)]
+
+
+def stamped(value: bytes, version: str) -> bytes:
+    """A collected event as a version of the program stamped it."""
+    item = from_wire(value)
+    record = msgspec.structs.replace(item.record, pipeline_version=version)
+    return to_wire(Item(record, msgspec.structs.replace(item.facts, pipeline=version)))
 
 
 def fresh_state(window: int = 1000) -> State:

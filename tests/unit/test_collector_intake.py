@@ -7,10 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from goodstrace import facts as facts_format
+from goodstrace.entry import Kind
+from goodstrace.facts import Facts, Verdict
 from services.collector.api import make_app
 from services.collector.collect import Rules
 from services.collector.documents import Limits
@@ -20,6 +24,7 @@ from services.collector.metrics import Metrics
 from services.collector.producer import GroupCommit
 from services.collector.transactions import Write
 from services.runtime import envelope
+from services.runtime.envelope import Part, Record
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.kafka import FencedError
 from services.runtime.settings import KafkaSettings
@@ -363,6 +368,27 @@ async def test_bodies_that_do_not_come_hold_no_room_and_end() -> None:
     async with running(body_timeout_s=0.05) as here:
         assert (await here.post(halting(1))).status_code == 408
         assert (await here.post(document(object_event()))).status_code == 202
+
+
+def test_a_job_tells_what_rules_found() -> None:
+    facts = Facts(
+        "urn:e:1", "ni:///h", "ObjectEvent", 0, "+00:00", "2", verdicts=(Verdict("r", "info", "/a", "b"),)
+    )
+    record = Record(
+        id=bytes(16),
+        kind=Kind.EVENT,
+        time_ms=NOW_MS,
+        pipeline_version="2",
+        parts=(Part("facts", bytes(32), facts_format.encode(facts)),),
+        capture_id=bytes(16),
+        sequence=0,
+        capture_size=1,
+        merchant=1,
+    )
+    (found,) = gather([Seen("goods.stored", 0, 0, NOW_MS, record)])
+    assert msgspec.convert(msgspec.to_builtins(found), Verdicts) == found  # as it is kept in the store
+    (told,) = describe(Job(bytes(16).hex(), NOW_MS, 1), [found])["events"]
+    assert told["ruleVerdicts"] == [{"rule": "r", "severity": "info", "at": "/a", "detail": "b"}]
 
 
 def test_verdicts_found_twice_and_cut_otherwise_say_the_same() -> None:

@@ -1,20 +1,24 @@
 """The pipeline version that `collect` stamps decides what later stages do with a record."""
 
-import msgspec
 import pytest
 
 from goodstrace.facts import PIPELINE_VERSION
-from services.collector.flow import StageName, from_wire, to_wire
+from services.collector.flow import StageName, from_wire
 from services.collector.pipeline import CURRENT, pipeline_of
 from services.runtime.errors import EnvelopeError
-from tests.unit.collector_builders import WHOLE, collected, document, fresh_state, object_event, wires
+from tests.unit.collector_builders import (
+    WHOLE,
+    collected,
+    document,
+    fresh_state,
+    object_event,
+    stamped,
+    wires,
+)
 
 
-def stamped(version: str) -> bytes:
-    """A collected event as another version of the program stamped it."""
-    item = from_wire(wires(collected(document(object_event())))[0])
-    record = msgspec.structs.replace(item.record, pipeline_version=version)
-    return to_wire(type(item)(record, msgspec.structs.replace(item.facts, pipeline=version)))
+def event_of(version: str) -> bytes:
+    return stamped(wires(collected(document(object_event())))[0], version)
 
 
 def test_collect_stamps_the_current_version() -> None:
@@ -26,13 +30,13 @@ def test_a_version_of_later_stops_the_stages_rather_than_being_sealed_wrongly() 
     with pytest.raises(EnvelopeError, match="'99' is unknown"):
         pipeline_of("99")
     with pytest.raises(EnvelopeError, match="'99' is unknown"):
-        WHOLE.run(fresh_state(), [stamped("99")])
+        WHOLE.run(fresh_state(), [event_of("99")])
 
 
 @pytest.mark.parametrize("version", ["1", "99"])
 def test_stages_run_again_take_every_record_as_one_of_today(version: str) -> None:
     state = fresh_state()
     state.rerun = True
-    output = WHOLE.run(state, [stamped(version)])
+    output = WHOLE.run(state, [event_of(version)])
     item = from_wire(output.passed[StageName.STORE][0])
     assert item.record.pipeline_version == item.facts.pipeline == CURRENT.version

@@ -13,12 +13,14 @@ from goodstrace import entry
 from goodstrace.event_hash import event_hash
 from goodstrace.facts import Flag, Quantity, Typed
 from goodstrace.simulate import SimulationOptions, simulate
-from services.collector.classify import TABLE, step_of
+from goodstrace.vocabulary import Kind, words
 from services.collector.collect import Rules, Stamp, collect
 from services.collector.documents import Limits, read
 from services.collector.flow import Item, Reason, StageName, from_wire, to_wire
+from services.collector.pipeline import CURRENT
 from services.collector.record import decimal_text
 from services.collector.stages import ORDER, OUTPUTS, Span
+from services.collector.steps import built_in
 from services.collector.summarise import Window, remembered
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
@@ -316,25 +318,55 @@ def test_quantities_are_plain_decimals(literal: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "step", "disposition", "expected"),
+    ("kind", "action", "step", "disposition", "expected"),
     [
-        ("ObjectEvent", "shipping", "in_transit", "logistics"),
-        ("ObjectEvent", "receiving", "returned", "return"),
-        ("ObjectEvent", "retail_selling", "retail_sold", "sale"),
-        ("ObjectEvent", "destroying", "destroyed", "disposal"),
-        ("ObjectEvent", "storing", "", "storage"),
-        ("ObjectEvent", "urn:gdst:bizStep:fishingEvent", "active", "procurement"),
-        ("TransformationEvent", "", "", "production"),
-        ("ObjectEvent", "", "", "other"),
+        ("ObjectEvent", "OBSERVE", "shipping", "in_transit", "logistics"),
+        ("ObjectEvent", "OBSERVE", "receiving", "returned", "return"),
+        ("ObjectEvent", "OBSERVE", "retail_selling", "retail_sold", "sale"),
+        ("ObjectEvent", "DELETE", "destroying", "destroyed", "disposal"),
+        ("ObjectEvent", "OBSERVE", "storing", "", "storage"),
+        ("ObjectEvent", "OBSERVE", "urn:gdst:bizStep:fishingEvent", "active", "procurement"),
+        ("TransformationEvent", "", "", "", "production"),
+        ("ObjectEvent", "OBSERVE", "", "", "other"),
+        ("ObjectEvent", "ADD", "", "active", "production"),
+        ("ObjectEvent", "DELETE", "", "", "disposal"),
+        ("ObjectEvent", "DELETE", "", "in_progress", "disposal"),
+        ("ObjectEvent", "OBSERVE", "", "in_progress", "logistics"),
+        ("ObjectEvent", "OBSERVE", "other", "in_progress", "other"),
     ],
 )
-def test_steps(kind: str, step: str, disposition: str, expected: str) -> None:
-    assert step_of(kind, step, disposition) == expected
+def test_steps(kind: str, action: str, step: str, disposition: str, expected: str) -> None:
+    assert built_in(CURRENT.steps).step_of(kind, action, step, disposition) == expected
 
 
 def test_the_table_is_versioned() -> None:
     facts = facts_of(object_event())
-    assert (facts.step, facts.step_table) == ("logistics", TABLE.version)
+    assert (facts.step, facts.step_table) == ("logistics", CURRENT.steps)
+
+
+@pytest.mark.parametrize(
+    ("kind", "undecided"),
+    [
+        ("bizstep", {"other", "sensor_reporting"}),
+        (
+            "disp",
+            {
+                "active", "conformant", "damaged", "expired", "mismatch_class", "mismatch_instance", "mismatch_quantity",
+                "needs_replacement", "no_pedigree_match", "non_conformant", "recalled", "stolen", "unavailable", "unknown",
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_every_standard_term_has_a_step_but_those_that_say_none(kind: Kind, undecided: set[str]) -> None:
+    """What is left says in what state goods are, at whatever step."""
+    table = built_in(CURRENT.steps)
+    found = {
+        word
+        for word in words(kind)
+        if table.step_of("ObjectEvent", "OBSERVE", *((word, "") if kind == "bizstep" else ("", word)))
+        == "other"
+    }
+    assert found == undecided
 
 
 # ---- store and the whole
