@@ -98,8 +98,7 @@ def pack(document: Document) -> Pack:
         records = pack_format.decode(packed.entries, packed.parts, packed.tags)
     except CorruptError as error:
         raise CorruptError(f"pack {packed.id}: {error}") from error
-    tags = tuple(sorted({tag for record in records for tag in record.tags}))
-    return Pack(packed.id, packed.log, packed.height, packed.time, packed.first, tags, records)
+    return Pack(packed.id, packed.log, packed.height, packed.time, packed.first, records)
 
 
 def checkpoint_id(log: str, size: int) -> str:

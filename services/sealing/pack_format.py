@@ -20,15 +20,14 @@ TAGS: Final = "tags"
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _BYTE_STRINGS: Final = msgspec.msgpack.Decoder(list[bytes])
-_PARTS: Final = msgspec.msgpack.Decoder(list[list[tuple[str, bytes, bytes]]])
+_PARTS: Final = msgspec.msgpack.Decoder(list[tuple[Part, ...]])
 
 
 def encode(records: Sequence[PackedRecord]) -> dict[str, bytes]:
     """Encode records in order, by the name of the field that each byte string is stored in."""
-    parts = [[(part.name, part.salt, part.content) for part in record.parts] for record in records]
     return {
         ENTRIES: _ENCODER.encode([record.entry for record in records]),
-        PARTS: _ENCODER.encode(parts),
+        PARTS: _ENCODER.encode([record.parts for record in records]),
         TAGS: _ENCODER.encode([b"".join(record.tags) for record in records]),
     }
 
@@ -38,7 +37,7 @@ def decode(entries: bytes, parts: bytes, tags: bytes) -> tuple[PackedRecord, ...
     try:
         columns = (decode_entries(entries), _PARTS.decode(parts), _BYTE_STRINGS.decode(tags))
         records = tuple(
-            PackedRecord(entry, tuple(Part(*part) for part in of_record), split_tags(joined))
+            PackedRecord(entry, of_record, split_tags(joined))
             for entry, of_record, joined in zip(*columns, strict=True)
         )
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:

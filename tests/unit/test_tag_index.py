@@ -18,7 +18,6 @@ from tests.memory_store import MemoryStore
 
 LOG = "goods/0"
 EMPTY = TagIndex(LOG, -1, 0, ())
-RECORD = PackedRecord(b"entry", (), ())
 
 
 def tag(number: int) -> bytes:
@@ -34,8 +33,7 @@ def block(height: int, first: int, tags: Sequence[Sequence[int]]) -> list[Pack]:
             height,
             0,
             first + n,
-            tuple(sorted(map(tag, set(of_pack)))),
-            (RECORD,),
+            (PackedRecord(b"entry", (), tuple(sorted(map(tag, set(of_pack))))),),
         )
         for n, of_pack in enumerate(tags)
     ]
@@ -176,3 +174,10 @@ async def test_a_merge_that_was_cut_off_is_done_again() -> None:
     store.page_data[next(iter(written))] = Page(0, 1, 1, b"x" * 16)
     with pytest.raises(CorruptError, match="other rows"):
         await LogIndexer(store, TagIndex(LOG, FANOUT - 1, FANOUT, tuple(runs)), noticed).settle()
+
+
+@pytest.mark.parametrize("over", [0, 1, 15])
+def test_rows_are_taken_apart_where_they_are_damaged_too(over: int) -> None:
+    rows = [tag(number) for number in range(5)]
+    end = b"x" * over
+    assert tag_index.split(b"".join(rows) + end) == [*rows, *([end] if end else [])]
