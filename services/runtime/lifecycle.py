@@ -17,7 +17,7 @@ EXIT_FAILED = 1
 # a tenth of the stages' time went there.
 _GARBAGE_OBJECTS: Final = 20_000
 # How long a thread that comes back from the network waits for a busy one: each call of a driver does so several times.
-_THREAD_SWITCH_S: Final = 0.0005
+_THREAD_SWITCH_S: Final = 0.001
 
 
 def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdlib.BoundLogger) -> None:

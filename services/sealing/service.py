@@ -25,7 +25,7 @@ from services.sealing.writer import LogWriter, SealerParts
 
 POLL_RECORDS: Final = 2000
 ADD_AT_ONCE: Final = 200
-"""So many records are checked, in 2 ms, before the commits get on: each of their calls waits for that twice or more."""
+"""So many records are checked, in about 2 ms, before commits get a turn: each of their calls waits for two or more."""
 POLL_S: Final = 0.05
 RETRY_S: Final = 0.5
 HOLD_AFTER_S: Final = 1.0
