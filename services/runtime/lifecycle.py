@@ -16,6 +16,8 @@ EXIT_FAILED = 1
 # New objects before Python looks for cycles among them: a batch makes many objects and hardly a cycle. With the default of 700
 # a tenth of the stages' time went there.
 _GARBAGE_OBJECTS: Final = 20_000
+# How long a thread that comes back from the network waits for a busy one: each call of a driver does so several times.
+_THREAD_SWITCH_S: Final = 0.001
 
 
 def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdlib.BoundLogger) -> None:
@@ -25,6 +27,7 @@ def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdl
     """
     gc.freeze()  # what was imported stays: the collector need not look at it again and again
     gc.set_threshold(_GARBAGE_OBJECTS, *gc.get_threshold()[1:])
+    sys.setswitchinterval(_THREAD_SWITCH_S)
     try:
         uvloop.run(_supervised(service, log))
     except ServiceError as error:

@@ -124,7 +124,7 @@ def sealable(log: str, fetched: Fetched) -> Sealable:
     Raises: UnprovableRecordError naming log and offset.
     """
     try:
-        record = envelope.decode(fetched.value)
+        record = envelope.decode_committed(fetched.value)
         if not entries.is_provable(record):
             entries.check(record)  # which says why
     except (EnvelopeError, EntryError) as error:
@@ -181,7 +181,7 @@ def next_block(
         time=max(now_ms, state.head.time if state.head else 0),
     )
     data = blocks.encode(header)
-    packs = tuple(_packs(header, [each.record for each in records], epoch))
+    packs = tuple(_packs(header, records, epoch))
     run, pages = block_run(packs)
     return Block(
         header=data,
@@ -235,24 +235,22 @@ def split_hashes(joined: bytes) -> list[bytes]:
     return [joined[start : start + HASH_SIZE] for start in range(0, len(joined), HASH_SIZE)]
 
 
-def _packs(header: BlockHeader, records: Sequence[PackedRecord], epoch: str) -> Iterator[Pack]:
+def _packs(header: BlockHeader, records: Sequence[Sealable], epoch: str) -> Iterator[Pack]:
     first = header.first
     for number, group in enumerate(_groups(records)):
-        tags = tuple(sorted({tag for record in group for tag in record.tags}))
         name = f"{header.log}#{header.height}.{number}@{epoch}"
-        yield Pack(name, header.log, header.height, header.time, first, tags, tuple(group))
+        yield Pack(name, header.log, header.height, header.time, first, tuple(group))
         first += len(group)
 
 
-def _groups(records: Sequence[PackedRecord]) -> Iterator[list[PackedRecord]]:
+def _groups(records: Sequence[Sealable]) -> Iterator[list[PackedRecord]]:
     group: list[PackedRecord] = []
     size_bytes = 0
-    for record in records:
-        record_bytes = len(record.entry) + sum(len(part.content) for part in record.parts)
-        if group and (len(group) == PACK_ENTRIES or size_bytes + record_bytes > PACK_BYTES):
+    for each in records:
+        if group and (len(group) == PACK_ENTRIES or size_bytes + each.size_bytes > PACK_BYTES):
             yield group
             group, size_bytes = [], 0
-        group.append(record)
-        size_bytes += record_bytes
+        group.append(each.record)
+        size_bytes += each.size_bytes
     if group:
         yield group

@@ -128,8 +128,7 @@ def pack(document: Document) -> Pack:
     packed = _packed(document)
     with _of_pack(packed.id):
         records = pack_format.decode(packed.entries, packed.parts, packed.tags)
-    tags = tuple(sorted({tag for record in records for tag in record.tags}))
-    return Pack(packed.id, packed.log, packed.height, packed.time, packed.first, tags, records)
+    return Pack(packed.id, packed.log, packed.height, packed.time, packed.first, records)
 
 
 def checkpoint_id(log: str, size: int) -> str:

@@ -22,7 +22,8 @@ TAGS: Final = "tags"
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _BYTE_STRINGS: Final = msgspec.msgpack.Decoder(list[bytes])
 _RAW_LIST: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_PARTS: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes, bytes]])
+_PARTS: Final = msgspec.msgpack.Decoder(tuple[Part, ...])
+_ALL_PARTS: Final = msgspec.msgpack.Decoder(list[tuple[Part, ...]])
 _FEW: Final = (
     4  # tags: each is sought in the joined bytes; more of them in a set, which costs the taking apart
 )
@@ -30,10 +31,9 @@ _FEW: Final = (
 
 def encode(records: Sequence[PackedRecord]) -> dict[str, bytes]:
     """Encode records in order, by the name of the field that each byte string is stored in."""
-    parts = [[(part.name, part.salt, part.content) for part in record.parts] for record in records]
     return {
         ENTRIES: _ENCODER.encode([record.entry for record in records]),
-        PARTS: _ENCODER.encode(parts),
+        PARTS: _ENCODER.encode([record.parts for record in records]),
         TAGS: _ENCODER.encode([b"".join(record.tags) for record in records]),
     }
 
@@ -58,7 +58,7 @@ class Columns:
     def record(self, place: int) -> PackedRecord:
         """Decode a record by its place, 0 the first. Raises: CorruptError."""
         try:
-            parts = tuple(Part(*part) for part in _PARTS.decode(self._parts[place]))
+            parts = _PARTS.decode(self._parts[place])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
             raise CorruptError(f"records are malformed: {error}") from error
         return PackedRecord(self._entries[place], parts, split_tags(self._tags[place]))
@@ -78,8 +78,15 @@ class Columns:
 
 def decode(entries: bytes, parts: bytes, tags: bytes) -> tuple[PackedRecord, ...]:
     """Decode all records. Raises: CorruptError, whatever the bytes."""
-    columns = Columns(entries, parts, tags)
-    return tuple(map(columns.record, range(len(columns))))
+    try:
+        columns = (decode_entries(entries), _ALL_PARTS.decode(parts), _BYTE_STRINGS.decode(tags))
+        records = tuple(
+            PackedRecord(entry, of_record, split_tags(joined))
+            for entry, of_record, joined in zip(*columns, strict=True)
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
+        raise CorruptError(f"records are malformed: {error}") from error
+    return records
 
 
 def decode_entries(entries: bytes) -> list[bytes]:

@@ -7,6 +7,7 @@ the next, page by page, so a log of n blocks is looked up in at most 3 pages for
 sealed: every page follows from the packs. docs/decisions/0009-sealing-speed.md has the figures.
 """
 
+import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -81,12 +82,11 @@ def page_name(run: str, page: int, chunk: int = 0) -> str:
 
 def block_run(packs: Sequence[Pack]) -> tuple[Run, dict[str, Page]]:
     """Make the run of one block from all its packs, named after the first of them: its pages by name."""
-    rows = sorted(
-        tag[:PREFIX_BYTES] + first
-        for pack in packs
-        for first in (pack.first.to_bytes(ROW_BYTES - PREFIX_BYTES, "big"),)
-        for tag in pack.tags
-    )
+    rows: list[bytes] = []
+    for pack in packs:
+        first = pack.first.to_bytes(ROW_BYTES - PREFIX_BYTES, "big")
+        rows += [tag[:PREFIX_BYTES] + first for tag in pack.tags]
+    rows.sort()
     run = Run(packs[0].id, 0, packs[0].height, packs[0].first, packs[-1].end, _bits(len(rows)), len(rows))
     return run, dict(_pages(run, 0, 0, rows))
 
@@ -133,14 +133,16 @@ def merge_step(result: Run, runs: Sequence[Run], step: int, pages: Sequence[byte
     low, high = _bound(step, bits), _bound(step + 1, bits)
     rows: list[bytes] = []
     for data in pages:
-        rows += split(data)[position(data, low) : position(data, high)]
+        rows += split(data[position(data, low) * ROW_BYTES : position(data, high) * ROW_BYTES])
     rows.sort()
     return dict(_pages(result, step, bits, rows))
 
 
 def split(data: bytes) -> list[bytes]:
-    """Take joined rows apart."""
-    return [data[start : start + ROW_BYTES] for start in range(0, len(data), ROW_BYTES)]
+    """Take joined rows apart; what is over at the end of damaged ones is a shorter row."""
+    whole = len(data) // ROW_BYTES
+    rows = list(struct.unpack_from(f"{ROW_BYTES}s" * whole, data))  # a third of the time that slicing takes
+    return [*rows, data[whole * ROW_BYTES :]] if len(data) % ROW_BYTES else rows
 
 
 def position(data: bytes, bound: bytes) -> int:

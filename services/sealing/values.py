@@ -1,5 +1,7 @@
 """What is stored of a log, as values: the documents of `mongo.py` and the arguments of `core.py` and `verify.py`."""
 
+from itertools import chain
+
 import msgspec
 
 from goodstrace import key_changes
@@ -50,7 +52,6 @@ class Pack(msgspec.Struct, frozen=True):
         id: log, height, number within the block and the writer's epoch: no two writers share one.
         log, height: the block it was written for; `time` that block's.
         first: index of its first record in the log.
-        tags: the distinct tags of all its records, sorted: what look-ups find it by.
         records: at least one.
     """
 
@@ -59,8 +60,12 @@ class Pack(msgspec.Struct, frozen=True):
     height: int
     time: int
     first: int
-    tags: tuple[bytes, ...]
     records: tuple[PackedRecord, ...]
+
+    @property
+    def tags(self) -> set[bytes]:
+        """The distinct tags of all its records: what look-ups find it by."""
+        return set(chain.from_iterable([record.tags for record in self.records]))
 
     @property
     def end(self) -> int:

@@ -144,7 +144,9 @@ class LogWriter:
             while await self._due():
                 came_s, records = self._first_came_s, self._take()
                 now_ms = self._parts.clock.now_ms()
-                block = core.next_block(self._built, self._topic, records, now_ms, self._epoch)
+                block = await asyncio.to_thread(
+                    core.next_block, self._built, self._topic, records, now_ms, self._epoch
+                )
                 self._built = block.after
                 await self._in_turn(block)
                 self._committing = asyncio.create_task(self._commit(block, records, came_s))

@@ -17,7 +17,7 @@ TAGS = tuple(sorted(hashlib.sha256(b"%d" % number).digest()[:16] for number in r
 
 def pack(first: int, tags: tuple[bytes, ...]) -> Pack:
     record = PackedRecord(b"entry %d" % first, (), tags)
-    return Pack(f"{LOG}#0.{first}@e", LOG, 0, 0, first, tags, (record,))
+    return Pack(f"{LOG}#0.{first}@e", LOG, 0, 0, first, (record,))
 
 
 class Counting(LogReader):

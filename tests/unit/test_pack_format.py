@@ -1,4 +1,4 @@
-"""Records of a pack, decoded one by one."""
+"""Records as a pack stores them: what is encoded comes back, all or one by one, and other bytes are refused."""
 
 import contextlib
 
@@ -69,3 +69,36 @@ def test_lists_of_different_lengths_are_corrupt() -> None:
         mixed = {**encoded, column: short[column]}
         with pytest.raises(CorruptError, match="different lengths"):
             Columns(mixed["entries"], mixed["parts"], mixed["tags"])
+
+
+@given(RECORDS)
+def test_what_is_encoded_comes_back(some: list[PackedRecord]) -> None:
+    assert pack_format.decode(**pack_format.encode(some)) == tuple(some)
+
+
+def test_the_stored_form() -> None:
+    record = PackedRecord(
+        b"entry", (Part("event", b"salt", b"{}"), Part("facts", b"", b"[]")), (b"t" * 16, b"u" * 16)
+    )
+    encode = msgspec.msgpack.encode
+    assert pack_format.encode([record, PackedRecord(b"", (), ())]) == {
+        "entries": encode([b"entry", b""]),
+        "parts": encode([[["event", b"salt", b"{}"], ["facts", b"", b"[]"]], []]),
+        "tags": encode([b"t" * 16 + b"u" * 16, b""]),
+    }
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        ["event", b"salt"],
+        ["event", b"salt", b"{}", b"more"],
+        ["event", b"salt", "{}"],
+        {"name": "event"},
+        None,
+    ],
+)
+def test_a_part_of_another_form_is_refused(part: object) -> None:
+    encode = msgspec.msgpack.encode
+    with pytest.raises(CorruptError):
+        pack_format.decode(encode([b"entry"]), encode([[part]]), encode([b""]))

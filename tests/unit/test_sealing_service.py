@@ -58,6 +58,22 @@ async def test_a_restart_goes_on_and_gives_the_same_log() -> None:
     assert (head.root, head.note) == (other.root, other.note)
 
 
+async def test_commits_get_turns_while_a_large_poll_is_checked() -> None:
+    bench, stop, waiting = Bench(), asyncio.Event(), set[float]()
+    bench.fill(5 * service.ADD_AT_ONCE)
+    whole = MemorySource(bench.topic, batch=5 * service.ADD_AT_ONCE)
+    task = asyncio.create_task(
+        bench.sealer(entries=5 * service.ADD_AT_ONCE, source=whole, age_ms=10_000).run(stop)
+    )
+    while not bench.done() and not task.done():
+        waiting.add(bench.metrics.waiting._value.get())
+        await asyncio.sleep(0)
+    stop.set()
+    await task
+    assert {service.ADD_AT_ONCE * times for times in range(1, 5)} <= waiting
+    assert await bench.entries() == bench.expected()
+
+
 def _points() -> int:
     """How many calls of the store one run makes, the first start included."""
     bench = Bench()

@@ -18,7 +18,6 @@ from tests.memory_store import MemoryStore
 
 LOG = "goods/0"
 EMPTY = TagIndex(LOG, -1, 0, ())
-RECORD = PackedRecord(b"entry", (), ())
 
 
 def tag(number: int) -> bytes:
@@ -34,8 +33,7 @@ def block(height: int, first: int, tags: Sequence[Sequence[int]]) -> list[Pack]:
             height,
             0,
             first + n,
-            tuple(sorted(map(tag, set(of_pack)))),
-            (RECORD,),
+            (PackedRecord(b"entry", (), tuple(sorted(map(tag, set(of_pack))))),),
         )
         for n, of_pack in enumerate(tags)
     ]
@@ -189,3 +187,10 @@ def test_rows_are_found_by_their_tag(rows: list[tuple[bytes, int]], sought: byte
     for prefix in (sought, *(prefix for prefix, _ in rows[:3])):
         expected = sorted(first for each, first in rows if each == prefix)
         assert tag_index.firsts_of(data, prefix + b"\1" * 6) == expected
+
+
+@pytest.mark.parametrize("over", [0, 1, 15])
+def test_rows_are_taken_apart_where_they_are_damaged_too(over: int) -> None:
+    rows = [tag(number) for number in range(5)]
+    end = b"x" * over
+    assert tag_index.split(b"".join(rows) + end) == [*rows, *([end] if end else [])]

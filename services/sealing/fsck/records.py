@@ -9,7 +9,7 @@ from goodstrace import entry as entries
 from goodstrace.entry import Entry, Kind
 from goodstrace.errors import EntryError
 from goodstrace.merkle import leaf_hash, leaf_hashes
-from services.runtime.envelope import Record
+from services.runtime.envelope import Committed
 from services.sealing.entries import is_provable
 from services.sealing.values import PackedRecord
 
@@ -51,11 +51,10 @@ def _is_rebuilt(record: PackedRecord) -> bool:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return False
     return is_provable(
-        Record(
+        Committed(
             id=id_,
             kind=own.kind,
             time_ms=own.time,
-            pipeline_version="",
             merchant=own.merchant,
             parts=record.parts,
             entry=record.entry,
