@@ -191,6 +191,14 @@ TAMPERED: dict[str, tuple[Change, tuple[str, int | None, int | None, str]]] = {
         (LOG, 1, None, "chain"),
     ),
     "tile removed": (lambda s: s.collections[TILES].pop(f"{LOG}/0/0"), (LOG, None, 0, "tile")),
+    "tile whose level is false": (
+        lambda s: updated(s, TILES, f"{LOG}/0/0", level=False),
+        (LOG, None, 0, "tile"),
+    ),
+    "tile whose number is no integer": (
+        lambda s: updated(s, TILES, f"{LOG}/0/0", n=0.0),
+        (LOG, None, 0, "tile"),
+    ),
     "tile added": (
         lambda s: s.collections[TILES].update(
             {f"{LOG}/0/1": {**s.collections[TILES][f"{LOG}/0/0"], "_id": f"{LOG}/0/1", "n": 1}}
@@ -303,6 +311,17 @@ async def test_one_broken_block_is_not_told_again_of_those_that_follow(store: Me
     store = store.copy()
     store.collections[BLOCKS].pop(f"{LOG}#1")
     assert {fault.block for fault in await all_faults(store)} - {None} == {1}
+
+
+async def test_a_head_and_a_last_block_that_cannot_be_read_are_told_of_and_looked_at_once(
+    store: MemoryDocuments,
+) -> None:
+    """The block is found by its ID alone: a look for the last one by log and height does not meet it."""
+    del store.collections[HEADS][LOG]["root"]
+    last = max(int(key.partition("#")[2]) for key in store.collections[BLOCKS] if key.startswith(f"{LOG}#"))
+    updated(store, BLOCKS, f"{LOG}#{last}", log=7)
+    faults = await asyncio.wait_for(all_faults(store), 20)
+    assert {(fault.log, fault.block) for fault in faults} >= {(LOG, None), (LOG, last)}
 
 
 async def test_an_orphan_is_no_fault(store: MemoryDocuments) -> None:

@@ -109,8 +109,6 @@ def tile_document(log: str, name: TileName, data: bytes) -> Document:
 
 def difference(stored: Document, written: Document) -> str:
     """Name the fields that differ between a document and the one that the writer would write; empty where none does."""
-    if stored == written:
-        return ""
     names = sorted(
         str(name)
         for name in stored.keys() | written.keys()
@@ -128,7 +126,8 @@ def _same(stored: Any, written: Any) -> bool:
         )
     if isinstance(written, Mapping):
         return isinstance(stored, Mapping) and not difference(dict(stored), dict(written))
-    return isinstance(stored, bool) == isinstance(written, bool) and bool(stored == written)
+    kinds_agree = all(isinstance(stored, kind) == isinstance(written, kind) for kind in (bool, float))
+    return kinds_agree and bool(stored == written)  # for Python False, 0 and 0.0 are equal
 
 
 def _decoded(
