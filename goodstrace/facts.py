@@ -11,7 +11,7 @@ import msgspec
 
 from goodstrace.errors import EntryError
 
-PIPELINE_VERSION: Final = "1"
+PIPELINE_VERSION: Final = "2"
 
 
 class Role:
@@ -64,6 +64,16 @@ class Correction(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class Repeat(msgspec.Struct, frozen=True):
+    """A read of the same things at the same place again: `first` is the event ID of the run's first read, `number` counts from it.
+
+    Both are of one merchant and one log; `number` is at least 2.
+    """
+
+    first: str
+    number: int
+
+
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known of one event.
 
@@ -76,6 +86,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     read_point, business_location: canonical keys. context: the effective JSON-LD @context.
     hash_ignores: names the capture's document left out of the event hash (`ignoreFields`), as `event_hash` takes them.
     pipeline: version of the pipeline that made these facts. flags: sorted names from a closed set.
+    repeats: the run of reads this one goes on with; from pipeline "2" on.
     """
 
     event_id: str
@@ -97,6 +108,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     lot_of: dict[str, str] = {}
     quantities: dict[str, tuple[Quantity, ...]] = {}
     read_point: str = ""
+    repeats: Repeat | None = None
     sources: tuple[Typed, ...] = ()
     step: str = ""
     step_table: str = ""

@@ -1,5 +1,6 @@
 """What the stages hand to one another: an event on its way, accepted or rejected."""
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ import msgspec
 from goodstrace import facts as facts_format
 from goodstrace.facts import Facts
 from services.runtime import envelope, topics
-from services.runtime.envelope import Part, Record, Rejection
+from services.runtime.envelope import Memory, Part, Record, Rejection
 
 EVENT_PART: Final = "event"
 FACTS_PART: Final = "facts"
@@ -19,6 +20,9 @@ MAX_RECORD_BYTES: Final = (
 MAX_COLLECTED_BYTES: Final = (
     MAX_RECORD_BYTES - 64 * 1024
 )  # room for what `summarise` adds, which refuses for no size
+
+
+_EVENT_DECODER: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 class StageName(StrEnum):
@@ -59,6 +63,10 @@ class Item(msgspec.Struct, frozen=True):
         """Give the item with its event decoded."""
         return Item(self.record, self.facts, event, self.wire)
 
+    def decoded(self) -> "Item":
+        """Give the item with its event decoded, by whichever stage needs it first."""
+        return self if self.event is not None else self.with_event(decode_event(self.record))
+
     def sealed(self) -> Record:
         """Give the record with its facts part written."""
         content = facts_format.encode(self.facts)
@@ -93,10 +101,20 @@ def reject(record: Record, stage: StageName, reason: Reason, detail: str, first_
     )
 
 
-def from_wire(value: bytes) -> Item:
-    """Take an event off a topic. Raises: EnvelopeError or EntryError where it is none of ours."""
-    record = envelope.decode(value)
-    return Item(record, facts_format.decode(record.part(FACTS_PART).content), wire=value)
+def decode_event(record: Record) -> dict[str, Any]:
+    """Decode a record's event, its numbers exact."""
+    return _EVENT_DECODER.decode(record.part(EVENT_PART).content)
+
+
+def from_wire(value: bytes) -> Item | Memory:
+    """Take what is next off a topic: an event, or what the partition must remember.
+
+    Raises: EnvelopeError or EntryError where it is none of ours.
+    """
+    found = envelope.decode_any(value)
+    if isinstance(found, Memory):
+        return found
+    return Item(found, facts_format.decode(found.part(FACTS_PART).content), wire=value)
 
 
 def to_wire(item: Item) -> bytes:

@@ -18,12 +18,14 @@ class Pipeline(msgspec.Struct, frozen=True):
 
     Attributes:
         version: as stamped, in order of time.
+        read_storms: `summarise` links a read of the same things at the same place to the first of its run.
     """
 
     version: str
+    read_storms: bool
 
 
-_VERSIONS: Final = MappingProxyType({each.version: each for each in (Pipeline("1"),)})
+_VERSIONS: Final = MappingProxyType({each.version: each for each in (Pipeline("1", read_storms=False), Pipeline("2", read_storms=True))})
 CURRENT: Final = _VERSIONS[PIPELINE_VERSION]
 """What `collect` stamps, and what `replay stage` runs again."""
 

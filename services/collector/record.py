@@ -10,13 +10,11 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
-import msgspec
-
 from goodstrace import identifiers
 from goodstrace.facts import Facts, Flag, Quantity, Role, Typed
 from goodstrace.identifiers import Grade
 from goodstrace.vocabulary import Kind, term
-from services.collector.flow import EVENT_PART, Accepted, Item, Outcome
+from services.collector.flow import Accepted, Item, Outcome
 
 LOT_NUMBERS: Final = (
     "cbvmda:lotNumber",
@@ -31,7 +29,6 @@ LOT_NUMBERS: Final = (
 _MAX_DIGITS: Final = 40
 _LOT_SIZE: Final = 20
 _QUALIFIED: Final = re.compile(r"/(?:10|lot)/")
-_DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 _EPC_ROLES: Final = (
     ("epcList", None),
     ("childEPCs", Role.CHILD),
@@ -52,13 +49,15 @@ grade = lru_cache(maxsize=16_384)(identifiers.grade)
 
 def record(item: Item) -> Outcome:
     """Find the event's keys by role and what it says of them; nothing is refused."""
-    event = _DECODER.decode(item.record.part(EVENT_PART).content)
+    item = item.decoded()
+    assert item.event is not None
+    event = item.event
     reading = _Reading(event)
     facts = item.facts
     found = reading.facts()
     if reading.normalised:
         found["flags"] = tuple(sorted({*facts.flags, Flag.NORMALISED_VOCABULARY}))
-    return Accepted(item.with_event(event).with_facts(**found))
+    return Accepted(item.with_facts(**found))
 
 
 class _Reading:

@@ -134,8 +134,9 @@ class Runner:
         if self._span.first is StageName.SUMMARISE:
             topic = self._kafka.topic(topics.GOODS_SUMMARISED)
             bootstrap, size = self._kafka.bootstrap_servers, self._settings.window
-            for each in read_back(bootstrap, topic, partition, size, remembered):
-                window.add(*each)
+            for record in read_back(bootstrap, topic, partition, size, remembered):
+                for each in record:
+                    window.add(*each)
         self._states[partition] = State(window, self._secret, self._rerun)
         self._log.info("took a partition", partition=partition, offset=offset, window=len(window))
 

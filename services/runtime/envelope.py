@@ -14,6 +14,7 @@ from goodstrace.record.v1 import record_pb2 as wire
 from services.runtime.errors import EnvelopeError
 
 ENVELOPE_VERSION: Final = 1
+_MEMORY_BYTES: Final = (32, 16, 16)
 _KIND_TO_WIRE: Final = {kind: wire.Kind.Value(f"KIND_{kind.name}") for kind in Kind}
 _KIND_FROM_WIRE: Final = {number: kind for kind, number in _KIND_TO_WIRE.items()}
 
@@ -60,6 +61,23 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         raise EnvelopeError(f"record {self.id.hex()} has no part {name!r}")
 
 
+class Remembered(msgspec.Struct, frozen=True):
+    """What is remembered of an event that was let pass; fields as in record.proto."""
+
+    same: bytes
+    name: bytes
+    content: bytes
+    record_id: bytes
+    time_ms: int
+    placed: int
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """No event: what a partition must remember of events that came when there were fewer partitions, the oldest first."""
+
+    remembered: tuple[Remembered, ...]
+
+
 def encode(record: Record) -> bytes:
     """Encode a record; the same record always gives the same bytes."""
     message = wire.Record(
@@ -86,12 +104,32 @@ def encode(record: Record) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
+def encode_memory(memory: Memory) -> bytes:
+    """Encode a memory; the same one always gives the same bytes."""
+    message = wire.Record(
+        version=ENVELOPE_VERSION,
+        kind=wire.KIND_MEMORY,
+        memory=[wire.Remembered(**msgspec.structs.asdict(each)) for each in memory.remembered],
+    )
+    return bytes(message.SerializeToString(deterministic=True))
+
+
 def decode(data: bytes) -> Record:
     """Decode a record. Raises: EnvelopeError, whatever the bytes."""
+    found = decode_any(data)
+    if isinstance(found, Memory):
+        raise EnvelopeError("not a record: a memory, which only the stages read")
+    return found
+
+
+def decode_any(data: bytes) -> Record | Memory:
+    """Decode a record or a memory. Raises: EnvelopeError, whatever the bytes."""
     try:
         message = wire.Record.FromString(data)
     except DecodeError as error:
         raise EnvelopeError("not a record: malformed protobuf") from error
+    if message.version == ENVELOPE_VERSION and message.kind == wire.KIND_MEMORY:
+        return _memory(message)
     kind = _KIND_FROM_WIRE.get(message.kind)
     if message.version != ENVELOPE_VERSION or kind is None or len(message.id) != ID_BYTES:
         raise EnvelopeError(
@@ -116,6 +154,16 @@ def decode(data: bytes) -> Record:
         tags=tuple(message.tags),
         rejection=_rejection(message),
     )
+
+
+def _memory(message: wire.Record) -> Memory:
+    remembered = tuple(
+        Remembered(each.same, each.name, each.content, each.record_id, each.time_ms, each.placed)
+        for each in message.memory
+    )
+    if any((len(each.same), len(each.name), len(each.content)) != _MEMORY_BYTES for each in remembered):
+        raise EnvelopeError("not a memory: a digest has another length")
+    return Memory(remembered)
 
 
 def _rejection(message: wire.Record) -> Rejection | None:

@@ -4,10 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from services.collector import documents
 from services.collector.collect import Rules, Sent, Stamp, collect
 from services.collector.documents import Limits
-from services.collector.flow import Item, StageName, to_wire
+from services.collector.flow import Item, StageName, from_wire, to_wire
 from services.collector.stages import Span, SpanOutput, State
 from services.collector.summarise import Window
 
@@ -64,6 +66,21 @@ def collected(body: bytes, *, random: Callable[[int], bytes] | None = None, merc
 
 def wires(sent: Sequence[Sent]) -> list[bytes]:
     return [to_wire(each.outcome) for each in sent if isinstance(each.outcome, Item)]
+
+
+def stamped(values: Sequence[bytes], version: str) -> list[bytes]:
+    """Collected events as another version of the program stamped them."""
+    items = [from_wire(value) for value in values]
+    return [
+        to_wire(
+            Item(
+                msgspec.structs.replace(item.record, pipeline_version=version),
+                msgspec.structs.replace(item.facts, pipeline=version),
+            )
+        )
+        for item in items
+        if isinstance(item, Item)
+    ]
 
 
 def fresh_state(window: int = 1000) -> State:

@@ -1,20 +1,18 @@
 """The pipeline version that `collect` stamps decides what later stages do with a record."""
 
-import msgspec
 import pytest
 
 from goodstrace.facts import PIPELINE_VERSION
-from services.collector.flow import StageName, from_wire, to_wire
+from services.collector.flow import StageName, from_wire
 from services.collector.pipeline import CURRENT, pipeline_of
 from services.runtime.errors import EnvelopeError
 from tests.unit.collector_builders import WHOLE, collected, document, fresh_state, object_event, wires
+from tests.unit.collector_builders import stamped as restamp
 
 
 def stamped(version: str) -> bytes:
     """A collected event as another version of the program stamped it."""
-    item = from_wire(wires(collected(document(object_event())))[0])
-    record = msgspec.structs.replace(item.record, pipeline_version=version)
-    return to_wire(type(item)(record, msgspec.structs.replace(item.facts, pipeline=version)))
+    return restamp(wires(collected(document(object_event()))), version)[0]
 
 
 def test_collect_stamps_the_current_version() -> None:
