@@ -14,6 +14,10 @@ from goodstrace.errors import EntryError
 PIPELINE_VERSION: Final = "2"
 
 
+READ_GAP_US: Final = 60_000_000
+"""The longest pause within a run of reads, microseconds of event time. It never changes for records of a pipeline version."""
+
+
 class Role:
     """Names of the roles under which an event names keys (`Facts.keys`)."""
 

@@ -25,7 +25,9 @@ class Pipeline(msgspec.Struct, frozen=True):
     read_storms: bool
 
 
-_VERSIONS: Final = MappingProxyType({each.version: each for each in (Pipeline("1", read_storms=False), Pipeline("2", read_storms=True))})
+_VERSIONS: Final = MappingProxyType(
+    {each.version: each for each in (Pipeline("1", read_storms=False), Pipeline("2", read_storms=True))}
+)
 CURRENT: Final = _VERSIONS[PIPELINE_VERSION]
 """What `collect` stamps, and what `replay stage` runs again."""
 

@@ -1,7 +1,7 @@
 """Read storms: a reader that reports the same things at the same place again and again. Pure.
 
 A *repeat* is an event that says nothing but another time: an ObjectEvent, OBSERVE, of the same merchant, equal to an earlier one in
-everything but its ID and its times (docs/decisions/0019). It goes on with a *run* where its event time lies at most `GAP_US`
+everything but its ID and its times (docs/decisions/0019). It goes on with a *run* where its event time lies at most `READ_GAP_US`
 from that of the run's latest record. Times are the events' own: the clock has no say, and a replay finds the same runs.
 """
 
@@ -10,10 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from goodstrace.facts import Facts, Repeat
+from goodstrace.facts import READ_GAP_US, Facts, Repeat
 
-GAP_US: Final = 60_000_000
-"""The longest pause within a run, microseconds of event time. Part of the pipeline version: it never changes under it."""
 MAX_ID: Final = 256
 """Characters of the longest event ID in a run, so that a window of them stays small. Readers' own are of 45."""
 _TIMES_AND_ID: Final = ("eventID", "eventTime", "eventTimeZoneOffset", "recordTime", "@context")
@@ -59,6 +57,6 @@ def read_key(merchant: int, event: dict[str, Any], context: Any) -> bytes | None
 
 def next_read(latest: Read | None, key: bytes, facts: Facts) -> Read:
     """Give the read that an event is: the next of the run that `latest` (of the same key) belongs to, or the first of a new one."""
-    if latest is None or abs(facts.time_us - latest.time_us) > GAP_US:
+    if latest is None or abs(facts.time_us - latest.time_us) > READ_GAP_US:
         return Read(key, facts.event_id, 1, facts.time_us)
     return Read(key, latest.first, latest.number + 1, facts.time_us)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goodstrace.facts import Repeat
+from goodstrace.facts import READ_GAP_US, Repeat
 from goodstrace.simulate import SimulationOptions, simulate
 from services.collector.flow import StageName, from_wire
-from services.collector.read_storms import GAP_US, MAX_ID
+from services.collector.read_storms import MAX_ID
 from services.collector.summarise import Window, remembered
 from services.replay.through import Through
 from services.runtime import topics
@@ -106,7 +106,7 @@ def test_things_are_a_set() -> None:
 
 
 def test_a_run_ends_after_a_pause_by_the_events_own_times() -> None:
-    gap_s = GAP_US / 1e6
+    gap_s = READ_GAP_US / 1e6
     assert repeats(read(1, 0), read(2, gap_s), read(3, 2 * gap_s + 0.001)) == [
         None,
         Repeat("urn:e:1", 2),
@@ -164,9 +164,7 @@ def test_a_window_holds_no_more_runs_than_records() -> None:
     state = fresh_state()
     state.window = window
     run_all(
-        wires(
-            collected(document(*[read(number, 0, epcList=[f"urn:epc:{number}"]) for number in range(20)]))
-        ),
+        wires(collected(document(*[read(number, 0, epcList=[f"urn:epc:{number}"]) for number in range(20)]))),
         state,
     )
     assert len(window) == len(window._reads) == 3
