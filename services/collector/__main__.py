@@ -1,4 +1,4 @@
-"""`python -m services.collector`: the capture API, the stages and the projector in one process, or some of them."""
+"""`python -m services.collector`: the capture API, the stages and what follows them in one process, or some of them."""
 
 import asyncio
 import os
@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from services.collector.api import make_app
+from services.collector.following import Following
 from services.collector.intake import Intake, Ports
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
@@ -16,6 +17,8 @@ from services.collector.projector import Projector
 from services.collector.runner import Runner
 from services.collector.service import Api, run_parts
 from services.collector.settings import CollectorSettings
+from services.collector.state_keeper import StateKeeper
+from services.collector.state_store import StateStore
 from services.collector.transactions import Transactions
 from services.runtime import lifecycle, logs, topics
 from services.runtime.kafka import KafkaProbe
@@ -55,9 +58,11 @@ async def collector(
             metrics=metrics,
             log=log,
         )
-    projector = (
-        Projector(kafka, jobs, GoodsStore(mongo.database), metrics, log) if settings.projector else None
-    )
+    followers: list[Following] = []
+    if settings.projector:
+        followers.append(Projector(kafka, jobs, GoodsStore(mongo.database), metrics, log))
+    if settings.states:
+        followers.append(StateKeeper(kafka, StateStore(mongo.database), metrics, log))
     for condition, wanted in (("api", api), ("stages", runner)):
         if wanted is not None:
             monitoring.readiness.set(condition, problem="starting")
@@ -67,7 +72,7 @@ async def collector(
     }
     watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
     try:
-        await run_parts(stop, monitoring.readiness, api, runner, projector)
+        await run_parts(stop, monitoring.readiness, api, runner, followers)
     finally:
         watching.cancel()
         mongo.close()
