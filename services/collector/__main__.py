@@ -62,7 +62,8 @@ async def collector(
     if settings.projector:
         followers.append(Projector(kafka, jobs, GoodsStore(mongo.database), metrics, log))
     if settings.states:
-        followers.append(StateKeeper(kafka, StateStore(mongo.database), metrics, log))
+        is_busy = (lambda: runner.is_busy) if runner is not None else (lambda: False)
+        followers.append(StateKeeper(kafka, StateStore(mongo.database), metrics, log, is_busy))
     for condition, wanted in (("api", api), ("stages", runner)):
         if wanted is not None:
             monitoring.readiness.set(condition, problem="starting")

@@ -39,6 +39,7 @@ class Following(ABC):
         try:
             await persistently(self._prepare, self._name, stop, self._metrics, self._log)
             while not stop.is_set():
+                await self._turn(stop)
                 await persistently(self._cycle, self._name, stop, self._metrics, self._log)
         finally:
             await loop.run_in_executor(self._thread, self._source.close)
@@ -50,6 +51,11 @@ class Following(ABC):
     @abstractmethod
     async def _keep(self, batch: Sequence[Message]) -> None:
         """Keep what a batch says. Raises: ServiceError: it will come again."""
+
+    async def _turn(self, stop: asyncio.Event) -> None:
+        """Wait for the time to read the next batch: at once, where nothing else is said."""
+        del stop
+        await asyncio.sleep(0)
 
     async def _cycle(self) -> None:
         """Read a batch and keep it. One that failed is read again: who does not poll for minutes loses its partitions."""

@@ -72,6 +72,7 @@ class Runner:
         self._source: Source | None = None
         self._groups: dict[StageName, Group] = {}
         self._rewind = False
+        self.is_busy = False  # whether the last look for records found some
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
         """Run cycle after cycle; a cycle that has begun is finished before it returns.
@@ -90,6 +91,7 @@ class Runner:
 
     async def _cycle(self) -> None:
         batch = await self._in_thread(self._read)
+        self.is_busy = bool(batch)
         if not batch:
             return
         started = time.perf_counter()

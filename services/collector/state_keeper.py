@@ -1,11 +1,16 @@
 """Keeping the states of goods: follows `goods.stored` in a group of its own, so that neither stages nor verdicts wait for it.
 
+Where stages run in the same process it lets them go first: while they have work it takes a batch each `PATIENCE_S` only. So a burst of
+captures is sealed at full speed, and the states of a key that is in many of its events are written once.
+
 A group that is new begins with the first record, so the states of goods that were sealed before there were states come too.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import structlog
 from confluent_kafka import Message
@@ -20,15 +25,24 @@ from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
 from services.runtime.settings import KafkaSettings
 
+PATIENCE_S: Final = 10.0
+_LOOK_S: Final = 0.2
+
 
 class StateKeeper(Following):
     """Keeps the states of goods up to date until it is asked to stop."""
 
     def __init__(
-        self, kafka: KafkaSettings, store: StateStore, metrics: Metrics, log: structlog.stdlib.BoundLogger
+        self,
+        kafka: KafkaSettings,
+        store: StateStore,
+        metrics: Metrics,
+        log: structlog.stdlib.BoundLogger,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Join the keepers' group."""
+        """Join the keepers' group; `is_busy` says whether the stages of this process have work."""
         self._store = store
+        self._is_busy = is_busy
         source = Source(
             kafka.bootstrap_servers,
             kafka.topic("collector.states"),
@@ -39,6 +53,12 @@ class StateKeeper(Following):
 
     async def _prepare(self) -> None:
         """Nothing is needed: a state is found by its ID."""
+
+    async def _turn(self, stop: asyncio.Event) -> None:
+        until_s = time.monotonic() + PATIENCE_S
+        while self._is_busy() and not stop.is_set() and time.monotonic() < until_s:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_S)
 
     async def _keep(self, batch: Sequence[Message]) -> None:
         started = time.perf_counter()

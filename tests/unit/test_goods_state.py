@@ -259,7 +259,7 @@ def _says(event: Event, content: bytes) -> dict[str, Any]:
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_it_is_what_a_derivation_from_all_events_gives_or_says_that_it_is_unsure(
     events: list[dict[str, Any]],
 ) -> None:
@@ -278,7 +278,7 @@ def test_it_is_what_a_derivation_from_all_events_gives_or_says_that_it_is_unsure
 
 
 @given(histories(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_order_cut_and_repetition_gives_the_same(
     events: list[dict[str, Any]], data: st.DataObject
 ) -> None:
