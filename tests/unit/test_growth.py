@@ -1,5 +1,10 @@
 """Growing the number of partitions: who must remember what, and that a stage does from its own partition's records alone."""
 
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +30,8 @@ from tests.unit.collector_builders import (
     object_event,
     wires,
 )
+
+VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "memories.json").read_text())
 
 
 def values(count: int, salt: int = 0) -> list[tuple[str, bytes]]:
@@ -122,3 +129,15 @@ def test_a_memory_is_no_record_and_a_broken_one_is_refused() -> None:
     broken = Remembered(b"short", bytes(16), bytes(16), bytes(16), 0, 0)
     with pytest.raises(EnvelopeError, match="length"):
         envelope.decode_any(envelope.encode_memory(Memory((broken,))))
+
+
+@pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
+def test_the_published_memories_are_made_and_read(vector: dict[str, Any]) -> None:
+    found = [each for value in vector["summarised"] for each in memories(bytes.fromhex(value))]
+    said = [
+        {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+        for fields in map(msgspec.structs.asdict, found)
+    ]
+    assert said == vector["remembered"]
+    assert [value.hex() for value in cut(found)] == [vector["bytes"]]
+    assert memories(bytes.fromhex(vector["bytes"])) == found

@@ -1,5 +1,6 @@
 """Read storms: what is a repeat, that it is linked and not altered, and that the same topic gives the same links."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -170,7 +171,9 @@ def test_a_window_holds_no_more_runs_than_records() -> None:
     assert len(window) == len(window._reads) == 3
 
 
-def test_a_simulated_storm_over_several_partitions_is_linked_in_each_and_replayed_the_same() -> None:
+def test_a_simulated_storm_over_several_partitions_is_linked_in_each_and_replayed_the_same(
+    tell: Callable[[str], None],
+) -> None:
     options = SimulationOptions(seed=3, events=2000, storms=0.05)
     values = [value for body in simulate(options) for value in wires(collected(body.to_bytes()))]
     parts: dict[int, list[Fetched]] = {}
@@ -188,4 +191,4 @@ def test_a_simulated_storm_over_several_partitions_is_linked_in_each_and_replaye
         assert replayed == live[partition].passed[StageName.STORE]
     linked = sum(item.facts.repeats is not None for output in live.values() for item in output.items)
     assert linked > 600
-    print(f"\n{options.events} events, storms at 5 % of reads, 4 partitions: {linked} linked to a first read")
+    tell(f"{options.events} events, storms at 5 % of reads, 4 partitions: {linked} linked to a first read")
