@@ -164,6 +164,17 @@ def test_where_more_was_taken_back_than_is_kept_it_says_so() -> None:
     assert state["unsure"] == []
 
 
+def test_where_a_correction_may_mean_an_event_that_is_not_kept_it_says_so() -> None:
+    # Two contents under one ID; the correction means the first, which was let go. What the second says is in doubt, not gone.
+    wrong = seen(1, 0, readPoint=None)
+    other = seen(1, 1, bizLocation={"id": SITES[0]})
+    more = [seen(number, number, readPoint=None) for number in range(2, KEPT + 3)]
+    state = state_of(ITEM_KEY, wrong, taken_back(wrong), other, *more)
+    assert "place" in state["unsure"]
+    assert "place" not in state
+    assert state_of(ITEM_KEY, wrong, taken_back(wrong), other)["place"]["value"].endswith("0614141000005")
+
+
 @pytest.mark.parametrize("merchant", [1, 2])
 def test_only_the_same_merchant_takes_an_event_back(merchant: int) -> None:
     random = counted()
