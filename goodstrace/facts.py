@@ -12,6 +12,8 @@ import msgspec
 from goodstrace.errors import EntryError
 
 PIPELINE_VERSION: Final = "2"
+READ_GAP_US: Final = 60_000_000
+"""The longest pause within a run of reads, microseconds of event time. It never changes for records of a pipeline version."""
 
 
 class Role:
@@ -85,6 +87,16 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
+class Repeat(msgspec.Struct, frozen=True):
+    """A read of the same things at the same place again: `first` is the event ID of the run's first read, `number` counts from it.
+
+    Both are of one merchant and one log; `number` is at least 2.
+    """
+
+    first: str
+    number: int
+
+
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known of one event.
 
@@ -98,6 +110,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     {"xmlns": {prefix: URI}}, the namespaces declared around it ("" for the default one).
     hash_ignores: names the capture's document left out of the event hash (`ignoreFields`), as `event_hash` takes them.
     pipeline: version of the pipeline that made these facts. flags: sorted names from a closed set.
+    repeats: the run of reads this one goes on with; from pipeline "2" on.
     rule_sets: the sets of rules that were tried on the event. verdicts: what they found, by rule ID, each rule once.
     A table or set that came with the program is named by its version, an operator's by `<version> sha256:<hex>` of its file.
     """
@@ -121,6 +134,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     lot_of: dict[str, str] = {}
     quantities: dict[str, tuple[Quantity, ...]] = {}
     read_point: str = ""
+    repeats: Repeat | None = None
     rule_sets: tuple[str, ...] = ()
     sources: tuple[Typed, ...] = ()
     step: str = ""

@@ -30,3 +30,8 @@ def short(key: str) -> str:
 def moment(time_us: int) -> str:
     """Write Unix microseconds as a date and time in UTC, to the minute."""
     return datetime.fromtimestamp(time_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def to_second(time_us: int) -> str:
+    """Write Unix microseconds as a date and time in UTC, to the second."""
+    return datetime.fromtimestamp(time_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -42,6 +42,12 @@ _DEFAULT = SimulationOptions()
     help="Share of events declared in error and corrected.",
 )
 @click.option(
+    "--storms",
+    default=_DEFAULT.storms,
+    show_default=True,
+    help="Share of observations that a reader reports 20 to 60 times.",
+)
+@click.option(
     "--start",
     type=click.DateTime(["%Y-%m-%d"]),
     default=str(_DEFAULT.start),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
-from goodstrace.cli.display import console, moment, short
+from goodstrace.cli.display import console, moment, short, to_second
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
+from goodstrace.cli.runs import Shown, runs
 from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
 from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
@@ -59,7 +60,12 @@ _SEVERITIES: Final = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severit
     is_flag=True,
     help="Prove too that the root log covers what the answer rests on; waits for its next rounds.",
 )
-@click.option("--all", "show_all", is_flag=True, help="Show every event of a node instead of the first 20.")
+@click.option(
+    "--all",
+    "show_all",
+    is_flag=True,
+    help="Show every event of a node on a line of its own, instead of 20 lines with repeated reads put together.",
+)
 @client_options
 @json_option
 def trace(
@@ -193,17 +199,31 @@ def _events_by_node(answer: Trace) -> Mapping[str, list[tuple[ShownEvent, TraceM
 
 
 def _add_events(branch: Tree, events: list[tuple[ShownEvent, TraceMention]], most: int) -> None:
-    for event, mention in events[:most]:
-        line = branch.add(_event_line(event, mention))
-        for verdict in event.event.facts.verdicts if event.event.facts else ():
+    """Add a line for each event, and one for a run of reads, `most` lines at the most."""
+    lines: Sequence[Sequence[Shown]] = [[each] for each in events] if most == sys.maxsize else runs(events)
+    for run in lines[:most]:
+        line = branch.add(_event_line(*run[0], _times(run)))
+        facts = run[0][0].event.facts
+        for verdict in facts.verdicts if facts else ():
             line.add(_verdict_line(verdict))
-    if len(events) > most:
-        branch.add(f"[dim]... and {len(events) - most} more events (--all shows them)[/dim]")
+    left = sum(map(len, lines[most:]))
+    if left:
+        branch.add(f"[dim]... and {left} more events (--all shows them)[/dim]")
 
 
-def _event_line(traced: ShownEvent, mention: TraceMention) -> str:
+def _times(run: Sequence[Shown]) -> str:
+    """Say of a run of reads how many there are, and from when to when; nothing of a single event."""
+    first, last = run[0][0].event.facts, run[-1][0].event.facts
+    if len(run) == 1 or first is None or last is None:
+        return ""
+    return f" [yellow]read {len(run)} times, {to_second(first.time_us)} .. {to_second(last.time_us)}[/yellow]"
+
+
+def _event_line(traced: ShownEvent, mention: TraceMention, times: str = "") -> str:
     event = traced.event
-    proof = f"[green]✔ {event.position.log}\\[{event.position.index}][/green]"
+    proof = (
+        f"[green]✔ {event.position.log}\\[{event.position.index}]{' and the others' if times else ''}[/green]"
+    )
     if event.facts is None:
         return f"[dim]withheld[/dim] {proof}"
     facts = event.facts
@@ -213,7 +233,7 @@ def _event_line(traced: ShownEvent, mention: TraceMention) -> str:
     inside = f" [dim]in {escape(short(mention.path[0]))}[/dim]" if mention.path else ""
     sure = " [yellow]possible[/yellow]" if mention.certainty == Certainty.CERTAINTY_POSSIBLE else ""
     marks = "".join(f" [yellow]{escape(mark)}[/yellow]" for mark in traced.marks)
-    return f"{moment(facts.time_us)} [magenta]{facts.step or 'other':11}[/magenta] {what}{place}{inside}{sure}{marks} {proof}"
+    return f"{moment(facts.time_us)} [magenta]{facts.step or 'other':11}[/magenta] {what}{place}{inside}{sure}{marks}{times} {proof}"
 
 
 def _verdict_line(verdict: Verdict) -> str:

@@ -20,6 +20,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "returns": (0, 1),
     "recalls": (0, 1),
     "corrections": (0, 1),
+    "storms": (0, 1),
 }
 
 
@@ -36,6 +37,7 @@ class SimulationOptions:
         returns: share of sold items that come back, 0..1.
         recalls: share of chains whose product lot is recalled, 0..1.
         corrections: share of events first recorded wrongly, then declared in error and corrected, 0..1.
+        storms: share of observations that a reader reports 20 to 60 times within seconds, 0..1.
         start: day of the first harvest; everything happens within about ten months of it.
 
     Raises: OptionError.
@@ -50,6 +52,7 @@ class SimulationOptions:
     returns: float = 0.05
     recalls: float = 0.1
     corrections: float = 0.01
+    storms: float = 0.0
     start: dt.date = dt.date(2025, 1, 6)
 
     def __post_init__(self) -> None:

@@ -113,6 +113,17 @@ class Recorder:
             self._correct(party, event)
         else:
             self.captured.append(Captured(self.clock_s, party, event))
+            self._repeat(party, event)
+
+    def _repeat(self, party: Party, event: Event) -> None:
+        """Let a reader report what it still sees, about twice a second, each time under an ID of its own."""
+        is_read = event["type"] == "ObjectEvent" and event.get("action") == "OBSERVE" and "epcList" in event
+        if not self.options.storms or not is_read or not self.chance(self.options.storms):
+            return
+        for number in range(1, self.between(20, 60)):
+            time_s = self.clock_s + number // 2
+            again = event | {"eventID": self._event_id(), "eventTime": party.local_time(time_s)}
+            self.captured.append(Captured(time_s, party, again))
 
     def _correct(self, party: Party, right: Event) -> None:
         """Record what was wrong, the declaration that cancels it, and then `right` under an ID of its own."""

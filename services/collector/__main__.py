@@ -1,4 +1,4 @@
-"""`python -m services.collector`: the capture API, the stages and the projector in one process, or some of them."""
+"""`python -m services.collector`: the capture API, the stages and what follows them in one process, or some of them."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ import structlog
 
 from services.collector.api import make_app
 from services.collector.errors import BookError
+from services.collector.following import Following
 from services.collector.intake import Intake, Ports
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
@@ -17,6 +18,8 @@ from services.collector.projector import Projector
 from services.collector.runner import Runner
 from services.collector.service import Api, run_parts
 from services.collector.settings import CollectorSettings
+from services.collector.state_keeper import StateKeeper
+from services.collector.state_store import StateStore
 from services.collector.transactions import Transactions
 from services.runtime import lifecycle, logs, topics
 from services.runtime.kafka import KafkaProbe
@@ -60,9 +63,12 @@ async def collector(
             metrics=metrics,
             log=log,
         )
-    projector = (
-        Projector(kafka, jobs, GoodsStore(mongo.database), metrics, log) if settings.projector else None
-    )
+    followers: list[Following] = []
+    if settings.projector:
+        followers.append(Projector(kafka, jobs, GoodsStore(mongo.database), metrics, log))
+    if settings.states:
+        is_busy = (lambda: runner.is_busy) if runner is not None else (lambda: False)
+        followers.append(StateKeeper(kafka, StateStore(mongo.database), metrics, log, is_busy))
     for condition, wanted in (("api", api), ("stages", runner)):
         if wanted is not None:
             monitoring.readiness.set(condition, problem="starting")
@@ -72,7 +78,7 @@ async def collector(
     }
     watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
     try:
-        await run_parts(stop, monitoring.readiness, api, runner, projector)
+        await run_parts(stop, monitoring.readiness, api, runner, followers)
     finally:
         watching.cancel()
         mongo.close()

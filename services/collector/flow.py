@@ -10,7 +10,7 @@ from goodstrace.errors import EntryError, EventContentError
 from goodstrace.event_content import read_event
 from goodstrace.facts import Facts
 from services.runtime import envelope, topics
-from services.runtime.envelope import Part, Record, Rejection
+from services.runtime.envelope import Memory, Part, Record, Rejection
 
 EVENT_PART: Final = "event"
 FACTS_PART: Final = "facts"
@@ -128,10 +128,15 @@ def reject(record: Record, stage: StageName, reason: Reason, detail: str, first_
     )
 
 
-def from_wire(value: bytes) -> Item:
-    """Take an event off a topic. Raises: EnvelopeError or EntryError where it is none of ours."""
-    record = envelope.decode(value)
-    return Item(record, facts_format.decode(record.part(FACTS_PART).content), wire=value)
+def from_wire(value: bytes) -> Item | Memory:
+    """Take what is next off a topic: an event, or what the partition must remember.
+
+    Raises: EnvelopeError or EntryError where it is none of ours.
+    """
+    found = envelope.decode_any(value)
+    if isinstance(found, Memory):
+        return found
+    return Item(found, facts_format.decode(found.part(FACTS_PART).content), wire=value)
 
 
 def event_of(record: Record, facts: Facts) -> dict[str, Any]:

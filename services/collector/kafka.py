@@ -90,6 +90,15 @@ class Source:
             return []
         return batch
 
+    def behind(self) -> int:
+        """Count the offsets between what was given and the ends that the brokers last told; markers of transactions count too."""
+        total = 0
+        for place in self._consumer.position([TopicPartition(*each) for each in self._assigned]):
+            _, end = self._consumer.get_watermark_offsets(place, cached=True)
+            if place.offset >= 0 and end >= 0:
+                total += max(0, end - place.offset)
+        return total
+
     def rewind(self) -> None:
         """Go back to the committed positions of all partitions. Raises: UnavailableError, OffsetsLostError."""
         for place in self._positions(

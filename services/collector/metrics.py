@@ -9,7 +9,8 @@ from services.collector.flow import Reason, StageName
 
 CODES: Final = ("200", "202", "400", "404", "408", "413", "415", "503", "500")
 METHODS: Final = ("capture", "events", "job")
-LOOPS: Final = ("group_commit", "stages", "projector", "jobs")
+LOOPS: Final = ("group_commit", "stages", "projector", "states", "jobs")
+FOLLOWERS: Final = ("projector", "states")
 CATEGORIES: Final = (
     "unavailable",
     "conflict",
@@ -87,6 +88,21 @@ class Metrics:
             f"{name}_goods_upsert_seconds", "Duration of one bulk upsert of goods information.", buckets=_LATENCY,
             registry=registry,
         )  # fmt: skip
+        self.states_seconds = Histogram(
+            f"{name}_states_write_seconds", "Duration of keeping the states of one batch.", buckets=_LATENCY,
+            registry=registry,
+        )  # fmt: skip
+        self.states_written = Counter(f"{name}_states_written", "States of goods written.", registry=registry)
+        self.behind = Gauge(
+            f"{name}_projector_behind_records",
+            "Records not kept yet, with markers of transactions; 0 once no more come.",
+            ["loop"],
+            registry=registry,
+        )
+        self.kept_last = Gauge(
+            f"{name}_projector_last_kept_timestamp_seconds", "When a batch was last kept.", ["loop"],
+            registry=registry,
+        )  # fmt: skip
         self.jobs_unwritten = Counter(
             f"{name}_jobs_unwritten",
             "Jobs whose description could not be stored; should stay 0.",
@@ -118,6 +134,9 @@ class Metrics:
         for method in METHODS:
             for code in CODES:
                 self.requests.labels(method, code)
+        for follower in FOLLOWERS:
+            self.behind.labels(follower)
+            self.kept_last.labels(follower)
         for loop in LOOPS:
             for category in CATEGORIES:
                 self.failures.labels(loop, category)

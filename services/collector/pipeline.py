@@ -20,15 +20,23 @@ class Pipeline(msgspec.Struct, frozen=True):
         version: as stamped, in order of time.
         steps: the table of steps that events are classified by, where the operator named none.
         rules: the rules that come with the program and are tried on each event, by version; empty: none.
+        read_storms: `summarise` links a read of the same things at the same place to the first of its run.
     """
 
     version: str
-    steps: str = "1"
-    rules: str = ""
+    steps: str
+    rules: str
+    read_storms: bool
 
 
 _VERSIONS: Final = MappingProxyType(
-    {each.version: each for each in (Pipeline("1"), Pipeline("2", steps="2", rules="1"))}
+    {
+        each.version: each
+        for each in (
+            Pipeline("1", steps="1", rules="", read_storms=False),
+            Pipeline("2", steps="2", rules="1", read_storms=True),
+        )
+    }
 )
 CURRENT: Final = _VERSIONS[PIPELINE_VERSION]
 """What `collect` stamps, and what `replay stage` runs again."""

@@ -7,7 +7,6 @@ writes each of the keys that they have in common once.
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import structlog
@@ -15,19 +14,15 @@ from confluent_kafka import Message
 
 from goodstrace.errors import EntryError
 from services.collector import goods
+from services.collector.following import Following
 from services.collector.goods import Change
 from services.collector.jobs import Seen, Verdicts, gather
 from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
-from services.collector.retry import persistently
 from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
 from services.runtime.settings import KafkaSettings
-
-_BATCH_RECORDS = 10_000
-_BATCH_BYTES = 16 * 1024 * 1024
-_WAIT_S = 0.2
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -38,7 +33,7 @@ class _Told(msgspec.Struct, frozen=True):
     verdicts: list[Verdicts]
 
 
-class Projector:
+class Projector(Following):
     """Keeps goods information and jobs up to date until it is asked to stop."""
 
     def __init__(
@@ -53,40 +48,16 @@ class Projector:
         self._jobs = jobs
         self._goods = goods
         self._stored = kafka.topic(topics.GOODS_STORED)
-        self._metrics = metrics
-        self._log = log
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="projector")
-        self._rewind = False
-        self._source = Source(
+        source = Source(
             kafka.bootstrap_servers,
             kafka.topic("collector.projector"),
             [self._stored, kafka.topic(topics.GOODS_REJECTED)],
             on_partition=lambda *_: None,
         )
+        super().__init__("projector", source, metrics, log)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Project batch after batch. Raises: ServiceError that a retry does not mend."""
-        loop = asyncio.get_running_loop()
-        try:
-            await persistently(self._jobs.prepare, "projector", stop, self._metrics, self._log)
-            while not stop.is_set():
-                await persistently(self._cycle, "projector", stop, self._metrics, self._log)
-        finally:
-            await loop.run_in_executor(self._thread, self._source.close)
-
-    async def _cycle(self) -> None:
-        """Read a batch and keep it. One that failed is read again: who does not poll for minutes loses its partitions."""
-        batch = await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
-        if batch:
-            self._rewind = True  # until this batch is committed
-            await self._keep(batch)
-            self._rewind = False
-
-    def _read(self) -> list[Message]:
-        if self._rewind:
-            self._source.rewind()
-            self._rewind = False
-        return self._source.poll(_BATCH_RECORDS, _BATCH_BYTES, _WAIT_S)
+    async def _prepare(self) -> None:
+        await self._jobs.prepare()
 
     async def _keep(self, batch: Sequence[Message]) -> None:
         """Write what a batch says; goods first, so that where a job has finished its goods are known."""
@@ -96,10 +67,6 @@ class Projector:
         await self._goods.apply(told.goods, told.merchants)
         self._metrics.goods_seconds.observe(time.perf_counter() - started)
         await self._jobs.add(told.verdicts)
-        following = {
-            (str(each.topic()), int(each.partition() or 0)): int(each.offset() or 0) + 1 for each in batch
-        }
-        await loop.run_in_executor(self._thread, self._source.commit, following)
 
 
 def _gather(stored: str, batch: Sequence[Message]) -> _Told:

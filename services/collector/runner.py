@@ -73,6 +73,7 @@ class Runner:
         self._groups: dict[StageName, Group] = {}
         self._rewind = False
         self._begun_s = 0.0
+        self.is_busy = False  # whether the last look for records found some
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
         """Run cycle after cycle; a cycle that has begun is finished before it returns.
@@ -91,6 +92,7 @@ class Runner:
 
     async def _cycle(self) -> None:
         batch = await self._in_thread(self._read)
+        self.is_busy = bool(batch)
         if not batch:
             return
         started = time.perf_counter()
@@ -139,8 +141,9 @@ class Runner:
         if self._span.first is StageName.SUMMARISE:
             topic = self._kafka.topic(topics.GOODS_SUMMARISED)
             bootstrap, size = self._kafka.bootstrap_servers, self._settings.window
-            for each in read_back(bootstrap, topic, partition, size, remembered):
-                window.add(*each)
+            for record in read_back(bootstrap, topic, partition, size, remembered):
+                for each in record:
+                    window.add(*each)
         self._states[partition] = State(window, self._secret, self._rerun, self._settings.books)
         self._log.info("took a partition", partition=partition, offset=offset, window=len(window))
 

@@ -1,13 +1,14 @@
 """The collector as a process: its parts started, watched, and stopped in order."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 from fastapi import FastAPI
 
+from services.collector.following import Following
 from services.collector.producer import GroupCommit
-from services.collector.projector import Projector
 from services.collector.runner import Runner
 from services.runtime.http import HttpServer
 from services.runtime.monitoring import Readiness
@@ -49,7 +50,7 @@ async def run_parts(
     readiness: Readiness,
     api: Api | None,
     runner: Runner | None,
-    projector: Projector | None,
+    followers: Sequence[Following],
 ) -> None:
     """Run what there is until asked to stop, or until one of them fails: then stop the others and raise its error.
 
@@ -59,8 +60,7 @@ async def run_parts(
     parts: set[asyncio.Task[None]] = set()
     if runner:
         parts.add(asyncio.create_task(runner.run(drained, started=lambda: readiness.set("stages"))))
-    if projector:
-        parts.add(asyncio.create_task(projector.run(drained)))
+    parts.update(asyncio.create_task(each.run(drained)) for each in followers)
     serving = asyncio.create_task(api.run(stop, readiness) if api else _wait(stop))
     readiness.set("started")
     try:

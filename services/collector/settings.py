@@ -22,10 +22,11 @@ _MIB = 1024 * 1024
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API. api, projector: whether this process serves HTTP, keeps jobs and goods information. first_stage,
-    last_stage: the span of stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in
-    every process. step_tables, rules: files of the operator's own, several with a colon between them: by the first events are classified
-    from now on, the others are those that earlier ones were, see docs/rules.md; the same in every process. merchant: whose events these are until merchants are registered.
+    port: of the capture API. api, projector, states: whether this process serves HTTP, keeps jobs and goods information, keeps
+    the states of goods. first_stage, last_stage: the span of stages it runs; both empty: none. window: records per partition in
+    which duplicates are found; the same in every process. step_tables, rules: files of the operator's own, several with a colon
+    between them: by the first events are classified from now on, the others are those that earlier ones were, see docs/rules.md; the
+    same in every process. merchant: whose events these are until merchants are registered.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_COLLECTOR_", populate_by_name=True)
@@ -34,6 +35,7 @@ class CollectorSettings(MonitoringSettings):
     port: int = Field(8080, ge=0, le=65535)
     api: bool = True
     projector: bool = True
+    states: bool = True
     first_stage: StageName | None = StageName.SUMMARISE
     last_stage: StageName | None = StageName.STORE
     merchant: int = Field(1, ge=1, le=2**53 - 1)

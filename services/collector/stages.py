@@ -22,8 +22,9 @@ from services.collector.flow import (
 from services.collector.pipeline import CURRENT, pipeline_of
 from services.collector.record import record
 from services.collector.store import store
-from services.collector.summarise import Window, summarise
+from services.collector.summarise import Window, held, summarise
 from services.runtime import envelope, topics
+from services.runtime.envelope import Memory
 
 __all__ = ["INPUTS", "ORDER", "OUTPUTS", "Span", "SpanOutput", "State"]
 
@@ -95,8 +96,11 @@ class Span:
         """
         output = SpanOutput({stage: [] for stage in self.stages}, [], [])
         for value in values:
-            item = from_wire(value)
-            self._run_one(state, self._restamped(state, item) if state.rerun else item, output)
+            found = from_wire(value)
+            if isinstance(found, Memory):
+                self._remember(state, found, value, output)
+            else:
+                self._run_one(state, self._restamped(state, found) if state.rerun else found, output)
         return output
 
     def _restamped(self, state: State, item: Item) -> Item:
@@ -105,6 +109,13 @@ class Span:
         if StageName.CLASSIFY not in self.stages:
             return item
         return item.with_facts(step_table=state.books.step_table, rule_sets=state.books.rule_sets)
+
+    def _remember(self, state: State, memory: Memory, value: bytes, output: SpanOutput) -> None:
+        """Take into the window what the partition must remember. It stays on `goods.summarised`, from where windows are filled."""
+        if self.first is StageName.SUMMARISE:
+            for each in held(memory):
+                state.window.add(*each)
+            output.passed[StageName.SUMMARISE].append(value)
 
     def _run_one(self, state: State, item: Item, output: SpanOutput) -> None:
         pipeline_of(item.record.pipeline_version)

@@ -15,10 +15,11 @@ from goodstrace.merkle import Frontier
 from goodstrace.note import SigningKey
 from services.collector import goods
 from services.collector.mongo import GoodsStore
+from services.collector.state_keeper import gathered, placed
+from services.collector.state_store import StateStore
 from services.replay.reading import TopicReader
 from services.replay.source import ReplaySource
 from services.replay.sources import Origin
-from services.runtime import envelope
 from services.runtime.errors import ConflictError, EnvelopeError
 from services.runtime.mongo import Database, translated
 from services.runtime.monitoring import Readiness
@@ -117,6 +118,7 @@ class TopicSealer:
         self._publishing = publishing
         self._store = MongoBlockStore(database)
         self._goods = GoodsStore(database) if goods_information else None
+        self._states = StateStore(database)
         self._keys = keys
         self._name = name
         self._limits = limits
@@ -126,9 +128,9 @@ class TopicSealer:
     async def run(self, origin: Origin, reader: TopicReader, told: Callable[[int], None]) -> None:
         """Seal one topic to its end; `told` gets the number of records taken, batch by batch. Raises: ServiceError."""
 
-        async def watch(records: Sequence[Fetched]) -> None:
+        async def watch(partition: int, records: Sequence[Fetched]) -> None:
             if self._goods is not None and origin.prefix == "goods":
-                await _keep_goods(self._goods, records)
+                await _keep_goods(self._goods, self._states, partition, records)
             told(len(records))
 
         source = ReplaySource(reader, change=origin.change, from_the_first=origin.from_the_first, watch=watch)
@@ -192,11 +194,14 @@ async def compare_roots(rebuilt: LogScan, published: LogScan, log: str) -> Rebui
     return found
 
 
-async def _keep_goods(store: GoodsStore, records: Sequence[Fetched]) -> None:
-    """Keep what the projector would; the same records again change nothing."""
-    decoded = [envelope.decode(each.value) for each in records]
+async def _keep_goods(
+    goods_store: GoodsStore, states: StateStore, partition: int, records: Sequence[Fetched]
+) -> None:
+    """Keep what the projector and the keeper of states would; the same records again change nothing."""
+    decoded = [placed(partition, each.offset, each.value) for each in records]
     try:
-        known, merchants = goods.changes(each for each in decoded if each.kind is Kind.EVENT)
+        known, merchants = goods.changes(each.record for each in decoded if each.record.kind is Kind.EVENT)
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
-    await store.apply(known, merchants)
+    await goods_store.apply(known, merchants)
+    await states.apply(gathered(decoded))

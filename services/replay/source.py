@@ -10,7 +10,7 @@ from services.sealing.core import Fetched, TopicIdentity
 
 T = TypeVar("T")
 Change = Callable[[int, Sequence[Fetched]], list[Fetched]]
-Watch = Callable[[Sequence[Fetched]], Awaitable[None]]
+Watch = Callable[[int, Sequence[Fetched]], Awaitable[None]]
 
 
 class ReplaySource:
@@ -26,7 +26,7 @@ class ReplaySource:
             change: makes of a partition's records those that are to be sealed.
             from_the_first: `change` must see each partition from its first record on; what is sealed already is dropped
                 behind it.
-            watch: awaited with each batch before the sealer gets it.
+            watch: awaited with each partition's batch before the sealer gets it.
         """
         self._reader = reader
         self._change = change
@@ -56,8 +56,8 @@ class ReplaySource:
             await asyncio.sleep(timeout_s)
             return []
         batches = await self._in_thread(lambda: self._read(max_records, timeout_s))
-        for _, records in batches:
-            await self._watch(records)
+        for partition, records in batches:
+            await self._watch(partition, records)
         return batches
 
     async def identity(self) -> TopicIdentity:

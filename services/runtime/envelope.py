@@ -15,6 +15,7 @@ from goodstrace.record.v1 import record_pb2 as wire
 from services.runtime.errors import EnvelopeError
 
 ENVELOPE_VERSION: Final = 1
+_MEMORY_BYTES: Final = (32, 16, 16)
 _KIND_TO_WIRE: Final = {kind: wire.Kind.Value(f"KIND_{kind.name}") for kind in Kind}
 _SMALL_VARINTS: Final = tuple(bytes((number,)) for number in range(0x80))
 _KIND_FROM_WIRE: Final = {number: kind for kind, number in _KIND_TO_WIRE.items()}
@@ -65,6 +66,23 @@ class Record(Committed, frozen=True, kw_only=True):
             if part.name == name:
                 return part
         raise EnvelopeError(f"record {self.id.hex()} has no part {name!r}")
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """What is remembered of an event that was let pass; fields as in record.proto."""
+
+    same: bytes
+    name: bytes
+    content: bytes
+    record_id: bytes
+    time_ms: int
+    placed: int
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """No event: what a partition must remember of events that came when there were fewer partitions, the oldest first."""
+
+    remembered: tuple[Remembered, ...]
 
 
 def encode(record: Record) -> bytes:
@@ -136,9 +154,30 @@ def _varint(number: int) -> bytes:
     return bytes(digits)
 
 
+def encode_memory(memory: Memory) -> bytes:
+    """Encode a memory; the same one always gives the same bytes."""
+    message = wire.Record(
+        version=ENVELOPE_VERSION,
+        kind=wire.KIND_MEMORY,
+        memory=[wire.Remembered(**msgspec.structs.asdict(each)) for each in memory.remembered],
+    )
+    return bytes(message.SerializeToString(deterministic=True))
+
+
 def decode(data: bytes) -> Record:
     """Decode a record. Raises: EnvelopeError, whatever the bytes."""
-    message, kind = _parsed(data)
+    found = decode_any(data)
+    if isinstance(found, Memory):
+        raise EnvelopeError("not a record: a memory, which only the stages read")
+    return found
+
+
+def decode_any(data: bytes) -> Record | Memory:
+    """Decode a record or a memory. Raises: EnvelopeError, whatever the bytes."""
+    message = _message(data)
+    if message.kind == wire.KIND_MEMORY:
+        return _memory(message)
+    kind = _checked_kind(message)
     return Record(
         id=message.id,
         kind=kind,
@@ -158,7 +197,8 @@ def decode(data: bytes) -> Record:
 
 def decode_committed(data: bytes) -> Committed:
     """Decode of a record what its entry is made of: two thirds of the work. Raises: EnvelopeError, where `decode` does."""
-    message, kind = _parsed(data)
+    message = _message(data)
+    kind = _checked_kind(message)
     return Committed(
         message.id,
         kind,
@@ -170,17 +210,21 @@ def decode_committed(data: bytes) -> Committed:
     )
 
 
-def _parsed(data: bytes) -> tuple[wire.Record, Kind]:
+def _message(data: bytes) -> wire.Record:
     try:
         message = wire.Record.FromString(data)
     except DecodeError as error:
         raise EnvelopeError("not a record: malformed protobuf") from error
+    if message.version != ENVELOPE_VERSION:
+        raise EnvelopeError(f"not a record of version {ENVELOPE_VERSION}, but of {message.version}")
+    return message
+
+
+def _checked_kind(message: wire.Record) -> Kind:
     kind = _KIND_FROM_WIRE.get(message.kind)
-    if message.version != ENVELOPE_VERSION or kind is None or len(message.id) != ID_BYTES:
-        raise EnvelopeError(
-            f"not a record of version {ENVELOPE_VERSION}: version {message.version}, kind {message.kind}"
-        )
-    return message, kind
+    if kind is None or len(message.id) != ID_BYTES:
+        raise EnvelopeError(f"not a record: its kind is {message.kind}, its ID has {len(message.id)} bytes")
+    return kind
 
 
 def _parts(message: wire.Record) -> tuple[Part, ...]:
@@ -189,6 +233,16 @@ def _parts(message: wire.Record) -> tuple[Part, ...]:
         if len(part.salt) != SALT_BYTES:
             raise EnvelopeError(f"record {message.id.hex()} has a part without a salt")
     return parts
+
+
+def _memory(message: wire.Record) -> Memory:
+    remembered = tuple(
+        Remembered(each.same, each.name, each.content, each.record_id, each.time_ms, each.placed)
+        for each in message.memory
+    )
+    if any((len(each.same), len(each.name), len(each.content)) != _MEMORY_BYTES for each in remembered):
+        raise EnvelopeError("not a memory: a digest has another length")
+    return Memory(remembered)
 
 
 def _rejection(message: wire.Record) -> Rejection | None:

@@ -32,6 +32,11 @@ def event_key(merchant: int, event_id: str) -> bytes:
     return f"{merchant}/{event_id}".encode("utf-8", "surrogatepass")
 
 
+def key_hash(key: bytes) -> int:
+    """Hash a key to 31 bits; its remainder by the number of partitions is the partition."""
+    return murmur2(key) & 0x7FFFFFFF
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """Choose the partition of a key among `partitions` (at least 1), as Kafka's default partitioner does."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    return key_hash(key) % partitions

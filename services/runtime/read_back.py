@@ -23,7 +23,7 @@ def read_back(bootstrap: str, topic: str, partition: int, count: int, keep: Call
     It waits until no transaction is open there, since the caller is the only one who may have one.
     Raises: UnavailableError.
     """
-    low, end = _settled_end(bootstrap, topic, partition)
+    low, end = settled_end(bootstrap, topic, partition)
     if low >= end:
         return []
     reader = Consumer(
@@ -48,8 +48,8 @@ def read_back(bootstrap: str, topic: str, partition: int, count: int, keep: Call
         reader.close()
 
 
-def _settled_end(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
-    """Give the first offset and the one after the last, once no transaction is open in between."""
+def settled_end(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
+    """Give the first offset and the one after the last, once no transaction is open in between. Raises: UnavailableError."""
     admin = admin_client(bootstrap)
     place = TopicPartition(topic, partition)
 

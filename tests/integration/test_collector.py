@@ -1,5 +1,6 @@
 """The collector as a process, on real Kafka and a real store."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -20,12 +21,19 @@ from pymongo import MongoClient
 from deploy.processes import free_port
 from deploy.stack import Stack
 from goodstrace.simulate import SimulationOptions, simulate
+from services.collector.flow import StageName
+from services.collector.sightings import Placed, sightings
+from services.collector.state import derived
+from services.collector.state_store import StateStore
+from services.collector.state_store import document as state_document
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.kafka import create_topics, producer
+from services.runtime.mongo import Mongo
+from services.runtime.settings import MongoSettings
 from services.sealing.entries import check
 from tests.conftest import Names
-from tests.unit.collector_builders import document, object_event
+from tests.unit.collector_builders import collected, document, object_event, run_all, wires
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 3
@@ -155,6 +163,38 @@ def ids(records: list[Record]) -> Counter[tuple[str, int]]:
     return Counter((record.capture_id.hex(), record.sequence) for record in records)
 
 
+def states_are_those_of(database: Any, stored: list[Record]) -> bool:
+    """Whether the collection holds what the records say, each found by its key."""
+    placed = [Placed("goods/x", offset, record) for offset, record in enumerate(stored)]
+    expected = {key: derived(key, kept) for key, kept in sightings(placed).items()}
+    found = {each.pop("_id"): each for each in database["goods_states"].find({}, {"rev": 0, "kept": 0})}
+    return found == expected
+
+
+async def test_keepers_that_meet_in_a_key_end_in_what_one_would_write(stack: Stack, names: Names) -> None:
+    mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database))
+    events = [
+        object_event(eventID=f"urn:e:{number}", eventTime=f"2026-01-02T03:{number:02}:00Z")
+        for number in range(24)
+    ]
+    values = run_all(wires(collected(document(*events)))).passed[StageName.STORE]
+    placed = [Placed("goods/0", offset, envelope.decode(value)) for offset, value in enumerate(values)]
+    whole = sightings(placed)
+    try:
+        keepers = [StateStore(mongo.database) for _ in range(4)]
+        await asyncio.gather(
+            *(keeper.apply(sightings(placed[start::4])) for start, keeper in enumerate(keepers))
+        )
+        (key,) = whole
+        found = await mongo.database["goods_states"].find_one({"_id": key})
+        assert found is not None
+        wanted = state_document(key, whole[key], found["rev"])
+        assert found == wanted
+        assert await keepers[0].apply(whole) == 0
+    finally:
+        mongo.close()
+
+
 def test_a_document_is_stored_once_and_its_duplicate_is_refused(collector: Collector) -> None:
     collector.start()
     bodies = [
@@ -180,6 +220,7 @@ def test_a_document_is_stored_once_and_its_duplicate_is_refused(collector: Colle
         assert [record.id for record in collector.records(topic)] == [record.id for record in stored]
     with MongoClient[dict[str, Any]](collector.stack.mongodb_uri) as client:
         database = client[collector.names.database]
+        until(lambda: states_are_those_of(database, stored), "the states of goods are those of the records")
         assert (database["merchants"].find_one({"_id": 1}) or {})["first_ms"] > 0
         lot = database["goods"].find_one({"grade": "lot"}) or {}
     assert lot["first"]["time_us"] <= lot["last"]["time_us"]

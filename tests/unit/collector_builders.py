@@ -79,6 +79,7 @@ def wires(sent: Sequence[Sent]) -> list[bytes]:
 def stamped(value: bytes, version: str) -> bytes:
     """A collected event as a version of the program stamped it."""
     item = from_wire(value)
+    assert isinstance(item, Item)
     record = msgspec.structs.replace(item.record, pipeline_version=version)
     return to_wire(Item(record, msgspec.structs.replace(item.facts, pipeline=version)))
 

@@ -167,7 +167,8 @@ def test_a_window_filled_again_goes_on_as_if_nothing_had_happened(
     before = WHOLE.run(fresh_state(size), values[:cut])
     restarted = fresh_state(size)
     for value in before.passed[StageName.SUMMARISE]:
-        restarted.window.add(*remembered(value))
+        for each in remembered(value):
+            restarted.window.add(*each)
     after = WHOLE.run(restarted, values[cut:])
     for stage in ORDER:
         assert before.passed[stage] + after.passed[stage] == whole.passed[stage]

@@ -317,7 +317,9 @@ async def test_a_head_and_a_last_block_that_cannot_be_read_are_told_of_and_looke
     store: MemoryDocuments,
 ) -> None:
     """The block is found by its ID alone: a look for the last one by log and height does not meet it."""
-    del store.collections[HEADS][LOG]["root"]
+    store.collections[HEADS][LOG] = {
+        name: value for name, value in store.collections[HEADS][LOG].items() if name != "root"
+    }
     last = max(int(key.partition("#")[2]) for key in store.collections[BLOCKS] if key.startswith(f"{LOG}#"))
     updated(store, BLOCKS, f"{LOG}#{last}", log=7)
     faults = await asyncio.wait_for(all_faults(store), 20)

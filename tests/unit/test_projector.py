@@ -51,6 +51,9 @@ class Source:
         self.member = self.polled > 1
         return [self.message]
 
+    def behind(self) -> int:
+        return 0
+
     def rewind(self) -> None:
         self.rewound += 1
 

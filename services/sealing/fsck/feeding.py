@@ -108,7 +108,9 @@ class _Feeding:
             elif len(end.tail) <= UNPUBLISHED and (isinstance(head, Head) or not isinstance(head, Malformed)):
                 break
             elif end.tail:  # nobody is at work: the head is behind, malformed, or missing
-                seen = self._verifier.height + len(end.tail)  # by ID: what a damaged one says of its place counts not
+                seen = self._verifier.height + len(
+                    end.tail
+                )  # by ID: what a damaged one says of its place counts not
                 await self._published(max(await self._last_height() + 1, seen))
             else:
                 break

@@ -1,0 +1,199 @@
+"""Sightings: what single events say of single goods, and how few of them are kept. Pure, and the same in whatever order events come.
+
+Two sets of sightings of a key join into one (`joined`): for each field the newest `KEPT` that say something of it stay, corrections among
+them. That may be done in any order, in any pieces, and again and again: it always ends in the same set, from which
+`state.derived` reads the state of the goods. Order and corrections as in "Tracing, exactly", 1 and 3.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from goodstrace import facts as facts_format
+from goodstrace.entry import Kind
+from goodstrace.facts import Facts, Flag, Role
+from goodstrace.identifiers import Grade
+from goodstrace.tracing import SealedFacts
+from goodstrace.tracing.events import Event, grade, is_counted
+from goodstrace.vocabulary import term
+from services.collector.flow import FACTS_PART, event_of
+from services.runtime.envelope import Record
+
+KEPT: Final = 6
+"""Sightings kept of each field: an event taken back and its correction are two."""
+KEPT_CORRECTIONS: Final = 12
+CORRECTED: Final = "corrected"
+PERSISTENT: Final = "persistent:"
+FLAG: Final = "flag:"
+CONTAINED: Final = ("moved", "seen")
+"""Fields: that the event is a correction; persistent dispositions and flags, before their names; what was put in or taken out, and seen in."""
+
+_ROLES: Final = (Role.EPC, Role.LOT, Role.PARENT, Role.CHILD, Role.INPUT, Role.OUTPUT)
+_WITHOUT_STATE: Final = (Grade.CLASS, Grade.LOCATION, Grade.PARTY, Grade.DOCUMENT, Grade.SERVICE)
+_BOOKKEEPING: Final = (Flag.NORMALISED_VOCABULARY,)
+_DIGEST: Final = 12
+
+Says = tuple[tuple[str, str], ...]
+
+
+class Sighting(msgspec.Struct, frozen=True, array_like=True):
+    """What one event says of one key.
+
+    identity: digest of the event's identity. name, content: digests of merchant and event ID, and of merchant and event hash.
+    has_id: it has an event ID of its own. place: record time, log, offset and record ID of the first place it is sealed at.
+    says: field and value; a correction names the fields only.
+    """
+
+    identity: bytes
+    name: bytes
+    content: bytes
+    has_id: bool
+    correction: bool
+    time_us: int
+    is_delete: bool
+    place: tuple[int, str, int, str]
+    says: Says
+
+    @property
+    def age(self) -> tuple[int, int, bytes]:
+        """What decides whether it is kept: corrections outlast what they correct, which has their time."""
+        return (self.time_us, 2 if self.correction else 0 if self.is_delete else 1, self.identity)
+
+    @property
+    def order(self) -> tuple[int, int, tuple[int, str, int, str]]:
+        """Its place in the order of rule 1."""
+        return (self.time_us, 0 if self.is_delete else 1, self.place)
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """The sightings kept of one key, by identity, and the fields of which some were let go; both sorted."""
+
+    sightings: tuple[Sighting, ...]
+    cut: tuple[str, ...] = ()
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A record of `goods.stored` and where it lies."""
+
+    log: str
+    offset: int
+    record: Record
+
+
+# ---- joining
+
+
+def joined(one: Kept, other: Kept) -> Kept:
+    """Join what is kept of a key. Commutative, associative, and joining the same again changes nothing."""
+    found: dict[bytes, Sighting] = {}
+    for each in (*one.sightings, *other.sightings):
+        known = found.get(each.identity)
+        if known is None or each.place < known.place:
+            found[each.identity] = each
+    cut = {*one.cut, *other.cut}
+    kept = found.keys() if len(found) <= KEPT else _newest(found.values(), cut)
+    return Kept(tuple(found[identity] for identity in sorted(kept)), tuple(sorted(cut)))
+
+
+def _newest(sightings: Iterable[Sighting], cut: set[str]) -> set[bytes]:
+    """Choose what stays; the fields that lose something are added to `cut`."""
+    by_field: dict[str, list[tuple[int, int, bytes]]] = {}
+    for each in sightings:
+        for field, _ in each.says:
+            by_field.setdefault(field, []).append(each.age)
+    kept: set[bytes] = set()
+    for field, ages in by_field.items():
+        most = KEPT_CORRECTIONS if field == CORRECTED else KEPT
+        if len(ages) > most:
+            cut.add(field)
+            ages.sort(reverse=True)
+        kept.update(age[2] for age in ages[:most])
+    return kept
+
+
+# ---- from events
+
+
+def sightings(stored: Iterable[Placed]) -> dict[str, Kept]:
+    """Gather what events say of goods, by key. Raises: EntryError where a record has no facts of an event."""
+    found: dict[str, Kept] = {}
+    for each in stored:
+        if each.record.kind is not Kind.EVENT:
+            continue
+        for key, sighting in _of_event(each):
+            fresh = Kept((sighting,))
+            known = found.get(key)
+            found[key] = fresh if known is None else joined(known, fresh)
+    return found
+
+
+def _of_event(placed: Placed) -> Iterator[tuple[str, Sighting]]:
+    record = placed.record
+    facts = facts_format.decode(record.part(FACTS_PART).content)
+    event = Event(SealedFacts(placed.log, placed.offset, record.merchant, record.time_ms, facts))
+    correction = facts.correction is not None
+    common, subject = _said_of_all(facts), _said_of_subjects(facts, record)
+    for key in {key for role in _ROLES for key in facts.keys.get(role, ())}:
+        if grade(key) in _WITHOUT_STATE:
+            continue
+        says = [*common, *_containment(event, key)]
+        if key not in event.inputs or key in event.outputs:
+            says += subject
+        if key in facts.lot_of:
+            says.append(("lot", facts.lot_of[key]))
+        if correction:
+            says = [(field, "") for field, _ in says] + [(CORRECTED, "")]
+        yield (
+            key,
+            Sighting(
+                identity=bytes.fromhex(event.identity)[:_DIGEST],
+                name=_digest(record.merchant, facts.event_id),
+                content=_digest(record.merchant, facts.event_hash),
+                has_id=facts.event_id != facts.event_hash,
+                correction=correction,
+                time_us=facts.time_us,
+                is_delete=facts.action == "DELETE",
+                place=(record.time_ms, placed.log, placed.offset, record.id.hex()),
+                says=tuple(says),
+            ),
+        )
+
+
+def _said_of_all(facts: Facts) -> list[tuple[str, str]]:
+    place = facts.business_location or facts.read_point
+    flags = [(FLAG + flag, "") for flag in facts.flags if flag not in _BOOKKEEPING]
+    return [("step", facts.step), *flags, *([("place", place)] if place else [])]
+
+
+def _said_of_subjects(facts: Facts, record: Record) -> list[tuple[str, str]]:
+    """What holds for what goes on after the event, and not for what it uses up."""
+    towards = {each.type: each.key for each in reversed(facts.destinations)}
+    said = [
+        ("disposition", facts.disposition),
+        ("owner", towards.get("owning_party", "")),
+        ("holder", towards.get("possessing_party", "")),
+        ("destination", towards.get("location", "")),
+    ]
+    lasting = event_of(record, facts).get("persistentDisposition") or {}
+    for name in ("unset", "set"):
+        words = {term("disp", each) for each in lasting.get(name) or ()} - {None}
+        said += [(f"{PERSISTENT}{word}", name) for word in sorted(map(str, words))]
+    return [(field, value) for field, value in said if value]
+
+
+def _containment(event: Event, key: str) -> Iterator[tuple[str, str]]:
+    """Rules 4 and 10: what the event says of what `key` is in, and of what is in `key`. Lots are in many things at once: rule 5."""
+    if event.ends_inside(key):
+        yield "emptied", "emptied"
+    if grade(key) is Grade.LOT or is_counted(event, key):
+        return
+    if event.puts(key, event.parent) and event.parent != key:
+        yield ("seen" if event.facts.action == "OBSERVE" else "moved"), f"{event.facts.action} {event.parent}"
+    elif event.ends(key):
+        yield "moved", "END "
+
+
+def _digest(merchant: int, text: str) -> bytes:
+    return hashlib.sha256(f"{merchant}/{text}".encode("utf-8", "surrogatepass")).digest()[:_DIGEST]

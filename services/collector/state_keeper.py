@@ -1,0 +1,86 @@
+"""Keeping the states of goods: follows `goods.stored` in a group of its own, so that neither stages nor verdicts wait for it.
+
+Where stages run in the same process it lets them go first: while they have work it takes a batch each `PATIENCE_S` only. So a burst of
+captures is sealed at full speed, and the states of a key that is in many of its events are written once.
+
+A group that is new begins with the first record, so the states of goods that were sealed before there were states come too.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+from confluent_kafka import Message
+
+from goodstrace.errors import EntryError
+from services.collector.following import Following
+from services.collector.kafka import Source
+from services.collector.metrics import Metrics
+from services.collector.sightings import Kept, Placed, sightings
+from services.collector.state_store import StateStore
+from services.runtime import envelope, topics
+from services.runtime.errors import EnvelopeError
+from services.runtime.settings import KafkaSettings
+
+PATIENCE_S: Final = 10.0
+_LOOK_S: Final = 0.2
+
+
+class StateKeeper(Following):
+    """Keeps the states of goods up to date until it is asked to stop."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        store: StateStore,
+        metrics: Metrics,
+        log: structlog.stdlib.BoundLogger,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Join the keepers' group; `is_busy` says whether the stages of this process have work."""
+        self._store = store
+        self._is_busy = is_busy
+        source = Source(
+            kafka.bootstrap_servers,
+            kafka.topic("collector.states"),
+            [kafka.topic(topics.GOODS_STORED)],
+            on_partition=lambda *_: None,
+        )
+        super().__init__("states", source, metrics, log)
+
+    async def _prepare(self) -> None:
+        """Nothing is needed: a state is found by its ID."""
+
+    async def _turn(self, stop: asyncio.Event) -> None:
+        until_s = time.monotonic() + PATIENCE_S
+        while self._is_busy() and not stop.is_set() and time.monotonic() < until_s:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_S)
+
+    async def _keep(self, batch: Sequence[Message]) -> None:
+        started = time.perf_counter()
+        said = await asyncio.get_running_loop().run_in_executor(self._thread, _said, batch)
+        self._metrics.states_written.inc(await self._store.apply(said))
+        self._metrics.states_seconds.observe(time.perf_counter() - started)
+
+
+def placed(partition: int, offset: int, value: bytes) -> Placed:
+    """Give a record of `goods.stored` its place in its log. Raises: EnvelopeError."""
+    return Placed(f"goods/{partition}", offset, envelope.decode(value))
+
+
+def gathered(records: Sequence[Placed]) -> Mapping[str, Kept]:
+    """Gather what records say of goods. Raises: EnvelopeError."""
+    try:
+        return sightings(records)
+    except EntryError as error:
+        raise EnvelopeError(str(error)) from error
+
+
+def _said(batch: Sequence[Message]) -> Mapping[str, Kept]:
+    return gathered(
+        [placed(int(each.partition() or 0), int(each.offset() or 0), each.value() or b"") for each in batch]
+    )

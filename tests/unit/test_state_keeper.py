@@ -1,0 +1,81 @@
+"""The keeper of states lets the stages of its process go first, and counts how far it is behind."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from services.collector.flow import StageName
+from services.collector.metrics import Metrics
+from services.collector.sightings import Kept
+from services.collector.state_keeper import StateKeeper
+from services.runtime.settings import KafkaSettings
+from tests.unit.collector_builders import collected, document, object_event, run_all, wires
+from tests.unit.test_projector import Message
+
+KEY = "https://id.gs1.org/01/10614141073464/21/2017"
+
+
+class Source:
+    """Gives one record, then nothing more."""
+
+    def __init__(self, message: Message, told: list[str], stop: asyncio.Event) -> None:
+        self.left = [message]
+        self.told, self.stop = told, stop
+        self.loop = asyncio.get_running_loop()
+
+    def poll(self, *_: Any) -> Sequence[Message]:
+        self.told.append("read")
+        batch, self.left = self.left, []
+        return batch
+
+    def behind(self) -> int:
+        return 41
+
+    def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        self.told.append(f"committed {offsets}")
+        self.loop.call_soon_threadsafe(self.stop.set)
+
+    def close(self) -> None:
+        pass
+
+
+class Store:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[Mapping[str, Kept]] = []
+
+    async def apply(self, said: Mapping[str, Kept]) -> int:
+        self.said.append(said)
+        return len(said)
+
+
+async def test_it_reads_once_the_stages_have_no_work_and_commits_what_it_kept() -> None:
+    (value,) = run_all(wires(collected(document(object_event())))).passed[StageName.STORE]
+    told: list[str] = []
+    stop, store, registry = asyncio.Event(), Store(), CollectorRegistry()
+    busy = iter([True, True, False])
+
+    def is_busy() -> bool:
+        told.append("asked")
+        return next(busy, False)
+
+    keeper = StateKeeper(
+        KafkaSettings(bootstrap_servers="127.0.0.1:1"),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
+        store,  # type: ignore[arg-type]
+        Metrics(registry),
+        structlog.get_logger(),
+        is_busy,
+    )
+    keeper._source.close()
+    keeper._source = Source(Message(value), told, stop)  # type: ignore[assignment]
+    await asyncio.wait_for(keeper.run(stop), 20)
+    assert told == ["asked", "asked", "asked", "read", "committed {('goods.stored', 0): 8}"]
+    (said,) = store.said
+    assert [each.place[1:3] for each in said[KEY].sightings] == [("goods/0", 7)]
+    assert registry.get_sample_value("goodstrace_collector_states_written_total") == 1
+    behind = registry.get_sample_value("goodstrace_collector_projector_behind_records", {"loop": "states"})
+    assert behind == 42
