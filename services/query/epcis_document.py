@@ -1,6 +1,6 @@
 """The document of an answer: events in the exact bytes as captured, under one JSON-LD context. Pure.
 
-Nothing of an event is encoded again. The only thing added is one member of our own, at its end: where it is sealed. Source:
+Nothing of an event that came as JSON is encoded again; one that came as XML is shown as JSON. The only thing added is one member of our own, at its end: where it is sealed. Source:
 EPCIS 2.0 sections 9 (JSON/JSON-LD) and 12 (`EPCISQueryDocument`).
 """
 
@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from goodstrace.errors import EntryError
+from goodstrace.errors import EventContentError
+from goodstrace.event_content import is_xml, read_event
 
 EPCIS_CONTEXT: Final = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
 NAMESPACE: Final = "urn:goodstrace:epcis:"
 PREFIX: Final = "goodstrace"
 _STANDARD_CONTEXT: Final = "/epcis-context.jsonld"
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -67,18 +69,21 @@ class Contexts(msgspec.Struct, frozen=True):
 
 
 def event_json(content: bytes, context: Any) -> EventJson:
-    """Read an event part for showing: the one place that knows in which form events are sealed.
+    """Read an event part for showing: JSON as it is, byte for byte, and XML as the JSON that its hash is made of.
 
     Args:
-        content: the exact bytes as sealed, a JSON object.
-        context: the effective @context in the event's facts: that of its document, then its own.
-    Raises: EntryError where it is no JSON object.
+        content: the exact bytes as sealed, a JSON object or one XML element.
+        context: as in the event's facts: the effective @context, that of its document, then its own; of XML the namespaces.
+    Raises: EventContentError where it is neither.
     """
+    if is_xml(content):
+        event = read_event(content, context, exact_numbers=True)
+        content, context = _ENCODER.encode(event), event.get("@context")
     try:
         members = _MEMBERS.decode(content)
         own = _listed(msgspec.json.decode(members["@context"])) if "@context" in members else []
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise EntryError(f"an event part is no JSON object: {error}") from error
+        raise EventContentError(f"not a JSON object: {error}") from error
     every = _listed(context)
     outer = every[: len(every) - len(own)] if own and every[-len(own) :] == own else every
     defined = contexts_of(own)

@@ -16,8 +16,10 @@ from typing import ClassVar, Final
 import grpc
 import msgspec
 
+from goodstrace.errors import EventContentError
 from services.runtime.call_errors import CallError
 from services.runtime.calls import Failure, Failures
+from services.sealing.errors import CorruptError
 from services.sealing.failures import FAILURES
 
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -66,6 +68,7 @@ class TooLongError(QueryProblemError):
 
 QUERY_FAILURES: Final[Failures] = {
     **FAILURES,
+    EventContentError: FAILURES[CorruptError],  # what was captured was read before
     QueryProblemError: Failure(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
 }
 _ANSWERED_AS: Final[Mapping[grpc.StatusCode, tuple[int, str]]] = {

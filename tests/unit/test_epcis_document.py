@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodstrace.errors import EntryError
+from goodstrace.errors import EventContentError
 from services.query.epcis_document import (
     EPCIS_CONTEXT,
     NAMESPACE,
@@ -138,6 +138,22 @@ def test_a_page_ends_at_its_limits_and_holds_one_event_in_any_case() -> None:
 def test_any_bytes_are_an_event_or_one_error(content: bytes) -> None:
     try:
         event = event_json(content, None)
-    except EntryError:
+    except EventContentError:
         return
     assert json.loads(with_position(event, PLACE, "goodstrace")).popitem()[1] == POSITION
+
+
+def test_an_event_that_came_as_xml_is_shown_as_json() -> None:
+    content = (
+        b"<ObjectEvent><eventTime>2026-01-01T00:00:00Z</eventTime><eventTimeZoneOffset>+00:00</eventTimeZoneOffset>"
+        b"<epcList><epc>urn:epc:id:sgtin:9521234.054321.1</epc></epcList><action>OBSERVE</action>"
+        b"<ex:weight>1.50</ex:weight></ObjectEvent>"
+    )
+    page, taken = page_of((content, {"xmlns": {"ex": "https://example.com/"}}), (b"{}", None))
+    assert taken == [True, True]
+    document = document_of(page)
+    assert document["@context"] == [EPCIS_CONTEXT, {"goodstrace": NAMESPACE}]
+    event = document["epcisBody"]["queryResults"]["resultsBody"]["eventList"][0]
+    assert event["epcList"] == ["urn:epc:id:sgtin:9521234.054321.1"]
+    assert event["@context"]
+    assert event["goodstrace:sealed"] == POSITION
