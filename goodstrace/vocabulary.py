@@ -135,8 +135,3 @@ def words(kind: Kind) -> frozenset[str]:
 def web_uri(kind: Kind, word: str) -> str | None:
     """Return the web URI of the bare `word`; None where it is no standard term of `kind`."""
     return _WEB[kind].get(word)
-
-
-def words(kind: Kind) -> tuple[str, ...]:
-    """List the bare words of the standard terms of `kind`, sorted."""
-    return tuple(sorted(_VOCABULARIES[kind].words))

@@ -12,8 +12,8 @@ from services.runtime.call_limits import MAX_KEY_CHARS
 MAX_VALUES_CHARS: Final = 256 * 1024  # the browse record names them all
 VOCABULARIES: Final[Mapping[str, tuple[str, ...]]] = {
     "eventTypes": EVENT_TYPES,
-    "bizSteps": words("bizstep"),
-    "dispositions": words("disp"),
+    "bizSteps": tuple(sorted(words("bizstep"))),
+    "dispositions": tuple(sorted(words("disp"))),
 }
 """Lists that show nothing of any record: what the standard knows."""
 _EPC_ROLES: Final = (
