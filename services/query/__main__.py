@@ -4,6 +4,8 @@ import asyncio
 
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.epcis_api import EpcisApi
+from services.query.epcis_service import EpcisQueries
 from services.query.http_app import make_app
 from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
@@ -45,11 +47,31 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
+            queries = EpcisQueries(
+                front.reader,
+                front.recorder,
+                secret=front.secret,
+                max_events=settings.max_events,
+                page_bytes=settings.page_bytes,
+                max_walks=settings.max_walks,
+                metrics=metrics,
+                log=log,
+            )
+            epcis = EpcisApi(
+                queries,
+                public_url=settings.public_url,
+                max_call_s=settings.max_call_s,
+                metrics=metrics,
+                log=log,
+            )
             await together(
                 stop,
                 front.serve(stop, _SERVICE, lambda server: add_servicer(servicer, server), kind="goods"),
                 front.serve_http(
-                    stop, make_app(endpoints), settings.http_port, max_connections=settings.http_connections
+                    stop,
+                    make_app(endpoints, epcis),
+                    settings.http_port,
+                    max_connections=settings.http_connections,
                 ),
             )
 

@@ -1,24 +1,39 @@
-"""The query service's HTTP application: the public logs."""
+"""The query service's HTTP application: the public logs, and the EPCIS query interface."""
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from services.query.epcis_api import ROOT, EpcisApi, add_routes, no_such_path
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
+from services.runtime.monitoring import VERSION
 
 READ_ONLY = ["GET", "HEAD"]
 
 
-def make_app(logs: LogEndpoints) -> FastAPI:
-    """Make the ASGI application; it has no OpenAPI pages, since its paths are those of a specification."""
+def make_app(logs: LogEndpoints, epcis: EpcisApi | None = None) -> FastAPI:
+    """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries.
+
+    The latter are described by an OpenAPI document, shown on /docs.
+    """
     app = FastAPI(
-        title="Goodstrace logs", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="Goodstrace queries",
+        version=VERSION,
+        description="EPCIS 2.0 queries for sealed events. See docs/epcis-queries.md.",
+        openapi_url="/openapi.json" if epcis else None,
+        docs_url="/docs" if epcis else None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
+    if epcis:
+        add_routes(app, epcis)
     for path in ("/", "/logs", "/logs/{rest:path}"):
         app.add_route(path, logs.answer, methods=READ_ONLY)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
+        if request.scope["path"].startswith(f"{ROOT}/"):
+            return no_such_path(error.status_code)
         if error.status_code == 405:
             response = refusal(405, "only GET and HEAD", {"Allow": ", ".join(READ_ONLY)})
         else:

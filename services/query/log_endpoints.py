@@ -122,7 +122,7 @@ class LogEndpoints:
         return _response(_PAGE.format(rows=rows).encode(), HTML, ASK_AGAIN)
 
     async def _list(self, request: Request, _asked: Asked) -> Response:
-        base = self._public_url or _base(request)
+        base = self._public_url or base_url(request)
         # Those that wait for witnesses too: who cosigns them finds their keys here.
         logs = [listed(info, f"{base}/logs/{info.name}") for info in await self._reader.signed_logs()]
         return await _compressed(request, _json(logs), JSON, ASK_AGAIN)
@@ -213,7 +213,7 @@ def _json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 
-def _base(request: Request) -> str:
+def base_url(request: Request) -> str:
     """The server's address as the client has it; the bound one where its Host header is no host."""
     host = request.headers.get("host", "")
     if not _HOST.fullmatch(host):

@@ -14,6 +14,8 @@ _METHODS = [
     "GetRootProof",
     "GetProofFile",
     "GetKeyChanges",
+    "QueryEvents",
+    "ListValues",
 ]
 _ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _CODES = ("200", "304", "404", "405", "500", "503")

@@ -32,7 +32,8 @@ class Browse(msgspec.Struct, frozen=True, kw_only=True):
 
     user: who looked. method: the call's bare name, such as "Trace". keys: the canonical keys (or event ID) asked for.
     sizes: the checkpoints' sizes by log that the answer is made from. purpose: as given. events: how many records
-    were shown. asked_user: for a listing of browses by user, that user.
+    were shown. asked_user: for a listing of browses by user, that user. query: what else the answer depends on, as the caller
+    wrote it; empty where the keys say it all.
     """
 
     user: str
@@ -42,6 +43,7 @@ class Browse(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
     events: int
     asked_user: str = ""
+    query: str = ""
 
 
 def browse_record(
@@ -63,6 +65,8 @@ def browse_record(
     }
     if browse.asked_user:
         what["user"] = browse.asked_user
+    if browse.query:
+        what["query"] = browse.query
     contents: dict[str, object] = {
         "who": {"user": browse.user},
         "what": what,

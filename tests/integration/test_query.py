@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
+import httpx
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -333,6 +334,10 @@ async def _outage(looking: Looking, stack: Stack, stub: Stub) -> None:
             await call(asked, timeout=DEADLINE_S)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         assert _error_info(raised.value).reason == "BROWSE_NOT_RECORDED"
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}/epcis/v2") as http:
+        for path in ("events", "epcs", f"events?MATCH_epc={ITEM}"):
+            refused = await http.get(path, timeout=DEADLINE_S)
+            assert (refused.status_code, refused.json()["title"]) == (503, "ImplementationException")
     newest = await stub.GetCheckpoint(trace_pb2.GetCheckpointRequest(), timeout=DEADLINE_S)
     assert len(newest.checkpoints) == 2
     await eventually(lambda: _says(looking, "recorder: "), "it says that it is not ready")

@@ -20,6 +20,7 @@ import pytest
 
 from goodstrace import facts as sealed_facts
 from goodstrace.capture import CaptureClient, Job
+from goodstrace.event_content import read_event
 from goodstrace.facts import Facts, Flag, identity
 from goodstrace.verification import event_hash_of
 from services.collector import documents
@@ -261,6 +262,29 @@ def test_an_event_that_came_as_xml_is_shown_with_proofs_and_its_hash_computed_ag
     assert event_hash_of(event.content, event.facts) == event.facts.event_hash
     reports = event.document()["sensorElementList"][0]["sensorReport"]
     assert [report["value"] for report in reports] == [4.5, 12.8, 0]
+
+
+def test_queries_show_every_sealed_event_byte_for_byte(system: System, sealed: dict[str, Sealed]) -> None:
+    wanted = {(each.log, each.index): each for each in sealed.values()}
+    seen = set()
+    with httpx.Client(base_url=system.log_url, timeout=60) as http:
+        url = "/epcis/v2/events?perPage=1000"
+        while url:
+            answer = http.get(url)
+            assert answer.status_code == httpx.codes.OK, answer.text
+            for event in answer.json()["epcisBody"]["queryResults"]["resultsBody"]["eventList"]:
+                name, sealed_at = event.popitem()
+                prefix = name.partition(":")[0]
+                place = sealed_at[f"{prefix}:log"], sealed_at[f"{prefix}:index"]
+                seen.add(place)
+                content = wanted[place].parts["event"]
+                if content.startswith(b"<"):
+                    assert event == read_event(content, wanted[place].facts.context)
+                else:
+                    assert content[:-1].rstrip() in answer.content
+            link = answer.headers.get("Link", "")
+            url = link[1 : link.index(">")] if link else ""
+    assert seen == wanted.keys()
 
 
 def facts_by_place(

@@ -1,0 +1,211 @@
+"""Answering EPCIS queries: a page is found, its look recorded, and only then shown (design.md, invariant 4)."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+import structlog
+
+from goodstrace.facts import Facts
+from services.query import epcis_matching, epcis_values, epcis_walk
+from services.query.epcis_document import Page, SealedAt, collection, event_json
+from services.query.epcis_parameters import NEXT_PAGE_TOKEN, Asked, EventsQuery
+from services.query.epcis_problems import ParameterError
+from services.query.epcis_values import ValuePage
+from services.query.epcis_walk import Found, Place, Step
+from services.query.metrics import QueryMetrics
+from services.runtime.call_errors import InvalidRequestError, NotFoundError
+from services.runtime.page_tokens import PageTokens
+from services.sealing import disclosure, showing
+from services.sealing.browse import Browse, BrowseRecorder
+from services.sealing.reader import LogReader
+
+EVENTS: Final = "QueryEvents"
+VALUES: Final = "ListValues"
+LOOKED_AT: Final = 2_000  # records, for one page
+_KIND: Final = "goods"
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Who asks, why, and how: `query` is the request's path and query string, without the token."""
+
+    user: str
+    purpose: str
+    query: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One page: `browse_id` is empty where nothing of any record is shown, `token` where it is the last one.
+
+    shown: how many records it shows something of.
+    """
+
+    body: bytes
+    shown: int = 0
+    token: str = ""
+    browse_id: str = ""
+
+
+class EpcisQueries:
+    """Answers queries for events and for values; errors leave as exceptions, for the edge's table."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        recorder: BrowseRecorder,
+        *,
+        secret: bytes,
+        max_events: int,
+        page_bytes: int,
+        max_walks: int,
+        metrics: QueryMetrics,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        """Answer from `reader`'s logs.
+
+        Args:
+            reader: finds records.
+            recorder: records looks.
+            secret: the index secret, 32 bytes.
+            max_events: how many events an answer in order is made of at the most.
+            page_bytes: how many bytes of events a page has at the most; one event is on it in any case.
+            max_walks: how many requests are answered at a time; the others wait.
+            metrics: counts what is shown.
+            log: told of each look.
+        """
+        self._reader, self._recorder = reader, recorder
+        self._secret = secret
+        self._max_events, self._page_bytes = max_events, page_bytes
+        self._turns = asyncio.Semaphore(max_walks)
+        self._tokens = PageTokens(secret, Place)
+        self._metrics, self._log = metrics, log
+
+    async def events(self, asked: Asked, look: Look) -> Answer:
+        """Give a page of the events that a query means.
+
+        Raises: QueryProblemError, InvalidRequestError, and what reading and recording raise.
+        """
+        bound = asked.query.encode()
+        async with self._turns:
+            place = await self._place(bound, asked.token)
+            page = Page(asked.per_page, self._page_bytes)
+            hashes: list[str] = []
+            rest = await self._fill(page, asked, place, hashes)
+            created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            body, shown = page.document(created), len(page.events)
+            keys = epcis_matching.names(asked.query) or tuple(sorted(set(hashes)))
+            browse_id = await self._record(EVENTS, look, place.sizes, keys, shown)
+            return Answer(body, shown, self._sealed(bound, rest), browse_id)
+
+    async def event(self, asked: Asked, look: Look) -> Answer:
+        """Give the events of an event ID. Raises: NotFoundError, once the look is recorded, where there is none."""
+        answer = await self.events(asked, look)
+        if not answer.shown and not answer.token and not asked.token:
+            raise NotFoundError("there is no event of this ID, or it is not sealed yet")
+        return answer
+
+    async def values(self, name: str, per_page: int, token: str, look: Look) -> Answer:
+        """Give a page of what the newest events name: "epcs", "bizLocations" or "readPoints"."""
+        bound = msgspec.json.encode((VALUES, name))
+        async with self._turns:
+            start = await self._place(bound, token)
+            page = ValuePage(per_page)
+            rest = await self._collect(page, epcis_values.NAMED[name], start)
+            body = msgspec.json.encode(collection(page.values))
+            browse_id = await self._record(VALUES, look, start.sizes, tuple(page.values), page.events)
+            return Answer(body, page.events, self._sealed(bound, rest), browse_id)
+
+    def vocabulary(self, name: str, per_page: int, token: str) -> Answer:
+        """Give a page of a standard vocabulary: it shows nothing of any record, and so no look is recorded."""
+        bound = msgspec.json.encode((VALUES, name))
+        words = epcis_values.VOCABULARIES[name]
+        start = self._opened(bound, token).offset if token else 0
+        end = start + per_page
+        body = msgspec.json.encode(collection(words[start:end]))
+        return Answer(body, 0, self._sealed(bound, Place({}, offset=end) if end < len(words) else None))
+
+    async def _fill(self, page: Page, asked: Asked, place: Place, hashes: list[str]) -> Place | None:
+        """Put events on a page until one does not fit or enough was looked at; give where to go on, None at the end."""
+        last, looked_at = place, 0
+        async with aclosing(self._steps(asked.query, place)) as steps:
+            async for step in steps:
+                if looked_at >= LOOKED_AT:
+                    return last
+                looked_at += 1
+                found = step.found
+                if found is not None and epcis_matching.matches(asked.query, found.facts, found.record_ms):
+                    if not _put(page, found, place.sizes[found.log]):
+                        return last
+                    hashes.append(found.facts.event_hash)
+                last = step.after
+        return None
+
+    async def _collect(
+        self, page: ValuePage, named: Callable[[Facts], list[str]], start: Place
+    ) -> Place | None:
+        """Put what events name on a page until it is full or enough was looked at; give where to go on, None at the end."""
+        last, skip, looked_at = msgspec.structs.replace(start, offset=0), start.offset, 0
+        async with aclosing(epcis_walk.without_index(self._reader, last)) as steps:
+            async for step in steps:
+                if looked_at >= LOOKED_AT:
+                    return last
+                looked_at += 1
+                values = named(step.found.facts)[skip:] if step.found else []
+                taken = page.take(values)
+                if taken < len(values):
+                    return msgspec.structs.replace(last, offset=skip + taken)
+                last, skip = step.after, 0
+        return None
+
+    def _steps(self, query: EventsQuery, place: Place) -> AsyncGenerator[Step, None]:
+        tags = epcis_matching.tags(query, self._secret)
+        if query.order or query.most_events:
+            return epcis_walk.in_order(self._reader, tags, query, place, self._max_events)
+        if tags:
+            return epcis_walk.by_tag(self._reader, tags, place)
+        return epcis_walk.without_index(self._reader, place)
+
+    async def _place(self, bound: bytes, token: str) -> Place:
+        """Give where to begin: the token's place, else the beginning of the newest checkpoints."""
+        if not token:
+            newest = await disclosure.vector(self._reader, _KIND, {})
+            return Place(showing.sizes_of(newest or {}))
+        place = self._opened(bound, token)
+        if await disclosure.exactly(self._reader, place.sizes) is None:
+            raise ParameterError("its checkpoints are not those of these logs", NEXT_PAGE_TOKEN)
+        return place
+
+    def _opened(self, bound: bytes, token: str) -> Place:
+        try:
+            return self._tokens.open(bound, token)
+        except InvalidRequestError as error:
+            raise ParameterError("not a token of this query", NEXT_PAGE_TOKEN) from error
+
+    def _sealed(self, bound: bytes, rest: Place | None) -> str:
+        return self._tokens.seal(bound, rest) if rest else ""
+
+    async def _record(
+        self, method: str, look: Look, sizes: Mapping[str, int], keys: tuple[str, ...], shown: int
+    ) -> str:
+        """Record the look: nothing may leave before this has returned (design.md, invariant 4)."""
+        browse = Browse(
+            user=look.user,
+            method=method,
+            keys=keys,
+            sizes=sizes,
+            purpose=look.purpose,
+            events=shown,
+            query=look.query,
+        )
+        browse_id = await self._recorder.record(browse)
+        self._metrics.shown.inc(shown)
+        self._log.info("shown", browse=browse_id, method=method, events=shown)
+        return browse_id
+
+
+def _put(page: Page, found: Found, size: int) -> bool:
+    sealed = SealedAt(found.log, found.index, size, found.facts.event_hash)
+    return page.take(event_json(found.content, found.facts.context), sealed)
