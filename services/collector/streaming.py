@@ -39,7 +39,7 @@ async def answers(
         chunks: the body as it comes.
         count: counts lines.
     Raises: what ended the reading or the capturing, if it did so before anything was answered. Later it becomes the last line: a
-    problem, with the number of the first line that was not captured.
+    problem, with the number of the last line that was answered.
     """
     feed = LineFeed(chunks, intake.limits.body, intake.hold)
     reading = asyncio.create_task(feed.run())
