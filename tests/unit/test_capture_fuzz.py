@@ -39,8 +39,10 @@ CHECKED = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
+ROOT = str(Path(__file__).parents[2]).encode()
 LEAKS = re.compile(
-    rb"Traceback|File \"|site-packages|\.py\b|/work/|/usr/|/home/|0x[0-9a-f]{8}|pymongo|msgspec|starlette"
+    rb"Traceback|File \"|site-packages|\.py\b|/usr/|/home/|0x[0-9a-f]{8}|pymongo|msgspec|starlette|"
+    + re.escape(ROOT)
 )
 TYPES = ("application/ld+json", "application/x-ndjson")
 REFUSED = {400, 413}
