@@ -124,7 +124,8 @@ def _refuse(document: Document, record: Record, reason: Reason, fault: Fault) ->
 def _refuse_at(placed: Fault, record: Record, reason: Reason) -> Sent:
     """Refuse an event; where it goes is decided by its bytes, since it may not have an ID."""
     digest = hashlib.sha256(record.parts[0].content).hexdigest()
-    refused = reject(record, StageName.COLLECT, reason, f"{placed.pointer or '/'}: {placed.detail}")
+    detail = f"{placed.pointer or '/'}: {placed.detail}"
+    refused = reject(record, StageName.COLLECT, reason, detail, pointer=placed.pointer)
     return Sent(refused, partitioner.event_key(record.merchant, digest), placed)
 
 
