@@ -19,6 +19,7 @@ from services.collector import strict_json
 from services.collector.documents import Document
 from services.collector.errors import DocumentError, Fault
 from services.collector.flow import (
+    DOCUMENT_PART,
     EVENT_PART,
     FACTS_PART,
     MAX_COLLECTED_BYTES,
@@ -123,6 +124,26 @@ def _refuse(document: Document, record: Record, reason: Reason, fault: Fault) ->
     digest = hashlib.sha256(record.parts[0].content).hexdigest()
     refused = reject(record, StageName.COLLECT, reason, f"{placed.pointer or '/'}: {placed.detail}")
     return Sent(refused, partitioner.event_key(record.merchant, digest), placed)
+
+
+def refuse_whole(
+    body: bytes, stamp: Stamp, reason: Reason, detail: str, random: Callable[[int], bytes]
+) -> Sent:
+    """Refuse what is no document of events, as one record with the part `document`; without it where `body` is empty."""
+    fresh = random(ID_BYTES + SALT_BYTES)
+    record = Record(
+        id=fresh[:ID_BYTES],
+        kind=Kind.EVENT,
+        time_ms=stamp.time_ms,
+        pipeline_version=PIPELINE_VERSION,
+        parts=(Part(DOCUMENT_PART, fresh[ID_BYTES:], body),) if body else (),
+        capture_id=stamp.capture_id,
+        capture_size=1,
+        merchant=stamp.merchant,
+        traceparent=stamp.traceparent,
+    )
+    key = partitioner.event_key(stamp.merchant, hashlib.sha256(body).hexdigest())
+    return Sent(reject(record, StageName.COLLECT, reason, detail), key)
 
 
 def _first_facts(document: Document, event: dict[str, Any], record_time_ms: int, rules: Rules) -> Facts:

@@ -12,6 +12,7 @@ from services.runtime.envelope import Part, Record, Rejection
 
 EVENT_PART: Final = "event"
 FACTS_PART: Final = "facts"
+DOCUMENT_PART: Final = "document"
 MAX_DETAIL: Final = 2000
 MAX_RECORD_BYTES: Final = (
     topics.MAX_MESSAGE_BYTES - 64 * 1024

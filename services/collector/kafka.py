@@ -90,6 +90,18 @@ class Source:
             return []
         return batch
 
+    def lag(self) -> int:
+        """Give how many offsets are still to be read in this reader's partitions, as far as the library knows by now."""
+        behind = 0
+        with translated():
+            for place in self._consumer.position(
+                [TopicPartition(topic, partition) for topic, partition in self._assigned]
+            ):
+                _, end = self._consumer.get_watermark_offsets(place, cached=True)
+                if place.offset >= 0 and end > place.offset:
+                    behind += end - place.offset
+        return behind
+
     def rewind(self) -> None:
         """Go back to the committed positions of all partitions. Raises: UnavailableError, OffsetsLostError."""
         for place in self._positions(

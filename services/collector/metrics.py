@@ -8,7 +8,9 @@ from services.collector.flow import Reason, StageName
 
 CODES: Final = ("200", "202", "400", "404", "408", "413", "415", "503", "500")
 METHODS: Final = ("capture", "events", "job")
-LOOPS: Final = ("group_commit", "stages", "projector", "jobs")
+LOOPS: Final = ("group_commit", "ingress", "stages", "projector", "jobs")
+COLLECTED: Final = "collected"
+REJECTED: Final = "rejected"
 CATEGORIES: Final = (
     "unavailable",
     "conflict",
@@ -44,6 +46,28 @@ class Metrics:
             f"{name}_rejected_records",
             "Records sent to goods.rejected.",
             ["stage", "reason"],
+            registry=registry,
+        )
+        self.ingress_in = Counter(
+            f"{name}_ingress_in_messages", "Messages taken from goods.ingress.", registry=registry
+        )
+        self.ingress_out = Counter(
+            f"{name}_ingress_out_records",
+            "Records made of them, by where they went.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.ingress_busy = Gauge(
+            f"{name}_ingress_in_progress_messages", "Messages being worked on.", registry=registry
+        )
+        self.ingress_lag = Gauge(
+            f"{name}_ingress_lag_messages",
+            "Offsets of goods.ingress behind which this process is, in its partitions.",
+            registry=registry,
+        )
+        self.ingress_last = Gauge(
+            f"{name}_ingress_last_processed_timestamp_seconds",
+            "When messages of goods.ingress were last handed on.",
             registry=registry,
         )
         self.requests = Counter(
@@ -102,6 +126,8 @@ class Metrics:
                 metric.labels(stage.value)
             for reason in Reason:
                 self.rejected.labels(stage.value, reason.value)
+        for outcome in (COLLECTED, REJECTED):
+            self.ingress_out.labels(outcome)
         for method in METHODS:
             for code in CODES:
                 self.requests.labels(method, code)

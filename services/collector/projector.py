@@ -6,7 +6,7 @@ writes each of the keys that they have in common once.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -64,11 +64,12 @@ class Projector:
             on_partition=lambda *_: None,
         )
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Project batch after batch. Raises: ServiceError that a retry does not mend."""
+    async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
+        """Project batch after batch; `started` is called once it reads. Raises: ServiceError that a retry does not mend."""
         loop = asyncio.get_running_loop()
         try:
             await persistently(self._jobs.prepare, "projector", stop, self._metrics, self._log)
+            started()
             while not stop.is_set():
                 await persistently(self._cycle, "projector", stop, self._metrics, self._log)
         finally:

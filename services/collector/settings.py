@@ -16,7 +16,8 @@ _MIB = 1024 * 1024
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API. api, projector: whether this process serves HTTP, keeps jobs and goods information. first_stage,
+    port: of the capture API. api, ingress, projector: whether this process serves captures, takes in `goods.ingress`, keeps jobs and
+    goods information. first_stage,
     last_stage: the span of stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in
     every process. merchant: whose events these are until merchants are registered.
     """
@@ -26,6 +27,7 @@ class CollectorSettings(MonitoringSettings):
     metrics_port: int = Field(9101, ge=0, le=65535)
     port: int = Field(8080, ge=0, le=65535)
     api: bool = True
+    ingress: bool = True
     projector: bool = True
     first_stage: StageName | None = StageName.SUMMARISE
     last_stage: StageName | None = StageName.STORE

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from services.collector.api import make_app
 from services.collector.collect import Rules
 from services.collector.documents import Limits
-from services.collector.intake import Intake, Ports
+from services.collector.intake import Intake, Ports, Preparer
 from services.collector.jobs import Job, Seen, Verdicts, describe, gather
 from services.collector.metrics import Metrics
 from services.collector.producer import GroupCommit
@@ -72,12 +72,14 @@ class Running:
         self.kafka, self.jobs, self.metrics = Kafka(), Jobs(), Metrics(CollectorRegistry())
         self.commits = GroupCommit(self.kafka, max_bytes, 0, self.metrics)
         intake = Intake(
-            kafka=KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
+            preparer=Preparer(
+                KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
+                limits,
+                Rules(event_bytes=limits.event),
+                Ports(now_ms=lambda: NOW_MS, random=counted()),
+            ),
             merchant=1,
-            limits=limits,
-            rules=Rules(event_bytes=limits.event),
             max_held_bytes=max_bytes,
-            ports=Ports(now_ms=lambda: NOW_MS, random=counted()),
             commits=self.commits,
             jobs=self.jobs,  # type: ignore[arg-type]
             metrics=self.metrics,
