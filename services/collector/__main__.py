@@ -7,14 +7,19 @@ from functools import partial
 
 import structlog
 
+from services.collector import rejections_api
 from services.collector.api import make_app
 from services.collector.ingress import Ingress
 from services.collector.ingress_store import IngressStore
-from services.collector.intake import Intake, Ports, Preparer
+from services.collector.intake import Intake
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
+from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
+from services.collector.rejected_reader import RejectedReader
+from services.collector.rejection_desk import RejectionDesk
+from services.collector.rejection_store import RejectionStore
 from services.collector.runner import Runner
 from services.collector.service import Api, HttpEdge, Part, run_parts
 from services.collector.settings import CollectorSettings
@@ -72,11 +77,14 @@ class _Parts:
         self._settings, self._log = settings, log
         self._metrics = Metrics()
         self._jobs = JobStore(self.mongo.database)
+        self._rejections = RejectionStore(self.mongo.database)
+        self._ports = Ports(now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom)
         self._preparer = Preparer(
             self.kafka,
+            settings.merchant,
             settings.limits(),
             settings.rules(),
-            Ports(now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom),
+            self._ports,
         )
 
     def api(self) -> Api:
@@ -90,14 +98,18 @@ class _Parts:
         commits = GroupCommit(transactions, settings.max_waiting_bytes, linger_s, self._metrics)
         intake = Intake(
             preparer=self._preparer,
-            merchant=settings.merchant,
             max_held_bytes=settings.max_waiting_bytes,
             commits=commits,
             jobs=self._jobs,
             metrics=self._metrics,
             log=self._log,
         )
-        edges = [HttpEdge(make_app(intake, self._metrics), settings.host, settings.port)]
+        app = make_app(intake, self._metrics)
+        if settings.shows_rejections():
+            reader = RejectedReader(kafka.bootstrap_servers, kafka.topic(topics.GOODS_REJECTED))
+            desk = RejectionDesk(self._rejections, reader, intake, self._ports.now_ms)
+            rejections_api.join(app, desk, self._metrics)
+        edges = [HttpEdge(app, settings.host, settings.port)]
         return Api(edges, commits, self._log)
 
     def ingress(self) -> Ingress:
@@ -128,8 +140,14 @@ class _Parts:
                 log=self._log,
             )
         if self._settings.projector:
-            goods = GoodsStore(self.mongo.database)
-            parts["projector"] = Projector(self.kafka, self._jobs, goods, self._metrics, self._log)
+            parts["projector"] = Projector(
+                self.kafka,
+                jobs=self._jobs,
+                goods=GoodsStore(self.mongo.database),
+                rejections=self._rejections,
+                metrics=self._metrics,
+                log=self._log,
+            )
         return parts
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from services.collector.errors import DocumentError
 from services.collector.flow import MAX_DETAIL, Rejected
-from services.collector.intake import PROCEED, Prepared, Preparer, Request
+from services.collector.preparing import PROCEED, Prepared, Preparer, Request
 from services.runtime import envelope
 
 _SHOWN_FAULTS: Final = 10
@@ -33,14 +33,15 @@ def take(preparer: Preparer, arrival: Arrival) -> Prepared:
     else by its place on the ingress, where it stays.
     """
     source = f" ({arrival.topic} {arrival.partition} at {arrival.offset})"
+    request = Request(arrival.value, PROCEED, merchant=arrival.merchant)
     try:
-        prepared = preparer.prepare(Request(arrival.value, PROCEED), arrival.merchant)
+        prepared = preparer.document(request)
     except DocumentError as error:
         faults = "; ".join(
             f"{fault.pointer or '/'}: {fault.detail}" for fault in error.faults[:_SHOWN_FAULTS]
         )
         detail = faults[: MAX_DETAIL - len(source)] + source
-        return preparer.refuse(arrival.value, arrival.merchant, detail, too_large=error.too_large)
+        return preparer.refusal(request, error, detail)
     if not prepared.refused:
         return prepared
     placed = [

@@ -3,6 +3,7 @@
 DocumentError            what was sent is no document of events, or breaks a limit: 4xx, nothing kept
 ServiceError (runtime)
 ├── OverloadedError      too much waits to be captured: 503, try again
+├── HinderedError        a rejection cannot be sent again: 409, and why
 └── OffsetsLostError     Kafka forgot how far a stage had come: stop, never start over
 """
 
@@ -37,6 +38,12 @@ class OverloadedError(ServiceError):
 
     category = "overloaded"
     retry = True
+
+
+class HinderedError(ServiceError):
+    """A rejection cannot be sent again as it was asked; the text says why, for the caller."""
+
+    category = "hindered"
 
 
 class OffsetsLostError(ServiceError):

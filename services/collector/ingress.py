@@ -15,9 +15,10 @@ from confluent_kafka import Message
 
 from services.collector.arrivals import Arrival, take
 from services.collector.errors import OffsetsLostError
-from services.collector.intake import Prepared, Preparer, count_collected
+from services.collector.intake import count_collected
 from services.collector.kafka import Source
 from services.collector.metrics import COLLECTED, REJECTED, Metrics
+from services.collector.preparing import Prepared, Preparer
 from services.collector.producer import writes_of
 from services.collector.retry import persistently
 from services.collector.transactions import Move, Transactions

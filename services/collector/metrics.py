@@ -6,8 +6,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from services.collector.flow import Reason, StageName
 
-CODES: Final = ("200", "202", "400", "404", "408", "413", "415", "503", "500")
-METHODS: Final = ("capture", "events", "job")
+CODES: Final = ("200", "202", "400", "404", "408", "409", "410", "413", "415", "503", "500")
+METHODS: Final = ("capture", "events", "job", "rejections", "rejection", "rejection_content", "resubmit")
 LOOPS: Final = ("group_commit", "ingress", "stages", "projector", "jobs")
 COLLECTED: Final = "collected"
 REJECTED: Final = "rejected"

@@ -11,15 +11,16 @@ from services.collector.summarise import DEFAULT_WINDOW
 from services.runtime.settings import MonitoringSettings
 
 _MIB = 1024 * 1024
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
     port: of the capture API. api, ingress, projector: whether this process serves captures, takes in `goods.ingress`, keeps jobs and
-    goods information. first_stage,
-    last_stage: the span of stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in
-    every process. merchant: whose events these are until merchants are registered.
+    goods information. rejections: whether the API shows what was refused, to whoever reaches it; unset: where `host` is
+    this machine alone. first_stage, last_stage: the span of stages it runs; both empty: none. window: records per partition in which
+    duplicates are found; the same in every process. merchant: whose events these are until merchants are registered.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_COLLECTOR_", populate_by_name=True)
@@ -29,6 +30,7 @@ class CollectorSettings(MonitoringSettings):
     api: bool = True
     ingress: bool = True
     projector: bool = True
+    rejections: bool | None = None
     first_stage: StageName | None = StageName.SUMMARISE
     last_stage: StageName | None = StageName.STORE
     merchant: int = Field(1, ge=1, le=2**53 - 1)
@@ -63,6 +65,10 @@ class CollectorSettings(MonitoringSettings):
         if self.first_stage is None or self.last_stage is None:
             return None
         return Span(self.first_stage, self.last_stage)
+
+    def shows_rejections(self) -> bool:
+        """Say whether the API serves rejections."""
+        return self.host in _THIS_MACHINE if self.rejections is None else self.rejections
 
     def limits(self) -> Limits:
         """Give the limits of one request."""

@@ -15,8 +15,8 @@ from services.collector.collect import Rules
 from services.collector.documents import Limits
 from services.collector.errors import OffsetsLostError
 from services.collector.ingress import Ingress
-from services.collector.intake import Ports, Preparer
 from services.collector.metrics import Metrics
+from services.collector.preparing import Ports, Preparer
 from services.collector.transactions import Move, Transactions, Write
 from services.runtime import envelope, topics
 from services.runtime.errors import UnavailableError
@@ -89,7 +89,7 @@ class Here:
         self.ingress = Ingress(
             kafka=self.kafka,
             instance="here",
-            preparer=Preparer(self.kafka, Limits(), Rules(), Ports(lambda: NOW_MS, counted())),
+            preparer=Preparer(self.kafka, 1, Limits(), Rules(), Ports(lambda: NOW_MS, counted())),
             merchant_of=lambda _: 9,
             beginnings=marks,
             metrics=Metrics(self.registry),

@@ -14,9 +14,10 @@ from prometheus_client import CollectorRegistry
 from services.collector.api import make_app
 from services.collector.collect import Rules
 from services.collector.documents import Limits
-from services.collector.intake import Intake, Ports, Preparer
+from services.collector.intake import Intake
 from services.collector.jobs import Job, Seen, Verdicts, describe, gather
 from services.collector.metrics import Metrics
+from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.transactions import Write
 from services.runtime import envelope
@@ -74,11 +75,11 @@ class Running:
         intake = Intake(
             preparer=Preparer(
                 KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
+                1,
                 limits,
                 Rules(event_bytes=limits.event),
                 Ports(now_ms=lambda: NOW_MS, random=counted()),
             ),
-            merchant=1,
             max_held_bytes=max_bytes,
             commits=self.commits,
             jobs=self.jobs,  # type: ignore[arg-type]
