@@ -118,7 +118,7 @@ class Here:
 async def test_a_transaction_that_fails_either_way_loses_and_doubles_nothing(collector: Collector) -> None:
     marks = Marks()
     here = Here(collector, marks)
-    here.fail("aborted", "lost", "aborted")
+    here.fail("aborted", "lost")
     events = [object_event(eventID=f"urn:e:{number}") for number in range(60)]
     good = [document(*events[start : start + 2]) for start in range(0, 60, 2)]
     bad = [document(object_event(eventID="urn:e:bad", action="X")), b"{", b""]
