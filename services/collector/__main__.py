@@ -9,6 +9,7 @@ import structlog
 
 from services.collector import rejections_api
 from services.collector.api import make_app
+from services.collector.grpc_edge import GrpcEdge
 from services.collector.ingress import Ingress
 from services.collector.ingress_store import IngressStore
 from services.collector.intake import Intake
@@ -21,7 +22,7 @@ from services.collector.rejected_reader import RejectedReader
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import RejectionStore
 from services.collector.runner import Runner
-from services.collector.service import Api, HttpEdge, Part, run_parts
+from services.collector.service import Api, Edge, HttpEdge, Part, run_parts
 from services.collector.settings import CollectorSettings
 from services.collector.transactions import Transactions
 from services.runtime import lifecycle, logs, topics
@@ -109,7 +110,10 @@ class _Parts:
             reader = RejectedReader(kafka.bootstrap_servers, kafka.topic(topics.GOODS_REJECTED))
             desk = RejectionDesk(self._rejections, reader, intake, self._ports.now_ms)
             rejections_api.join(app, desk, self._metrics)
-        edges = [HttpEdge(app, settings.host, settings.port)]
+        edges: list[Edge] = [
+            HttpEdge(app, settings.host, settings.port),
+            GrpcEdge(intake, settings.host, settings.grpc_port, self._log),
+        ]
         return Api(edges, commits, self._log)
 
     def ingress(self) -> Ingress:

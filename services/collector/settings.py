@@ -17,7 +17,7 @@ _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API. api, ingress, projector: whether this process serves captures, takes in `goods.ingress`, keeps jobs and
+    port: of the capture API; grpc_port: of CaptureService. api, ingress, projector: whether this process serves captures, takes in `goods.ingress`, keeps jobs and
     goods information. rejections: whether the API shows what was refused, to whoever reaches it; unset: where `host` is
     this machine alone. first_stage, last_stage: the span of stages it runs; both empty: none. window: records per partition in which
     duplicates are found; the same in every process. merchant: whose events these are until merchants are registered.
@@ -27,6 +27,7 @@ class CollectorSettings(MonitoringSettings):
 
     metrics_port: int = Field(9101, ge=0, le=65535)
     port: int = Field(8080, ge=0, le=65535)
+    grpc_port: int = Field(50053, ge=0, le=65535)
     api: bool = True
     ingress: bool = True
     projector: bool = True

@@ -47,7 +47,7 @@ class Collector:
 
     def __init__(self, stack: Stack, names: Names, folder: Path) -> None:
         self.stack, self.names = stack, names
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port, self.grpc_port = free_port(), free_port(), free_port()
         secret = folder / "index-secret"
         secret.write_text("07" * 32)
         self._log = (folder / "collector.log").open("ab")
@@ -59,6 +59,7 @@ class Collector:
             "GOODSTRACE_PARTITIONS": str(PARTITIONS),
             "GOODSTRACE_INDEX_SECRET_FILE": str(secret),
             "GOODSTRACE_COLLECTOR_PORT": str(self.port),
+            "GOODSTRACE_COLLECTOR_GRPC_PORT": str(self.grpc_port),
             "GOODSTRACE_COLLECTOR_METRICS_PORT": str(self.metrics_port),
             "GOODSTRACE_COLLECTOR_BATCH_RECORDS": "300",
         }
