@@ -85,8 +85,9 @@ class Summary:
         self._response = wire.CaptureResponse()
 
     def add(self, each: wire.Receipt) -> None:
-        """Count a receipt; those with faults are kept, the first 100 of them."""
-        rejected = sum(event.verdict == wire.VERDICT_REJECTED for event in each.events)
+        """Count a receipt; of those with faults the first 100 are kept, each with its first 100 rejected events."""
+        faulty = [event for event in each.events if event.verdict == wire.VERDICT_REJECTED]
+        rejected = len(faulty)
         refused = each.HasField("problem")
         response = self._response
         response.messages += 1
@@ -94,7 +95,12 @@ class Summary:
         response.events_accepted += len(each.events) - rejected
         response.messages_refused += refused
         if (rejected or refused) and len(response.faulty) < MAX_FAULTY:
-            response.faulty.append(each)
+            kept = wire.Receipt(
+                sequence=each.sequence, capture_id=each.capture_id, events=faulty[:MAX_FAULTS]
+            )
+            if refused:
+                kept.problem.CopyFrom(each.problem)
+            response.faulty.append(kept)
 
     def response(self) -> wire.CaptureResponse:
         """Give what was gathered."""

@@ -56,6 +56,7 @@ class _Call:
         self._held_bytes = 0
         self._freed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[wire.Receipt]] = set()
         self._stopped = False
 
     async def receipts(self, messages: AsyncIterator[_Message]) -> AsyncGenerator[wire.Receipt, None]:
@@ -81,13 +82,13 @@ class _Call:
             self._reader.cancel()
 
     async def _end(self, reader: asyncio.Task[None]) -> None:
+        """Give up what is under way; the queue is emptied so that the reader can come to its end."""
         reader.cancel()
+        for task in tuple(self._tasks):
+            task.cancel()
         while not self._under_way.empty():
-            task = self._under_way.get_nowait()
-            if task is not None:
-                task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await reader
+            self._under_way.get_nowait()
+        await asyncio.gather(reader, return_exceptions=True)
 
     async def _read(self, messages: AsyncIterator[_Message]) -> None:
         last = -1
@@ -99,9 +100,7 @@ class _Call:
                 last = message.sending.sequence
                 size = len(request.body) + _MESSAGE_BYTES
                 await self._hold(size)
-                task = asyncio.create_task(self._take(last, request))
-                task.add_done_callback(lambda _, size=size: self._release(size))  # type: ignore[misc]
-                await self._under_way.put(task)
+                await self._under_way.put(self._begin(last, request, size))
         finally:
             await self._under_way.put(None)
 
@@ -112,11 +111,21 @@ class _Call:
         await self._intake.hold_when_free(size)
         self._held_bytes += size
 
-    def _release(self, size: int) -> None:
-        """Give room back: also of a task that was cancelled before it began."""
-        self._held_bytes -= size
-        self._intake.hold(-size)
-        self._freed.set()
+    def _begin(self, sequence: int, request: Request, size: int) -> asyncio.Task[wire.Receipt]:
+        """Begin to take a message; its room is given back when it ends, also where it is cancelled before it began."""
+        task = asyncio.create_task(self._take(sequence, request))
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[wire.Receipt]) -> None:
+            self._tasks.discard(task)
+            self._held_bytes -= size
+            self._intake.hold(-size)
+            self._freed.set()
+            if not task.cancelled():
+                task.exception()  # that of a message behind the one that failed is nobody's to hear
+
+        task.add_done_callback(ended)
+        return task
 
     async def _take(self, sequence: int, request: Request) -> wire.Receipt:
         try:

@@ -5,16 +5,19 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
 import structlog
+from click.testing import CliRunner
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
 
 from goodstrace.capture_stream import CaptureStream
+from goodstrace.cli.main import cli
 from goodstrace.collector.v1 import capture_pb2 as wire
 from goodstrace.collector.v1 import capture_pb2_grpc
 from goodstrace.errors import CallError
@@ -241,32 +244,54 @@ async def test_a_call_ends_at_its_deadline_and_holds_nothing_after() -> None:
             await asyncio.sleep(0.01)
 
 
-def test_who_gives_documents_may_fail_and_a_service_may_be_away(collector: Collector) -> None:
+async def test_who_gives_documents_may_fail_and_a_service_may_be_away() -> None:
     def failing() -> Iterator[bytes]:
         yield document(object_event())
         raise ValueError("the source is broken")
 
-    with CaptureStream("127.0.0.1:1", patience_s=0) as stream, pytest.raises(CallError, match="UNAVAILABLE"):
-        list(stream.send(failing()))
+    received: list[wire.Receipt] = []
+
+    def send_to(target: str) -> None:
+        with CaptureStream(target, patience_s=0) as stream:
+            received.extend(stream.send(failing()))
+
+    with pytest.raises(CallError, match="UNAVAILABLE"):
+        await asyncio.to_thread(send_to, "127.0.0.1:1")
+    async with here() as service:
+        with pytest.raises(ValueError, match="broken"):
+            await asyncio.to_thread(send_to, service.target)
+        assert len(service.kafka.values("goods.collected")) == 1
+
+
+def test_the_command_sends_over_grpc_and_follows_the_jobs(collector: Collector, tmp_path: Path) -> None:
     collector.start()
-    received = []
-    with (
-        CaptureStream(f"127.0.0.1:{collector.grpc_port}") as stream,
-        pytest.raises(ValueError, match="broken"),
-    ):
-        received.extend(stream.send(failing()))
+    good, bad = tmp_path / "good.jsonld", tmp_path / "bad.jsonld"
+    good.write_bytes(document(object_event()))
+    bad.write_bytes(document(object_event(action="X")))
+    arguments = [
+        "--grpc",
+        f"127.0.0.1:{collector.grpc_port}",
+        "--url",
+        str(collector.http.base_url),
+        "--json",
+    ]
+    done = CliRunner().invoke(cli, ["capture", str(good), str(bad), *arguments])
+    assert done.exit_code == 1, done.output
+    first, second = json.loads(done.stdout)
+    assert first["job"]["success"] is True
+    assert second["problem"]["errors"][0]["pointer"] == "/epcisBody/eventList/0/action"
 
 
 def test_kill_9_in_the_middle_of_a_stream_seals_each_event_once(collector: Collector) -> None:
     bodies = [
-        each.to_bytes() for each in simulate(SimulationOptions(seed=31, events=4000, events_per_document=5))
+        each.to_bytes() for each in simulate(SimulationOptions(seed=31, events=2000, events_per_document=5))
     ]
     collector.start()
     receipts: list[wire.Receipt] = []
     with CaptureStream(f"127.0.0.1:{collector.grpc_port}") as stream:
         for receipt in stream.send(bodies):
             receipts.append(receipt)
-            if len(receipts) in (len(bodies) // 4, len(bodies) // 2):
+            if len(receipts) == len(bodies) // 3:
                 collector.end(kill=True)
                 collector.start()
     assert [receipt.sequence for receipt in receipts] == list(range(len(bodies)))
