@@ -19,7 +19,7 @@ from services.collector.metrics import Metrics
 from services.collector.preparing import Ports, Preparer
 from services.collector.transactions import Move, Transactions, Write
 from services.runtime import envelope, topics
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.kafka import producer
 from services.runtime.settings import KafkaSettings
 from tests.integration.test_collector import (
@@ -142,6 +142,17 @@ async def test_with_its_offsets_lost_it_stops_and_does_not_start_over(collector:
     marks.partitions = frozenset(range(PARTITIONS))
     with pytest.raises(OffsetsLostError):
         await Here(collector, marks).run_until(lambda: False)
+
+
+async def test_with_another_number_of_partitions_set_it_takes_nothing(collector: Collector) -> None:
+    here = Here(collector, Marks())
+    here.ingress._transactions = Transactions(
+        here.kafka.bootstrap_servers, "here", (here.kafka.topic(topics.GOODS_COLLECTED), PARTITIONS + 1)
+    )
+    send(collector, [document(object_event())])
+    with pytest.raises(ConflictError):
+        await here.run_until(lambda: False)
+    assert collector.records(topics.GOODS_COLLECTED) == []
 
 
 def test_kill_9_in_the_middle_of_a_load_seals_each_message_once(collector: Collector) -> None:
