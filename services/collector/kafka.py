@@ -42,6 +42,7 @@ class Source:
         self._on_first = on_first
         self._pending: list[TopicPartition] = []
         self._assigned: set[tuple[str, int]] = set()
+        self._begun: dict[tuple[str, int], int] = {}
         self._changes = 0
         self._unread = False
         self._consumer.subscribe(
@@ -97,9 +98,11 @@ class Source:
             for place in self._consumer.position(
                 [TopicPartition(topic, partition) for topic, partition in self._assigned]
             ):
-                _, end = self._consumer.get_watermark_offsets(place, cached=True)
-                if place.offset >= 0 and end > place.offset:
-                    behind += end - place.offset
+                low, end = self._consumer.get_watermark_offsets(place, cached=True)
+                # Before its first record a partition is where it was begun; the first offset there is counts from `low`.
+                begun = self._begun[str(place.topic), int(place.partition)]
+                reached = place.offset if place.offset >= 0 else begun
+                behind += max(0, end - max(low, reached))
         return behind
 
     def rewind(self) -> None:
@@ -135,6 +138,7 @@ class Source:
         placed = self._positions(self._pending)
         if placed:
             self._consumer.incremental_assign(placed)
+            self._begun.update({(place.topic, place.partition): place.offset for place in placed})
             self._assigned.update((place.topic, place.partition) for place in placed)
             self._pending = []
 
