@@ -8,9 +8,13 @@ from functools import partial
 import structlog
 
 from services.collector.api import make_app
+from services.collector.idempotency import Idempotency
 from services.collector.intake import Intake, Ports
+from services.collector.job_views import JobViews
+from services.collector.keys import KeyStore
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
+from services.collector.positions import Positions
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
 from services.collector.runner import Runner
@@ -23,6 +27,7 @@ from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
+from services.sealing.reader import LogReader
 from services.sealing.secret_check import check_secret
 
 
@@ -42,10 +47,15 @@ async def collector(
     monitoring = Monitoring("collector", settings.host, settings.metrics_port)
     jobs = JobStore(mongo.database)
     span = settings.span()
-    api = _api(settings, kafka, jobs, metrics, log) if settings.api else None
+    wants_secret = settings.api or span is not None
+    secret = load_secret(load(LogSettings).index_secret_file) if wants_secret else b""
+    api = None
+    if settings.api:
+        api = _api(
+            settings=settings, kafka=kafka, mongo=mongo, jobs=jobs, secret=secret, metrics=metrics, log=log
+        )
     runner = None
     if span is not None:
-        secret = load_secret(load(LogSettings).index_secret_file)
         runner = Runner(
             span,
             kafka=kafka,
@@ -75,9 +85,12 @@ async def collector(
 
 
 def _api(
+    *,
     settings: CollectorSettings,
     kafka: KafkaSettings,
+    mongo: Mongo,
     jobs: JobStore,
+    secret: bytes,
     metrics: Metrics,
     log: structlog.stdlib.BoundLogger,
 ) -> Api:
@@ -87,19 +100,31 @@ def _api(
         (kafka.topic(topics.GOODS_COLLECTED), kafka.partitions),
     )
     commits = GroupCommit(transactions, settings.max_waiting_bytes, settings.linger_ms / 1000, metrics)
+    ports = Ports(now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom)
     intake = Intake(
         kafka=kafka,
         merchant=settings.merchant,
         limits=settings.limits(),
         rules=settings.rules(),
         max_held_bytes=settings.max_waiting_bytes,
-        ports=Ports(now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom),
+        ports=ports,
         commits=commits,
         jobs=jobs,
         metrics=metrics,
         log=log,
     )
-    return Api(make_app(intake, metrics), settings.host, settings.port, commits, log)
+    idempotency = Idempotency(
+        intake,
+        KeyStore(mongo.database),
+        instance=settings.instance,
+        ports=ports,
+        lifetime_s=settings.key_lifetime_s,
+        replayed=metrics.replayed_keys.inc,
+        log=log,
+    )
+    positions = Positions(LogReader(mongo.database, secret))
+    app = make_app(intake, metrics, idempotency, JobViews(intake, positions, secret, ports.now_ms))
+    return Api(app, settings.host, settings.port, commits, log)
 
 
 if __name__ == "__main__":

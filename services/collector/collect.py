@@ -121,7 +121,8 @@ def _refuse(document: Document, record: Record, reason: Reason, fault: Fault) ->
     """Refuse an event; where it goes is decided by its bytes, since it may not have an ID."""
     placed = fault.under(document.pointer(record.sequence))
     digest = hashlib.sha256(record.parts[0].content).hexdigest()
-    refused = reject(record, StageName.COLLECT, reason, f"{placed.pointer or '/'}: {placed.detail}")
+    detail = f"{placed.pointer or '/'}: {placed.detail}"
+    refused = reject(record, StageName.COLLECT, reason, detail, pointer=placed.pointer)
     return Sent(refused, partitioner.event_key(record.merchant, digest), placed)
 
 

@@ -6,8 +6,10 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from services.collector.flow import Reason, StageName
 
-CODES: Final = ("200", "202", "400", "404", "408", "413", "415", "503", "500")
-METHODS: Final = ("capture", "events", "job")
+CODES: Final = (
+    "200", "202", "204", "400", "404", "405", "406", "408", "409", "413", "415", "422", "503", "500",
+)  # fmt: skip
+METHODS: Final = ("capture", "events", "job", "jobs", "discovery", "none")
 LOOPS: Final = ("group_commit", "stages", "projector", "jobs")
 CATEGORIES: Final = (
     "unavailable",
@@ -88,7 +90,15 @@ class Metrics:
         )  # fmt: skip
         self.jobs_unwritten = Counter(
             f"{name}_jobs_unwritten",
-            "Jobs whose description could not be stored; should stay 0.",
+            "Jobs whose description could not be stored at once; should stay 0.",
+            registry=registry,
+        )
+        self.stream_lines = Counter(
+            f"{name}_stream_lines", "Lines of streams that were answered.", registry=registry
+        )
+        self.replayed_keys = Counter(
+            f"{name}_replayed_keys",
+            "Captures with an Idempotency-Key that were answered with an earlier capture.",
             registry=registry,
         )
         self.failures = Counter(

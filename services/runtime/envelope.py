@@ -33,6 +33,7 @@ class Rejection(msgspec.Struct, frozen=True):
     reason: str
     detail: str
     first_id: bytes = b""
+    pointer: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +84,7 @@ def encode(record: Record) -> bytes:
         message.rejection.reason = reject.reason
         message.rejection.detail = reject.detail
         message.rejection.first_id = reject.first_id
+        message.rejection.pointer = reject.pointer
     return bytes(message.SerializeToString(deterministic=True))
 
 
@@ -122,4 +124,4 @@ def _rejection(message: wire.Record) -> Rejection | None:
     if not message.HasField("rejection"):
         return None
     reject = message.rejection
-    return Rejection(reject.stage, reject.reason, reject.detail, reject.first_id)
+    return Rejection(reject.stage, reject.reason, reject.detail, reject.first_id, reject.pointer)
