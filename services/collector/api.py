@@ -72,6 +72,7 @@ def _add_captures(app: FastAPI, edge: Edge) -> None:
     @app.post(
         CAPTURES,
         status_code=202,
+        response_class=Response,
         responses=openapi.CAPTURE_ANSWERS,
         openapi_extra=openapi.CAPTURE,
         summary="Capture a document, or a stream of lines",
@@ -83,6 +84,7 @@ def _add_captures(app: FastAPI, edge: Edge) -> None:
     @app.post(
         EVENTS,
         status_code=202,
+        response_class=Response,
         responses=openapi.EVENTS_ANSWERS,
         openapi_extra=openapi.EVENTS,
         summary="Capture one event",
