@@ -51,4 +51,4 @@ async def _stream(request: Request, edge: Edge, wanted: CaptureRequest, key: str
     chunks = bodies.endless(request, edge.body_timeout_s)
     told = answers(edge.intake, wanted, chunks, edge.metrics.stream_lines.inc)
     first = await anext(told, b"")  # what is wrong from the start is still told by the status
-    return StreamedAnswer(first, told)
+    return StreamedAnswer(first, told, edge.body_timeout_s)

@@ -66,29 +66,30 @@ class StreamedAnswer(Response):
 
     media_type = STREAM_TYPE
 
-    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
-        """Send `first`, then what comes."""
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], timeout_s: float) -> None:
+        """Send `first`, then what comes; each must be taken within `timeout_s` seconds."""
         super().__init__(headers=dict(EPCIS_HEADERS))
         del self.headers["content-length"]
         self._first = first
         self._rest = rest
+        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send. A client that has gone ends it."""
+        """Send. A client that has gone, or that does not read, ends it: the connection is closed without the answer's end."""
         del scope, receive
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await _send(send, self._first)
         try:
             async with aclosing(self._rest) as rest:
+                await self._send(send, self._first)
                 async for lines in rest:
-                    await _send(send, lines)
-        except ClientDisconnect:
+                    await self._send(send, lines)
+        except (ClientDisconnect, TimeoutError):
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-
-async def _send(send: Send, lines: bytes) -> None:
-    await send({"type": "http.response.body", "body": lines, "more_body": True})
+    async def _send(self, send: Send, lines: bytes) -> None:
+        async with asyncio.timeout(self._timeout_s):
+            await send({"type": "http.response.body", "body": lines, "more_body": True})
 
 
 def _answer(prepared: Prepared) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, MutableMapping, Sequence
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.collector.documents import Limits
 from services.collector.lines import AHEAD_BYTES, GROUP_LINES, LineCutter, LineFeed
 from services.collector.preparing import Line
+from services.collector.streaming import StreamedAnswer
 from services.runtime import envelope
 from services.runtime.errors import UnavailableError
 from tests.unit.capture_api import Running, running
@@ -151,6 +152,31 @@ async def test_an_idle_stream_ends_with_a_problem() -> None:
         good, last = told(await stream(here, paused(line(1), b"y", until=asyncio.Event())))
     assert good["eventID"] == "urn:e:1"
     assert (last["problem"]["status"], last["linesAnswered"]) == (408, 1)
+
+
+async def test_a_client_that_reads_no_answers_is_left() -> None:
+    sent: list[dict[str, Any]] = []
+    closed = asyncio.Event()
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+        if len(sent) > 2:
+            await asyncio.Event().wait()
+
+    async def lines() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"{}\n"
+        finally:
+            closed.set()
+
+    async def receive() -> MutableMapping[str, Any]:
+        raise AssertionError("the request is somebody else's to read")
+
+    await StreamedAnswer(b"{}\n", lines(), 0.05)({}, receive, send)
+    assert closed.is_set()
+    assert [message["type"] for message in sent] == ["http.response.start", *["http.response.body"] * 2]
+    assert all(message["more_body"] for message in sent[1:])
 
 
 async def test_reading_ahead_is_bounded() -> None:
