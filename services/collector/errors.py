@@ -44,11 +44,11 @@ class KeyReusedError(Exception):
 
 
 class KeyBusyError(Exception):
-    """The request that an Idempotency-Key stands for has not ended; `retry_after_s` says when it will have."""
+    """The request that an Idempotency-Key stands for has not ended; `retry_after_s` says when to ask again."""
 
     def __init__(self, retry_after_s: int) -> None:
         """Say how long to wait."""
-        super().__init__(f"under way for at most {retry_after_s} s more")
+        super().__init__(f"under way: ask again in {retry_after_s} s")
         self.retry_after_s = retry_after_s
 
 

@@ -21,6 +21,9 @@ from services.collector.keys import Reservation
 from services.runtime.errors import ServiceError
 
 LEASE_MS: Final = 60_000  # far longer than a capture takes: Kafka is given 10 s
+_WAIT_S: Final = (
+    2  # it will be done by then, unless its process died: then it is asked again until the lease is over
+)
 _ATTEMPTS: Final = 3
 
 
@@ -106,7 +109,7 @@ class Idempotency:
                 if await self._intake.is_captured(held.capture):
                     return held.capture
                 if self._is_at_work(held, now_ms):
-                    raise KeyBusyError(-(-(held.until_ms - now_ms) // 1000))
+                    raise KeyBusyError(min(_WAIT_S, -(-(held.until_ms - now_ms) // 1000)))
             if await self._keys.take_over(held, mine):
                 return None
         raise KeyBusyError(1)  # others take it over one after another
