@@ -10,11 +10,15 @@ import structlog
 from services.collector import rejections_api
 from services.collector.api import make_app
 from services.collector.grpc_edge import GrpcEdge
+from services.collector.idempotency import Idempotency
 from services.collector.ingress import Ingress
 from services.collector.ingress_store import IngressStore
 from services.collector.intake import Intake
+from services.collector.job_views import JobViews
+from services.collector.keys import KeyStore
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
+from services.collector.positions import Positions
 from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
@@ -31,6 +35,7 @@ from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
+from services.sealing.reader import LogReader
 from services.sealing.secret_check import check_secret
 
 
@@ -105,7 +110,19 @@ class _Parts:
             metrics=self._metrics,
             log=self._log,
         )
-        app = make_app(intake, self._metrics)
+        secret = load_secret(load(LogSettings).index_secret_file)
+        idempotency = Idempotency(
+            intake,
+            KeyStore(self.mongo.database),
+            instance=settings.instance,
+            ports=self._ports,
+            lifetime_s=settings.key_lifetime_s,
+            replayed=self._metrics.replayed_keys.inc,
+            log=self._log,
+        )
+        positions = Positions(LogReader(self.mongo.database, secret))
+        views = JobViews(intake, positions, secret, self._ports.now_ms)
+        app = make_app(intake, self._metrics, idempotency, views)
         if settings.shows_rejections():
             reader = RejectedReader(kafka.bootstrap_servers, kafka.topic(topics.GOODS_REJECTED))
             desk = RejectionDesk(self._rejections, reader, intake, self._ports.now_ms)

@@ -1,24 +1,37 @@
 """Taking a capture in: bytes -> records -> durable in Kafka -> a job. Knows no HTTP."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from services.collector.calendar import Position
 from services.collector.errors import OverloadedError
 from services.collector.flow import StageName
-from services.collector.jobs import Job, describe
+from services.collector.jobs import Job, Progress, Verdicts, progress
 from services.collector.metrics import Metrics
 from services.collector.mongo import JobStore
-from services.collector.preparing import BEHAVIOURS, PROCEED, ROLLBACK, Ports, Prepared, Preparer, Request
+from services.collector.preparing import (
+    BEHAVIOURS,
+    PROCEED,
+    ROLLBACK,
+    Line,
+    Ports,
+    Prepared,
+    Preparer,
+    Request,
+)
 from services.collector.producer import GroupCommit
 from services.runtime.errors import ServiceError
 
-__all__ = ["BEHAVIOURS", "PROCEED", "ROLLBACK", "Intake", "Ports", "Prepared", "Request"]
+__all__ = ["BEHAVIOURS", "PROCEED", "ROLLBACK", "Intake", "Line", "Ports", "Prepared", "Request"]
 
 _REMEMBERED_JOBS: Final = 1_000
+_OVERDUE_AT_ONCE: Final = 10
+_LISTED_EVENTS: Final = 20_000
 
 
 class Intake:
@@ -36,6 +49,7 @@ class Intake:
     ) -> None:
         """Take captures, made ready by `preparer`."""
         self.limits = preparer.limits
+        self.merchant = preparer.merchant
         self._preparer = preparer
         self._max_held_bytes = max_held_bytes
         self._commits = commits
@@ -45,6 +59,7 @@ class Intake:
         self._held_bytes = 0
         self._released = asyncio.Event()
         self._recent: OrderedDict[str, Job] = OrderedDict()
+        self._overdue: deque[Job] = deque(maxlen=_REMEMBERED_JOBS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="collect")
 
     def hold(self, size_bytes: int) -> None:
@@ -77,32 +92,78 @@ class Intake:
 
         Raises: DocumentError: nothing was kept; OverloadedError, UnavailableError: try again.
         """
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._thread, self._preparer.document, request)
-        await self._commits.commit(prepared.placed, patient=patient)
-        count_collected(self._metrics, prepared)
-        await self._open(prepared.job)
-        return prepared
+        return await self._make(lambda: self._preparer.document(request), patient=patient)
 
-    async def job(self, capture: str) -> dict[str, Any] | None:
-        """Describe a job, None where there is none. Raises: UnavailableError."""
+    async def capture_lines(self, request: Request, lines: Sequence[Line]) -> Prepared:
+        """Capture some lines of a stream together: when it returns, every event that was taken is durable in Kafka.
+
+        Args:
+            request: what holds for all lines; its body is not looked at.
+            lines: each one event, or one document.
+        Returns: what became of each line. Where none of their events was taken there is no job.
+        Raises: OverloadedError, UnavailableError: as `capture`.
+        """
+        return await self._make(lambda: self._preparer.lines(request, lines))
+
+    async def job(self, capture: str, merchant: int) -> Progress | None:
+        """Tell how far a merchant's job has come, None where there is none. Raises: UnavailableError."""
         described, found = await self._jobs.find(capture)
         job = described or self._recent.get(capture)
         if job is None and found:  # acknowledged, and killed before its description was written
-            job = Job(capture, found[0].created_ms, found[0].size)
-        return describe(job, found) if job else None
+            first = found[0]
+            job = Job(capture, first.created_ms, first.size, merchant=first.merchant)
+        return progress(job, found) if job and job.is_of(merchant) else None
+
+    async def list_jobs(
+        self, merchant: int, before: Position | None, limit: int
+    ) -> tuple[list[Progress], bool]:
+        """List a merchant's jobs, newest first, at most `limit`, and fewer where they have very many events.
+
+        `before` is where the page before ended. Gives also whether there are more. Raises: UnavailableError.
+        """
+        jobs = await self._jobs.page(merchant, before, limit + 1)
+        shown, events = 0, 0
+        while shown < min(limit, len(jobs)) and (not shown or events + jobs[shown].events <= _LISTED_EVENTS):
+            events += jobs[shown].events
+            shown += 1
+        of_job: dict[str, list[Verdicts]] = {job.id: [] for job in jobs[:shown]}
+        for each in await self._jobs.verdicts(list(of_job)) if of_job else ():
+            of_job[each.capture].append(each)
+        return [progress(job, of_job[job.id]) for job in jobs[:shown]], shown < len(jobs)
+
+    async def is_captured(self, capture: str) -> bool:
+        """Say whether a capture is known to be durable. Raises: UnavailableError."""
+        return capture in self._recent or await self._jobs.is_known(capture)
+
+    async def _make(self, prepare: Callable[[], Prepared], *, patient: bool = False) -> Prepared:
+        prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare)
+        await self._commits.commit(prepared.placed, patient=patient)
+        count_collected(self._metrics, prepared)
+        if prepared.placed or not prepared.lines:
+            await self._open(prepared.job)
+        return prepared
 
     async def _open(self, job: Job) -> None:
         """Write the job's description; the events are safe by now, so a store that is away fails nothing."""
         self._recent[job.id] = job
         if len(self._recent) > _REMEMBERED_JOBS:
             self._recent.popitem(last=False)
+        if await self._is_written(job):
+            for _ in range(min(len(self._overdue), _OVERDUE_AT_ONCE)):
+                if not await self._is_written(self._overdue.popleft()):
+                    break
+
+    async def _is_written(self, job: Job) -> bool:
+        """Write a job's description; where that cannot be, it is overdue: written with one that comes after it."""
         try:
             await self._jobs.open(job)
         except ServiceError as error:
+            self._overdue.append(job)
             self._metrics.jobs_unwritten.inc()
             self._metrics.failures.labels("jobs", error.category).inc()
             self._log.warning("job not written", capture_id=job.id, error=str(error))
+            return False
+        return True
 
 
 def count_collected(metrics: Metrics, prepared: Prepared) -> None:

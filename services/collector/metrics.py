@@ -6,8 +6,12 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from services.collector.flow import Reason, StageName
 
-CODES: Final = ("200", "202", "400", "404", "408", "409", "410", "413", "415", "503", "500")
-METHODS: Final = ("capture", "events", "job", "rejections", "rejection", "rejection_content", "resubmit")
+CODES: Final = (
+    "200", "202", "204", "400", "404", "405", "406", "408", "409", "410", "413", "415", "422", "503", "500",
+)  # fmt: skip
+METHODS: Final = (
+    "capture", "events", "job", "jobs", "discovery", "rejections", "rejection", "rejection_content", "resubmit", "none",
+)  # fmt: skip
 LOOPS: Final = ("group_commit", "ingress", "stages", "projector", "jobs")
 COLLECTED: Final = "collected"
 REJECTED: Final = "rejected"
@@ -112,7 +116,15 @@ class Metrics:
         )  # fmt: skip
         self.jobs_unwritten = Counter(
             f"{name}_jobs_unwritten",
-            "Jobs whose description could not be stored; should stay 0.",
+            "Jobs whose description could not be stored at once; should stay 0.",
+            registry=registry,
+        )
+        self.stream_lines = Counter(
+            f"{name}_stream_lines", "Lines of streams that were answered.", registry=registry
+        )
+        self.replayed_keys = Counter(
+            f"{name}_replayed_keys",
+            "Captures with an Idempotency-Key that were answered with an earlier capture.",
             registry=registry,
         )
         self.failures = Counter(

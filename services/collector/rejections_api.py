@@ -5,7 +5,6 @@ machine alone, unless a setting says otherwise. A rejected record is not sealed,
 record holds too is not shown here (`rejections.is_shown`).
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -16,22 +15,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
-from services.collector.errors import DocumentError, Fault, HinderedError
+from services.collector import bodies
+from services.collector.errors import HinderedError
 from services.collector.flow import Reason
 from services.collector.metrics import CODES, Metrics
+from services.collector.problems import NO_SUCH, VALIDATION, Problem, of_error
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import Wanted
 from services.collector.rejections import State, described
 from services.runtime.call_errors import NotFoundError
-from services.runtime.errors import ServiceError
 from services.runtime.kafka import OffsetGapError
 
-PROBLEM_TYPE: Final = "application/problem+json"
 PATH: Final = "/rejections/v1"
 MAX_PAGE: Final = 1000
-_MAX_FAULTS: Final = 100
-_BODY_TIMEOUT_S: Final = 60.0
-_RETRY_AFTER_S: Final = 2
+BODY_TIMEOUT_S: Final = 60.0
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN: Final = r"^([0-9]{15}-[0-9a-f]{32})?$"  # noqa: S105 - a place in a list, no secret
 _CAPTURE: Final = r"^([0-9a-f]{32})?$"
@@ -43,10 +40,9 @@ _BODY: Final[dict[str, Any]] = {
     }
 }
 _REFUSALS: Final[dict[type[Exception], tuple[int, str, str]]] = {
-    NotFoundError: (404, "NoSuchResourceException", ""),
+    NotFoundError: (404, NO_SUCH, ""),
     HinderedError: (409, "NotResubmittable", ""),
     OffsetGapError: (410, "Gone", "Kafka no longer has the record: its retention was shortened"),
-    TimeoutError: (408, "RequestTimeout", "the body did not come in time"),
 }
 """Error -> status, kind and detail; the error's own text where that is empty."""
 
@@ -89,7 +85,10 @@ def join(app: FastAPI, desk: RejectionDesk, metrics: Metrics) -> None:
     @app.exception_handler(RequestValidationError)
     async def malformed(_request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return _problem(400, "ValidationException", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        place = ".".join(map(str, first["loc"]))
+        return Problem(
+            400, VALIDATION, f"{place}: {first['msg']}", parameter=str(first["loc"][-1])
+        ).response()
 
 
 def _wanted(state: State | None, reason: Reason | None, capture: str) -> Wanted:
@@ -120,12 +119,8 @@ async def _content(desk: RejectionDesk, record_id: str) -> Response:
 
 async def _resubmit(desk: RejectionDesk, record_id: str, request: Request) -> Response:
     name = _checked(record_id)
-    held: list[int] = []
-    try:
-        body = await _read(request, desk, held)
+    async with bodies.whole(request, desk.limits, desk.hold, BODY_TIMEOUT_S) as body:
         _, again = await desk.resubmit(name, body or None)
-    finally:
-        desk.hold(-sum(held))
     location = f"/epcis/v2/capture/{again.capture}"
     told = {"rejectionID": name, "captureID": again.capture, "recordIDs": list(again.records)}
     return JSONResponse(told, 202, {"Location": location})
@@ -137,26 +132,17 @@ def _checked(record_id: str) -> str:
     return record_id
 
 
-async def _read(request: Request, desk: RejectionDesk, held: list[int]) -> bytes:
-    """Read the body within its limits, and note in `held` what room it takes. Raises: DocumentError, OverloadedError."""
-    chunks, size = [], 0
-    async with asyncio.timeout(_BODY_TIMEOUT_S):
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > desk.limits.body:
-                raise DocumentError(Fault("", f"over {desk.limits.body} bytes"), too_large=True)
-            desk.hold(len(chunk))
-            held.append(len(chunk))
-            chunks.append(chunk)
-    return b"".join(chunks)
-
-
 async def _measured(method: str, metrics: Metrics, answer: Callable[[], Awaitable[Response]]) -> Response:
     started = time.perf_counter()
     try:
         response = await answer()
-    except (DocumentError, ServiceError, TimeoutError, ClientDisconnect) as error:
-        response = _problem_of(error)
+    except ClientDisconnect:
+        response = Response(status_code=400)  # to nobody
+    except Exception as error:
+        problem = _problem(error)
+        if problem is None:
+            raise
+        response = problem.response()
     code = str(response.status_code)
     metrics.requests.labels(method, code if code in CODES else "500").inc()
     if method == "resubmit":
@@ -164,30 +150,9 @@ async def _measured(method: str, metrics: Metrics, answer: Callable[[], Awaitabl
     return response
 
 
-def _problem_of(error: Exception) -> Response:
-    """Say how an error is answered: the only table of these routes."""
-    if isinstance(error, DocumentError):
-        status, kind = (413, "CaptureLimitExceeded") if error.too_large else (400, "Validation")
-        return _problem(status, f"{kind}Exception", str(error), error.faults[:_MAX_FAULTS])
+def _problem(error: Exception) -> Problem | None:
+    """Say how an error is answered; None for a defect."""
     for kind_of_error, (status, kind, detail) in _REFUSALS.items():
         if isinstance(error, kind_of_error):
-            return _problem(status, kind, detail or str(error))
-    if isinstance(error, ServiceError):
-        detail = f"cannot do that now ({error.category}): try again"
-        return _problem(503, "ImplementationException", detail, retry_after_s=_RETRY_AFTER_S)
-    return Response(status_code=400)  # the client has gone
-
-
-def _problem(
-    status: int, kind: str, detail: str, faults: tuple[Fault, ...] = (), *, retry_after_s: int | None = None
-) -> Response:
-    content: dict[str, Any] = {
-        "type": f"epcisException:{kind}",
-        "title": kind,
-        "status": status,
-        "detail": detail,
-    }
-    if faults:
-        content["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
-    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-    return JSONResponse(content, status, headers, PROBLEM_TYPE)
+            return Problem(status, kind, detail or str(error))
+    return of_error(error)

@@ -6,6 +6,7 @@ from pydantic_settings import SettingsConfigDict
 from services.collector.collect import Rules
 from services.collector.documents import Limits
 from services.collector.flow import StageName
+from services.collector.keys import DEFAULT_LIFETIME_S
 from services.collector.stages import ORDER, Span
 from services.collector.summarise import DEFAULT_WINDOW
 from services.runtime.settings import MonitoringSettings
@@ -17,10 +18,11 @@ _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API; grpc_port: of CaptureService. api, ingress, projector: whether this process serves captures, takes in `goods.ingress`, keeps jobs and
-    goods information. rejections: whether the API shows what was refused, to whoever reaches it; unset: where `host` is
-    this machine alone. first_stage, last_stage: the span of stages it runs; both empty: none. window: records per partition in which
-    duplicates are found; the same in every process. merchant: whose events these are until merchants are registered.
+    port: of the capture API; grpc_port: of CaptureService. api, ingress, projector: whether this process serves captures, takes in
+    `goods.ingress`, keeps jobs and goods information. rejections: whether the API shows what was refused, to whoever reaches it;
+    unset: where `host` is this machine alone. first_stage, last_stage: the span of stages it runs; both empty: none. window: records
+    per partition in which duplicates are found; the same in every process. merchant: whose events these are until merchants are registered. key_lifetime_s: how long an Idempotency-Key is
+    remembered.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_COLLECTOR_", populate_by_name=True)
@@ -42,6 +44,7 @@ class CollectorSettings(MonitoringSettings):
     max_events: int = Field(10_000, ge=1, le=100_000)
     max_waiting_bytes: int = Field(256 * _MIB, ge=_MIB)
     linger_ms: int = Field(3, ge=0, le=1000)
+    key_lifetime_s: int = Field(DEFAULT_LIFETIME_S, ge=60, le=366 * 86400)
     batch_records: int = Field(2_000, ge=1, le=100_000)
     batch_bytes: int = Field(16 * _MIB, ge=_MIB, le=256 * _MIB)
 

@@ -34,8 +34,8 @@ from services.runtime import envelope, topics
 from services.runtime.errors import UnavailableError
 from services.runtime.settings import KafkaSettings
 from tests.integration.test_collector import Collector, canonical, collector, events_of, until
+from tests.unit.capture_api import Jobs, Kafka
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event
-from tests.unit.test_collector_intake import Jobs, Kafka
 
 __all__ = ["collector"]  # the fixture
 LOG = structlog.get_logger()

@@ -29,6 +29,7 @@ from tests.unit.collector_builders import document, object_event
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 3
+KEY = {"Idempotency-Key": '"order 4711"'}
 DEADLINE_S = 90
 
 
@@ -353,7 +354,7 @@ def test_kafka_away_is_503_and_everything_goes_on_when_it_is_back(
 ) -> None:
     own_stack.start()
     collector = Collector(own_stack, names, tmp_path)
-    collector.start()
+    collector.start(GOODSTRACE_MONGO_TIMEOUT_MS="2000")
     try:
         assert collector.finished(collector.post(document(object_event())).headers["location"])["success"]
         assert own_stack.kafka is not None
@@ -369,10 +370,17 @@ def test_kafka_away_is_503_and_everything_goes_on_when_it_is_back(
         )
         assert collector.finished(answer.headers["location"])["success"]
         own_stack.store.kill()  # type: ignore[union-attr]
+        keyed = document(object_event(eventID="urn:e:5"))
+        assert collector.post(keyed, **KEY).status_code == 503
+        assert collector.http.get("/epcis/v2/capture").status_code == 503
         answer = collector.post(document(object_event(eventID="urn:e:4")))
         assert answer.status_code == 202
         own_stack.start()
         assert collector.finished(answer.headers["location"])["success"]
+        first = collector.post(keyed, **KEY)
+        assert collector.post(keyed, **KEY).headers["location"] == first.headers["location"]
+        assert len(collector.http.get("/epcis/v2/capture").json()) == 4
+        assert [record.sequence for record in collector.records(topics.GOODS_COLLECTED)] == [0] * 4
         assert collector.end() == 0
     finally:
         collector.close()

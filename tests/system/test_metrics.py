@@ -21,7 +21,7 @@ LABELS = {
     "stage": re.compile("|".join(STAGES)),
     "reason": re.compile("INVALID|DUPLICATE|TOO_LARGE"),
     "method": re.compile(
-        "capture|events|job|rejections|rejection|rejection_content|resubmit|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
+        "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
         "GetRootProof|GetProofFile|GetKeyChanges|ListBrowses"
     ),
     "outcome": re.compile("collected|rejected"),

@@ -6,23 +6,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
-import structlog
-from prometheus_client import CollectorRegistry
 
 from services.collector import rejections_api
-from services.collector.api import make_app
 from services.collector.arrivals import Arrival, take
-from services.collector.collect import Rules
 from services.collector.documents import Limits
 from services.collector.flow import Reason, StageName, reject
-from services.collector.intake import Intake
 from services.collector.jobs import Seen
-from services.collector.metrics import Metrics
-from services.collector.preparing import PROCEED, Ports, Preparer, Request
-from services.collector.producer import GroupCommit
+from services.collector.preparing import PROCEED, Request
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import Wanted
 from services.collector.rejections import Again, Rejection, State, of_batch
@@ -30,11 +22,9 @@ from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
 from services.runtime.kafka import OffsetGapError
-from services.runtime.settings import KafkaSettings
-from tests.unit.collector_builders import NOW_MS, collected, counted, document, object_event
-from tests.unit.test_collector_intake import Jobs, Kafka
+from tests.unit.capture_api import LOG, Running
+from tests.unit.collector_builders import NOW_MS, collected, document, object_event
 
-LOG = structlog.get_logger()
 CONTEXT = {"example": "https://example.com/ns/"}
 
 
@@ -82,24 +72,11 @@ class Desk:
     """The API with everything behind it in memory."""
 
     def __init__(self) -> None:
-        self.store, self.topic, self.kafka = Store(), Topic(), Kafka()
-        metrics = Metrics(CollectorRegistry())
-        self.commits = GroupCommit(self.kafka, 10**9, 0, metrics)
-        ports = Ports(now_ms=lambda: NOW_MS, random=counted())
-        kafka = KafkaSettings()  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
-        self.preparer = Preparer(kafka, 1, Limits(body=10_000), Rules(), ports)
-        intake = Intake(
-            preparer=self.preparer,
-            max_held_bytes=10**9,
-            commits=self.commits,
-            jobs=Jobs(),  # type: ignore[arg-type]
-            metrics=metrics,
-            log=LOG,
-        )
-        app = make_app(intake, metrics)
-        desk = RejectionDesk(self.store, self.topic, intake, lambda: NOW_MS)
-        rejections_api.join(app, desk, metrics)
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector")
+        self.store, self.topic, api = Store(), Topic(), Running(limits=Limits(body=10_000))
+        self.kafka, self.commits, self.http = api.kafka, api.commits, api.http
+        self.preparer = api.intake._preparer
+        desk = RejectionDesk(self.store, self.topic, api.intake, lambda: NOW_MS)
+        rejections_api.join(api.app, desk, api.metrics)
 
     def add(self, *records: Record) -> list[str]:
         """Let the projector find records on the topic."""
