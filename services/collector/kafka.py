@@ -138,7 +138,6 @@ class Source:
         placed = self._positions(self._pending)
         if placed:
             self._consumer.incremental_assign(placed)
-            self._begun.update({(place.topic, place.partition): place.offset for place in placed})
             self._assigned.update((place.topic, place.partition) for place in placed)
             self._pending = []
 
@@ -162,6 +161,7 @@ class Source:
                 if self._on_first is not None:
                     self._on_first(place.topic, place.partition)
                 place.offset = OFFSET_BEGINNING
+            self._begun[place.topic, place.partition] = place.offset
             self._on_partition(place.topic, place.partition, max(0, place.offset))
         return list(committed)
 

@@ -31,6 +31,12 @@ class Command:
         assert done.exit_code == code, done.output
         return json.loads(done.stdout)
 
+    def text(self, *arguments: str, code: int = 0) -> str:
+        """Run it as people do."""
+        done = CliRunner().invoke(cli, ["rejected", *arguments, "--url", self._url])
+        assert done.exit_code == code, done.output
+        return done.stdout
+
     def listed(self, *arguments: str) -> list[dict[str, Any]]:
         return list(self("list", *arguments)["rejections"])
 
@@ -56,6 +62,12 @@ def test_refused_listed_corrected_and_sealed(collector: Collector, tmp_path: Pat
     shown = rejected("show", first["recordID"], "--out", str(file))
     assert shown["pointer"] == "/epcisBody/eventList/1/action"
     assert json.loads(file.read_bytes()) == bad
+
+    assert first["recordID"] in rejected.text("list")
+    assert '"action": "X"' in rejected.text("show", first["recordID"])
+    assert "0 captured, 2 refused again" in rejected.text(
+        "resubmit", first["recordID"], second["recordID"], code=1
+    )
 
     told = rejected("resubmit", first["recordID"], second["recordID"], code=1)["resubmitted"]
     assert {each["problem"]["status"] for each in told} == {400}

@@ -40,6 +40,7 @@ class FakeConsumer:
         self.at = 0
         self.kept = 0
         self.fetches = 0
+        self.consumed = False
         self.errors_at: set[int] = set()
         self.rebalances_at: set[int] = set()
         self.failing_looks = 0
@@ -58,6 +59,7 @@ class FakeConsumer:
 
     def _fetch(self, count: int) -> list[FetchedMessage]:
         self.fetches += 1
+        self.consumed = True
         if self.fetches in self.rebalances_at:
             self.on_revoke(self, [TopicPartition(TOPIC, 1)])
         offsets = range(self.at, min(self.at + count, RECORDS))
@@ -75,7 +77,7 @@ class FakeConsumer:
 
     def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
         return [
-            TopicPartition(each.topic, each.partition, self.at if self.fetches else -1001) for each in places
+            TopicPartition(each.topic, each.partition, self.at if self.consumed else -1001) for each in places
         ]
 
     def get_watermark_offsets(self, _place: TopicPartition, *, cached: bool) -> tuple[int, int]:
@@ -86,6 +88,7 @@ class FakeConsumer:
         self.kept = offsets[0].offset
 
     def seek(self, place: TopicPartition) -> None:
+        self.consumed = False
         self.at = 0 if place.offset == OFFSET_BEGINNING else place.offset
 
     def incremental_assign(self, places: list[TopicPartition]) -> None:
@@ -166,3 +169,5 @@ def test_the_lag_is_known_before_the_first_record_comes(kept: int, behind: int) 
     assert source.lag() == behind
     assert drained(source) == list(range(kept, RECORDS))
     assert source.lag() == 0
+    source.rewind()
+    assert source.lag() == 0  # it is where the group has come, though nothing was read since
