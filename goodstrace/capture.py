@@ -82,7 +82,7 @@ class CaptureClient:
             return Job(response.headers["Location"], {"running": True})
         if response.is_server_error:
             raise CallError(str(response.status_code), response.text.strip())
-        return _problem(response)
+        return problem_of(response)
 
     def job(self, location: str) -> Job:
         """Ask how a job stands. Raises: CallError."""
@@ -131,7 +131,8 @@ def _media_type(document: bytes) -> str:
     return XML_TYPE if document.removeprefix(_BOM).lstrip(_SPACE)[:1] == b"<" else JSON_TYPE
 
 
-def _problem(response: httpx.Response) -> Problem:
+def problem_of(response: httpx.Response) -> Problem:
+    """Read a refusal; what is no RFC 7807 problem is told by its status and text."""
     try:
         body = response.json()
     except ValueError:

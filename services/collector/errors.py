@@ -5,6 +5,7 @@ KeyReusedError           an Idempotency-Key came before with another request: 42
 KeyBusyError             the request of an Idempotency-Key is still under way: 409, try again
 ServiceError (runtime)
 ├── OverloadedError      too much waits to be captured: 503, try again
+├── HinderedError        a rejection cannot be sent again: 409, and why
 └── OffsetsLostError     Kafka forgot how far a stage had come: stop, never start over
 """
 
@@ -57,6 +58,12 @@ class OverloadedError(ServiceError):
 
     category = "overloaded"
     retry = True
+
+
+class HinderedError(ServiceError):
+    """A rejection cannot be sent again as it was asked; the text says why, for the caller."""
+
+    category = "hindered"
 
 
 class OffsetsLostError(ServiceError):

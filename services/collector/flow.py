@@ -14,6 +14,9 @@ from services.runtime.envelope import Part, Record, Rejection
 
 EVENT_PART: Final = "event"
 FACTS_PART: Final = "facts"
+DOCUMENT_PART: Final = "document"
+CONTEXT_PART: Final = "context"
+MAX_CONTEXT_BYTES: Final = 32 * 1024
 MAX_DETAIL: Final = 2000
 MAX_RECORD_BYTES: Final = (
     topics.MAX_MESSAGE_BYTES - 64 * 1024

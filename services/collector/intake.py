@@ -9,8 +9,6 @@ from typing import Final
 import structlog
 
 from services.collector.calendar import Position
-from services.collector.collect import Rules
-from services.collector.documents import Limits
 from services.collector.errors import OverloadedError
 from services.collector.flow import StageName
 from services.collector.jobs import Job, Progress, Verdicts, progress
@@ -28,7 +26,6 @@ from services.collector.preparing import (
 )
 from services.collector.producer import GroupCommit
 from services.runtime.errors import ServiceError
-from services.runtime.settings import KafkaSettings
 
 __all__ = ["BEHAVIOURS", "PROCEED", "ROLLBACK", "Intake", "Line", "Ports", "Prepared", "Request"]
 
@@ -43,27 +40,24 @@ class Intake:
     def __init__(
         self,
         *,
-        kafka: KafkaSettings,
-        merchant: int,
-        limits: Limits,
-        rules: Rules,
+        preparer: Preparer,
         max_held_bytes: int,
-        ports: Ports,
         commits: GroupCommit,
         jobs: JobStore,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Take captures for one merchant."""
-        self.limits = limits
-        self.merchant = merchant
-        self._preparer = Preparer(kafka, merchant, limits, rules, ports)
+        """Take captures, made ready by `preparer`."""
+        self.limits = preparer.limits
+        self.merchant = preparer.merchant
+        self._preparer = preparer
         self._max_held_bytes = max_held_bytes
         self._commits = commits
         self._jobs = jobs
         self._metrics = metrics
         self._log = log
         self._held_bytes = 0
+        self._released = asyncio.Event()
         self._recent: OrderedDict[str, Job] = OrderedDict()
         self._overdue: deque[Job] = deque(maxlen=_REMEMBERED_JOBS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="collect")
@@ -74,13 +68,31 @@ class Intake:
             raise OverloadedError("too many captures at a time")
         self._held_bytes += size_bytes
         self._metrics.waiting_bytes.set(self._held_bytes)
+        if size_bytes < 0:
+            self._released.set()
+
+    async def hold_when_free(self, size_bytes: int) -> None:
+        """Account for bytes as `hold` does, and wait until there is room for them: for callers who can be made to wait."""
+        while True:
+            self._released.clear()
+            try:
+                return self.hold(size_bytes)
+            except OverloadedError:
+                await self._released.wait()
 
     async def capture(self, request: Request) -> Job:
         """Make one capture: when it returns, every event is durable in Kafka, in one transaction.
 
         Raises: DocumentError: nothing was kept; OverloadedError, UnavailableError: try again.
         """
-        return (await self._make(lambda: self._preparer.document(request))).job
+        return (await self.take(request)).job
+
+    async def take(self, request: Request, *, patient: bool = False) -> Prepared:
+        """Make one capture as `capture` does, and give what became of each event; `patient`: wait where there is no room.
+
+        Raises: DocumentError: nothing was kept; OverloadedError, UnavailableError: try again.
+        """
+        return await self._make(lambda: self._preparer.document(request), patient=patient)
 
     async def capture_lines(self, request: Request, lines: Sequence[Line]) -> Prepared:
         """Capture some lines of a stream together: when it returns, every event that was taken is durable in Kafka.
@@ -123,10 +135,10 @@ class Intake:
         """Say whether a capture is known to be durable. Raises: UnavailableError."""
         return capture in self._recent or await self._jobs.is_known(capture)
 
-    async def _make(self, prepare: Callable[[], Prepared]) -> Prepared:
+    async def _make(self, prepare: Callable[[], Prepared], *, patient: bool = False) -> Prepared:
         prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare)
-        await self._commits.commit(prepared.placed)
-        self._count(prepared)
+        await self._commits.commit(prepared.placed, patient=patient)
+        count_collected(self._metrics, prepared)
         if prepared.placed or not prepared.lines:
             await self._open(prepared.job)
         return prepared
@@ -153,10 +165,12 @@ class Intake:
             return False
         return True
 
-    def _count(self, prepared: Prepared) -> None:
-        stage = StageName.COLLECT.value
-        self._metrics.stage_in.labels(stage).inc(prepared.job.events)
-        self._metrics.stage_out.labels(stage).inc(prepared.job.events - len(prepared.refused))
-        self._metrics.stage_last.labels(stage).set_to_current_time()
-        for reason in prepared.refused:
-            self._metrics.rejected.labels(stage, reason.value).inc()
+
+def count_collected(metrics: Metrics, prepared: Prepared) -> None:
+    """Count what `collect` took in, passed on and refused, once it is durable."""
+    stage = StageName.COLLECT.value
+    metrics.stage_in.labels(stage).inc(prepared.job.events)
+    metrics.stage_out.labels(stage).inc(prepared.job.events - len(prepared.refused))
+    metrics.stage_last.labels(stage).set_to_current_time()
+    for reason in prepared.refused:
+        metrics.rejected.labels(stage, reason.value).inc()

@@ -7,10 +7,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from services.collector.flow import Reason, StageName
 
 CODES: Final = (
-    "200", "202", "204", "400", "404", "405", "406", "408", "409", "413", "415", "422", "503", "500",
+    "200", "202", "204", "400", "404", "405", "406", "408", "409", "410", "413", "415", "422", "503", "500",
 )  # fmt: skip
-METHODS: Final = ("capture", "events", "job", "jobs", "discovery", "none")
-LOOPS: Final = ("group_commit", "stages", "projector", "jobs")
+METHODS: Final = (
+    "capture", "events", "job", "jobs", "discovery", "rejections", "rejection", "rejection_content", "resubmit", "none",
+)  # fmt: skip
+LOOPS: Final = ("group_commit", "ingress", "stages", "projector", "jobs")
+COLLECTED: Final = "collected"
+REJECTED: Final = "rejected"
 CATEGORIES: Final = (
     "unavailable",
     "conflict",
@@ -46,6 +50,28 @@ class Metrics:
             f"{name}_rejected_records",
             "Records sent to goods.rejected.",
             ["stage", "reason"],
+            registry=registry,
+        )
+        self.ingress_in = Counter(
+            f"{name}_ingress_in_messages", "Messages taken from goods.ingress.", registry=registry
+        )
+        self.ingress_out = Counter(
+            f"{name}_ingress_out_records",
+            "Records made of them, by where they went.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.ingress_busy = Gauge(
+            f"{name}_ingress_in_progress_messages", "Messages being worked on.", registry=registry
+        )
+        self.ingress_lag = Gauge(
+            f"{name}_ingress_lag_messages",
+            "Offsets of goods.ingress behind which this process is, in its partitions.",
+            registry=registry,
+        )
+        self.ingress_last = Gauge(
+            f"{name}_ingress_last_processed_timestamp_seconds",
+            "When messages of goods.ingress were last handed on.",
             registry=registry,
         )
         self.requests = Counter(
@@ -112,6 +138,8 @@ class Metrics:
                 metric.labels(stage.value)
             for reason in Reason:
                 self.rejected.labels(stage.value, reason.value)
+        for outcome in (COLLECTED, REJECTED):
+            self.ingress_out.labels(outcome)
         for method in METHODS:
             for code in CODES:
                 self.requests.labels(method, code)

@@ -10,7 +10,7 @@ import msgspec
 
 from goodstrace.entry import ID_BYTES
 from services.collector import documents
-from services.collector.collect import Rules, Sent, Stamp, collect
+from services.collector.collect import Rules, Sent, Stamp, collect, refuse_whole
 from services.collector.documents import Document, Limits
 from services.collector.errors import DocumentError, Fault
 from services.collector.flow import MAX_COLLECTED_BYTES, Item, Reason, Rejected, to_wire
@@ -42,6 +42,7 @@ class Request(msgspec.Struct, frozen=True):
         traceparent: the W3C trace context, or empty.
         bare: whether the body must be one event.
         capture_id: 16 bytes chosen before, or empty.
+        merchant: whose it is; None for the one of the settings.
     """
 
     body: bytes
@@ -49,6 +50,7 @@ class Request(msgspec.Struct, frozen=True):
     traceparent: str = ""
     bare: bool = False
     capture_id: bytes = b""
+    merchant: int | None = None
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -68,21 +70,22 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A capture ready for Kafka; `lines` is empty but for a stream."""
+    """A capture ready for Kafka, and what `collect` made of each event; `lines` is empty but for a stream."""
 
     job: Job
     placed: list[Placed]
     refused: list[Reason]
+    sent: list[Sent]
     lines: tuple[Taken, ...] = ()
 
 
 class Preparer:
-    """Makes captures ready, all for one merchant."""
+    """Makes captures ready: what is sent by whatever way goes through here. Any thread may call it."""
 
     def __init__(
         self, kafka: KafkaSettings, merchant: int, limits: Limits, rules: Rules, ports: Ports
     ) -> None:
-        """Take the layout of the topics, what may be sent, and clock and randomness."""
+        """Take the layout of the topics, whose captures are that name nobody, what may be sent, clock and randomness."""
         self.merchant = merchant
         self.limits = limits
         self._kafka = kafka
@@ -96,6 +99,14 @@ class Preparer:
         if request.bare and document.place is not None:
             raise DocumentError(Fault(document.place, "must be one event; documents go to /epcis/v2/capture"))
         return self._prepared(stamp, request, self._collect(document, stamp, request))
+
+    def refusal(self, request: Request, error: DocumentError, detail: str) -> Prepared:
+        """Make one refusal of what cannot be captured: with all its bytes, or none of them where Kafka would not take them."""
+        stamp = self._stamp(request)
+        reason = Reason.TOO_LARGE if error.too_large else Reason.INVALID
+        kept = request.body if len(request.body) <= MAX_COLLECTED_BYTES else b""
+        sent = refuse_whole(kept, stamp, reason, Fault(error.faults[0].pointer, detail), self._ports.random)
+        return self._prepared(stamp, request, [sent])
 
     def lines(self, request: Request, lines: Sequence[Line]) -> Prepared:
         """Make some lines of a stream ready as one capture. What is wrong with a line concerns that line only."""
@@ -134,14 +145,15 @@ class Preparer:
 
     def _stamp(self, request: Request) -> Stamp:
         capture_id = request.capture_id or self._ports.random(ID_BYTES)
-        return Stamp(capture_id, self.merchant, self._ports.now_ms(), request.traceparent)
+        merchant = self.merchant if request.merchant is None else request.merchant
+        return Stamp(capture_id, merchant, self._ports.now_ms(), request.traceparent)
 
     def _prepared(
         self, stamp: Stamp, request: Request, sent: Sequence[Sent], lines: tuple[Taken, ...] = ()
     ) -> Prepared:
-        job = Job(stamp.capture_id.hex(), stamp.time_ms, len(sent), request.behaviour, self.merchant)
+        job = Job(stamp.capture_id.hex(), stamp.time_ms, len(sent), request.behaviour, stamp.merchant)
         reasons = [reason for each in sent if (reason := reason_of(each)) is not None]
-        return Prepared(job, [self._placed(each) for each in sent], reasons, lines)
+        return Prepared(job, [self._placed(each) for each in sent], reasons, list(sent), lines)
 
     def _placed(self, sent: Sent) -> Placed:
         partition = partition_of(sent.key, self._kafka.partitions)

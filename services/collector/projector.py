@@ -1,4 +1,4 @@
-"""The projector: reads `goods.stored` and `goods.rejected`, keeps the goods information and each capture's verdicts. At least once.
+"""The projector: reads `goods.stored` and `goods.rejected`, keeps goods information, verdicts, rejections. At least once.
 
 It runs behind the stages: neither they nor the ledger wait for it. When it is behind it takes more records together, and then
 writes each of the keys that they have in common once.
@@ -6,7 +6,7 @@ writes each of the keys that they have in common once.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -20,6 +20,8 @@ from services.collector.jobs import Seen, Verdicts, gather
 from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
+from services.collector.rejection_store import RejectionStore
+from services.collector.rejections import Rejection, of_batch
 from services.collector.retry import persistently
 from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
@@ -31,11 +33,12 @@ _WAIT_S = 0.2
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """What a batch says: of goods by key, of merchants by number, of captures."""
+    """What a batch says: of goods by key, of merchants by number, of captures, of what was refused."""
 
     goods: dict[str, Change]
     merchants: dict[int, Change]
     verdicts: list[Verdicts]
+    rejections: list[Rejection]
 
 
 class Projector:
@@ -44,14 +47,17 @@ class Projector:
     def __init__(
         self,
         kafka: KafkaSettings,
+        *,
         jobs: JobStore,
         goods: GoodsStore,
+        rejections: RejectionStore,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         """Join the projectors' group."""
         self._jobs = jobs
         self._goods = goods
+        self._rejections = rejections
         self._stored = kafka.topic(topics.GOODS_STORED)
         self._metrics = metrics
         self._log = log
@@ -64,11 +70,13 @@ class Projector:
             on_partition=lambda *_: None,
         )
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Project batch after batch. Raises: ServiceError that a retry does not mend."""
+    async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
+        """Project batch after batch; `started` is called once it reads. Raises: ServiceError that a retry does not mend."""
         loop = asyncio.get_running_loop()
         try:
-            await persistently(self._jobs.prepare, "projector", stop, self._metrics, self._log)
+            for prepare in (self._jobs.prepare, self._rejections.prepare):
+                await persistently(prepare, "projector", stop, self._metrics, self._log)
+            started()
             while not stop.is_set():
                 await persistently(self._cycle, "projector", stop, self._metrics, self._log)
         finally:
@@ -89,12 +97,13 @@ class Projector:
         return self._source.poll(_BATCH_RECORDS, _BATCH_BYTES, _WAIT_S)
 
     async def _keep(self, batch: Sequence[Message]) -> None:
-        """Write what a batch says; goods first, so that where a job has finished its goods are known."""
+        """Write what a batch says; goods first, so that where a job has finished its goods and rejections are known."""
         loop = asyncio.get_running_loop()
         told = await loop.run_in_executor(self._thread, _gather, self._stored, batch)
         started = time.perf_counter()
         await self._goods.apply(told.goods, told.merchants)
         self._metrics.goods_seconds.observe(time.perf_counter() - started)
+        await self._rejections.add(told.rejections)
         await self._jobs.add(told.verdicts)
         following = {
             (str(each.topic()), int(each.partition() or 0)): int(each.offset() or 0) + 1 for each in batch
@@ -117,4 +126,4 @@ def _gather(stored: str, batch: Sequence[Message]) -> _Told:
         known, merchants = goods.changes(each.record for each in seen if each.topic == stored)
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
-    return _Told(known, merchants, gather(seen))
+    return _Told(known, merchants, gather(seen), of_batch(seen))

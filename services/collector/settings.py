@@ -12,14 +12,16 @@ from services.collector.summarise import DEFAULT_WINDOW
 from services.runtime.settings import MonitoringSettings
 
 _MIB = 1024 * 1024
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API. api, projector: whether this process serves HTTP, keeps jobs and goods information. first_stage,
-    last_stage: the span of stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in
-    every process. merchant: whose events these are until merchants are registered. key_lifetime_s: how long an Idempotency-Key is
+    port: of the capture API; grpc_port: of CaptureService. api, ingress, projector: whether this process serves captures, takes in
+    `goods.ingress`, keeps jobs and goods information. rejections: whether the API shows what was refused, to whoever reaches it;
+    unset: where `host` is this machine alone. first_stage, last_stage: the span of stages it runs; both empty: none. window: records
+    per partition in which duplicates are found; the same in every process. merchant: whose events these are until merchants are registered. key_lifetime_s: how long an Idempotency-Key is
     remembered.
     """
 
@@ -27,8 +29,11 @@ class CollectorSettings(MonitoringSettings):
 
     metrics_port: int = Field(9101, ge=0, le=65535)
     port: int = Field(8080, ge=0, le=65535)
+    grpc_port: int = Field(50053, ge=0, le=65535)
     api: bool = True
+    ingress: bool = True
     projector: bool = True
+    rejections: bool | None = None
     first_stage: StageName | None = StageName.SUMMARISE
     last_stage: StageName | None = StageName.STORE
     merchant: int = Field(1, ge=1, le=2**53 - 1)
@@ -66,6 +71,10 @@ class CollectorSettings(MonitoringSettings):
         if self.first_stage is None or self.last_stage is None:
             return None
         return Span(self.first_stage, self.last_stage)
+
+    def shows_rejections(self) -> bool:
+        """Say whether the API serves rejections."""
+        return self.host in _THIS_MACHINE if self.rejections is None else self.rejections
 
     def limits(self) -> Limits:
         """Give the limits of one request."""

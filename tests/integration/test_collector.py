@@ -48,7 +48,7 @@ class Collector:
 
     def __init__(self, stack: Stack, names: Names, folder: Path) -> None:
         self.stack, self.names = stack, names
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port, self.grpc_port = free_port(), free_port(), free_port()
         secret = folder / "index-secret"
         secret.write_text("07" * 32)
         self._log = (folder / "collector.log").open("ab")
@@ -60,6 +60,7 @@ class Collector:
             "GOODSTRACE_PARTITIONS": str(PARTITIONS),
             "GOODSTRACE_INDEX_SECRET_FILE": str(secret),
             "GOODSTRACE_COLLECTOR_PORT": str(self.port),
+            "GOODSTRACE_COLLECTOR_GRPC_PORT": str(self.grpc_port),
             "GOODSTRACE_COLLECTOR_METRICS_PORT": str(self.metrics_port),
             "GOODSTRACE_COLLECTOR_BATCH_RECORDS": "300",
         }
@@ -340,7 +341,8 @@ def test_with_another_index_secret_it_stops_before_it_makes_a_tag(
 def test_with_another_number_of_partitions_set_it_takes_no_capture(
     collector: Collector, partitions: int
 ) -> None:
-    collector.start(GOODSTRACE_PARTITIONS=str(partitions))
+    # The ingress would look at its start already: see test_ingress.py.
+    collector.start(GOODSTRACE_PARTITIONS=str(partitions), GOODSTRACE_COLLECTOR_INGRESS="false")
     assert collector.process is not None
     assert collector.post(document(object_event())).status_code == 503
     assert collector.process.wait(DEADLINE_S) == 1

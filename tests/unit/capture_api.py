@@ -23,6 +23,7 @@ from services.collector.jobs import Job, Verdicts
 from services.collector.keys import Reservation
 from services.collector.metrics import Metrics
 from services.collector.positions import Positions
+from services.collector.preparing import Preparer
 from services.collector.producer import GroupCommit
 from services.collector.transactions import Write
 from services.runtime.envelope import Record
@@ -179,12 +180,14 @@ class Running:
         self.commits = GroupCommit(self.kafka, max_bytes, 0, interval_s, self.metrics)
         ports = Ports(now_ms=lambda: self.now_ms, random=counted(start))
         self.intake = Intake(
-            kafka=KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
-            merchant=MERCHANT,
-            limits=limits,
-            rules=Rules(event_bytes=limits.event),
+            preparer=Preparer(
+                KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
+                MERCHANT,
+                limits,
+                Rules(event_bytes=limits.event),
+                ports,
+            ),
             max_held_bytes=max_bytes,
-            ports=ports,
             commits=self.commits,
             jobs=self.jobs,  # type: ignore[arg-type]
             metrics=self.metrics,
