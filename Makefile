@@ -28,6 +28,7 @@ help: ## List the targets and the variables
 	@echo "  GOODSTRACE_KAFKA_CONTROLLER_PORT  its second port (the one after)"
 	@echo "  GOODSTRACE_MONGO_PORT             port of the store that is started (27017)"
 	@echo "  GOODSTRACE_COLLECTOR_PORT         port of the capture API (8080)"
+	@echo "  GOODSTRACE_COLLECTOR_GRPC_PORT    port of CaptureService (50053)"
 	@echo "  GOODSTRACE_QUERY_GRPC_PORT        port of TraceService (50051)"
 	@echo "  GOODSTRACE_QUERY_HTTP_PORT        port of the public logs (8081)"
 	@echo "  GOODSTRACE_AUDIT_GRPC_PORT        port of AuditService (50052)"
@@ -136,5 +137,5 @@ $(STACK)/lock/bin/uv:
 clean: ## Stop everything and remove what was installed, generated and stored, data included
 	@if [[ -e .venv/.installed ]]; then $(BIN)/python -m deploy.stack down; fi
 	rm -rf .venv $(STACK) run build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	rm -rf goodstrace/{audit,log,query,record} goodstrace/.protos.sha256
+	rm -rf goodstrace/{audit,collector,log,query,record} goodstrace/.protos.sha256
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

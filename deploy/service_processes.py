@@ -55,7 +55,12 @@ class Service:
 SERVICES: Sequence[Service] = (
     Service("ledger", "services.ledger", 9102),
     Service("audit", "services.audit", 9104, (("GOODSTRACE_AUDIT_GRPC_PORT", 50052),)),
-    Service("collector", "services.collector", 9101, (("GOODSTRACE_COLLECTOR_PORT", 8080),)),
+    Service(
+        "collector",
+        "services.collector",
+        9101,
+        (("GOODSTRACE_COLLECTOR_PORT", 8080), ("GOODSTRACE_COLLECTOR_GRPC_PORT", 50053)),
+    ),
     Service(
         "query",
         "services.query",

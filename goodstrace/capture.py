@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -37,7 +36,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A capture job as the collector states it; `raw` is the JSON of `GET /epcis/v2/capture/{id}`."""
+    """A capture job as the collector states it; `raw` is the JSON of `GET /epcis/v2/capture/{id}`, with its first 100 events."""
 
     location: str
     raw: dict[str, Any]
@@ -49,14 +48,14 @@ class Job:
 
     @property
     def success(self) -> bool:
-        """Whether every event passed all stages, so that it will be sealed, or is a duplicate."""
+        """Whether nothing was refused so far; once it has finished, every event will be sealed, or is a duplicate."""
         return bool(self.raw.get("success"))
 
     @property
     def counts(self) -> dict[str, int]:
         """How many events have which verdict so far: accepted, duplicate (of one captured before) and rejected."""
-        verdicts = Counter(str(event.get("verdict")) for event in self.raw.get("events") or [])
-        return {verdict: verdicts[verdict] for verdict in ("accepted", "duplicate", "rejected")}
+        counts = self.raw.get("counts") or {}
+        return {verdict: int(counts.get(verdict, 0)) for verdict in ("accepted", "duplicate", "rejected")}
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -83,7 +82,7 @@ class CaptureClient:
             return Job(response.headers["Location"], {"running": True})
         if response.is_server_error:
             raise CallError(str(response.status_code), response.text.strip())
-        return _problem(response)
+        return problem_of(response)
 
     def job(self, location: str) -> Job:
         """Ask how a job stands. Raises: CallError."""
@@ -132,7 +131,8 @@ def _media_type(document: bytes) -> str:
     return XML_TYPE if document.removeprefix(_BOM).lstrip(_SPACE)[:1] == b"<" else JSON_TYPE
 
 
-def _problem(response: httpx.Response) -> Problem:
+def problem_of(response: httpx.Response) -> Problem:
+    """Read a refusal; what is no RFC 7807 problem is told by its status and text."""
     try:
         body = response.json()
     except ValueError:

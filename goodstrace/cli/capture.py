@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from goodstrace.capture import CaptureClient, Job, Problem
+from goodstrace.capture_stream import CaptureStream
 from goodstrace.cli.options import json_option, print_json
+from goodstrace.collector.v1.capture_pb2 import Receipt
 
 _MOST_SHOWN: Final = 20
 
@@ -28,6 +31,12 @@ _MOST_SHOWN: Final = 20
     help="The collector.",
 )
 @click.option(
+    "--grpc",
+    "grpc_target",
+    metavar="HOST:PORT",
+    help="Send over gRPC, such as to 127.0.0.1:50053: many at a time, and again by itself after a break.",
+)
+@click.option(
     "--error-behaviour",
     type=click.Choice(["rollback", "proceed"]),
     default="rollback",
@@ -42,7 +51,14 @@ _MOST_SHOWN: Final = 20
 )
 @json_option
 def capture(
-    files: tuple[Path, ...], url: str, error_behaviour: str, deadline_s: float, *, wait: bool, as_json: bool
+    files: tuple[Path, ...],
+    url: str,
+    grpc_target: str | None,
+    error_behaviour: str,
+    deadline_s: float,
+    *,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     """Capture EPCIS documents (JSON or XML) from FILES.
 
@@ -53,8 +69,13 @@ def capture(
     results: dict[Path, Job | Problem] = {}
     with CaptureClient(url) as client, Progress(console=console, disable=not console.is_terminal) as progress:
         sending = progress.add_task("sending", total=len(files))
-        for file in files:
-            results[file] = client.send(file.read_bytes(), error_behaviour=error_behaviour)
+        sent = (
+            _streamed(files, grpc_target, error_behaviour, deadline_s)
+            if grpc_target
+            else ((file, client.send(file.read_bytes(), error_behaviour=error_behaviour)) for file in files)
+        )
+        for file, result in sent:
+            results[file] = result
             progress.advance(sending)
         if wait:
             waiting = progress.add_task("sealing", total=len(files))
@@ -70,6 +91,23 @@ def capture(
             _show(file, result)
     if not all(isinstance(result, Job) and (result.success or not wait) for result in results.values()):
         sys.exit(1)
+
+
+def _streamed(
+    files: tuple[Path, ...], target: str, error_behaviour: str, patience_s: float
+) -> Iterator[tuple[Path, Job | Problem]]:
+    with CaptureStream(target, error_behaviour=error_behaviour, patience_s=patience_s) as stream:
+        for receipt in stream.send(file.read_bytes() for file in files):
+            yield files[receipt.sequence], _result(receipt)
+
+
+def _result(receipt: Receipt) -> Job | Problem:
+    """Give a receipt as what the same document becomes over HTTP."""
+    if not receipt.HasField("problem"):
+        return Job(f"/epcis/v2/capture/{receipt.capture_id}", {"running": True})
+    faults = tuple({"pointer": fault.pointer, "detail": fault.detail} for fault in receipt.problem.faults)
+    status = 413 if receipt.problem.reason == "TOO_LARGE" else 400
+    return Problem(status, receipt.problem.reason, f"{faults[0]['pointer']}: {faults[0]['detail']}", faults)
 
 
 def _as_json(file: Path, result: Job | Problem) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import click
 from goodstrace.cli.browses import browses
 from goodstrace.cli.capture import capture
 from goodstrace.cli.prove import prove
+from goodstrace.cli.rejected import rejected
 from goodstrace.cli.simulate import simulate
 from goodstrace.cli.trace import trace
 from goodstrace.cli.verify import verify
@@ -46,6 +47,7 @@ def cli() -> None:
     A first look, with the local stack up (make up):
       goodstrace simulate --seed 1 --events 200 --out run/samples
       goodstrace capture run/samples/*.jsonld
+      goodstrace rejected list      what was refused, and why
       goodstrace trace KEY          (run/samples/index.json names some keys)
       goodstrace browses KEY        who looked at it
       goodstrace prove LOG INDEX --out FILE      a proof to hand on
@@ -56,7 +58,7 @@ def cli() -> None:
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
-for _command in (capture, trace, browses, prove, verify, simulate):
+for _command in (capture, rejected, trace, browses, prove, verify, simulate):
     cli.add_command(_command)
 
 

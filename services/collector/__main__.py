@@ -1,4 +1,4 @@
-"""`python -m services.collector`: the capture API, the stages and what follows them in one process, or some of them."""
+"""`python -m services.collector`: the ways in, the stages and what follows them in one process, or some of them."""
 
 import asyncio
 import os
@@ -7,16 +7,27 @@ from functools import partial
 
 import structlog
 
+from services.collector import rejections_api
 from services.collector.api import make_app
 from services.collector.errors import BookError
-from services.collector.following import Following
-from services.collector.intake import Intake, Ports
+from services.collector.grpc_edge import GrpcEdge
+from services.collector.idempotency import Idempotency
+from services.collector.ingress import Ingress
+from services.collector.ingress_store import IngressStore
+from services.collector.intake import Intake
+from services.collector.job_views import JobViews
+from services.collector.keys import KeyStore
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
+from services.collector.positions import Positions
+from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
+from services.collector.rejected_reader import RejectedReader
+from services.collector.rejection_desk import RejectionDesk
+from services.collector.rejection_store import RejectionStore
 from services.collector.runner import Runner
-from services.collector.service import Api, run_parts
+from services.collector.service import Api, Edge, HttpEdge, Part, run_parts
 from services.collector.settings import CollectorSettings
 from services.collector.state_keeper import StateKeeper
 from services.collector.state_store import StateStore
@@ -27,6 +38,7 @@ from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret, refuse
+from services.sealing.reader import LogReader
 from services.sealing.secret_check import check_secret
 
 
@@ -45,78 +57,140 @@ async def collector(
     stop: asyncio.Event, settings: CollectorSettings, log: structlog.stdlib.BoundLogger
 ) -> None:
     """Build the parts that the settings name, run them, stop them."""
-    kafka, mongo = load(KafkaSettings), Mongo(load(MongoSettings))
-    metrics = Metrics(rules=settings.books.rule_ids)
+    parts = _Parts(settings, log)
     monitoring = Monitoring("collector", settings.host, settings.metrics_port)
-    jobs = JobStore(mongo.database)
-    span = settings.span()
-    api = _api(settings, kafka, jobs, metrics, log) if settings.api else None
-    runner = None
-    if span is not None:
-        secret = load_secret(load(LogSettings).index_secret_file)
-        runner = Runner(
-            span,
-            kafka=kafka,
-            settings=settings,
-            secret=secret,
-            check=partial(check_secret, mongo.database, secret, register=True),
-            metrics=metrics,
-            log=log,
-        )
-    followers: list[Following] = []
-    if settings.projector:
-        followers.append(Projector(kafka, jobs, GoodsStore(mongo.database), metrics, log))
-    if settings.states:
-        is_busy = (lambda: runner.is_busy) if runner is not None else (lambda: False)
-        followers.append(StateKeeper(kafka, StateStore(mongo.database), metrics, log, is_busy))
-    for condition, wanted in (("api", api), ("stages", runner)):
-        if wanted is not None:
-            monitoring.readiness.set(condition, problem="starting")
+    api = parts.api() if settings.api else None
+    ingress = parts.ingress() if settings.ingress else None
+    behind = parts.behind()
+    for condition in (
+        *(edge.name for edge in (api.edges if api else ())),
+        *(("ingress",) if ingress else ()),
+        *behind,
+    ):
+        monitoring.readiness.set(condition, problem="starting")
+    kafka, mongo = parts.kafka, parts.mongo
     probes: dict[str, Probe] = {
         "kafka": KafkaProbe(kafka.bootstrap_servers, kafka.topic(topics.GOODS_COLLECTED)),
         "mongodb": mongo.ping,
     }
     watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
     try:
-        await run_parts(stop, monitoring.readiness, api, runner, followers)
+        await run_parts(stop, monitoring.readiness, api=api, ingress=ingress, behind=behind)
     finally:
         watching.cancel()
         mongo.close()
         monitoring.stop()
 
 
-def _api(
-    settings: CollectorSettings,
-    kafka: KafkaSettings,
-    jobs: JobStore,
-    metrics: Metrics,
-    log: structlog.stdlib.BoundLogger,
-) -> Api:
-    transactions = Transactions(
-        kafka.bootstrap_servers,
-        kafka.topic(f"collector.capture.{settings.instance}"),
-        (kafka.topic(topics.GOODS_COLLECTED), kafka.partitions),
-    )
-    commits = GroupCommit(
-        transactions,
-        settings.max_waiting_bytes,
-        settings.linger_ms / 1000,
-        settings.commit_interval_ms / 1000,
-        metrics,
-    )
-    intake = Intake(
-        kafka=kafka,
-        merchant=settings.merchant,
-        limits=settings.limits(),
-        rules=settings.collecting(),
-        max_held_bytes=settings.max_waiting_bytes,
-        ports=Ports(now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom),
-        commits=commits,
-        jobs=jobs,
-        metrics=metrics,
-        log=log,
-    )
-    return Api(make_app(intake, metrics), settings.host, settings.port, commits, log)
+class _Parts:
+    """Makes the parts of the process from its settings; nothing is connected here."""
+
+    def __init__(self, settings: CollectorSettings, log: structlog.stdlib.BoundLogger) -> None:
+        self.kafka, self.mongo = load(KafkaSettings), Mongo(load(MongoSettings))
+        self._settings, self._log = settings, log
+        self._metrics = Metrics(rules=settings.books.rule_ids)
+        self._jobs = JobStore(self.mongo.database)
+        self._rejections = RejectionStore(self.mongo.database)
+        self._ports = Ports(now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom)
+        self._preparer = Preparer(
+            self.kafka,
+            settings.merchant,
+            settings.limits(),
+            settings.collecting(),
+            self._ports,
+        )
+
+    def api(self) -> Api:
+        settings, kafka = self._settings, self.kafka
+        transactions = Transactions(
+            kafka.bootstrap_servers,
+            kafka.topic(f"collector.capture.{settings.instance}"),
+            (kafka.topic(topics.GOODS_COLLECTED), kafka.partitions),
+        )
+        commits = GroupCommit(
+            transactions,
+            settings.max_waiting_bytes,
+            settings.linger_ms / 1000,
+            settings.commit_interval_ms / 1000,
+            self._metrics,
+        )
+        intake = Intake(
+            preparer=self._preparer,
+            max_held_bytes=settings.max_waiting_bytes,
+            commits=commits,
+            jobs=self._jobs,
+            metrics=self._metrics,
+            log=self._log,
+        )
+        secret = load_secret(load(LogSettings).index_secret_file)
+        idempotency = Idempotency(
+            intake,
+            KeyStore(self.mongo.database),
+            instance=settings.instance,
+            ports=self._ports,
+            lifetime_s=settings.key_lifetime_s,
+            replayed=self._metrics.replayed_keys.inc,
+            log=self._log,
+        )
+        positions = Positions(LogReader(self.mongo.database, secret))
+        views = JobViews(intake, positions, secret, self._ports.now_ms)
+        app = make_app(intake, self._metrics, idempotency, views)
+        if settings.shows_rejections():
+            reader = RejectedReader(kafka.bootstrap_servers, kafka.topic(topics.GOODS_REJECTED))
+            desk = RejectionDesk(self._rejections, reader, intake, self._ports.now_ms)
+            rejections_api.join(app, desk, self._metrics)
+        edges: list[Edge] = [
+            HttpEdge(app, settings.host, settings.port),
+            GrpcEdge(intake, settings.host, settings.grpc_port, self._log),
+        ]
+        return Api(edges, commits, self._log)
+
+    def ingress(self) -> Ingress:
+        settings = self._settings
+        return Ingress(
+            kafka=self.kafka,
+            instance=settings.instance,
+            preparer=self._preparer,
+            merchant_of=lambda _message: settings.merchant,
+            beginnings=IngressStore(self.mongo.database),
+            metrics=self._metrics,
+            log=self._log,
+        )
+
+    def behind(self) -> dict[str, Part]:
+        """What works behind the ways in, by the name of its readiness."""
+        parts: dict[str, Part] = {}
+        span = self._settings.span()
+        runner = None
+        if span is not None:
+            secret = load_secret(load(LogSettings).index_secret_file)
+            runner = parts["stages"] = Runner(
+                span,
+                kafka=self.kafka,
+                settings=self._settings,
+                secret=secret,
+                check=partial(check_secret, self.mongo.database, secret, register=True),
+                metrics=self._metrics,
+                log=self._log,
+            )
+        if self._settings.projector:
+            parts["projector"] = Projector(
+                self.kafka,
+                jobs=self._jobs,
+                goods=GoodsStore(self.mongo.database),
+                rejections=self._rejections,
+                metrics=self._metrics,
+                log=self._log,
+            )
+        if self._settings.states:
+            parts["states"] = StateKeeper(
+                self.kafka,
+                StateStore(self.mongo.database),
+                self._metrics,
+                self._log,
+                is_busy=(lambda: runner.is_busy) if runner is not None else (lambda: False),
+            )
+        return parts
 
 
 if __name__ == "__main__":

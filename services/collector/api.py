@@ -1,70 +1,50 @@
-"""The capture API over HTTP: EPCIS 2.0 REST, the capture side. Source: EPCIS 2.0 section 12; RFC 7807 (problems)."""
+"""The capture API over HTTP: EPCIS 2.0 REST, the capture side: its paths. What stands behind each is in modules of its own.
 
-import asyncio
-import re
+Source: EPCIS 2.0 section 12 and its OpenAPI.
+"""
+
 import time
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
-from services.collector import media
-from services.collector.errors import DocumentError, Fault
-from services.collector.intake import BEHAVIOURS, PROCEED, ROLLBACK, Intake
-from services.collector.intake import Request as CaptureRequest
+from services.collector import headers, openapi
+from services.collector.capturing import Edge, capture
+from services.collector.documents import Limits
+from services.collector.headers import EPCIS_HEADERS, JSON_TYPES
+from services.collector.idempotency import Idempotency
+from services.collector.intake import Intake
+from services.collector.job_views import JobViews
 from services.collector.metrics import CODES, Metrics
-from services.runtime.errors import ServiceError
+from services.collector.problems import Problem, of_error, of_status
 from services.runtime.monitoring import VERSION
 
-PROBLEM_TYPE: Final = "application/problem+json"
-MAX_FAULTS: Final = 100
 BODY_TIMEOUT_S: Final = 60.0
-_RETRY_AFTER_S: Final = 2
-_BEHAVIOUR_HEADER: Final = "GS1-Capture-Error-Behaviour"
-_EPCIS_HEADERS: Final = {"GS1-EPCIS-Version": "2.0.0", "GS1-CBV-Version": "2.0.0"}
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
-_CAPTURE_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {name: {"schema": {"type": "object"}} for name in media.TAKEN},
-    },
-    "parameters": [
-        {
-            "name": _BEHAVIOUR_HEADER,
-            "in": "header",
-            "schema": {"type": "string", "enum": list(BEHAVIOURS), "default": ROLLBACK},
-            "description": "rollback: a bad event refuses the whole document. proceed: the good ones are captured.",
-        }
-    ],
+ROOT: Final = "/epcis/v2"
+CAPTURES: Final = f"{ROOT}/capture"
+ONE_CAPTURE: Final = f"{CAPTURES}/{{capture_id}}"
+EVENTS: Final = f"{ROOT}/events"
+_TOP_LEVEL: Final = {
+    "@context": "https://ref.gs1.org/standards/epcis/epcis-context.jsonld",
+    "type": "Collection",
+    "member": ["capture", "events"],
 }
-_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    202: {"description": "Every event is durable; `Location` is the capture job."},
-    400: {
-        "description": "No document of valid events; `errors` has the place of each fault. Nothing was kept."
-    },
-    408: {"description": "The body did not come within a minute. Nothing was kept."},
-    413: {"description": "Over a limit of size. Nothing was kept."},
-    415: {"description": "Neither JSON nor XML in UTF-8."},
-    503: {
-        "description": "Cannot capture now: try again after Retry-After. What was kept is recognised as a duplicate."
-    },
-}
+_PATHS: Final = ((ROOT, False), (CAPTURES, True), (ONE_CAPTURE, False), (EVENTS, True))
+_TIMED: Final = ("capture", "events")
 
 
-class _TooLargeError(Exception):
-    """The body is over the limit: reading was given up."""
-
-
-class _TooSlowError(Exception):
-    """The body did not come in time."""
-
-
-def make_app(intake: Intake, metrics: Metrics, body_timeout_s: float = BODY_TIMEOUT_S) -> FastAPI:
+def make_app(
+    intake: Intake,
+    metrics: Metrics,
+    idempotency: Idempotency,
+    views: JobViews,
+    body_timeout_s: float = BODY_TIMEOUT_S,
+) -> FastAPI:
     """Make the ASGI application; a body must have come within `body_timeout_s` seconds."""
     app = FastAPI(
         title="Goodstrace capture",
@@ -73,145 +53,151 @@ def make_app(intake: Intake, metrics: Metrics, body_timeout_s: float = BODY_TIME
         openapi_url="/openapi.json",
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,
     )
-
-    @app.post(
-        "/epcis/v2/capture",
-        status_code=202,
-        responses=_RESPONSES,
-        openapi_extra=_BODY,
-        summary="Capture a document",
-    )
-    async def capture(request: Request) -> Response:
-        """Capture an EPCISDocument, the events of an EPCISQueryDocument, or one bare event."""
-        return await _measured(
-            "capture", metrics, lambda: _capture(request, intake, body_timeout_s, bare=False)
-        )
-
-    @app.post(
-        "/epcis/v2/events",
-        status_code=202,
-        responses=_RESPONSES,
-        openapi_extra=_BODY,
-        summary="Capture one event",
-    )
-    async def events(request: Request) -> Response:
-        """Capture one bare event."""
-        return await _measured(
-            "events", metrics, lambda: _capture(request, intake, body_timeout_s, bare=True)
-        )
-
-    @app.get("/epcis/v2/capture/{capture_id}", summary="A capture job")
-    async def job(capture_id: str) -> Response:
-        """Show a capture job: the standard's fields, and the verdict on each event."""
-        return await _measured("job", metrics, lambda: _job(capture_id, intake))
-
-    @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
-        kind = HTTPStatus(error.status_code).phrase.replace(" ", "")
-        return _problem(error.status_code, kind, "see /docs", headers=dict(error.headers or {}))
-
+    edge = Edge(intake, idempotency, metrics, body_timeout_s)
+    _add_captures(app, edge)
+    _add_jobs(app, edge, views)
+    _add_discovery(app, edge)
+    _add_refusals(app, metrics)
     return app
 
 
-async def _measured(method: str, metrics: Metrics, answer: Callable[[], Awaitable[Response]]) -> Response:
-    """Answer, turning errors into problems (the only table of them), and count."""
-    started = time.perf_counter()
-    try:
-        response = await answer()
-    except DocumentError as error:
-        response = _document_problem(error)
-    except _TooLargeError:
-        response = _problem(413, "CaptureLimitExceededException", "the body is over the limit")
-    except ServiceError as error:
-        headers = {"Retry-After": str(_RETRY_AFTER_S)}
-        response = _problem(
-            503,
-            "ImplementationException",
-            f"cannot do that now ({error.category}): try again",
-            headers=headers,
+def caller(_request: Request, edge: Edge) -> int:
+    """Say which merchant a request is of."""
+    return edge.intake.merchant
+
+
+def _add_captures(app: FastAPI, edge: Edge) -> None:
+    @app.post(
+        CAPTURES,
+        status_code=202,
+        response_class=Response,
+        responses=openapi.CAPTURE_ANSWERS,
+        openapi_extra=openapi.CAPTURE,
+        summary="Capture a document, or a stream of lines",
+    )
+    async def post_capture(request: Request) -> Response:
+        """Capture an EPCISDocument, the events of an EPCISQueryDocument, one bare event, or a stream of any of them."""
+        return await _measured("capture", edge, lambda: capture(request, edge, bare=False))
+
+    @app.post(
+        EVENTS,
+        status_code=202,
+        response_class=Response,
+        responses=openapi.EVENTS_ANSWERS,
+        openapi_extra=openapi.EVENTS,
+        summary="Capture one event",
+    )
+    async def post_event(request: Request) -> Response:
+        """Capture one bare event."""
+        return await _measured("events", edge, lambda: capture(request, edge, bare=True))
+
+
+def _add_jobs(app: FastAPI, edge: Edge, views: JobViews) -> None:
+    @app.get(CAPTURES, responses=openapi.LIST_ANSWERS, openapi_extra=openapi.LIST, summary="The capture jobs")
+    async def get_jobs(request: Request) -> Response:
+        """List the merchant's capture jobs, newest first."""
+        return await _measured("jobs", edge, lambda: views.listed(request, caller(request, edge)))
+
+    @app.get(ONE_CAPTURE, responses=openapi.JOB_ANSWERS, openapi_extra=openapi.JOB, summary="A capture job")
+    async def get_job(request: Request) -> Response:
+        """Show a capture job: the standard's fields, and the verdict on each event with the place where it is sealed."""
+        wanted = str(request.path_params["capture_id"])
+        return await _measured("job", edge, lambda: views.one(request, wanted, caller(request, edge)))
+
+
+def _add_discovery(app: FastAPI, edge: Edge) -> None:
+    @app.get(
+        ROOT,
+        responses=openapi.ROOT_ANSWERS,
+        openapi_extra={"parameters": openapi.VERSIONS},
+        summary="The resources that there are",
+    )
+    async def get_root(request: Request) -> Response:
+        """List the top-level resources."""
+        return await _measured("discovery", edge, lambda: _root(request))
+
+    for path, captures in _PATHS:
+        limits = edge.intake.limits if captures else None
+        named = [openapi.CAPTURE_ID] if "{" in path else []
+        app.add_api_route(
+            path,
+            _discovering(app, edge, limits),
+            methods=["OPTIONS"],
+            status_code=204,
+            responses=openapi.DISCOVERY_ANSWERS,
+            openapi_extra={"parameters": [*named, *openapi.VERSIONS]},
+            summary="What is spoken here",
         )
-    except _TooSlowError:
-        response = _problem(408, "RequestTimeout", "the body did not come in time")
-    except ClientDisconnect:
-        response = Response(status_code=400)
-    code = str(response.status_code)
-    metrics.requests.labels(method, code if code in CODES else "500").inc()
-    if method != "job":
-        metrics.capture_seconds.observe(time.perf_counter() - started)
+
+
+def _discovering(app: FastAPI, edge: Edge, limits: Limits | None) -> Callable[[Request], Awaitable[Response]]:
+    async def options(request: Request) -> Response:
+        """Tell methods, versions, formats and limits."""
+        return await _measured("discovery", edge, lambda: _discover(app, request, limits))
+
+    return options
+
+
+async def _root(request: Request) -> Response:
+    headers.negotiate(request.headers, JSON_TYPES[1])
+    return JSONResponse(_TOP_LEVEL, headers=dict(EPCIS_HEADERS))
+
+
+async def _discover(app: FastAPI, request: Request, limits: Limits | None) -> Response:
+    headers.negotiate(request.headers, "")
+    return Response(status_code=204, headers=headers.discovery(_allowed(app, request), limits))
+
+
+def _allowed(app: FastAPI, request: Request) -> str:
+    """List the methods of a path, of all its routes."""
+    methods: set[str] = set()
+    for route in app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(methods))
+
+
+def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        allow = {"Allow": _allowed(app, request)} if error.status_code == 405 else {}
+        metrics.requests.labels("none", _code(error.status_code)).inc()
+        told = of_status(error.status_code, f"{request.method} is not there for this path: see /docs", allow)
+        return told.response()
+
+    @app.exception_handler(Exception)
+    async def failed(_request: Request, _error: Exception) -> Response:
+        """Tell nothing of a defect but that there is one; the log has it."""
+        return Problem(500, "ImplementationException", "an error of ours: it is in our log").response()
+
+
+async def _measured(method: str, edge: Edge, answer: Callable[[], Awaitable[Response]]) -> Response:
+    """Answer, turning refusals into problems, and count."""
+    started = time.perf_counter()
+    code = "500"
+    try:
+        response = await _answered(edge.intake.limits, answer)
+        code = _code(response.status_code)
+    finally:
+        edge.metrics.requests.labels(method, code).inc()
+    if method in _TIMED:
+        edge.metrics.capture_seconds.observe(time.perf_counter() - started)
     return response
 
 
-async def _capture(request: Request, intake: Intake, body_timeout_s: float, *, bare: bool) -> Response:
-    taken = media.is_taken(request.headers.get("content-type", ""))
-    if not taken or request.headers.get("content-encoding", "identity") != "identity":
-        detail = f"send JSON or XML in UTF-8 as {', '.join(media.TAKEN)}, not compressed"
-        return _problem(
-            415, "UnsupportedMediaTypeException", detail, headers={"Accept-Post": ", ".join(media.TAKEN)}
-        )
-    behaviour = request.headers.get(_BEHAVIOUR_HEADER, ROLLBACK).strip().lower()
-    if behaviour not in BEHAVIOURS:
-        return _problem(400, "ValidationException", f"{_BEHAVIOUR_HEADER} must be {ROLLBACK} or {PROCEED}")
-    _refuse_announced(request, intake)
-    held: list[int] = []
+async def _answered(limits: Limits, answer: Callable[[], Awaitable[Response]]) -> Response:
     try:
-        try:
-            body = await _read(request, intake, held, body_timeout_s)
-        except TimeoutError as error:
-            raise _TooSlowError from error
-        trace = request.headers.get("traceparent", "")
-        trace = trace if _TRACEPARENT.fullmatch(trace) else ""
-        job = await intake.capture(CaptureRequest(body, behaviour, trace, bare))
-    finally:
-        intake.hold(-sum(held))
-    return Response(status_code=202, headers={**_EPCIS_HEADERS, "Location": f"/epcis/v2/capture/{job.id}"})
+        return await answer()
+    except ClientDisconnect:
+        return Response(status_code=400)  # to nobody
+    except Exception as error:
+        problem = of_error(error)
+        if problem is None:
+            raise
+        return problem.response(headers.limit_headers(limits) if problem.status == 413 else None)
 
 
-async def _job(capture_id: str, intake: Intake) -> Response:
-    wanted = capture_id.replace("-", "").lower()
-    told = await intake.job(wanted) if _CAPTURE_ID.fullmatch(wanted) else None
-    if told is None:
-        return _problem(404, "NoSuchResourceException", "there is no such capture")
-    return JSONResponse(told, headers=_EPCIS_HEADERS)
-
-
-def _refuse_announced(request: Request, intake: Intake) -> None:
-    text = request.headers.get("content-length", "")
-    if text.isascii() and text.isdigit() and int(text[:16]) > intake.limits.body:
-        raise _TooLargeError
-
-
-async def _read(request: Request, intake: Intake, held: list[int], timeout_s: float) -> bytes:
-    """Read the body, and note in `held` what room it takes: as it comes, so that senders who halt take none from others."""
-    chunks, size = [], 0
-    async with asyncio.timeout(timeout_s):
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > intake.limits.body:
-                raise _TooLargeError
-            intake.hold(len(chunk))
-            held.append(len(chunk))
-            chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _document_problem(error: DocumentError) -> Response:
-    status, kind = (413, "CaptureLimitExceededException") if error.too_large else (400, "ValidationException")
-    first = error.faults[0]
-    more = f" (and {len(error.faults) - 1} more)" if len(error.faults) > 1 else ""
-    detail = f"{first.pointer or 'the document'}: {first.detail}{more}"
-    return _problem(status, kind, detail, faults=error.faults[:MAX_FAULTS])
-
-
-def _problem(
-    status: int, kind: str, detail: str, faults: tuple[Fault, ...] = (), headers: dict[str, str] | None = None
-) -> Response:
-    content: dict[str, Any] = {
-        "type": f"epcisException:{kind}",
-        "title": kind,
-        "status": status,
-        "detail": detail,
-    }
-    if faults:
-        content["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
-    return JSONResponse(content, status, {**_EPCIS_HEADERS, **(headers or {})}, PROBLEM_TYPE)
+def _code(status: int) -> str:
+    return str(status) if str(status) in CODES else "500"

@@ -20,9 +20,12 @@ from goodstrace.vocabulary import term
 from services.collector.documents import Document
 from services.collector.errors import DocumentError, Fault
 from services.collector.flow import (
+    CONTEXT_PART,
+    DOCUMENT_PART,
     EVENT_PART,
     FACTS_PART,
     MAX_COLLECTED_BYTES,
+    MAX_CONTEXT_BYTES,
     Item,
     Reason,
     Rejected,
@@ -94,7 +97,8 @@ def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[in
             traceparent=stamp.traceparent,
         )
         salt = fresh[ID_BYTES + SALT_BYTES :]
-        sent.append(_collect_event(document, record, salt, rules))
+        made = _collect_event(document, record, salt, rules)
+        sent.append(_with_context(made, document.context_of(sequence), salt) if made.fault else made)
     return sent
 
 
@@ -130,8 +134,41 @@ def _refuse(document: Document, record: Record, reason: Reason, fault: Fault) ->
 def _refuse_at(placed: Fault, record: Record, reason: Reason) -> Sent:
     """Refuse an event; where it goes is decided by its bytes, since it may not have an ID."""
     digest = hashlib.sha256(record.parts[0].content).hexdigest()
-    refused = reject(record, StageName.COLLECT, reason, f"{placed.pointer or '/'}: {placed.detail}")
+    detail = f"{placed.pointer or '/'}: {placed.detail}"
+    refused = reject(record, StageName.COLLECT, reason, detail, pointer=placed.pointer)
     return Sent(refused, partitioner.event_key(record.merchant, digest), placed)
+
+
+def _with_context(refused: Sent, context: Any, salt: bytes) -> Sent:
+    """Keep the document's @context with a refused event, which may mean nothing without: empty where it is too long."""
+    if context is None:
+        return refused
+    text = msgspec.json.encode(context)
+    part = Part(CONTEXT_PART, salt, text if len(text) <= MAX_CONTEXT_BYTES else b"")
+    record = refused.outcome.record
+    whole = Rejected(msgspec.structs.replace(record, parts=(*record.parts, part)))
+    return msgspec.structs.replace(refused, outcome=whole)
+
+
+def refuse_whole(
+    body: bytes, stamp: Stamp, reason: Reason, fault: Fault, random: Callable[[int], bytes]
+) -> Sent:
+    """Refuse what is no document of events, as one record with the part `document`; without it where `body` is empty."""
+    fresh = random(ID_BYTES + SALT_BYTES)
+    record = Record(
+        id=fresh[:ID_BYTES],
+        kind=Kind.EVENT,
+        time_ms=stamp.time_ms,
+        pipeline_version=PIPELINE_VERSION,
+        parts=(Part(DOCUMENT_PART, fresh[ID_BYTES:], body),) if body else (),
+        capture_id=stamp.capture_id,
+        capture_size=1,
+        merchant=stamp.merchant,
+        traceparent=stamp.traceparent,
+    )
+    key = partitioner.event_key(stamp.merchant, hashlib.sha256(body).hexdigest())
+    refused = reject(record, StageName.COLLECT, reason, fault.detail, pointer=fault.pointer)
+    return Sent(refused, key, fault)
 
 
 def _first_facts(document: Document, event: dict[str, Any], record: Record, rules: Rules) -> Facts:

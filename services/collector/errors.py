@@ -1,9 +1,12 @@
 """Errors of the collector.
 
 DocumentError            what was sent is no document of events, or breaks a limit: 4xx, nothing kept
+KeyReusedError           an Idempotency-Key came before with another request: 422, nothing kept
+KeyBusyError             the request of an Idempotency-Key is still under way: 409, try again
 ServiceError (runtime)
 ├── BookError            a table of steps or a file of rules is none: exit 2, or what the rule author is told
 ├── OverloadedError      too much waits to be captured: 503, try again
+├── HinderedError        a rejection cannot be sent again: 409, and why
 └── OffsetsLostError     Kafka forgot how far a stage had come: stop, never start over
 """
 
@@ -13,14 +16,19 @@ from services.runtime.errors import ServiceError
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What is wrong with what was sent and where: `pointer` is an RFC 6901 JSON pointer from the top of the document."""
+    """What is wrong with what was sent and where.
+
+    `pointer` is an RFC 6901 JSON pointer from the top of the document; `event` the number of the event that the fault is in,
+    from 0, None where it is in none.
+    """
 
     pointer: str
     detail: str
+    event: int | None = None
 
     def under(self, prefix: str) -> "Fault":
         """Give the same fault seen from further up: `prefix` is the pointer of what it was found in."""
-        return Fault(prefix + self.pointer, self.detail)
+        return Fault(prefix + self.pointer, self.detail, self.event)
 
 
 class DocumentError(Exception):
@@ -39,11 +47,30 @@ class BookError(ServiceError):
     category = "settings"
 
 
+class KeyReusedError(Exception):
+    """An Idempotency-Key was used before, for another request."""
+
+
+class KeyBusyError(Exception):
+    """The request that an Idempotency-Key stands for has not ended; `retry_after_s` says when to ask again."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        """Say how long to wait."""
+        super().__init__(f"under way: ask again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
 class OverloadedError(ServiceError):
     """More waits to be captured than the settings allow."""
 
     category = "overloaded"
     retry = True
+
+
+class HinderedError(ServiceError):
+    """A rejection cannot be sent again as it was asked; the text says why, for the caller."""
+
+    category = "hindered"
 
 
 class OffsetsLostError(ServiceError):

@@ -14,6 +14,9 @@ from services.runtime.envelope import Memory, Part, Record, Rejection
 
 EVENT_PART: Final = "event"
 FACTS_PART: Final = "facts"
+DOCUMENT_PART: Final = "document"
+CONTEXT_PART: Final = "context"
+MAX_CONTEXT_BYTES: Final = 32 * 1024
 MAX_DETAIL: Final = 2000
 MAX_RECORD_BYTES: Final = (
     topics.MAX_MESSAGE_BYTES - 64 * 1024
@@ -119,13 +122,13 @@ class Rejected(msgspec.Struct, frozen=True):
 Outcome = Accepted | Rejected
 
 
-def reject(record: Record, stage: StageName, reason: Reason, detail: str, first_id: bytes = b"") -> Rejected:
-    """Refuse a record; a detail over 2,000 characters is cut."""
-    return Rejected(
-        msgspec.structs.replace(
-            record, entry=b"", tags=(), rejection=Rejection(stage, reason, detail[:MAX_DETAIL], first_id)
-        )
-    )
+def reject(
+    record: Record, stage: StageName, reason: Reason, detail: str, first_id: bytes = b"", *, pointer: str = ""
+) -> Rejected:
+    """Refuse a record; a detail over 2,000 characters is cut, a JSON pointer over that (it leads nowhere then) left out."""
+    place = pointer if len(pointer) <= MAX_DETAIL else ""
+    rejection = Rejection(stage, reason, detail[:MAX_DETAIL], first_id, place)
+    return Rejected(msgspec.structs.replace(record, entry=b"", tags=(), rejection=rejection))
 
 
 def from_wire(value: bytes) -> Item | Memory:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -33,11 +33,12 @@ class Following(ABC):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._rewind = False
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Keep batch after batch. Raises: ServiceError that a retry does not mend."""
+    async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
+        """Keep batch after batch; `started` is called once it reads. Raises: ServiceError that a retry does not mend."""
         loop = asyncio.get_running_loop()
         try:
             await persistently(self._prepare, self._name, stop, self._metrics, self._log)
+            started()
             while not stop.is_set():
                 await self._turn(stop)
                 await persistently(self._cycle, self._name, stop, self._metrics, self._log)
@@ -77,6 +78,6 @@ class Following(ABC):
             self._source.rewind()
             self._rewind = False
         batch = self._source.poll(_BATCH_RECORDS, _BATCH_BYTES, _WAIT_S)
-        waiting = self._source.behind() if batch else 0
+        waiting = self._source.lag() if batch else 0
         self._metrics.behind.labels(self._name).set(waiting + len(batch))
         return batch

@@ -1,57 +1,37 @@
 """Taking a capture in: bytes -> records -> durable in Kafka -> a job. Knows no HTTP."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 import structlog
 
-from goodstrace.entry import ID_BYTES
-from services.collector import documents
-from services.collector.collect import Rules, Sent, Stamp, collect
-from services.collector.documents import Limits
-from services.collector.errors import DocumentError, Fault, OverloadedError
-from services.collector.flow import MAX_COLLECTED_BYTES, Item, Reason, Rejected, StageName, to_wire
-from services.collector.jobs import Job, describe
+from services.collector.calendar import Position
+from services.collector.errors import OverloadedError
+from services.collector.flow import StageName
+from services.collector.jobs import Job, Progress, Verdicts, progress
 from services.collector.metrics import Metrics
 from services.collector.mongo import JobStore
-from services.collector.producer import GroupCommit, Placed
-from services.runtime import envelope, topics
+from services.collector.preparing import (
+    BEHAVIOURS,
+    PROCEED,
+    ROLLBACK,
+    Line,
+    Ports,
+    Prepared,
+    Preparer,
+    Request,
+)
+from services.collector.producer import GroupCommit
 from services.runtime.errors import ServiceError
-from services.runtime.partitioner import partition_of
-from services.runtime.settings import KafkaSettings
 
-ROLLBACK: Final = "rollback"
-PROCEED: Final = "proceed"
-BEHAVIOURS: Final = (ROLLBACK, PROCEED)
+__all__ = ["BEHAVIOURS", "PROCEED", "ROLLBACK", "Intake", "Line", "Ports", "Prepared", "Request"]
+
 _REMEMBERED_JOBS: Final = 1_000
-
-
-class Ports(msgspec.Struct, frozen=True):
-    """The outside that `collect` needs: the time in Unix milliseconds, and random bytes."""
-
-    now_ms: Callable[[], int]
-    random: Callable[[int], bytes]
-
-
-class Request(msgspec.Struct, frozen=True):
-    """One capture as it was asked for."""
-
-    body: bytes
-    behaviour: str = ROLLBACK
-    traceparent: str = ""
-    bare: bool = False
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """A capture ready for Kafka."""
-
-    job: Job
-    placed: list[Placed]
-    refused: list[Reason]
+_OVERDUE_AT_ONCE: Final = 10
+_LISTED_EVENTS: Final = 20_000
 
 
 class Intake:
@@ -60,30 +40,26 @@ class Intake:
     def __init__(
         self,
         *,
-        kafka: KafkaSettings,
-        merchant: int,
-        limits: Limits,
-        rules: Rules,
+        preparer: Preparer,
         max_held_bytes: int,
-        ports: Ports,
         commits: GroupCommit,
         jobs: JobStore,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Take captures for one merchant."""
-        self.limits = limits
-        self._kafka = kafka
-        self._merchant = merchant
-        self._rules = rules
+        """Take captures, made ready by `preparer`."""
+        self.limits = preparer.limits
+        self.merchant = preparer.merchant
+        self._preparer = preparer
         self._max_held_bytes = max_held_bytes
-        self._ports = ports
         self._commits = commits
         self._jobs = jobs
         self._metrics = metrics
         self._log = log
         self._held_bytes = 0
+        self._released = asyncio.Event()
         self._recent: OrderedDict[str, Job] = OrderedDict()
+        self._overdue: deque[Job] = deque(maxlen=_REMEMBERED_JOBS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="collect")
 
     def hold(self, size_bytes: int) -> None:
@@ -92,78 +68,109 @@ class Intake:
             raise OverloadedError("too many captures at a time")
         self._held_bytes += size_bytes
         self._metrics.waiting_bytes.set(self._held_bytes)
+        if size_bytes < 0:
+            self._released.set()
+
+    async def hold_when_free(self, size_bytes: int) -> None:
+        """Account for bytes as `hold` does, and wait until there is room for them: for callers who can be made to wait."""
+        while True:
+            self._released.clear()
+            try:
+                return self.hold(size_bytes)
+            except OverloadedError:
+                await self._released.wait()
 
     async def capture(self, request: Request) -> Job:
         """Make one capture: when it returns, every event is durable in Kafka, in one transaction.
 
         Raises: DocumentError: nothing was kept; OverloadedError, UnavailableError: try again.
         """
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._thread, self._prepare, request)
-        await self._commits.commit(prepared.placed)
-        self._count(prepared)
-        await self._open(prepared.job)
-        return prepared.job
+        return (await self.take(request)).job
 
-    async def job(self, capture: str) -> dict[str, Any] | None:
-        """Describe a job, None where there is none. Raises: UnavailableError."""
+    async def take(self, request: Request, *, patient: bool = False) -> Prepared:
+        """Make one capture as `capture` does, and give what became of each event; `patient`: wait where there is no room.
+
+        Raises: DocumentError: nothing was kept; OverloadedError, UnavailableError: try again.
+        """
+        return await self._make(lambda: self._preparer.document(request), patient=patient)
+
+    async def capture_lines(self, request: Request, lines: Sequence[Line]) -> Prepared:
+        """Capture some lines of a stream together: when it returns, every event that was taken is durable in Kafka.
+
+        Args:
+            request: what holds for all lines; its body is not looked at.
+            lines: each one event, or one document.
+        Returns: what became of each line. Where none of their events was taken there is no job.
+        Raises: OverloadedError, UnavailableError: as `capture`.
+        """
+        return await self._make(lambda: self._preparer.lines(request, lines))
+
+    async def job(self, capture: str, merchant: int) -> Progress | None:
+        """Tell how far a merchant's job has come, None where there is none. Raises: UnavailableError."""
         described, found = await self._jobs.find(capture)
         job = described or self._recent.get(capture)
         if job is None and found:  # acknowledged, and killed before its description was written
-            job = Job(capture, found[0].created_ms, found[0].size)
-        return describe(job, found) if job else None
+            first = found[0]
+            job = Job(capture, first.created_ms, first.size, merchant=first.merchant)
+        return progress(job, found) if job and job.is_of(merchant) else None
 
-    def _prepare(self, request: Request) -> Prepared:
-        document = documents.read(request.body, self.limits)
-        if request.bare and document.place is not None:
-            raise DocumentError(Fault(document.place, "must be one event; documents go to /epcis/v2/capture"))
-        stamp = Stamp(self._ports.random(ID_BYTES), self._merchant, self._ports.now_ms(), request.traceparent)
-        sent = collect(document, stamp, self._rules, self._ports.random)
-        faults = [each.fault for each in sent if each.fault is not None]
-        unkeepable = any(len(event) > MAX_COLLECTED_BYTES for event in document.events)
-        if faults and (request.behaviour == ROLLBACK or unkeepable):
-            too_large = any(_reason(each) is Reason.TOO_LARGE for each in sent)
-            raise DocumentError(*faults, too_large=too_large)
-        job = Job(stamp.capture_id.hex(), stamp.time_ms, len(sent), request.behaviour)
-        reasons = [reason for each in sent if (reason := _reason(each)) is not None]
-        return Prepared(job, self._place(sent), reasons)
+    async def list_jobs(
+        self, merchant: int, before: Position | None, limit: int
+    ) -> tuple[list[Progress], bool]:
+        """List a merchant's jobs, newest first, at most `limit`, and fewer where they have very many events.
 
-    def _place(self, sent: Sequence[Sent]) -> list[Placed]:
-        collected, rejected = (
-            self._kafka.topic(topics.GOODS_COLLECTED),
-            self._kafka.topic(topics.GOODS_REJECTED),
-        )
-        placed = []
-        for each in sent:
-            partition = partition_of(each.key, self._kafka.partitions)
-            if isinstance(each.outcome, Item):
-                placed.append(Placed(collected, partition, to_wire(each.outcome)))
-            else:
-                placed.append(Placed(rejected, partition, envelope.encode(each.outcome.record)))
-        return placed
+        `before` is where the page before ended. Gives also whether there are more. Raises: UnavailableError.
+        """
+        jobs = await self._jobs.page(merchant, before, limit + 1)
+        shown, events = 0, 0
+        while shown < min(limit, len(jobs)) and (not shown or events + jobs[shown].events <= _LISTED_EVENTS):
+            events += jobs[shown].events
+            shown += 1
+        of_job: dict[str, list[Verdicts]] = {job.id: [] for job in jobs[:shown]}
+        for each in await self._jobs.verdicts(list(of_job)) if of_job else ():
+            of_job[each.capture].append(each)
+        return [progress(job, of_job[job.id]) for job in jobs[:shown]], shown < len(jobs)
+
+    async def is_captured(self, capture: str) -> bool:
+        """Say whether a capture is known to be durable. Raises: UnavailableError."""
+        return capture in self._recent or await self._jobs.is_known(capture)
+
+    async def _make(self, prepare: Callable[[], Prepared], *, patient: bool = False) -> Prepared:
+        prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare)
+        await self._commits.commit(prepared.placed, patient=patient)
+        count_collected(self._metrics, prepared)
+        if prepared.placed or not prepared.lines:
+            await self._open(prepared.job)
+        return prepared
 
     async def _open(self, job: Job) -> None:
         """Write the job's description; the events are safe by now, so a store that is away fails nothing."""
         self._recent[job.id] = job
         if len(self._recent) > _REMEMBERED_JOBS:
             self._recent.popitem(last=False)
+        if await self._is_written(job):
+            for _ in range(min(len(self._overdue), _OVERDUE_AT_ONCE)):
+                if not await self._is_written(self._overdue.popleft()):
+                    break
+
+    async def _is_written(self, job: Job) -> bool:
+        """Write a job's description; where that cannot be, it is overdue: written with one that comes after it."""
         try:
             await self._jobs.open(job)
         except ServiceError as error:
+            self._overdue.append(job)
             self._metrics.jobs_unwritten.inc()
             self._metrics.failures.labels("jobs", error.category).inc()
             self._log.warning("job not written", capture_id=job.id, error=str(error))
-
-    def _count(self, prepared: Prepared) -> None:
-        stage = StageName.COLLECT.value
-        self._metrics.stage_in.labels(stage).inc(prepared.job.events)
-        self._metrics.stage_out.labels(stage).inc(prepared.job.events - len(prepared.refused))
-        self._metrics.stage_last.labels(stage).set_to_current_time()
-        for reason in prepared.refused:
-            self._metrics.rejected.labels(stage, reason.value).inc()
+            return False
+        return True
 
 
-def _reason(sent: Sent) -> Reason | None:
-    if isinstance(sent.outcome, Rejected) and sent.outcome.record.rejection is not None:
-        return Reason(sent.outcome.record.rejection.reason)
-    return None
+def count_collected(metrics: Metrics, prepared: Prepared) -> None:
+    """Count what `collect` took in, passed on and refused, once it is durable."""
+    stage = StageName.COLLECT.value
+    metrics.stage_in.labels(stage).inc(prepared.job.events)
+    metrics.stage_out.labels(stage).inc(prepared.job.events - len(prepared.refused))
+    metrics.stage_last.labels(stage).set_to_current_time()
+    for reason in prepared.refused:
+        metrics.rejected.labels(stage, reason.value).inc()

@@ -4,7 +4,8 @@ A job is a description, written when the capture is acknowledged, and verdicts, 
 `goods.rejected`. Verdicts found twice are the same, so a batch may be done again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,15 +18,27 @@ from services.runtime.envelope import Record
 ACCEPTED: Final = "accepted"
 DUPLICATE: Final = "duplicate"
 REJECTED: Final = "rejected"
+MAX_ERRORS: Final = 100
+
+Place = tuple[str, int]
+"""Where an event is sealed: name of the log, index in it."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A capture as it was acknowledged; `created_ms` is Unix milliseconds."""
+    """A capture as it was acknowledged; `created_ms` is Unix milliseconds, `merchant` the number of who captured.
+
+    0 stands for nobody: the job is older than merchants are noted.
+    """
 
     id: str
     created_ms: int
     events: int
     behaviour: str = "rollback"
+    merchant: int = 0
+
+    def is_of(self, merchant: int) -> bool:
+        """Say whether a merchant may see the job."""
+        return self.merchant in (0, merchant)
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,10 +55,14 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     detail: str = ""
     first: str = ""
+    pointer: str = ""
 
 
 class Verdicts(msgspec.Struct, frozen=True):
-    """Verdicts on events of one capture that came together; `size` is the number of its events in all."""
+    """Verdicts on events of one capture that came together, from one partition of a topic.
+
+    `size` is the number of the capture's events in all. `partition` is -1 where it was not noted, in older ones.
+    """
 
     id: str
     capture: str
@@ -53,6 +70,8 @@ class Verdicts(msgspec.Struct, frozen=True):
     created_ms: int
     known_ms: int
     verdicts: tuple[Verdict, ...]
+    merchant: int = 0
+    partition: int = -1
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -100,6 +119,7 @@ def verdict_on(record: Record) -> Verdict:
         reason=refused.reason,
         detail=refused.detail,
         first=refused.first_id.hex(),
+        pointer=refused.pointer,
     )
 
 
@@ -121,31 +141,74 @@ def _verdicts(group: Sequence[Seen]) -> Verdicts:
         created_ms=first.record.time_ms,
         known_ms=max(seen.written_ms for seen in group),
         verdicts=tuple(verdict_on(seen.record) for seen in group),
+        merchant=first.record.merchant,
+        partition=first.partition,
     )
 
 
-def describe(job: Job, found: Sequence[Verdicts]) -> dict[str, Any]:
-    """Give a job with the fields of the standard, and `events`, our verdict on each event, in the capture's order.
+class Progress(msgspec.Struct, frozen=True):
+    """How far a job has come: the verdicts so far by the event's index, and the partition that each came from."""
 
-    Source: EPCIS 2.0 section 12.5 (capture job).
+    job: Job
+    verdicts: dict[int, Verdict]
+    partitions: dict[int, int]
+    known_ms: int
+
+    @property
+    def running(self) -> bool:
+        """Whether some event has no verdict yet."""
+        return len(self.verdicts) < self.job.events
+
+    def page(self, first: int, size: int) -> list[Verdict]:
+        """Give the verdicts on the events `first` to `first + size - 1`, in the capture's order."""
+        return [self.verdicts[index] for index in range(first, first + size) if index in self.verdicts]
+
+
+def progress(job: Job, found: Iterable[Verdicts]) -> Progress:
+    """Put together what was found of a job; verdicts found twice are the same."""
+    verdicts: dict[int, Verdict] = {}
+    partitions: dict[int, int] = {}
+    known_ms = job.created_ms
+    for each in found:
+        known_ms = max(known_ms, each.known_ms)
+        for verdict in each.verdicts:
+            verdicts[verdict.index] = verdict
+            partitions[verdict.index] = each.partition
+    return Progress(job, verdicts, partitions, known_ms)
+
+
+def outline(made: Progress) -> dict[str, Any]:
+    """Give a job with the fields of the standard, and how many events have which verdict.
+
+    `success` is true as long as nothing was refused, also while the job is running; of `errors` there are at most 100.
+    Source: EPCIS 2.0 section 12.6 and its OpenAPI (CaptureJob).
     """
-    verdicts = {verdict.index: verdict for each in found for verdict in each.verdicts}
-    running = len(verdicts) < job.events
-    refused = [verdict for verdict in verdicts.values() if verdict.verdict == REJECTED]
-    refused.sort(key=lambda verdict: verdict.index)
+    job = made.job
+    counts = Counter(verdict.verdict for verdict in made.verdicts.values())
+    refused = sorted(index for index, verdict in made.verdicts.items() if verdict.verdict == REJECTED)
     told: dict[str, Any] = {
         "captureID": job.id,
         "createdAt": timestamp(job.created_ms),
-        "running": running,
-        "success": not running and not refused,
+        "running": made.running,
+        "success": not refused,
         "captureErrorBehaviour": job.behaviour,
-        "errors": [_problem(verdict) for verdict in refused],
+        "errors": [_problem(made.verdicts[index]) for index in refused[:MAX_ERRORS]],
         "eventCount": job.events,
-        "events": [_told(verdicts[index]) for index in sorted(verdicts)],
+        "counts": {verdict: counts[verdict] for verdict in (ACCEPTED, DUPLICATE, REJECTED)},
     }
-    if not running:
-        told["finishedAt"] = timestamp(max((each.known_ms for each in found), default=job.created_ms))
+    if not made.running:
+        told["finishedAt"] = timestamp(made.known_ms)
     return told
+
+
+def detailed(verdicts: Iterable[Verdict], places: Mapping[str, Place]) -> list[dict[str, Any]]:
+    """Give the verdicts as a job's `events` has them.
+
+    Args:
+        verdicts: in the capture's order.
+        places: by record ID where each record is sealed, as far as that is published. A duplicate shows its first one's.
+    """
+    return [_told(verdict, places.get(verdict.first or verdict.record)) for verdict in verdicts]
 
 
 def timestamp(milliseconds: int) -> str:
@@ -156,15 +219,16 @@ def timestamp(milliseconds: int) -> str:
 
 def _problem(verdict: Verdict) -> dict[str, Any]:
     kind = "CaptureLimitExceededException" if verdict.reason == Reason.TOO_LARGE else "ValidationException"
-    return {
+    told = {
         "type": f"epcisException:{kind}",
         "title": f"Event {verdict.index} was refused by {verdict.stage}",
         "detail": verdict.detail,
         "index": verdict.index,
     }
+    return told | ({"pointer": verdict.pointer} if verdict.pointer else {})
 
 
-def _told(verdict: Verdict) -> dict[str, Any]:
+def _told(verdict: Verdict, place: Place | None) -> dict[str, Any]:
     told = {
         "index": verdict.index,
         "verdict": verdict.verdict,
@@ -175,7 +239,9 @@ def _told(verdict: Verdict) -> dict[str, Any]:
         "ruleVerdicts": [msgspec.to_builtins(each) for each in verdict.rules],
         "stage": verdict.stage,
         "reason": verdict.reason,
+        "pointer": verdict.pointer,
         "detail": verdict.detail,
         "firstRecordID": verdict.first,
     }
-    return {name: value for name, value in told.items() if value not in ("", [])}
+    sealed = {"sealed": {"log": place[0], "index": place[1]}} if place else {}
+    return {name: value for name, value in told.items() if value not in ("", [])} | sealed

@@ -42,6 +42,7 @@ class Source:
         self._on_first = on_first
         self._pending: list[TopicPartition] = []
         self._assigned: set[tuple[str, int]] = set()
+        self._begun: dict[tuple[str, int], int] = {}
         self._changes = 0
         self._unread = False
         self._consumer.subscribe(
@@ -90,14 +91,19 @@ class Source:
             return []
         return batch
 
-    def behind(self) -> int:
-        """Count the offsets between what was given and the ends that the brokers last told; markers of transactions count too."""
-        total = 0
-        for place in self._consumer.position([TopicPartition(*each) for each in self._assigned]):
-            _, end = self._consumer.get_watermark_offsets(place, cached=True)
-            if place.offset >= 0 and end >= 0:
-                total += max(0, end - place.offset)
-        return total
+    def lag(self) -> int:
+        """Give how many offsets are still to be read in this reader's partitions, as far as the library knows by now."""
+        behind = 0
+        with translated():
+            for place in self._consumer.position(
+                [TopicPartition(topic, partition) for topic, partition in self._assigned]
+            ):
+                low, end = self._consumer.get_watermark_offsets(place, cached=True)
+                # Before its first record a partition is where it was begun; the first offset there is counts from `low`.
+                begun = self._begun[str(place.topic), int(place.partition)]
+                reached = place.offset if place.offset >= 0 else begun
+                behind += max(0, end - max(low, reached))
+        return behind
 
     def rewind(self) -> None:
         """Go back to the committed positions of all partitions. Raises: UnavailableError, OffsetsLostError."""
@@ -155,6 +161,7 @@ class Source:
                 if self._on_first is not None:
                     self._on_first(place.topic, place.partition)
                 place.offset = OFFSET_BEGINNING
+            self._begun[place.topic, place.partition] = place.offset
             self._on_partition(place.topic, place.partition, max(0, place.offset))
         return list(committed)
 

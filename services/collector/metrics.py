@@ -7,9 +7,15 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from services.collector.flow import Reason, StageName
 
-CODES: Final = ("200", "202", "400", "404", "408", "413", "415", "503", "500")
-METHODS: Final = ("capture", "events", "job")
-LOOPS: Final = ("group_commit", "stages", "projector", "states", "jobs")
+CODES: Final = (
+    "200", "202", "204", "400", "404", "405", "406", "408", "409", "410", "413", "415", "422", "503", "500",
+)  # fmt: skip
+METHODS: Final = (
+    "capture", "events", "job", "jobs", "discovery", "rejections", "rejection", "rejection_content", "resubmit", "none",
+)  # fmt: skip
+LOOPS: Final = ("group_commit", "ingress", "stages", "projector", "states", "jobs")
+COLLECTED: Final = "collected"
+REJECTED: Final = "rejected"
 FOLLOWERS: Final = ("projector", "states")
 CATEGORIES: Final = (
     "unavailable",
@@ -46,6 +52,28 @@ class Metrics:
             f"{name}_rejected_records",
             "Records sent to goods.rejected.",
             ["stage", "reason"],
+            registry=registry,
+        )
+        self.ingress_in = Counter(
+            f"{name}_ingress_in_messages", "Messages taken from goods.ingress.", registry=registry
+        )
+        self.ingress_out = Counter(
+            f"{name}_ingress_out_records",
+            "Records made of them, by where they went.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.ingress_busy = Gauge(
+            f"{name}_ingress_in_progress_messages", "Messages being worked on.", registry=registry
+        )
+        self.ingress_lag = Gauge(
+            f"{name}_ingress_lag_messages",
+            "Offsets of goods.ingress behind which this process is, in its partitions.",
+            registry=registry,
+        )
+        self.ingress_last = Gauge(
+            f"{name}_ingress_last_processed_timestamp_seconds",
+            "When messages of goods.ingress were last handed on.",
             registry=registry,
         )
         self.requests = Counter(
@@ -105,7 +133,15 @@ class Metrics:
         )  # fmt: skip
         self.jobs_unwritten = Counter(
             f"{name}_jobs_unwritten",
-            "Jobs whose description could not be stored; should stay 0.",
+            "Jobs whose description could not be stored at once; should stay 0.",
+            registry=registry,
+        )
+        self.stream_lines = Counter(
+            f"{name}_stream_lines", "Lines of streams that were answered.", registry=registry
+        )
+        self.replayed_keys = Counter(
+            f"{name}_replayed_keys",
+            "Captures with an Idempotency-Key that were answered with an earlier capture.",
             registry=registry,
         )
         self.verdicts = Counter(
@@ -131,6 +167,8 @@ class Metrics:
                 metric.labels(stage.value)
             for reason in Reason:
                 self.rejected.labels(stage.value, reason.value)
+        for outcome in (COLLECTED, REJECTED):
+            self.ingress_out.labels(outcome)
         for method in METHODS:
             for code in CODES:
                 self.requests.labels(method, code)

@@ -1,5 +1,8 @@
 """The collector's collections: `captures` and `capture_verdicts` (jobs), `goods` and `merchants` (goods information).
 
+Beside them `capture_calendar` (services.collector.calendar: when each merchant captured) and `idempotency_keys`
+(services.collector.keys).
+
 `INDEXES` says which indexes they need; a collector makes them when it starts.
 """
 
@@ -10,27 +13,33 @@ from typing import Any, Final
 import msgspec
 from pymongo import IndexModel, UpdateOne
 
+from services.collector.calendar import CAPTURES, SLOT, Calendar, Position
 from services.collector.goods import Change
 from services.collector.jobs import Job, Verdicts
+from services.collector.keys import EXPIRES, KEYS
 from services.runtime.errors import ConflictError
 from services.runtime.mongo import Database, create_indexes, translated
 
-CAPTURES: Final = "captures"
 VERDICTS: Final = "capture_verdicts"
 GOODS: Final = "goods"
 MERCHANTS: Final = "merchants"
 UPSERTS_A_CALL: Final = 1000  # far from the deadline of a call: one event may name 40,000 lots
-INDEXES: Final = {VERDICTS: [IndexModel([("capture", 1)], name="capture")]}
+INDEXES: Final = {
+    VERDICTS: [IndexModel([("capture", 1)], name="capture")],
+    CAPTURES: [IndexModel([(SLOT, 1)], name=SLOT)],
+    KEYS: [IndexModel([(EXPIRES, 1)], name=EXPIRES, expireAfterSeconds=0)],
+}
 
 
 class JobStore:
     """Capture jobs in MongoDB."""
 
     def __init__(self, database: Database) -> None:
-        """Use the two collections of jobs in `database`."""
+        """Use the collections of jobs in `database`."""
         self._database = database
         self._captures = database[CAPTURES]
         self._verdicts = database[VERDICTS]
+        self._calendar = Calendar(database)
 
     async def prepare(self) -> None:
         """Make the indexes that are not there. Raises: UnavailableError."""
@@ -40,6 +49,7 @@ class JobStore:
         """Write a job's description; the same one again changes nothing. Raises: UnavailableError."""
         document = msgspec.to_builtins(job)
         document["_id"] = document.pop("id")
+        document[SLOT] = await self._calendar.mark(job)
         async with translated():
             await self._captures.replace_one({"_id": job.id}, document, upsert=True)
 
@@ -62,7 +72,32 @@ class JobStore:
             described = await self._captures.find_one({"_id": capture})
             documents = [document async for document in self._verdicts.find({"capture": capture})]
         job = msgspec.convert({**described, "id": described["_id"]}, Job) if described else None
-        return job, [msgspec.convert({**each, "id": each["_id"]}, Verdicts) for each in documents]
+        return job, _verdicts(documents)
+
+    async def is_known(self, capture: str) -> bool:
+        """Say whether a capture is durable, as far as it shows here. Raises: UnavailableError."""
+        async with translated():
+            described = await self._captures.find_one({"_id": capture}, {"_id": 1})
+            return (
+                described is not None
+                or await self._verdicts.find_one({"capture": capture}, {"_id": 1}) is not None
+            )
+
+    async def page(self, merchant: int, before: Position | None, limit: int) -> list[Job]:
+        """List a merchant's jobs, newest first. Raises: UnavailableError.
+
+        Args:
+            merchant: whose.
+            before: of the last job of the page before, or None.
+            limit: the most jobs, at least 1.
+        """
+        return await self._calendar.page(merchant, before, limit)
+
+    async def verdicts(self, captures: Sequence[str]) -> list[Verdicts]:
+        """Give the verdicts on the events of some captures. Raises: UnavailableError."""
+        async with translated():
+            documents = await self._verdicts.find({"capture": {"$in": list(captures)}}).to_list(None)
+        return _verdicts(documents)
 
 
 class GoodsStore:
@@ -80,6 +115,10 @@ class GoodsStore:
             for start in range(0, len(upserts), UPSERTS_A_CALL):
                 async with translated():
                     await collection.bulk_write(upserts[start : start + UPSERTS_A_CALL], ordered=False)
+
+
+def _verdicts(documents: Iterable[dict[str, Any]]) -> list[Verdicts]:
+    return [msgspec.convert({**each, "id": each["_id"]}, Verdicts) for each in documents]
 
 
 def _upserts(changes: Iterable[tuple[Any, Change]]) -> list[UpdateOne]:

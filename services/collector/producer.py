@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -32,6 +32,14 @@ class Placed(msgspec.Struct, frozen=True):
     topic: str
     partition: int
     value: bytes
+
+
+def writes_of(placed: Iterable[Placed]) -> list[Write]:
+    """Gather values by where they belong, in their order."""
+    places: dict[tuple[str, int], list[bytes]] = {}
+    for each in placed:
+        places.setdefault((each.topic, each.partition), []).append(each.value)
+    return [Write(topic, partition, values) for (topic, partition), values in places.items()]
 
 
 class _Waiting(msgspec.Struct):
@@ -67,11 +75,12 @@ class GroupCommit:
         self._waiting: deque[_Waiting] = deque()
         self._held_bytes = 0
         self._came = asyncio.Event()
+        self._freed = asyncio.Event()
         self._closing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="group-commit")
 
-    async def commit(self, placed: Sequence[Placed]) -> None:
-        """Return once all values are durable in Kafka, in one transaction.
+    async def commit(self, placed: Sequence[Placed], *, patient: bool = False) -> None:
+        """Return once all values are durable in Kafka, in one transaction; `patient` callers wait for room first.
 
         Raises: OverloadedError: nothing was taken; UnavailableError: it was not written, or its fate is unknown (sent
         again, it is recognised as a duplicate).
@@ -79,8 +88,11 @@ class GroupCommit:
         if not placed:
             return
         size = sum(len(each.value) for each in placed)
-        if self._closing or (self._waiting and self._held_bytes + size > self._max_waiting_bytes):
-            raise OverloadedError("too much waits to be captured")
+        while self._closing or (self._waiting and self._held_bytes + size > self._max_waiting_bytes):
+            if self._closing or not patient:
+                raise OverloadedError("too much waits to be captured")
+            self._freed.clear()
+            await self._freed.wait()
         waiting = _Waiting(placed, size, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._held_bytes += size
@@ -107,6 +119,7 @@ class GroupCommit:
         """Take nothing more; `run` returns when nothing waits."""
         self._closing = True
         self._came.set()
+        self._freed.set()
 
     def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
@@ -135,15 +148,10 @@ class GroupCommit:
             _settle(group, None)
         finally:
             self._held_bytes -= sum(each.size for each in group)
+            self._freed.set()
 
     def _write(self, group: list[_Waiting]) -> None:
-        places: dict[tuple[str, int], list[bytes]] = {}
-        for each in group:
-            for placed in each.placed:
-                places.setdefault((placed.topic, placed.partition), []).append(placed.value)
-        self._transactions.write(
-            [Write(topic, partition, values) for (topic, partition), values in places.items()]
-        )
+        self._transactions.write(writes_of(placed for each in group for placed in each.placed))
 
 
 def _settle(group: Sequence[_Waiting], error: ServiceError | None) -> None:

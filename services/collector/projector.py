@@ -1,4 +1,4 @@
-"""The projector: reads `goods.stored` and `goods.rejected`, keeps the goods information and each capture's verdicts. At least once.
+"""The projector: reads `goods.stored` and `goods.rejected`, keeps goods information, verdicts, rejections. At least once.
 
 It runs behind the stages: neither they nor the ledger wait for it. When it is behind it takes more records together, and then
 writes each of the keys that they have in common once.
@@ -20,17 +20,20 @@ from services.collector.jobs import Seen, Verdicts, gather
 from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
+from services.collector.rejection_store import RejectionStore
+from services.collector.rejections import Rejection, of_batch
 from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
 from services.runtime.settings import KafkaSettings
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """What a batch says: of goods by key, of merchants by number, of captures."""
+    """What a batch says: of goods by key, of merchants by number, of captures, of what was refused."""
 
     goods: dict[str, Change]
     merchants: dict[int, Change]
     verdicts: list[Verdicts]
+    rejections: list[Rejection]
 
 
 class Projector(Following):
@@ -39,14 +42,17 @@ class Projector(Following):
     def __init__(
         self,
         kafka: KafkaSettings,
+        *,
         jobs: JobStore,
         goods: GoodsStore,
+        rejections: RejectionStore,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         """Join the projectors' group."""
         self._jobs = jobs
         self._goods = goods
+        self._rejections = rejections
         self._stored = kafka.topic(topics.GOODS_STORED)
         source = Source(
             kafka.bootstrap_servers,
@@ -58,14 +64,16 @@ class Projector(Following):
 
     async def _prepare(self) -> None:
         await self._jobs.prepare()
+        await self._rejections.prepare()
 
     async def _keep(self, batch: Sequence[Message]) -> None:
-        """Write what a batch says; goods first, so that where a job has finished its goods are known."""
+        """Write what a batch says; goods first, so that where a job has finished its goods and rejections are known."""
         loop = asyncio.get_running_loop()
         told = await loop.run_in_executor(self._thread, _gather, self._stored, batch)
         started = time.perf_counter()
         await self._goods.apply(told.goods, told.merchants)
         self._metrics.goods_seconds.observe(time.perf_counter() - started)
+        await self._rejections.add(told.rejections)
         await self._jobs.add(told.verdicts)
 
 
@@ -84,4 +92,4 @@ def _gather(stored: str, batch: Sequence[Message]) -> _Told:
         known, merchants = goods.changes(each.record for each in seen if each.topic == stored)
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
-    return _Told(known, merchants, gather(seen))
+    return _Told(known, merchants, gather(seen), of_batch(seen))

@@ -1,78 +1,119 @@
 """The collector as a process: its parts started, watched, and stopped in order."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import structlog
 from fastapi import FastAPI
 
-from services.collector.following import Following
 from services.collector.producer import GroupCommit
-from services.collector.runner import Runner
 from services.runtime.http import HttpServer
 from services.runtime.monitoring import Readiness
 
-_DRAIN_S: Final = 15
+DRAIN_S: Final = 15
 _MAX_CONNECTIONS: Final = 1000
 
 
+class Edge(Protocol):
+    """A port on which captures come in; `name` is that of its readiness."""
+
+    name: str
+
+    async def run(self, stop: asyncio.Event, started: Callable[[int], None]) -> None:
+        """Serve until `stop`, then end what has begun; `started` is told the bound port. Raises: ServiceError."""
+
+
+class HttpEdge:
+    """Captures over HTTP."""
+
+    name = "api"
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        """Prepare to serve `app` on `host`:`port`."""
+        self._server = HttpServer(app, host, port, max_connections=_MAX_CONNECTIONS, drain_s=DRAIN_S)
+
+    async def run(self, stop: asyncio.Event, started: Callable[[int], None]) -> None:
+        """Serve until `stop`."""
+        await self._server.run(stop, started)
+
+
 class Api:
-    """The HTTP part: the server, and the group commit behind it."""
+    """What answers when a capture is durable: its edges, and the group commit behind them."""
 
     def __init__(
-        self, app: FastAPI, host: str, port: int, commits: GroupCommit, log: structlog.stdlib.BoundLogger
+        self, edges: Sequence[Edge], commits: GroupCommit, log: structlog.stdlib.BoundLogger
     ) -> None:
-        """Prepare to serve `app` on `host`:`port`."""
+        """Prepare to serve."""
+        self.edges = edges
         self._commits = commits
         self._log = log
-        self._server = HttpServer(app, host, port, max_connections=_MAX_CONNECTIONS, drain_s=_DRAIN_S)
 
     async def run(self, stop: asyncio.Event, readiness: Readiness) -> None:
         """Serve until asked to stop; then finish the captures that have begun. Raises: ServiceError."""
         ending = asyncio.Event()
         committing = asyncio.create_task(self._commits.run(self._log))
-        serving = asyncio.create_task(self._server.run(ending, lambda _: readiness.set("api")))
+        serving = [asyncio.create_task(self._serve(edge, ending, readiness)) for edge in self.edges]
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({committing, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({committing, *serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             ending.set()
-            await asyncio.wait({serving})
+            await asyncio.wait(serving)
             self._commits.close()
             await committing
-        serving.result()
+        for each in serving:
+            each.result()
+
+    async def _serve(self, edge: Edge, ending: asyncio.Event, readiness: Readiness) -> None:
+        def started(port: int) -> None:
+            self._log.info("serving", edge=edge.name, port=port)
+            readiness.set(edge.name)
+
+        await edge.run(ending, started)
+
+
+class Part(Protocol):
+    """A part that works from topic to topic or store: the ingress, the stages, the projector."""
+
+    async def run(self, stop: asyncio.Event, started: Callable[[], None]) -> None:
+        """Work until `stop`; `started` is called once it reads. Raises: ServiceError that a retry does not mend."""
 
 
 async def run_parts(
     stop: asyncio.Event,
     readiness: Readiness,
+    *,
     api: Api | None,
-    runner: Runner | None,
-    followers: Sequence[Following],
+    ingress: Part | None,
+    behind: dict[str, Part],
 ) -> None:
     """Run what there is until asked to stop, or until one of them fails: then stop the others and raise its error.
 
-    On a stop the API goes first, so that nothing comes in while the stages finish their batch.
+    On a stop the ways in go first, so that nothing comes in while the parts `behind` them, by the name of their readiness,
+    finish their batch.
     """
     drained = asyncio.Event()  # set when no capture can come in any more
-    parts: set[asyncio.Task[None]] = set()
-    if runner:
-        parts.add(asyncio.create_task(runner.run(drained, started=lambda: readiness.set("stages"))))
-    parts.update(asyncio.create_task(each.run(drained)) for each in followers)
-    serving = asyncio.create_task(api.run(stop, readiness) if api else _wait(stop))
+    parts = [asyncio.create_task(_run(each, name, drained, readiness)) for name, each in behind.items()]
+    ways_in = [asyncio.create_task(api.run(stop, readiness) if api else _wait(stop))]
+    if ingress:
+        ways_in.append(asyncio.create_task(_run(ingress, "ingress", stop, readiness)))
     readiness.set("started")
     try:
-        await asyncio.wait({serving, *parts}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*ways_in, *parts}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.set()
-        await asyncio.wait({serving})
+        await asyncio.wait(ways_in)
         drained.set()
         if parts:
             await asyncio.wait(parts)
-    for task in (serving, *parts):
+    for task in (*ways_in, *parts):
         task.result()
+
+
+async def _run(part: Part, name: str, stop: asyncio.Event, readiness: Readiness) -> None:
+    await part.run(stop, lambda: readiness.set(name))
 
 
 async def _wait(stop: asyncio.Event) -> None:

@@ -12,30 +12,37 @@ from services.collector.collect import Rules
 from services.collector.documents import Limits
 from services.collector.errors import BookError
 from services.collector.flow import StageName
+from services.collector.keys import DEFAULT_LIFETIME_S
 from services.collector.stages import ORDER, Span
 from services.collector.summarise import DEFAULT_WINDOW
 from services.runtime.settings import MonitoringSettings
 
 _MIB = 1024 * 1024
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API. api, projector, states: whether this process serves HTTP, keeps jobs and goods information, keeps
-    the states of goods. first_stage, last_stage: the span of stages it runs; both empty: none. window: records per partition in
-    which duplicates are found; the same in every process. step_tables, rules: files of the operator's own, several with a colon
-    between them: by the first events are classified from now on, the others are those that earlier ones were, see docs/rules.md; the
-    same in every process. merchant: whose events these are until merchants are registered.
+    port: of the capture API; grpc_port: of CaptureService. api, ingress, projector, states: whether this process serves captures, takes in
+    `goods.ingress`, keeps jobs and goods information, keeps the states of goods. rejections: whether the API shows what was refused,
+    to whoever reaches it; unset: where `host` is this machine alone. first_stage, last_stage: the span of stages it runs; both empty:
+    none. window: records per partition in which duplicates are found; the same in every process. step_tables, rules: files of the
+    operator's own, several with a colon between them: by the first events are classified from now on, the others are those that
+    earlier ones were, see docs/rules.md; the same in every process. merchant: whose events these are until merchants are registered.
+    key_lifetime_s: how long an Idempotency-Key is remembered.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_COLLECTOR_", populate_by_name=True)
 
     metrics_port: int = Field(9101, ge=0, le=65535)
     port: int = Field(8080, ge=0, le=65535)
+    grpc_port: int = Field(50053, ge=0, le=65535)
     api: bool = True
+    ingress: bool = True
     projector: bool = True
     states: bool = True
+    rejections: bool | None = None
     first_stage: StageName | None = StageName.SUMMARISE
     last_stage: StageName | None = StageName.STORE
     merchant: int = Field(1, ge=1, le=2**53 - 1)
@@ -50,6 +57,7 @@ class CollectorSettings(MonitoringSettings):
     linger_ms: int = Field(3, ge=0, le=1000)
     commit_interval_ms: int = Field(20, ge=0, le=1000)
     span_interval_ms: int = Field(50, ge=0, le=1000)
+    key_lifetime_s: int = Field(DEFAULT_LIFETIME_S, ge=60, le=366 * 86400)
     batch_records: int = Field(2_000, ge=1, le=100_000)
     batch_bytes: int = Field(16 * _MIB, ge=_MIB, le=256 * _MIB)
 
@@ -79,6 +87,10 @@ class CollectorSettings(MonitoringSettings):
         if self.first_stage is None or self.last_stage is None:
             return None
         return Span(self.first_stage, self.last_stage)
+
+    def shows_rejections(self) -> bool:
+        """Say whether the API serves rejections."""
+        return self.host in _THIS_MACHINE if self.rejections is None else self.rejections
 
     def limits(self) -> Limits:
         """Give the limits of one request."""

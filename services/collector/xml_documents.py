@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
 
 import msgspec
 
 from goodstrace.event_hash import MAX_DEPTH
-from goodstrace.xml_event import WRAPPERS
+from goodstrace.xml_event import WRAPPERS, namespaces_of
 from goodstrace.xml_names import STANDARD_NAMESPACES, Names
 from services.collector.errors import DocumentError, Fault
 from services.collector.times import parse_time
@@ -82,6 +83,25 @@ def cut(text: bytes, *, most_events: int, largest_event: int, largest_text: int)
         line = text.count(b"\n", 0, at) + 1
         raise DocumentError(Fault("", f"a document type declaration is not taken (line {line})"))
     return _Cutter(text, most_events, largest_event, largest_text).run()
+
+
+def enclose(event: bytes, context: object, created: str) -> bytes:
+    """Put an event that was cut out back into a document, under the namespaces that were in scope.
+
+    Args:
+        event: its element.
+        context: as `Start` has it.
+        created: the creation date of the document that is made.
+    """
+    scope = namespaces_of(context)
+    declared = "".join(
+        f" xmlns{prefix and ':'}{prefix}={quoteattr(uri)}" for prefix, uri in sorted(scope.items())
+    )
+    unprefixed = scope.get("", "") in STANDARD_NAMESPACES
+    own = "" if unprefixed else next(name for name, uri in scope.items() if uri in STANDARD_NAMESPACES) + ":"
+    head = f'<{own}EPCISDocument{declared} schemaVersion="2.0" creationDate={quoteattr(created)}>'
+    begin, end = f"{head}<{own}EPCISBody><{own}EventList>", f"</{own}EventList></{own}EPCISBody>"
+    return begin.encode() + event + f"{end}</{own}EPCISDocument>".encode()
 
 
 class _Outer:

@@ -36,6 +36,7 @@ class Rejection(msgspec.Struct, frozen=True):
     reason: str
     detail: str
     first_id: bytes = b""
+    pointer: str = ""
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -108,6 +109,7 @@ def encode(record: Record) -> bytes:
         message.rejection.reason = reject.reason
         message.rejection.detail = reject.detail
         message.rejection.first_id = reject.first_id
+        message.rejection.pointer = reject.pointer
     return bytes(message.SerializeToString(deterministic=True))
 
 
@@ -249,4 +251,4 @@ def _rejection(message: wire.Record) -> Rejection | None:
     if not message.HasField("rejection"):
         return None
     reject = message.rejection
-    return Rejection(reject.stage, reject.reason, reject.detail, reject.first_id)
+    return Rejection(reject.stage, reject.reason, reject.detail, reject.first_id, reject.pointer)

@@ -30,6 +30,13 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024  # a last defence: pages are cut far 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Unary: TypeAlias = "Callable[[Any, Context], Awaitable[Any]]"
+_Bounded: TypeAlias = "Callable[[_Unary, Any, Context], Awaitable[Any]]"
+_HANDLERS: Final[dict[str, Callable[..., Any]]] = {
+    "unary_unary": grpc.unary_unary_rpc_method_handler,
+    "stream_unary": grpc.stream_unary_rpc_method_handler,
+    "stream_stream": grpc.stream_stream_rpc_method_handler,
+}
+"""The kinds of calls that are guarded; a handler that answers with a stream writes to its context and returns nothing."""
 
 
 class CallMetrics:
@@ -72,7 +79,10 @@ class CallMetrics:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Puts deadline, metrics, error table and log around each unary call of the services named."""
+    """Puts deadline, metrics, error table and log around each call of the services named.
+
+    Of calls whose requests come in a stream, those without a deadline may last `max_stream_s` seconds.
+    """
 
     def __init__(
         self,
@@ -81,12 +91,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         failures: Failures,
         max_call_s: float,
         log: structlog.stdlib.BoundLogger,
+        *,
+        max_stream_s: float = 3600.0,
     ) -> None:
         """Guard `methods` (full names, "/package.Service/Method"); a call without a deadline gets `max_call_s` seconds."""
         self._methods = {method: method.rpartition("/")[2] for method in methods}
         self._metrics = metrics
         self._failures = failures
         self._max_call_s = max_call_s
+        self._max_stream_s = max_stream_s
         self._log = log
 
     async def intercept_service(
@@ -97,21 +110,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         """Wrap the handler of a method of ours; health and reflection pass as they are."""
         handler = await continuation(handler_call_details)
         method = self._methods.get(handler_call_details.method)
-        behaviour = getattr(handler, "unary_unary", None)
-        if method is None or behaviour is None:
+        kind = next((each for each in _HANDLERS if getattr(handler, each, None) is not None), None)
+        if method is None or kind is None:
             return handler
-        return grpc.unary_unary_rpc_method_handler(
-            self._guarded(method, behaviour),
+        within_deadline = self._within_deadline if kind == "unary_unary" else self._within_stream_deadline
+        guarded: grpc.RpcMethodHandler[Any, Any] = _HANDLERS[kind](
+            self._guarded(method, getattr(handler, kind), within_deadline),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
+        return guarded
 
-    def _guarded(self, method: str, behaviour: _Unary) -> Any:
+    def _guarded(self, method: str, behaviour: _Unary, within_deadline: "_Bounded") -> Any:
         async def call(request: Any, context: Context) -> Any:
             began = self._metrics.begin(method)
             code = grpc.StatusCode.CANCELLED  # unless it comes to an end of its own
             try:
-                answer = await self._within_deadline(behaviour, request, context)
+                answer = await within_deadline(behaviour, request, context)
                 code = grpc.StatusCode.OK
             except Exception as error:  # noqa: BLE001 - the top of a call: counted, logged, answered without a traceback
                 failure = failure_of(error, self._failures)
@@ -138,6 +153,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 raise TimeoutError(f"{for_store_s:.3f} s were left for the store: {error}") from error
             raise
 
+    async def _within_stream_deadline(self, behaviour: _Unary, requests: Any, context: Context) -> Any:
+        left = context.time_remaining()
+        async with asyncio.timeout(self._max_stream_s if left is None else min(left, self._max_stream_s)):
+            return await behaviour(requests, context)
+
     def _report(self, method: str, error: Exception, failure: Failure) -> None:
         log = self._log.bind(method=method, code=failure.code.name, cause=f"{type(error).__name__}: {error}")
         if isinstance(error, CallError):
@@ -151,14 +171,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 class Server:
     """A gRPC server on one port, with health and reflection for the services added to it."""
 
-    def __init__(self, interceptor: CallInterceptor, *, max_concurrent_calls: int) -> None:
-        """Make the server; calls over `max_concurrent_calls` are refused with RESOURCE_EXHAUSTED."""
+    def __init__(
+        self,
+        interceptor: CallInterceptor,
+        *,
+        max_concurrent_calls: int,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+    ) -> None:
+        """Make the server; calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
         self.grpc = grpc.aio.server(
             interceptors=[interceptor],
             maximum_concurrent_rpcs=max_concurrent_calls,
             options=[
                 ("grpc.so_reuseport", 0),  # a taken port must fail, not share its calls
-                ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+                ("grpc.max_receive_message_length", max_request_bytes),
                 ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
             ],
         )

@@ -72,12 +72,13 @@ def consumer(
     session_timeout_ms: int = SESSION_TIMEOUT_MS,
     partition_eof: bool = False,
     instance: str = "",
+    ahead_kbytes: int = 64 * 1024,
 ) -> Consumer:
     """Make a consumer that sees committed records only, commits nothing by itself and never jumps over a gap.
 
     Where the offset it is at is gone it raises `_AUTO_OFFSET_RESET`; where a group is new it begins with the first record
     that its owner seeks to. With `partition_eof` a message of that error says where a partition ends now.
-    With `instance` it is a static member (KIP-345): one of the same name takes its place at once.
+    `ahead_kbytes` bounds what is fetched before it is asked for. With `instance` it is a static member (KIP-345): one of the same name takes its place at once.
     """
     return Consumer(
         {
@@ -94,7 +95,7 @@ def consumer(
             "heartbeat.interval.ms": max(200, session_timeout_ms // 5),
             "partition.assignment.strategy": "cooperative-sticky",
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
-            "queued.max.messages.kbytes": 64 * 1024,
+            "queued.max.messages.kbytes": ahead_kbytes,
             "fetch.wait.max.ms": 500,
             **({"group.instance.id": instance} if instance else {}),
         }

@@ -24,9 +24,10 @@ State = TypeVar("State", bound=msgspec.Struct)
 class PageTokens(Generic[State]):
     """Makes and opens the tokens of one kind of state."""
 
-    def __init__(self, secret: bytes, state: type[State]) -> None:
-        """Derive the tokens' key from the index secret; `state` is what a token carries."""
+    def __init__(self, secret: bytes, state: type[State], field: str = FIELD) -> None:
+        """Derive the tokens' key from the index secret; `state` is what a token carries, `field` what callers call it."""
         self._key = hmac.digest(secret, _DERIVATION, "sha256")
+        self._field = field
         self._decoder = msgspec.json.Decoder(state)
 
     def seal(self, query: bytes, state: State) -> str:
@@ -39,14 +40,14 @@ class PageTokens(Generic[State]):
 
         Raises: InvalidRequestError, whatever the text: forged, damaged, or of another query.
         """
-        data = _decoded(token)
+        data = _decoded(token, self._field)
         mac, body = data[:_MAC_BYTES], data[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(query, body)):
-            raise InvalidRequestError("not a token of this query", FIELD)
+            raise InvalidRequestError("not a token of this query", self._field)
         try:
             return self._decoder.decode(body)
         except msgspec.MsgspecError as error:
-            raise InvalidRequestError("a token of another version of this service", FIELD) from error
+            raise InvalidRequestError("a token of another version of this service", self._field) from error
 
     def _mac(self, query: bytes, body: bytes) -> bytes:
         bound = hmac.digest(self._key, query, "sha256")
@@ -57,13 +58,13 @@ def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _decoded(token: str) -> bytes:
+def _decoded(token: str, field: str) -> bytes:
     if len(token) > MAX_TOKEN_CHARS:
-        raise InvalidRequestError(f"over {MAX_TOKEN_CHARS} characters", FIELD)
+        raise InvalidRequestError(f"over {MAX_TOKEN_CHARS} characters", field)
     try:
         data = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidRequestError("not a token of this query", FIELD) from error
+        raise InvalidRequestError("not a token of this query", field) from error
     if _encoded(data) != token:
-        raise InvalidRequestError("not a token of this query", FIELD)
+        raise InvalidRequestError("not a token of this query", field)
     return data

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 KEEP_EVERYTHING: Final = -1
+GOODS_INGRESS: Final = "goods.ingress"
 GOODS_COLLECTED: Final = "goods.collected"
 GOODS_SUMMARISED: Final = "goods.summarised"
 GOODS_RECORDED: Final = "goods.recorded"
@@ -18,6 +19,7 @@ MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """The largest message of any topic. An event of a MiB grows on its way: by its canonical keys, its lots and its tags."""
 
 GOODS_TOPICS: Final = (
+    GOODS_INGRESS,
     GOODS_COLLECTED,
     GOODS_SUMMARISED,
     GOODS_RECORDED,

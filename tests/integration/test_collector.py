@@ -37,6 +37,7 @@ from tests.unit.collector_builders import collected, document, object_event, run
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 3
+KEY = {"Idempotency-Key": '"order 4711"'}
 DEADLINE_S = 90
 
 
@@ -55,7 +56,7 @@ class Collector:
 
     def __init__(self, stack: Stack, names: Names, folder: Path) -> None:
         self.stack, self.names = stack, names
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port, self.grpc_port = free_port(), free_port(), free_port()
         secret = folder / "index-secret"
         secret.write_text("07" * 32)
         self._log = (folder / "collector.log").open("ab")
@@ -67,6 +68,7 @@ class Collector:
             "GOODSTRACE_PARTITIONS": str(PARTITIONS),
             "GOODSTRACE_INDEX_SECRET_FILE": str(secret),
             "GOODSTRACE_COLLECTOR_PORT": str(self.port),
+            "GOODSTRACE_COLLECTOR_GRPC_PORT": str(self.grpc_port),
             "GOODSTRACE_COLLECTOR_METRICS_PORT": str(self.metrics_port),
             "GOODSTRACE_COLLECTOR_BATCH_RECORDS": "300",
         }
@@ -380,7 +382,8 @@ def test_with_another_index_secret_it_stops_before_it_makes_a_tag(
 def test_with_another_number_of_partitions_set_it_takes_no_capture(
     collector: Collector, partitions: int
 ) -> None:
-    collector.start(GOODSTRACE_PARTITIONS=str(partitions))
+    # The ingress would look at its start already: see test_ingress.py.
+    collector.start(GOODSTRACE_PARTITIONS=str(partitions), GOODSTRACE_COLLECTOR_INGRESS="false")
     assert collector.process is not None
     assert collector.post(document(object_event())).status_code == 503
     assert collector.process.wait(DEADLINE_S) == 1
@@ -392,7 +395,7 @@ def test_kafka_away_is_503_and_everything_goes_on_when_it_is_back(
 ) -> None:
     own_stack.start()
     collector = Collector(own_stack, names, tmp_path)
-    collector.start()
+    collector.start(GOODSTRACE_MONGO_TIMEOUT_MS="2000")
     try:
         assert collector.finished(collector.post(document(object_event())).headers["location"])["success"]
         assert own_stack.kafka is not None
@@ -408,10 +411,17 @@ def test_kafka_away_is_503_and_everything_goes_on_when_it_is_back(
         )
         assert collector.finished(answer.headers["location"])["success"]
         own_stack.store.kill()  # type: ignore[union-attr]
+        keyed = document(object_event(eventID="urn:e:5"))
+        assert collector.post(keyed, **KEY).status_code == 503
+        assert collector.http.get("/epcis/v2/capture").status_code == 503
         answer = collector.post(document(object_event(eventID="urn:e:4")))
         assert answer.status_code == 202
         own_stack.start()
         assert collector.finished(answer.headers["location"])["success"]
+        first = collector.post(keyed, **KEY)
+        assert collector.post(keyed, **KEY).headers["location"] == first.headers["location"]
+        assert len(collector.http.get("/epcis/v2/capture").json()) == 4
+        assert [record.sequence for record in collector.records(topics.GOODS_COLLECTED)] == [0] * 4
         assert collector.end() == 0
     finally:
         collector.close()

@@ -87,7 +87,7 @@ class System:
         self.topic_prefix, self.database_name = f"{own}.", own
         self.key_dir = run_dir / "keys"
         self.http_port, self.query_port, self.audit_port = free_port(), free_port(), free_port()
-        self.log_port = free_port()
+        self.log_port, self.capture_port = free_port(), free_port()
         self.metrics_ports = {name: free_port() for name in SERVICES}
         metrics = {
             f"GOODSTRACE_{name.upper()}_METRICS_PORT": str(port) for name, port in self.metrics_ports.items()
@@ -102,6 +102,7 @@ class System:
             "GOODSTRACE_PARTITIONS": "2",
             "GOODSTRACE_BROWSE_PARTITIONS": "1",
             "GOODSTRACE_COLLECTOR_PORT": str(self.http_port),
+            "GOODSTRACE_COLLECTOR_GRPC_PORT": str(self.capture_port),
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
             "GOODSTRACE_QUERY_HTTP_PORT": str(self.log_port),
             "GOODSTRACE_AUDIT_GRPC_PORT": str(self.audit_port),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from goodstrace.capture import CaptureClient
 from goodstrace.cli import main
 from goodstrace.note import Signer
 from tests.system.harness import System, eventually
@@ -86,6 +87,23 @@ def test_captured_documents_are_told_one_by_one(captured: list[dict[str, Any]], 
     assert all(each["job"]["success"] and not each["job"]["running"] for each in captured)
     assert sum(len(verdicts(each["job"])) for each in captured) == EVENTS
     assert {verdict for each in captured for verdict in verdicts(each["job"])} == {"accepted"}
+
+
+def test_a_job_tells_where_each_of_its_events_is_sealed(
+    system: System, captured: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    with CaptureClient(system.capture_url) as collector:
+        jobs = [collector.job(each["location"]).raw for each in captured]
+    places = {
+        event["recordID"]: (event["sealed"]["log"], str(event["sealed"]["index"]))
+        for job in jobs
+        for event in job["events"]
+    }
+    assert len(set(places.values())) == EVENTS
+    for record in (min(places), max(places)):
+        entry = tmp_path / record
+        ok(system, "prove", *places[record], "--out", str(tmp_path / "proof"), "--entry", str(entry))
+        assert json.loads(entry.read_bytes())["id"] == record
 
 
 def test_capturing_again_succeeds_and_says_that_it_is_known(

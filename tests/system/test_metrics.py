@@ -21,9 +21,10 @@ LABELS = {
     "stage": re.compile("|".join(STAGES)),
     "reason": re.compile("INVALID|DUPLICATE|TOO_LARGE"),
     "method": re.compile(
-        "capture|events|job|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
+        "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
         "GetRootProof|GetProofFile|GetKeyChanges|ListBrowses"
     ),
+    "outcome": re.compile("collected|rejected"),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),
     "kind": re.compile("index|list|checkpoint|keys|tile|entries|other"),
     "category": re.compile("[a-z-]+"),

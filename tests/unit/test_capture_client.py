@@ -127,8 +127,6 @@ def test_a_job_without_errors_has_none() -> None:
 
 
 def test_a_job_counts_its_verdicts() -> None:
-    events = [
-        {"index": n, "verdict": verdict} for n, verdict in enumerate(["accepted", "duplicate", "accepted"])
-    ]
-    assert Job(LOCATION, {"events": events}).counts == {"accepted": 2, "duplicate": 1, "rejected": 0}
+    counts = {"accepted": 2, "duplicate": 1}
+    assert Job(LOCATION, {"counts": counts}).counts == {"accepted": 2, "duplicate": 1, "rejected": 0}
     assert set(Job(LOCATION, {}).counts.values()) == {0}

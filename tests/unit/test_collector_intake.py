@@ -2,121 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator
 
-import httpx
 import msgspec
 import pytest
-import structlog
-from prometheus_client import CollectorRegistry
 
 from goodstrace import facts as facts_format
 from goodstrace.entry import Kind
 from goodstrace.facts import Facts, Verdict
-from services.collector.api import make_app
-from services.collector.collect import Rules
 from services.collector.documents import Limits
-from services.collector.intake import Intake, Ports
-from services.collector.jobs import Job, Seen, Verdicts, describe, gather
-from services.collector.metrics import Metrics
-from services.collector.producer import GroupCommit
-from services.collector.transactions import Write
+from services.collector.jobs import Seen, Verdicts, detailed, gather, outline, progress
 from services.runtime import envelope
 from services.runtime.envelope import Part, Record
-from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.errors import UnavailableError
 from services.runtime.kafka import FencedError
-from services.runtime.settings import KafkaSettings
-from tests.unit.collector_builders import NOW_MS, counted, document, object_event
+from tests.unit.capture_api import LOG, Running, running
+from tests.unit.collector_builders import NOW_MS, document, object_event
 from tests.unit.xml_builders import event_element, xml_document
-
-LOG = structlog.get_logger()
-
-
-class Kafka:
-    """Takes transactions; the next ones fail with `failures`."""
-
-    def __init__(self) -> None:
-        self.transactions: list[list[Write]] = []
-        self.failures: list[ServiceError] = []
-
-    def write(self, writes: Sequence[Write]) -> None:
-        if self.failures:
-            raise self.failures.pop(0)
-        self.transactions.append(list(writes))
-
-    def values(self, topic: str) -> list[bytes]:
-        return [
-            value
-            for writes in self.transactions
-            for write in writes
-            if write.topic == topic
-            for value in write.values
-        ]
-
-
-class Jobs:
-    """Keeps jobs in memory; away while `away`."""
-
-    def __init__(self) -> None:
-        self.away = False
-        self.jobs: dict[str, Job] = {}
-        self.found: list[Verdicts] = []
-
-    async def open(self, job: Job) -> None:
-        if self.away:
-            raise UnavailableError("away")
-        self.jobs[job.id] = job
-
-    async def find(self, capture: str) -> tuple[Job | None, list[Verdicts]]:
-        return self.jobs.get(capture), [each for each in self.found if each.capture == capture]
-
-
-class Running:
-    def __init__(
-        self,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
-        max_bytes: int = 10**9,
-        body_timeout_s: float = 10,
-        interval_s: float = 0,
-    ) -> None:
-        self.kafka, self.jobs, self.metrics = Kafka(), Jobs(), Metrics(CollectorRegistry())
-        self.commits = GroupCommit(self.kafka, max_bytes, 0, interval_s, self.metrics)
-        intake = Intake(
-            kafka=KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
-            merchant=1,
-            limits=limits,
-            rules=Rules(event_bytes=limits.event),
-            max_held_bytes=max_bytes,
-            ports=Ports(now_ms=lambda: NOW_MS, random=counted()),
-            commits=self.commits,
-            jobs=self.jobs,  # type: ignore[arg-type]
-            metrics=self.metrics,
-            log=LOG,
-        )
-        transport = httpx.ASGITransport(make_app(intake, self.metrics, body_timeout_s))
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://collector")
-
-    async def post(
-        self, body: bytes | AsyncIterator[bytes], path: str = "capture", **headers: str
-    ) -> httpx.Response:
-        told = {
-            "content-type": "application/ld+json",
-            **{name.replace("_", "-"): text for name, text in headers.items()},
-        }
-        return await self.http.post(f"/epcis/v2/{path}", content=body, headers=told)
-
-
-@asynccontextmanager
-async def running(**settings: Any) -> AsyncIterator[Running]:
-    here = Running(**settings)
-    committing = asyncio.create_task(here.commits.run(LOG))
-    try:
-        yield here
-    finally:
-        here.commits.close()
-        await asyncio.wait([committing])
 
 
 async def test_a_capture_is_answered_when_it_is_committed_and_its_job_is_there_at_once() -> None:
@@ -193,6 +95,7 @@ async def test_rollback_keeps_nothing_and_names_every_fault() -> None:
         "/epcisBody/eventList/1/action",
         "/epcisBody/eventList/2/eventTime",
     ]
+    assert [each["event"] for each in answer.json()["errors"]] == [1, 2]
     assert not here.kafka.transactions
     assert not here.jobs.jobs
 
@@ -213,7 +116,8 @@ async def test_proceed_captures_the_good_ones_and_says_so() -> None:
         job = (await here.http.get(answer.headers["location"])).json()
     assert (job["running"], job["success"], job["captureErrorBehaviour"]) == (False, False, "proceed")
     assert [event["verdict"] for event in job["events"]] == ["accepted", "rejected"]
-    assert job["errors"][0]["detail"].startswith("/epcisBody/eventList/1/action")
+    assert job["errors"][0]["pointer"] == job["events"][1]["pointer"] == "/epcisBody/eventList/1/action"
+    assert job["counts"] == {"accepted": 1, "duplicate": 0, "rejected": 1}
     assert job["events"][0]["eventHash"].startswith("ni:///sha-256;")
 
 
@@ -226,7 +130,7 @@ async def test_proceed_captures_the_good_ones_and_says_so() -> None:
         (b"<epcis/>", {"content_type": "text/html"}, "capture", 415),
         (xml_document("<ObjectEvent/>"), {"content_type": "application/xml"}, "events", 400),
         (xml_document(*["<ObjectEvent/>"] * 4), {"content_type": "application/xml"}, "capture", 413),
-        (document(), {"content_encoding": "gzip"}, "capture", 415),
+        (document(), {"content_encoding": "br"}, "capture", 415),
         (document(), {"GS1_Capture_Error_Behaviour": "maybe"}, "capture", 400),
         (b"{", {}, "capture", 400),
         (b"", {}, "capture", 400),
@@ -253,7 +157,10 @@ async def test_a_method_or_path_that_is_not_there_is_a_problem_named_in_one_word
         wrong_path = await here.http.get("/epcis/v3")
     assert (wrong_method.status_code, wrong_method.json()["type"]) == (405, "epcisException:MethodNotAllowed")
     assert "POST" in wrong_method.headers["allow"]
-    assert (wrong_path.status_code, wrong_path.json()["type"]) == (404, "epcisException:NotFound")
+    assert (wrong_path.status_code, wrong_path.json()["type"]) == (
+        404,
+        "epcisException:NoSuchResourceException",
+    )
 
 
 async def test_proceed_keeps_an_event_that_is_too_large_only_where_kafka_can() -> None:
@@ -387,7 +294,7 @@ def test_a_job_tells_what_rules_found() -> None:
     )
     (found,) = gather([Seen("goods.stored", 0, 0, NOW_MS, record)])
     assert msgspec.convert(msgspec.to_builtins(found), Verdicts) == found  # as it is kept in the store
-    (told,) = describe(Job(bytes(16).hex(), NOW_MS, 1), [found])["events"]
+    (told,) = detailed(found.verdicts, {})
     assert told["ruleVerdicts"] == [{"rule": "r", "severity": "info", "at": "/a", "detail": "b"}]
 
 
@@ -408,7 +315,10 @@ def test_verdicts_found_twice_and_cut_otherwise_say_the_same() -> None:
         for offset, value in enumerate(prepared)
     ]
     (job,) = here.jobs.jobs.values()
-    whole = describe(job, gather(seen))
-    assert describe(job, [*gather(seen[:3]), *gather(seen[1:]), *gather(seen)]) == whole
-    assert whole["finishedAt"] != whole["createdAt"]
-    assert describe(job, gather(seen[:3]))["running"] is True
+    whole = progress(job, gather(seen))
+    again = progress(job, [*gather(seen[:3]), *gather(seen[1:]), *gather(seen)])
+    assert (outline(again), again.page(0, 5)) == (outline(whole), whole.page(0, 5))
+    assert outline(whole)["finishedAt"] != outline(whole)["createdAt"]
+    assert [event["index"] for event in detailed(whole.page(1, 2), {})] == [1, 2]
+    part = outline(progress(job, gather(seen[:3])))
+    assert (part["running"], part["success"], part["counts"]["accepted"]) == (True, True, 3)

@@ -37,9 +37,10 @@ class FakeConsumer:
     """One partition of RECORDS records. Reading moves the position on whether or not the caller keeps what it got."""
 
     def __init__(self) -> None:
-        self.position = 0
+        self.at = 0
         self.kept = 0
         self.fetches = 0
+        self.consumed = False
         self.errors_at: set[int] = set()
         self.rebalances_at: set[int] = set()
         self.failing_looks = 0
@@ -58,10 +59,11 @@ class FakeConsumer:
 
     def _fetch(self, count: int) -> list[FetchedMessage]:
         self.fetches += 1
+        self.consumed = True
         if self.fetches in self.rebalances_at:
             self.on_revoke(self, [TopicPartition(TOPIC, 1)])
-        offsets = range(self.position, min(self.position + count, RECORDS))
-        self.position = offsets.stop
+        offsets = range(self.at, min(self.at + count, RECORDS))
+        self.at = offsets.stop
         messages = [FetchedMessage(offset) for offset in offsets]
         if self.fetches in self.errors_at:
             return [*messages, FetchedMessage(-1, KafkaError(KafkaError._TRANSPORT))][-count:]
@@ -73,11 +75,21 @@ class FakeConsumer:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         return [TopicPartition(place.topic, place.partition, self.kept or -1001) for place in places]
 
+    def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        return [
+            TopicPartition(each.topic, each.partition, self.at if self.consumed else -1001) for each in places
+        ]
+
+    def get_watermark_offsets(self, _place: TopicPartition, *, cached: bool) -> tuple[int, int]:
+        assert cached
+        return 2, RECORDS
+
     def commit(self, offsets: list[TopicPartition], **_: bool) -> None:
         self.kept = offsets[0].offset
 
     def seek(self, place: TopicPartition) -> None:
-        self.position = 0 if place.offset == OFFSET_BEGINNING else place.offset
+        self.consumed = False
+        self.at = 0 if place.offset == OFFSET_BEGINNING else place.offset
 
     def incremental_assign(self, places: list[TopicPartition]) -> None:
         for place in places:
@@ -114,7 +126,7 @@ def test_records_before_a_passing_error_in_their_batch_are_read_again() -> None:
     source = reader(fake, taken)
     with pytest.raises(UnavailableError):
         source.poll(4, 1000, 0)
-    assert fake.position > 0
+    assert fake.at > 0
     assert [message.offset() for message in source.poll(4, 1000, 0)] == [0, 1, 2, 3]
     assert taken == [0, 0]  # the windows are filled again too
 
@@ -145,3 +157,17 @@ def test_every_record_is_given_once_and_in_order_whatever_fails(
     source = reader(fake, [])
     fake.errors_at, fake.rebalances_at, fake.failing_looks = errors_at, rebalances_at, failing_looks
     assert drained(source, max_records) == list(range(RECORDS))
+
+
+@pytest.mark.parametrize(("kept", "behind"), [(0, RECORDS - 2), (5, RECORDS - 5), (RECORDS, 0)])
+def test_the_lag_is_known_before_the_first_record_comes(kept: int, behind: int) -> None:
+    fake = FakeConsumer()
+    fake.kept = kept
+    source = reader(fake, [])
+    assert source.lag() == 0  # no partition yet
+    source._take_pending()
+    assert source.lag() == behind
+    assert drained(source) == list(range(kept, RECORDS))
+    assert source.lag() == 0
+    source.rewind()
+    assert source.lag() == 0  # it is where the group has come, though nothing was read since

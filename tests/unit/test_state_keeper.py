@@ -31,7 +31,7 @@ class Source:
         batch, self.left = self.left, []
         return batch
 
-    def behind(self) -> int:
+    def lag(self) -> int:
         return 41
 
     def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:

@@ -1,0 +1,204 @@
+"""`goodstrace rejected`: what the collector refused, and sending it again."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from goodstrace.capture import Problem
+from goodstrace.cli.display import console
+from goodstrace.cli.options import json_option, print_json
+from goodstrace.errors import CallError
+from goodstrace.rejected import RejectedClient, Resubmitted
+
+REASONS: Final = ("INVALID", "TOO_LARGE", "DUPLICATE")
+_DETAIL_CHARS: Final = 200
+
+_url: Callable[[Any], Any] = click.option(
+    "--url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    envvar="GOODSTRACE_CAPTURE_URL",
+    help="The collector.",
+)
+_reason: Callable[[Any], Any] = click.option(
+    "--reason", type=click.Choice(REASONS), default=None, help="Only those refused for this reason."
+)
+_capture: Callable[[Any], Any] = click.option(
+    "--capture", default="", metavar="ID", help="Only those of one capture, whatever became of them."
+)
+
+
+@click.group()
+def rejected() -> None:
+    """What the collector refused: list it, read it, send it again.
+
+    Nothing that was acknowledged is dropped. An event that is not sealed lies in its exact bytes on the topic goods.rejected,
+    with the reason, and stays there until somebody has corrected it, and after that too.
+
+    \b
+      goodstrace rejected list                          what is open, newest first
+      goodstrace rejected show ID                       why, and what was sent
+      goodstrace rejected show ID --out event.json      save it; then correct the file
+      goodstrace rejected resubmit ID --with event.json send the corrected event
+      goodstrace rejected resubmit --all --reason TOO_LARGE
+                                                        send all of them as they were, after a limit was raised
+
+    DUPLICATE is a reason too and no failure: the same event is sealed already. They are listed with --reason DUPLICATE.
+    """  # noqa: D301 - click leaves the paragraph after a backspace as it is
+
+
+@rejected.command("list")
+@_reason
+@_capture
+@click.option(
+    "--state",
+    type=click.Choice(["open", "resubmitted", "settled"]),
+    default=None,
+    help="open (default): nobody has done anything yet. resubmitted: sent again. settled: a duplicate.",
+)
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At the most.")
+@_url
+@json_option
+def list_rejected(
+    url: str, reason: str | None, capture: str, state: str | None, limit: int, *, as_json: bool
+) -> None:
+    """List what was refused, newest first: open ones, unless asked otherwise."""
+    with RejectedClient(url) as client:
+        found = list(client.list(state=state or "", reason=reason or "", capture=capture, limit=limit))
+    if as_json:
+        print_json({"rejections": found})
+        return
+    if not found:
+        click.echo("nothing was refused that is not settled")
+        return
+    table = Table()
+    for column in ("record ID", "when (UTC)", "reason", "stage", "merchant", "what is wrong"):
+        table.add_column(column)
+    for each in found:
+        told = str(each.get("detail", ""))[:_DETAIL_CHARS]
+        table.add_row(
+            each["recordID"], each["recordTime"], each["reason"], each["stage"], str(each["merchant"]), told
+        )
+    console().print(table)
+
+
+@rejected.command()
+@click.argument("record", metavar="ID")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what was refused into this file, in its exact bytes.",
+)
+@_url
+@json_option
+def show(record: str, url: str, out: Path | None, *, as_json: bool) -> None:
+    """Show why the record ID was refused, what was done about it, and what was sent.
+
+    The content of a duplicate is not shown: the same is sealed, and looking at that is recorded (goodstrace trace).
+    """
+    with RejectedClient(url) as client:
+        found, content = client.show(record), client.content(record)
+    if out is not None:
+        if content is None:
+            raise CallError("404", "its content is not shown: it is sealed, or was too large to be kept")
+        out.write_bytes(content)
+    text = content.decode(errors="replace") if content is not None else None
+    if as_json:
+        print_json({**found, **({"content": text} if text is not None else {})})
+        return
+    for name, value in found.items():
+        click.echo(f"{name:14} {value}")
+    if text is not None and out is None:
+        click.echo(f"\n{text}")
+
+
+@rejected.command()
+@click.argument("records", nargs=-1, metavar="[ID]...")
+@click.option(
+    "--with",
+    "corrected",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The corrected event, or a document, to capture instead. For one ID.",
+)
+@click.option("--all", "everything", is_flag=True, help="All that are open, as they were, instead of IDs.")
+@_reason
+@_url
+@json_option
+def resubmit(
+    records: tuple[str, ...],
+    corrected: Path | None,
+    url: str,
+    reason: str | None,
+    *,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Capture what was refused once more: corrected (--with), or as it was.
+
+    An event goes back under the @context of the document that it came in. It becomes a new capture of the same merchant; the
+    rejection is marked with the new record IDs and stays. What is refused again stays open, and the exit status is 1.
+    """
+    _check_usage(records, corrected, reason, everything=everything)
+    body = corrected.read_bytes() if corrected else None
+    bar = Console(stderr=True)
+    with RejectedClient(url) as client:
+        wanted = [each["recordID"] for each in client.list(reason=reason or "")] if everything else records
+        results: dict[str, Resubmitted | Problem] = {}
+        with Progress(console=bar, disable=not bar.is_terminal) as progress:
+            sending = progress.add_task("sending again", total=len(wanted))
+            for record in wanted:
+                results[record] = client.resubmit(record, body)
+                progress.advance(sending)
+    if as_json:
+        print_json({"resubmitted": [_as_json(record, result) for record, result in results.items()]})
+    else:
+        _show(results)
+    if any(isinstance(result, Problem) for result in results.values()):
+        sys.exit(1)
+
+
+def _check_usage(
+    records: tuple[str, ...], corrected: Path | None, reason: str | None, *, everything: bool
+) -> None:
+    if everything == bool(records):
+        raise click.UsageError("give IDs or --all, not both")
+    if reason is not None and not everything:
+        raise click.UsageError("--reason goes with --all")
+    if corrected is not None and len(records) != 1:
+        raise click.UsageError("--with goes with one ID")
+
+
+def _as_json(record: str, result: Resubmitted | Problem) -> dict[str, Any]:
+    if isinstance(result, Resubmitted):
+        return {"rejectionID": record, "location": result.location, "recordIDs": list(result.records)}
+    problem = {
+        "status": result.status,
+        "title": result.title,
+        "detail": result.detail,
+        "errors": list(result.errors),
+    }
+    return {"rejectionID": record, "problem": problem}
+
+
+def _show(results: dict[str, Resubmitted | Problem]) -> None:
+    for record, result in results.items():
+        if isinstance(result, Resubmitted):
+            click.secho("captured  ", fg="green", nl=False)
+            click.echo(f"{record} as {', '.join(result.records)}  {result.location}")
+        else:
+            click.secho("refused   ", fg="red", nl=False)
+            click.echo(record)
+            for line in result.lines():
+                click.echo(f"  {line}")
+    if len(results) != 1:
+        ends = Counter(isinstance(result, Resubmitted) for result in results.values())
+        click.echo(f"{ends[True]} captured, {ends[False]} refused again")

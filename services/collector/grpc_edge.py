@@ -1,0 +1,56 @@
+"""The gRPC port of the collector: CaptureService with health and reflection."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from goodstrace.collector.v1 import capture_pb2, capture_pb2_grpc
+from services.collector.capture_messages import MAX_CONTENT_BYTES
+from services.collector.capture_service import FAILURES, CaptureServicer
+from services.collector.intake import Intake
+from services.collector.service import DRAIN_S
+from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
+
+SERVICE: Final = capture_pb2.DESCRIPTOR.services_by_name["CaptureService"]
+_MAX_CALLS: Final = 64  # each may have a message of 4 MiB on its way in
+_MAX_CALL_S: Final = 30.0
+_FRAME_BYTES: Final = 4096
+_NOTICE_S: Final = 0.5
+
+
+class GrpcEdge:
+    """Captures over gRPC."""
+
+    name = "grpc"
+
+    def __init__(
+        self,
+        intake: Intake,
+        host: str,
+        port: int,
+        log: structlog.stdlib.BoundLogger,
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
+        """Prepare to serve on `host`:`port`."""
+        self._address = (host, port)
+        self._servicer = CaptureServicer(intake)
+        metrics = CallMetrics("collector", [method.name for method in SERVICE.methods], registry)
+        self._interceptor = CallInterceptor(full_names(SERVICE), metrics, FAILURES, _MAX_CALL_S, log)
+
+    async def run(self, stop: asyncio.Event, started: Callable[[int], None]) -> None:
+        """Serve until `stop`, then finish what the calls have sent. Raises: SettingsError where the port is taken."""
+        server = Server(
+            self._interceptor,
+            max_concurrent_calls=_MAX_CALLS,
+            max_request_bytes=MAX_CONTENT_BYTES + _FRAME_BYTES,
+        )
+        capture_pb2_grpc.add_CaptureServiceServicer_to_server(self._servicer, server.grpc)
+        started(await server.start(*self._address, [SERVICE.full_name]))
+        try:
+            await stop.wait()
+        finally:
+            self._servicer.stop()
+            await server.stop(notice_s=_NOTICE_S, drain_s=DRAIN_S)

@@ -1,0 +1,235 @@
+"""What `/openapi.json` says of the capture API: every parameter, header, body and status that there is."""
+
+from typing import Any, Final
+
+from services.collector.headers import (
+    BEHAVIOUR_HEADER,
+    DOCUMENT_TYPES,
+    KEY_HEADER,
+    MAX_KEY_CHARS,
+    STREAM_TYPE,
+    VERSION_HEADERS,
+    XML_TYPES,
+)
+from services.collector.job_views import (
+    EVENTS_PER_PAGE,
+    JOBS_PER_PAGE,
+    MAX_EVENTS_PER_PAGE,
+    MAX_JOBS_PER_PAGE,
+    NEXT,
+    PER_PAGE,
+)
+from services.collector.jobs import ACCEPTED, DUPLICATE, REJECTED
+from services.collector.preparing import BEHAVIOURS, ROLLBACK
+from services.collector.problems import PROBLEM_TYPE
+
+Described = dict[str, Any]
+
+_TEXT: Final[Described] = {"type": "string"}
+_NUMBER: Final[Described] = {"type": "integer", "minimum": 0}
+_FLAG: Final[Described] = {"type": "boolean"}
+_TIME: Final[Described] = {"type": "string", "format": "date-time"}
+_VERSION: Final[Described] = {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9}){0,5}$"}
+
+
+def _object(required: tuple[str, ...] = (), **properties: Described) -> Described:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+def _array(items: Described) -> Described:
+    return {"type": "array", "items": items}
+
+
+_PROBLEM: Final = _object(
+    ("type", "title", "status", "detail"),
+    type=_TEXT,
+    title=_TEXT,
+    status=_NUMBER,
+    detail=_TEXT,
+    header={**_TEXT, "description": "The request's header that is concerned."},
+    parameter={**_TEXT, "description": "The query parameter that is concerned."},
+    errors={
+        **_array(_object(("pointer", "detail"), pointer=_TEXT, detail=_TEXT, event=_NUMBER)),
+        "description": "The faults: JSON pointer (RFC 6901) from the top of what was sent, and the event's number, from 0.",
+    },
+)
+_VERDICT: Final = _object(
+    ("index", "verdict", "recordID"),
+    index={**_NUMBER, "description": "The event's number in the capture, from 0."},
+    verdict={"enum": [ACCEPTED, DUPLICATE, REJECTED]},
+    recordID=_TEXT,
+    eventID=_TEXT,
+    eventHash={**_TEXT, "description": "The receipt: the event hash of CBV 2.0."},
+    flags=_array(_TEXT),
+    stage=_TEXT,
+    reason=_TEXT,
+    detail=_TEXT,
+    pointer=_TEXT,
+    firstRecordID={**_TEXT, "description": "Of a duplicate: the record that is sealed."},
+    sealed={
+        **_object(("log", "index"), log=_TEXT, index=_NUMBER),
+        "description": "Where the record is sealed; of a duplicate, where its first one is.",
+    },
+)
+_JOB_FIELDS: Final[dict[str, Described]] = {
+    "captureID": _TEXT,
+    "createdAt": _TIME,
+    "finishedAt": _TIME,
+    "running": _FLAG,
+    "success": {**_FLAG, "description": "Nothing was refused so far."},
+    "captureErrorBehaviour": {"enum": list(BEHAVIOURS)},
+    "errors": _array(_object(("type", "title"), type=_TEXT, title=_TEXT, detail=_TEXT, pointer=_TEXT)),
+    "eventCount": _NUMBER,
+    "counts": _object(accepted=_NUMBER, duplicate=_NUMBER, rejected=_NUMBER),
+}
+_JOB_REQUIRED: Final = tuple(name for name in _JOB_FIELDS if name != "finishedAt")
+_JOBS: Final = _array(_object(_JOB_REQUIRED, **_JOB_FIELDS))
+_JOB: Final = _object((*_JOB_REQUIRED, "events"), **_JOB_FIELDS, events=_array(_VERDICT))
+_LINE: Final = _object(
+    line={**_NUMBER, "description": "The number of the line, from 1."},
+    captureID=_TEXT,
+    recordID=_TEXT,
+    eventID=_TEXT,
+    eventHash=_TEXT,
+    events=_array(_object(("recordID",), recordID=_TEXT, eventID=_TEXT, eventHash=_TEXT, problem=_PROBLEM)),
+    problem=_PROBLEM,
+)
+_COLLECTION: Final = _object(("type", "member"), type=_TEXT, member=_array(_TEXT))
+
+
+def _header(name: str, schema: Described, description: str) -> Described:
+    return {"name": name, "in": "header", "schema": schema, "description": description}
+
+
+def _query(name: str, schema: Described, description: str) -> Described:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+VERSIONS: Final = [
+    _header(
+        name,
+        _VERSION,
+        "Refused with 406 where it leaves out what is spoken here, version 2.0; captures may name 1.0 to 1.2 too.",
+    )
+    for name in VERSION_HEADERS
+]
+_BEHAVIOUR: Final = _header(
+    BEHAVIOUR_HEADER,
+    {"type": "string", "enum": list(BEHAVIOURS), "default": ROLLBACK},
+    "rollback: a bad event refuses the whole document (of a stream: the line). proceed: the good ones are captured.",
+)
+_KEY: Final = _header(
+    KEY_HEADER,
+    {"type": "string", "pattern": rf'^"[a-zA-Z0-9_.:/-]{{1,{MAX_KEY_CHARS}}}"$'},
+    "Sent again with the same body, the answer is the same capture; with another body it is refused. Not for streams.",
+)
+_TOKEN: Final = _query(
+    NEXT, _TEXT, "From the `Link` of the page before; bound to this resource and merchant."
+)
+CAPTURE_ID: Final[Described] = {"name": "capture_id", "in": "path", "required": True, "schema": _TEXT}
+
+_GOOD_HEADERS: Final = ("GS1-EPCIS-Version", "GS1-CBV-Version")
+_PAGE_HEADERS: Final = (*_GOOD_HEADERS, "Link", "GS1-Next-Page-Token-Expires")
+_REFUSALS: Final[dict[int, str]] = {
+    400: "Not as it must be: `errors`, `header` or `parameter` say what and where. Nothing was kept.",
+    404: "There is no such resource.",
+    405: "Not with this method: see `Allow`.",
+    406: "The answer cannot be in the version or media type that is wanted: see `header`.",
+    408: "The body did not come within a minute. Nothing was kept.",
+    409: "The first request of the Idempotency-Key is still under way: try again after Retry-After.",
+    413: "Over a limit of size, inflated or not. Nothing was kept.",
+    415: "Not a media type, charset or coding that is read: see `header`.",
+    422: "The Idempotency-Key came before with another request. Nothing was kept.",
+    503: "Cannot do that now: try again after Retry-After. What was kept is recognised as a duplicate.",
+}
+
+
+def _good(
+    description: str, content: dict[str, Described], named: tuple[str, ...] = _GOOD_HEADERS
+) -> Described:
+    return {
+        "description": description,
+        "headers": {name: {"schema": _TEXT} for name in named},
+        "content": {name: {"schema": schema} for name, schema in content.items()},
+    }
+
+
+def _refusals(*statuses: int) -> dict[int | str, Described]:
+    return {
+        status: {"description": _REFUSALS[status], "content": {PROBLEM_TYPE: {"schema": _PROBLEM}}}
+        for status in statuses
+    }
+
+
+_LOCATED: Final = _good(
+    "Every event is durable; `Location` is the capture job.", {}, (*_GOOD_HEADERS, "Location")
+)
+_STREAMED: Final = _good(
+    "Of a stream: a verdict for each line, each once its line is durable. Where the stream ends by an error, the last line has"
+    " `problem` and `linesAnswered`.",
+    {STREAM_TYPE: _LINE},
+)
+
+
+def _captures(types: tuple[str, ...]) -> Described:
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                name: {"schema": _TEXT if name in XML_TYPES else {"type": "object"}} for name in types
+            },
+        },
+        "parameters": [_BEHAVIOUR, _KEY, *VERSIONS],
+    }
+
+
+CAPTURE: Final = _captures(DOCUMENT_TYPES)
+STREAM_BODY: Final[Described] = {
+    STREAM_TYPE: {"schema": {**_TEXT, "description": "An event or document a line."}}
+}
+CAPTURE["requestBody"]["content"] |= STREAM_BODY
+CAPTURE_ANSWERS: Final = {
+    202: _LOCATED,
+    200: _STREAMED,
+    **_refusals(400, 406, 408, 409, 413, 415, 422, 503),
+}
+EVENTS: Final = _captures(DOCUMENT_TYPES)
+EVENTS_ANSWERS: Final = {202: _LOCATED, **_refusals(400, 406, 408, 409, 413, 415, 422, 503)}
+LIST: Final[Described] = {
+    "parameters": [
+        _query(PER_PAGE, {"type": "integer", "minimum": 1, "maximum": MAX_JOBS_PER_PAGE, "default": JOBS_PER_PAGE}, "Jobs."),
+        _TOKEN,
+        *VERSIONS,
+    ]
+}  # fmt: skip
+LIST_ANSWERS: Final = {
+    200: _good("The merchant's jobs, newest first.", {"application/json": _JOBS}, _PAGE_HEADERS),
+    **_refusals(400, 406, 503),
+}
+JOB: Final[Described] = {
+    "parameters": [
+        CAPTURE_ID,
+        _query(
+            PER_PAGE,
+            {"type": "integer", "minimum": 1, "maximum": MAX_EVENTS_PER_PAGE, "default": EVENTS_PER_PAGE},
+            "Events.",
+        ),
+        _TOKEN,
+        *VERSIONS,
+    ]
+}
+JOB_ANSWERS: Final = {
+    200: _good("The job, and a page of its events.", {"application/json": _JOB}, _PAGE_HEADERS),
+    **_refusals(400, 404, 406, 503),
+}
+ROOT_ANSWERS: Final = {
+    200: _good("The resources that there are.", {"application/json": _COLLECTION}),
+    **_refusals(400, 406),
+}
+DISCOVERY_ANSWERS: Final[dict[int | str, Described]] = {
+    204: {
+        "description": "What is spoken here, in headers; where events are captured with the limits.",
+        "headers": {name: {"schema": _TEXT} for name in ("Allow", *VERSION_HEADERS, "GS1-Vendor-Version")},
+    },
+    **_refusals(400, 406),
+}

@@ -1,0 +1,85 @@
+"""What messages of the ingress become: whatever the bytes, records or a refusal that names where they lie."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.collector.arrivals import Arrival, take
+from services.collector.collect import Rules
+from services.collector.documents import Limits
+from services.collector.flow import MAX_DETAIL
+from services.collector.preparing import Ports, Prepared, Preparer
+from services.runtime import envelope
+from services.runtime.settings import KafkaSettings
+from services.runtime.topics import MAX_MESSAGE_BYTES
+from tests.unit.collector_builders import NOW_MS, counted, document, object_event
+
+HERE = "(goods.ingress 2 at 17)"
+
+
+def taken(value: bytes) -> Prepared:
+    kafka = KafkaSettings()  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
+    ports = Ports(now_ms=lambda: NOW_MS, random=counted())
+    return take(Preparer(kafka, 1, Limits(), Rules(), ports), Arrival("goods.ingress", 2, 17, 5, value))
+
+
+def rejected(prepared: Prepared) -> list[envelope.Record]:
+    records = [envelope.decode(each.value) for each in prepared.placed if each.topic == "goods.rejected"]
+    assert len(records) == len(prepared.refused)
+    return records
+
+
+def test_documents_and_bare_events_become_records_of_the_merchant() -> None:
+    for value in (document(object_event()), json.dumps(object_event()).encode()):
+        (placed,) = taken(value).placed
+        assert placed.topic == "goods.collected"
+        assert envelope.decode(placed.value).merchant == 5
+
+
+def test_a_bad_event_is_refused_with_its_place_and_the_others_are_captured() -> None:
+    prepared = taken(document(object_event(), object_event(action="X")))
+    assert [each.topic for each in prepared.placed] == ["goods.collected", "goods.rejected"]
+    (record,) = rejected(prepared)
+    assert record.rejection is not None
+    assert record.rejection.detail.startswith("/epcisBody/eventList/1/action")
+    assert record.rejection.detail.endswith(HERE)
+    assert json.loads(record.part("event").content)["action"] == "X"
+
+
+def test_what_is_no_document_is_kept_whole() -> None:
+    for value in (
+        b"",
+        b"{",
+        b"\xff",
+        b"<epcis/>",
+        document(schemaVersion="1.2"),
+        document(object_event())[:-1],
+    ):
+        (record,) = rejected(taken(value))
+        assert record.rejection is not None
+        assert (record.rejection.stage, record.rejection.reason) == ("collect", "INVALID")
+        assert record.rejection.detail.endswith(HERE)
+        assert b"".join(part.content for part in record.parts) == value
+        assert [part.name for part in record.parts] == (["document"] if value else [])
+
+
+def test_what_kafka_would_not_take_again_is_named_by_its_place() -> None:
+    value = document(object_event(**{"x:padding": "y" * (MAX_MESSAGE_BYTES - 2000)}))
+    (record,) = rejected(taken(value))
+    assert record.rejection is not None
+    assert record.rejection.reason == "TOO_LARGE"
+    assert record.parts == ()
+    assert record.rejection.detail.endswith(HERE)
+
+
+@given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode), st.recursive(
+    st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+).map(lambda value: document(value, **{"x:more": value}))))  # fmt: skip
+def test_whatever_the_bytes_nothing_is_raised_and_nothing_is_dropped(value: bytes) -> None:
+    prepared = taken(value)
+    assert len(prepared.placed) == len(prepared.sent) > 0
+    for record in rejected(prepared):
+        assert record.rejection is not None
+        assert len(record.rejection.detail) <= MAX_DETAIL
+        assert record.rejection.detail.endswith(HERE)
