@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from goodstrace.simulate import Simulation, SimulationOptions
+from services.collector.books import Books
 from services.runtime import topics
 from tests.system.harness import SERVICES, System, eventually
 
@@ -20,9 +21,10 @@ STAGES = ("collect", "summarise", "record", "classify", "store")
 LABELS = {
     "stage": re.compile("|".join(STAGES)),
     "reason": re.compile("INVALID|DUPLICATE|TOO_LARGE"),
+    "rule": re.compile("|".join(Books().rule_ids)),
     "method": re.compile(
         "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
-        "GetRootProof|GetProofFile|GetKeyChanges|ListBrowses"
+        "GetRootProof|GetProofFile|GetKeyChanges|ListBrowses|QueryEvents|ListValues"
     ),
     "outcome": re.compile("collected|rejected"),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),

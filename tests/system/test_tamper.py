@@ -294,9 +294,19 @@ def test_a_trace_proved_by_a_flipped_tile_is_refused(system: System, honest: Hon
     tile = system.store["tiles"].find_one({"log": honest.log, "level": 0, "n": sibling // 256})
     assert tile is not None
     assert sibling % 256 < tile["width"]
-    for byte in (0, 31):
-        with flipped(system, "tiles", tile["_id"], ("data",), sibling % 256 * 32 + byte):
-            refusal(system, honest.key)
+    try:
+        for byte in (0, 31):
+            with flipped(system, "tiles", tile["_id"], ("data",), sibling % 256 * 32 + byte):
+                forget(system)
+                refusal(system, honest.key)
+    finally:
+        forget(system)
+
+
+def forget(system: System) -> None:
+    """Let the query service read anew what it remembers: tiles and pages, as they were when they were right, or are."""
+    system.daemons["query"].stop()
+    system.restart("query")
 
 
 @pytest.mark.parametrize("field", ["note", "size", "root"])
