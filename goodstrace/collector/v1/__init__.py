@@ -1,1 +1,0 @@
-"""Generated from proto/ by tools/generate_protos.py: not to be edited."""
