@@ -28,6 +28,8 @@ from services.collector.flow import (
     StageName,
     reject,
 )
+from services.collector.registry.claims import Speech
+from services.collector.registry.origin import foreign
 from services.collector.times import parse_time
 from services.collector.validation import check_event
 from services.runtime import partitioner
@@ -38,12 +40,16 @@ _SORTED: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """What all records of one capture share; `time_ms` is the record time in Unix milliseconds."""
+    """What all records of one capture share.
+
+    `time_ms` is the record time in Unix milliseconds; `speech` which goods the merchant may speak for, None: all.
+    """
 
     capture_id: bytes
     merchant: int
     time_ms: int
     traceparent: str = ""
+    speech: Speech | None = None
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -88,11 +94,13 @@ def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[in
             traceparent=stamp.traceparent,
         )
         salt = fresh[ID_BYTES + SALT_BYTES :]
-        sent.append(_collect_event(document, record, salt, rules))
+        sent.append(_collect_event(document, record, salt, rules, stamp.speech))
     return sent
 
 
-def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules) -> Sent:
+def _collect_event(
+    document: Document, record: Record, salt: bytes, rules: Rules, speech: Speech | None
+) -> Sent:
     content = record.parts[0].content
     if len(content) > rules.event_bytes:
         return _refuse(
@@ -102,9 +110,9 @@ def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules
         event = strict_json.parse(content)
     except DocumentError as error:
         return _refuse(document, record, Reason.INVALID, error.faults[0])
-    fault = check_event(event)
-    if fault is not None:
-        return _refuse(document, record, Reason.INVALID, fault)
+    found = _fault_of(event, speech)
+    if found is not None:
+        return _refuse(document, record, *found)
     try:
         facts = _first_facts(document, event, record.time_ms, rules)
     except EventHashError as error:
@@ -115,6 +123,14 @@ def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules
         return _refuse(document, record, Reason.TOO_LARGE, fault)
     whole = msgspec.structs.replace(record, parts=(*record.parts, part))
     return Sent(Item(whole, facts, event), partitioner.event_key(record.merchant, facts.event_id))
+
+
+def _fault_of(event: Any, speech: Speech | None) -> tuple[Reason, Fault] | None:
+    fault = check_event(event)
+    if fault is not None:
+        return Reason.INVALID, fault
+    fault = foreign(event, speech) if speech is not None else None
+    return (Reason.FORBIDDEN, fault) if fault is not None else None
 
 
 def _refuse(document: Document, record: Record, reason: Reason, fault: Fault) -> Sent:

@@ -23,13 +23,17 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class DocumentError(Exception):
-    """What was sent cannot be captured; `too_large` says that it is a limit of size that it breaks."""
+    """What was sent cannot be captured.
 
-    def __init__(self, *faults: Fault, too_large: bool = False) -> None:
+    `too_large`: it is a limit of size that it breaks. `forbidden`: it is sound, and not the caller's to say.
+    """
+
+    def __init__(self, *faults: Fault, too_large: bool = False, forbidden: bool = False) -> None:
         """Hold at least one fault."""
         super().__init__(f"{faults[0].pointer}: {faults[0].detail}")
         self.faults = faults
         self.too_large = too_large
+        self.forbidden = forbidden
 
 
 class OverloadedError(ServiceError):

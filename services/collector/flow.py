@@ -12,6 +12,7 @@ from services.runtime.envelope import Part, Record, Rejection
 
 EVENT_PART: Final = "event"
 FACTS_PART: Final = "facts"
+REGISTRATION_PART: Final = "registration"
 MAX_DETAIL: Final = 2000
 MAX_RECORD_BYTES: Final = (
     topics.MAX_MESSAGE_BYTES - 64 * 1024
@@ -35,6 +36,7 @@ class Reason(StrEnum):
     """Why a record was refused; a closed set."""
 
     INVALID = "INVALID"
+    FORBIDDEN = "FORBIDDEN"
     DUPLICATE = "DUPLICATE"
     TOO_LARGE = "TOO_LARGE"
 

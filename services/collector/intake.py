@@ -19,6 +19,7 @@ from services.collector.jobs import Job, describe
 from services.collector.metrics import Metrics
 from services.collector.mongo import JobStore
 from services.collector.producer import GroupCommit, Placed
+from services.collector.registry.gate import Caller, Gate
 from services.runtime import envelope, topics
 from services.runtime.errors import ServiceError
 from services.runtime.partitioner import partition_of
@@ -38,8 +39,9 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One capture as it was asked for."""
+    """One capture as it was asked for, by a caller that the gate let in."""
 
+    caller: Caller
     body: bytes
     behaviour: str = ROLLBACK
     traceparent: str = ""
@@ -61,7 +63,7 @@ class Intake:
         self,
         *,
         kafka: KafkaSettings,
-        merchant: int,
+        gate: Gate,
         limits: Limits,
         rules: Rules,
         max_held_bytes: int,
@@ -71,10 +73,10 @@ class Intake:
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Take captures for one merchant."""
+        """Take captures of whom `gate` lets in."""
         self.limits = limits
+        self.gate = gate
         self._kafka = kafka
-        self._merchant = merchant
         self._rules = rules
         self._max_held_bytes = max_held_bytes
         self._ports = ports
@@ -96,7 +98,7 @@ class Intake:
     async def capture(self, request: Request) -> Job:
         """Make one capture: when it returns, every event is durable in Kafka, in one transaction.
 
-        Raises: DocumentError: nothing was kept; OverloadedError, UnavailableError: try again.
+        Raises: DocumentError, RateLimitedError: nothing was kept; OverloadedError, UnavailableError: try again.
         """
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self._thread, self._prepare, request)
@@ -117,16 +119,28 @@ class Intake:
         document = documents.read(request.body, self.limits)
         if request.bare and document.place is not None:
             raise DocumentError(Fault("/type", "must be one event; documents go to /epcis/v2/capture"))
-        stamp = Stamp(self._ports.random(ID_BYTES), self._merchant, self._ports.now_ms(), request.traceparent)
+        caller = request.caller
+        self.gate.take(caller, events=len(document.events), size_bytes=len(request.body))
+        stamp = Stamp(
+            self._ports.random(ID_BYTES),
+            caller.merchant,
+            self._ports.now_ms(),
+            request.traceparent,
+            caller.speech,
+        )
         sent = collect(document, stamp, self._rules, self._ports.random)
         faults = [each.fault for each in sent if each.fault is not None]
         unkeepable = any(len(event) > MAX_COLLECTED_BYTES for event in document.events)
         if faults and (request.behaviour == ROLLBACK or unkeepable):
-            too_large = any(_reason(each) is Reason.TOO_LARGE for each in sent)
-            raise DocumentError(*faults, too_large=too_large)
+            reasons = {reason for each in sent if (reason := _reason(each)) is not None}
+            raise DocumentError(
+                *faults,
+                too_large=Reason.TOO_LARGE in reasons,
+                forbidden=reasons == {Reason.FORBIDDEN},
+            )
         job = Job(stamp.capture_id.hex(), stamp.time_ms, len(sent), request.behaviour)
-        reasons = [reason for each in sent if (reason := _reason(each)) is not None]
-        return Prepared(job, self._place(sent), reasons)
+        refused = [reason for each in sent if (reason := _reason(each)) is not None]
+        return Prepared(job, self._place(sent), refused)
 
     def _place(self, sent: Sequence[Sent]) -> list[Placed]:
         collected, rejected = (

@@ -6,8 +6,11 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from services.collector.flow import Reason, StageName
 
-CODES: Final = ("200", "202", "400", "404", "408", "413", "415", "503", "500")
-METHODS: Final = ("capture", "events", "job")
+CODES: Final = (
+    "200", "201", "202", "204", "400", "401", "403", "404", "408", "409", "413", "415", "429", "503", "500",
+)  # fmt: skip
+METHODS: Final = ("capture", "events", "job", "registry")
+REFUSALS: Final = ("unauthenticated", "forbidden", "unknown", "taken", "rate-limited")
 LOOPS: Final = ("group_commit", "stages", "projector", "jobs")
 CATEGORIES: Final = (
     "unavailable",
@@ -48,6 +51,12 @@ class Metrics:
         )
         self.requests = Counter(
             f"{name}_requests", "Answers of the capture API.", ["method", "code"], registry=registry
+        )
+        self.refused_callers = Counter(
+            f"{name}_refused_callers",
+            "Requests refused for who asked, or for how much.",
+            ["category"],
+            registry=registry,
         )
         self.capture_seconds = Histogram(
             f"{name}_capture_seconds",
@@ -105,6 +114,8 @@ class Metrics:
         for method in METHODS:
             for code in CODES:
                 self.requests.labels(method, code)
+        for category in REFUSALS:
+            self.refused_callers.labels(category)
         for loop in LOOPS:
             for category in CATEGORIES:
                 self.failures.labels(loop, category)

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from confluent_kafka import Message
 
+from goodstrace.entry import Kind
 from goodstrace.errors import EntryError
 from services.collector import goods
 from services.collector.goods import Change
@@ -20,6 +21,9 @@ from services.collector.jobs import Seen, Verdicts, gather
 from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
+from services.collector.registry import registrations
+from services.collector.registry.registrations import Changes
+from services.collector.registry.store import RegistryStore
 from services.collector.retry import persistently
 from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
@@ -31,10 +35,11 @@ _WAIT_S = 0.2
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """What a batch says: of goods by key, of merchants by number, of captures."""
+    """What a batch says: of goods by key, of merchants by number, what is registered, of captures."""
 
     goods: dict[str, Change]
     merchants: dict[int, Change]
+    registered: Changes
     verdicts: list[Verdicts]
 
 
@@ -44,14 +49,17 @@ class Projector:
     def __init__(
         self,
         kafka: KafkaSettings,
+        *,
         jobs: JobStore,
         goods: GoodsStore,
+        registry: RegistryStore,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         """Join the projectors' group."""
         self._jobs = jobs
         self._goods = goods
+        self._registry = registry
         self._stored = kafka.topic(topics.GOODS_STORED)
         self._metrics = metrics
         self._log = log
@@ -68,7 +76,8 @@ class Projector:
         """Project batch after batch. Raises: ServiceError that a retry does not mend."""
         loop = asyncio.get_running_loop()
         try:
-            await persistently(self._jobs.prepare, "projector", stop, self._metrics, self._log)
+            for store in (self._jobs, self._registry):
+                await persistently(store.prepare, "projector", stop, self._metrics, self._log)
             while not stop.is_set():
                 await persistently(self._cycle, "projector", stop, self._metrics, self._log)
         finally:
@@ -94,6 +103,7 @@ class Projector:
         told = await loop.run_in_executor(self._thread, _gather, self._stored, batch)
         started = time.perf_counter()
         await self._goods.apply(told.goods, told.merchants)
+        await self._registry.apply(told.registered)
         self._metrics.goods_seconds.observe(time.perf_counter() - started)
         await self._jobs.add(told.verdicts)
         following = {
@@ -113,8 +123,9 @@ def _gather(stored: str, batch: Sequence[Message]) -> _Told:
         )
         for message in batch
     ]
+    records = [each.record for each in seen if each.topic == stored]
     try:
-        known, merchants = goods.changes(each.record for each in seen if each.topic == stored)
+        known, merchants = goods.changes(each for each in records if each.kind is Kind.EVENT)
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
-    return _Told(known, merchants, gather(seen))
+    return _Told(known, merchants, registrations.changes(records), gather(seen))

@@ -19,9 +19,9 @@ STAGES = ("collect", "summarise", "record", "classify", "store")
 # Labels and what they may say: words that the code names, never what somebody sent.
 LABELS = {
     "stage": re.compile("|".join(STAGES)),
-    "reason": re.compile("INVALID|DUPLICATE|TOO_LARGE"),
+    "reason": re.compile("INVALID|FORBIDDEN|DUPLICATE|TOO_LARGE"),
     "method": re.compile(
-        "capture|events|job|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
+        "capture|events|job|registry|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
         "GetRootProof|GetProofFile|GetKeyChanges|ListBrowses"
     ),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),

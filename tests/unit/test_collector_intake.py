@@ -18,6 +18,8 @@ from services.collector.intake import Intake, Ports
 from services.collector.jobs import Job, Seen, Verdicts, describe, gather
 from services.collector.metrics import Metrics
 from services.collector.producer import GroupCommit
+from services.collector.registry.gate import Gate
+from services.collector.registry.rates import Rates
 from services.collector.transactions import Write
 from services.runtime import envelope
 from services.runtime.errors import ServiceError, UnavailableError
@@ -68,12 +70,18 @@ class Jobs:
 
 
 class Running:
-    def __init__(self, limits: Limits = Limits(), max_bytes: int = 10**9, body_timeout_s: float = 10) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        max_bytes: int = 10**9,
+        body_timeout_s: float = 10,
+        gate: Gate | None = None,
+    ) -> None:
         self.kafka, self.jobs, self.metrics = Kafka(), Jobs(), Metrics(CollectorRegistry())
         self.commits = GroupCommit(self.kafka, max_bytes, 0, self.metrics)
         intake = Intake(
             kafka=KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
-            merchant=1,
+            gate=gate or Gate(None, rates=Rates(lambda: 0.0)),
             limits=limits,
             rules=Rules(event_bytes=limits.event),
             max_held_bytes=max_bytes,

@@ -82,10 +82,11 @@ async def test_a_batch_that_cannot_be_committed_is_read_again() -> None:
     stop, store = asyncio.Event(), Store()
     projector = Projector(
         KafkaSettings(bootstrap_servers="127.0.0.1:1"),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
-        store,  # type: ignore[arg-type]
-        store,  # type: ignore[arg-type]
-        Metrics(CollectorRegistry()),
-        structlog.get_logger(),
+        jobs=store,  # type: ignore[arg-type]
+        goods=store,  # type: ignore[arg-type]
+        registry=store,  # type: ignore[arg-type]
+        metrics=Metrics(CollectorRegistry()),
+        log=structlog.get_logger(),
     )
     projector._source.close()
     source = Source(Message(value), stop)
