@@ -2,6 +2,7 @@
 
 GoodstraceError
 ├── CallError               a service refused a call or could not be reached
+├── CredentialsError        a file of keys or tokens cannot be read
 ├── EventHashError          an event cannot be hashed (goodstrace.event_hash)
 ├── RememberedError         the file of remembered checkpoints cannot be read or written
 └── VerificationError       something from outside is not what it must be: do not use it
@@ -29,6 +30,10 @@ class GoodstraceError(Exception):
 
 class VerificationError(GoodstraceError):
     """Something that came from outside does not verify."""
+
+
+class CredentialsError(GoodstraceError):
+    """A file with an API key or a token cannot be read, or holds none."""
 
 
 class TreeError(VerificationError):

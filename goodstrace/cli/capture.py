@@ -11,20 +11,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from goodstrace.capture import CaptureClient, Job, Problem
-from goodstrace.cli.options import json_option, print_json
+from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
+from goodstrace.credentials import api_key_for
 
 
 @click.command()
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option(
-    "--url",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    envvar="GOODSTRACE_CAPTURE_URL",
-    help="The collector.",
-)
+@url_option
 @click.option(
     "--error-behaviour",
     type=click.Choice(["rollback", "proceed"]),
@@ -38,18 +33,32 @@ from goodstrace.cli.options import json_option, print_json
 @click.option(
     "--timeout", "deadline_s", default=60.0, show_default=True, help="Seconds to wait for a document."
 )
+@api_key_option
 @json_option
 def capture(
-    files: tuple[Path, ...], url: str, error_behaviour: str, deadline_s: float, *, wait: bool, as_json: bool
+    files: tuple[Path, ...],
+    url: str,
+    error_behaviour: str,
+    deadline_s: float,
+    api_key_file: Path | None,
+    *,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     """Capture EPCIS documents (JSON) from FILES.
 
     A document is taken once the collector has it safe in Kafka; with --wait the command follows it until every event is
     accepted (it is then about to be sealed), found to be a duplicate, or refused. Sending a document twice is harmless.
+
+    The collector wants an API key: of the file named, of GOODSTRACE_API_KEY, or, for the local stack, the demo merchant's.
     """
     console = Console(stderr=True)
     results: dict[Path, Job | Problem] = {}
-    with CaptureClient(url) as client, Progress(console=console, disable=not console.is_terminal) as progress:
+    api_key = api_key_for(url, api_key_file)
+    with (
+        CaptureClient(url, api_key=api_key) as client,
+        Progress(console=console, disable=not console.is_terminal) as progress,
+    ):
         sending = progress.add_task("sending", total=len(files))
         for file in files:
             results[file] = client.send(file.read_bytes(), error_behaviour=error_behaviour)

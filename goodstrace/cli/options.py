@@ -21,6 +21,20 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
 )
 
+api_key_option = click.option(
+    "--api-key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="GOODSTRACE_API_KEY_FILE",
+    help="File with the API key of the merchant who captures; else GOODSTRACE_API_KEY holds it.",
+)
+url_option = click.option(
+    "--url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    envvar="GOODSTRACE_CAPTURE_URL",
+    help="The collector.",
+)
+
 
 def client_options(command: Command) -> Command:
     """Add the options from which `connect` makes a client."""
