@@ -18,6 +18,7 @@ GoodstraceError
     ├── QuorumError         a checkpoint lacks the cosignatures that the client's trust policy asks for
     ├── WitnessingError     what a log sent to a witness, or a witness answered, is malformed
     ├── KeyChangeError      a log's change of key is malformed, wrongly signed, or does not follow the one before
+    ├── SignatureError      a merchant's signature or key is malformed, or does not hold
     └── BlockError          a block header is malformed, wrongly signed, or does not follow the one before
 """
 
@@ -58,6 +59,10 @@ class EntryError(VerificationError):
 
 class BlockError(VerificationError):
     """A block header is malformed, wrongly signed, or does not follow the one before it."""
+
+
+class SignatureError(VerificationError):
+    """A merchant's signature over an event, or its key, is malformed, or the signature does not hold."""
 
 
 class PolicyError(VerificationError):

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from goodstrace.cli.options import json_option, print_json, url_option
+from goodstrace.cli.sign import read_public_key
 from goodstrace.errors import CredentialsError
 from goodstrace.registry import RegistryClient
 
@@ -146,6 +147,22 @@ def delegate(
             until_ms = time.time_ns() // 1_000_000 + int(days * _DAY_MS)
             kept.append({"to": to, "scope": scope, "untilMs": until_ms})
         _tell(registry.change(number, {"delegations": kept}), as_json=as_json)
+
+
+@merchants.command(name="signing-key")
+@click.argument("number", type=int)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--remove", is_flag=True, help="Take the key out: nothing more is taken that it signs.")
+@_common
+def signing_key(
+    number: int, file: Path, url: str, operator_token_file: Path, *, remove: bool, as_json: bool
+) -> None:
+    """Let merchant NUMBER sign its events with the public key in FILE (PEM)."""
+    jwk = dict(read_public_key(file).jwk)
+    with _registry(url, operator_token_file) as registry:
+        known = registry.merchant(number)["content"].get("signingKeys", [])
+        kept = [each for each in known if each != jwk] + ([] if remove else [jwk])
+        _tell(registry.change(number, {"signingKeys": kept}), as_json=as_json)
 
 
 @merchants.group()

@@ -14,6 +14,7 @@ from goodstrace.errors import PolicyError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
 from goodstrace.policy import Policy
+from goodstrace.signatures import MerchantKeys
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,6 +84,12 @@ def client_options(command: Command) -> Command:
             envvar="GOODSTRACE_USER",
             help="Who looks, for the record.",
         ),
+        click.option(
+            "--merchant-keys",
+            type=click.Path(exists=True, path_type=Path, dir_okay=False),
+            envvar="GOODSTRACE_MERCHANT_KEYS",
+            help='JSON file {"<number>": [<JWK>, ...]}: merchants whose signatures are checked.',
+        ),
         click.option("--purpose", default="", envvar="GOODSTRACE_PURPOSE", help="Why, for the record."),
     ):
         command = option(command)
@@ -98,8 +105,9 @@ def connect(
     policy: Path | None,
     user: str,
     purpose: str,
+    merchant_keys: Path | None,
 ) -> Client:
-    """Make the client that the options describe. Raises: NoteError, PolicyError."""
+    """Make the client that the options describe. Raises: NoteError, PolicyError, SignatureError."""
     return Client(
         query_target,
         LogKeys.load(log_keys),
@@ -108,6 +116,7 @@ def connect(
         memory=FileMemory(memory),
         audit_target=audit_target,
         policy=read_policy(policy) if policy else None,
+        merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
     )
 
 

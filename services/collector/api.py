@@ -14,6 +14,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from goodstrace.signatures import HEADER as SIGNATURE_HEADER
+from goodstrace.signatures import MAX_CHARACTERS
 from services.collector.errors import DocumentError, Fault
 from services.collector.intake import BEHAVIOURS, PROCEED, ROLLBACK, Intake
 from services.collector.intake import Request as CaptureRequest
@@ -56,7 +58,13 @@ _BODY: Final[dict[str, Any]] = {
             "in": "header",
             "schema": {"type": "string", "enum": list(BEHAVIOURS), "default": ROLLBACK},
             "description": "rollback: a bad event refuses the whole document. proceed: the good ones are captured.",
-        }
+        },
+        {
+            "name": SIGNATURE_HEADER,
+            "in": "header",
+            "schema": {"type": "string", "maxLength": MAX_CHARACTERS},
+            "description": "Over a bare event: a detached JWS of the merchant's. See docs/signatures.md.",
+        },
     ],
 }
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -212,7 +220,9 @@ async def _capture(request: Request, intake: Intake, body_timeout_s: float, *, b
             raise _TooSlowError from error
         trace = request.headers.get("traceparent", "")
         trace = trace if _TRACEPARENT.fullmatch(trace) else ""
-        job = await intake.capture(CaptureRequest(caller, body, behaviour, trace, bare))
+        job = await intake.capture(
+            CaptureRequest(caller, body, behaviour, trace, bare, request.headers.get(SIGNATURE_HEADER, ""))
+        )
     finally:
         intake.hold(-sum(held))
     headers = {**_EPCIS_HEADERS, **_standing(intake, caller), "Location": f"/epcis/v2/capture/{job.id}"}

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace.event_hash import ignored_fields
+from goodstrace.signatures import MEMBER
 from services.collector import strict_json
 from services.collector.errors import DocumentError, Fault
 from services.collector.times import parse_time
@@ -34,16 +35,22 @@ class Document(msgspec.Struct, frozen=True):
 
     events: the exact bytes of each, not looked into yet. place: JSON pointer of the list they are in; "" for a bare event.
     context: the document's @context, None where it has none. ignored: member names the document leaves out of its hashes.
+    signatures: for each event that of its merchant, or None; empty where no event is signed (docs/signatures.md).
     """
 
     events: tuple[bytes, ...]
     place: str | None
     context: Any = None
     ignored: frozenset[str] = frozenset()
+    signatures: tuple[str | None, ...] = ()
 
     def pointer(self, sequence: int) -> str:
         """Give the JSON pointer of an event."""
         return "" if self.place is None else f"{self.place}/{sequence}"
+
+    def signature(self, sequence: int) -> str | None:
+        """Give the signature over an event, None where it has none."""
+        return self.signatures[sequence] if self.signatures else None
 
 
 def read(body: bytes, limits: Limits) -> Document:
@@ -95,7 +102,20 @@ def _read_document(top: dict[str, bytes], path: tuple[str, ...], limits: Limits)
     if shared_bytes * len(events) > limits.body:  # each event is kept with all of it
         problem = f"times {len(events)} events this is over {limits.body} bytes"
         raise DocumentError(Fault("/@context", problem), too_large=True)
-    return Document(tuple(events), place, context, ignored)
+    return Document(tuple(events), place, context, ignored, _signatures(head, len(events)))
+
+
+def _signatures(head: dict[str, Any], count: int) -> tuple[str | None, ...]:
+    listed = head.get(MEMBER)
+    if listed is None:
+        return ()
+    if not isinstance(listed, list) or len(listed) != count:
+        raise DocumentError(Fault(strict_json.pointer(MEMBER), "must be an array, with one for each event"))
+    for index, each in enumerate(listed):
+        if each is not None and not isinstance(each, str):
+            fault = Fault(strict_json.pointer(MEMBER, str(index)), "must be a signature or null")
+            raise DocumentError(fault)
+    return tuple(listed)
 
 
 def _beside(level: dict[str, bytes], way: str, path: tuple[str, ...], limits: Limits) -> dict[str, Any]:

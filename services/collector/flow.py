@@ -6,12 +6,14 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace import facts as facts_format
+from goodstrace import signatures
 from goodstrace.facts import Facts
 from services.runtime import envelope, topics
 from services.runtime.envelope import Part, Record, Rejection
 
 EVENT_PART: Final = "event"
 FACTS_PART: Final = "facts"
+SIGNATURE_PART: Final = signatures.PART
 REGISTRATION_PART: Final = "registration"
 MAX_DETAIL: Final = 2000
 MAX_RECORD_BYTES: Final = (

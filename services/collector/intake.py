@@ -10,9 +10,10 @@ import msgspec
 import structlog
 
 from goodstrace.entry import ID_BYTES
+from goodstrace.signatures import MEMBER
 from services.collector import documents
 from services.collector.collect import Rules, Sent, Stamp, collect
-from services.collector.documents import Limits
+from services.collector.documents import Document, Limits
 from services.collector.errors import DocumentError, Fault, OverloadedError
 from services.collector.flow import MAX_COLLECTED_BYTES, Item, Reason, Rejected, StageName, to_wire
 from services.collector.jobs import Job, describe
@@ -39,13 +40,14 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One capture as it was asked for, by a caller that the gate let in."""
+    """One capture as it was asked for, by a caller that the gate let in; `signature` is over a bare event, "" for none."""
 
     caller: Caller
     body: bytes
     behaviour: str = ROLLBACK
     traceparent: str = ""
     bare: bool = False
+    signature: str = ""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -119,6 +121,8 @@ class Intake:
         document = documents.read(request.body, self.limits)
         if request.bare and document.place is not None:
             raise DocumentError(Fault("/type", "must be one event; documents go to /epcis/v2/capture"))
+        if request.signature:
+            document = _signed(document, request.signature)
         caller = request.caller
         self.gate.take(caller, events=len(document.events), size_bytes=len(request.body))
         stamp = Stamp(
@@ -127,6 +131,7 @@ class Intake:
             self._ports.now_ms(),
             request.traceparent,
             caller.speech,
+            caller.keys,
         )
         sent = collect(document, stamp, self._rules, self._ports.random)
         faults = [each.fault for each in sent if each.fault is not None]
@@ -175,6 +180,14 @@ class Intake:
         self._metrics.stage_last.labels(stage).set_to_current_time()
         for reason in prepared.refused:
             self._metrics.rejected.labels(stage, reason.value).inc()
+
+
+def _signed(document: Document, signature: str) -> Document:
+    if document.place is not None:
+        raise DocumentError(
+            Fault("", f"signatures over the events of a document go into its member {MEMBER}")
+        )
+    return msgspec.structs.replace(document, signatures=(signature,))
 
 
 def _reason(sent: Sent) -> Reason | None:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from deploy.stack import Stack
 from goodstrace.cli import main
 from goodstrace.note import Signer
+from goodstrace.signatures import MerchantKey
 from tests.system.harness import System, eventually
 from tests.unit.collector_builders import document, object_event
 
@@ -214,6 +217,23 @@ def test_a_merchant_captures_for_what_is_its_own_or_delegated_until_it_is_stoppe
     key = ok(system, "merchants", "key", "new", bo, "--label", "line 1").strip()
     own, foreign = "urn:epc:id:sgtin:0999999.107346.1", "urn:epc:id:sgtin:0614141.107346.1"
     assert (capture(key, own), capture(key, foreign), capture("gst_wrong", own)) == (0, 403, 401)
+    private, public = tmp_path / "bo.pem", tmp_path / "bo.pub.pem"
+    signer = Ed25519PrivateKey.generate()
+    private.write_bytes(signer.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(signer.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    ok(system, "merchants", "signing-key", bo, str(public))
+    (tmp_path / "two.jsonld").write_text(commissioning(f"{own}0", "urn:uuid:signed"))
+    sign = (
+        "sign",
+        str(tmp_path / "two.jsonld"),
+        "--key",
+        str(private),
+        "--out",
+        str(tmp_path / "signed.jsonld"),
+    )
+    kid = json.loads(ok(system, *sign, "--json"))["kid"]
+    with_key = {"GOODSTRACE_API_KEY": key}
+    assert system.cli_with(with_key, "capture", str(tmp_path / "signed.jsonld")).returncode == 0
     ok(system, "merchants", "delegate", ann, "--to", bo, "--scope", "0614141", "--days", "1")
     assert capture(key, foreign) == 0
     ok(system, "merchants", "suspend", ann)
@@ -226,8 +246,13 @@ def test_a_merchant_captures_for_what_is_its_own_or_delegated_until_it_is_stoppe
     assert "0614141 overlaps" in fails(system, "merchants", "add", "Eve", "--prefix", "0614141")
     unknown = system.cli_with({"GOODSTRACE_OPERATOR_TOKEN": "wrong"}, "merchants", "list")
     assert (unknown.returncode, "401" in unknown.stderr) == (1, True)
-    registered = 1 + 2 + 2  # the demo merchant, two merchants, and each change
-    system.wait_sealed(EVENTS + 2 + registered)
+    registered = 1 + 2 + 3  # the demo merchant, two merchants, and each change
+    system.wait_sealed(EVENTS + 3 + registered)
+    keys = tmp_path / "merchant-keys.json"
+    keys.write_text(json.dumps({bo: [dict(MerchantKey.of(signer.public_key()).jwk)]}))
+    traced = json.loads(ok(system, "trace", "--json", "--merchant-keys", str(keys), f"{own}0"))
+    assert [each["signed_by"] for each in traced["events"]] == [kid]
+    assert "signed: 1 events" in ok(system, "trace", "--merchant-keys", str(keys), f"{own}0")
     told = [
         json.loads(each.parts["registration"]) for each in system.sealed() if "registration" in each.parts
     ]
@@ -245,7 +270,7 @@ def test_a_merchant_captures_for_what_is_its_own_or_delegated_until_it_is_stoppe
 # What needs no service runs in this process: starting Python takes longer than all the rest.
 
 
-@pytest.mark.parametrize("command", ["capture", "trace", "browses", "verify", "simulate"])
+@pytest.mark.parametrize("command", ["capture", "sign", "trace", "browses", "verify", "simulate"])
 def test_each_command_explains_itself(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

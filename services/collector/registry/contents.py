@@ -5,6 +5,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from goodstrace.errors import SignatureError
+from goodstrace.signatures import MerchantKey
 from services.collector.errors import DocumentError, Fault
 from services.collector.record import canonical_key
 from services.collector.registry.claims import claims_of, is_within
@@ -69,6 +71,7 @@ def _sound(merchant: Merchant) -> Merchant:
             )
     return msgspec.structs.replace(
         merchant,
+        signing_keys=tuple(_signing_key(index, each) for index, each in enumerate(merchant.signing_keys)),
         uris=tuple(sorted({canonical_key(uri) for uri in merchant.uris})),
         prefixes=tuple(sorted(set(merchant.prefixes))),
         glns=tuple(sorted(set(merchant.glns))),
@@ -76,6 +79,13 @@ def _sound(merchant: Merchant) -> Merchant:
             msgspec.structs.replace(each, scope=_canonical(each.scope)) for each in merchant.delegations
         ),
     )
+
+
+def _signing_key(index: int, jwk: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(MerchantKey.from_jwk(jwk).jwk)
+    except SignatureError as error:
+        raise DocumentError(Fault(f"/signingKeys/{index}", str(error))) from error
 
 
 def _canonical(scope: str) -> str:

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from goodstrace.signatures import MerchantKey
 from services.collector.registry.api_keys import ApiKey
 from services.collector.registry.claims import Claims, claims_of, delegated
 from services.collector.registry.store import RegistryStore
@@ -102,10 +103,11 @@ class Remembered(Generic[K, V]):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """A merchant as it counts now: what it registered, and what it may speak for, delegations included."""
+    """A merchant as it counts now: what it registered, what it may speak for, delegations included, and its keys by ID."""
 
     merchant: Merchant
     claims: tuple[Claims, ...]
+    keys: dict[str, MerchantKey] = {}
 
 
 class Directory:
@@ -156,4 +158,5 @@ class Directory:
             if giver.status is Status.ACTIVE:
                 to_it = [each for each in giver.delegations if each.to == number]
                 claims += delegated(giver, to_it, self._now_ms())
-        return Standing(merchant, tuple(claims))
+        keys = [MerchantKey.from_jwk(jwk) for jwk in merchant.signing_keys]
+        return Standing(merchant, tuple(claims), {key.kid: key for key in keys})

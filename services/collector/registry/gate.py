@@ -4,6 +4,7 @@ import hmac
 
 import msgspec
 
+from goodstrace.signatures import MerchantKey
 from services.collector.registry import api_keys
 from services.collector.registry.claims import Policy, Speech
 from services.collector.registry.directory import Directory, Standing
@@ -25,13 +26,14 @@ class DefaultLimits(msgspec.Struct, frozen=True):
 class Caller(msgspec.Struct, frozen=True):
     """Whose events are taken.
 
-    merchant: its number. speech: which goods it may speak for, None: all. body_bytes: the largest body. rates: its buckets; empty: no limit.
+    merchant: its number. keys: those that its events may be signed with, by ID. speech: which goods it may speak for, None: all. body_bytes: the largest body. rates: its buckets; empty: no limit.
     """
 
     merchant: int
     speech: Speech | None = None
     body_bytes: int = 2**40
     rates: dict[str, Rate] = {}
+    keys: dict[str, MerchantKey] = {}
 
 
 class Gate:
@@ -127,6 +129,7 @@ class Gate:
                 EVENTS: _rate(own.events_per_s or defaults.events_per_s, defaults.burst_s),
                 BYTES: _rate(own.bytes_per_s or defaults.bytes_per_s, defaults.burst_s),
             },
+            standing.keys,
         )
 
 

@@ -67,6 +67,7 @@ class Merchant(_Strict, frozen=True):
     prefixes: its GS1 company prefixes. glns: its locations' and parties' numbers outside these. uris: other URIs that are
     its own, each with everything below it; also a single GTIN (https://id.gs1.org/01/...). everything: it speaks for all goods, as
     the platform's own back end does, which has checked itself whose they are. delegations: what it lets others speak for.
+    signing_keys: its public keys as JSON Web Keys, for docs/signatures.md.
     """
 
     name: _Text
@@ -77,6 +78,7 @@ class Merchant(_Strict, frozen=True):
     everything: bool = False
     delegations: Annotated[tuple[Delegation, ...], Meta(max_length=MAX_LISTED)] = ()
     limits: Limits = Limits()
+    signing_keys: Annotated[tuple[dict[str, Any], ...], Meta(max_length=20)] = ()
 
 
 class Picture(_Strict, frozen=True):
