@@ -7,11 +7,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from services.collector.flow import Reason, StageName
 
 CODES: Final = (
-    "200", "202", "204", "400", "404", "405", "406", "408", "409", "410", "413", "415", "422", "503", "500",
+    "200", "201", "202", "204", "400", "401", "403", "404", "405", "406", "408", "409", "410", "413", "415", "422", "429",
+    "503", "500",
 )  # fmt: skip
 METHODS: Final = (
-    "capture", "events", "job", "jobs", "discovery", "rejections", "rejection", "rejection_content", "resubmit", "none",
+    "capture", "events", "job", "jobs", "discovery", "rejections", "rejection", "rejection_content", "resubmit",
+    "registry", "none",
 )  # fmt: skip
+REFUSALS: Final = ("unauthenticated", "forbidden", "unknown", "taken", "rate-limited")
 LOOPS: Final = ("group_commit", "ingress", "stages", "projector", "jobs")
 COLLECTED: Final = "collected"
 REJECTED: Final = "rejected"
@@ -22,6 +25,7 @@ CATEGORIES: Final = (
     "overloaded",
     "offset-gap",
     "offsets-lost",
+    "unregistered",
     "envelope",
     "internal",
 )
@@ -76,6 +80,12 @@ class Metrics:
         )
         self.requests = Counter(
             f"{name}_requests", "Answers of the capture API.", ["method", "code"], registry=registry
+        )
+        self.refused_callers = Counter(
+            f"{name}_refused_callers",
+            "Requests refused for who asked, or for how much.",
+            ["category"],
+            registry=registry,
         )
         self.capture_seconds = Histogram(
             f"{name}_capture_seconds",
@@ -143,6 +153,8 @@ class Metrics:
         for method in METHODS:
             for code in CODES:
                 self.requests.labels(method, code)
+        for category in REFUSALS:
+            self.refused_callers.labels(category)
         for loop in LOOPS:
             for category in CATEGORIES:
                 self.failures.labels(loop, category)

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from confluent_kafka import Message
 
+from goodstrace.entry import Kind
 from goodstrace.errors import EntryError
 from services.collector import goods
 from services.collector.goods import Change
@@ -20,6 +21,9 @@ from services.collector.jobs import Seen, Verdicts, gather
 from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
+from services.collector.registry import registrations
+from services.collector.registry.registrations import Changes
+from services.collector.registry.store import RegistryStore
 from services.collector.rejection_store import RejectionStore
 from services.collector.rejections import Rejection, of_batch
 from services.collector.retry import persistently
@@ -33,10 +37,11 @@ _WAIT_S = 0.2
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """What a batch says: of goods by key, of merchants by number, of captures, of what was refused."""
+    """What a batch says: of goods by key, of merchants by number, what is registered, of captures, of what was refused."""
 
     goods: dict[str, Change]
     merchants: dict[int, Change]
+    registered: Changes
     verdicts: list[Verdicts]
     rejections: list[Rejection]
 
@@ -51,6 +56,7 @@ class Projector:
         jobs: JobStore,
         goods: GoodsStore,
         rejections: RejectionStore,
+        registry: RegistryStore,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
@@ -58,6 +64,7 @@ class Projector:
         self._jobs = jobs
         self._goods = goods
         self._rejections = rejections
+        self._registry = registry
         self._stored = kafka.topic(topics.GOODS_STORED)
         self._metrics = metrics
         self._log = log
@@ -74,7 +81,7 @@ class Projector:
         """Project batch after batch; `started` is called once it reads. Raises: ServiceError that a retry does not mend."""
         loop = asyncio.get_running_loop()
         try:
-            for prepare in (self._jobs.prepare, self._rejections.prepare):
+            for prepare in (self._jobs.prepare, self._registry.prepare, self._rejections.prepare):
                 await persistently(prepare, "projector", stop, self._metrics, self._log)
             started()
             while not stop.is_set():
@@ -102,6 +109,7 @@ class Projector:
         told = await loop.run_in_executor(self._thread, _gather, self._stored, batch)
         started = time.perf_counter()
         await self._goods.apply(told.goods, told.merchants)
+        await self._registry.apply(told.registered)
         self._metrics.goods_seconds.observe(time.perf_counter() - started)
         await self._rejections.add(told.rejections)
         await self._jobs.add(told.verdicts)
@@ -122,8 +130,9 @@ def _gather(stored: str, batch: Sequence[Message]) -> _Told:
         )
         for message in batch
     ]
+    records = [each.record for each in seen if each.topic == stored]
     try:
-        known, merchants = goods.changes(each.record for each in seen if each.topic == stored)
+        known, merchants = goods.changes(each for each in records if each.kind is Kind.EVENT)
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
-    return _Told(known, merchants, gather(seen), of_batch(seen))
+    return _Told(known, merchants, registrations.changes(records), gather(seen), of_batch(seen))

@@ -15,6 +15,8 @@ from goodstrace.merkle import Frontier
 from goodstrace.note import SigningKey
 from services.collector import goods
 from services.collector.mongo import GoodsStore
+from services.collector.registry import registrations
+from services.collector.registry.store import RegistryStore
 from services.replay.reading import TopicReader
 from services.replay.source import ReplaySource
 from services.replay.sources import Origin
@@ -117,6 +119,7 @@ class TopicSealer:
         self._publishing = publishing
         self._store = MongoBlockStore(database)
         self._goods = GoodsStore(database) if goods_information else None
+        self._registry = RegistryStore(database)
         self._keys = keys
         self._name = name
         self._limits = limits
@@ -128,7 +131,7 @@ class TopicSealer:
 
         async def watch(records: Sequence[Fetched]) -> None:
             if self._goods is not None and origin.prefix == "goods":
-                await _keep_goods(self._goods, records)
+                await _keep_goods(self._goods, self._registry, records)
             told(len(records))
 
         source = ReplaySource(reader, change=origin.change, from_the_first=origin.from_the_first, watch=watch)
@@ -192,7 +195,7 @@ async def compare_roots(rebuilt: LogScan, published: LogScan, log: str) -> Rebui
     return found
 
 
-async def _keep_goods(store: GoodsStore, records: Sequence[Fetched]) -> None:
+async def _keep_goods(store: GoodsStore, registry: RegistryStore, records: Sequence[Fetched]) -> None:
     """Keep what the projector would; the same records again change nothing."""
     decoded = [envelope.decode(each.value) for each in records]
     try:
@@ -200,3 +203,4 @@ async def _keep_goods(store: GoodsStore, records: Sequence[Fetched]) -> None:
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
     await store.apply(known, merchants)
+    await registry.apply(registrations.changes(decoded))
