@@ -23,7 +23,7 @@ from bench.limits import kafka_copy_rate, store_insert_rate
 from deploy.stack import Stack
 from goodstrace import block
 from goodstrace.block import BlockHeader
-from goodstrace.capture import CaptureClient, Job
+from goodstrace.capture import Job
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.simulate import Simulation, SimulationOptions
 from services.runtime import envelope, kafka
@@ -66,7 +66,7 @@ def measure(stack: Stack, folder: Path, events: int, traces: int) -> dict[str, A
     if item is None:
         raise SystemExit(f"{events} events are too few for a chain: take at least 200")
     figures: dict[str, Any] = {"events": events, "traces": traces}
-    system = System(stack, folder / "whole").start()
+    system = System(stack, folder / "whole", {"GOODSTRACE_COLLECTOR_AUTH": "required"}).start()
     try:
         console.print("capture to sealed ...")
         figures["captured_to_sealed_events_per_s"] = whole_rate(system, documents, events)
@@ -108,9 +108,7 @@ def whole_rate(system: System, documents: Sequence[bytes], events: int) -> float
     """Capture documents by two clients at once; events a second from the first request until all are sealed."""
     before = system.sealed_count()
     begun = time.perf_counter()
-    threads = [
-        threading.Thread(target=send, args=(system.capture_url, documents[half::2])) for half in (0, 1)
-    ]
+    threads = [threading.Thread(target=send, args=(system, documents[half::2])) for half in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -119,9 +117,9 @@ def whole_rate(system: System, documents: Sequence[bytes], events: int) -> float
     return events / (time.perf_counter() - begun)
 
 
-def send(url: str, documents: Sequence[bytes]) -> None:
+def send(system: System, documents: Sequence[bytes]) -> None:
     """Capture documents without waiting for their verdicts."""
-    with CaptureClient(url) as collector:
+    with system.collector() as collector:
         for document in documents:
             taken = collector.send(document)
             if not isinstance(taken, Job):
@@ -133,7 +131,7 @@ def traceable_latencies(system: System, count: int) -> list[float]:
     channel = grpc.insecure_channel(system.query_target)
     query = trace_pb2_grpc.TraceServiceStub(channel)
     taken = []
-    with CaptureClient(system.capture_url) as collector:
+    with system.collector() as collector:
         for number in range(count):
             event_id = f"urn:bench:{system.database_name}:{number}"
             begun = time.perf_counter()

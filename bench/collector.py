@@ -31,7 +31,7 @@ from bench.processes import cpu_s
 from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT
 from deploy.stack import Stack
-from goodstrace.capture import CaptureClient, Job
+from goodstrace.capture import Job
 from services.collector import documents
 from services.collector.collect import Rules, Sent, Stamp, collect
 from services.collector.documents import Limits
@@ -120,13 +120,17 @@ def workers(stack: Stack, folder: Path, events: int) -> Figures:
 def whole(stack: Stack, folder: Path, events: int) -> Figures:
     """Measure the whole way by HTTP, sustained, with all services on the same cores."""
     told("the whole way")
-    system = System(stack, folder / "whole", {"GOODSTRACE_PARTITIONS": str(PARTITIONS)}).start()
+    system = System(
+        stack,
+        folder / "whole",
+        {"GOODSTRACE_PARTITIONS": str(PARTITIONS), "GOODSTRACE_COLLECTOR_AUTH": "required"},
+    ).start()
     try:
         bodies = list(bodies_of(events, 3))
         warm = bodies[:CLIENTS]
-        send_all(system, warm)
         before = system.sealed_count()
-        wait_for(lambda: system.sealed_count() >= len(warm) * EVENTS_A_DOCUMENT, system)
+        send_all(system, warm)
+        wait_for(lambda: system.sealed_count() >= before + len(warm) * EVENTS_A_DOCUMENT, system)
         costs = {name: cpu_s(pid) for name, pid in processes(stack, system).items()}
         before = system.sealed_count()
         begun = time.perf_counter()
@@ -306,7 +310,7 @@ def send_all(system: System, bodies: Sequence[bytes]) -> list[float]:
     taken: list[float] = []
 
     def send(mine: Sequence[bytes]) -> None:
-        with CaptureClient(system.capture_url) as collector:
+        with system.collector() as collector:
             for body in mine:
                 begun = time.perf_counter()
                 job = collector.send(body)

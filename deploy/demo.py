@@ -9,12 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+from deploy.credentials import FILE as CREDENTIALS_FILE
 from deploy.stack import Stack
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.cli.browses import show as show_browses
 from goodstrace.cli.display import console
 from goodstrace.cli.trace import show as show_trace
 from goodstrace.client import Client
+from goodstrace.credentials import local_api_key
 from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
@@ -59,6 +61,9 @@ def run() -> None:
         audit_target=AUDIT_TARGET,
     ) as client:
         out.rule("2. captured by HTTP, through five stages on Kafka")
+        wait_until_sealed(
+            client, 1, told=False
+        )  # the demo merchant itself: the first that is ever registered
         before = sealed(client)
         accepted = capture(documents)
         out.rule("3. sealed into signed, hash-chained Merkle blocks")
@@ -84,6 +89,8 @@ def exports() -> str:
     """Tell what the commands have to be told where the stack is not on its default ports, a line each."""
     stack = Stack.from_environment()
     said = {
+        "GOODSTRACE_CREDENTIALS": (f"{RUN_DIR}/{CREDENTIALS_FILE}", "run/credentials.json"),
+        "GOODSTRACE_OPERATOR_TOKEN_FILE": (f"{RUN_DIR}/keys/operator-token", "run/keys/operator-token"),
         "GOODSTRACE_CAPTURE_URL": (CAPTURE_URL, "http://127.0.0.1:8080"),
         "GOODSTRACE_QUERY_TARGET": (QUERY_TARGET, "127.0.0.1:50051"),
         "GOODSTRACE_AUDIT_TARGET": (AUDIT_TARGET, "127.0.0.1:50052"),
@@ -103,7 +110,8 @@ def capture(documents: list[Path]) -> int:
     """Send the documents and follow them; gives how many events were accepted that are no duplicates."""
     accepted = duplicates = 0
     started = time.monotonic()
-    with CaptureClient(CAPTURE_URL) as collector:
+    api_key = local_api_key(RUN_DIR / CREDENTIALS_FILE, CAPTURE_URL)
+    with CaptureClient(CAPTURE_URL, api_key=api_key) as collector:
         jobs: list[Job] = []
         for document in documents:
             result = collector.send(document.read_bytes())
@@ -125,7 +133,7 @@ def sealed(client: Client) -> int:
     return sum(each.checkpoint.size for log, each in client.checkpoints().items() if log.startswith("goods/"))
 
 
-def wait_until_sealed(client: Client, total: int) -> None:
+def wait_until_sealed(client: Client, total: int, *, told: bool = True) -> None:
     """Wait until the goods logs hold `total` entries. Raises: GoodstraceError after the deadline."""
     deadline = time.monotonic() + SEAL_DEADLINE_S
     while (size := sealed(client)) < total:
@@ -134,7 +142,7 @@ def wait_until_sealed(client: Client, total: int) -> None:
                 f"only {size} of {total} events sealed after {SEAL_DEADLINE_S} s: see run/logs/ledger.log"
             )
         time.sleep(0.1)
-    for log, each in sorted(client.checkpoints().items()):
+    for log, each in sorted(client.checkpoints().items()) if told else ():
         out.print(f"{log}: {each.checkpoint.size} entries, root {each.checkpoint.root.hex()[:16]}…")
 
 

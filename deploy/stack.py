@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deploy.broker import Broker
+from deploy.credentials import TOKEN_FILE, make_credentials
 from deploy.document_store import DocumentStore
-from deploy.processes import Report, StackError, free_port, port_from, silent
+from deploy.processes import HOST, Report, StackError, free_port, port_from, silent
 from deploy.service_processes import ROOT, SERVICES, daemons, not_ready, start_services, stop_services
 from deploy.witnesses import start_witnesses, stop_witnesses
 
@@ -93,7 +94,13 @@ class Stack:
             "GOODSTRACE_RUN_DIR": str(self.run_dir),
             "GOODSTRACE_KEY_DIR": str(self.run_dir / "keys"),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.run_dir / "keys" / "index-secret"),
+            "GOODSTRACE_OPERATOR_TOKEN_FILE": str(self.operator_token_file),
         }
+
+    @property
+    def operator_token_file(self) -> Path:
+        """Where the token lies by which merchants are registered."""
+        return self.run_dir / "keys" / TOKEN_FILE
 
     def start(self) -> None:
         """Start what is ours and does not run yet; return when it is ready.
@@ -133,6 +140,9 @@ def up(stack: Stack, *, stores_only: bool, report: Report) -> None:
             raise StackError(f"topics and indexes could not be made (exit {done.returncode})")
         witnesses = start_witnesses(stack.run_dir, os.environ, report)
         start_services(stack.run_dir, {**stack.environment, **witnesses}, report)
+        if os.environ.get("GOODSTRACE_COLLECTOR_AUTH") != "none":
+            url = f"http://{HOST}:{port_from(os.environ, 'GOODSTRACE_COLLECTOR_PORT', 8080)}"
+            make_credentials(stack.run_dir, url, stack.operator_token_file, report)
 
 
 def down(stack: Stack, *, report: Report) -> None:

@@ -66,18 +66,25 @@ class Job:
 class CaptureClient:
     """A client of the capture API at `url`, such as "http://127.0.0.1:8080"."""
 
-    def __init__(self, url: str, *, timeout_s: float = 60) -> None:
-        """Prepare to send; `timeout_s` bounds each request."""
-        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+    def __init__(self, url: str, *, timeout_s: float = 60, api_key: str | None = None) -> None:
+        """Prepare to send as the merchant of an API key (or token); `timeout_s` bounds each request, and the wait over a rate."""
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers)
+        self._timeout_s = timeout_s
 
     def send(self, document: bytes, *, error_behaviour: str = "rollback") -> Job | Problem:
         """Capture a document, JSON or XML (told by its first character): the job it became, acknowledged by Kafka, or why it was refused.
 
+        Over the merchant's rate it waits for as long as it is told and sends again.
         Raises: CallError where the collector cannot be reached or cannot take anything now (5xx): try again, whatever was
         taken is recognised as a duplicate.
         """
         headers = {"Content-Type": _media_type(document), "GS1-Capture-Error-Behaviour": error_behaviour}
         response = self._request("POST", "/epcis/v2/capture", content=document, headers=headers)
+        until = time.monotonic() + self._timeout_s
+        while (wait_s := _told_to_wait(response)) and time.monotonic() + wait_s < until:
+            time.sleep(wait_s)
+            response = self._request("POST", "/epcis/v2/capture", content=document, headers=headers)
         if response.status_code == httpx.codes.ACCEPTED:
             return Job(response.headers["Location"], {"running": True})
         if response.is_server_error:
@@ -129,6 +136,13 @@ class CaptureClient:
 
 def _media_type(document: bytes) -> str:
     return XML_TYPE if document.removeprefix(_BOM).lstrip(_SPACE)[:1] == b"<" else JSON_TYPE
+
+
+def _told_to_wait(response: httpx.Response) -> int:
+    """Give the seconds after which to send again; 0 where that is not asked."""
+    text = response.headers.get("Retry-After", "")
+    limited = response.status_code == httpx.codes.TOO_MANY_REQUESTS
+    return int(text) if limited and text.isascii() and text.isdigit() else 0
 
 
 def problem_of(response: httpx.Response) -> Problem:

@@ -45,6 +45,7 @@ class CaptureStream:
         error_behaviour: str = "rollback",
         patience_s: float = 60,
         credentials: grpc.ChannelCredentials | None = None,
+        api_key: str | None = None,
     ) -> None:
         """Prepare to send; nothing is sent yet.
 
@@ -53,6 +54,7 @@ class CaptureStream:
             error_behaviour: rollback or proceed, see docs/capture.md.
             patience_s: how long to try again while no receipt comes.
             credentials: for TLS; without, the channel is in clear text.
+            api_key: of the merchant whose events these are (or a token).
         """
         options = [("grpc.max_receive_message_length", MAX_ANSWER_BYTES)]
         self._channel = (
@@ -63,6 +65,7 @@ class CaptureStream:
         self._stub = capture_pb2_grpc.CaptureServiceStub(self._channel)
         self._behaviour = BEHAVIOURS[error_behaviour]
         self._patience_s = patience_s
+        self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
 
     def send(self, documents: Iterable[bytes]) -> Iterator[capture_pb2.Receipt]:
         """Capture documents or bare events, and give the receipt of each in their order; `sequence` counts them from 0.
@@ -74,7 +77,7 @@ class CaptureStream:
         sending = _Sending(iter(documents), self._behaviour)
         failures, heard = 0, time.monotonic()
         while not sending.is_done():
-            call = self._stub.CaptureStream(sending.messages())
+            call = self._stub.CaptureStream(sending.messages(), metadata=self._metadata)
             try:
                 for answer in call:
                     failures, heard = 0, time.monotonic()

@@ -31,15 +31,15 @@ from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
-from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of
+from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
+from goodstrace.signatures import MerchantKeys
 from goodstrace.verification import (
     VerifiedCheckpoint,
     VerifiedEntry,
     remembered_checkpoint,
     verify_checkpoints,
     verify_entry,
-    verify_event,
     verify_growth,
     verify_quorum,
 )
@@ -91,7 +91,7 @@ class Client:
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
-    AnswerError, UnknownLogError, QuorumError for an answer that does not hold; RollbackError where a log no longer contains what `memory`
+    AnswerError, UnknownLogError, QuorumError, SignatureError for an answer that does not hold; RollbackError where a log no longer contains what `memory`
     has of it; CallError where a service refuses or cannot be reached.
     """
 
@@ -107,6 +107,7 @@ class Client:
         timeout_s: float = 30,
         policy: Policy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        merchant_keys: MerchantKeys | None = None,
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -120,6 +121,7 @@ class Client:
             timeout_s: deadline of each call.
             policy: which witnesses must have cosigned a checkpoint; without, the log's own signature is enough.
             credentials: for TLS; without, the channel is in clear text.
+            merchant_keys: merchants' keys, by which their signatures are checked.
         """
         self._keys = log_keys
         self._memory = memory or VolatileMemory()
@@ -127,6 +129,7 @@ class Client:
         self._purpose = purpose
         self._timeout_s = timeout_s
         self._policy = policy
+        self._merchants = merchant_keys
         self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
@@ -161,7 +164,7 @@ class Client:
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         _check_as_of(as_of or {}, checkpoints)
-        events = tuple(_shown(message, checkpoints) for page in pages for message in page.events)
+        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
         _check_answer(canonical_key(key), first, events)
@@ -183,7 +186,7 @@ class Client:
         request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose)
         pages = list(self._pages(request, self._query.GetEvent))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        events = tuple(_shown(message, checkpoints) for page in pages for message in page.events)
+        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
         if len(events) != pages[0].total_events:
             raise AnswerError(
                 f"the answer says it has {pages[0].total_events} events and shows {len(events)}"
@@ -360,10 +363,6 @@ def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedChe
     for log, size in as_of.items():
         if log not in checkpoints or checkpoints[log].checkpoint.size != size:
             raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
-
-
-def _shown(message: trace_pb2.TraceEvent, checkpoints: Mapping[str, VerifiedCheckpoint]) -> ShownEvent:
-    return ShownEvent(verify_event(message, checkpoints), tuple(message.marks), tuple(message.mentions))
 
 
 def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent]) -> None:

@@ -56,6 +56,7 @@ class TagKind(IntEnum):
     ORDER = 4
     USER = 5
     CHECKPOINT = 6
+    REGISTRATION = 7
 
 
 class PartCommitment(msgspec.Struct, frozen=True):

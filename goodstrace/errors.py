@@ -2,6 +2,7 @@
 
 GoodstraceError
 ├── CallError               a service refused a call or could not be reached
+├── CredentialsError        a file of keys or tokens cannot be read
 ├── EventContentError       an event part is neither JSON nor XML of an event
 ├── EventHashError          an event cannot be hashed (goodstrace.event_hash)
 ├── RememberedError         the file of remembered checkpoints cannot be read or written
@@ -18,6 +19,7 @@ GoodstraceError
     ├── QuorumError         a checkpoint lacks the cosignatures that the client's trust policy asks for
     ├── WitnessingError     what a log sent to a witness, or a witness answered, is malformed
     ├── KeyChangeError      a log's change of key is malformed, wrongly signed, or does not follow the one before
+    ├── SignatureError      a merchant's signature or key is malformed, or does not hold
     └── BlockError          a block header is malformed, wrongly signed, or does not follow the one before
 """
 
@@ -38,6 +40,10 @@ class EventContentError(GoodstraceError):
 
 class VerificationError(GoodstraceError):
     """Something that came from outside does not verify."""
+
+
+class CredentialsError(GoodstraceError):
+    """A file with an API key or a token cannot be read, or holds none."""
 
 
 class TreeError(VerificationError):
@@ -62,6 +68,10 @@ class EntryError(VerificationError):
 
 class BlockError(VerificationError):
     """A block header is malformed, wrongly signed, or does not follow the one before it."""
+
+
+class SignatureError(VerificationError):
+    """A merchant's signature over an event, or its key, is malformed, or the signature does not hold."""
 
 
 class PolicyError(VerificationError):

@@ -29,6 +29,7 @@ class Role:
     LOCATION = "location"
     PARTY = "party"
     TRANSACTION = "transaction"
+    REGISTERED = "registered"
 
 
 GOODS_ROLES: Final = (Role.EPC, Role.LOT, Role.CLASS, Role.PARENT, Role.CHILD, Role.INPUT, Role.OUTPUT)

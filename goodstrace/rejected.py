@@ -14,7 +14,7 @@ from goodstrace.errors import CallError
 
 PATH: Final = "/rejections/v1"
 _PAGE: Final = 200
-_REFUSED_AGAIN: Final = (400, 409, 410, 413)
+_REFUSED_AGAIN: Final = (400, 403, 409, 410, 413)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,19 @@ class RejectedClient:
     """A client of the collector's rejections at `url`, such as "http://127.0.0.1:8080"."""
 
     def __init__(
-        self, url: str, *, timeout_s: float = 60, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        *,
+        timeout_s: float = 60,
+        api_key: str | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Prepare to ask; `timeout_s` bounds each request. `transport` takes the place of the network."""
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport)
+        """Prepare to ask; `timeout_s` bounds each request. `transport` takes the place of the network.
+
+        `api_key`: of a merchant, who sees its own; or the operator token, with which everyone's are seen.
+        """
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers, transport=transport)
 
     def list(
         self, *, state: str = "", reason: str = "", capture: str = "", limit: int | None = None
@@ -42,7 +51,7 @@ class RejectedClient:
 
         Args:
             state: open, resubmitted or settled.
-            reason: INVALID, TOO_LARGE or DUPLICATE, which are listed only if asked for.
+            reason: INVALID, FORBIDDEN, TOO_LARGE or DUPLICATE, which are listed only if asked for.
             capture: all of one capture, by its ID.
             limit: how many at the most; None for all.
         Raises: CallError.

@@ -6,15 +6,16 @@ them once more. It works because the events of an answer suffice to give the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from goodstrace.errors import AnswerError
+from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing import Direction, Query, SealedFacts, Trace, TracedEvent, drive, trace
 from goodstrace.tracing.named import named
 from goodstrace.tracing.wire import ABRIDGED, mention_messages, node_message
-from goodstrace.verification import VerifiedEntry, VerifiedEvent
+from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry, VerifiedEvent, verify_event
 
 if TYPE_CHECKING:
     from goodstrace.query.v1 import trace_pb2
@@ -27,6 +28,15 @@ class ShownEvent:
     event: VerifiedEvent
     marks: Sequence[str]
     mentions: Sequence[trace_pb2.TraceMention]
+
+
+def shown(
+    message: trace_pb2.TraceEvent,
+    checkpoints: Mapping[str, VerifiedCheckpoint],
+    keys: MerchantKeys | None = None,
+) -> ShownEvent:
+    """Verify an event of an answer, see `verify_event`, and keep what the server says of it."""
+    return ShownEvent(verify_event(message, checkpoints, keys), tuple(message.marks), tuple(message.mentions))
 
 
 def check_tree(query: Query, nodes: Iterable[trace_pb2.TraceNode], events: Sequence[ShownEvent]) -> bool:

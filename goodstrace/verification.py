@@ -21,6 +21,7 @@ from goodstrace.errors import (
     NoteError,
     QuorumError,
     RollbackError,
+    SignatureError,
     VerificationError,
 )
 from goodstrace.event_content import is_xml, read_event
@@ -32,6 +33,7 @@ from goodstrace.merkle import leaf_hash, verify_consistency, verify_inclusion
 from goodstrace.note import parse_note
 from goodstrace.policy import Policy
 from goodstrace.query.v1 import trace_pb2
+from goodstrace.signatures import PART, MerchantKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class VerifiedEntry:
 class VerifiedEvent:
     """An event of an answer: sealed at `position` and, with the same identity, at each of `also_at`.
 
-    `content` is the event's exact bytes and `facts` what the stages found; both None where they were withheld.
+    `content` is the event's exact bytes and `facts` what the stages found; both None where they were withheld. `signed_by` is the ID
+    of the merchant's key, trusted by the client, that signed these bytes; None where there is none.
     """
 
     identity: str
@@ -74,6 +77,7 @@ class VerifiedEvent:
     also_at: tuple[VerifiedEntry, ...]
     facts: Facts | None
     content: bytes | None
+    signed_by: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Give the event in the JSON form of EPCIS 2.0; empty where it, or the namespaces that its XML needs, was withheld."""
@@ -138,11 +142,14 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
 
 
 def verify_event(
-    message: trace_pb2.TraceEvent, checkpoints: Mapping[str, VerifiedCheckpoint]
+    message: trace_pb2.TraceEvent,
+    checkpoints: Mapping[str, VerifiedCheckpoint],
+    keys: MerchantKeys | None = None,
 ) -> VerifiedEvent:
     """Check an event of an answer at all its positions, and that its identity is what its sealed facts say.
 
-    Raises: ProofError, EntryError, AnswerError.
+    Where the merchant's key is among `keys`, its signature is checked too.
+    Raises: ProofError, EntryError, AnswerError, SignatureError.
     """
     position = verify_entry(message.sealed, checkpoints)
     also_at = tuple(verify_entry(each, checkpoints) for each in message.also_at)
@@ -157,7 +164,18 @@ def verify_event(
             raise AnswerError(f"{place}: the sealed facts are not those of the event {message.identity}")
         if "event" in each.parts and event_hash_of(each.parts["event"], facts) != facts.event_hash:
             raise AnswerError(f"{place}: the event hash in the sealed facts is not that of the sealed event")
-    return VerifiedEvent(message.identity, position, also_at, position.facts(), position.parts.get("event"))
+    signed_by = [_signed_by(each, keys) if keys is not None else None for each in (position, *also_at)]
+    facts, content = position.facts(), position.parts.get("event")
+    return VerifiedEvent(message.identity, position, also_at, facts, content, signed_by[0])
+
+
+def _signed_by(entry: VerifiedEntry, keys: MerchantKeys) -> str | None:
+    if PART not in entry.parts or "event" not in entry.parts:
+        return None
+    try:
+        return keys.verify(entry.entry.merchant, entry.parts[PART], entry.parts["event"])
+    except SignatureError as error:
+        raise SignatureError(f"{entry.log}[{entry.index}]: {error}") from error
 
 
 def event_hash_of(content: bytes, facts: Facts) -> str:

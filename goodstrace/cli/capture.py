@@ -13,8 +13,11 @@ from rich.progress import Progress
 
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.capture_stream import CaptureStream
-from goodstrace.cli.options import json_option, print_json
+from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
 from goodstrace.collector.v1.capture_pb2 import Receipt
+from goodstrace.credentials import api_key_for
+
+_STATUSES: Final = {"TOO_LARGE": 413, "FORBIDDEN": 403}
 
 _MOST_SHOWN: Final = 20
 
@@ -23,13 +26,7 @@ _MOST_SHOWN: Final = 20
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option(
-    "--url",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    envvar="GOODSTRACE_CAPTURE_URL",
-    help="The collector.",
-)
+@url_option
 @click.option(
     "--grpc",
     "grpc_target",
@@ -49,6 +46,7 @@ _MOST_SHOWN: Final = 20
 @click.option(
     "--timeout", "deadline_s", default=60.0, show_default=True, help="Seconds to wait for a document."
 )
+@api_key_option
 @json_option
 def capture(
     files: tuple[Path, ...],
@@ -57,6 +55,7 @@ def capture(
     error_behaviour: str,
     deadline_s: float,
     *,
+    api_key_file: Path | None,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -64,13 +63,19 @@ def capture(
 
     A document is taken once the collector has it safe in Kafka; with --wait the command follows it until every event is
     accepted (it is then about to be sealed), found to be a duplicate, or refused. Sending a document twice is harmless.
+
+    The collector wants an API key: of the file named, of GOODSTRACE_API_KEY, or, for the local stack, the demo merchant's.
     """
     console = Console(stderr=True)
     results: dict[Path, Job | Problem] = {}
-    with CaptureClient(url) as client, Progress(console=console, disable=not console.is_terminal) as progress:
+    api_key = api_key_for(url, api_key_file)
+    with (
+        CaptureClient(url, api_key=api_key) as client,
+        Progress(console=console, disable=not console.is_terminal) as progress,
+    ):
         sending = progress.add_task("sending", total=len(files))
         sent = (
-            _streamed(files, grpc_target, error_behaviour, deadline_s)
+            _streamed(files, grpc_target, error_behaviour, deadline_s, api_key_file)
             if grpc_target
             else ((file, client.send(file.read_bytes(), error_behaviour=error_behaviour)) for file in files)
         )
@@ -94,9 +99,12 @@ def capture(
 
 
 def _streamed(
-    files: tuple[Path, ...], target: str, error_behaviour: str, patience_s: float
+    files: tuple[Path, ...], target: str, error_behaviour: str, patience_s: float, api_key_file: Path | None
 ) -> Iterator[tuple[Path, Job | Problem]]:
-    with CaptureStream(target, error_behaviour=error_behaviour, patience_s=patience_s) as stream:
+    api_key = api_key_for(f"grpc://{target}", api_key_file)
+    with CaptureStream(
+        target, error_behaviour=error_behaviour, patience_s=patience_s, api_key=api_key
+    ) as stream:
         for receipt in stream.send(file.read_bytes() for file in files):
             yield files[receipt.sequence], _result(receipt)
 
@@ -106,7 +114,7 @@ def _result(receipt: Receipt) -> Job | Problem:
     if not receipt.HasField("problem"):
         return Job(f"/epcis/v2/capture/{receipt.capture_id}", {"running": True})
     faults = tuple({"pointer": fault.pointer, "detail": fault.detail} for fault in receipt.problem.faults)
-    status = 413 if receipt.problem.reason == "TOO_LARGE" else 400
+    status = _STATUSES.get(receipt.problem.reason, 400)
     return Problem(status, receipt.problem.reason, f"{faults[0]['pointer']}: {faults[0]['detail']}", faults)
 
 

@@ -14,11 +14,26 @@ from goodstrace.errors import PolicyError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
 from goodstrace.policy import Policy
+from goodstrace.signatures import MerchantKeys
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
+)
+
+api_key_option = click.option(
+    "--api-key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="GOODSTRACE_API_KEY_FILE",
+    help="File with the API key of the merchant who captures; else GOODSTRACE_API_KEY holds it.",
+)
+url_option = click.option(
+    "--url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    envvar="GOODSTRACE_CAPTURE_URL",
+    help="The collector.",
 )
 
 
@@ -69,6 +84,12 @@ def client_options(command: Command) -> Command:
             envvar="GOODSTRACE_USER",
             help="Who looks, for the record.",
         ),
+        click.option(
+            "--merchant-keys",
+            type=click.Path(exists=True, path_type=Path, dir_okay=False),
+            envvar="GOODSTRACE_MERCHANT_KEYS",
+            help='JSON file {"<number>": [<JWK>, ...]}: merchants whose signatures are checked.',
+        ),
         click.option("--purpose", default="", envvar="GOODSTRACE_PURPOSE", help="Why, for the record."),
     ):
         command = option(command)
@@ -84,8 +105,9 @@ def connect(
     policy: Path | None,
     user: str,
     purpose: str,
+    merchant_keys: Path | None,
 ) -> Client:
-    """Make the client that the options describe. Raises: NoteError, PolicyError."""
+    """Make the client that the options describe. Raises: NoteError, PolicyError, SignatureError."""
     return Client(
         query_target,
         LogKeys.load(log_keys),
@@ -94,6 +116,7 @@ def connect(
         memory=FileMemory(memory),
         audit_target=audit_target,
         policy=read_policy(policy) if policy else None,
+        merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
     )
 
 

@@ -15,20 +15,14 @@ from rich.table import Table
 
 from goodstrace.capture import Problem
 from goodstrace.cli.display import console
-from goodstrace.cli.options import json_option, print_json
+from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
+from goodstrace.credentials import api_key_for
 from goodstrace.errors import CallError
 from goodstrace.rejected import RejectedClient, Resubmitted
 
-REASONS: Final = ("INVALID", "TOO_LARGE", "DUPLICATE")
+REASONS: Final = ("INVALID", "FORBIDDEN", "TOO_LARGE", "DUPLICATE")
 _DETAIL_CHARS: Final = 200
 
-_url: Callable[[Any], Any] = click.option(
-    "--url",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    envvar="GOODSTRACE_CAPTURE_URL",
-    help="The collector.",
-)
 _reason: Callable[[Any], Any] = click.option(
     "--reason", type=click.Choice(REASONS), default=None, help="Only those refused for this reason."
 )
@@ -52,6 +46,8 @@ def rejected() -> None:
       goodstrace rejected resubmit --all --reason TOO_LARGE
                                                         send all of them as they were, after a limit was raised
 
+    A merchant sees its own by its API key; the operator token, as --api-key-file, shows everyone's.
+
     DUPLICATE is a reason too and no failure: the same event is sealed already. They are listed with --reason DUPLICATE.
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
@@ -66,13 +62,21 @@ def rejected() -> None:
     help="open (default): nobody has done anything yet. resubmitted: sent again. settled: a duplicate.",
 )
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At the most.")
-@_url
+@url_option
+@api_key_option
 @json_option
 def list_rejected(
-    url: str, reason: str | None, capture: str, state: str | None, limit: int, *, as_json: bool
+    url: str,
+    *,
+    api_key_file: Path | None,
+    reason: str | None,
+    capture: str,
+    state: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List what was refused, newest first: open ones, unless asked otherwise."""
-    with RejectedClient(url) as client:
+    with RejectedClient(url, api_key=api_key_for(url, api_key_file)) as client:
         found = list(client.list(state=state or "", reason=reason or "", capture=capture, limit=limit))
     if as_json:
         print_json({"rejections": found})
@@ -98,14 +102,15 @@ def list_rejected(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write what was refused into this file, in its exact bytes.",
 )
-@_url
+@url_option
+@api_key_option
 @json_option
-def show(record: str, url: str, out: Path | None, *, as_json: bool) -> None:
+def show(record: str, url: str, api_key_file: Path | None, out: Path | None, *, as_json: bool) -> None:
     """Show why the record ID was refused, what was done about it, and what was sent.
 
     The content of a duplicate is not shown: the same is sealed, and looking at that is recorded (goodstrace trace).
     """
-    with RejectedClient(url) as client:
+    with RejectedClient(url, api_key=api_key_for(url, api_key_file)) as client:
         found, content = client.show(record), client.content(record)
     if out is not None:
         if content is None:
@@ -131,7 +136,8 @@ def show(record: str, url: str, out: Path | None, *, as_json: bool) -> None:
 )
 @click.option("--all", "everything", is_flag=True, help="All that are open, as they were, instead of IDs.")
 @_reason
-@_url
+@url_option
+@api_key_option
 @json_option
 def resubmit(
     records: tuple[str, ...],
@@ -139,6 +145,7 @@ def resubmit(
     url: str,
     reason: str | None,
     *,
+    api_key_file: Path | None,
     everything: bool,
     as_json: bool,
 ) -> None:
@@ -150,7 +157,7 @@ def resubmit(
     _check_usage(records, corrected, reason, everything=everything)
     body = corrected.read_bytes() if corrected else None
     bar = Console(stderr=True)
-    with RejectedClient(url) as client:
+    with RejectedClient(url, api_key=api_key_for(url, api_key_file)) as client:
         wanted = [each["recordID"] for each in client.list(reason=reason or "")] if everything else records
         results: dict[str, Resubmitted | Problem] = {}
         with Progress(console=bar, disable=not bar.is_terminal) as progress:

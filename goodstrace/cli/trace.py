@@ -156,6 +156,8 @@ def _show_totals(answer: Trace, out: Console) -> None:
         out.print("  [dim]✔ log\\[index]: proved to be sealed there, byte for byte[/dim]")
     else:
         out.print("[yellow]nothing sealed names this key[/yellow]")
+    if signed := sum(each.event.signed_by is not None for each in answer.events):
+        out.print(f"  [dim]signed: {signed} events, by the merchant's own key over their exact bytes[/dim]")
     if answer.truncated:
         out.print(
             "[yellow]a limit was reached: there may be more; ask with a smaller --depth or from a nearer key[/yellow]"
@@ -221,9 +223,9 @@ def _times(run: Sequence[Shown]) -> str:
 
 def _event_line(traced: ShownEvent, mention: TraceMention, times: str = "") -> str:
     event = traced.event
-    proof = (
-        f"[green]✔ {event.position.log}\\[{event.position.index}]{' and the others' if times else ''}[/green]"
-    )
+    signed = " [green]signed[/green]" if event.signed_by else ""
+    others = " and the others" if times else ""
+    proof = f"[green]✔ {event.position.log}\\[{event.position.index}]{others}[/green]{signed}"
     if event.facts is None:
         return f"[dim]withheld[/dim] {proof}"
     facts = event.facts
@@ -248,6 +250,7 @@ def _event_document(traced: ShownEvent) -> dict[str, Any]:
         "identity": event.identity,
         "event_id": event.facts.event_id if event.facts else None,
         "proof": {"log": event.position.log, "index": event.position.index, "verified": True},
+        "signed_by": event.signed_by,
         "also_at": [{"log": each.log, "index": each.index, "verified": True} for each in event.also_at],
         "marks": list(traced.marks),
         "mentions": [MessageToDict(each, preserving_proto_field_name=True) for each in traced.mentions],

@@ -23,6 +23,13 @@ from services.collector.positions import Positions
 from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
+from services.collector.registry.directory import Directory
+from services.collector.registry.gate import Gate
+from services.collector.registry.jwks import Jwks
+from services.collector.registry.rates import Rates
+from services.collector.registry.registrar import Registrar
+from services.collector.registry.store import RegistryStore
+from services.collector.registry.tokens import Tokens
 from services.collector.rejected_reader import RejectedReader
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import RejectionStore
@@ -37,7 +44,15 @@ from services.runtime.kafka import KafkaProbe
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
-from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret, refuse
+from services.runtime.settings import (
+    KafkaSettings,
+    LogSettings,
+    MongoSettings,
+    OperatorSettings,
+    load,
+    load_secret,
+    refuse,
+)
 from services.sealing.reader import LogReader
 from services.sealing.secret_check import check_secret
 
@@ -91,13 +106,16 @@ class _Parts:
         self._metrics = Metrics(rules=settings.books.rule_ids)
         self._jobs = JobStore(self.mongo.database)
         self._rejections = RejectionStore(self.mongo.database)
-        self._ports = Ports(now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom)
+        self._registry = RegistryStore(self.mongo.database)
+        self._ports = Ports(now_ms=_now_ms, random=os.urandom)
+        self._directory = None
+        if settings.auth == "required":
+            self._directory = Directory(self._registry, settings.staleness(), time.monotonic, _now_ms)
+        else:
+            log.warning("captures need no key: whoever reaches a port captures", merchant=settings.merchant)
+        self._gate = _gate(settings, self._directory)
         self._preparer = Preparer(
-            self.kafka,
-            settings.merchant,
-            settings.limits(),
-            settings.collecting(),
-            self._ports,
+            self.kafka, self._gate, settings.limits(), settings.collecting(), self._ports
         )
 
     def api(self) -> Api:
@@ -134,7 +152,14 @@ class _Parts:
         )
         positions = Positions(LogReader(self.mongo.database, secret))
         views = JobViews(intake, positions, secret, self._ports.now_ms)
-        app = make_app(intake, self._metrics, idempotency, views)
+        registrar = Registrar(
+            kafka=kafka,
+            commits=commits,
+            store=self._registry,
+            directory=self._directory,
+            ports=self._ports,
+        )
+        app = make_app(intake, self._metrics, idempotency, views, registrar=registrar)
         if settings.shows_rejections():
             reader = RejectedReader(kafka.bootstrap_servers, kafka.topic(topics.GOODS_REJECTED))
             desk = RejectionDesk(self._rejections, reader, intake, self._ports.now_ms)
@@ -151,7 +176,8 @@ class _Parts:
             kafka=self.kafka,
             instance=settings.instance,
             preparer=self._preparer,
-            merchant_of=lambda _message: settings.merchant,
+            gate=self._gate,
+            merchant=settings.merchant,
             beginnings=IngressStore(self.mongo.database),
             metrics=self._metrics,
             log=self._log,
@@ -179,6 +205,7 @@ class _Parts:
                 jobs=self._jobs,
                 goods=GoodsStore(self.mongo.database),
                 rejections=self._rejections,
+                registry=self._registry,
                 metrics=self._metrics,
                 log=self._log,
             )
@@ -191,6 +218,23 @@ class _Parts:
                 is_busy=(lambda: runner.is_busy) if runner is not None else (lambda: False),
             )
         return parts
+
+
+def _gate(settings: CollectorSettings, directory: Directory | None) -> Gate:
+    rules = settings.token_rules()
+    return Gate(
+        directory,
+        rates=Rates(time.monotonic),
+        tokens=Tokens(rules, Jwks(settings.jwt_jwks, time.monotonic), _now_ms) if rules else None,
+        policy=settings.speaks_for,
+        defaults=settings.default_limits(),
+        operator_token=load(OperatorSettings).token(),
+        open_merchant=settings.merchant,
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

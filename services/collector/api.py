@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -21,7 +22,11 @@ from services.collector.idempotency import Idempotency
 from services.collector.intake import Intake
 from services.collector.job_views import JobViews
 from services.collector.metrics import CODES, Metrics
-from services.collector.problems import Problem, of_error, of_status
+from services.collector.problems import VALIDATION, Problem, of_error, of_status
+from services.collector.registry.credentials import credential_of
+from services.collector.registry.errors import RefusedError
+from services.collector.registry.registrar import Registrar
+from services.collector.registry.routes import Routes
 from services.runtime.monitoring import VERSION
 
 BODY_TIMEOUT_S: Final = 60.0
@@ -44,8 +49,10 @@ def make_app(
     idempotency: Idempotency,
     views: JobViews,
     body_timeout_s: float = BODY_TIMEOUT_S,
+    *,
+    registrar: Registrar | None = None,
 ) -> FastAPI:
-    """Make the ASGI application; a body must have come within `body_timeout_s` seconds."""
+    """Make the ASGI application; a body must have come within `body_timeout_s` seconds. `registrar`: serve `/registry` too."""
     app = FastAPI(
         title="Goodstrace capture",
         version=VERSION,
@@ -59,13 +66,10 @@ def make_app(
     _add_captures(app, edge)
     _add_jobs(app, edge, views)
     _add_discovery(app, edge)
+    if registrar is not None:
+        Routes(registrar, intake.gate, lambda answer: _measured("registry", edge, answer)).join(app)
     _add_refusals(app, metrics)
     return app
-
-
-def caller(_request: Request, edge: Edge) -> int:
-    """Say which merchant a request is of."""
-    return edge.intake.merchant
 
 
 def _add_captures(app: FastAPI, edge: Edge) -> None:
@@ -98,13 +102,26 @@ def _add_jobs(app: FastAPI, edge: Edge, views: JobViews) -> None:
     @app.get(CAPTURES, responses=openapi.LIST_ANSWERS, openapi_extra=openapi.LIST, summary="The capture jobs")
     async def get_jobs(request: Request) -> Response:
         """List the merchant's capture jobs, newest first."""
-        return await _measured("jobs", edge, lambda: views.listed(request, caller(request, edge)))
+        return await _measured("jobs", edge, lambda: _jobs(request, edge, views))
 
     @app.get(ONE_CAPTURE, responses=openapi.JOB_ANSWERS, openapi_extra=openapi.JOB, summary="A capture job")
     async def get_job(request: Request) -> Response:
         """Show a capture job: the standard's fields, and the verdict on each event with the place where it is sealed."""
         wanted = str(request.path_params["capture_id"])
-        return await _measured("job", edge, lambda: views.one(request, wanted, caller(request, edge)))
+        return await _measured("job", edge, lambda: _job(request, wanted, edge, views))
+
+
+async def _jobs(request: Request, edge: Edge, views: JobViews) -> Response:
+    return await views.listed(request, await _viewer(request, edge))
+
+
+async def _job(request: Request, capture_id: str, edge: Edge, views: JobViews) -> Response:
+    return await views.one(request, capture_id, await _viewer(request, edge))
+
+
+async def _viewer(request: Request, edge: Edge) -> int | None:
+    """Say whose jobs a request may see; None: everyone's."""
+    return await edge.intake.gate.viewer(credential_of(request.headers.items()))
 
 
 def _add_discovery(app: FastAPI, edge: Edge) -> None:
@@ -167,6 +184,12 @@ def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
         told = of_status(error.status_code, f"{request.method} is not there for this path: see /docs", allow)
         return told.response()
 
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return Problem(400, VALIDATION, told, parameter=str(first["loc"][-1])).response()
+
     @app.exception_handler(Exception)
     async def failed(_request: Request, _error: Exception) -> Response:
         """Tell nothing of a defect but that there is one; the log has it."""
@@ -178,7 +201,7 @@ async def _measured(method: str, edge: Edge, answer: Callable[[], Awaitable[Resp
     started = time.perf_counter()
     code = "500"
     try:
-        response = await _answered(edge.intake.limits, answer)
+        response = await answered(edge.intake.limits, edge.metrics, answer)
         code = _code(response.status_code)
     finally:
         edge.metrics.requests.labels(method, code).inc()
@@ -187,7 +210,8 @@ async def _measured(method: str, edge: Edge, answer: Callable[[], Awaitable[Resp
     return response
 
 
-async def _answered(limits: Limits, answer: Callable[[], Awaitable[Response]]) -> Response:
+async def answered(limits: Limits, metrics: Metrics, answer: Callable[[], Awaitable[Response]]) -> Response:
+    """Answer, turning refusals into problems."""
     try:
         return await answer()
     except ClientDisconnect:
@@ -196,6 +220,8 @@ async def _answered(limits: Limits, answer: Callable[[], Awaitable[Response]]) -
         problem = of_error(error)
         if problem is None:
             raise
+        if isinstance(error, RefusedError):
+            metrics.refused_callers.labels(error.category).inc()
         return problem.response(headers.limit_headers(limits) if problem.status == 413 else None)
 
 

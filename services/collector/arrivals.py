@@ -10,6 +10,7 @@ import msgspec
 from services.collector.errors import DocumentError
 from services.collector.flow import MAX_DETAIL, Rejected
 from services.collector.preparing import PROCEED, Prepared, Preparer, Request
+from services.collector.registry.gate import Caller
 from services.runtime import envelope
 
 _SHOWN_FAULTS: Final = 10
@@ -21,7 +22,7 @@ class Arrival(msgspec.Struct, frozen=True):
     topic: str
     partition: int
     offset: int
-    merchant: int
+    caller: Caller
     value: bytes
 
 
@@ -33,7 +34,7 @@ def take(preparer: Preparer, arrival: Arrival) -> Prepared:
     else by its place on the ingress, where it stays.
     """
     source = f" ({arrival.topic} {arrival.partition} at {arrival.offset})"
-    request = Request(arrival.value, PROCEED, merchant=arrival.merchant)
+    request = Request(arrival.caller, arrival.value, PROCEED)
     try:
         prepared = preparer.document(request)
     except DocumentError as error:

@@ -7,8 +7,9 @@ from goodstrace.collector.v1 import capture_pb2 as wire
 from services.collector.collect import Sent
 from services.collector.errors import DocumentError
 from services.collector.errors import Fault as Found
-from services.collector.flow import MAX_DETAIL, Item, Reason
-from services.collector.preparing import PROCEED, ROLLBACK, Prepared, Request
+from services.collector.flow import MAX_DETAIL, Item
+from services.collector.preparing import PROCEED, ROLLBACK, Prepared, Request, reason_of_refusal
+from services.collector.registry.gate import Caller
 from services.runtime.call_errors import InvalidRequestError
 
 MAX_CONTENT_BYTES: Final = 4 * 1024 * 1024
@@ -22,8 +23,8 @@ _BEHAVIOURS: Final = {
 }
 
 
-def request_of(sending: wire.Sending, after: int) -> Request:
-    """Read a message that follows the one with the number `after` (-1: it is the first).
+def request_of(sending: wire.Sending, after: int, caller: Caller) -> Request:
+    """Read a message of a caller that follows the one with the number `after` (-1: it is the first).
 
     Raises: InvalidRequestError: the call ends, since sender and service do not mean the same any more.
     """
@@ -37,13 +38,14 @@ def request_of(sending: wire.Sending, after: int) -> Request:
         raise InvalidRequestError("is none of those there are", "sending.error_behaviour")
     bare = kind == "event"
     trace = sending.traceparent if _TRACEPARENT.fullmatch(sending.traceparent) else ""
-    return Request(sending.event if bare else sending.document, behaviour, trace, bare)
+    return Request(caller, sending.event if bare else sending.document, behaviour, trace, bare)
 
 
 def check_size(request: Request) -> None:
     """Check a message's size. Raises: DocumentError."""
-    if len(request.body) > MAX_CONTENT_BYTES:
-        raise DocumentError(Found("", f"over {MAX_CONTENT_BYTES} bytes"), too_large=True)
+    largest = min(MAX_CONTENT_BYTES, request.caller.body_bytes)
+    if len(request.body) > largest:
+        raise DocumentError(Found("", f"over {largest} bytes"), too_large=True)
 
 
 def receipt(sequence: int, prepared: Prepared) -> wire.Receipt:
@@ -54,9 +56,10 @@ def receipt(sequence: int, prepared: Prepared) -> wire.Receipt:
 
 def refusal(sequence: int, error: DocumentError) -> wire.Receipt:
     """Give the receipt of a message of which nothing was kept."""
-    reason = Reason.TOO_LARGE if error.too_large else Reason.INVALID
     faults = [_fault(each) for each in error.faults[:MAX_FAULTS]]
-    return wire.Receipt(sequence=sequence, problem=wire.Problem(reason=reason.value, faults=faults))
+    return wire.Receipt(
+        sequence=sequence, problem=wire.Problem(reason=reason_of_refusal(error).value, faults=faults)
+    )
 
 
 def _event(sent: Sent) -> wire.EventReceipt:

@@ -6,8 +6,8 @@ control holds the sender back.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from typing import Final, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from typing import Final, Protocol, cast
 
 import grpc
 
@@ -17,6 +17,8 @@ from services.collector import capture_messages
 from services.collector.errors import DocumentError, OverloadedError
 from services.collector.intake import Intake
 from services.collector.preparing import Request
+from services.collector.registry.credentials import credential_of
+from services.collector.registry.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from services.runtime.calls import COMMON_FAILURES, Failure, Failures
 from services.runtime.errors import ServiceError
 from services.runtime.grpc import Context
@@ -35,8 +37,25 @@ class StoppingError(ServiceError):
 _STOPPING: Final = Failure(
     grpc.StatusCode.UNAVAILABLE, "STOPPING", "the service stops: connect again, and send what has no receipt"
 )
-FAILURES: Final[Failures] = {**COMMON_FAILURES, StoppingError: _STOPPING, OverloadedError: _STOPPING}
+_REFUSALS: Final[Failures] = {
+    UnauthenticatedError: Failure(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    ForbiddenError: Failure(grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN"),
+    RateLimitedError: Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+}
+FAILURES: Final[Failures] = {
+    **COMMON_FAILURES,
+    StoppingError: _STOPPING,
+    OverloadedError: _STOPPING,
+    **_REFUSALS,
+}
 """Captures here wait for room, so that OverloadedError comes from an intake that takes nothing more."""
+
+
+class _Entry(Protocol):
+    """One entry of a call's metadata; its key is in lower case."""
+
+    key: str
+    value: str | bytes
 
 
 class _Message(Protocol):
@@ -47,11 +66,22 @@ class _Message(Protocol):
         """What is captured."""
 
 
+def _credential(context: Context) -> str | None:
+    """Give what the caller shows in the metadata of its call. Raises: UnauthenticatedError."""
+    texts = [(each.key, each.value) for each in _entries(context) if isinstance(each.value, str)]
+    return credential_of(texts)
+
+
+def _entries(context: Context) -> Iterable[_Entry]:
+    return cast("Iterable[_Entry]", context.invocation_metadata() or ())
+
+
 class _Call:
     """The messages of one call that are under way, bounded in number and bytes."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, context: Context) -> None:
         self._intake = intake
+        self._context = context
         self._under_way: asyncio.Queue[asyncio.Task[wire.Receipt] | None] = asyncio.Queue(WINDOW_MESSAGES)
         self._held_bytes = 0
         self._freed = asyncio.Event()
@@ -62,7 +92,7 @@ class _Call:
     async def receipts(self, messages: AsyncIterator[_Message]) -> AsyncGenerator[wire.Receipt, None]:
         """Give the receipts in the order of the messages.
 
-        Raises: InvalidRequestError, after the receipts of the messages before; StoppingError likewise; UnavailableError: the message
+        Raises: UnauthenticatedError, ForbiddenError, RateLimitedError, InvalidRequestError, after the receipts of the messages before; StoppingError likewise; UnavailableError: the message
         at hand and all after it may be durable or not.
         """
         self._reader = asyncio.create_task(self._read(messages))
@@ -95,8 +125,13 @@ class _Call:
         try:
             if self._stopped:
                 return
+            gate, credential = self._intake.gate, _credential(self._context)
+            await gate.admit(credential)  # who may not call is told so at once
             async for message in messages:
-                request = capture_messages.request_of(message.sending, last)
+                caller = await gate.admit(
+                    credential
+                )  # anew: a key that is revoked is none within a call either
+                request = capture_messages.request_of(message.sending, last, caller)
                 last = message.sending.sequence
                 size = len(request.body) + _MESSAGE_BYTES
                 await self._hold(size)
@@ -153,11 +188,11 @@ class CaptureServicer(capture_pb2_grpc.CaptureServiceServicer):
     async def Capture(  # noqa: N802 - the name in the proto
         self,
         request_iterator: AsyncIterator[wire.CaptureRequest],
-        context: Context,  # noqa: ARG002 - as gRPC calls it
+        context: Context,
     ) -> wire.CaptureResponse:
         """Capture messages and say at the end what became of them."""
         summary = capture_messages.Summary()
-        with self._call() as call:
+        with self._call(context) as call:
             async with contextlib.aclosing(call.receipts(request_iterator)) as receipts:
                 async for receipt in receipts:
                     summary.add(receipt)
@@ -167,14 +202,14 @@ class CaptureServicer(capture_pb2_grpc.CaptureServiceServicer):
         self, request_iterator: AsyncIterator[wire.CaptureStreamRequest], context: Context
     ) -> None:
         """Capture messages and answer each once it is durable."""
-        with self._call() as call:
+        with self._call(context) as call:
             async with contextlib.aclosing(call.receipts(request_iterator)) as receipts:
                 async for receipt in receipts:
                     await context.write(wire.CaptureStreamResponse(receipt=receipt))
 
     @contextlib.contextmanager
-    def _call(self) -> Iterator[_Call]:
-        call = _Call(self._intake)
+    def _call(self, context: Context) -> Iterator[_Call]:
+        call = _Call(self._intake, context)
         self._calls.add(call)
         if self._stopped:
             call.stop()

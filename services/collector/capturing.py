@@ -3,13 +3,17 @@
 import msgspec
 from fastapi import Request, Response
 
+from goodstrace.signatures import HEADER as SIGNATURE_HEADER
+from goodstrace.signatures import MEMBER
 from services.collector import bodies, headers
 from services.collector.headers import BodyKind, RefusedHeaderError
 from services.collector.idempotency import Idempotency
 from services.collector.intake import Intake
 from services.collector.intake import Request as CaptureRequest
 from services.collector.metrics import Metrics
-from services.collector.streaming import StreamedAnswer, answers
+from services.collector.registry.credentials import credential_of
+from services.collector.registry.rates import rate_headers
+from services.collector.streaming import Sender, StreamedAnswer, answers
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -26,29 +30,45 @@ async def capture(request: Request, edge: Edge, *, bare: bool) -> Response:
 
     Raises: what services.collector.problems.of_error answers.
     """
-    told = request.headers
+    told, gate = request.headers, edge.intake.gate
+    credential = credential_of(told.items())
+    caller = await gate.admit(credential)
     kind = headers.body_kind(told, streams=not bare)
-    wanted = CaptureRequest(b"", headers.error_behaviour(told), headers.traceparent(told), bare)
+    wanted = CaptureRequest(
+        caller,
+        b"",
+        headers.error_behaviour(told),
+        headers.traceparent(told),
+        bare,
+        signature=told.get(SIGNATURE_HEADER, ""),
+    )
     key = headers.idempotency_key(told)
     if kind is BodyKind.STREAM:
-        return await _stream(request, edge, wanted, key)
+        return await _stream(request, edge, Sender(credential, wanted), key)
     headers.negotiate(told, "", headers.TAKEN)
-    async with bodies.whole(request, edge.intake.limits, edge.intake.hold, edge.body_timeout_s) as body:
+    limits = edge.intake.limits
+    limits = msgspec.structs.replace(limits, body=min(limits.body, caller.body_bytes))
+    async with bodies.whole(request, limits, edge.intake.hold, edge.body_timeout_s) as body:
         whole = msgspec.structs.replace(wanted, body=body)
         if key:
             made = await edge.idempotency.capture(whole, key)
         else:
             made = (await edge.intake.capture(whole)).id
     location = {"Location": f"/epcis/v2/capture/{made}"}
-    return Response(status_code=202, headers={**headers.EPCIS_HEADERS, **location})
+    standing = gate.left(caller)
+    rates = rate_headers(standing) if standing else {}
+    return Response(status_code=202, headers={**headers.EPCIS_HEADERS, **rates, **location})
 
 
-async def _stream(request: Request, edge: Edge, wanted: CaptureRequest, key: str) -> Response:
+async def _stream(request: Request, edge: Edge, sender: Sender, key: str) -> Response:
     headers.negotiate(request.headers, headers.STREAM_TYPE, headers.TAKEN)
     if key:
         detail = "lines are recognised by their content, when a stream is sent again: leave it out"
         raise RefusedHeaderError(400, "ValidationException", headers.KEY_HEADER, detail)
+    if sender.wanted.signature:
+        detail = f"it is over one bare event: in a stream documents have the member {MEMBER}"
+        raise RefusedHeaderError(400, "ValidationException", SIGNATURE_HEADER, detail)
     chunks = bodies.endless(request, edge.body_timeout_s)
-    told = answers(edge.intake, wanted, chunks, edge.metrics.stream_lines.inc)
+    told = answers(edge.intake, sender, chunks, edge.metrics.stream_lines.inc)
     first = await anext(told, b"")  # what is wrong from the start is still told by the status
     return StreamedAnswer(first, told, edge.body_timeout_s)

@@ -6,16 +6,20 @@ books that `classify` goes by.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 from goodstrace import facts as facts_format
+from goodstrace import signatures
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind
+from goodstrace.errors import SignatureError
 from goodstrace.event_content import is_xml
 from goodstrace.event_hash import EventHashError, event_hash
 from goodstrace.facts import PIPELINE_VERSION, Correction, Facts, Flag
+from goodstrace.signatures import MerchantKey
 from goodstrace.vocabulary import term
 from services.collector.documents import Document
 from services.collector.errors import DocumentError, Fault
@@ -26,12 +30,15 @@ from services.collector.flow import (
     FACTS_PART,
     MAX_COLLECTED_BYTES,
     MAX_CONTEXT_BYTES,
+    SIGNATURE_PART,
     Item,
     Reason,
     Rejected,
     StageName,
     reject,
 )
+from services.collector.registry.claims import Speech
+from services.collector.registry.origin import foreign
 from services.collector.times import parse_time
 from services.collector.validation import check_event
 from services.runtime import partitioner
@@ -42,12 +49,18 @@ _SORTED: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """What all records of one capture share; `time_ms` is the record time in Unix milliseconds."""
+    """What all records of one capture share.
+
+    `time_ms` is the record time in Unix milliseconds; `speech` which goods the merchant may speak for, None: all; `keys` those
+    it may sign with, by ID.
+    """
 
     capture_id: bytes
     merchant: int
     time_ms: int
     traceparent: str = ""
+    speech: Speech | None = None
+    keys: Mapping[str, MerchantKey] = MappingProxyType({})
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -97,12 +110,16 @@ def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[in
             traceparent=stamp.traceparent,
         )
         salt = fresh[ID_BYTES + SALT_BYTES :]
-        made = _collect_event(document, record, salt, rules)
+        signature = document.signature(sequence)
+        if signature is not None:
+            part = Part(SIGNATURE_PART, random(SALT_BYTES), signature.encode(errors="replace"))
+            record = msgspec.structs.replace(record, parts=(*record.parts, part))
+        made = _collect_event(document, record, salt, rules, stamp)
         sent.append(_with_context(made, document.context_of(sequence), salt) if made.fault else made)
     return sent
 
 
-def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules) -> Sent:
+def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules, stamp: Stamp) -> Sent:
     content = record.parts[0].content
     if len(content) > rules.event_bytes:
         return _refuse(
@@ -112,19 +129,46 @@ def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules
         event = document.decode(record.sequence)
     except DocumentError as error:
         return _refuse_at(error.faults[0], record, Reason.INVALID)
-    fault = check_event(event)
-    if fault is not None:
-        return _refuse(document, record, Reason.INVALID, fault)
+    found = _fault_of(event, record, stamp)
+    if found is not None:
+        return _refuse(document, record, *found)
     try:
         facts = _first_facts(document, event, record, rules)
     except EventHashError as error:
         return _refuse(document, record, Reason.INVALID, Fault("", str(error)))
     part = Part(FACTS_PART, salt, facts_format.encode(facts))
-    if len(content) + len(part.content) > MAX_COLLECTED_BYTES:
+    parts = (*record.parts, part)  # facts last: later stages write them anew, and nothing behind them
+    if sum(len(each.content) for each in parts) > MAX_COLLECTED_BYTES:
         fault = Fault("", f"the event with its @context is over {MAX_COLLECTED_BYTES} bytes")
         return _refuse(document, record, Reason.TOO_LARGE, fault)
-    whole = msgspec.structs.replace(record, parts=(*record.parts, part))
+    whole = msgspec.structs.replace(record, parts=parts)
     return Sent(Item(whole, facts, event), partitioner.event_key(record.merchant, facts.event_id))
+
+
+def _fault_of(event: Any, record: Record, stamp: Stamp) -> tuple[Reason, Fault] | None:
+    fault = check_event(event) or _signature_fault(record, stamp.keys)
+    if fault is not None:
+        return Reason.INVALID, fault
+    fault = foreign(event, stamp.speech) if stamp.speech is not None else None
+    return (Reason.FORBIDDEN, fault) if fault is not None else None
+
+
+def _signature_fault(record: Record, keys: Mapping[str, MerchantKey]) -> Fault | None:
+    """Check the signature over an event, where it has one: nobody shall find one sealed that does not hold."""
+    event, *signature = record.parts
+    if not signature:
+        return None
+    try:
+        detached = signatures.parse(signature[0].content.decode())
+        key = keys.get(detached.kid)
+        if key is None:
+            return Fault(
+                "", f"its signature names the key {detached.kid[:64]!r}, which is none of the merchant's"
+            )
+        detached.verify(event.content, key)
+    except SignatureError as error:
+        return Fault("", f"its signature is refused: {error}")
+    return None
 
 
 def _refuse(document: Document, record: Record, reason: Reason, fault: Fault) -> Sent:

@@ -12,6 +12,7 @@ import msgspec
 from goodstrace.errors import EventContentError
 from goodstrace.event_content import is_xml, read_event
 from goodstrace.event_hash import ignored_fields
+from goodstrace.signatures import MEMBER
 from services.collector import strict_json, xml_documents, xml_places
 from services.collector.errors import DocumentError, Fault
 from services.collector.times import parse_time
@@ -38,7 +39,8 @@ class Document(msgspec.Struct, frozen=True):
 
     events: the exact bytes of each, not looked into yet. place: where the list is that they are in, a JSON pointer or an XPath;
     None for a bare event. context: the document's @context, None where it has none. ignored: member names the document
-    leaves out of its hashes. starts: of XML, where each event begins.
+    leaves out of its hashes. starts: of XML, where each event begins. signatures: for each event that of its merchant, or None;
+    empty where no event is signed (docs/signatures.md).
     """
 
     events: tuple[bytes, ...]
@@ -46,6 +48,7 @@ class Document(msgspec.Struct, frozen=True):
     context: Any = None
     ignored: frozenset[str] = frozenset()
     starts: tuple[Start, ...] = ()
+    signatures: tuple[str | None, ...] = ()
 
     def pointer(self, sequence: int) -> str:
         """Give the place of an event: its JSON pointer or XPath."""
@@ -74,6 +77,10 @@ class Document(msgspec.Struct, frozen=True):
             return fault.under(self.pointer(sequence))
         place = xml_places.at_pointer(self.events[sequence], fault.pointer)
         return place.fault(self.starts[sequence], fault.detail)
+
+    def signature(self, sequence: int) -> str | None:
+        """Give the signature over an event, None where it has none."""
+        return self.signatures[sequence] if self.signatures else None
 
 
 def read(body: bytes, limits: Limits) -> Document:
@@ -134,7 +141,20 @@ def _read_document(top: dict[str, bytes], path: tuple[str, ...], limits: Limits)
     if shared_bytes * len(events) > limits.body:  # each event is kept with all of it
         problem = f"times {len(events)} events this is over {limits.body} bytes"
         raise DocumentError(Fault("/@context", problem), too_large=True)
-    return Document(tuple(events), place, context, ignored)
+    return Document(tuple(events), place, context, ignored, signatures=_signatures(head, len(events)))
+
+
+def _signatures(head: dict[str, Any], count: int) -> tuple[str | None, ...]:
+    listed = head.get(MEMBER)
+    if listed is None:
+        return ()
+    if not isinstance(listed, list) or len(listed) != count:
+        raise DocumentError(Fault(strict_json.pointer(MEMBER), "must be an array, with one for each event"))
+    for index, each in enumerate(listed):
+        if each is not None and not isinstance(each, str):
+            fault = Fault(strict_json.pointer(MEMBER, str(index)), "must be a signature or null")
+            raise DocumentError(fault)
+    return tuple(listed)
 
 
 def _beside(level: dict[str, bytes], way: str, path: tuple[str, ...], limits: Limits) -> dict[str, Any]:

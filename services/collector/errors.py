@@ -7,6 +7,7 @@ ServiceError (runtime)
 ├── BookError            a table of steps or a file of rules is none: exit 2, or what the rule author is told
 ├── OverloadedError      too much waits to be captured: 503, try again
 ├── HinderedError        a rejection cannot be sent again: 409, and why
+├── UnregisteredError    whose the ingress is cannot capture: wait
 └── OffsetsLostError     Kafka forgot how far a stage had come: stop, never start over
 """
 
@@ -32,13 +33,17 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class DocumentError(Exception):
-    """What was sent cannot be captured; `too_large` says that it is a limit of size that it breaks."""
+    """What was sent cannot be captured.
 
-    def __init__(self, *faults: Fault, too_large: bool = False) -> None:
+    `too_large`: it is a limit of size that it breaks. `forbidden`: it is sound, and not the caller's to say.
+    """
+
+    def __init__(self, *faults: Fault, too_large: bool = False, forbidden: bool = False) -> None:
         """Hold at least one fault."""
         super().__init__(f"{faults[0].pointer}: {faults[0].detail}")
         self.faults = faults
         self.too_large = too_large
+        self.forbidden = forbidden
 
 
 class BookError(ServiceError):
@@ -71,6 +76,13 @@ class HinderedError(ServiceError):
     """A rejection cannot be sent again as it was asked; the text says why, for the caller."""
 
     category = "hindered"
+
+
+class UnregisteredError(ServiceError):
+    """Whose the ingress is cannot capture: not registered yet, or suspended. What comes waits."""
+
+    category = "unregistered"
+    retry = True
 
 
 class OffsetsLostError(ServiceError):

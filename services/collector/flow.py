@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace import facts as facts_format
+from goodstrace import signatures
 from goodstrace.errors import EntryError, EventContentError
 from goodstrace.event_content import read_event
 from goodstrace.facts import Facts
@@ -17,6 +18,8 @@ FACTS_PART: Final = "facts"
 DOCUMENT_PART: Final = "document"
 CONTEXT_PART: Final = "context"
 MAX_CONTEXT_BYTES: Final = 32 * 1024
+SIGNATURE_PART: Final = signatures.PART
+REGISTRATION_PART: Final = "registration"
 MAX_DETAIL: Final = 2000
 MAX_RECORD_BYTES: Final = (
     topics.MAX_MESSAGE_BYTES - 64 * 1024
@@ -40,6 +43,7 @@ class Reason(StrEnum):
     """Why a record was refused; a closed set."""
 
     INVALID = "INVALID"
+    FORBIDDEN = "FORBIDDEN"
     DUPLICATE = "DUPLICATE"
     TOO_LARGE = "TOO_LARGE"
 

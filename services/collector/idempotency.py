@@ -18,6 +18,7 @@ from goodstrace.entry import ID_BYTES
 from services.collector.errors import DocumentError, KeyBusyError, KeyReusedError
 from services.collector.intake import Intake, Ports, Request
 from services.collector.keys import Reservation
+from services.collector.registry.errors import RefusedError
 from services.runtime.errors import ServiceError
 
 LEASE_MS: Final = 60_000  # far longer than a capture takes: Kafka is given 10 s
@@ -88,7 +89,7 @@ class Idempotency:
         try:
             chosen = msgspec.structs.replace(request, capture_id=bytes.fromhex(mine.capture))
             return (await self._intake.capture(chosen)).id
-        except (DocumentError, ServiceError):
+        except (DocumentError, RefusedError, ServiceError):
             await self._release(mine)
             raise
         finally:
@@ -123,8 +124,8 @@ class Idempotency:
 
     def _reservation(self, request: Request, key: str) -> Reservation:
         now_ms = self._ports.now_ms()
-        name = hashlib.sha256(f"{self._intake.merchant}/{key}".encode()).hexdigest()
-        told = hashlib.sha256(f"{request.behaviour}/{request.bare}/".encode())
+        name = hashlib.sha256(f"{request.caller.merchant}/{key}".encode()).hexdigest()
+        told = hashlib.sha256(f"{request.behaviour}/{request.bare}/{request.signature}/".encode())
         told.update(request.body)
         return Reservation(
             name=name,

@@ -10,16 +10,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
+import msgspec
 import structlog
 from confluent_kafka import Message
 
 from services.collector.arrivals import Arrival, take
-from services.collector.errors import OffsetsLostError
+from services.collector.errors import OffsetsLostError, UnregisteredError
 from services.collector.intake import count_collected
 from services.collector.kafka import Source
 from services.collector.metrics import COLLECTED, REJECTED, Metrics
 from services.collector.preparing import Prepared, Preparer
 from services.collector.producer import writes_of
+from services.collector.registry.errors import ForbiddenError
+from services.collector.registry.gate import Caller, Gate
 from services.collector.retry import persistently
 from services.collector.transactions import Move, Transactions
 from services.runtime import topics
@@ -51,7 +54,8 @@ class Ingress:
         kafka: KafkaSettings,
         instance: str,
         preparer: Preparer,
-        merchant_of: Callable[[Message], int],
+        gate: Gate,
+        merchant: int,
         beginnings: Beginnings,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
@@ -62,7 +66,8 @@ class Ingress:
             kafka: where Kafka is.
             instance: a name that no other process has at the same time.
             preparer: makes the records.
-            merchant_of: says whose a message is. Who may write to the topic is for Kafka's ACLs to say.
+            gate: knows what the merchant may say.
+            merchant: whose all messages are. Who may write to the topic is for Kafka's ACLs to say.
             beginnings: see there.
             metrics: counts messages and records.
             log: told of partitions and failures.
@@ -70,7 +75,7 @@ class Ingress:
         self._kafka = kafka
         self._topic = kafka.topic(topics.GOODS_INGRESS)
         self._preparer = preparer
-        self._merchant_of = merchant_of
+        self._gate, self._merchant = gate, merchant
         self._beginnings = beginnings
         self._metrics = metrics
         self._log = log
@@ -110,11 +115,19 @@ class Ingress:
         self._rewind = True  # until this batch is committed
         self._metrics.ingress_busy.set(len(batch))
         try:
-            prepared = await self._in_thread(self._commit, batch)
+            prepared = await self._in_thread(self._commit, batch, await self._caller())
         finally:
             self._metrics.ingress_busy.set(0)
         self._rewind = False
         self._count(len(batch), prepared)
+
+    async def _caller(self) -> Caller:
+        """Give the merchant as a caller without rates: what is too much for a moment lies well in Kafka."""
+        try:
+            caller = await self._gate.on_behalf_of(self._merchant)
+        except ForbiddenError as error:
+            raise UnregisteredError(f"{self._topic} waits: {error}") from error
+        return msgspec.structs.replace(caller, rates={})
 
     async def _mark(self) -> None:
         """Remember where something was taken: after it was, so that a kill in between costs a warning, not a start."""
@@ -158,10 +171,10 @@ class Ingress:
                 "it has taken before: set the group's offset to where it had come"
             )
 
-    def _commit(self, batch: Sequence[Message]) -> list[Prepared]:
+    def _commit(self, batch: Sequence[Message], caller: Caller) -> list[Prepared]:
         assert self._source is not None
         metadata = self._source.metadata()
-        prepared = [take(self._preparer, self._arrival(message)) for message in batch]
+        prepared = [take(self._preparer, self._arrival(message, caller)) for message in batch]
         following = {_place(message)[0]: _place(message)[1] + 1 for message in batch}
         self._transactions.write(
             writes_of(placed for each in prepared for placed in each.placed),
@@ -173,9 +186,9 @@ class Ingress:
             self._note(partition)
         return prepared
 
-    def _arrival(self, message: Message) -> Arrival:
+    def _arrival(self, message: Message, caller: Caller) -> Arrival:
         partition, offset = _place(message)
-        return Arrival(self._topic, partition, offset, self._merchant_of(message), message.value() or b"")
+        return Arrival(self._topic, partition, offset, caller, message.value() or b"")
 
     def _note(self, partition: int) -> None:
         if partition not in self._begun:

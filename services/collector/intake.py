@@ -49,7 +49,7 @@ class Intake:
     ) -> None:
         """Take captures, made ready by `preparer`."""
         self.limits = preparer.limits
-        self.merchant = preparer.merchant
+        self.gate = preparer.gate
         self._preparer = preparer
         self._max_held_bytes = max_held_bytes
         self._commits = commits
@@ -83,14 +83,14 @@ class Intake:
     async def capture(self, request: Request) -> Job:
         """Make one capture: when it returns, every event is durable in Kafka, in one transaction.
 
-        Raises: DocumentError: nothing was kept; OverloadedError, UnavailableError: try again.
+        Raises: DocumentError, RateLimitedError: nothing was kept; OverloadedError, UnavailableError: try again.
         """
         return (await self.take(request)).job
 
     async def take(self, request: Request, *, patient: bool = False) -> Prepared:
         """Make one capture as `capture` does, and give what became of each event; `patient`: wait where there is no room.
 
-        Raises: DocumentError: nothing was kept; OverloadedError, UnavailableError: try again.
+        Raises: DocumentError, RateLimitedError: nothing was kept; OverloadedError, UnavailableError: try again.
         """
         return await self._make(lambda: self._preparer.document(request), patient=patient)
 
@@ -101,18 +101,18 @@ class Intake:
             request: what holds for all lines; its body is not looked at.
             lines: each one event, or one document.
         Returns: what became of each line. Where none of their events was taken there is no job.
-        Raises: OverloadedError, UnavailableError: as `capture`.
+        Raises: RateLimitedError, OverloadedError, UnavailableError: as `capture`.
         """
         return await self._make(lambda: self._preparer.lines(request, lines))
 
-    async def job(self, capture: str, merchant: int) -> Progress | None:
-        """Tell how far a merchant's job has come, None where there is none. Raises: UnavailableError."""
+    async def job(self, capture: str, merchant: int | None) -> Progress | None:
+        """Tell how far a merchant's job has come, or with None anyone's; None where there is none. Raises: UnavailableError."""
         described, found = await self._jobs.find(capture)
         job = described or self._recent.get(capture)
         if job is None and found:  # acknowledged, and killed before its description was written
             first = found[0]
             job = Job(capture, first.created_ms, first.size, merchant=first.merchant)
-        return progress(job, found) if job and job.is_of(merchant) else None
+        return progress(job, found) if job and (merchant is None or job.is_of(merchant)) else None
 
     async def list_jobs(
         self, merchant: int, before: Position | None, limit: int

@@ -25,9 +25,11 @@ EVENTS_PER_PAGE: Final = 100
 MAX_EVENTS_PER_PAGE: Final = 1_000
 TOKEN_LIFETIME_MS: Final = 3_600_000
 PER_PAGE: Final = "perPage"
+MERCHANT: Final = "merchant"
 NEXT: Final = "nextPageToken"
 _JSON: Final = JSON_TYPES[1]
 _CAPTURE_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -65,9 +67,10 @@ class JobViews:
         self._lists = PageTokens(secret, ListState, NEXT)
         self._events = PageTokens(secret, EventState, NEXT)
 
-    async def listed(self, request: Request, merchant: int) -> Response:
-        """List a merchant's jobs, newest first. Raises: RefusedHeaderError, InvalidRequestError, UnavailableError."""
+    async def listed(self, request: Request, viewer: int | None) -> Response:
+        """List a merchant's jobs, newest first; who may see everyone's (None) says whose. Raises: RefusedHeaderError, InvalidRequestError, UnavailableError."""
         headers.negotiate(request.headers, _JSON)
+        merchant = _wanted(request.query_params) if viewer is None else viewer
         size = per_page(request.query_params, JOBS_PER_PAGE, MAX_JOBS_PER_PAGE)
         query, before = msgspec.json.encode(("ListJobs", merchant)), None
         token = request.query_params.get(NEXT)
@@ -81,18 +84,20 @@ class JobViews:
             last = made[-1].job
             expires_ms = self._expiry()
             state = ListState(expires_ms, last.created_ms, last.id)
-            following = _following("/epcis/v2/capture", size, self._lists.seal(query, state), expires_ms)
+            token = self._lists.seal(query, state)
+            whose = {} if viewer is not None else {MERCHANT: merchant}
+            following = _following("/epcis/v2/capture", {**whose, PER_PAGE: size, NEXT: token}, expires_ms)
         return JSONResponse([outline(each) for each in made], headers={**EPCIS_HEADERS, **following})
 
-    async def one(self, request: Request, capture: str, merchant: int) -> Response:
+    async def one(self, request: Request, capture: str, viewer: int | None) -> Response:
         """Show a job and a page of its events. Raises: as `listed`, and CorruptError."""
         headers.negotiate(request.headers, _JSON)
         size = per_page(request.query_params, EVENTS_PER_PAGE, MAX_EVENTS_PER_PAGE)
         wanted = capture.replace("-", "").lower()
-        made = await self._intake.job(wanted, merchant) if _CAPTURE_ID.fullmatch(wanted) else None
+        made = await self._intake.job(wanted, viewer) if _CAPTURE_ID.fullmatch(wanted) else None
         if made is None:
             return Problem(404, NO_SUCH, "there is no such capture").response()
-        query, first = msgspec.json.encode(("Job", merchant, wanted)), 0
+        query, first = msgspec.json.encode(("Job", viewer, wanted)), 0
         token = request.query_params.get(NEXT)
         if token is not None:
             state = self._events.open(query, token)
@@ -105,7 +110,7 @@ class JobViews:
         if first + size < made.job.events:
             expires_ms = self._expiry()
             token = self._events.seal(query, EventState(expires_ms, first + size))
-            following = _following(f"/epcis/v2/capture/{wanted}", size, token, expires_ms)
+            following = _following(f"/epcis/v2/capture/{wanted}", {PER_PAGE: size, NEXT: token}, expires_ms)
         told = {**outline(made), "events": detailed(page, places)}
         return JSONResponse(told, headers={**EPCIS_HEADERS, **following})
 
@@ -127,10 +132,16 @@ def per_page(query: Mapping[str, Any], default: int, most: int) -> int:
     return min(int(text), most)
 
 
-def _following(path: str, size: int, token: str, expires_ms: int) -> dict[str, str]:
+def _wanted(query: Mapping[str, Any]) -> int:
+    text = query.get(MERCHANT, "")
+    if not _NUMBER.fullmatch(text):
+        raise InvalidRequestError("must be the number of the merchant whose jobs are listed", MERCHANT)
+    return int(text)
+
+
+def _following(path: str, query: Mapping[str, Any], expires_ms: int) -> dict[str, str]:
     """Give the headers that lead to the next page. Source: RFC 8288; EPCIS 2.0 section 12.3 (paging)."""
-    query = urlencode({PER_PAGE: size, NEXT: token})
     return {
-        "Link": f'<{path}?{query}>; rel="next"',
+        "Link": f'<{path}?{urlencode(query)}>; rel="next"',
         "GS1-Next-Page-Token-Expires": timestamp(expires_ms),
     }

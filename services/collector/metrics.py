@@ -1,6 +1,7 @@
 """Every metric of the collector, made once; all label values come from closed sets and exist from the start."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -8,11 +9,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from services.collector.flow import Reason, StageName
 
 CODES: Final = (
-    "200", "202", "204", "400", "404", "405", "406", "408", "409", "410", "413", "415", "422", "503", "500",
+    "200", "201", "202", "204", "400", "401", "403", "404", "405", "406", "408", "409", "410", "413", "415", "422", "429",
+    "503", "500",
 )  # fmt: skip
 METHODS: Final = (
-    "capture", "events", "job", "jobs", "discovery", "rejections", "rejection", "rejection_content", "resubmit", "none",
+    "capture", "events", "job", "jobs", "discovery", "rejections", "rejection", "rejection_content", "resubmit",
+    "registry", "none",
 )  # fmt: skip
+REFUSALS: Final = ("unauthenticated", "forbidden", "unknown", "taken", "rate-limited")
 LOOPS: Final = ("group_commit", "ingress", "stages", "projector", "states", "jobs")
 COLLECTED: Final = "collected"
 REJECTED: Final = "rejected"
@@ -24,6 +28,7 @@ CATEGORIES: Final = (
     "overloaded",
     "offset-gap",
     "offsets-lost",
+    "unregistered",
     "envelope",
     "internal",
 )
@@ -78,6 +83,12 @@ class Metrics:
         )
         self.requests = Counter(
             f"{name}_requests", "Answers of the capture API.", ["method", "code"], registry=registry
+        )
+        self.refused_callers = Counter(
+            f"{name}_refused_callers",
+            "Requests refused for who asked, or for how much.",
+            ["category"],
+            registry=registry,
         )
         self.capture_seconds = Histogram(
             f"{name}_capture_seconds",
@@ -162,19 +173,19 @@ class Metrics:
         self._make_pairs()
 
     def _make_pairs(self) -> None:
+        """Make every pair of labels, so that each rate begins at 0."""
         for stage in StageName:
             for metric in (self.stage_in, self.stage_out, self.stage_busy, self.stage_last):
                 metric.labels(stage.value)
-            for reason in Reason:
-                self.rejected.labels(stage.value, reason.value)
-        for outcome in (COLLECTED, REJECTED):
-            self.ingress_out.labels(outcome)
-        for method in METHODS:
-            for code in CODES:
-                self.requests.labels(method, code)
-        for follower in FOLLOWERS:
-            self.behind.labels(follower)
-            self.kept_last.labels(follower)
-        for loop in LOOPS:
-            for category in CATEGORIES:
-                self.failures.labels(loop, category)
+        pairs: tuple[tuple[Counter | Gauge, tuple[Sequence[str], ...]], ...] = (
+            (self.rejected, (list(StageName), list(Reason))),
+            (self.ingress_out, ((COLLECTED, REJECTED),)),
+            (self.requests, (METHODS, CODES)),
+            (self.behind, (FOLLOWERS,)),
+            (self.kept_last, (FOLLOWERS,)),
+            (self.refused_callers, (REFUSALS,)),
+            (self.failures, (LOOPS, CATEGORIES)),
+        )
+        for metric, labels in pairs:
+            for each in product(*labels):
+                metric.labels(*each)

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from goodstrace.signatures import HEADER as SIGNATURE_HEADER
+from goodstrace.signatures import MAX_CHARACTERS
 from services.collector.headers import (
     BEHAVIOUR_HEADER,
     DOCUMENT_TYPES,
@@ -16,6 +18,7 @@ from services.collector.job_views import (
     JOBS_PER_PAGE,
     MAX_EVENTS_PER_PAGE,
     MAX_JOBS_PER_PAGE,
+    MERCHANT,
     NEXT,
     PER_PAGE,
 )
@@ -123,6 +126,11 @@ _KEY: Final = _header(
     {"type": "string", "pattern": rf'^"[a-zA-Z0-9_.:/-]{{1,{MAX_KEY_CHARS}}}"$'},
     "Sent again with the same body, the answer is the same capture; with another body it is refused. Not for streams.",
 )
+_SIGNATURE: Final = _header(
+    SIGNATURE_HEADER,
+    {"type": "string", "maxLength": MAX_CHARACTERS},
+    "Over a bare event: a detached JWS of the merchant's. See docs/signatures.md.",
+)
 _TOKEN: Final = _query(
     NEXT, _TEXT, "From the `Link` of the page before; bound to this resource and merchant."
 )
@@ -132,6 +140,8 @@ _GOOD_HEADERS: Final = ("GS1-EPCIS-Version", "GS1-CBV-Version")
 _PAGE_HEADERS: Final = (*_GOOD_HEADERS, "Link", "GS1-Next-Page-Token-Expires")
 _REFUSALS: Final[dict[int, str]] = {
     400: "Not as it must be: `errors`, `header` or `parameter` say what and where. Nothing was kept.",
+    401: "No good API key or token; `WWW-Authenticate` says what is wanted. Nothing was kept.",
+    403: "The merchant is suspended, or may not speak for goods at the places in `errors`. Nothing was kept.",
     404: "There is no such resource.",
     405: "Not with this method: see `Allow`.",
     406: "The answer cannot be in the version or media type that is wanted: see `header`.",
@@ -140,6 +150,7 @@ _REFUSALS: Final[dict[int, str]] = {
     413: "Over a limit of size, inflated or not. Nothing was kept.",
     415: "Not a media type, charset or coding that is read: see `header`.",
     422: "The Idempotency-Key came before with another request. Nothing was kept.",
+    429: "Over the merchant's rate; `Retry-After` is in seconds. Nothing was kept.",
     503: "Cannot do that now: try again after Retry-After. What was kept is recognised as a duplicate.",
 }
 
@@ -179,7 +190,7 @@ def _captures(types: tuple[str, ...]) -> Described:
                 name: {"schema": _TEXT if name in XML_TYPES else {"type": "object"}} for name in types
             },
         },
-        "parameters": [_BEHAVIOUR, _KEY, *VERSIONS],
+        "parameters": [_BEHAVIOUR, _KEY, _SIGNATURE, *VERSIONS],
     }
 
 
@@ -191,20 +202,21 @@ CAPTURE["requestBody"]["content"] |= STREAM_BODY
 CAPTURE_ANSWERS: Final = {
     202: _LOCATED,
     200: _STREAMED,
-    **_refusals(400, 406, 408, 409, 413, 415, 422, 503),
+    **_refusals(400, 401, 403, 406, 408, 409, 413, 415, 422, 429, 503),
 }
 EVENTS: Final = _captures(DOCUMENT_TYPES)
-EVENTS_ANSWERS: Final = {202: _LOCATED, **_refusals(400, 406, 408, 409, 413, 415, 422, 503)}
+EVENTS_ANSWERS: Final = {202: _LOCATED, **_refusals(400, 401, 403, 406, 408, 409, 413, 415, 422, 429, 503)}
 LIST: Final[Described] = {
     "parameters": [
         _query(PER_PAGE, {"type": "integer", "minimum": 1, "maximum": MAX_JOBS_PER_PAGE, "default": JOBS_PER_PAGE}, "Jobs."),
+        _query(MERCHANT, _NUMBER, "Whose jobs: for operators."),
         _TOKEN,
         *VERSIONS,
     ]
 }  # fmt: skip
 LIST_ANSWERS: Final = {
     200: _good("The merchant's jobs, newest first.", {"application/json": _JOBS}, _PAGE_HEADERS),
-    **_refusals(400, 406, 503),
+    **_refusals(400, 401, 403, 406, 503),
 }
 JOB: Final[Described] = {
     "parameters": [
@@ -220,7 +232,7 @@ JOB: Final[Described] = {
 }
 JOB_ANSWERS: Final = {
     200: _good("The job, and a page of its events.", {"application/json": _JOB}, _PAGE_HEADERS),
-    **_refusals(400, 404, 406, 503),
+    **_refusals(400, 401, 403, 404, 406, 503),
 }
 ROOT_ANSWERS: Final = {
     200: _good("The resources that there are.", {"application/json": _COLLECTION}),

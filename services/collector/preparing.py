@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from goodstrace.entry import ID_BYTES
+from goodstrace.signatures import MEMBER
 from services.collector import documents
 from services.collector.collect import Rules, Sent, Stamp, collect, refuse_whole
 from services.collector.documents import Document, Limits
@@ -16,6 +17,7 @@ from services.collector.errors import DocumentError, Fault
 from services.collector.flow import MAX_COLLECTED_BYTES, Item, Reason, Rejected, to_wire
 from services.collector.jobs import Job
 from services.collector.producer import Placed
+from services.collector.registry.gate import Caller, Gate
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.partitioner import partition_of
@@ -37,20 +39,24 @@ class Request(msgspec.Struct, frozen=True):
     """One capture as it was asked for.
 
     Attributes:
+        caller: whose it is, as the gate let it in.
         body: a document, or one event; empty where lines are captured.
         behaviour: what one bad event does to the others, of BEHAVIOURS.
         traceparent: the W3C trace context, or empty.
         bare: whether the body must be one event.
         capture_id: 16 bytes chosen before, or empty.
-        merchant: whose it is; None for the one of the settings.
+        signature: over the one event of the body, or empty.
+        enclosed: whether a bare event was put into the document that the body is.
     """
 
+    caller: Caller
     body: bytes
     behaviour: str = ROLLBACK
     traceparent: str = ""
     bare: bool = False
     capture_id: bytes = b""
-    merchant: int | None = None
+    signature: str = ""
+    enclosed: bool = False
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -82,36 +88,45 @@ class Prepared(msgspec.Struct, frozen=True):
 class Preparer:
     """Makes captures ready: what is sent by whatever way goes through here. Any thread may call it."""
 
-    def __init__(
-        self, kafka: KafkaSettings, merchant: int, limits: Limits, rules: Rules, ports: Ports
-    ) -> None:
-        """Take the layout of the topics, whose captures are that name nobody, what may be sent, clock and randomness."""
-        self.merchant = merchant
+    def __init__(self, kafka: KafkaSettings, gate: Gate, limits: Limits, rules: Rules, ports: Ports) -> None:
+        """Take the layout of the topics, who counts what callers send, what may be sent, clock and randomness."""
+        self.gate = gate
         self.limits = limits
         self._kafka = kafka
         self._rules = rules
         self._ports = ports
 
     def document(self, request: Request) -> Prepared:
-        """Make one document, or bare event, ready. Raises: DocumentError: nothing of it may be kept."""
+        """Make one document, or bare event, ready. Raises: DocumentError, RateLimitedError: nothing of it may be kept."""
         stamp = self._stamp(request)
         document = documents.read(request.body, self.limits)
         if request.bare and document.place is not None:
             raise DocumentError(Fault(document.place, "must be one event; documents go to /epcis/v2/capture"))
+        if request.signature:
+            document = _signed(document, request)
+        self.gate.take(request.caller, events=len(document.events), size_bytes=len(request.body))
         return self._prepared(stamp, request, self._collect(document, stamp, request))
 
     def refusal(self, request: Request, error: DocumentError, detail: str) -> Prepared:
         """Make one refusal of what cannot be captured: with all its bytes, or none of them where Kafka would not take them."""
         stamp = self._stamp(request)
-        reason = Reason.TOO_LARGE if error.too_large else Reason.INVALID
         kept = request.body if len(request.body) <= MAX_COLLECTED_BYTES else b""
-        sent = refuse_whole(kept, stamp, reason, Fault(error.faults[0].pointer, detail), self._ports.random)
+        sent = refuse_whole(
+            kept, stamp, reason_of_refusal(error), Fault(error.faults[0].pointer, detail), self._ports.random
+        )
         return self._prepared(stamp, request, [sent])
 
     def lines(self, request: Request, lines: Sequence[Line]) -> Prepared:
-        """Make some lines of a stream ready as one capture. What is wrong with a line concerns that line only."""
+        """Make some lines of a stream ready as one capture. What is wrong with a line concerns that line only.
+
+        Raises: RateLimitedError: none of them was taken.
+        """
         stamp = self._stamp(request)
-        taken = [self._line(line, stamp, request) for line in lines]
+        read = [self._read(line) for line in lines]
+        events = sum(len(each.events) for each in read if isinstance(each, Document))
+        size = sum(len(line.content) for line in lines if line.content is not None)
+        self.gate.take(request.caller, events=events, size_bytes=size)
+        taken = [self._line(line, each, stamp, request) for line, each in zip(lines, read, strict=True)]
         sent = [each for of_line in taken for each in of_line.sent]
         numbered = iter(_numbered(sent))
         whole = tuple(
@@ -119,12 +134,18 @@ class Preparer:
         )
         return self._prepared(stamp, request, [each for of_line in whole for each in of_line.sent], whole)
 
-    def _line(self, line: Line, stamp: Stamp, request: Request) -> Taken:
+    def _read(self, line: Line) -> Document | DocumentError:
         if line.content is None:
-            fault = Fault("", f"over {self.limits.body} bytes")
-            return Taken(line, error=DocumentError(fault, too_large=True))
+            return DocumentError(Fault("", "over the limit of a body"), too_large=True)
         try:
-            document = documents.read(line.content, self.limits)
+            return documents.read(line.content, self.limits)
+        except DocumentError as error:
+            return error
+
+    def _line(self, line: Line, document: Document | DocumentError, stamp: Stamp, request: Request) -> Taken:
+        if isinstance(document, DocumentError):
+            return Taken(line, error=document)
+        try:
             sent = self._collect(document, stamp, request)
         except DocumentError as error:
             return Taken(line, error=error)
@@ -139,14 +160,25 @@ class Preparer:
         ]
         unkeepable = any(len(event) > MAX_COLLECTED_BYTES for event in document.events)
         if faults and (request.behaviour == ROLLBACK or unkeepable):
-            too_large = any(reason_of(each) is Reason.TOO_LARGE for each in sent)
-            raise DocumentError(*faults, too_large=too_large)
+            reasons = {reason for each in sent if (reason := reason_of(each)) is not None}
+            raise DocumentError(
+                *faults,
+                too_large=Reason.TOO_LARGE in reasons,
+                forbidden=reasons == {Reason.FORBIDDEN},
+            )
         return sent
 
     def _stamp(self, request: Request) -> Stamp:
         capture_id = request.capture_id or self._ports.random(ID_BYTES)
-        merchant = self.merchant if request.merchant is None else request.merchant
-        return Stamp(capture_id, merchant, self._ports.now_ms(), request.traceparent)
+        caller = request.caller
+        return Stamp(
+            capture_id,
+            caller.merchant,
+            self._ports.now_ms(),
+            request.traceparent,
+            caller.speech,
+            caller.keys,
+        )
 
     def _prepared(
         self, stamp: Stamp, request: Request, sent: Sequence[Sent], lines: tuple[Taken, ...] = ()
@@ -163,11 +195,26 @@ class Preparer:
         return Placed(self._kafka.topic(topics.GOODS_REJECTED), partition, value)
 
 
+def _signed(document: Document, request: Request) -> Document:
+    if document.place is not None and not request.enclosed:
+        raise DocumentError(
+            Fault("", f"signatures over the events of a document go into its member {MEMBER}")
+        )
+    return msgspec.structs.replace(document, signatures=(request.signature,))
+
+
 def reason_of(sent: Sent) -> Reason | None:
     """Say why `collect` refused an event, None where it did not."""
     if isinstance(sent.outcome, Rejected) and sent.outcome.record.rejection is not None:
         return Reason(sent.outcome.record.rejection.reason)
     return None
+
+
+def reason_of_refusal(error: DocumentError) -> Reason:
+    """Say why nothing of a document was taken."""
+    if error.too_large:
+        return Reason.TOO_LARGE
+    return Reason.FORBIDDEN if error.forbidden else Reason.INVALID
 
 
 def _numbered(sent: Sequence[Sent]) -> list[Sent]:

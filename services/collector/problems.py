@@ -4,6 +4,7 @@ A problem says what is wrong and where: `errors` has the faults of what was sent
 event; `header` or `parameter` names what else it was.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,10 +12,18 @@ from typing import Any, Final
 import msgspec
 from fastapi.responses import JSONResponse
 
-from services.collector.errors import DocumentError, Fault, KeyBusyError, KeyReusedError
+from services.collector.errors import DocumentError, Fault, HinderedError, KeyBusyError, KeyReusedError
 from services.collector.headers import EPCIS_HEADERS, KEY_HEADER, RefusedHeaderError
-from services.runtime.call_errors import InvalidRequestError
+from services.collector.registry.errors import (
+    ForbiddenError,
+    RateLimitedError,
+    TakenError,
+    UnauthenticatedError,
+    UnknownError,
+)
+from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.errors import ServiceError
+from services.runtime.kafka import OffsetGapError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 100
@@ -22,6 +31,7 @@ RETRY_AFTER_S: Final = 2
 VALIDATION: Final = "ValidationException"
 TOO_LARGE: Final = "CaptureLimitExceededException"
 NO_SUCH: Final = "NoSuchResourceException"
+SECURITY: Final = "SecurityException"
 
 
 class BodyTooLargeError(Exception):
@@ -90,7 +100,9 @@ def _told(fault: Fault) -> dict[str, Any]:
 
 
 def _of_document(error: DocumentError) -> Problem:
-    status, kind = (413, TOO_LARGE) if error.too_large else (400, VALIDATION)
+    status, kind = (403, SECURITY) if error.forbidden else (400, VALIDATION)
+    if error.too_large:
+        status, kind = 413, TOO_LARGE
     return Problem(status, kind, summary(error.faults), faults=error.faults)
 
 
@@ -109,6 +121,23 @@ def _of_reused_key(_error: KeyReusedError) -> Problem:
     return Problem(422, "IdempotencyKeyReused", detail, header=KEY_HEADER)
 
 
+def _of_unauthenticated(error: UnauthenticatedError) -> Problem:
+    """Source: RFC 6750 section 3."""
+    fault = ', error="invalid_token"' if error.invalid else ""
+    wanted = (("WWW-Authenticate", f'Bearer realm="goodstrace"{fault}'),)
+    return Problem(401, SECURITY, str(error), headers=wanted)
+
+
+def _of_rate(error: RateLimitedError) -> Problem:
+    """Source: RFC 6585 section 4."""
+    wait = (("Retry-After", str(max(1, math.ceil(error.retry_after_s)))),)
+    return Problem(429, "TooManyRequests", str(error), headers=wait)
+
+
+def _of_gap(_error: OffsetGapError) -> Problem:
+    return Problem(410, "Gone", "Kafka no longer has the record: its retention was shortened")
+
+
 def _of_service(error: ServiceError) -> Problem:
     wait = (("Retry-After", str(RETRY_AFTER_S)),)
     return Problem(
@@ -124,5 +153,13 @@ _TABLE: Final[tuple[tuple[type[Exception], Callable[[Any], Problem]], ...]] = (
     (KeyReusedError, _of_reused_key),
     (KeyBusyError, _of_busy_key),
     (InvalidRequestError, lambda error: Problem(400, VALIDATION, str(error), parameter=error.field)),
+    (UnauthenticatedError, _of_unauthenticated),
+    (ForbiddenError, lambda error: Problem(403, SECURITY, str(error))),
+    (UnknownError, lambda error: Problem(404, NO_SUCH, str(error))),
+    (NotFoundError, lambda error: Problem(404, NO_SUCH, str(error))),
+    (TakenError, lambda error: Problem(409, "ResourceAlreadyExistsException", str(error))),
+    (HinderedError, lambda error: Problem(409, "NotResubmittable", str(error))),
+    (RateLimitedError, _of_rate),
+    (OffsetGapError, _of_gap),
     (ServiceError, _of_service),  # after those that are its kind
 )

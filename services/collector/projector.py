@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from confluent_kafka import Message
 
+from goodstrace.entry import Kind
 from goodstrace.errors import EntryError
 from services.collector import goods
 from services.collector.following import Following
@@ -20,6 +21,9 @@ from services.collector.jobs import Seen, Verdicts, gather
 from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
+from services.collector.registry import registrations
+from services.collector.registry.registrations import Changes
+from services.collector.registry.store import RegistryStore
 from services.collector.rejection_store import RejectionStore
 from services.collector.rejections import Rejection, of_batch
 from services.runtime import envelope, topics
@@ -28,10 +32,11 @@ from services.runtime.settings import KafkaSettings
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """What a batch says: of goods by key, of merchants by number, of captures, of what was refused."""
+    """What a batch says: of goods by key, of merchants by number, what is registered, of captures, of what was refused."""
 
     goods: dict[str, Change]
     merchants: dict[int, Change]
+    registered: Changes
     verdicts: list[Verdicts]
     rejections: list[Rejection]
 
@@ -46,6 +51,7 @@ class Projector(Following):
         jobs: JobStore,
         goods: GoodsStore,
         rejections: RejectionStore,
+        registry: RegistryStore,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
@@ -53,6 +59,7 @@ class Projector(Following):
         self._jobs = jobs
         self._goods = goods
         self._rejections = rejections
+        self._registry = registry
         self._stored = kafka.topic(topics.GOODS_STORED)
         source = Source(
             kafka.bootstrap_servers,
@@ -64,6 +71,7 @@ class Projector(Following):
 
     async def _prepare(self) -> None:
         await self._jobs.prepare()
+        await self._registry.prepare()
         await self._rejections.prepare()
 
     async def _keep(self, batch: Sequence[Message]) -> None:
@@ -72,6 +80,7 @@ class Projector(Following):
         told = await loop.run_in_executor(self._thread, _gather, self._stored, batch)
         started = time.perf_counter()
         await self._goods.apply(told.goods, told.merchants)
+        await self._registry.apply(told.registered)
         self._metrics.goods_seconds.observe(time.perf_counter() - started)
         await self._rejections.add(told.rejections)
         await self._jobs.add(told.verdicts)
@@ -88,8 +97,9 @@ def _gather(stored: str, batch: Sequence[Message]) -> _Told:
         )
         for message in batch
     ]
+    records = [each.record for each in seen if each.topic == stored]
     try:
-        known, merchants = goods.changes(each.record for each in seen if each.topic == stored)
+        known, merchants = goods.changes(each for each in records if each.kind is Kind.EVENT)
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
-    return _Told(known, merchants, gather(seen), of_batch(seen))
+    return _Told(known, merchants, registrations.changes(records), gather(seen), of_batch(seen))

@@ -7,7 +7,7 @@ import msgspec
 
 from services.collector import documents
 from services.collector.errors import HinderedError
-from services.collector.flow import EVENT_PART
+from services.collector.flow import EVENT_PART, SIGNATURE_PART
 from services.collector.intake import Intake
 from services.collector.preparing import Prepared, Request
 from services.collector.rejection_store import Wanted
@@ -58,6 +58,7 @@ class RejectionDesk:
         """Work on the rejections in `store`; what is sent again goes through `intake`."""
         self.limits = intake.limits
         self.hold = intake.hold
+        self.gate = intake.gate
         self._store = store
         self._reader = reader
         self._intake = intake
@@ -69,39 +70,48 @@ class RejectionDesk:
         shown = found[:limit]
         return Page(shown, shown[-1].order if len(found) > limit else "")
 
-    async def find(self, record: str) -> Rejection:
-        """Give one by its record ID, hex. Raises: NotFoundError, UnavailableError."""
+    async def find(self, record: str, viewer: int | None = None) -> Rejection:
+        """Give one by its record ID, hex, where the `viewer` may see it: its merchant; None sees all.
+
+        Raises: NotFoundError, UnavailableError.
+        """
         found = await self._store.find(record)
-        if found is None:
+        if found is None or viewer not in (None, found.merchant):
             raise NotFoundError("there is no such rejection")
         return found
 
-    async def content(self, record: str) -> bytes:
+    async def content(self, record: str, viewer: int | None = None) -> bytes:
         """Give the exact bytes that were refused.
 
         Raises: NotFoundError where there is no such rejection, or nothing of it may be shown; OffsetGapError where Kafka no
         longer has it; UnavailableError.
         """
-        found = await self.find(record)
+        found = await self.find(record, viewer)
         if not is_shown(found):
             raise NotFoundError("its content is that of a sealed record, or was too large to be kept")
         return content_part(await self._read(found))[1]
 
-    async def resubmit(self, record: str, corrected: bytes | None) -> tuple[Prepared, Again]:
+    async def resubmit(
+        self, record: str, corrected: bytes | None, viewer: int | None = None
+    ) -> tuple[Prepared, Again]:
         """Capture what was refused once more, for the same merchant, and note it: durable when it returns.
 
         Args:
             record: the rejection's record ID, hex.
-            corrected: a document or event to send in its place; None: as it was.
-        Raises: NotFoundError; HinderedError; DocumentError: it is refused again, and nothing has changed; OffsetGapError;
-        OverloadedError, UnavailableError: try again, what was captured is then recognised as a duplicate.
+            corrected: a document or event to send in its place; None: as it was, with the signature that it had.
+            viewer: the merchant who asks; None may ask for all.
+        Raises: NotFoundError; HinderedError; ForbiddenError where its merchant is suspended; DocumentError: it is refused again, and nothing has changed; OffsetGapError;
+        RateLimitedError, OverloadedError, UnavailableError: try again, what was captured is then recognised as a duplicate.
         """
-        found = await self.find(record)
+        found = await self.find(record, viewer)
         why = hindrance(found, corrected=corrected is not None)
         if why:
             raise HinderedError(why)
-        body = self._body(await self._read(found), corrected)
-        prepared = await self._intake.take(Request(body, merchant=found.merchant))
+        caller = await self.gate.on_behalf_of(found.merchant)
+        refused = await self._read(found)
+        body = self._body(refused, corrected)
+        signature = _signature(refused) if corrected is None else ""
+        prepared = await self._intake.take(Request(caller, body, signature=signature, enclosed=True))
         again = Again(
             capture=prepared.job.id,
             records=tuple(each.outcome.record.id.hex() for each in prepared.sent),
@@ -130,3 +140,8 @@ class RejectionDesk:
         if record.id.hex() != rejection.id:
             raise EnvelopeError(f"goods.rejected has another record where {rejection.id} was")
         return record
+
+
+def _signature(refused: Record) -> str:
+    found = (part.content for part in refused.parts if part.name == SIGNATURE_PART)
+    return next(found, b"").decode(errors="replace")

@@ -17,23 +17,27 @@ INDEXES: Final = {
     REJECTIONS: [
         IndexModel([("state", 1), _NEWEST], name="state"),
         IndexModel([("reason", 1), ("state", 1), _NEWEST], name="reason_state"),
+        IndexModel([("merchant", 1), ("state", 1), _NEWEST], name="merchant_state"),
+        IndexModel([("merchant", 1), ("reason", 1), ("state", 1), _NEWEST], name="merchant_reason_state"),
         IndexModel([("capture", 1), _NEWEST], name="capture"),
     ]
 }
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What to list: by state, and reason where given; or all of one capture."""
+    """What to list: by state, and reason where given; or all of one capture. `merchant`: only its own; None: everyone's."""
 
     state: State = State.OPEN
     reason: str = ""
     capture: str = ""
+    merchant: int | None = None
 
     def query(self) -> dict[str, Any]:
-        """Give it as MongoDB takes it: always a prefix of an index."""
+        """Give it as MongoDB takes it: always a prefix of an index, but for a capture, which is one merchant's anyway."""
+        whose = {} if self.merchant is None else {"merchant": self.merchant}
         if self.capture:
-            return {"capture": self.capture}
-        return {**({"reason": self.reason} if self.reason else {}), "state": self.state}
+            return {"capture": self.capture, **whose}
+        return {**whose, **({"reason": self.reason} if self.reason else {}), "state": self.state}
 
 
 class RejectionStore:

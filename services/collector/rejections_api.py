@@ -1,7 +1,7 @@
 """Rejections over HTTP: list, show, send again.
 
-Whoever reaches this sees what any merchant sent and was refused: it is for operators, and served where the API is open to this
-machine alone, unless a setting says otherwise. A rejected record is not sealed, so no browse record is made; what a sealed
+A merchant sees its own, an operator everyone's. In open mode whoever reaches this sees what anybody sent and was refused: then it is
+served where the API is open to this machine alone, unless a setting says otherwise. A rejected record is not sealed, so no browse record is made; what a sealed
 record holds too is not shown here (`rejections.is_shown`).
 """
 
@@ -10,21 +10,19 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
+import msgspec
 from fastapi import APIRouter, FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.requests import ClientDisconnect
 
 from services.collector import bodies
-from services.collector.errors import HinderedError
+from services.collector.api import answered
 from services.collector.flow import Reason
 from services.collector.metrics import CODES, Metrics
-from services.collector.problems import NO_SUCH, VALIDATION, Problem, of_error
+from services.collector.registry.credentials import credential_of
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import Wanted
 from services.collector.rejections import State, described
 from services.runtime.call_errors import NotFoundError
-from services.runtime.kafka import OffsetGapError
 
 PATH: Final = "/rejections/v1"
 MAX_PAGE: Final = 1000
@@ -39,20 +37,20 @@ _BODY: Final[dict[str, Any]] = {
         "description": "What to capture instead: the corrected event, or a document. Without it, what was refused as it was.",
     }
 }
-_REFUSALS: Final[dict[type[Exception], tuple[int, str, str]]] = {
-    NotFoundError: (404, NO_SUCH, ""),
-    HinderedError: (409, "NotResubmittable", ""),
-    OffsetGapError: (410, "Gone", "Kafka no longer has the record: its retention was shortened"),
-}
-"""Error -> status, kind and detail; the error's own text where that is empty."""
 
 
 def join(app: FastAPI, desk: RejectionDesk, metrics: Metrics) -> None:
     """Add the routes under /rejections/v1 to the application."""
+
+    def measured(method: str, answer: Callable[[], Awaitable[Response]]) -> Awaitable[Response]:
+        return _measured(method, desk, metrics, answer)
+
     router = APIRouter(prefix=PATH, tags=["rejections"])
 
     @router.get("", summary="List what was refused")
     async def rejections(
+        request: Request,
+        *,
         state: State | None = None,
         reason: Reason | None = None,
         capture: Annotated[str, Query(pattern=_CAPTURE)] = "",
@@ -61,34 +59,26 @@ def join(app: FastAPI, desk: RejectionDesk, metrics: Metrics) -> None:
     ) -> Response:
         """List rejections, newest first: those that are open, unless asked otherwise. Duplicates only if asked for by reason."""
         wanted = _wanted(state, reason, capture)
-        return await _measured("rejections", metrics, lambda: _list(desk, wanted, page_token, limit))
+        return await measured("rejections", lambda: _list(desk, request, wanted, page_token, limit))
 
     @router.get("/{record_id}", summary="One rejection")
-    async def rejection(record_id: str) -> Response:
+    async def rejection(record_id: str, request: Request) -> Response:
         """Show why a record was refused, where it lies, and what was done about it."""
-        return await _measured("rejection", metrics, lambda: _show(desk, record_id))
+        return await measured("rejection", lambda: _show(desk, record_id, request))
 
     @router.get("/{record_id}/content", summary="What was refused, in its exact bytes")
-    async def content(record_id: str) -> Response:
+    async def content(record_id: str, request: Request) -> Response:
         """Give the exact bytes, where no sealed record holds the same."""
-        return await _measured("rejection_content", metrics, lambda: _content(desk, record_id))
+        return await measured("rejection_content", lambda: _content(desk, record_id, request))
 
     @router.post(
         "/{record_id}/resubmit", status_code=202, openapi_extra=_BODY, summary="Capture it once more"
     )
     async def resubmit(record_id: str, request: Request) -> Response:
         """Capture what was refused once more, corrected or as it was, for the same merchant."""
-        return await _measured("resubmit", metrics, lambda: _resubmit(desk, record_id, request))
+        return await measured("resubmit", lambda: _resubmit(desk, record_id, request))
 
     app.include_router(router)
-
-    @app.exception_handler(RequestValidationError)
-    async def malformed(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        return Problem(
-            400, VALIDATION, f"{place}: {first['msg']}", parameter=str(first["loc"][-1])
-        ).response()
 
 
 def _wanted(state: State | None, reason: Reason | None, capture: str) -> Wanted:
@@ -96,7 +86,8 @@ def _wanted(state: State | None, reason: Reason | None, capture: str) -> Wanted:
     return Wanted(state or usual, reason.value if reason else "", capture)
 
 
-async def _list(desk: RejectionDesk, wanted: Wanted, before: str, limit: int) -> Response:
+async def _list(desk: RejectionDesk, request: Request, wanted: Wanted, before: str, limit: int) -> Response:
+    wanted = msgspec.structs.replace(wanted, merchant=await _viewer(request, desk))
     page = await desk.page(wanted, before, limit)
     told: dict[str, Any] = {"rejections": [described(each) for each in page.rejections]}
     if page.following:
@@ -104,23 +95,26 @@ async def _list(desk: RejectionDesk, wanted: Wanted, before: str, limit: int) ->
     return JSONResponse(told)
 
 
-async def _show(desk: RejectionDesk, record_id: str) -> Response:
-    return JSONResponse(described(await desk.find(_checked(record_id))))
+async def _show(desk: RejectionDesk, record_id: str, request: Request) -> Response:
+    viewer = await _viewer(request, desk)
+    return JSONResponse(described(await desk.find(_checked(record_id), viewer)))
 
 
-async def _content(desk: RejectionDesk, record_id: str) -> Response:
+async def _content(desk: RejectionDesk, record_id: str, request: Request) -> Response:
+    viewer = await _viewer(request, desk)
     name = _checked(record_id)
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
         "X-Content-Type-Options": "nosniff",
     }
-    return Response(await desk.content(name), 200, headers, "application/octet-stream")
+    return Response(await desk.content(name, viewer), 200, headers, "application/octet-stream")
 
 
 async def _resubmit(desk: RejectionDesk, record_id: str, request: Request) -> Response:
+    viewer = await _viewer(request, desk)
     name = _checked(record_id)
     async with bodies.whole(request, desk.limits, desk.hold, BODY_TIMEOUT_S) as body:
-        _, again = await desk.resubmit(name, body or None)
+        _, again = await desk.resubmit(name, body or None, viewer)
     location = f"/epcis/v2/capture/{again.capture}"
     told = {"rejectionID": name, "captureID": again.capture, "recordIDs": list(again.records)}
     return JSONResponse(told, 202, {"Location": location})
@@ -132,17 +126,11 @@ def _checked(record_id: str) -> str:
     return record_id
 
 
-async def _measured(method: str, metrics: Metrics, answer: Callable[[], Awaitable[Response]]) -> Response:
+async def _measured(
+    method: str, desk: RejectionDesk, metrics: Metrics, answer: Callable[[], Awaitable[Response]]
+) -> Response:
     started = time.perf_counter()
-    try:
-        response = await answer()
-    except ClientDisconnect:
-        response = Response(status_code=400)  # to nobody
-    except Exception as error:
-        problem = _problem(error)
-        if problem is None:
-            raise
-        response = problem.response()
+    response = await answered(desk.limits, metrics, answer)
     code = str(response.status_code)
     metrics.requests.labels(method, code if code in CODES else "500").inc()
     if method == "resubmit":
@@ -150,9 +138,7 @@ async def _measured(method: str, metrics: Metrics, answer: Callable[[], Awaitabl
     return response
 
 
-def _problem(error: Exception) -> Problem | None:
-    """Say how an error is answered; None for a defect."""
-    for kind_of_error, (status, kind, detail) in _REFUSALS.items():
-        if isinstance(error, kind_of_error):
-            return Problem(status, kind, detail or str(error))
-    return of_error(error)
+async def _viewer(request: Request, desk: RejectionDesk) -> int | None:
+    """Say whose rejections a request may see; None: everyone's, as where nobody has to say who calls."""
+    gate = desk.gate
+    return None if gate.is_open else await gate.viewer(credential_of(request.headers.items()))

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.entry import Kind
 from services.collector.books import PROGRAMS, Books
 from services.collector.classify import classify
 from services.collector.flow import (
@@ -156,9 +157,11 @@ def _sized(stage: StageName, came: Item, outcome: Outcome) -> Outcome:
 
 
 def step(stage: StageName, state: State, item: Item) -> Outcome:
-    """Run one stage over one item."""
+    """Run one stage over one item. What `record` and `classify` look for, a registration does not have."""
     if stage is StageName.SUMMARISE:
         return summarise(state.window, item)
+    if item.record.kind is Kind.REGISTRATION and stage is not StageName.STORE:
+        return Accepted(item)
     if stage is StageName.RECORD:
         return record(item)
     if stage is StageName.CLASSIFY:

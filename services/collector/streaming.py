@@ -20,32 +20,46 @@ from services.collector.headers import EPCIS_HEADERS, STREAM_TYPE
 from services.collector.intake import Intake, Prepared, Request
 from services.collector.lines import LineFeed
 from services.collector.preparing import Taken, reason_of
-from services.collector.problems import TOO_LARGE, VALIDATION, Problem, of_error
+from services.collector.problems import SECURITY, TOO_LARGE, VALIDATION, Problem, of_error
 
+_KINDS: Final[dict[Reason | None, tuple[str, int]]] = {
+    Reason.TOO_LARGE: (TOO_LARGE, 413),
+    Reason.FORBIDDEN: (SECURITY, 403),
+}
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 Count = Callable[[int], None]
 """Told how many lines were answered."""
 
 
+class Sender(msgspec.Struct, frozen=True):
+    """Who sends a stream: what was shown, and what holds for all lines, with the caller as it stood when the stream began."""
+
+    credential: str | None
+    wanted: Request
+
+
 async def answers(
-    intake: Intake, request: Request, chunks: AsyncIterator[bytes], count: Count
+    intake: Intake, sender: Sender, chunks: AsyncIterator[bytes], count: Count
 ) -> AsyncGenerator[bytes, None]:
     """Capture the lines of a body, and give the answers to each group of them, as NDJSON.
 
     Args:
         intake: captures.
-        request: what holds for all lines.
+        sender: asked for anew with each group, so that a key that is revoked is none within a stream either.
         chunks: the body as it comes.
         count: counts lines.
     Raises: what ended the reading or the capturing, if it did so before anything was answered. Later it becomes the last line: a
     problem, with the number of the last line that was answered.
     """
-    feed = LineFeed(chunks, intake.limits.body, intake.hold)
+    largest = min(intake.limits.body, sender.wanted.caller.body_bytes)
+    feed = LineFeed(chunks, largest, intake.hold)
     reading = asyncio.create_task(feed.run())
     answered = 0
     try:
         while lines := await feed.take():
+            caller = await intake.gate.admit(sender.credential)
+            request = msgspec.structs.replace(sender.wanted, caller=caller)
             prepared = await intake.capture_lines(request, lines)
             count(len(lines))
             yield b"".join(_answer(prepared))
@@ -116,7 +130,7 @@ def _event(sent: Sent) -> dict[str, Any]:
         return {**told, "eventID": outcome.facts.event_id, "eventHash": outcome.facts.event_hash}
     fault = sent.fault
     assert fault is not None
-    kind, status = (TOO_LARGE, 413) if reason_of(sent) is Reason.TOO_LARGE else (VALIDATION, 400)
+    kind, status = _KINDS.get(reason_of(sent), (VALIDATION, 400))
     detail = f"{fault.pointer or 'the event'}: {fault.detail}"
     return {**told, "problem": Problem(status, kind, detail, faults=(fault,)).told()}
 

@@ -15,6 +15,8 @@ from goodstrace.merkle import Frontier
 from goodstrace.note import SigningKey
 from services.collector import goods
 from services.collector.mongo import GoodsStore
+from services.collector.registry import registrations
+from services.collector.registry.store import RegistryStore
 from services.collector.state_keeper import gathered, placed
 from services.collector.state_store import StateStore
 from services.replay.reading import TopicReader
@@ -119,6 +121,7 @@ class TopicSealer:
         self._store = MongoBlockStore(database)
         self._goods = GoodsStore(database) if goods_information else None
         self._states = StateStore(database)
+        self._registry = RegistryStore(database)
         self._keys = keys
         self._name = name
         self._limits = limits
@@ -130,7 +133,7 @@ class TopicSealer:
 
         async def watch(partition: int, records: Sequence[Fetched]) -> None:
             if self._goods is not None and origin.prefix == "goods":
-                await _keep_goods(self._goods, self._states, partition, records)
+                await _keep_goods(self._goods, self._states, self._registry, partition, records)
             told(len(records))
 
         source = ReplaySource(reader, change=origin.change, from_the_first=origin.from_the_first, watch=watch)
@@ -195,7 +198,11 @@ async def compare_roots(rebuilt: LogScan, published: LogScan, log: str) -> Rebui
 
 
 async def _keep_goods(
-    goods_store: GoodsStore, states: StateStore, partition: int, records: Sequence[Fetched]
+    goods_store: GoodsStore,
+    states: StateStore,
+    registry: RegistryStore,
+    partition: int,
+    records: Sequence[Fetched],
 ) -> None:
     """Keep what the projector and the keeper of states would; the same records again change nothing."""
     decoded = [placed(partition, each.offset, each.value) for each in records]
@@ -205,3 +212,4 @@ async def _keep_goods(
         raise EnvelopeError(str(error)) from error
     await goods_store.apply(known, merchants)
     await states.apply(gathered(decoded))
+    await registry.apply(registrations.changes(each.record for each in decoded))

@@ -1,6 +1,6 @@
 """Making what the services find there: `python -m services.runtime.provision`. May be repeated at any time.
 
-Makes the Kafka topics, the index secret and then, by every step that a package registered under the entry points
+Makes the Kafka topics, the index secret, the operator token and then, by every step that a package registered under the entry points
 `goodstrace.provision`, indexes and the like. Waits until Kafka and MongoDB are up.
 """
 
@@ -20,7 +20,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.runtime import kafka, topics
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.mongo import Database, Mongo
-from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
+from services.runtime.settings import (
+    KafkaSettings,
+    LogSettings,
+    MongoSettings,
+    OperatorSettings,
+    load,
+    load_secret,
+)
 
 GROUP: Final = "goodstrace.provision"
 SECRET_BYTES: Final = 32
@@ -76,6 +83,9 @@ async def provision() -> None:
         raise ServiceError("no steps are registered: install the package first (`make install`)")
     made = make_secret(logs.index_secret_file)
     _say(f"index secret: {logs.index_secret_file} ({'made now' if made else 'was there'})")
+    token_file = load(OperatorSettings).operator_token_file
+    made = make_secret(token_file)
+    _say(f"operator token: {token_file} ({'made now' if made else 'was there'})")
     _say(await _within(deadline_s, lambda: asyncio.to_thread(make_topics, kafka_settings)))
     mongo = Mongo(load(MongoSettings))
     try:

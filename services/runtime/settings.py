@@ -12,6 +12,8 @@ from typing import Final, NoReturn, TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime.errors import SettingsError
+
 S = TypeVar("S", bound=BaseSettings)
 EXIT_BAD_SETTINGS: Final = 2
 COMMAND_LINE: Final = (
@@ -66,6 +68,23 @@ class LogSettings(BaseSettings):
     log_name: str = Field("goodstrace.local", pattern=r"^[a-z0-9./-]{1,64}$")
     key_dir: Path = Path("run/keys")
     index_secret_file: Path = Path("run/keys/index-secret")
+
+
+class OperatorSettings(BaseSettings):
+    """Where the token lies that an operator shows to the collector; without that file there is no operator."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_")
+
+    operator_token_file: Path = Path("run/keys/operator-token")
+
+    def token(self) -> str | None:
+        """Read the token, None where there is none. Raises: SettingsError where it cannot be read."""
+        try:
+            return self.operator_token_file.read_text().strip() or None
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"cannot read {self.operator_token_file}: {error}") from error
 
 
 class MonitoringSettings(BaseSettings):

@@ -29,12 +29,13 @@ from services.collector.intake import Intake
 from services.collector.metrics import Metrics
 from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
+from services.collector.registry.gate import Gate
 from services.collector.transactions import Write
 from services.runtime import envelope, topics
 from services.runtime.errors import UnavailableError
 from services.runtime.settings import KafkaSettings
 from tests.integration.test_collector import Collector, canonical, collector, events_of, until
-from tests.unit.capture_api import Jobs, Kafka
+from tests.unit.capture_api import Jobs, Kafka, open_gate
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event
 
 __all__ = ["collector"]  # the fixture
@@ -58,14 +59,14 @@ class SlowKafka(Kafka):
 class Here:
     """The edge in this process, with everything behind it in memory."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, gate: Gate) -> None:
         self.kafka, self.registry = SlowKafka(), CollectorRegistry()
         metrics = Metrics(self.registry)
-        self.commits = GroupCommit(self.kafka, max_bytes, 0, metrics)
+        self.commits = GroupCommit(self.kafka, max_bytes, 0, 0, metrics)
         kafka = KafkaSettings()  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
         ports = Ports(now_ms=lambda: NOW_MS, random=counted())
         intake = Intake(
-            preparer=Preparer(kafka, 1, Limits(), Rules(), ports),
+            preparer=Preparer(kafka, gate, Limits(), Rules(), ports),
             max_held_bytes=max_bytes,
             commits=self.commits,
             jobs=Jobs(),  # type: ignore[arg-type]
@@ -85,8 +86,8 @@ class Here:
 
 
 @asynccontextmanager
-async def here(max_bytes: int = 256 * MIB) -> AsyncIterator[Here]:
-    made, port = Here(max_bytes), asyncio.get_running_loop().create_future()
+async def here(max_bytes: int = 256 * MIB, gate: Gate | None = None) -> AsyncIterator[Here]:
+    made, port = Here(max_bytes, gate or open_gate(1)), asyncio.get_running_loop().create_future()
     committing = asyncio.create_task(made.commits.run(LOG))
     serving = asyncio.create_task(made.edge.run(made.stop, port.set_result))
     made.target = f"127.0.0.1:{await port}"

@@ -17,6 +17,7 @@ from services.collector.errors import OffsetsLostError
 from services.collector.ingress import Ingress
 from services.collector.metrics import Metrics
 from services.collector.preparing import Ports, Preparer
+from services.collector.registry.gate import Gate
 from services.collector.transactions import Move, Transactions, Write
 from services.runtime import envelope, topics
 from services.runtime.errors import ConflictError, UnavailableError
@@ -30,6 +31,7 @@ from tests.integration.test_collector import (
     events_of,
     until,
 )
+from tests.unit.capture_api import open_gate
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event
 
 __all__ = ["collector"]  # the fixture
@@ -79,18 +81,20 @@ class Marks:
 class Here:
     """The ingress alone, in this process."""
 
-    def __init__(self, collector: Collector, marks: Marks) -> None:
+    def __init__(self, collector: Collector, marks: Marks, gate: Gate | None = None) -> None:
         self.kafka = KafkaSettings(
             KAFKA_BOOTSTRAP_SERVERS=collector.stack.kafka_bootstrap_servers,  # type: ignore[call-arg]
             topic_prefix=collector.names.topic_prefix,
             partitions=PARTITIONS,
         )
         self.registry = CollectorRegistry()
+        gate = gate or open_gate(9)
         self.ingress = Ingress(
             kafka=self.kafka,
             instance="here",
-            preparer=Preparer(self.kafka, 1, Limits(), Rules(), Ports(lambda: NOW_MS, counted())),
-            merchant_of=lambda _: 9,
+            preparer=Preparer(self.kafka, gate, Limits(), Rules(), Ports(lambda: NOW_MS, counted())),
+            gate=gate,
+            merchant=9,
             beginnings=marks,
             metrics=Metrics(self.registry),
             log=structlog.get_logger(),

@@ -20,7 +20,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from deploy.processes import HOST, Daemon, free_port
+from deploy.credentials import FILE as CREDENTIALS_FILE
+from deploy.credentials import TOKEN_FILE, make_credentials
+from deploy.processes import HOST, Daemon, free_port, silent
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace import facts as sealed_facts
@@ -72,7 +74,7 @@ class Sealed:
 
 
 class System:
-    """The four services of a test.
+    """The four services of a test. Captures need no key, unless `environment` says so.
 
     Args:
         stack: Kafka and a store that run.
@@ -86,6 +88,8 @@ class System:
         self.run_dir = run_dir
         self.topic_prefix, self.database_name = f"{own}.", own
         self.key_dir = run_dir / "keys"
+        self.operator_token_file = self.key_dir / TOKEN_FILE
+        self.api_key = ""  # where one is required: of a merchant that speaks for everything
         self.http_port, self.query_port, self.audit_port = free_port(), free_port(), free_port()
         self.log_port, self.capture_port = free_port(), free_port()
         self.metrics_ports = {name: free_port() for name in SERVICES}
@@ -99,8 +103,10 @@ class System:
             "GOODSTRACE_DATABASE": self.database_name,
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_OPERATOR_TOKEN_FILE": str(self.operator_token_file),
             "GOODSTRACE_PARTITIONS": "2",
             "GOODSTRACE_BROWSE_PARTITIONS": "1",
+            "GOODSTRACE_COLLECTOR_AUTH": "none",
             "GOODSTRACE_COLLECTOR_PORT": str(self.http_port),
             "GOODSTRACE_COLLECTOR_GRPC_PORT": str(self.capture_port),
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
@@ -131,6 +137,9 @@ class System:
             daemon.start()
         for name in SERVICES:
             self.wait_ready(name)
+        if self.environment["GOODSTRACE_COLLECTOR_AUTH"] == "required":
+            self.api_key = make_credentials(self.run_dir, self.capture_url, self.operator_token_file, silent)
+            eventually(lambda: self.sealed_count() > 0, what="the merchant's registration is sealed")
         return self
 
     def wait_ready(self, name: str, timeout_s: float = READY_TIMEOUT_S) -> None:
@@ -206,6 +215,7 @@ class System:
             "GOODSTRACE_CAPTURE_URL": self.capture_url,
             "GOODSTRACE_QUERY_TARGET": self.query_target,
             "GOODSTRACE_AUDIT_TARGET": self.audit_target,
+            "GOODSTRACE_CREDENTIALS": str(self.run_dir / CREDENTIALS_FILE),
             "GOODSTRACE_LOG_KEYS": str(self.key_dir),
             "GOODSTRACE_MEMORY": str(self.run_dir / "checkpoints.json"),
         }
@@ -250,9 +260,13 @@ class System:
             timeout_s=timeout_s,
         )
 
+    def collector(self, *, timeout_s: float = 60) -> CaptureClient:
+        """A capture client, with the API key where one is required."""
+        return CaptureClient(self.capture_url, timeout_s=timeout_s, api_key=self.api_key)
+
     def capture(self, documents: Iterable[bytes], *, deadline_s: float = 60) -> list[Job]:
         """Capture documents, none of which may be refused, and wait for every event's verdict."""
-        with CaptureClient(self.capture_url) as collector:
+        with self.collector() as collector:
             jobs = []
             for document in documents:
                 taken = collector.send(document)

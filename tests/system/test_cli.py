@@ -2,19 +2,31 @@
 
 import json
 import sys
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from deploy.stack import Stack
 from goodstrace.capture import CaptureClient
 from goodstrace.cli import main
 from goodstrace.note import Signer
+from goodstrace.signatures import MerchantKey
 from tests.system.harness import System, eventually
-from tests.unit.collector_builders import object_event
+from tests.unit.collector_builders import document, object_event
 from tests.unit.xml_builders import NAMESPACES, event_element, xml_document
 
 EVENTS = 300
+
+
+@pytest.fixture(scope="module")
+def system(stack: Stack, systems: Callable[..., System]) -> System:
+    """A system as `make up` starts it: captures need an API key, which the command finds by itself."""
+    return systems(stack, GOODSTRACE_COLLECTOR_AUTH="required").start()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +46,7 @@ def captured(system: System, samples: Path) -> list[dict[str, Any]]:
     """The samples captured by the command, and all sealed."""
     files = [str(file) for file in sorted(samples.glob("*.jsonld"))]
     results = list(json.loads(ok(system, "capture", "--json", *files)))
-    system.wait_sealed(EVENTS)
+    system.wait_sealed(EVENTS + 1)  # the merchant's registration is sealed too
     return results
 
 
@@ -259,10 +271,86 @@ def test_what_a_rule_finds_is_sealed_and_shown_and_not_for_the_twin(
     assert f"critical: {verdict['detail']}" in ok(system, "trace", items[0])
 
 
+def commissioning(epc: str, event_id: str) -> str:
+    event = object_event(action="ADD", bizStep="commissioning", epcList=[epc], eventID=event_id)
+    return document(event).decode()
+
+
+def test_a_merchant_captures_for_what_is_its_own_or_delegated_until_it_is_stopped(
+    system: System, captured: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    def number(*arguments: str) -> str:
+        return str(json.loads(ok(system, "merchants", *arguments, "--json"))["merchant"])
+
+    def capture(key: str, epc: str) -> int:
+        """The status with which a capture ends: 0, or that of the problem."""
+        file = tmp_path / "one.jsonld"
+        file.write_text(commissioning(epc, f"urn:uuid:{uuid.uuid4()}"))
+        done = system.cli_with({"GOODSTRACE_API_KEY": key}, "capture", "--json", str(file))
+        (result,) = json.loads(done.stdout)
+        assert done.returncode == (1 if "problem" in result else 0)
+        return int(result.get("problem", {}).get("status", 0))
+
+    before = system.sealed_count()
+    ann = number("add", "Ann's Tea", "--prefix", "0614141")
+    bo = number("add", "Bo packs", "--prefix", "0999999")
+    key = ok(system, "merchants", "key", "new", bo, "--label", "line 1").strip()
+    own, foreign = "urn:epc:id:sgtin:0999999.107346.1", "urn:epc:id:sgtin:0614141.107346.1"
+    assert (capture(key, own), capture(key, foreign), capture("gst_wrong", own)) == (0, 403, 401)
+    private, public = tmp_path / "bo.pem", tmp_path / "bo.pub.pem"
+    signer = Ed25519PrivateKey.generate()
+    private.write_bytes(signer.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(signer.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    ok(system, "merchants", "signing-key", bo, str(public))
+    (tmp_path / "two.jsonld").write_text(commissioning(f"{own}0", "urn:uuid:signed"))
+    sign = (
+        "sign",
+        str(tmp_path / "two.jsonld"),
+        "--key",
+        str(private),
+        "--out",
+        str(tmp_path / "signed.jsonld"),
+    )
+    kid = json.loads(ok(system, *sign, "--json"))["kid"]
+    with_key = {"GOODSTRACE_API_KEY": key}
+    assert system.cli_with(with_key, "capture", str(tmp_path / "signed.jsonld")).returncode == 0
+    ok(system, "merchants", "delegate", ann, "--to", bo, "--scope", "0614141", "--days", "1")
+    assert capture(key, foreign) == 0
+    ok(system, "merchants", "suspend", ann)
+    assert capture(key, foreign) == 403
+    assert "suspended" in ok(system, "merchants", "list")
+    assert "0999999" in ok(system, "merchants", "show", bo)
+    ok(system, "merchants", "key", "revoke", bo, key.split("_")[1])
+    assert capture(key, own) == 401
+    assert "revoked" in ok(system, "merchants", "key", "list", bo)
+    assert "0614141 overlaps" in fails(system, "merchants", "add", "Eve", "--prefix", "0614141")
+    unknown = system.cli_with({"GOODSTRACE_OPERATOR_TOKEN": "wrong"}, "merchants", "list")
+    assert (unknown.returncode, "401" in unknown.stderr) == (1, True)
+    registered = 1 + 2 + 3  # the demo merchant, two merchants, and each change
+    system.wait_sealed(before + 3 + registered - 1)
+    keys = tmp_path / "merchant-keys.json"
+    keys.write_text(json.dumps({bo: [dict(MerchantKey.of(signer.public_key()).jwk)]}))
+    traced = json.loads(ok(system, "trace", "--json", "--merchant-keys", str(keys), f"{own}0"))
+    assert [each["signed_by"] for each in traced["events"]] == [kid]
+    assert "signed: 1 events" in ok(system, "trace", "--merchant-keys", str(keys), f"{own}0")
+    told = [
+        json.loads(each.parts["registration"]) for each in system.sealed() if "registration" in each.parts
+    ]
+    assert len(told) == registered
+    newest = {row["_id"]: row["registered"]["content"] for row in system.store["merchants"].find()}
+    assert {each["merchant"] for each in told} == newest.keys()
+    assert newest[int(ann)]["status"] == "suspended"
+    assert all(content in [each["content"] for each in told] for content in newest.values())
+    place = next(each for each in system.sealed() if "registration" in each.parts)
+    proof = tmp_path / "registration.proof"
+    ok(system, "prove", place.log, str(place.index), "--out", str(proof))
+    assert "registration" in ok(system, "verify", str(proof), "--vkeys", str(system.key_dir), "--json")
+
+
 # What needs no service runs in this process: starting Python takes longer than all the rest.
 
 
-@pytest.mark.parametrize("command", ["capture", "trace", "browses", "verify", "simulate"])
+@pytest.mark.parametrize("command", ["capture", "sign", "trace", "browses", "verify", "simulate"])
 def test_each_command_explains_itself(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

@@ -20,10 +20,10 @@ STAGES = ("collect", "summarise", "record", "classify", "store")
 # Labels and what they may say: words that the code names, never what somebody sent.
 LABELS = {
     "stage": re.compile("|".join(STAGES)),
-    "reason": re.compile("INVALID|DUPLICATE|TOO_LARGE"),
+    "reason": re.compile("INVALID|FORBIDDEN|DUPLICATE|TOO_LARGE"),
     "rule": re.compile("|".join(Books().rule_ids)),
     "method": re.compile(
-        "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
+        "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|registry|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
         "GetRootProof|GetProofFile|GetKeyChanges|ListBrowses|QueryEvents|ListValues"
     ),
     "outcome": re.compile("collected|rejected"),

@@ -1,7 +1,7 @@
 """The capture API in this process, on a transactor and stores in memory that can be told to fail."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,6 +25,9 @@ from services.collector.metrics import Metrics
 from services.collector.positions import Positions
 from services.collector.preparing import Preparer
 from services.collector.producer import GroupCommit
+from services.collector.registry.gate import Gate
+from services.collector.registry.rates import Rates
+from services.collector.registry.registrar import Registrar
 from services.collector.transactions import Write
 from services.runtime.envelope import Record
 from services.runtime.errors import ServiceError, UnavailableError
@@ -160,6 +163,11 @@ class Logs:
         ]
 
 
+def open_gate(merchant: int) -> Gate:
+    """Give a gate that everyone passes, as this merchant."""
+    return Gate(None, rates=Rates(lambda: 0.0), open_merchant=merchant)
+
+
 class Running:
     """The application, with a clock that stands still: `now_ms` may be set."""
 
@@ -174,18 +182,21 @@ class Running:
         jobs: Jobs | None = None,
         instance: str = "0",
         start: int = 0,
+        gate: Gate | None = None,
+        random: Callable[[int], bytes] | None = None,
+        registrar: Callable[["Running"], Registrar | None] = lambda _: None,
     ) -> None:
         self.kafka, self.jobs, self.metrics = Kafka(), jobs or Jobs(), Metrics(CollectorRegistry())
         self.keys, self.logs, self.now_ms = keys or Keys(), Logs(), NOW_MS
         self.commits = GroupCommit(self.kafka, max_bytes, 0, interval_s, self.metrics)
-        ports = Ports(now_ms=lambda: self.now_ms, random=counted(start))
+        self.ports = Ports(now_ms=lambda: self.now_ms, random=random or counted(start))
         self.intake = Intake(
             preparer=Preparer(
                 KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
-                MERCHANT,
+                gate or open_gate(MERCHANT),
                 limits,
                 Rules(event_bytes=limits.event),
-                ports,
+                self.ports,
             ),
             max_held_bytes=max_bytes,
             commits=self.commits,
@@ -197,13 +208,15 @@ class Running:
             self.intake,
             self.keys,
             instance=instance,
-            ports=ports,
+            ports=self.ports,
             lifetime_s=3600,
             replayed=self.metrics.replayed_keys.inc,
             log=LOG,
         )
         views = JobViews(self.intake, Positions(self.logs), SECRET, lambda: self.now_ms)
-        self.app: FastAPI = make_app(self.intake, self.metrics, idempotency, views, body_timeout_s)
+        self.app: FastAPI = make_app(
+            self.intake, self.metrics, idempotency, views, body_timeout_s, registrar=registrar(self)
+        )
         transport = httpx.ASGITransport(self.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://collector")
 

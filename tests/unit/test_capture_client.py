@@ -130,3 +130,30 @@ def test_a_job_counts_its_verdicts() -> None:
     counts = {"accepted": 2, "duplicate": 1}
     assert Job(LOCATION, {"counts": counts}).counts == {"accepted": 2, "duplicate": 1, "rejected": 0}
     assert set(Job(LOCATION, {}).counts.values()) == {0}
+
+
+def test_over_a_rate_it_waits_as_long_as_it_is_told_and_sends_again(
+    client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("goodstrace.capture.time.sleep", waited.append)
+    answers = [
+        httpx.Response(429, headers={"Retry-After": "7"}),
+        httpx.Response(429, headers={"Retry-After": "2"}),
+        httpx.Response(202, headers={"Location": LOCATION}),
+        httpx.Response(429, headers={"Retry-After": "9999"}, json={"title": "TooManyRequests"}),
+        httpx.Response(429, headers={"Retry-After": "soon"}, json={"title": "TooManyRequests"}),
+    ]
+    client = client_of(lambda _: answers.pop(0))
+    assert isinstance(client.send(b"{}"), Job)
+    assert waited == [7, 2]
+    for _ in range(2):  # longer than a request may take, or not told in seconds: for the caller to decide
+        assert isinstance(client.send(b"{}"), Problem)
+    assert waited == [7, 2]
+
+
+def test_the_api_key_goes_with_every_request() -> None:
+    with CaptureClient(URL, api_key="gst_x") as client:
+        assert client._http.headers["authorization"] == "Bearer gst_x"
+    with CaptureClient(URL) as client:
+        assert "authorization" not in client._http.headers

@@ -10,9 +10,11 @@ from services.collector.collect import Rules
 from services.collector.documents import Limits
 from services.collector.flow import MAX_DETAIL
 from services.collector.preparing import Ports, Prepared, Preparer
+from services.collector.registry.gate import Caller
 from services.runtime import envelope
 from services.runtime.settings import KafkaSettings
 from services.runtime.topics import MAX_MESSAGE_BYTES
+from tests.unit.capture_api import open_gate
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event
 
 HERE = "(goods.ingress 2 at 17)"
@@ -21,7 +23,10 @@ HERE = "(goods.ingress 2 at 17)"
 def taken(value: bytes) -> Prepared:
     kafka = KafkaSettings()  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
     ports = Ports(now_ms=lambda: NOW_MS, random=counted())
-    return take(Preparer(kafka, 1, Limits(), Rules(), ports), Arrival("goods.ingress", 2, 17, 5, value))
+    return take(
+        Preparer(kafka, open_gate(1), Limits(), Rules(), ports),
+        Arrival("goods.ingress", 2, 17, Caller(5), value),
+    )
 
 
 def rejected(prepared: Prepared) -> list[envelope.Record]:

@@ -16,6 +16,7 @@ from services.collector.documents import Limits
 from services.collector.flow import Reason, StageName, reject
 from services.collector.jobs import Seen
 from services.collector.preparing import PROCEED, Request
+from services.collector.registry.gate import Caller
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import Wanted
 from services.collector.rejections import Again, Rejection, State, of_batch
@@ -92,7 +93,7 @@ class Desk:
 
     def refuse(self, body: bytes) -> list[str]:
         """Send a document that has faults, as others are sent with `proceed`."""
-        prepared = self.preparer.document(Request(body, PROCEED, merchant=7))
+        prepared = self.preparer.document(Request(Caller(7), body, PROCEED))
         values = [each.value for each in prepared.placed if each.topic == "goods.rejected"]
         return self.add(*map(envelope.decode, values))
 
@@ -239,7 +240,7 @@ async def test_a_later_stage_is_asked_again_only_with_something_else() -> None:
 async def test_whole_documents_of_the_ingress_and_contexts_that_were_not_kept_want_a_document() -> None:
     async with desk() as here:
         for value in (b"no document", b""):
-            placed = take(here.preparer, Arrival("goods.ingress", 1, 2, 7, value)).placed[0]
+            placed = take(here.preparer, Arrival("goods.ingress", 1, 2, Caller(7), value)).placed[0]
             (name,) = here.add(envelope.decode(placed.value))
             assert (await here.http.post(f"/rejections/v1/{name}/resubmit")).status_code in (400, 409)
             assert (await here.http.get(f"/rejections/v1/{name}/content")).status_code == (

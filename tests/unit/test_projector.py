@@ -88,6 +88,7 @@ async def test_a_batch_that_cannot_be_committed_is_read_again() -> None:
         jobs=store,  # type: ignore[arg-type]
         goods=store,  # type: ignore[arg-type]
         rejections=store,  # type: ignore[arg-type]
+        registry=store,  # type: ignore[arg-type]
         metrics=Metrics(CollectorRegistry()),
         log=structlog.get_logger(),
     )

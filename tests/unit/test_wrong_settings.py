@@ -53,3 +53,31 @@ def test_collect_is_in_no_span_of_stages(
     told = capsys.readouterr().err
     assert f"GOODSTRACE_COLLECTOR_{name}" in told
     assert "summarise, record, classify, store" in told
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"JWT_ISSUER": "https://idp.example"},
+        {"JWT_ISSUER": "https://idp.example", "JWT_AUDIENCE": "goodstrace"},
+        {"JWT_ISSUER": "i", "JWT_AUDIENCE": "a", "JWT_JWKS": "http://idp.example/jwks"},
+        {"AUTH": "perhaps"},
+        {"SPEAKS_FOR": "nobody"},
+    ],
+    ids=" ".join,
+)
+def test_who_may_capture_is_set_whole_or_not_at_all(
+    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"GOODSTRACE_COLLECTOR_{name}", value)
+    with pytest.raises(SystemExit) as ended:
+        load(CollectorSettings)
+    assert ended.value.code == EXIT_BAD_SETTINGS
+
+
+def test_tokens_are_taken_where_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(CollectorSettings).token_rules() is None
+    for name, value in {"ISSUER": "i", "AUDIENCE": "a", "JWKS": "http://127.0.0.1:9/jwks"}.items():
+        monkeypatch.setenv(f"GOODSTRACE_COLLECTOR_JWT_{name}", value)
+    assert load(CollectorSettings).token_rules() is not None

@@ -1,0 +1,74 @@
+"""An issuer's public keys (JWKS, RFC 7517 section 5), from a file or by HTTPS."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from services.collector.registry.tokens import PublicKey, public_key
+from services.runtime.errors import UnavailableError
+
+MAX_BYTES: Final = 256 * 1024
+FRESH_S: Final = 300.0
+LEAST_WAIT_S: Final = 10.0
+_TIMEOUT_S: Final = 3.0
+LOOPBACK: Final = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
+
+
+class _KeySet(msgspec.Struct):
+    keys: list[object]
+
+
+class Jwks:
+    """Keys by ID. Read again after five minutes, and when an unknown ID is asked for, but not within ten seconds."""
+
+    def __init__(self, place: str, clock_s: Callable[[], float]) -> None:
+        """Read from `place`: a path, an https:// address, or http:// on this machine."""
+        self._place = place
+        self._clock_s = clock_s
+        self._keys: dict[str, PublicKey] | None = None
+        self._read_at_s = 0.0
+        self._tried_at_s: float | None = None
+        self._lock = asyncio.Lock()
+
+    async def find(self, kid: str) -> PublicKey | None:
+        """See KeySource. While the place cannot be read the keys of before count. Raises: UnavailableError."""
+        if self._keys is None or kid not in self._keys or self._clock_s() >= self._read_at_s + FRESH_S:
+            async with self._lock:
+                await self._refresh()
+        if self._keys is None:
+            raise UnavailableError("the token issuer's keys cannot be read")
+        return self._keys.get(kid)
+
+    async def _refresh(self) -> None:
+        now_s = self._clock_s()
+        if self._tried_at_s is not None and now_s < self._tried_at_s + LEAST_WAIT_S:
+            return
+        self._tried_at_s = now_s
+        try:
+            listed = msgspec.json.decode(await self._read(), type=_KeySet).keys
+        except (OSError, httpx.HTTPError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            if self._keys is None:
+                raise UnavailableError(f"the token issuer's keys cannot be read: {error}") from error
+            return
+        self._keys = {
+            str(jwk["kid"]): key
+            for jwk in listed
+            if isinstance(jwk, dict) and "kid" in jwk and (key := public_key(jwk)) is not None
+        }
+        self._read_at_s = now_s
+
+    async def _read(self) -> bytes:
+        if not self._place.startswith(("https:", "http:")):
+            return await asyncio.to_thread(Path(self._place).read_bytes)
+        found = bytearray()
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http, http.stream("GET", self._place) as answer:
+            answer.raise_for_status()
+            async for chunk in answer.aiter_bytes():
+                found += chunk
+                if len(found) > MAX_BYTES:
+                    raise OSError(f"over {MAX_BYTES} bytes")
+        return bytes(found)

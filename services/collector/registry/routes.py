@@ -1,0 +1,227 @@
+"""`/registry/v1`: merchants, their API keys, goods and places over HTTP. Who may do what is said at each route."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from services.collector import strict_json
+from services.collector.errors import DocumentError, Fault
+from services.collector.record import canonical_key
+from services.collector.registry.api_keys import ApiKey
+from services.collector.registry.credentials import credential_of
+from services.collector.registry.errors import ForbiddenError, UnauthenticatedError, UnknownError
+from services.collector.registry.gate import Caller, Gate
+from services.collector.registry.registrar import Registrar, told
+from services.collector.registry.registrations import Registered
+from services.collector.registry.values import Goods, Merchant, Place, What, plain
+
+MAX_BODY_BYTES: Final = 256 * 1024
+MAX_PAGE: Final = 1000
+_ROOT: Final = "/registry/v1"
+_MAX_LABEL: Final = 200
+
+Register = Callable[[Caller, object], Awaitable[Registered]]
+Answer = Callable[[], Awaitable[Response]]
+Measured = Callable[[Answer], Awaitable[Response]]
+"""Answers, turning errors into problems, and counts."""
+
+
+def _body(shape: Any) -> dict[str, Any]:
+    schema = msgspec.json.schema(shape, ref_template="#/components/schemas/{name}")
+    inner = schema.pop("$defs", {})
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": inner.get(name, schema)}},
+        }
+    }
+
+
+class Routes:
+    """The routes, each a method: who asks is told first, then it is done."""
+
+    def __init__(self, registrar: Registrar, gate: Gate, measured: Measured) -> None:
+        """Answer from `registrar` whom `gate` lets in."""
+        self._registrar = registrar
+        self._gate = gate
+        self._measured = measured
+
+    def join(self, app: FastAPI) -> None:
+        """Add the routes to an application."""
+        add = app.add_api_route
+        number = f"{_ROOT}/merchants/{{number}}"
+        add(
+            f"{_ROOT}/merchants",
+            self.add_merchant,
+            methods=["POST"],
+            status_code=201,
+            openapi_extra=_body(Merchant),
+        )
+        add(f"{_ROOT}/merchants", self.list_merchants, methods=["GET"])
+        add(number, self.show_merchant, methods=["GET"])
+        add(number, self.change_merchant, methods=["PATCH"], openapi_extra=_body(dict[str, Any]))
+        add(f"{number}/keys", self.new_key, methods=["POST"], status_code=201)
+        add(f"{number}/keys", self.list_keys, methods=["GET"])
+        add(f"{number}/keys/{{identifier}}", self.revoke_key, methods=["DELETE"], status_code=204)
+        add(f"{_ROOT}/me", self.me, methods=["GET"])
+        add(f"{_ROOT}/goods", self.register_goods, methods=["PUT"], openapi_extra=_body(Goods))
+        add(f"{_ROOT}/goods", self.show_goods, methods=["GET"])
+        add(f"{_ROOT}/places", self.register_place, methods=["PUT"], openapi_extra=_body(Place))
+        add(f"{_ROOT}/places", self.show_place, methods=["GET"])
+
+    async def add_merchant(self, request: Request) -> Response:
+        """Register a merchant (operators). 201 with its number; 409 where a prefix is another's."""
+
+        async def answer() -> Response:
+            self._operator(request)
+            return _told(await self._registrar.add_merchant(await _json(request)), 201)
+
+        return await self._measured(answer)
+
+    async def list_merchants(self, request: Request, after: int = 0, limit: int = 100) -> Response:
+        """List merchants by number (operators); `after` is the last number of the page before, `limit` at most 1000."""
+
+        async def answer() -> Response:
+            self._operator(request)
+            if not 0 < limit <= MAX_PAGE:
+                raise DocumentError(Fault("", f"limit must be 1 to {MAX_PAGE}"))
+            rows = await self._registrar.merchants(after, limit)
+            listed = [{"merchant": number, "content": plain(content)} for number, content in rows]
+            return JSONResponse({"merchants": listed})
+
+        return await self._measured(answer)
+
+    async def show_merchant(self, request: Request, number: int) -> Response:
+        """Show a merchant (operators, and the merchant itself)."""
+
+        async def answer() -> Response:
+            await self._operator_or(request, number)
+            return _told(await self._registrar.find(What.MERCHANT, number))
+
+        return await self._measured(answer)
+
+    async def change_merchant(self, request: Request, number: int) -> Response:
+        """Register a merchant anew, changed by a JSON merge patch (operators): suspended, with other prefixes, delegations."""
+
+        async def answer() -> Response:
+            self._operator(request)
+            return _told(await self._registrar.change_merchant(number, await _json(request)))
+
+        return await self._measured(answer)
+
+    async def new_key(self, request: Request, number: int, label: str = "") -> Response:
+        """Make an API key for a merchant (operators). `apiKey` is told this once."""
+
+        async def answer() -> Response:
+            self._operator(request)
+            if len(label) > _MAX_LABEL:
+                raise DocumentError(Fault("", f"label must be at most {_MAX_LABEL} characters"))
+            kept, key = await self._registrar.new_key(number, label)
+            return JSONResponse({**_key(kept), "apiKey": key}, 201, {"Cache-Control": "no-store"})
+
+        return await self._measured(answer)
+
+    async def list_keys(self, request: Request, number: int) -> Response:
+        """List a merchant's API keys by ID (operators, and the merchant itself); what they are nobody knows."""
+
+        async def answer() -> Response:
+            await self._operator_or(request, number)
+            return JSONResponse({"keys": [_key(each) for each in await self._registrar.keys(number)]})
+
+        return await self._measured(answer)
+
+    async def revoke_key(self, request: Request, number: int, identifier: str) -> Response:
+        """Take an API key back for good (operators, and the merchant itself); other collectors notice within seconds."""
+
+        async def answer() -> Response:
+            await self._operator_or(request, number)
+            await self._registrar.revoke_key(number, identifier)
+            return Response(status_code=204)
+
+        return await self._measured(answer)
+
+    async def me(self, request: Request) -> Response:
+        """Show the merchant that the caller is."""
+
+        async def answer() -> Response:
+            caller = await self._caller(request)
+            return _told(await self._registrar.find(What.MERCHANT, caller.merchant))
+
+        return await self._measured(answer)
+
+    async def register_goods(self, request: Request) -> Response:
+        """Register goods (merchants, for keys that are theirs or delegated to them); the same again changes nothing."""
+        return await self._measured(lambda: self._register(request, self._registrar.register_goods))
+
+    async def show_goods(self, request: Request, key: str) -> Response:
+        """Show goods that the caller has registered."""
+        return await self._measured(lambda: self._show(request, What.GOODS, key))
+
+    async def register_place(self, request: Request) -> Response:
+        """Register a place or party (merchants, for keys that are theirs or delegated to them)."""
+        return await self._measured(lambda: self._register(request, self._registrar.register_place))
+
+    async def show_place(self, request: Request, key: str) -> Response:
+        """Show a place or party that the caller has registered."""
+        return await self._measured(lambda: self._show(request, What.PLACE, key))
+
+    async def _register(self, request: Request, register: Register) -> Response:
+        caller = await self._caller(request)
+        values = await _json(request)
+        self._gate.take(caller, events=1, size_bytes=0)
+        return _told(await register(caller, values))
+
+    async def _show(self, request: Request, what: What, key: str) -> Response:
+        caller = await self._caller(request)
+        found = await self._registrar.find(what, canonical_key(key))
+        if found.registration.merchant != caller.merchant:
+            raise UnknownError(f"no such {what}")
+        return _told(found)
+
+    async def _caller(self, request: Request) -> Caller:
+        return await self._gate.admit(credential_of(request.headers.items()))
+
+    def _operator(self, request: Request) -> None:
+        credential = credential_of(request.headers.items())
+        if not self._gate.is_operator(credential):
+            raise UnauthenticatedError(
+                "this is an operator's: send the operator token", invalid=bool(credential)
+            )
+
+    async def _operator_or(self, request: Request, number: int) -> None:
+        credential = credential_of(request.headers.items())
+        if self._gate.is_operator(credential):
+            return
+        if (await self._gate.admit(credential)).merchant != number:
+            raise ForbiddenError("this is another merchant's")
+
+
+async def _json(request: Request) -> object:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise DocumentError(Fault("", f"over {MAX_BODY_BYTES} bytes"), too_large=True)
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise DocumentError(Fault("", f"not UTF-8 at byte {error.start}")) from error
+    return strict_json.parse(bytes(body))
+
+
+def _told(found: Registered, status: int = 200) -> Response:
+    return JSONResponse(told(found), status)
+
+
+def _key(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "merchant": key.merchant,
+        "label": key.label,
+        "createdMs": key.created_ms,
+        "revokedMs": key.revoked_ms or None,
+    }

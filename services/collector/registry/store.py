@@ -1,0 +1,145 @@
+"""Merchants, their API keys, goods and places in MongoDB.
+
+`merchants`, `goods` and `places` follow from sealed registrations, in the field `registered`. `api_keys` is sealed nowhere: it has to be
+backed up with the database. `merchant_numbers` keeps two registrations from taking one number.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+from pymongo import IndexModel, UpdateOne
+
+from services.collector.registry.api_keys import ApiKey
+from services.collector.registry.registrations import Changes, Registered, Registration
+from services.collector.registry.values import Merchant, What, merchant_key
+from services.runtime.errors import ConflictError, UnavailableError
+from services.runtime.mongo import Database, create_indexes, translated, within
+
+API_KEYS: Final = "api_keys"
+NUMBERS: Final = "merchant_numbers"
+COLLECTIONS: Final = {What.MERCHANT: "merchants", What.GOODS: "goods", What.PLACE: "places"}
+INDEXES: Final = {
+    "merchants": [IndexModel([("registered.content.delegations.to", 1)], name="delegations", sparse=True)],
+    API_KEYS: [IndexModel([("merchant", 1)], name="merchant")],
+}
+LOOK_UP_S: Final = 1.0
+MAX_URIS: Final = 10_000
+_UPSERTS_A_CALL: Final = 1000
+_CONTENT: Final = "registered.content"
+
+
+class RegistryStore:
+    """What is registered."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the collections in `database`."""
+        self._database = database
+
+    async def prepare(self) -> None:
+        """Make the indexes that are not there. Raises: UnavailableError."""
+        await create_indexes(self._database, INDEXES)
+
+    async def apply(self, changes: Changes) -> None:
+        """Apply changes as bulk upserts, in any order and as often as it takes. Raises: UnavailableError."""
+        for what, told in changes.items():
+            upserts = [UpdateOne({"_id": own}, change, upsert=True) for own, change in told.items()]
+            for start in range(0, len(upserts), _UPSERTS_A_CALL):
+                async with translated():
+                    await self._database[COLLECTIONS[what]].bulk_write(
+                        upserts[start : start + _UPSERTS_A_CALL], ordered=False
+                    )
+
+    async def find(self, what: What, own: int | str) -> Registered | None:
+        """Give what is registered under a merchant's number, or a key. Raises: UnavailableError."""
+        async with translated():
+            with within(LOOK_UP_S):
+                found = await self._database[COLLECTIONS[what]].find_one(
+                    {"_id": own, "registered": {"$exists": True}}, {"registered": 1}
+                )
+        return _registered(what, found) if found else None
+
+    async def merchants(self, after: int = 0, limit: int = 0) -> AsyncIterator[tuple[int, Merchant]]:
+        """List merchants by number, those after `after`; all of them where `limit` is 0. Raises: UnavailableError."""
+        query = {"_id": {"$gt": after}, "registered": {"$exists": True}}
+        async with translated():
+            async for each in self._database["merchants"].find(query).sort("_id", 1).limit(limit):
+                yield each["_id"], _merchant(each["registered"]["content"])
+
+    async def givers(self, number: int) -> list[Merchant]:
+        """List the merchants that delegate something to another. Raises: UnavailableError."""
+        async with translated():
+            with within(LOOK_UP_S):
+                rows = self._database["merchants"].find({f"{_CONTENT}.delegations.to": number})
+                return [_merchant(each["registered"]["content"]) async for each in rows]
+
+    async def uris(self) -> frozenset[str]:
+        """List the URIs that merchants have registered as theirs. Raises: UnavailableError, also where they are too many."""
+        async with translated():
+            with within(LOOK_UP_S):
+                rows = self._database["merchants"].find(
+                    {f"{_CONTENT}.uris": {"$exists": True}}, {f"{_CONTENT}.uris": 1}
+                )
+                found = {uri async for each in rows for uri in each["registered"]["content"]["uris"]}
+        if len(found) > MAX_URIS:
+            raise UnavailableError(f"merchants have registered over {MAX_URIS} URIs")
+        return frozenset(found)
+
+    async def reserve_number(self) -> int:
+        """Take the next free number for a new merchant. Raises: UnavailableError."""
+        highest = 0
+        async with translated():
+            for name in ("merchants", NUMBERS):
+                async for each in self._database[name].find({}, {"_id": 1}).sort("_id", -1).limit(1):
+                    highest = max(highest, each["_id"])
+        while True:
+            highest += 1
+            with contextlib.suppress(ConflictError):
+                async with translated():
+                    await self._database[NUMBERS].insert_one({"_id": highest})
+                return highest
+
+    async def add_key(self, key: ApiKey) -> None:
+        """Keep a new key. Raises: UnavailableError."""
+        row = msgspec.to_builtins(key, builtin_types=(bytes,))
+        row["_id"] = row.pop("id")
+        async with translated():
+            await self._database[API_KEYS].insert_one(row)
+
+    async def key(self, identifier: str) -> ApiKey | None:
+        """Find a key by its ID. Raises: UnavailableError."""
+        async with translated():
+            with within(LOOK_UP_S):
+                row = await self._database[API_KEYS].find_one({"_id": identifier})
+        return _key(row) if row else None
+
+    async def keys(self, merchant: int) -> list[ApiKey]:
+        """List a merchant's keys, oldest first. Raises: UnavailableError."""
+        async with translated():
+            rows = self._database[API_KEYS].find({"merchant": merchant}).sort("created_ms", 1)
+            return [_key(each) async for each in rows]
+
+    async def revoke_key(self, merchant: int, identifier: str, now_ms: int) -> bool:
+        """Take a merchant's key back, for good; False where there is none. Raises: UnavailableError."""
+        query = {"_id": identifier, "merchant": merchant}
+        async with translated():
+            await self._database[API_KEYS].update_one(
+                {**query, "revoked_ms": 0}, {"$set": {"revoked_ms": now_ms}}
+            )
+            return await self._database[API_KEYS].find_one(query) is not None
+
+
+def _key(row: dict[str, Any]) -> ApiKey:
+    return msgspec.convert({**row, "id": row["_id"], "digest": bytes(row["digest"])}, ApiKey)
+
+
+def _merchant(content: dict[str, Any]) -> Merchant:
+    return msgspec.convert(content, Merchant)
+
+
+def _registered(what: What, row: dict[str, Any]) -> Registered:
+    told = row["registered"]
+    key = merchant_key(row["_id"]) if what is What.MERCHANT else row["_id"]
+    registration = Registration(what, key, told["merchant"], told["content"])
+    return Registered(registration, told["record"], told["time_ms"])
