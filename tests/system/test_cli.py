@@ -286,8 +286,8 @@ def test_a_merchant_captures_for_what_is_its_own_or_delegated_until_it_is_stoppe
     assert "0614141 overlaps" in fails(system, "merchants", "add", "Eve", "--prefix", "0614141")
     unknown = system.cli_with({"GOODSTRACE_OPERATOR_TOKEN": "wrong"}, "merchants", "list")
     assert (unknown.returncode, "401" in unknown.stderr) == (1, True)
-    registered = 2 + 3  # two merchants, and each change
-    system.wait_sealed(before + 3 + registered)
+    registered = 1 + 2 + 3  # the demo merchant, before that, two merchants, and each change
+    system.wait_sealed(before + 3 + registered - 1)
     keys = tmp_path / "merchant-keys.json"
     keys.write_text(json.dumps({bo: [dict(MerchantKey.of(signer.public_key()).jwk)]}))
     traced = json.loads(ok(system, "trace", "--json", "--merchant-keys", str(keys), f"{own}0"))
