@@ -158,7 +158,10 @@ class System:
 
     def pids(self) -> dict[str, int]:
         """The running services' process IDs."""
-        return {name: daemon.process.pid for name, daemon in self.daemons.items() if daemon.process}
+        running = {
+            name: daemon.process for name, daemon in self.daemons.items()
+        }  # asked once: it may end meanwhile
+        return {name: process.pid for name, process in running.items() if process is not None}
 
     def stop(self) -> None:
         """Stop the services (SIGTERM), all at once; the logs stay. One that does not stop is killed, and an error."""
