@@ -57,7 +57,7 @@ class Tampered:
         for collection in COLLECTIONS:
             before, after = self._sealed.collections[collection], other.collections[collection]
             for key in {*before, *after}:
-                if before.get(key) != after.get(key):
+                if repr(before.get(key)) != repr(after.get(key)):  # for Python False, 0 and 0.0 are equal
                     self._put(collection, key, after.get(key))
                     self._changed.append((collection, key))
 
