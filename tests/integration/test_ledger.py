@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client import CollectorRegistry
 
 from deploy.processes import free_port
+from goodstrace.log_keys import ROOT_LOG
 from services.runtime import kafka
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Readiness
@@ -85,6 +86,8 @@ class Ledger:
 class World:
     """A topic of two partitions, a database, and the ledgers of one test."""
 
+    logs = ("goods/0", "goods/1")
+
     def __init__(self, bootstrap: str, mongo_uri: str, names: Names, folder: Path) -> None:
         self.bootstrap, self.names, self.folder = bootstrap, names, folder
         self.topic = names.topic(GOODS_STORED)
@@ -123,7 +126,7 @@ class World:
             producer.commit_transaction(30)
 
     async def size(self) -> int:
-        heads = await MongoBlockStore(self.mongo.database).heads(["goods/0", "goods/1"])
+        heads = await MongoBlockStore(self.mongo.database).heads(self.logs)
         return sum(head.checkpoint.size for head in heads.values())
 
     async def sealed(self, count: int | None = None) -> None:
@@ -132,6 +135,18 @@ class World:
 
         async def done() -> bool:
             return await self.size() >= wanted
+
+        await eventually(done)
+
+    async def pinned(self) -> None:
+        """Wait until the root log has sealed the newest checkpoints: then no ledger has anything left to do."""
+
+        async def done() -> bool:
+            store, pins = MongoBlockStore(self.mongo.database), self.mongo.database["pins"]
+            newest = {(log, head.checkpoint.size) for log, head in (await store.heads(self.logs)).items()}
+            marked = {(each["log"], each["size"]) async for each in pins.find()}
+            root = await store.head(ROOT_LOG)
+            return newest <= marked and root is not None and root.checkpoint.size >= len(marked)
 
         await eventually(done)
 
@@ -292,6 +307,9 @@ async def test_of_two_processes_of_one_name_the_later_goes_on_and_the_earlier_st
     first = world.start(GOODSTRACE_INSTANCE="one")
     world.fill(20)
     await world.sealed()
+    await (
+        world.pinned()
+    )  # until the first notices that it is fenced, the two would race for what is left, and one would lose
     second = world.start(GOODSTRACE_INSTANCE="one")
     assert first.process.wait(DEADLINE_S) == 1
     assert first.faults()[0] == "fenced"
