@@ -55,6 +55,8 @@ CONTEXT: Final = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
 console = Console(stderr=True)
 
 Figures = dict[str, float]
+Measured = Iterator[tuple[str, Figures]]
+"""What was measured, as soon as it is: what it is about, and its figures."""
 Values = list[list[bytes]]
 """Records of `goods.collected` by partition."""
 
@@ -67,59 +69,58 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--events", type=int, default=60_000, help="events of a run with few keys (60,000)")
-    parser.add_argument("--only", choices=("stages", "workers", "whole"), action="append", help="only this")
-    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser.add_argument("--only", choices=tuple(PARTS), action="append", help="only this")
+    parser.add_argument("--keys", type=int, action="append", help="for the stages: only events of so many keys")
+    parser.add_argument("--out", type=Path, help="write the JSON here, anew after each part")
     arguments = parser.parse_args()
-    parts = arguments.only or ["stages", "workers", "whole"]
     figures: Figures = {}
     with tempfile.TemporaryDirectory(prefix="goodstrace-bench-") as folder:
         stack = Stack.on_free_ports(Path(folder) / "stack")
         stack.start()
         try:
-            for part in parts:
-                figures |= PARTS[part](stack, Path(folder), arguments.events)
+            for part in arguments.only or PARTS:
+                for name, found in PARTS[part](stack, Path(folder), arguments):
+                    show(name, found)
+                    figures |= found
+                    if arguments.out:
+                        arguments.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         finally:
             stack.stop()
-    show(figures)
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(figures, indent=2))
     return 0
 
 
-def stages(stack: Stack, folder: Path, events: int) -> Figures:
+def stages(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
     """Measure the stages for each number of keys an event."""
-    figures: Figures = {}
-    for keys in KEYS:
-        count = max(200, min(events, KEYS_IN_ALL // keys))
-        values, collect_us = collected(count, keys)
+    for keys in asked.keys or KEYS:
+        count = max(200, min(asked.events, KEYS_IN_ALL // keys))
         told(f"{count:,} events of {keys:,} keys")
-        figures[f"keys_{keys}_collect_us"] = collect_us
-        figures |= {f"keys_{keys}_{name}": value for name, value in alone(values).items()}
-        ran = stage_run(stack, folder / f"stages-{keys}", values, workers=1)
+        values, collect_us = collected(count, keys)
+        found = {"collect_us": collect_us, **alone(values)}
+        found |= stage_run(stack, folder / f"stages-{keys}", values, workers=1)
         flat = [value for of_partition in values for value in of_partition]
         limit = kafka_copy_rate(stack.kafka_bootstrap_servers, flat, len(ORDER))
-        figures |= {f"keys_{keys}_{name}": value for name, value in ran.items()}
-        figures[f"keys_{keys}_bare_copy_events_per_s"] = limit
-        figures[f"keys_{keys}_ratio_to_bare_copy"] = ran["stages_events_per_s"] / limit
-    return figures
+        found["bare_copy_events_per_s"] = limit
+        found["ratio_to_bare_copy"] = found["stages_events_per_s"] / limit
+        yield f"{keys:,} keys an event", {f"keys_{keys}_{name}": value for name, value in found.items()}
 
 
-def workers(stack: Stack, folder: Path, events: int) -> Figures:
+def workers(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
     """Measure several collector processes over the same partitions."""
-    values, _ = collected(events, 3)
-    figures: Figures = {}
+    values, _ = collected(asked.events, 3)
     for count in WORKERS:
         told(f"{count} workers")
         ran = stage_run(stack, folder / f"workers-{count}", values, workers=count)
-        figures[f"workers_{count}_events_per_s"] = ran["stages_events_per_s"]
-    return figures
+        yield f"{count} workers", {f"workers_{count}_{name}": value for name, value in ran.items()}
 
 
-def whole(stack: Stack, folder: Path, events: int) -> Figures:
+def whole(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
     """Measure the whole way by HTTP, sustained, with all services on the same cores."""
     told("the whole way")
+    yield "the whole way", _whole(stack, folder, asked.events)
+
+
+def _whole(stack: Stack, folder: Path, events: int) -> Figures:
     system = System(
         stack,
         folder / "whole",
@@ -153,7 +154,7 @@ def whole(stack: Stack, folder: Path, events: int) -> Figures:
         system.stop()
 
 
-PARTS: Final[dict[str, Callable[[Stack, Path, int], Figures]]] = {
+PARTS: Final[dict[str, Callable[[Stack, Path, argparse.Namespace], Measured]]] = {
     "stages": stages,
     "workers": workers,
     "whole": whole,
@@ -351,9 +352,9 @@ def told(what: str) -> None:
     console.print(f"{what} ...", highlight=False)
 
 
-def show(figures: Figures) -> None:
-    """Print the figures as a table."""
-    table = Table(title="goodstrace collector", title_justify="left")
+def show(name: str, figures: Figures) -> None:
+    """Print figures as a table."""
+    table = Table(title=name, title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in figures.items():
