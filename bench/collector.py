@@ -70,7 +70,9 @@ def main() -> int:
     )
     parser.add_argument("--events", type=int, default=60_000, help="events of a run with few keys (60,000)")
     parser.add_argument("--only", choices=tuple(PARTS), action="append", help="only this")
-    parser.add_argument("--keys", type=int, action="append", help="for the stages: only events of so many keys")
+    parser.add_argument(
+        "--keys", type=int, action="append", help="for the stages: only events of so many keys"
+    )
     parser.add_argument("--out", type=Path, help="write the JSON here, anew after each part")
     arguments = parser.parse_args()
     figures: Figures = {}
@@ -352,9 +354,9 @@ def told(what: str) -> None:
     console.print(f"{what} ...", highlight=False)
 
 
-def show(name: str, figures: Figures) -> None:
+def show(title: str, figures: Figures) -> None:
     """Print figures as a table."""
-    table = Table(title=name, title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in figures.items():
