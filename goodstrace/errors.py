@@ -5,6 +5,7 @@ GoodstraceError
 ├── CredentialsError        a file of keys or tokens cannot be read
 ├── EventContentError       an event part is neither JSON nor XML of an event
 ├── EventHashError          an event cannot be hashed (goodstrace.event_hash)
+├── FilterError             what a subscription asks for is out of its limits
 ├── RememberedError         the file of remembered checkpoints cannot be read or written
 └── VerificationError       something from outside is not what it must be: do not use it
     ├── TreeError           tree data (frontier, tiles) that is malformed or does not fit the tree's size
@@ -96,6 +97,14 @@ class CallError(GoodstraceError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+
+
+class FilterError(GoodstraceError):
+    """What a subscription asks for is out of its limits; `field` names the filter."""
+
+    def __init__(self, problem: str, field: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.problem, self.field = problem, field
 
 
 class RememberedError(GoodstraceError):
