@@ -92,11 +92,17 @@ class KeyChangeError(VerificationError):
 
 
 class CallError(GoodstraceError):
-    """A service refused a call or could not be reached; `code` is the gRPC status or HTTP status as text."""
+    """A service refused a call or could not be reached; `code` is the gRPC status or HTTP status as text.
 
-    def __init__(self, code: str, message: str) -> None:
+    Where the service says so: `reason` is the name of what went wrong, `field` the field of the request that is wrong, and
+    `retry_after_s` after how many seconds the same call may succeed.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, reason: str = "", field: str = "", retry_after_s: float = 0.0
+    ) -> None:
         super().__init__(f"{code}: {message}")
-        self.code = code
+        self.code, self.reason, self.field, self.retry_after_s = code, reason, field, retry_after_s
 
 
 class FilterError(GoodstraceError):

@@ -15,6 +15,7 @@ from goodstrace.cli.prove import prove
 from goodstrace.cli.rejected import rejected
 from goodstrace.cli.sign import sign
 from goodstrace.cli.simulate import simulate
+from goodstrace.cli.subscribe import subscribe
 from goodstrace.cli.trace import trace
 from goodstrace.cli.verify import verify
 from goodstrace.errors import GoodstraceError, VerificationError
@@ -52,6 +53,7 @@ def cli() -> None:
       goodstrace rejected list      what was refused, and why
       goodstrace trace KEY          (run/samples/index.json names some keys)
       goodstrace browses KEY        who looked at it
+      goodstrace subscribe          events as they are published
       goodstrace prove LOG INDEX --out FILE      a proof to hand on
       goodstrace verify FILE --vkeys run/keys    check it without any service
       goodstrace fsck               re-derive everything that is sealed
@@ -60,7 +62,7 @@ def cli() -> None:
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
-for _command in (capture, rejected, merchants, sign, trace, browses, prove, verify, simulate):
+for _command in (capture, rejected, merchants, sign, trace, subscribe, browses, prove, verify, simulate):
     cli.add_command(_command)
 
 

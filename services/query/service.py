@@ -8,7 +8,7 @@ import structlog
 
 from goodstrace import tracing
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.tracing.model import TracedEvent
 from goodstrace.tracing.named import named
 from services.query import core, proofs, requests
@@ -16,6 +16,7 @@ from services.query.core import Page
 from services.query.metrics import QueryMetrics
 from services.query.requests import EventQuery, PageState, TraceQuery
 from services.query.root_proofs import root_proof
+from services.query.subscribing import Subscriptions
 from services.query.walk import Walk, Walker
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.grpc import Context, caller
@@ -40,6 +41,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         reader: LogReader,
         recorder: BrowseRecorder,
         pins: Pins,
+        subscriptions: Subscriptions,
         *,
         secret: bytes,
         max_events: int,
@@ -56,6 +58,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._reader = reader
         self._recorder = recorder
         self._pins = pins
+        self._subscriptions = subscriptions
         self._secret = secret
         self._max_events = max_events
         self._page_bytes = page_bytes
@@ -158,6 +161,12 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
     ) -> trace_pb2.GetKeyChangesResponse:
         """Give the changes of a log's key; see trace.proto."""
         return await proofs.key_changes_of(self._reader, request)
+
+    async def Subscribe(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
+        self, request: subscribe_pb2.SubscribeRequest, context: Context
+    ) -> None:
+        """Send events as they are published; see subscribe.proto."""
+        await self._subscriptions.serve(request, context)
 
     def _opened(self, query: TraceQuery | EventQuery, token: str) -> PageState | None:
         return self._tokens.open(query.encode(), token) if token else None
