@@ -9,7 +9,7 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -261,7 +261,7 @@ class Client:
         page_size: int = 0,
         heartbeat_s: int = 0,
         patience_s: float = 300,
-    ) -> Iterator[Subscribed]:
+    ) -> Generator[Subscribed, None, None]:
         """Follow events as they are published, without end; each is verified. See docs/subscriptions.md.
 
         Args:

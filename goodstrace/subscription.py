@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -63,7 +63,7 @@ class Ports:
 
 def follow(
     request: subscribe_pb2.SubscribeRequest, asked: EventFilter, ports: Ports, patience_s: float
-) -> Iterator[Subscribed]:
+) -> Generator[Subscribed, None, None]:
     """Yield the messages of a subscription without end.
 
     Args:

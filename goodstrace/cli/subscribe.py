@@ -41,7 +41,11 @@ class Output:
     def __init__(self, path: Path | None, since_bytes: int) -> None:
         """Write to `path`; what is in it beyond `since_bytes` was written after the cursor was kept last."""
         self._file: BinaryIO = path.open("a+b") if path else sys.stdout.buffer
-        self._there = frozenset(_recovered(self._file, since_bytes)) if path else frozenset[Place]()
+        try:
+            self._there = frozenset(_recovered(self._file, since_bytes)) if path else frozenset[Place]()
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, events: tuple[VerifiedEvent, ...]) -> None:
         """Write the events that are not there yet; on disk when this returns, where it is a file."""
@@ -51,6 +55,11 @@ class Output:
         self._file.flush()
         with contextlib.suppress(OSError):  # a pipe or a terminal has no disk
             os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
 
     def size_bytes(self) -> int:
         """Tell how long the file is; 0 for what is none."""
@@ -117,8 +126,10 @@ def subscribe(
     kept = _kept(cursor_file, asked) if cursor_file else None
     if output and kept is None and output.exists() and output.stat().st_size:
         raise click.UsageError(f"{output} is not empty, and there is no cursor in {cursor_file}")
-    out = Output(output, kept.output_bytes if kept else 0)
-    with connect(**connection) as client:
+    with (
+        contextlib.closing(Output(output, kept.output_bytes if kept else 0)) as out,
+        connect(**connection) as client,
+    ):
         messages = client.subscribe(
             keys=keys,
             merchants=merchants,
@@ -127,12 +138,13 @@ def subscribe(
             start=kept.cursor if kept else start,
             patience_s=patience_s,
         )
-        for message in messages:
-            out.write(message.events)
-            if cursor_file:
-                _keep(cursor_file, message, asked, out.size_bytes() if output else 0)
-            if once and message.caught_up:
-                return
+        with contextlib.closing(messages):
+            for message in messages:
+                out.write(message.events)
+                if cursor_file:
+                    _keep(cursor_file, message, asked, out.size_bytes() if output else 0)
+                if once and message.caught_up:
+                    return
 
 
 def document(event: VerifiedEvent) -> Mapping[str, Any]:
