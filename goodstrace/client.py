@@ -22,6 +22,7 @@ from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.event_filter import event_filter
+from goodstrace.goods_answer import Goods, check_goods
 from goodstrace.identifiers import canonical_key
 from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
@@ -31,7 +32,7 @@ from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
-from goodstrace.query.v1 import subscribe_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import goods_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
@@ -249,6 +250,25 @@ class Client:
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
         check_browses(browses, canonical_key(key) if key else "", user)
         return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
+
+    def goods(self, key: str, *, as_of: Mapping[str, int] | None = None, page_size: int = 0) -> Goods:
+        """Tell how goods stand: where, with whom, in what, since when; derived again from the proved events.
+
+        Args:
+            key: the goods, in any spelling.
+            as_of: log sizes to answer as of, by log name.
+            page_size: events a page, 1..1000; 0 leaves it to the service.
+        """
+        request = goods_pb2.GetGoodsRequest(
+            key=key,
+            purpose=self._purpose,
+            as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
+            page_size=page_size,
+        )
+        pages = list(self._pages(request, self._query.GetGoods))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        _check_as_of(as_of or {}, checkpoints)
+        return check_goods(canonical_key(key), pages, checkpoints, self._merchants)
 
     def subscribe(
         self,

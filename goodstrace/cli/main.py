@@ -10,6 +10,7 @@ import click
 
 from goodstrace.cli.browses import browses
 from goodstrace.cli.capture import capture
+from goodstrace.cli.goods import goods
 from goodstrace.cli.merchants import merchants
 from goodstrace.cli.prove import prove
 from goodstrace.cli.rejected import rejected
@@ -52,6 +53,7 @@ def cli() -> None:
       goodstrace capture run/samples/*.jsonld
       goodstrace rejected list      what was refused, and why
       goodstrace trace KEY          (run/samples/index.json names some keys)
+      goodstrace goods KEY          how it stands: where, with whom, in what, since when
       goodstrace browses KEY        who looked at it
       goodstrace subscribe          events as they are published
       goodstrace prove LOG INDEX --out FILE      a proof to hand on
@@ -62,7 +64,19 @@ def cli() -> None:
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
-for _command in (capture, rejected, merchants, sign, trace, subscribe, browses, prove, verify, simulate):
+for _command in (
+    capture,
+    rejected,
+    merchants,
+    sign,
+    trace,
+    goods,
+    subscribe,
+    browses,
+    prove,
+    verify,
+    simulate,
+):
     cli.add_command(_command)
 
 

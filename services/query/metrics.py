@@ -14,6 +14,7 @@ _METHODS = [
     "GetRootProof",
     "GetProofFile",
     "GetKeyChanges",
+    "GetGoods",
     "Subscribe",
     "QueryEvents",
     "ListValues",
