@@ -9,18 +9,20 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import grpc
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
-from goodstrace.entry import Kind
+from goodstrace.browse_records import Browses, check_browses
+from goodstrace.call_failures import call_error
 from goodstrace.errors import AnswerError, CallError, RollbackError
+from goodstrace.event_filter import event_filter
+from goodstrace.goods_answer import Goods, check_goods
 from goodstrace.identifiers import canonical_key
 from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
@@ -30,13 +32,13 @@ from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import goods_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
+from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
 from goodstrace.verification import (
     VerifiedCheckpoint,
-    VerifiedEntry,
     remembered_checkpoint,
     verify_checkpoints,
     verify_entry,
@@ -75,15 +77,6 @@ class Trace:
     erased: int
     truncated: bool
     tree_verified: bool
-    browse_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Browses:
-    """Verified browse records, newest first, and the checkpoints they are proved under."""
-
-    entries: tuple[VerifiedEntry, ...]
-    checkpoints: Mapping[str, VerifiedCheckpoint]
     browse_ids: tuple[str, ...]
 
 
@@ -255,8 +248,58 @@ class Client:
                 break
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
-        _check_browses(browses, canonical_key(key) if key else "", user)
+        check_browses(browses, canonical_key(key) if key else "", user)
         return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
+
+    def goods(self, key: str, *, as_of: Mapping[str, int] | None = None, page_size: int = 0) -> Goods:
+        """Tell how goods stand: where, with whom, in what, since when; derived again from the proved events.
+
+        Args:
+            key: the goods, in any spelling.
+            as_of: log sizes to answer as of, by log name.
+            page_size: events a page, 1..1000; 0 leaves it to the service.
+        """
+        request = goods_pb2.GetGoodsRequest(
+            key=key,
+            purpose=self._purpose,
+            as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
+            page_size=page_size,
+        )
+        pages = list(self._pages(request, self._query.GetGoods))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        _check_as_of(as_of or {}, checkpoints)
+        return check_goods(canonical_key(key), pages, checkpoints, self._merchants)
+
+    def subscribe(
+        self,
+        *,
+        keys: Iterable[str] = (),
+        merchants: Iterable[int] = (),
+        steps: Iterable[str] = (),
+        prefixes: Iterable[str] = (),
+        start: str = NOW,
+        page_size: int = 0,
+        heartbeat_s: int = 0,
+        patience_s: float = 300,
+    ) -> Generator[Subscribed, None, None]:
+        """Follow events as they are published, without end; each is verified. See docs/subscriptions.md.
+
+        Args:
+            keys: events that name one of them, in any spelling.
+            merchants: events that one of them captured.
+            steps: events of one of these steps.
+            prefixes: events that name something of one of these GS1 companies. What is not given is not asked.
+            start: "now", "beginning", or the `cursor` of the last message that was dealt with.
+            page_size: events a message, 1..1000; 0 leaves it to the service.
+            heartbeat_s: a message comes at least so often, 1..300; 0 leaves it to the service.
+            patience_s: how long to call a service again that is away; what comes goes on from the last cursor.
+        Raises: FilterError at once.
+        """
+        asked = event_filter(keys, merchants, steps, prefixes)
+        request = request_of(
+            asked, start, purpose=self._purpose, page_size=page_size, heartbeat_s=heartbeat_s
+        )
+        return follow(request, asked, Ports(self._stream, self._checkpoints, self._merchants), patience_s)
 
     def close(self) -> None:
         """Close the connections."""
@@ -285,12 +328,14 @@ class Client:
                 raise AnswerError("the service gives the same page again and again")
             seen.add(token)
 
+    def _stream(self, request: subscribe_pb2.SubscribeRequest, timeout_s: float) -> Any:
+        return self._query.Subscribe(request, timeout=timeout_s, metadata=self._metadata)
+
     def _call(self, method: Callable[..., _Answer], request: Any) -> _Answer:
         try:
             return method(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            call = cast("grpc.Call", error)  # what a unary call raises is both
-            raise CallError(call.code().name, call.details() or "no details") from error
+            raise call_error(error) from error
 
     def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
         """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered."""
@@ -378,25 +423,3 @@ def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[Sho
         raise AnswerError(
             f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
         )
-
-
-def _check_browses(browses: Sequence[VerifiedEntry], key: str, user: str) -> None:
-    """Check that these are different look-ups of the key, or by the user; what is withheld of them cannot be told."""
-    places = {(each.log, each.index) for each in browses}
-    if len(places) != len(browses):
-        raise AnswerError("the answer shows one look-up twice")
-    for each in browses:
-        place = f"{each.log}[{each.index}]"
-        if each.entry.kind != Kind.BROWSE:
-            raise AnswerError(f"{place}: an entry of kind {each.entry.kind} stands where a look-up should")
-        if key and "what" in each.parts and key not in _member(each, "what", "keys"):
-            raise AnswerError(f"{place}: asked for look-ups of {key} and got one of other goods")
-        if user and "who" in each.parts and user != _member(each, "who", "user"):
-            raise AnswerError(f"{place}: asked for look-ups by {user} and got one by somebody else")
-
-
-def _member(entry: VerifiedEntry, part: str, name: str) -> Any:
-    try:
-        return json.loads(entry.parts[part])[name]
-    except (ValueError, TypeError, LookupError) as error:
-        raise AnswerError(f"{entry.log}[{entry.index}]: the part {part} of a look-up is malformed") from error

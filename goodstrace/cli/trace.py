@@ -85,7 +85,7 @@ def trace(
     signed checkpoint that is consistent with those seen before, and it is byte for byte what was sealed. The look-up is
     recorded.
     """
-    sizes = _sizes(as_of)
+    sizes = sizes_of(as_of)
     with connect(**connection) as client:
         answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes)
         pinned = root_proofs(client, answer.checkpoints) if up_to_root else None
@@ -259,7 +259,8 @@ def _event_document(traced: ShownEvent) -> dict[str, Any]:
     }
 
 
-def _sizes(as_of: tuple[str, ...]) -> dict[str, int]:
+def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:
+    """Read the values of --as-of. Raises: UsageError."""
     sizes = {}
     for text in as_of:
         log, equals, size = text.partition("=")

@@ -132,6 +132,34 @@ class LogReader:
         merged = sorted((each for page in pages for each in page), key=lambda each: each[0], reverse=True)
         return [record for _, record in merged[:limit]]
 
+    async def find_from(
+        self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
+    ) -> list[SealedRecord]:
+        """Find the records of a log that have any of some tags, from an index on, oldest first.
+
+        Args:
+            log: its name.
+            tags: 16 bytes each, at least one.
+            first: index of the first entry that counts; runs of the index that end before it are not read.
+            size: how far to look, at most a published size.
+            limit: the most records, at least 1.
+        """
+        places = await self._lookup.firsts({log: size}, tags, {log: first})
+        near = first - MOST_IN_PACK
+        firsts = sorted({each for of_tag in places[log].values() for each in of_tag if each > near})
+        found: dict[int, list[SealedRecord]] = {}
+        wanted = frozenset(tags)
+        for start in range(0, len(firsts), PACKS_PER_QUERY):
+            for pack in await self._packs_at(log, firsts[start : start + PACKS_PER_QUERY]):
+                for record, _ in _with_any(pack, wanted, size):
+                    if record.index >= first:
+                        found.setdefault(record.index, []).append(record)
+            # A pack that is not read yet may hold what is at its first index too, where a commit was cut off.
+            unread = firsts[start + PACKS_PER_QUERY : start + PACKS_PER_QUERY + 1]
+            if unread and sum(index < unread[0] for index in found) >= limit:
+                break
+        return await self._settled(log, found, limit)
+
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes, in the order asked. Raises: CorruptError where one is not there."""
         distinct = sorted(set(indexes))

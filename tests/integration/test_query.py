@@ -54,9 +54,8 @@ async def _few(looking: Looking) -> None:
 def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
     metadata: Any = error.trailing_metadata()
     data = dict(metadata)["grpc-status-details-bin"]
-    [detail] = status_pb2.Status.FromString(data).details
     info = error_details_pb2.ErrorInfo()
-    assert detail.Unpack(info)
+    assert status_pb2.Status.FromString(data).details[0].Unpack(info)
     return info
 
 

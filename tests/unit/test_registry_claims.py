@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodstrace.company import company_digits
 from goodstrace.identifiers import canonical_key
 from services.collector.registry.claims import (
     Claims,
     Policy,
     Speech,
-    company_digits,
     delegated,
     is_under,
     is_within,
