@@ -75,6 +75,7 @@ def _answer(query: Query, walk: Walk, pool: Pool, identities: frozenset[str]) ->
                 event.facts,
                 pool.marks(event),
                 tuple(walk.mentions[event.identity, key] for key in sorted(mentions.get(event.identity, ()))),
+                event.registration,
             )
             for event in events
         ),

@@ -15,6 +15,7 @@ from goodstrace.facts import Facts, Flag, Quantity, Role, Typed
 from goodstrace.identifiers import Grade
 from goodstrace.vocabulary import Kind, term
 from services.collector.flow import Accepted, Item, Outcome
+from services.collector.pipeline import pipeline_of
 
 LOT_NUMBERS: Final = (
     "cbvmda:lotNumber",
@@ -53,7 +54,7 @@ def record(item: Item) -> Outcome:
     facts = item.facts
     assert item.event is not None
     reading = _Reading(item.event)
-    found = reading.facts()
+    found = reading.facts(sensors=pipeline_of(item.record.pipeline_version).sensors)
     if reading.normalised:
         found["flags"] = tuple(sorted({*facts.flags, Flag.NORMALISED_VOCABULARY}))
     return Accepted(item.with_facts(**found))
@@ -69,7 +70,7 @@ class _Reading:
         self._lot_of: dict[str, str] = {}
         self.normalised = False
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, *, sensors: bool) -> dict[str, Any]:
         event = self._event
         self._goods()
         read_point, location = self._place("readPoint"), self._place("bizLocation")
@@ -84,6 +85,8 @@ class _Reading:
             "destinations": self._typed("destinationList", "destination", "sdt"),
             "transformation": event.get("transformationID", ""),
         }
+        if sensors:
+            found["sensor_reports"] = self._sensors()
         found["keys"] = {role: tuple(sorted(keys)) for role, keys in sorted(self._keys.items())}
         found["quantities"] = {role: tuple(listed) for role, listed in sorted(self._quantities.items())}
         found["lot_of"] = self._lot_of
@@ -142,6 +145,17 @@ class _Reading:
             lot = canonical_key(f"{product}/10/{quote(number, safe='')}") if product else ""
             if lot and grade(lot) is Grade.LOT:
                 self._lot_of.setdefault(key, lot)
+
+    def _sensors(self) -> int:
+        """Name the devices that measured, and count what they report."""
+        count = 0
+        for element in self._event.get("sensorElementList", ()):
+            reports = element["sensorReport"]
+            count += len(reports)
+            for head in (element.get("sensorMetadata") or {}, *reports):
+                if head.get("deviceID"):
+                    self._add(Role.SENSOR, canonical_key(head["deviceID"]))
+        return count
 
     def _place(self, name: str) -> str:
         place = self._event.get(name)
