@@ -4,7 +4,7 @@ Everything here is read from the event's own bytes; the time is there already, s
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -136,14 +136,11 @@ class _Reading:
 
     def _lot_in_ilmd(self, ilmd: dict[str, Any], serials: Iterable[str]) -> None:
         """Commissioning says the lot number: with the GTIN of each serial it is the key of its lot."""
-        number = next((ilmd[name] for name in LOT_NUMBERS if type(ilmd.get(name)) is str), "").strip()
-        if not number or len(number) > _LOT_SIZE:
-            return
-        for uri in serials:
+        number = lot_number(ilmd)
+        for uri in serials if number else ():
             key = canonical_key(uri)
-            product = identifiers.class_of(key) if grade(key) is Grade.ITEM else None
-            lot = canonical_key(f"{product}/10/{quote(number, safe='')}") if product else ""
-            if lot and grade(lot) is Grade.LOT:
+            lot = numbered_lot(key, number)
+            if lot:
                 self._lot_of.setdefault(key, lot)
 
     def _sensors(self) -> int:
@@ -180,6 +177,19 @@ class _Reading:
         if word != text:
             self.normalised = True
         return word
+
+
+def lot_number(said: Mapping[str, Any]) -> str:
+    """Give the lot number among what is said of goods (ILMD, or attributes of a registration); empty where there is none."""
+    number = next((said[name] for name in LOT_NUMBERS if type(said.get(name)) is str), "").strip()
+    return number if len(number) <= _LOT_SIZE else ""
+
+
+def numbered_lot(key: str, number: str) -> str:
+    """Give the key of the lot of this number that an item is of; empty where the key is no item's, or the number none."""
+    product = identifiers.class_of(key) if grade(key) is Grade.ITEM else None
+    lot = canonical_key(f"{product}/10/{quote(number, safe='')}") if product and number else ""
+    return lot if lot and grade(lot) is Grade.LOT else ""
 
 
 def _typed_role(typed: Typed, kind: Kind) -> str:
