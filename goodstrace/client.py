@@ -9,7 +9,6 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,7 +18,7 @@ from urllib.parse import quote
 import grpc
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
-from goodstrace.entry import Kind
+from goodstrace.browse_checks import check_browses
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.identifiers import canonical_key
 from goodstrace.key_following import KeyFollower
@@ -34,6 +33,7 @@ from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
+from goodstrace.tracing.filtering import EventFilter
 from goodstrace.verification import (
     VerifiedCheckpoint,
     VerifiedEntry,
@@ -49,6 +49,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final = (("grpc.max_receive_message_length", MAX_ANSWER_BYTES),)
 _PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # what metadata carries as it is; all else but letters is percent-encoded
 _Answer = TypeVar("_Answer")
+_ALL_EVENTS: Final = EventFilter()
 
 DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
     "both": trace_pb2.DIRECTION_BOTH,
@@ -64,7 +65,7 @@ class Trace:
 
     `withheld` and `erased` count events with a part not shown; `truncated` is true where a limit of the walk was reached.
     `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
-    the answer is truncated or facts are withheld.
+    the answer is truncated, facts are withheld or events are filtered; `filtered` counts these.
     """
 
     key: str
@@ -76,6 +77,7 @@ class Trace:
     truncated: bool
     tree_verified: bool
     browse_ids: tuple[str, ...]
+    filtered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Client:
         max_depth: int = DEFAULT_DEPTH,
         as_of: Mapping[str, int] | None = None,
         page_size: int = 0,
+        only: EventFilter = _ALL_EVENTS,
     ) -> Trace:
         """Trace goods, all pages of it, and verify every part of the answer.
 
@@ -152,6 +155,7 @@ class Client:
             max_depth: levels at the most, 1..100.
             as_of: log sizes to answer as of, by log name.
             page_size: events a page, 1..1000; 0 leaves it to the service.
+            only: which events to show; the tree can be walked again only where all are.
         """
         request = trace_pb2.TraceRequest(
             key=key,
@@ -160,6 +164,9 @@ class Client:
             purpose=self._purpose,
             as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
             page_size=page_size,
+            from_us=only.from_us,
+            until_us=only.until_us,
+            steps=sorted(only.steps),
         )
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
@@ -167,7 +174,7 @@ class Client:
         events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        _check_answer(canonical_key(key), first, events)
+        _check_answer(canonical_key(key), first, events, only)
         query = query_of(first.key, direction, max_depth)
         return Trace(
             key=first.key,
@@ -177,7 +184,8 @@ class Client:
             withheld=first.withheld,
             erased=first.erased,
             truncated=first.truncated,
-            tree_verified=not first.truncated and check_tree(query, nodes, events),
+            tree_verified=only.is_open and not first.truncated and check_tree(query, nodes, events),
+            filtered=first.filtered,
             browse_ids=tuple(page.browse_id for page in pages),
         )
 
@@ -255,7 +263,7 @@ class Client:
                 break
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
-        _check_browses(browses, canonical_key(key) if key else "", user)
+        check_browses(browses, canonical_key(key) if key else "", user)
         return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
 
     def close(self) -> None:
@@ -365,11 +373,17 @@ def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedChe
             raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
 
 
-def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent]) -> None:
+def _check_answer(
+    key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent], only: EventFilter
+) -> None:
     if first.key != key:
         raise AnswerError(f"asked for {key} and answered for {first.key}")
-    if len(events) != first.total_events:
-        raise AnswerError(f"the answer says it has {first.total_events} events and shows {len(events)}")
+    if len(events) != first.total_events - first.filtered or (first.filtered and only.is_open):
+        raise AnswerError(
+            f"the answer says it has {first.total_events} events, {first.filtered} of them not asked for, and shows {len(events)}"
+        )
+    if not all(only.shows(each.event.facts) for each in events if each.event.facts is not None):
+        raise AnswerError("the answer shows an event that was not asked for")
     identities = [each.event.identity for each in events]
     if len(set(identities)) != len(identities):
         raise AnswerError("the answer shows one event twice")
@@ -378,25 +392,3 @@ def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[Sho
         raise AnswerError(
             f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
         )
-
-
-def _check_browses(browses: Sequence[VerifiedEntry], key: str, user: str) -> None:
-    """Check that these are different look-ups of the key, or by the user; what is withheld of them cannot be told."""
-    places = {(each.log, each.index) for each in browses}
-    if len(places) != len(browses):
-        raise AnswerError("the answer shows one look-up twice")
-    for each in browses:
-        place = f"{each.log}[{each.index}]"
-        if each.entry.kind != Kind.BROWSE:
-            raise AnswerError(f"{place}: an entry of kind {each.entry.kind} stands where a look-up should")
-        if key and "what" in each.parts and key not in _member(each, "what", "keys"):
-            raise AnswerError(f"{place}: asked for look-ups of {key} and got one of other goods")
-        if user and "who" in each.parts and user != _member(each, "who", "user"):
-            raise AnswerError(f"{place}: asked for look-ups by {user} and got one by somebody else")
-
-
-def _member(entry: VerifiedEntry, part: str, name: str) -> Any:
-    try:
-        return json.loads(entry.parts[part])[name]
-    except (ValueError, TypeError, LookupError) as error:
-        raise AnswerError(f"{entry.log}[{entry.index}]: the part {part} of a look-up is malformed") from error

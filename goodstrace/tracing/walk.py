@@ -55,7 +55,10 @@ class _Met:
 
 
 class Walk:
-    """One walk over a pool. It may miss look-ups (see Pool): then what it finds is only good for asking them."""
+    """One walk over a pool. It may miss look-ups (see Pool): then what it finds is only good for asking them.
+
+    is_exhausted: there is nothing behind the last level met, so that a larger max_depth gives no more.
+    """
 
     def __init__(self, query: Query, pool: Pool) -> None:
         self._query: Final = query
@@ -70,6 +73,7 @@ class Walk:
         self.link_events: set[str] = set()
         self.walked: dict[str, Bound] = {}
         self._is_stopped = False
+        self.is_exhausted = False
 
     def run(self) -> None:
         """Walk from the root until nothing is left or a limit is met."""
@@ -81,6 +85,7 @@ class Walk:
         for depth in range(self._query.max_depth + 1):
             level = self._expand(level, depth)
             if not level:
+                self.is_exhausted = depth < self._query.max_depth
                 break
 
     def _expand(self, level: list[_Met], depth: int) -> list[_Met]:
