@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace import facts as facts_format
-from goodstrace import signatures
+from goodstrace import registration, signatures
 from goodstrace.errors import EntryError, EventContentError
 from goodstrace.event_content import read_event
 from goodstrace.facts import Facts
@@ -19,7 +19,7 @@ DOCUMENT_PART: Final = "document"
 CONTEXT_PART: Final = "context"
 MAX_CONTEXT_BYTES: Final = 32 * 1024
 SIGNATURE_PART: Final = signatures.PART
-REGISTRATION_PART: Final = "registration"
+REGISTRATION_PART: Final = registration.PART
 MAX_DETAIL: Final = 2000
 MAX_RECORD_BYTES: Final = (
     topics.MAX_MESSAGE_BYTES - 64 * 1024

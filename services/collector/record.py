@@ -3,7 +3,7 @@
 Everything here is read from the event's own bytes; the time is there already, since the identity of an event needs no less.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -14,6 +14,7 @@ from goodstrace.facts import Facts, Flag, Quantity, Role, Typed
 from goodstrace.identifiers import Grade, Named
 from goodstrace.vocabulary import Kind, term
 from services.collector.flow import Accepted, Item, Outcome
+from services.collector.pipeline import pipeline_of
 
 LOT_NUMBERS: Final = (
     "cbvmda:lotNumber",
@@ -56,7 +57,7 @@ def record(item: Item) -> Outcome:
     facts = item.facts
     assert item.event is not None
     reading = _Reading(item.event)
-    found = reading.facts()
+    found = reading.facts(sensors=pipeline_of(item.record.pipeline_version).sensors)
     if reading.normalised:
         found["flags"] = tuple(sorted({*facts.flags, Flag.NORMALISED_VOCABULARY}))
     return Accepted(item.with_facts(**found))
@@ -72,7 +73,7 @@ class _Reading:
         self._lot_of: dict[str, str] = {}
         self.normalised = False
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, *, sensors: bool) -> dict[str, Any]:
         event = self._event
         self._goods()
         read_point, location = self._place("readPoint"), self._place("bizLocation")
@@ -87,6 +88,8 @@ class _Reading:
             "destinations": self._typed("destinationList", "destination", "sdt"),
             "transformation": event.get("transformationID", ""),
         }
+        if sensors:
+            found["sensor_reports"] = self._sensors()
         found["keys"] = {role: tuple(sorted(keys)) for role, keys in sorted(self._keys.items())}
         found["quantities"] = {role: tuple(listed) for role, listed in sorted(self._quantities.items())}
         found["lot_of"] = self._lot_of
@@ -135,16 +138,23 @@ class _Reading:
 
     def _lot_in_ilmd(self, ilmd: dict[str, Any], serials: Iterable[str]) -> None:
         """Commissioning says the lot number: with the GTIN of each serial it is the key of its lot."""
-        number = next((ilmd[name] for name in LOT_NUMBERS if type(ilmd.get(name)) is str), "").strip()
-        if not number or len(number) > _LOT_SIZE:
-            return
-        for uri in serials:
-            key, kind, _ = named(uri)
-            product = identifiers.class_of(key) if kind is Grade.ITEM else None
-            if product:
-                lot = named(f"{product}/10/{quote(number, safe='')}")
-                if lot.grade is Grade.LOT:
-                    self._lot_of.setdefault(key, lot.key)
+        number = lot_number(ilmd)
+        for uri in serials if number else ():
+            key = canonical_key(uri)
+            lot = numbered_lot(key, number)
+            if lot:
+                self._lot_of.setdefault(key, lot)
+
+    def _sensors(self) -> int:
+        """Name the devices that measured, and count what they report."""
+        count = 0
+        for element in self._event.get("sensorElementList", ()):
+            reports = element["sensorReport"]
+            count += len(reports)
+            for head in (element.get("sensorMetadata") or {}, *reports):
+                if head.get("deviceID"):
+                    self._add(Role.SENSOR, canonical_key(head["deviceID"]))
+        return count
 
     def _place(self, name: str) -> str:
         place = self._event.get(name)
@@ -170,6 +180,19 @@ class _Reading:
         if word != text:
             self.normalised = True
         return word
+
+
+def lot_number(said: Mapping[str, Any]) -> str:
+    """Give the lot number among what is said of goods (ILMD, or attributes of a registration); empty where there is none."""
+    number = next((said[name] for name in LOT_NUMBERS if type(said.get(name)) is str), "").strip()
+    return number if len(number) <= _LOT_SIZE else ""
+
+
+def numbered_lot(key: str, number: str) -> str:
+    """Give the key of the lot of this number that an item is of; empty where the key is no item's, or the number none."""
+    product = identifiers.class_of(key) if named(key).grade is Grade.ITEM else None
+    lot = named(f"{product}/10/{quote(number, safe='')}") if product and number else None
+    return lot.key if lot is not None and lot.grade is Grade.LOT else ""
 
 
 def _typed_role(typed: Typed, named_as: Grade, kind: Kind) -> str:
