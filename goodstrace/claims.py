@@ -1,7 +1,7 @@
 """What somebody may speak for, and whether a key lies under it. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import msgspec
@@ -49,6 +49,15 @@ def is_within(scope: str, claims: Claims) -> bool:
     if _GLN.fullmatch(scope):
         return scope in claims.glns or (bool(claims.prefixes) and scope.startswith(claims.prefixes))
     return claims.cover(scope)
+
+
+def spoken_for(goods: Collection[str], own: Claims, lent: Collection[Claims]) -> bool:
+    """Say whether somebody who was lent claims spoke for their owner: of the goods those that are the owner's lie under them.
+
+    At least one must be the owner's; the others are nobody's concern here.
+    """
+    owned = [key for key in goods if own.cover(key)]
+    return bool(owned) and all(any(claims.cover(key) for claims in lent) for key in owned)
 
 
 def is_under(key: str, uri: str) -> bool:

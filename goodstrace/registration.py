@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from goodstrace.claims import Claims, is_within, scope_claims
+from goodstrace.claims import Claims, is_within, scope_claims, spoken_for
 from goodstrace.errors import EntryError
 
 TYPE: Final = "Registration"
@@ -94,5 +94,4 @@ def speaks_for(giver: Registration, delegate: int, goods: Collection[str], at_ms
         for each in merchant.delegations
         if each.to == delegate and at_ms < each.until_ms and is_within(each.scope, own)
     ]
-    owned = [key for key in goods if own.cover(key)]
-    return bool(owned) and all(any(claims.cover(key) for claims in lent) for key in owned)
+    return spoken_for(goods, own, lent)

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from goodstrace.registration import merchant_key
-from services.collector.registry.api_keys import ApiKey, new_key
 from services.collector.registry.registrations import (
     Changes,
     Registered,
@@ -19,8 +18,9 @@ from services.collector.registry.registrations import (
     registered,
 )
 from services.collector.registry.store import RegistryStore
-from services.collector.registry.values import Delegation, Merchant, What, plain
 from services.runtime.errors import UnavailableError
+from services.runtime.merchants.api_keys import ApiKey, new_key
+from services.runtime.merchants.values import Delegation, Merchant, What, plain
 
 
 class MemoryRegistry:
@@ -57,6 +57,10 @@ class MemoryRegistry:
         numbers = sorted(int(own) for what, own in self.documents if what is What.MERCHANT)
         for number in [each for each in numbers if each > after][: limit or None]:
             yield number, self._merchant(number)
+
+    async def merchant(self, number: int) -> Merchant | None:
+        self._asked()
+        return self._merchant(number) if (What.MERCHANT, number) in self.documents else None
 
     async def givers(self, number: int) -> list[Merchant]:
         self._asked()
@@ -126,6 +130,8 @@ async def check_registry(store: RegistryStore, random: Callable[[int], bytes]) -
     assert found == registered(records[1])
     assert [number async for number, _ in store.merchants()] == [first, second]
     assert [number async for number, _ in store.merchants(first, 1)] == [second]
+    assert await store.merchant(first) == given
+    assert await store.merchant(9) is None
     assert await store.givers(second) == [given]
     assert await store.givers(first) == []
     assert await store.uris() == {"urn:a:"}

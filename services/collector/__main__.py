@@ -23,7 +23,6 @@ from services.collector.positions import Positions
 from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
-from services.collector.registry.directory import Directory
 from services.collector.registry.gate import Gate
 from services.collector.registry.jwks import Jwks
 from services.collector.registry.rates import Rates
@@ -41,6 +40,7 @@ from services.collector.state_store import StateStore
 from services.collector.transactions import Transactions
 from services.runtime import lifecycle, logs, topics
 from services.runtime.kafka import KafkaProbe
+from services.runtime.merchants.directory import Directory
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch

@@ -23,10 +23,10 @@ from services.collector.intake import Intake
 from services.collector.job_views import JobViews
 from services.collector.metrics import CODES, Metrics
 from services.collector.problems import VALIDATION, Problem, of_error, of_status
-from services.collector.registry.credentials import credential_of
-from services.collector.registry.errors import RefusedError
 from services.collector.registry.registrar import Registrar
 from services.collector.registry.routes import Routes
+from services.runtime.merchants.credentials import credential_of
+from services.runtime.merchants.errors import RefusedError
 from services.runtime.monitoring import VERSION
 
 BODY_TIMEOUT_S: Final = 60.0

@@ -17,11 +17,11 @@ from services.collector import capture_messages
 from services.collector.errors import DocumentError, OverloadedError
 from services.collector.intake import Intake
 from services.collector.preparing import Request
-from services.collector.registry.credentials import credential_of
-from services.collector.registry.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from services.runtime.calls import COMMON_FAILURES, Failure, Failures
 from services.runtime.errors import ServiceError
 from services.runtime.grpc import Context
+from services.runtime.merchants.credentials import credential_of
+from services.runtime.merchants.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 
 WINDOW_MESSAGES: Final = 256
 WINDOW_BYTES: Final = 16 * 1024 * 1024

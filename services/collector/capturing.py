@@ -11,9 +11,9 @@ from services.collector.idempotency import Idempotency
 from services.collector.intake import Intake
 from services.collector.intake import Request as CaptureRequest
 from services.collector.metrics import Metrics
-from services.collector.registry.credentials import credential_of
 from services.collector.registry.rates import rate_headers
 from services.collector.streaming import Sender, StreamedAnswer, answers
+from services.runtime.merchants.credentials import credential_of
 
 
 class Edge(msgspec.Struct, frozen=True):

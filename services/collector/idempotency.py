@@ -18,8 +18,8 @@ from goodstrace.entry import ID_BYTES
 from services.collector.errors import DocumentError, KeyBusyError, KeyReusedError
 from services.collector.intake import Intake, Ports, Request
 from services.collector.keys import Reservation
-from services.collector.registry.errors import RefusedError
 from services.runtime.errors import ServiceError
+from services.runtime.merchants.errors import RefusedError
 
 LEASE_MS: Final = 60_000  # far longer than a capture takes: Kafka is given 10 s
 _WAIT_S: Final = (

@@ -21,12 +21,12 @@ from services.collector.kafka import Source
 from services.collector.metrics import COLLECTED, REJECTED, Metrics
 from services.collector.preparing import Prepared, Preparer
 from services.collector.producer import writes_of
-from services.collector.registry.errors import ForbiddenError
 from services.collector.registry.gate import Caller, Gate
 from services.collector.retry import persistently
 from services.collector.transactions import Move, Transactions
 from services.runtime import topics
 from services.runtime.errors import ServiceError
+from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.settings import KafkaSettings
 
 T = TypeVar("T")

@@ -14,16 +14,16 @@ from fastapi.responses import JSONResponse
 
 from services.collector.errors import DocumentError, Fault, HinderedError, KeyBusyError, KeyReusedError
 from services.collector.headers import EPCIS_HEADERS, KEY_HEADER, RefusedHeaderError
-from services.collector.registry.errors import (
+from services.runtime.call_errors import InvalidRequestError, NotFoundError
+from services.runtime.errors import ServiceError
+from services.runtime.kafka import OffsetGapError
+from services.runtime.merchants.errors import (
     ForbiddenError,
     RateLimitedError,
     TakenError,
     UnauthenticatedError,
     UnknownError,
 )
-from services.runtime.call_errors import InvalidRequestError, NotFoundError
-from services.runtime.errors import ServiceError
-from services.runtime.kafka import OffsetGapError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 100

@@ -18,11 +18,11 @@ from services.collector import bodies
 from services.collector.api import answered
 from services.collector.flow import Reason
 from services.collector.metrics import CODES, Metrics
-from services.collector.registry.credentials import credential_of
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import Wanted
 from services.collector.rejections import State, described
 from services.runtime.call_errors import NotFoundError
+from services.runtime.merchants.credentials import credential_of
 
 PATH: Final = "/rejections/v1"
 MAX_PAGE: Final = 1000

@@ -15,12 +15,12 @@ from services.collector.errors import BookError
 from services.collector.flow import StageName
 from services.collector.keys import DEFAULT_LIFETIME_S
 from services.collector.registry.claims import Policy
-from services.collector.registry.directory import Staleness
 from services.collector.registry.gate import DefaultLimits
 from services.collector.registry.jwks import LOOPBACK
 from services.collector.registry.tokens import TokenRules
 from services.collector.stages import ORDER, Span
 from services.collector.summarise import DEFAULT_WINDOW
+from services.runtime.merchants.directory import Staleness
 from services.runtime.settings import MonitoringSettings
 
 _MIB = 1024 * 1024

@@ -10,11 +10,11 @@ import structlog
 
 from services.collector.preparing import Ports
 from services.collector.registry.claims import Policy
-from services.collector.registry.directory import Directory, Staleness
 from services.collector.registry.gate import DefaultLimits, Gate
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
 from services.collector.registry.tokens import Tokens
+from services.runtime.merchants.directory import Directory, Staleness
 from services.runtime.settings import KafkaSettings
 from tests.memory_registry import MemoryRegistry
 from tests.unit.capture_api import Running

@@ -24,11 +24,11 @@ from goodstrace.verification import VerifiedCheckpoint
 from services.collector.flow import StageName, to_wire
 from services.collector.goods_states import Stored, sightings
 from services.collector.registry.registrations import Registration, item_of
-from services.collector.registry.values import What
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.runtime import envelope
 from services.runtime.envelope import Record
+from services.runtime.merchants.values import What
 from tests.unit.collector_builders import SECRET, WHOLE, collected, counted, fresh_state, wires
 from tests.unit.epcis_builders import MemoryLogs
 from tests.unit.test_goods_state import (

@@ -12,11 +12,11 @@ from services.collector import rejections_api
 from services.collector.arrivals import Arrival, take
 from services.collector.errors import UnregisteredError
 from services.collector.ingress import Ingress
-from services.collector.registry.errors import ForbiddenError
 from services.collector.registry.gate import DefaultLimits
 from services.collector.rejection_desk import RejectionDesk
 from services.runtime import envelope
 from services.runtime.envelope import Record
+from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.settings import KafkaSettings
 from tests.unit.collector_builders import NOW_MS, document, object_event
 from tests.unit.registry_builders import OPERATOR, Registry, registry

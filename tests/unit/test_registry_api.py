@@ -9,8 +9,8 @@ from goodstrace import entry
 from goodstrace.entry import Kind, TagKind
 from services.collector.flow import StageName
 from services.collector.registry import registrations
-from services.collector.registry.values import What
 from services.runtime import envelope
+from services.runtime.merchants.values import What
 from services.sealing.entries import check
 from tests.unit.collector_builders import NOW_MS, SECRET, document, object_event, run_all
 from tests.unit.registry_builders import registry

@@ -7,13 +7,9 @@ from hypothesis import strategies as st
 from goodstrace.claims import Claims, is_under, is_within, levels_of
 from goodstrace.company import company_digits
 from goodstrace.identifiers import canonical_key
-from services.collector.registry.claims import (
-    Policy,
-    Speech,
-    delegated,
-    overlap,
-)
-from services.collector.registry.values import Delegation, Merchant, Status
+from services.collector.registry.claims import Policy, Speech, overlap
+from services.runtime.merchants.claims import delegated
+from services.runtime.merchants.values import Delegation, Merchant, Status
 
 COMPANY = "0614141"
 UNDER = [

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.collector.registry.api_keys import is_of, new_key, parse
 from services.collector.registry.contents import merged
-from services.collector.registry.credentials import credential_of
-from services.collector.registry.directory import MAX_REMEMBERED, Remembered, Staleness
-from services.collector.registry.errors import RateLimitedError, UnauthenticatedError
 from services.collector.registry.rates import MAX_BUCKETS, Rate, Rates
 from services.runtime.errors import UnavailableError
+from services.runtime.merchants.api_keys import is_of, new_key, parse
+from services.runtime.merchants.credentials import credential_of
+from services.runtime.merchants.directory import MAX_REMEMBERED, Remembered, Staleness
+from services.runtime.merchants.errors import RateLimitedError, UnauthenticatedError
 from tests.unit.registry_builders import ever_new
 
 RATES = {"events": Rate(10, 100)}

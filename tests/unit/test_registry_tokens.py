@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from services.collector.registry.errors import UnauthenticatedError
 from services.collector.registry.jwks import Jwks
 from services.collector.registry.tokens import PINNED, PublicKey, TokenRules, Tokens, public_key
 from services.runtime.errors import UnavailableError
+from services.runtime.merchants.errors import UnauthenticatedError
 from tests.unit.collector_builders import NOW_MS, document, object_event
 from tests.unit.registry_builders import registry
 

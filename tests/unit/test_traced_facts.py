@@ -4,8 +4,8 @@ from goodstrace.identifiers import canonical_key
 from goodstrace.registration import of_parts
 from goodstrace.tracing.events import NameKind, names
 from services.collector.registry.registrations import Registration, item_of
-from services.collector.registry.values import What
 from services.collector.store import tags_of
+from services.runtime.merchants.values import What
 from tests.unit.collector_builders import (
     collected,
     counted,

@@ -1,13 +1,12 @@
 """What a merchant may speak for, by its registration and by those of others. Pure; goodstrace/claims.py says what lies under it."""
 
-from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
 
-from goodstrace.claims import Claims, is_under, is_within, levels_of, scope_claims
+from goodstrace.claims import Claims, is_under, levels_of
 from goodstrace.company import company_digits
-from services.collector.registry.values import Delegation, Merchant
+from services.runtime.merchants.values import Merchant
 
 
 class Policy(StrEnum):
@@ -39,21 +38,6 @@ class Speech(msgspec.Struct, frozen=True):
     def owns(self, key: str) -> bool:
         """Say whether a canonical key lies under the caller's own or delegated claims."""
         return any(claims.cover(key) for claims in self.own)
-
-
-def claims_of(merchant: Merchant) -> Claims:
-    """Give what a merchant itself may speak for."""
-    return Claims(merchant.prefixes, merchant.glns, merchant.uris, merchant.everything)
-
-
-def delegated(giver: Merchant, delegations: Iterable[Delegation], now_ms: int) -> list[Claims]:
-    """Give what of a merchant's delegations is in force: not over, and still the giver's to give."""
-    own = claims_of(giver)
-    return [
-        scope_claims(each.scope)
-        for each in delegations
-        if now_ms < each.until_ms and is_within(each.scope, own)
-    ]
 
 
 def overlap(merchant: Merchant, other: Merchant) -> str | None:

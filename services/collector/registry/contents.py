@@ -10,9 +10,9 @@ from goodstrace.errors import SignatureError
 from goodstrace.signatures import MerchantKey
 from services.collector.errors import DocumentError, Fault
 from services.collector.record import canonical_key
-from services.collector.registry.claims import claims_of
-from services.collector.registry.values import Goods, Merchant, Place
 from services.collector.strict_json import pointer
+from services.runtime.merchants.claims import claims_of
+from services.runtime.merchants.values import Goods, Merchant, Place
 
 C = TypeVar("C", Merchant, Goods, Place)
 _AT: Final = re.compile(r"(.*) - at `\$?(.*)`", re.DOTALL)

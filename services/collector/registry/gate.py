@@ -5,13 +5,13 @@ import hmac
 import msgspec
 
 from goodstrace.signatures import MerchantKey
-from services.collector.registry import api_keys
 from services.collector.registry.claims import Policy, Speech
-from services.collector.registry.directory import Directory, Standing
-from services.collector.registry.errors import ForbiddenError, UnauthenticatedError
 from services.collector.registry.rates import BYTES, EVENTS, Left, Rate, Rates
 from services.collector.registry.tokens import Tokens
-from services.collector.registry.values import Status
+from services.runtime.merchants import api_keys
+from services.runtime.merchants.directory import Directory, Standing
+from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
+from services.runtime.merchants.values import Status
 
 
 class DefaultLimits(msgspec.Struct, frozen=True):
@@ -139,14 +139,7 @@ class Gate:
             if self._tokens is None:
                 raise UnauthenticatedError("not an API key")
             return await self._tokens.merchant(credential)
-        parsed = api_keys.parse(credential)
-        if parsed is None:
-            raise UnauthenticatedError("not an API key")
-        identifier, secret = parsed
-        key = await directory.key(identifier)
-        if not api_keys.is_of(secret, key) or key is None or key.revoked_ms:
-            raise UnauthenticatedError("the API key is unknown or revoked")
-        return key.merchant
+        return await directory.holder(credential)
 
     def _caller(self, number: int, standing: Standing, taken: frozenset[str]) -> Caller:
         own, defaults = standing.merchant.limits, self._defaults

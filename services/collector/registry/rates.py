@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from services.collector.registry.errors import RateLimitedError
+from services.runtime.merchants.errors import RateLimitedError
 
 EVENTS: Final = "events"
 BYTES: Final = "bytes"

@@ -11,15 +11,15 @@ from services.collector.flow import to_wire
 from services.collector.intake import Ports
 from services.collector.producer import GroupCommit, Placed
 from services.collector.registry import contents, registrations
-from services.collector.registry.api_keys import ApiKey, new_key
 from services.collector.registry.claims import overlap
-from services.collector.registry.directory import Directory
-from services.collector.registry.errors import ForbiddenError, TakenError, UnknownError
 from services.collector.registry.gate import Caller
 from services.collector.registry.registrations import Registered, Registration
 from services.collector.registry.store import RegistryStore
-from services.collector.registry.values import Goods, Merchant, Place, What, plain
 from services.runtime import topics
+from services.runtime.merchants.api_keys import ApiKey, new_key
+from services.runtime.merchants.directory import Directory
+from services.runtime.merchants.errors import ForbiddenError, TakenError, UnknownError
+from services.runtime.merchants.values import Goods, Merchant, Place, What, plain
 from services.runtime.partitioner import event_key, partition_of
 from services.runtime.settings import KafkaSettings
 

@@ -16,9 +16,9 @@ from goodstrace.registration import TYPE, content_hash
 from services.collector.flow import FACTS_PART, REGISTRATION_PART, Item
 from services.collector.goods import Change
 from services.collector.record import lot_number, numbered_lot
-from services.collector.registry.values import What
 from services.runtime.envelope import Part, Record
 from services.runtime.errors import EnvelopeError
+from services.runtime.merchants.values import What
 
 Changes = dict[What, dict[Any, Change]]
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")

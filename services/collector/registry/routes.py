@@ -10,13 +10,13 @@ from fastapi.responses import JSONResponse
 from services.collector import strict_json
 from services.collector.errors import DocumentError, Fault
 from services.collector.record import canonical_key
-from services.collector.registry.api_keys import ApiKey
-from services.collector.registry.credentials import credential_of
-from services.collector.registry.errors import ForbiddenError, UnauthenticatedError, UnknownError
 from services.collector.registry.gate import Caller, Gate
 from services.collector.registry.registrar import Registrar, told
 from services.collector.registry.registrations import Registered
-from services.collector.registry.values import Goods, Merchant, Place, What, plain
+from services.runtime.merchants.api_keys import ApiKey
+from services.runtime.merchants.credentials import credential_of
+from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError, UnknownError
+from services.runtime.merchants.values import Goods, Merchant, Place, What, plain
 
 MAX_BODY_BYTES: Final = 256 * 1024
 MAX_PAGE: Final = 1000

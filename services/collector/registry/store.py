@@ -12,31 +12,24 @@ import msgspec
 from pymongo import IndexModel, UpdateOne
 
 from goodstrace.registration import merchant_key
-from services.collector.registry.api_keys import ApiKey
 from services.collector.registry.registrations import Changes, Registered, Registration
-from services.collector.registry.values import Merchant, What
-from services.runtime.errors import ConflictError, UnavailableError
-from services.runtime.mongo import Database, create_indexes, translated, within
+from services.runtime.errors import ConflictError
+from services.runtime.merchants.api_keys import ApiKey
+from services.runtime.merchants.store import API_KEYS, LOOK_UP_S, MerchantStore, key_of, merchant_of
+from services.runtime.merchants.values import Merchant, What
+from services.runtime.mongo import create_indexes, translated, within
 
-API_KEYS: Final = "api_keys"
 NUMBERS: Final = "merchant_numbers"
 COLLECTIONS: Final = {What.MERCHANT: "merchants", What.GOODS: "goods", What.PLACE: "places"}
 INDEXES: Final = {
     "merchants": [IndexModel([("registered.content.delegations.to", 1)], name="delegations", sparse=True)],
     API_KEYS: [IndexModel([("merchant", 1)], name="merchant")],
 }
-LOOK_UP_S: Final = 1.0
-MAX_URIS: Final = 10_000
 _UPSERTS_A_CALL: Final = 1000
-_CONTENT: Final = "registered.content"
 
 
-class RegistryStore:
-    """What is registered."""
-
-    def __init__(self, database: Database) -> None:
-        """Use the collections in `database`."""
-        self._database = database
+class RegistryStore(MerchantStore):
+    """What is registered; reading merchants and keys is the parent's."""
 
     async def prepare(self) -> None:
         """Make the indexes that are not there. Raises: UnavailableError."""
@@ -66,26 +59,7 @@ class RegistryStore:
         query = {"_id": {"$gt": after}, "registered": {"$exists": True}}
         async with translated():
             async for each in self._database["merchants"].find(query).sort("_id", 1).limit(limit):
-                yield each["_id"], _merchant(each["registered"]["content"])
-
-    async def givers(self, number: int) -> list[Merchant]:
-        """List the merchants that delegate something to another. Raises: UnavailableError."""
-        async with translated():
-            with within(LOOK_UP_S):
-                rows = self._database["merchants"].find({f"{_CONTENT}.delegations.to": number})
-                return [_merchant(each["registered"]["content"]) async for each in rows]
-
-    async def uris(self) -> frozenset[str]:
-        """List the URIs that merchants have registered as theirs. Raises: UnavailableError, also where they are too many."""
-        async with translated():
-            with within(LOOK_UP_S):
-                rows = self._database["merchants"].find(
-                    {f"{_CONTENT}.uris": {"$exists": True}}, {f"{_CONTENT}.uris": 1}
-                )
-                found = {uri async for each in rows for uri in each["registered"]["content"]["uris"]}
-        if len(found) > MAX_URIS:
-            raise UnavailableError(f"merchants have registered over {MAX_URIS} URIs")
-        return frozenset(found)
+                yield each["_id"], merchant_of(each["registered"]["content"])
 
     async def reserve_number(self) -> int:
         """Take the next free number for a new merchant. Raises: UnavailableError."""
@@ -108,18 +82,11 @@ class RegistryStore:
         async with translated():
             await self._database[API_KEYS].insert_one(row)
 
-    async def key(self, identifier: str) -> ApiKey | None:
-        """Find a key by its ID. Raises: UnavailableError."""
-        async with translated():
-            with within(LOOK_UP_S):
-                row = await self._database[API_KEYS].find_one({"_id": identifier})
-        return _key(row) if row else None
-
     async def keys(self, merchant: int) -> list[ApiKey]:
         """List a merchant's keys, oldest first. Raises: UnavailableError."""
         async with translated():
             rows = self._database[API_KEYS].find({"merchant": merchant}).sort("created_ms", 1)
-            return [_key(each) async for each in rows]
+            return [key_of(each) async for each in rows]
 
     async def revoke_key(self, merchant: int, identifier: str, now_ms: int) -> bool:
         """Take a merchant's key back, for good; False where there is none. Raises: UnavailableError."""
@@ -129,14 +96,6 @@ class RegistryStore:
                 {**query, "revoked_ms": 0}, {"$set": {"revoked_ms": now_ms}}
             )
             return await self._database[API_KEYS].find_one(query) is not None
-
-
-def _key(row: dict[str, Any]) -> ApiKey:
-    return msgspec.convert({**row, "id": row["_id"], "digest": bytes(row["digest"])}, ApiKey)
-
-
-def _merchant(content: dict[str, Any]) -> Merchant:
-    return msgspec.convert(content, Merchant)
 
 
 def _registered(what: What, row: dict[str, Any]) -> Registered:

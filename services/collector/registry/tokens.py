@@ -12,7 +12,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 
-from services.collector.registry.errors import UnauthenticatedError
+from services.runtime.merchants.errors import UnauthenticatedError
 
 MAX_TOKEN_BYTES: Final = 8192
 MIN_RSA_BITS: Final = 2048

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from services.collector.registry.errors import UnauthenticatedError
+from services.runtime.merchants.errors import UnauthenticatedError
 
 AUTHORIZATION: Final = "authorization"
 API_KEY: Final = "x-api-key"

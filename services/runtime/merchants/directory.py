@@ -1,28 +1,50 @@
-"""What the collector remembers of merchants and keys, for seconds: each capture asks, and the store shall not.
+"""What a process remembers of merchants and keys, for seconds: each call asks, and the store shall not.
 
-While the store answers, nothing older than `fresh_s` counts: so fast does a revoked key or a suspension take hold everywhere. Where it
-does not answer, what is known counts up to `stale_s` more, so that captures go on; what is not known is refused as unavailable.
+While the store answers, nothing older than `fresh_s` counts: so fast does a revoked key, a suspension or another policy take hold
+everywhere. Where it does not answer, what is known counts up to `stale_s` more, so that captures go on (nothing is shown by it: for
+who looks it is 0); what is not known is refused as unavailable.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from goodstrace.claims import Claims
 from goodstrace.signatures import MerchantKey
-from services.collector.registry.api_keys import ApiKey
-from services.collector.registry.claims import claims_of, delegated
-from services.collector.registry.store import RegistryStore
-from services.collector.registry.values import Merchant, Status, What
 from services.runtime.errors import UnavailableError
+from services.runtime.merchants import api_keys
+from services.runtime.merchants.api_keys import ApiKey
+from services.runtime.merchants.claims import claims_of, delegated
+from services.runtime.merchants.errors import UnauthenticatedError
+from services.runtime.merchants.values import Merchant, Status
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 MAX_REMEMBERED: Final = 10_000
 _RETRY_S: Final = 1.0
+
+
+class MerchantSource(Protocol):
+    """Where merchants and keys are read; `services.runtime.merchants.store.MerchantStore` is the real one."""
+
+    async def key(self, identifier: str) -> ApiKey | None:
+        """Find a key by its ID."""
+        ...
+
+    async def merchant(self, number: int) -> Merchant | None:
+        """Give a merchant as it registered last."""
+        ...
+
+    async def givers(self, number: int) -> list[Merchant]:
+        """List the merchants that delegate something to another."""
+        ...
+
+    async def uris(self) -> frozenset[str]:
+        """List the URIs that merchants have registered as theirs."""
+        ...
 
 
 class Staleness(msgspec.Struct, frozen=True):
@@ -116,7 +138,7 @@ class Directory:
 
     def __init__(
         self,
-        store: RegistryStore,
+        store: MerchantSource,
         staleness: Staleness,
         clock_s: Callable[[], float],
         now_ms: Callable[[], int],
@@ -126,11 +148,27 @@ class Directory:
         self._now_ms = now_ms
         self._keys: Remembered[str, ApiKey | None] = Remembered(store.key, staleness, clock_s)
         self._standings: Remembered[int, Standing | None] = Remembered(self._standing, staleness, clock_s)
+        self._merchants: Remembered[int, Merchant | None] = Remembered(store.merchant, staleness, clock_s)
         self._uris: Remembered[None, frozenset[str]] = Remembered(lambda _: store.uris(), staleness, clock_s)
 
     async def key(self, identifier: str) -> ApiKey | None:
         """Find an API key by its ID. Raises: UnavailableError."""
         return await self._keys.get(identifier)
+
+    async def holder(self, credential: str) -> int:
+        """Tell which merchant an API key is of. Raises: UnauthenticatedError, whatever the text; UnavailableError."""
+        parsed = api_keys.parse(credential)
+        if parsed is None:
+            raise UnauthenticatedError("not an API key")
+        identifier, secret = parsed
+        key = await self.key(identifier)
+        if not api_keys.is_of(secret, key) or key is None or key.revoked_ms:
+            raise UnauthenticatedError("the API key is unknown or revoked")
+        return key.merchant
+
+    async def merchant(self, number: int) -> Merchant | None:
+        """Find what a merchant registered last. Raises: UnavailableError."""
+        return await self._merchants.get(number)
 
     async def standing(self, number: int) -> Standing | None:
         """Find a merchant. Raises: UnavailableError."""
@@ -147,13 +185,13 @@ class Directory:
     def changed_merchants(self) -> None:
         """Take note at once of what was changed through this process; a delegation concerns another merchant as well."""
         self._standings.clear()
+        self._merchants.clear()
         self._uris.clear()
 
     async def _standing(self, number: int) -> Standing | None:
-        found = await self._store.find(What.MERCHANT, number)
-        if found is None:
+        merchant = await self._store.merchant(number)
+        if merchant is None:
             return None
-        merchant = msgspec.convert(found.registration.content, Merchant)
         claims = [claims_of(merchant)]
         for giver in await self._store.givers(number):
             if giver.status is Status.ACTIVE:

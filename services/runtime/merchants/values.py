@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from goodstrace.visibility import VisibilityPolicy
+
 MAX_NUMBER: Final = 2**53 - 1
 MAX_LISTED: Final = 200
 
@@ -67,7 +69,7 @@ class Merchant(_Strict, frozen=True):
     prefixes: its GS1 company prefixes. glns: its locations' and parties' numbers outside these. uris: other URIs that are
     its own, each with everything below it; also a single GTIN (https://id.gs1.org/01/...). everything: it speaks for all goods, as
     the platform's own back end does, which has checked itself whose they are. delegations: what it lets others speak for.
-    signing_keys: its public keys as JSON Web Keys, for docs/signatures.md.
+    signing_keys: its public keys as JSON Web Keys, for docs/signatures.md. visibility: who may see its events, see docs/visibility.md.
     """
 
     name: _Text
@@ -79,6 +81,7 @@ class Merchant(_Strict, frozen=True):
     delegations: Annotated[tuple[Delegation, ...], Meta(max_length=MAX_LISTED)] = ()
     limits: Limits = Limits()
     signing_keys: Annotated[tuple[dict[str, Any], ...], Meta(max_length=20)] = ()
+    visibility: VisibilityPolicy = VisibilityPolicy()
 
 
 class Picture(_Strict, frozen=True):

@@ -1,0 +1,1 @@
+"""Who is who: merchants as they are registered, and the judgement of their API keys, for every service that asks."""
