@@ -33,7 +33,7 @@ from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
 from goodstrace.query.v1 import goods_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
-from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
+from goodstrace.retrace import ShownEvent, check_named, check_tree, names_of, places_of, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
 from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
@@ -46,6 +46,7 @@ from goodstrace.verification import (
     verify_growth,
     verify_quorum,
 )
+from goodstrace.withheld import Withheld, check_names, check_withheld
 
 DEFAULT_DEPTH: Final = 10
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -66,7 +67,8 @@ DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
 class Trace:
     """A whole trace, verified: `nodes` by level, `events` by time, the checkpoints they are proved under.
 
-    `withheld` and `erased` count events with a part not shown; `truncated` is true where a limit of the walk was reached.
+    `withheld` counts what was met and the caller may not see: `withheld_entries` prove it sealed, none of it is among the events. `erased`
+    counts events with a part that is not there any more; `truncated` is true where a limit of the walk was reached.
     `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
     the answer is truncated, facts are withheld or events are filtered; `filtered` counts these.
     """
@@ -81,6 +83,7 @@ class Trace:
     tree_verified: bool
     browse_ids: tuple[str, ...]
     filtered: int = 0
+    withheld_entries: tuple[Withheld, ...] = ()
 
 
 class Client:
@@ -104,6 +107,7 @@ class Client:
         policy: Policy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         merchant_keys: MerchantKeys | None = None,
+        api_key: str = "",
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -118,6 +122,8 @@ class Client:
             policy: which witnesses must have cosigned a checkpoint; without, the log's own signature is enough.
             credentials: for TLS; without, the channel is in clear text.
             merchant_keys: merchants' keys, by which their signatures are checked.
+            api_key: of the merchant who looks: what its partners' policies let it see is shown. It is sent with every call, so use
+                `credentials` wherever others may listen. Without, only what is public is shown where visibility is enforced.
         """
         self._keys = log_keys
         self._memory = memory or VolatileMemory()
@@ -126,7 +132,10 @@ class Client:
         self._timeout_s = timeout_s
         self._policy = policy
         self._merchants = merchant_keys
-        self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
+        self._metadata = (
+            ("goodstrace-user", quote(user, safe=_PLAIN)),
+            *([("authorization", f"Bearer {api_key}")] if api_key else []),
+        )
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
         self._audit_channel = _channel(audit_target, credentials) if audit_target else None
@@ -170,21 +179,31 @@ class Client:
         first = pages[0]
         _check_answer(canonical_key(key), first, events, only)
         query = query_of(first.key, direction, max_depth)
+        withheld = check_withheld(
+            (each for page in pages for each in page.withheld_entries),
+            checkpoints,
+            count=first.withheld,
+            shown=places_of(events),
+        )
+        is_whole = only.is_open and not first.truncated
+        if is_whole:
+            check_names(withheld, names_of(query, events))
         return Trace(
             key=first.key,
             nodes=nodes,
             events=events,
             checkpoints=checkpoints,
-            withheld=first.withheld,
+            withheld=len(withheld),
+            withheld_entries=withheld,
             erased=first.erased,
             truncated=first.truncated,
-            tree_verified=only.is_open and not first.truncated and check_tree(query, nodes, events),
+            tree_verified=is_whole and check_tree(query, nodes, events),
             filtered=first.filtered,
             browse_ids=tuple(page.browse_id for page in pages),
         )
 
     def event(self, event_id: str) -> tuple[ShownEvent, ...]:
-        """Show all records of an event ID or event hash, verified; empty where there is none."""
+        """Show all records of an event ID or event hash, verified; empty where there is none that the caller may see."""
         request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose)
         pages = list(self._pages(request, self._query.GetEvent))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
@@ -194,6 +213,12 @@ class Client:
                 f"the answer says it has {pages[0].total_events} events and shows {len(events)}"
             )
         check_named(event_id, events, truncated=pages[0].truncated)
+        check_withheld(
+            (each for page in pages for each in page.withheld_entries),
+            checkpoints,
+            count=pages[0].withheld,
+            shown=places_of(events),
+        )
         return events
 
     def checkpoints(self) -> Mapping[str, VerifiedCheckpoint]:
@@ -434,7 +459,5 @@ def _check_answer(
     if len(set(identities)) != len(identities):
         raise AnswerError("the answer shows one event twice")
     hidden = sum(bool(each.event.position.withheld) for each in events)
-    if hidden != first.withheld + first.erased:
-        raise AnswerError(
-            f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
-        )
+    if hidden != first.erased:
+        raise AnswerError(f"{hidden} events have a part not shown, and the answer says {first.erased}")

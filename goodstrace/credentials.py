@@ -15,7 +15,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def api_key_for(url: str, file: Path | None = None) -> str | None:
-    """Find the API key for a collector: of `file`, of GOODSTRACE_API_KEY, or of the local stack's credentials.
+    """Find the API key for a collector or a query service: of `file`, of GOODSTRACE_API_KEY, or of the local stack's credentials.
 
     Those (GOODSTRACE_CREDENTIALS, else run/credentials.json) are only ever sent to this machine. None where there is no key.
     Raises: CredentialsError.

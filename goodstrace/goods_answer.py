@@ -24,6 +24,7 @@ from goodstrace.goods.standing import (
 from goodstrace.goods.state import GoodsState, state_of
 from goodstrace.query.v1 import goods_pb2, trace_pb2
 from goodstrace.signatures import MerchantKeys
+from goodstrace.tracing.model import NameKind
 from goodstrace.verification import (
     VerifiedCheckpoint,
     VerifiedEntry,
@@ -31,6 +32,7 @@ from goodstrace.verification import (
     verify_entry,
     verify_event,
 )
+from goodstrace.withheld import Withheld, check_names, check_withheld
 
 Checkpoints = Mapping[str, VerifiedCheckpoint]
 
@@ -49,7 +51,8 @@ class Goods:
     """How goods stand, verified: every statement follows from `events`, which are sealed.
 
     states: by key, that asked for first, then what it is in. carriers: the keys among them that it is in now, nearest first: where
-    the last of them is, the goods are. messages: the states as they came. truncated: not all records of a key were looked at.
+    the last of them is, the goods are. messages: the states as they came. truncated: not all records of a key were looked at. withheld:
+    what the caller may not see; nothing follows from it.
     """
 
     key: str
@@ -61,6 +64,7 @@ class Goods:
     checkpoints: Checkpoints
     truncated: bool
     browse_ids: tuple[str, ...]
+    withheld: tuple[Withheld, ...] = ()
 
 
 def check_goods(
@@ -100,7 +104,24 @@ def check_goods(
         checkpoints=checkpoints,
         truncated=first.truncated,
         browse_ids=tuple(page.browse_id for page in pages),
+        withheld=_withheld(pages, checkpoints, events, states.keys()),
     )
+
+
+def _withheld(
+    pages: Sequence[goods_pb2.GetGoodsResponse],
+    checkpoints: Checkpoints,
+    events: Mapping[str, VerifiedEvent],
+    keys: Iterable[str],
+) -> tuple[Withheld, ...]:
+    withheld = check_withheld(
+        (each for page in pages for each in page.withheld_entries),
+        checkpoints,
+        count=pages[0].withheld,
+        shown={(each.position.log, each.position.index) for each in events.values()},
+    )
+    check_names(withheld, {(NameKind.KEY, key) for key in keys})
+    return withheld
 
 
 def _events(

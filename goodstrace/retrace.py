@@ -15,7 +15,9 @@ from goodstrace.entry import Kind
 from goodstrace.errors import AnswerError
 from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing import Direction, Query, SealedFacts, Trace, TracedEvent, drive, trace
+from goodstrace.tracing.model import Name
 from goodstrace.tracing.named import named
+from goodstrace.tracing.names import names_asked
 from goodstrace.tracing.reading import FACTS, facts_at
 from goodstrace.tracing.wire import ABRIDGED, mention_messages, node_message
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry, VerifiedEvent, verify_event
@@ -59,6 +61,23 @@ def check_tree(query: Query, nodes: Iterable[trace_pb2.TraceNode], events: Seque
     _compare_nodes(again, nodes)
     _compare_events(again.events, events)
     return True
+
+
+def names_of(query: Query, events: Iterable[ShownEvent]) -> frozenset[Name]:
+    """Give every name for which a walk over the verified events of a whole answer looks up records."""
+    return names_asked(
+        query, [facts for each in events if _is_told(each.event) for facts in _sealed(each.event)]
+    )
+
+
+def places_of(events: Iterable[ShownEvent]) -> set[tuple[str, int]]:
+    """Give the places of all records that are shown."""
+    return {
+        (entry.log, entry.index)
+        for each in events
+        for entry in (each.event.position, *each.event.also_at)
+        if entry.parts
+    }
 
 
 def check_named(event_id: str, events: Sequence[ShownEvent], *, truncated: bool) -> None:

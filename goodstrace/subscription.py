@@ -15,7 +15,9 @@ from goodstrace.event_filter import EventFilter
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import subscribe_pb2, trace_pb2
 from goodstrace.signatures import MerchantKeys
+from goodstrace.tracing.model import NameKind
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEvent, verify_event
+from goodstrace.withheld import Withheld, verify_found_by
 
 if TYPE_CHECKING:
     Call: TypeAlias = "grpc.CallIterator[subscribe_pb2.SubscribeResponse]"
@@ -34,7 +36,7 @@ Checkpoints = Mapping[str, VerifiedCheckpoint]
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """One message of a subscription, verified: `events` by log and index, which may be none.
+    """One message of a subscription, verified: `events` by log and index, which may be none. Those without facts and content are withheld.
 
     cursor: where to go on once the events were dealt with; `positions` is what it says, by log the index of the next entry.
     caught_up: nothing more was published then.
@@ -123,9 +125,17 @@ def verified(
             )
         if not asked.matches(at.entry.merchant, event.facts):
             raise AnswerError(f"{at.log}[{at.index}] is not an event that was subscribed to")
+        if each.HasField("found_by"):
+            _check_key(verify_found_by(each.sealed, each.found_by, checkpoints), asked)
         next_of[at.log] = at.index + 1
         events.append(event)
     return Subscribed(tuple(events), message.cursor, after, checkpoints, message.caught_up, message.browse_id)
+
+
+def _check_key(withheld: Withheld, asked: EventFilter) -> None:
+    if withheld.kind is not NameKind.KEY or withheld.name not in asked.keys:
+        log, index = withheld.place
+        raise AnswerError(f"{log}[{index}] was found by {withheld.name}, which was not subscribed to")
 
 
 def request_of(

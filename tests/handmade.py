@@ -8,7 +8,7 @@ from goodstrace import facts as sealed_facts
 from goodstrace.entry import Kind, TagKind
 from goodstrace.facts import Facts
 from goodstrace.tracing.events import names as names_of
-from services.query.walk import TAG_KINDS
+from goodstrace.tracing.names import TAG_KINDS
 from services.runtime.envelope import Part, Record
 from services.sealing.entries import with_entry
 

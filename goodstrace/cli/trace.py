@@ -19,6 +19,7 @@ from goodstrace.cli.moments import moment_us
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
 from goodstrace.cli.runs import Shown, runs
+from goodstrace.cli.withheld import show_withheld, withheld_document
 from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
 from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
@@ -137,6 +138,7 @@ def as_document(answer: Trace) -> dict[str, Any]:
         "events": [_event_document(each) for each in answer.events],
         "checkpoints": {log: each.note for log, each in sorted(answer.checkpoints.items())},
         "withheld": answer.withheld,
+        "withheld_entries": [withheld_document(each) for each in answer.withheld_entries],
         "erased": answer.erased,
         "truncated": answer.truncated,
         "filtered": answer.filtered,
@@ -182,7 +184,7 @@ def _show_totals(answer: Trace, out: Console) -> None:
     for log, each in sorted(answer.checkpoints.items()):
         out.print(f"  [dim]{log}: signed checkpoint of {each.checkpoint.size} entries[/dim]")
     out.print(f"  [dim]recorded as browse {', '.join(answer.browse_ids)}[/dim]")
-    if answer.events:
+    if answer.events or answer.withheld:
         out.print("  [dim]✔ log\\[index]: proved to be sealed there, byte for byte[/dim]")
     else:
         out.print("[yellow]nothing sealed names this key[/yellow]")
@@ -192,8 +194,9 @@ def _show_totals(answer: Trace, out: Console) -> None:
         out.print(
             "[yellow]a limit was reached: there may be more; ask with a smaller --depth or from a nearer key[/yellow]"
         )
-    if answer.withheld or answer.erased:
-        out.print(f"[yellow]{answer.withheld} events withheld, {answer.erased} erased[/yellow]")
+    show_withheld(answer.withheld_entries, out)
+    if answer.erased:
+        out.print(f"[yellow]{answer.erased} events erased[/yellow]")
 
 
 def _add_node(

@@ -1,6 +1,9 @@
 """The query service's process: `python -m services.query`."""
 
 import asyncio
+import time
+
+import structlog
 
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
@@ -12,15 +15,29 @@ from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.query.settings import QuerySettings
+from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
+from services.runtime.merchants.directory import Directory, Staleness
+from services.runtime.merchants.store import MerchantStore
 from services.runtime.settings import MonitoringSettings, load
 from services.sealing.bundles import EntryReader
-from services.sealing.front import opened
+from services.sealing.front import Front, opened
 from services.sealing.pins import Pins
 
 _SERVICE = trace_pb2.DESCRIPTOR.services_by_name["TraceService"]
+
+
+def _sight(settings: QuerySettings, front: Front, log: structlog.stdlib.BoundLogger) -> Sight:
+    """Say who may see what; where that cannot be told, nothing is shown: nobody counts longer than while the store answers."""
+    if settings.visibility == "open":
+        log.warning("visibility is open: whoever reaches a port sees everything")
+        return Sight(None)
+    staleness = Staleness(settings.auth_fresh_s, 0)
+    store = MerchantStore(front.mongo.database)
+    log.info("visibility is enforced", fresh_s=settings.auth_fresh_s)
+    return Sight(Directory(store, staleness, time.monotonic, lambda: time.time_ns() // 1_000_000))
 
 
 def main() -> None:
@@ -30,6 +47,7 @@ def main() -> None:
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("query", settings, metrics, log) as front:
+            sight = _sight(settings, front, log)
             servicer = TraceServicer(
                 front.reader,
                 front.recorder,
@@ -39,6 +57,7 @@ def main() -> None:
                     front.recorder,
                     Forward(front.reader),
                     Heads(front.reader, settings.subscription_poll_ms / 1000),
+                    sight=sight,
                     secret=front.secret,
                     page_bytes=settings.page_bytes,
                     most=settings.max_subscriptions,
@@ -46,6 +65,7 @@ def main() -> None:
                     metrics=metrics,
                     log=log,
                 ),
+                sight=sight,
                 secret=front.secret,
                 max_events=settings.max_events,
                 page_bytes=settings.page_bytes,
@@ -64,6 +84,7 @@ def main() -> None:
             queries = EpcisQueries(
                 front.reader,
                 front.recorder,
+                sight=sight,
                 secret=front.secret,
                 max_events=settings.max_events,
                 page_bytes=settings.page_bytes,

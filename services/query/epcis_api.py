@@ -30,11 +30,13 @@ from services.query.log_endpoints import base_url
 from services.query.metrics import QueryMetrics
 from services.runtime.call_errors import CallError, NotFoundError
 from services.runtime.calls import Failure, failure_of
+from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
 
 ROOT: Final = "/epcis/v2"
 _STORE_SHARE: Final = 0.8  # of a request's time: what is left is for saying that the store did not answer
 _RETRY_AFTER_S: Final = "2"
+_MORE: Final = {503: {"Retry-After": _RETRY_AFTER_S}, 401: {"WWW-Authenticate": 'Bearer realm="goodstrace"'}}
 _Work = Callable[[Look], Awaitable[Answer]]
 
 
@@ -109,6 +111,7 @@ class EpcisApi:
             user=headers.caller(request.headers.getlist(headers.USER)),
             purpose=headers.purpose(request.headers.getlist(headers.PURPOSE)),
             query=headers.without_token(path, query_string),
+            headers=tuple(request.headers.items()),
         )
         with within(self._max_call_s * _STORE_SHARE):
             async with asyncio.timeout(self._max_call_s):
@@ -116,6 +119,8 @@ class EpcisApi:
         named = dict(headers.EPCIS_HEADERS)
         if answer.browse_id:
             named[headers.BROWSE] = answer.browse_id
+        if answer.withheld:
+            named[headers.WITHHELD] = str(answer.withheld)
         if answer.token:
             base = self._public_url or base_url(request)
             named["Link"] = headers.next_link(base, look.query, answer.token)
@@ -124,7 +129,7 @@ class EpcisApi:
 
     def _report(self, method: str, error: Exception, failure: Failure) -> None:
         log = self._log.bind(method=method, code=failure.code.name, cause=f"{type(error).__name__}: {error}")
-        if isinstance(error, CallError):
+        if isinstance(error, CallError | RefusedError):
             log.info("refused a query")
         elif failure.code is grpc.StatusCode.INTERNAL:
             log.error("failed a query", exc_info=error)
@@ -134,7 +139,7 @@ class EpcisApi:
 
 def problem_response(told: Problem) -> Response:
     """Answer with an RFC 7807 problem."""
-    named = {**headers.EPCIS_HEADERS, **({"Retry-After": _RETRY_AFTER_S} if told.status == 503 else {})}
+    named = {**headers.EPCIS_HEADERS, **_MORE.get(told.status, {})}
     return Response(msgspec.json.encode(told), told.status, named, PROBLEM_TYPE)
 
 
@@ -246,6 +251,8 @@ _EVENT_PARAMETERS: Final = [
 def _described(parameters: list[dict[str, Any]]) -> dict[str, Any]:
     """Describe what FastAPI does not see: parameters are read strictly and by hand, so that none is passed over."""
     problems = {
+        "401": "SecurityException: the API key does not count.",
+        "403": "SecurityException: the merchant is suspended.",
         "400": "QueryParameterException: a parameter is unknown, not supported or wrong; `parameter` names it.",
         "404": "NoSuchResourceException.",
         "406": "NotAcceptableException: events are shown as JSON, as they were captured.",

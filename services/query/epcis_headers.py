@@ -15,6 +15,7 @@ from services.runtime.call_limits import MAX_PURPOSE_CHARS, MAX_USER_CHARS
 USER: Final = "goodstrace-user"
 PURPOSE: Final = "goodstrace-purpose"
 BROWSE: Final = "Goodstrace-Browse-ID"
+WITHHELD: Final = "Goodstrace-Withheld"
 ANONYMOUS: Final = "anonymous"
 VERSION: Final = "2.0.0"
 JSON: Final = "application/json"

@@ -73,6 +73,8 @@ QUERY_FAILURES: Final[Failures] = {
 }
 _ANSWERED_AS: Final[Mapping[grpc.StatusCode, tuple[int, str]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: (400, "QueryParameterException"),
+    grpc.StatusCode.UNAUTHENTICATED: (401, "SecurityException"),
+    grpc.StatusCode.PERMISSION_DENIED: (403, "SecurityException"),
     grpc.StatusCode.NOT_FOUND: (404, "NoSuchResourceException"),
     grpc.StatusCode.OUT_OF_RANGE: (400, "QueryParameterException"),
     grpc.StatusCode.UNAVAILABLE: (503, "ImplementationException"),

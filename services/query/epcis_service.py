@@ -17,6 +17,7 @@ from services.query.epcis_problems import ParameterError
 from services.query.epcis_values import ValuePage
 from services.query.epcis_walk import Found, Place, Step
 from services.query.metrics import QueryMetrics
+from services.query.sight import Sight, VisibleLogs
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.page_tokens import PageTokens
 from services.sealing import disclosure, showing
@@ -30,23 +31,28 @@ _KIND: Final = "goods"
 
 
 class Look(msgspec.Struct, frozen=True):
-    """Who asks, why, and how: `query` is the request's path and query string, without the token."""
+    """Who asks, why, and how: `query` is the request's path and query string, without the token.
+
+    headers: of the request, names in lower case: by them the caller is told from others.
+    """
 
     user: str
     purpose: str
     query: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):
     """One page: `browse_id` is empty where nothing of any record is shown, `token` where it is the last one.
 
-    shown: how many records it shows something of.
+    shown: how many records it shows something of. withheld: how many were met for it that the caller may not see.
     """
 
     body: bytes
     shown: int = 0
     token: str = ""
     browse_id: str = ""
+    withheld: int = 0
 
 
 class EpcisQueries:
@@ -57,6 +63,7 @@ class EpcisQueries:
         reader: LogReader,
         recorder: BrowseRecorder,
         *,
+        sight: Sight,
         secret: bytes,
         max_events: int,
         page_bytes: int,
@@ -69,6 +76,7 @@ class EpcisQueries:
         Args:
             reader: finds records.
             recorder: records looks.
+            sight: says who may see what.
             secret: the index secret, 32 bytes.
             max_events: how many events an answer in order is made of at the most.
             page_bytes: how many bytes of events a page has at the most; one event is on it in any case.
@@ -77,6 +85,7 @@ class EpcisQueries:
             log: told of each look.
         """
         self._reader, self._recorder = reader, recorder
+        self._sight = sight
         self._secret = secret
         self._max_events, self._page_bytes = max_events, page_bytes
         self._turns = asyncio.Semaphore(max_walks)
@@ -89,16 +98,17 @@ class EpcisQueries:
         Raises: QueryProblemError, InvalidRequestError, and what reading and recording raise.
         """
         bound = asked.query.encode()
+        logs = await self._logs(look)
         async with self._turns:
             place = await self._place(bound, asked.token)
             page = Page(asked.per_page, self._page_bytes)
             hashes: list[str] = []
-            rest = await self._fill(page, asked, place, hashes)
+            rest = await self._fill(logs, page, asked, place, hashes)
             created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             body, shown = page.document(created), len(page.events)
             keys = epcis_matching.names(asked.query) or tuple(sorted(set(hashes)))
-            browse_id = await self._record(EVENTS, look, place.sizes, keys, shown)
-            return Answer(body, shown, self._sealed(bound, rest), browse_id)
+            browse_id = await self._record(EVENTS, look, logs, place.sizes, keys=keys, shown=shown)
+            return Answer(body, shown, self._sealed(bound, rest), browse_id, len(logs.withheld))
 
     async def event(self, asked: Asked, look: Look) -> Answer:
         """Give the events of an event ID. Raises: NotFoundError, once the look is recorded, where there is none."""
@@ -110,13 +120,15 @@ class EpcisQueries:
     async def values(self, name: str, per_page: int, token: str, look: Look) -> Answer:
         """Give a page of what the newest events name: "epcs", "bizLocations" or "readPoints"."""
         bound = msgspec.json.encode((VALUES, name))
+        logs = await self._logs(look)
         async with self._turns:
             start = await self._place(bound, token)
             page = ValuePage(per_page)
-            rest = await self._collect(page, epcis_values.NAMED[name], start)
+            rest = await self._collect(logs, page, epcis_values.NAMED[name], start)
             body = msgspec.json.encode(collection(page.values))
-            browse_id = await self._record(VALUES, look, start.sizes, tuple(page.values), page.events)
-            return Answer(body, page.events, self._sealed(bound, rest), browse_id)
+            keys = tuple(page.values)
+            browse_id = await self._record(VALUES, look, logs, start.sizes, keys=keys, shown=page.events)
+            return Answer(body, page.events, self._sealed(bound, rest), browse_id, len(logs.withheld))
 
     def vocabulary(self, name: str, per_page: int, token: str) -> Answer:
         """Give a page of a standard vocabulary: it shows nothing of any record, and so no look is recorded."""
@@ -127,10 +139,16 @@ class EpcisQueries:
         body = msgspec.json.encode(collection(words[start:end]))
         return Answer(body, 0, self._sealed(bound, Place({}, offset=end) if end < len(words) else None))
 
-    async def _fill(self, page: Page, asked: Asked, place: Place, hashes: list[str]) -> Place | None:
+    async def _logs(self, look: Look) -> VisibleLogs:
+        """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
+        return VisibleLogs(self._reader, await self._sight.eyes(look.headers), self._max_events)
+
+    async def _fill(
+        self, logs: VisibleLogs, page: Page, asked: Asked, place: Place, hashes: list[str]
+    ) -> Place | None:
         """Put events on a page until one does not fit or enough was looked at; give where to go on, None at the end."""
         last, looked_at = place, 0
-        async with aclosing(self._steps(asked.query, place)) as steps:
+        async with aclosing(self._steps(logs, asked.query, place)) as steps:
             async for step in steps:
                 if looked_at >= LOOKED_AT:
                     return last
@@ -144,11 +162,11 @@ class EpcisQueries:
         return None
 
     async def _collect(
-        self, page: ValuePage, named: Callable[[Facts], list[str]], start: Place
+        self, logs: VisibleLogs, page: ValuePage, named: Callable[[Facts], list[str]], start: Place
     ) -> Place | None:
         """Put what events name on a page until it is full or enough was looked at; give where to go on, None at the end."""
         last, skip, looked_at = msgspec.structs.replace(start, offset=0), start.offset, 0
-        async with aclosing(epcis_walk.without_index(self._reader, last)) as steps:
+        async with aclosing(epcis_walk.without_index(logs, last)) as steps:
             async for step in steps:
                 if looked_at >= LOOKED_AT:
                     return last
@@ -160,13 +178,13 @@ class EpcisQueries:
                 last, skip = step.after, 0
         return None
 
-    def _steps(self, query: EventsQuery, place: Place) -> AsyncGenerator[Step, None]:
+    def _steps(self, logs: VisibleLogs, query: EventsQuery, place: Place) -> AsyncGenerator[Step, None]:
         tags = epcis_matching.tags(query, self._secret)
         if query.order or query.most_events:
-            return epcis_walk.in_order(self._reader, tags, query, place, self._max_events)
+            return epcis_walk.in_order(logs, tags, query, place, self._max_events)
         if tags:
-            return epcis_walk.by_tag(self._reader, tags, place)
-        return epcis_walk.without_index(self._reader, place)
+            return epcis_walk.by_tag(logs, tags, place)
+        return epcis_walk.without_index(logs, place)
 
     async def _place(self, bound: bytes, token: str) -> Place:
         """Give where to begin: the token's place, else the beginning of the newest checkpoints."""
@@ -188,11 +206,19 @@ class EpcisQueries:
         return self._tokens.seal(bound, rest) if rest else ""
 
     async def _record(
-        self, method: str, look: Look, sizes: Mapping[str, int], keys: tuple[str, ...], shown: int
+        self,
+        method: str,
+        look: Look,
+        logs: VisibleLogs,
+        sizes: Mapping[str, int],
+        *,
+        keys: tuple[str, ...],
+        shown: int,
     ) -> str:
         """Record the look: nothing may leave before this has returned (design.md, invariant 4)."""
         browse = Browse(
             user=look.user,
+            merchant=logs.eyes.merchant,
             method=method,
             keys=keys,
             sizes=sizes,
@@ -202,6 +228,7 @@ class EpcisQueries:
         )
         browse_id = await self._recorder.record(browse)
         self._metrics.shown.inc(shown)
+        self._metrics.withheld.inc(len(logs.withheld))
         self._log.info("shown", browse=browse_id, method=method, events=shown)
         return browse_id
 

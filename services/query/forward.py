@@ -46,6 +46,10 @@ class Interest(Protocol):
         """Give the tags one of which every event meant has; none where every entry has to be read."""
         ...
 
+    async def visible(self, events: Sequence[Seen]) -> Sequence[Seen]:
+        """Give events as they may be seen: those that may not, without their parts and facts."""
+        ...
+
     def wants(self, seen: Seen) -> bool:
         """Say whether an event is meant; where there are tags, of one that has one of them."""
         ...
@@ -136,12 +140,12 @@ class Forward:
                 records = await self._reader.find_from(log, tags, first, size, CHUNK)
             end = records[-1].index + 1 if len(records) == CHUNK else size
             read = len(records) or 1
-            events: Iterable[Seen] = _events(records)
+            events: Sequence[Seen] = _events(records)
         else:
             end = min(size, first - first % CHUNK + CHUNK)
             read = end - first
             events = await self._chunk(log, first, end)
-        return [seen for seen in events if interest.wants(seen)], end, read
+        return [seen for seen in await interest.visible(events) if interest.wants(seen)], end, read
 
     async def _chunk(self, log: str, first: int, end: int) -> tuple[Seen, ...]:
         """Give the events among the entries first..end-1: from memory, or by the one read that is under way."""

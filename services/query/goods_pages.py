@@ -9,9 +9,9 @@ from goodstrace.goods.registered import PART, read_registration
 from goodstrace.goods.standing import registration_message, state_message
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import goods_pb2
+from services.query.sight import Logs
 from services.query.standing import Standing, content_of
 from services.sealing import disclosure
-from services.sealing.reader import LogReader
 from services.sealing.showing import Position, record_bytes
 from services.sealing.values import SealedRecord
 
@@ -48,7 +48,7 @@ def cut(key: str, found: Standing, offset: int, page_size: int, page_bytes: int)
     return Cut(answer, tuple(places), end if end < len(found.places) else None)
 
 
-async def prove(page: Cut, found: Standing, reader: LogReader, sizes: Mapping[str, int]) -> None:
+async def prove(page: Cut, found: Standing, reader: Logs, sizes: Mapping[str, int]) -> None:
     """Put the records with their proofs into a page. Raises: UnavailableError, CorruptError."""
     shown = await disclosure.disclose(reader, await _records(page, found, reader), sizes)
     for event, place in zip(page.answer.events, page.places, strict=True):
@@ -58,7 +58,7 @@ async def prove(page: Cut, found: Standing, reader: LogReader, sizes: Mapping[st
         page.answer.registration.sealed.CopyFrom(sealed)
 
 
-async def _records(page: Cut, found: Standing, reader: LogReader) -> list[SealedRecord]:
+async def _records(page: Cut, found: Standing, reader: Logs) -> list[SealedRecord]:
     by_log: dict[str, list[int]] = {}
     for log, index in page.places:
         by_log.setdefault(log, []).append(index)

@@ -35,6 +35,11 @@ class QueryMetrics(FrontMetrics):
             buckets=_ROUNDS,
             registry=registry,
         )
+        self.withheld = Counter(
+            "goodstrace_query_records_withheld",
+            "Records met by look-ups that their callers may not see.",
+            registry=registry,
+        )
         self.forward_entries = Counter(
             "goodstrace_query_forward_entries",
             "Entries looked at for subscriptions and webhooks, also where another one had read them.",

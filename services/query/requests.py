@@ -63,10 +63,15 @@ class GoodsQuery(msgspec.Struct, frozen=True):
 
 
 class PageState(msgspec.Struct, frozen=True):
-    """Where an answer goes on: the checkpoints' sizes by log, and how many of its events were shown."""
+    """Where an answer goes on: the checkpoints' sizes by log, and how many of its items were shown.
+
+    withheld: the digest of what was withheld, empty for nothing. merchant: who looked, 0 for nobody's.
+    """
 
     sizes: dict[str, int]
     offset: int
+    withheld: str = ""
+    merchant: int = 0
 
 
 def trace_query(request: trace_pb2.TraceRequest) -> TraceQuery:

@@ -1,21 +1,24 @@
 """`TraceService` over gRPC: walks the logs, proves what it shows, and shows it once the look is recorded."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+import msgspec
 import structlog
 
 from goodstrace import tracing
+from goodstrace.entry import TagKind, tag
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import goods_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
-from goodstrace.tracing.model import TracedEvent
+from goodstrace.tracing.model import Name, NameKind, Query, TracedEvent
 from goodstrace.tracing.named import named
-from services.query import core, goods_pages, proofs, requests
+from services.query import core, goods_pages, proofs, requests, withheld
 from services.query.core import Page
 from services.query.metrics import QueryMetrics
 from services.query.requests import EventQuery, GoodsQuery, PageState, TraceQuery
 from services.query.root_proofs import root_proof
+from services.query.sight import Sight, VisibleLogs
 from services.query.standing import Standings
 from services.query.subscribing import Subscriptions
 from services.query.walk import Walk, Walker
@@ -32,6 +35,7 @@ from services.sealing.values import StoredCheckpoint
 _KIND = "goods"
 Answer = TypeVar("Answer")
 Checkpoints = Mapping[str, StoredCheckpoint]
+_Query = TraceQuery | EventQuery | GoodsQuery
 
 
 class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
@@ -44,6 +48,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         pins: Pins,
         subscriptions: Subscriptions,
         *,
+        sight: Sight,
         secret: bytes,
         max_events: int,
         page_bytes: int,
@@ -51,7 +56,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         metrics: QueryMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Answer from `reader`'s logs; a trace stops at `max_events`, a page at `page_bytes`.
+        """Answer from `reader`'s logs what `sight` lets callers see; a trace stops at `max_events`, a page at `page_bytes`.
 
         At most `max_walks` calls that walk are answered at a time, since each may hold tens of megabytes; others wait.
         """
@@ -60,11 +65,11 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._recorder = recorder
         self._pins = pins
         self._subscriptions = subscriptions
+        self._sight = sight
         self._secret = secret
         self._max_events = max_events
         self._page_bytes = page_bytes
         self._tokens = PageTokens(secret, PageState)
-        self._standings = Standings(reader, secret, max_events)
         self._metrics = metrics
         self._log = log
 
@@ -77,28 +82,32 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.trace_query(request),
             requests.page_size_of(request),
         )
-        state = self._opened(query, request.page_token)
+        logs = await self._logs(context)
+        state = self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints(query.as_of, state)
-            walk, trace = await self._walk(
-                checkpoints, tracing.trace(core.engine_query(query, self._max_events))
-            )
+            asked = core.engine_query(query, self._max_events)
+            walk, trace = await self._walk(logs, checkpoints, tracing.trace(asked))
             shown = query.only.shown(trace.events)
             page = self._cut(walk, trace.nodes, shown, state, page_size)
             answer = trace_pb2.TraceResponse(
                 key=query.key,
                 nodes=page.nodes,
-                events=await self._events(walk, page, checkpoints),
+                events=await self._events(logs, walk, page, checkpoints),
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
-                next_page_token=self._sealed(query, page, checkpoints),
                 total_events=len(trace.events),
                 paged_out=len(shown) - len(page.events),
                 filtered=len(trace.events) - len(shown),
                 erased=sum(not walk.incomplete.isdisjoint(event.positions) for event in shown),
-                truncated=trace.truncated,
+                truncated=trace.truncated or logs.is_cut,
             )
+            items = len(trace.nodes) + len(shown)
+            place = _Place(query, state, showing.sizes_of(checkpoints), page_size, items, page.next_offset)
+            names = await self._names(asked, trace, logs)
+            held = withheld.held(logs, walk.names, names)
+            answer.next_page_token = await self._ended(answer, logs, held, place)
             browse = _browse(
-                user, "Trace", query.key, checkpoints=checkpoints, purpose=request.purpose, page=page
+                user, logs, "Trace", query.key, checkpoints=checkpoints, purpose=request.purpose, page=page
             )
             answer.browse_id = await self._record(browse)
             return answer
@@ -112,20 +121,30 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.event_query(request),
             requests.page_size_of(request),
         )
-        state = self._opened(query, request.page_token)
+        logs = await self._logs(context)
+        state = self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints({}, state)
-            walk, found = await self._walk(checkpoints, named(query.event_id))
+            walk, found = await self._walk(logs, checkpoints, named(query.event_id))
             page = self._cut(walk, (), found.events, state, page_size)
             answer = trace_pb2.GetEventResponse(
-                events=await self._events(walk, page, checkpoints),
+                events=await self._events(logs, walk, page, checkpoints),
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
-                next_page_token=self._sealed(query, page, checkpoints),
                 total_events=len(found.events),
-                truncated=found.truncated,
+                truncated=found.truncated or logs.is_cut,
             )
+            sizes = showing.sizes_of(checkpoints)
+            place = _Place(query, state, sizes, page_size, len(found.events), page.next_offset)
+            held = withheld.held(logs, walk.names)
+            answer.next_page_token = await self._ended(answer, logs, held, place)
             browse = _browse(
-                user, "GetEvent", query.event_id, checkpoints=checkpoints, purpose=request.purpose, page=page
+                user,
+                logs,
+                "GetEvent",
+                query.event_id,
+                checkpoints=checkpoints,
+                purpose=request.purpose,
+                page=page,
             )
             answer.browse_id = await self._record(browse)
             return answer
@@ -175,19 +194,22 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.goods_query(request),
             requests.page_size_of(request),
         )
-        state = self._opened(query, request.page_token)
+        logs = await self._logs(context)
+        state = self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints(query.as_of, state)
             sizes = showing.sizes_of(checkpoints)
-            found = await self._standings.find(query.key, sizes)
+            found = await Standings(logs, self._secret, self._max_events).find(query.key, sizes)
             cut = goods_pages.cut(query.key, found, state.offset if state else 0, page_size, self._page_bytes)
-            await goods_pages.prove(cut, found, self._reader, sizes)
+            await goods_pages.prove(cut, found, logs, sizes)
             answer = cut.answer
             answer.checkpoints.extend(map(showing.checkpoint_message, checkpoints.values()))
-            if cut.next_offset is not None:
-                answer.next_page_token = self._tokens.seal(query.encode(), PageState(sizes, cut.next_offset))
+            place = _Place(query, state, sizes, page_size, len(found.places), cut.next_offset)
+            held = withheld.held(logs, self._key_names(found.kept))
+            answer.next_page_token = await self._ended(answer, logs, held, place)
             browse = Browse(
                 user=user,
+                merchant=logs.eyes.merchant,
                 method="GetGoods",
                 keys=(query.key,),
                 sizes=sizes,
@@ -203,14 +225,52 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """Send events as they are published; see subscribe.proto."""
         await self._subscriptions.serve(request, context)
 
-    def _opened(self, query: TraceQuery | EventQuery | GoodsQuery, token: str) -> PageState | None:
-        return self._tokens.open(query.encode(), token) if token else None
+    async def _logs(self, context: Context) -> VisibleLogs:
+        """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
+        eyes = await self._sight.eyes(context.invocation_metadata() or ())
+        return VisibleLogs(self._reader, eyes, self._max_events)
 
-    def _sealed(self, query: TraceQuery | EventQuery, page: Page, checkpoints: Checkpoints) -> str:
-        if page.next_offset is None:
+    def _opened(self, query: _Query, token: str, logs: VisibleLogs) -> PageState | None:
+        state = self._tokens.open(query.encode(), token) if token else None
+        if state is not None and state.merchant != logs.eyes.merchant:
+            raise InvalidRequestError("it was given to another caller", "page_token")
+        return state
+
+    async def _ended(
+        self, answer: withheld.Answer, logs: VisibleLogs, what: withheld.Held, place: "_Place"
+    ) -> str:
+        """Put what is withheld behind everything else; give the token of the next page, empty at the end."""
+        digest, following = what.digest(), place.following
+        if place.state is not None and place.state.withheld != digest:
+            raise InvalidRequestError(
+                "what the caller may see has changed: ask for the first page", "page_token"
+            )
+        answer.withheld = len(what.places)
+        self._metrics.withheld.inc(len(what.places))
+        if following is None and what.places:
+            listed = await withheld.fill(
+                answer,
+                logs,
+                what,
+                place.sizes,
+                offset=max(0, (place.state.offset if place.state else 0) - place.items),
+                most=place.page_size - len(answer.events),
+                room=self._page_bytes,
+            )
+            following = None if listed is None else place.items + listed
+        if following is None:
             return ""
-        state = PageState(showing.sizes_of(checkpoints), page.next_offset)
-        return self._tokens.seal(query.encode(), state)
+        state = PageState(place.sizes, following, digest, logs.eyes.merchant)
+        return self._tokens.seal(place.query.encode(), state)
+
+    async def _names(self, asked: Query, trace: tracing.Trace, logs: VisibleLogs) -> frozenset[Name] | None:
+        """Give the names for which a trace asks, where that counts; None for all that were looked up."""
+        if trace.truncated or logs.is_cut or not logs.withheld:
+            return None
+        return await asyncio.to_thread(withheld.asked_by, asked, trace.events)
+
+    def _key_names(self, keys: Iterable[str]) -> dict[bytes, Name]:
+        return {tag(self._secret, TagKind.KEY, key): (NameKind.KEY, key) for key in keys}
 
     async def _checkpoints(self, as_of: Mapping[str, int], state: PageState | None) -> Checkpoints:
         """Fix the vector of checkpoints: that of the page token, else the newest ones and those asked for."""
@@ -224,8 +284,10 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             raise NotFoundError("a size named is not that of a checkpoint of a goods log", "as_of")
         return found
 
-    async def _walk(self, checkpoints: Checkpoints, walker: "Walker[Answer]") -> tuple[Walk[Answer], Answer]:
-        walk: Walk[Answer] = Walk(self._reader, self._secret, showing.sizes_of(checkpoints))
+    async def _walk(
+        self, logs: VisibleLogs, checkpoints: Checkpoints, walker: "Walker[Answer]"
+    ) -> tuple[Walk[Answer], Answer]:
+        walk: Walk[Answer] = Walk(logs, self._secret, showing.sizes_of(checkpoints))
         answer = await walk.run(walker)
         self._metrics.rounds.observe(walk.rounds)
         return walk, answer
@@ -244,16 +306,14 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         )
 
     async def _events(
-        self, walk: Walk[Answer], page: Page, checkpoints: Checkpoints
+        self, logs: VisibleLogs, walk: Walk[Answer], page: Page, checkpoints: Checkpoints
     ) -> list[trace_pb2.TraceEvent]:
         """Fetch and prove the records of a page."""
         places = [place for event in page.events for place in (*event.full, *event.bare)]
         bare = {place for event in page.events for place in event.bare}
         records = await walk.records(places)
         sizes = showing.sizes_of(checkpoints)
-        shown: dict[Position, log_pb2.SealedEntry] = await disclosure.disclose(
-            self._reader, records, sizes, bare
-        )
+        shown: dict[Position, log_pb2.SealedEntry] = await disclosure.disclose(logs, records, sizes, bare)
         return [core.completed(event, shown) for event in page.events]
 
     async def _record(self, browse: Browse) -> str:
@@ -264,11 +324,30 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         return browse_id
 
 
+class _Place(msgspec.Struct, frozen=True):
+    """Where a page is in its answer: `items` there are before what is withheld; `following` is the next one's offset, None behind them."""
+
+    query: _Query
+    state: PageState | None
+    sizes: dict[str, int]
+    page_size: int
+    items: int
+    following: int | None
+
+
 def _browse(
-    user: str, method: str, key: str, *, checkpoints: Checkpoints, purpose: str, page: Page
+    user: str,
+    logs: VisibleLogs,
+    method: str,
+    key: str,
+    *,
+    checkpoints: Checkpoints,
+    purpose: str,
+    page: Page,
 ) -> Browse:
     return Browse(
         user=user,
+        merchant=logs.eyes.merchant,
         method=method,
         keys=(key,),
         sizes=showing.sizes_of(checkpoints),

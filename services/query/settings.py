@@ -1,5 +1,7 @@
 """Settings of the query service: `GOODSTRACE_QUERY_...`, each with its limits."""
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -12,6 +14,9 @@ class QuerySettings(FrontSettings):
     A trace stops at `max_events` events, or as many nodes, and says so. At most `max_walks` traces are walked at a time,
     since each may hold tens of megabytes; the others wait for their turn. At most `max_subscriptions` are open at a time;
     what is new for them is asked for each `subscription_poll_ms`, once for all.
+
+    `visibility` is `open` (everybody sees everything: for a closed network) or `enforced` (each sees what merchants' policies allow); who
+    is who counts for `auth_fresh_s`.
 
     The public logs are served on `http_port` (0 for any), to `http_connections` at a time, each request within
     `http_timeout_s`. `public_url` is that port as clients see it, where a proxy stands before it: the urls of `/logs`
@@ -26,6 +31,8 @@ class QuerySettings(FrontSettings):
     max_subscriptions: int = Field(64, ge=1, le=1024)
     subscription_poll_ms: int = Field(250, ge=20, le=60_000)
     max_events: int = Field(10_000, ge=1, le=100_000)
+    visibility: Literal["open", "enforced"] = "open"
+    auth_fresh_s: float = Field(2, ge=0, le=60)
     http_port: int = Field(8081, ge=0, le=65535)
     http_connections: int = Field(512, ge=1, le=65536)
     http_timeout_s: float = Field(10, gt=0, le=600)

@@ -14,9 +14,12 @@ from goodstrace.entry import TagKind, tag
 from goodstrace.errors import FilterError
 from goodstrace.event_filter import EventFilter, event_filter
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import subscribe_pb2
+from goodstrace.query.v1 import subscribe_pb2, withheld_pb2
+from goodstrace.tracing.model import NameKind
 from services.query.forward import Forward, Gathered, Heads, Positions, Seen
 from services.query.metrics import QueryMetrics
+from services.query.sight import Eyes, Sight, bare
+from services.query.withheld import found_by
 from services.runtime.call_errors import ExhaustedError, InvalidRequestError, OutOfRangeError
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.errors import UnavailableError
@@ -43,10 +46,19 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Filtered(msgspec.Struct, frozen=True):
-    """A filter as the logs are read for it: keys are found by their tags."""
+    """A filter as the logs are read for it, by somebody: keys are found by their tags."""
 
     filter: EventFilter
     secret: bytes
+    eyes: Eyes
+
+    async def visible(self, events: Sequence[Seen]) -> Sequence[Seen]:
+        """Give events as the reader may see them. Raises: UnavailableError."""
+        seen = await self.eyes.see([(each.entry, each.facts) for each in events])
+        return [
+            each if is_seen else Seen(bare(each.record), each.entry, None)
+            for each, is_seen in zip(events, seen, strict=True)
+        ]
 
     def tags(self) -> Sequence[bytes]:
         """Give the tags of the keys."""
@@ -55,6 +67,14 @@ class Filtered(msgspec.Struct, frozen=True):
     def wants(self, seen: Seen) -> bool:
         """Say whether an event is meant."""
         return self.filter.matches(seen.entry.merchant, seen.facts)
+
+    def found_by(self, seen: Seen) -> withheld_pb2.FoundBy | None:
+        """Prove by which key an event without parts was found; None for any other, and where no keys are asked for."""
+        if seen.record.parts:
+            return None
+        found = {tag(self.secret, TagKind.KEY, key): key for key in self.filter.keys}
+        mine = next((each for each in seen.record.tags if each in found), None)
+        return found_by(seen.record, mine, (NameKind.KEY, found[mine])) if mine is not None else None
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -77,6 +97,7 @@ class Subscriptions:
         forward: Forward,
         heads: Heads,
         *,
+        sight: Sight,
         secret: bytes,
         page_bytes: int,
         most: int,
@@ -84,9 +105,10 @@ class Subscriptions:
         metrics: QueryMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Serve at most `most` at a time, messages of `page_bytes`, until `stop`."""
+        """Serve at most `most` at a time, messages of `page_bytes`, until `stop`; `sight` says who may see what."""
         self._reader, self._recorder = reader, recorder
         self._forward, self._heads = forward, heads
+        self._sight = sight
         self._secret, self._page_bytes, self._most = secret, page_bytes, most
         self._stop = stop
         self._open = 0
@@ -97,13 +119,16 @@ class Subscriptions:
         """Send messages until the caller goes away.
 
         1. The cursor is opened, or one is made; a first message without events says it.
-        2. What was published since is gathered: a message takes what fits, and a browse record of it is acknowledged.
+        2. What was published since is gathered, as the caller may see it now: a message takes what fits, and a browse record of it is
+           acknowledged.
         3. The message is sent. Writing waits where the client reads slowly: nothing is gathered meanwhile.
         4. Where there is nothing more, the newest checkpoints are waited for; a heartbeat says the cursor.
 
-        Raises: InvalidRequestError, OutOfRangeError, ExhaustedError; UnavailableError, also where the service stops.
+        Raises: InvalidRequestError, OutOfRangeError, ExhaustedError; UnauthenticatedError and ForbiddenError, also where the caller's key
+            was revoked meanwhile; UnavailableError, also where the service stops.
         """
         asked = _asked(request, caller(context))
+        await self._eyes(context)
         if self._open >= self._most:
             raise ExhaustedError(f"there are {self._most} subscriptions already: try again later")
         self._open += 1
@@ -111,21 +136,22 @@ class Subscriptions:
             checkpoints = await self._heads.newest()
             positions = self._positions(request, checkpoints)
             await context.write(self._message(checkpoints, positions, (), ""))
-            await self._send(_Interested(asked, Filtered(asked.filter, self._secret)), positions, context)
+            await self._send(asked, positions, context)
         finally:
             self._open -= 1
 
-    async def _send(self, interested: "_Interested", positions: Positions, context: Context) -> None:
+    async def _send(self, asked: _Asked, positions: Positions, context: Context) -> None:
         said_at, said_end = time.monotonic(), False
         while True:
             checkpoints = await self._heads.newest()
-            gathered = await self._gather(interested, positions, checkpoints)
+            interest = Filtered(asked.filter, self._secret, await self._eyes(context))
+            gathered = await self._gather(asked, interest, positions, checkpoints)
             self._metrics.forward_entries.inc(gathered.looked_at)
             positions = gathered.after
             at_end = is_at_end(positions, checkpoints)
-            is_due = time.monotonic() - said_at >= interested.asked.heartbeat_s
+            is_due = time.monotonic() - said_at >= asked.heartbeat_s
             if gathered.events:
-                await context.write(await self._shown(interested.asked, gathered, checkpoints))
+                await context.write(await self._shown(asked, interest, gathered, checkpoints))
             elif is_due or (at_end and not said_end):
                 await context.write(self._message(checkpoints, positions, (), ""))
             if gathered.events or is_due or (at_end and not said_end):
@@ -136,18 +162,18 @@ class Subscriptions:
                 raise UnavailableError("the service stops")
 
     async def _gather(
-        self, interested: "_Interested", positions: Positions, checkpoints: Checkpoints
+        self, asked: _Asked, interest: Filtered, positions: Positions, checkpoints: Checkpoints
     ) -> Gathered:
         return await self._forward.gather(
-            interested.interest,
+            interest,
             positions,
             showing.sizes_of(checkpoints),
-            most_events=interested.asked.page_size,
+            most_events=asked.page_size,
             most_bytes=self._page_bytes,
         )
 
     async def _shown(
-        self, asked: _Asked, gathered: Gathered, checkpoints: Checkpoints
+        self, asked: _Asked, interest: Filtered, gathered: Gathered, checkpoints: Checkpoints
     ) -> subscribe_pb2.SubscribeResponse:
         """Prove the events and record that they are shown: nothing may leave before this has returned."""
         within = {each.record.log: checkpoints[each.record.log] for each in gathered.events}
@@ -157,11 +183,13 @@ class Subscriptions:
             subscribe_pb2.SubscribedEvent(
                 identity=sealed_facts.identity(each.entry.merchant, each.facts) if each.facts else "",
                 sealed=entries[position(each.record)],
+                found_by=interest.found_by(each),
             )
             for each in gathered.events
         ]
         browse = Browse(
             user=asked.user,
+            merchant=interest.eyes.merchant,
             method=METHOD,
             keys=asked.filter.keys or hashes_of(gathered.events),
             sizes=sizes,
@@ -203,19 +231,15 @@ class Subscriptions:
                 raise OutOfRangeError(f"it is at {log}[{index}], and {size} entries are published", "cursor")
         return positions
 
+    async def _eyes(self, context: Context) -> Eyes:
+        return await self._sight.eyes(context.invocation_metadata() or ())
+
     async def _rest(self) -> None:
         """Wait until there may be something new. Raises: UnavailableError where the service stops."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), self._heads.every_s)
         if self._stop.is_set():
             raise UnavailableError("the service stops")
-
-
-class _Interested(msgspec.Struct, frozen=True):
-    """Who subscribes, and to what."""
-
-    asked: _Asked
-    interest: Filtered
 
 
 def hashes_of(events: Sequence[Seen]) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 
 from goodstrace import entry as entries
-from goodstrace.entry import Entry, TagKind, tag
-from goodstrace.tracing.model import Lookup, NameKind, SealedFacts
+from goodstrace.entry import Entry, tag
+from goodstrace.tracing.model import Lookup, Name, SealedFacts
+from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.tracing.reading import facts_at
 from services.query.core import Cost
 from services.sealing.showing import Position, position, record_bytes
@@ -17,13 +18,6 @@ from services.sealing.values import SealedRecord
 HELD_BYTES: Final = 16 * 1024 * 1024
 THINK_INLINE_RECORDS: Final = 200  # the engine is through with so many in some milliseconds
 THINK_INLINE_BYTES: Final = 512 * 1024  # unless they name much: one event of a MiB names 20,000 keys
-TAG_KINDS: Final[Mapping[NameKind, TagKind]] = {
-    NameKind.KEY: TagKind.KEY,
-    NameKind.TRANSFORMATION: TagKind.TRANSFORMATION,
-    NameKind.EVENT_ID: TagKind.EVENT_ID,
-    NameKind.ORDER: TagKind.ORDER,
-    NameKind.REGISTRATION: TagKind.REGISTRATION,
-}
 Answer = TypeVar("Answer")
 Walker = Generator[Lookup, Iterable[SealedFacts], Answer]
 
@@ -51,6 +45,7 @@ class Walk(Generic[Answer]):
     Attributes:
         rounds: how many rounds of look-ups there were.
         incomplete: positions of the records that lack a part their entry names.
+        names: by tag the names of which records were found that came without any part.
     """
 
     def __init__(self, reader: Records, secret: bytes, sizes: Mapping[str, int]) -> None:
@@ -64,6 +59,7 @@ class Walk(Generic[Answer]):
         self._met_at: dict[bytes, int] = {}
         self.rounds = 0
         self.incomplete: set[Position] = set()
+        self.names: dict[bytes, Name] = {}
 
     async def run(self, walker: "Walker[Answer]") -> Answer:
         """Drive the engine to its answer. Raises: UnavailableError, CorruptError, EntryError."""
@@ -99,10 +95,13 @@ class Walk(Generic[Answer]):
         return _send(walker, found)
 
     async def _look_up(self, lookup: Lookup) -> list[SealedFacts]:
-        tags = {tag(self._secret, TAG_KINDS[kind], text) for kind, text in lookup.names}
+        tags = {tag(self._secret, TAG_KINDS[kind], text): (kind, text) for kind, text in lookup.names}
         # In the order in which they were met, so that tags asked for together lie in few places of the store.
         ordered = sorted(tags, key=lambda each: (self._met_at.get(each, -1), each))
         found = await self._reader.find(ordered, self._sizes, lookup.limit)
+        self.names.update(
+            (each, tags[each]) for each, of_tag in found.items() if any(not record.parts for record in of_tag)
+        )
         records = {position(record): record for of_tag in found.values() for record in of_tag}
         return [facts for record in records.values() if (facts := self._met(record)) is not None]
 

@@ -16,6 +16,7 @@ from services.runtime.call_errors import CallError, InvalidRequestError
 from services.runtime.call_limits import MAX_USER_CHARS
 from services.runtime.calls import CODES, Failure, Failures, failure_of, status_of
 from services.runtime.errors import OutOfTimeError, SettingsError
+from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
 
 USER_METADATA: Final = "goodstrace-user"
@@ -161,7 +162,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
     def _report(self, method: str, error: Exception, failure: Failure) -> None:
         log = self._log.bind(method=method, code=failure.code.name, cause=f"{type(error).__name__}: {error}")
-        if isinstance(error, CallError):
+        if isinstance(error, CallError | RefusedError):
             log.info("refused a call")
         elif failure.code is grpc.StatusCode.INTERNAL:
             log.error("failed a call", exc_info=error)

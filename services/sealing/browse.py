@@ -33,7 +33,7 @@ class Browse(msgspec.Struct, frozen=True, kw_only=True):
     user: who looked. method: the call's bare name, such as "Trace". keys: the canonical keys (or event ID) asked for.
     sizes: the checkpoints' sizes by log that the answer is made from. purpose: as given. events: how many records
     were shown. asked_user: for a listing of browses by user, that user. query: what else the answer depends on, as the caller
-    wrote it; empty where the keys say it all.
+    wrote it; empty where the keys say it all. merchant: whose API key the caller showed, 0 for none.
     """
 
     user: str
@@ -44,6 +44,7 @@ class Browse(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     asked_user: str = ""
     query: str = ""
+    merchant: int = 0
 
 
 def browse_record(
@@ -68,7 +69,7 @@ def browse_record(
     if browse.query:
         what["query"] = browse.query
     contents: dict[str, object] = {
-        "who": {"user": browse.user},
+        "who": {"user": browse.user, **({"merchant": browse.merchant} if browse.merchant else {})},
         "what": what,
         "purpose": {"purpose": browse.purpose},
         "outcome": {"events": browse.events},

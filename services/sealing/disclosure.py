@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 from goodstrace.log.v1 import log_pb2
 from services.sealing.reader import LogReader
@@ -32,8 +33,16 @@ async def exactly(reader: LogReader, sizes: Mapping[str, int]) -> dict[str, Stor
     return checkpoints if len(checkpoints) == len(sizes) else None
 
 
+class Proving(Protocol):
+    """Where inclusion proofs are made; `LogReader` is the real one."""
+
+    async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+        """Make the inclusion proofs of entries in the log at `size`, in the order asked."""
+        ...
+
+
 async def disclose(
-    reader: LogReader,
+    reader: Proving,
     records: Sequence[SealedRecord],
     sizes: Mapping[str, int],
     bare: Collection[Position] = (),

@@ -15,6 +15,7 @@ from services.query.epcis_service import EpcisQueries
 from services.query.http_app import make_app
 from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
+from services.query.sight import Sight
 from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
@@ -173,7 +174,12 @@ class Service:
     """The query service's HTTP application over logs in memory."""
 
     def __init__(
-        self, records: Sequence[Record], *, page_bytes: int = 1_000_000, max_events: int = 10_000
+        self,
+        records: Sequence[Record],
+        *,
+        page_bytes: int = 1_000_000,
+        max_events: int = 10_000,
+        sight: Sight | None = None,
     ) -> None:
         self.logs, self.topic = MemoryLogs(records), Topic()
         metrics, log = QueryMetrics(CollectorRegistry()), structlog.get_logger()
@@ -189,6 +195,7 @@ class Service:
         queries = EpcisQueries(
             reader,
             recorder,
+            sight=sight or Sight(None),
             secret=SECRET,
             max_events=max_events,
             page_bytes=page_bytes,

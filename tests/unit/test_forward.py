@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodstrace.event_filter import event_filter
+from goodstrace.visibility import EVERYTHING
 from services.query import forward as forwards
 from services.query.forward import Forward, Heads
+from services.query.sight import Eyes
 from services.query.subscribing import Filtered
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
@@ -18,6 +20,7 @@ from services.sealing.values import SealedRecord
 from tests.handmade import event
 
 SECRET = b"s" * 32
+EYES = Eyes(EVERYTHING, None)
 KEYS = ("https://id.gs1.org/01/09521234543213/21/1", "urn:x:2", "urn:x:3")
 
 
@@ -102,13 +105,13 @@ async def test_all_that_is_meant_comes_once_and_in_order(
     lengths: list[int], keys: list[str], steps: list[str], most_events: int, most_bytes: int
 ) -> None:
     logs = logs_of(lengths)
-    asked = Filtered(event_filter(keys=keys, steps=steps), SECRET)
+    asked = Filtered(event_filter(keys=keys, steps=steps), SECRET, EYES)
     places = await gather_all(logs, asked, most_events, most_bytes)
     assert len(places) == len(set(places))
     for log in logs.records_of:
         indexes = [index for each, index in places if each == log]
         assert indexes == sorted(indexes)
-    every = await gather_all(logs, Filtered(event_filter(), SECRET), 1000, 10**9)
+    every = await gather_all(logs, Filtered(event_filter(), SECRET, EYES), 1000, 10**9)
     numbers = {
         place: number
         for number, place in enumerate(
@@ -126,14 +129,14 @@ async def test_all_that_is_meant_comes_once_and_in_order(
 
 async def test_what_is_found_by_key_reads_nothing_else() -> None:
     logs = logs_of([300])
-    places = await gather_all(logs, Filtered(event_filter(keys=[KEYS[1]]), SECRET), 1000, 10**9)
+    places = await gather_all(logs, Filtered(event_filter(keys=[KEYS[1]]), SECRET, EYES), 1000, 10**9)
     assert logs.read == len(places) == 100
 
 
 async def test_many_readers_of_one_place_read_it_once() -> None:
     logs = logs_of([130])
     forward = Forward(logs)  # type: ignore[arg-type]
-    asked = [Filtered(event_filter(steps=[step]), SECRET) for step in ("sale", "x")] * 10
+    asked = [Filtered(event_filter(steps=[step]), SECRET, EYES) for step in ("sale", "x")] * 10
     found = await asyncio.gather(
         *(forward.gather(each, {}, {"goods/0": 130}, most_events=1000, most_bytes=10**9) for each in asked)
     )
@@ -145,7 +148,7 @@ async def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forwards, "HELD_BYTES", 200_000)
     logs = logs_of([640], size=2_000)
     forward = Forward(logs)  # type: ignore[arg-type]
-    asked = Filtered(event_filter(merchants=[99]), SECRET)
+    asked = Filtered(event_filter(merchants=[99]), SECRET, EYES)
     await forward.gather(asked, {}, {"goods/0": 640}, most_events=9, most_bytes=10**6)
     assert logs.read == 640
     assert forward._held.size_bytes <= 200_000
@@ -154,7 +157,7 @@ async def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_log_that_is_further_behind_comes_first_and_none_is_forgotten() -> None:
     logs = logs_of([100, 10])
     forward = Forward(logs)  # type: ignore[arg-type]
-    asked = Filtered(event_filter(), SECRET)
+    asked = Filtered(event_filter(), SECRET, EYES)
     sizes = {"goods/0": 100, "goods/1": 10}
     first = await forward.gather(asked, {}, sizes, most_events=95, most_bytes=10**9)
     assert first.after == {"goods/0": 95, "goods/1": 0}
@@ -165,7 +168,7 @@ async def test_a_log_that_is_further_behind_comes_first_and_none_is_forgotten() 
 async def test_a_read_that_fails_is_tried_again_by_the_next_one() -> None:
     logs = logs_of([10])
     forward = Forward(logs)  # type: ignore[arg-type]
-    asked = Filtered(event_filter(), SECRET)
+    asked = Filtered(event_filter(), SECRET, EYES)
     logs.problem = UnavailableError("away")
     with pytest.raises(UnavailableError):
         await forward.gather(asked, {}, {"goods/0": 10}, most_events=99, most_bytes=10**6)

@@ -26,6 +26,7 @@ from services.collector.goods_states import Stored, sightings
 from services.collector.registry.registrations import Registration, item_of
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
+from services.query.sight import Sight
 from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
@@ -72,7 +73,13 @@ class Asking:
     """A servicer over records, and the client's check of what it answers."""
 
     def __init__(
-        self, records: Sequence[Record], *, logs: int = 2, max_events: int = 10_000, page_bytes: int = 10**6
+        self,
+        records: Sequence[Record],
+        *,
+        logs: int = 2,
+        max_events: int = 10_000,
+        page_bytes: int = 10**6,
+        sight: Sight | None = None,
     ) -> None:
         self.logs = ProvedLogs(records, logs)
         self.browses: list[Any] = []
@@ -81,6 +88,7 @@ class Asking:
             self,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
+            sight=sight or Sight(None),
             secret=SECRET,
             max_events=max_events,
             page_bytes=page_bytes,

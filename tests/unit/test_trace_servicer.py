@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from goodstrace.query.v1 import trace_pb2
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
+from services.query.sight import Sight
 
 
 class Reader:
@@ -47,6 +48,7 @@ async def test_only_so_many_traces_are_walked_at_a_time() -> None:
         Recorder(),  # type: ignore[arg-type]
         Pins(),  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]  # nobody subscribes
+        sight=Sight(None),
         secret=bytes(32),
         max_events=10,
         page_bytes=1_000_000,

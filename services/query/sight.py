@@ -1,0 +1,220 @@
+"""Who looks, and what of the logs they may see: the one place where content is withheld.
+
+A record whose content the caller may not see is handed on without its parts, as one whose parts are not there any more: whatever reads
+through `VisibleLogs` cannot show what it was never given. Where who may see what cannot be told, nothing is shown (UnavailableError).
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from goodstrace import entry as entries
+from goodstrace import facts as sealed_facts
+from goodstrace.claims import is_within, scope_claims
+from goodstrace.entry import Entry, Kind
+from goodstrace.facts import Facts
+from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees
+from services.runtime.merchants.credentials import credential_of
+from services.runtime.merchants.directory import Directory, Standing
+from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
+from services.runtime.merchants.values import Status
+from services.sealing.showing import Position, position
+from services.sealing.values import SealedRecord
+
+JUDGE_INLINE: Final = 200  # records are judged in some milliseconds
+FACTS: Final = "facts"
+Judged = tuple[Entry, Facts | None]
+
+
+class Sight:
+    """Tells callers apart; made once for a process."""
+
+    def __init__(self, directory: Directory | None) -> None:
+        """Ask `directory` who is who; None: nothing is enforced, everybody sees everything."""
+        self._directory = directory
+
+    async def eyes(self, headers: Iterable[tuple[str, str | bytes]]) -> "Eyes":
+        """Tell who looks.
+
+        Args:
+            headers: of a request, or the metadata of a call, names in lower case.
+        Raises: UnauthenticatedError where a credential was sent that does not count; ForbiddenError for a suspended merchant;
+            UnavailableError where that cannot be told.
+        """
+        if self._directory is None:
+            return Eyes(EVERYTHING, None)
+        credential = credential_of((name, value) for name, value in headers if isinstance(value, str))
+        if credential is None:
+            return Eyes(ANYBODY, self._directory)
+        number = await self._directory.holder(credential)
+        standing = await self._directory.standing(number)
+        if standing is None:
+            raise UnauthenticatedError("there is no such merchant")
+        if standing.merchant.status is not Status.ACTIVE:
+            raise ForbiddenError("the merchant is suspended")
+        return Eyes(viewer_of(number, standing), self._directory)
+
+
+class Eyes:
+    """What one caller may see, as it is now: a policy is asked for once, so that one answer is of one mind."""
+
+    def __init__(self, viewer: Viewer, directory: Directory | None) -> None:
+        """See as `viewer`, by the policies in `directory`; None: only for a viewer who sees all."""
+        self._viewer, self._directory = viewer, directory
+        self._policies: dict[int, VisibilityPolicy] = {}
+
+    @property
+    def merchant(self) -> int:
+        """The number of the merchant who looks; 0 where it is none."""
+        return self._viewer.merchant
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether nothing is withheld."""
+        return self._viewer.sees_all
+
+    async def see(self, judged: Sequence[Judged]) -> list[bool]:
+        """Tell of each record whether its content may be seen. Raises: UnavailableError."""
+        if self.sees_all:
+            return [True] * len(judged)
+        await self._ask({entry.merchant for entry, _ in judged if entry.kind is Kind.EVENT})
+        return [may_see(self._viewer, self._policies, entry, facts) for entry, facts in judged]
+
+    async def look(self, records: Sequence[SealedRecord]) -> list[SealedRecord]:
+        """Give records as they may be seen: those that may not, without their parts. Raises: UnavailableError, EntryError."""
+        if self.sees_all or not records:
+            return list(records)
+        if len(records) > JUDGE_INLINE:
+            judged = await asyncio.to_thread(_judged, records)
+        else:
+            judged = _judged(records)
+        seen = await self.see(judged)
+        return [record if visible else bare(record) for record, visible in zip(records, seen, strict=True)]
+
+    async def _ask(self, merchants: Iterable[int]) -> None:
+        """Ask for the policies in force that were not asked for yet; who is not registered has said nothing."""
+        assert self._directory is not None
+        numbers = sorted(set(merchants) - self._policies.keys())
+        found = await asyncio.gather(*map(self._directory.merchant, numbers))
+        for number, merchant in zip(numbers, found, strict=True):
+            self._policies[number] = merchant.visibility if merchant else VisibilityPolicy()
+
+
+class Logs(Protocol):
+    """Where records are found; `services.sealing.reader.LogReader` is the real one, and says what the methods do."""
+
+    async def find(
+        self, tags: Sequence[bytes], sizes: Mapping[str, int], limit: int
+    ) -> dict[bytes, list[SealedRecord]]:
+        """Find records by tag."""
+        ...
+
+    async def find_newest(
+        self, tag: bytes, sizes: Mapping[str, int], limit: int, before: Position | None = None
+    ) -> list[SealedRecord]:
+        """Find records by one tag, newest first."""
+        ...
+
+    async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
+        """Give the records at these indexes."""
+        ...
+
+    async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+        """Make inclusion proofs."""
+        ...
+
+
+class VisibleLogs:
+    """The logs as one caller may see them, for one answer: implements Logs.
+
+    Attributes:
+        eyes: the caller's.
+        withheld: the places of what was found and is withheld, each with the tags by which it was found.
+        is_cut: so much is withheld, or so much has one tag, that more may not have been looked at.
+    """
+
+    def __init__(self, logs: Logs, eyes: Eyes, most_withheld: int) -> None:
+        """Look at `logs`; once over `most_withheld` records are withheld nothing more is found by tag."""
+        self._logs, self._most = logs, most_withheld
+        self.eyes = eyes
+        self.withheld: dict[Position, set[bytes]] = {}
+        self.is_cut = False
+
+    async def find(
+        self, tags: Sequence[bytes], sizes: Mapping[str, int], limit: int
+    ) -> dict[bytes, list[SealedRecord]]:
+        """Find records by tag."""
+        if len(self.withheld) > self._most:
+            self.is_cut = True
+            return {each: [] for each in tags}
+        found = await self._logs.find(tags, sizes, limit)
+        return {each: await self._seen(each, records, limit) for each, records in found.items()}
+
+    async def find_newest(
+        self, tag: bytes, sizes: Mapping[str, int], limit: int, before: Position | None = None
+    ) -> list[SealedRecord]:
+        """Find records by one tag, newest first."""
+        return await self._seen(tag, await self._logs.find_newest(tag, sizes, limit, before))
+
+    async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
+        """Give the records at these indexes."""
+        return await self.eyes.look(await self._logs.records(log, indexes))
+
+    async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+        """Make inclusion proofs: they show nothing of any record."""
+        return await self._logs.inclusion_proofs(log, indexes, size)
+
+    async def withheld_records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
+        """Give records of what is withheld, without parts."""
+        return [bare(each) for each in await self._logs.records(log, indexes)]
+
+    async def _seen(
+        self, tag: bytes, records: Sequence[SealedRecord], limit: int | None = None
+    ) -> list[SealedRecord]:
+        seen = await self.eyes.look(records)
+        hidden = [old for old, new in zip(records, seen, strict=True) if old is not new]
+        for each in hidden:
+            self.withheld.setdefault(position(each), set()).add(tag)
+        if hidden and limit is not None and len(records) >= limit:
+            self.is_cut = True
+        return seen
+
+
+def viewer_of(number: int, standing: Standing) -> Viewer:
+    """Say who a merchant is to the events of others."""
+    own = standing.claims[0]
+    lent = (
+        Lent(each.to, scope_claims(each.scope), each.until_ms)
+        for each in standing.merchant.delegations
+        if is_within(each.scope, own)
+    )
+    return Viewer(number, standing.claims, tuple(lent))
+
+
+def may_see(
+    viewer: Viewer, policies: Mapping[int, VisibilityPolicy], entry: Entry, facts: Facts | None
+) -> bool:
+    """Tell whether the content of a record may be seen: registrations by all, events by policy, what else there is by its merchant."""
+    if entry.kind is Kind.REGISTRATION:
+        return True
+    if entry.kind is not Kind.EVENT:
+        facts = None
+    policy = policies.get(entry.merchant, VisibilityPolicy())
+    return sees(viewer, policy, entry.merchant, facts, entry.time)
+
+
+def bare(record: SealedRecord) -> SealedRecord:
+    """Give a record without its parts."""
+    return msgspec.structs.replace(record, parts=())
+
+
+def _judged(records: Iterable[SealedRecord]) -> list[Judged]:
+    judged = []
+    for record in records:
+        entry = entries.decode(record.entry)
+        facts = next((part.content for part in record.parts if part.name == FACTS), None)
+        is_event = entry.kind is Kind.EVENT and facts is not None
+        judged.append((entry, sealed_facts.decode(facts) if is_event and facts else None))
+    return judged

@@ -1,0 +1,123 @@
+"""Listing what is withheld from a caller: behind the events of an answer, a page at a time, each entry with its proofs."""
+
+import asyncio
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from goodstrace.log.v1 import log_pb2
+from goodstrace.query.v1 import goods_pb2, trace_pb2, withheld_pb2
+from goodstrace.tag_paths import tag_path
+from goodstrace.tracing.model import Name, Query, SealedFacts, TracedEvent
+from goodstrace.tracing.names import names_asked
+from services.query.sight import VisibleLogs
+from services.sealing import disclosure
+from services.sealing.showing import Position, position
+from services.sealing.values import SealedRecord
+
+BATCH: Final = 16  # records read at a time: at the most a MiB and more each
+_OVERHEAD_BYTES: Final = 16  # tag and length of an embedded message
+Answer = trace_pb2.TraceResponse | trace_pb2.GetEventResponse | goods_pb2.GetGoodsResponse
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What an answer withholds: the places in order, with the name by which each was found, and its tag."""
+
+    places: tuple[Position, ...]
+    found_by: dict[Position, tuple[bytes, Name]]
+
+    def digest(self) -> str:
+        """Name exactly this that is withheld: the pages of one answer must all withhold the same."""
+        return hashlib.sha256(msgspec.json.encode(self.places)).hexdigest()[:32] if self.places else ""
+
+
+def held(logs: VisibleLogs, names: Mapping[bytes, Name], asked: Collection[Name] | None = None) -> Held:
+    """Gather what is withheld.
+
+    Args:
+        logs: through which it was met.
+        names: by tag.
+        asked: the names for which an answer has to ask; what was met by others alone, on a way that came to nothing, does not belong
+            to it. None: all do.
+    """
+    found: dict[Position, tuple[bytes, Name]] = {}
+    for place, tags in logs.withheld.items():
+        mine = [(names[tag], tag) for tag in tags if tag in names]
+        name, tag = min((each for each in mine if asked is None or each[0] in asked), default=(None, b""))
+        if name is not None:
+            found[place] = (tag, name)
+    return Held(tuple(sorted(found)), found)
+
+
+def asked_by(query: Query, events: Sequence[TracedEvent]) -> frozenset[Name]:
+    """Give the names for which a trace asks, by the events of its answer: a client comes to the same."""
+    sealed = [
+        SealedFacts(*each.positions[0], each.merchant, each.record_ms, each.facts, each.registration)
+        for each in events
+    ]
+    return names_asked(query, sealed)
+
+
+async def fill(
+    answer: Answer,
+    logs: VisibleLogs,
+    what: Held,
+    sizes: Mapping[str, int],
+    *,
+    offset: int,
+    most: int,
+    room: int,
+) -> int | None:
+    """Put what is withheld into an answer, as far as it fits; one entry in any case where the answer shows nothing else.
+
+    Args:
+        answer: with everything else that is on the page.
+        logs: reads the entries.
+        what: is withheld.
+        sizes: of the checkpoints that the proofs lead to.
+        offset: how many entries earlier pages had.
+        most: how many may be on this page.
+        room: how many bytes the whole page may have.
+    Returns: how many entries this and the earlier pages have; None where these are all.
+    Raises: UnavailableError, CorruptError.
+    """
+    left, end = room - answer.ByteSize(), offset
+    while end < len(what.places) and end - offset < most:
+        some = what.places[end : min(end + BATCH, offset + most)]
+        for message in await _messages(logs, what, sizes, some):
+            left -= message.ByteSize() + _OVERHEAD_BYTES
+            if left < 0 and (end > offset or len(answer.events)):
+                return end
+            answer.withheld_entries.append(message)
+            end += 1
+    return end if end < len(what.places) else None
+
+
+async def _messages(
+    logs: VisibleLogs, what: Held, sizes: Mapping[str, int], places: Sequence[Position]
+) -> list[withheld_pb2.WithheldEntry]:
+    by_log: dict[str, list[int]] = {}
+    for log, index in places:
+        by_log.setdefault(log, []).append(index)
+    records = [each for log, some in by_log.items() for each in await logs.withheld_records(log, some)]
+    shown = await disclosure.disclose(logs, records, sizes)
+    return await asyncio.to_thread(_proved, records, shown, what)
+
+
+def _proved(
+    records: Sequence[SealedRecord], shown: Mapping[Position, log_pb2.SealedEntry], what: Held
+) -> list[withheld_pb2.WithheldEntry]:
+    return [
+        withheld_pb2.WithheldEntry(
+            sealed=shown[position(record)], found_by=found_by(record, *what.found_by[position(record)])
+        )
+        for record in sorted(records, key=position)
+    ]
+
+
+def found_by(record: SealedRecord, tag: bytes, name: Name) -> withheld_pb2.FoundBy:
+    """Prove that a record is tagged with the name by which it was found. Raises: EntryError where it is not."""
+    index, path = tag_path(record.tags, tag)
+    return withheld_pb2.FoundBy(kind=name[0].value, name=name[1], tag=tag, index=index, path=path)
