@@ -14,9 +14,11 @@ from goodstrace.cli.options import json_option, print_json, url_option
 from goodstrace.cli.sign import read_public_key
 from goodstrace.errors import CredentialsError
 from goodstrace.registry import RegistryClient
+from goodstrace.visibility import Visibility
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _DAY_MS: Final = 86_400_000
+_UNSAID: Final[dict[str, Any]] = {"default": Visibility.PARTNERS.value, "steps": {}}
 
 token_option = click.option(
     "--operator-token-file",
@@ -47,6 +49,10 @@ def merchants() -> None:
     \b
     A packer captures for some of Ann's goods until the end of a month:
       goodstrace merchants delegate 1 --to 2 --scope 0614141 --days 30
+
+    \b
+    Her production is nobody's business, and everybody may see what she sells:
+      goodstrace merchants visibility 1 partners --step production=private --step sale=public
 
     Every change is sealed in the log like an event; keys are not, and are shown once. See docs/merchants.md.
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
@@ -163,6 +169,58 @@ def signing_key(
         known = registry.merchant(number)["content"].get("signingKeys", [])
         kept = [each for each in known if each != jwk] + ([] if remove else [jwk])
         _tell(registry.change(number, {"signingKeys": kept}), as_json=as_json)
+
+
+@merchants.command()
+@click.argument("number", type=int)
+@click.argument("default", type=click.Choice([each.value for each in Visibility]), required=False)
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    metavar="STEP=WHO",
+    help="Another one for a step, such as production=private; STEP= takes it out. May be given several times.",
+)
+@_common
+def visibility(
+    number: int,
+    default: str | None,
+    steps: tuple[str, ...],
+    url: str,
+    operator_token_file: Path,
+    *,
+    as_json: bool,
+) -> None:
+    """Say who sees the events of merchant NUMBER: public, partners (whom the event names) or private.
+
+    It counts for all its events, those sealed before too, wherever the query service enforces it. See docs/visibility.md.
+    """
+    changes = dict(map(_step_of, steps))
+    if default is None and not changes:
+        raise click.UsageError("say who sees its events, or what holds for a --step")
+    with _registry(url, operator_token_file) as registry:
+        known = registry.merchant(number)["content"].get("visibility", {})
+        told = {
+            "default": default or known.get("default", Visibility.PARTNERS.value),
+            "steps": {step: who for step, who in {**known.get("steps", {}), **changes}.items() if who},
+        }
+        found = registry.change(number, {"visibility": None if told == _UNSAID else _patch(told, known)})
+        _tell(found, as_json=as_json)
+    if not as_json:
+        print_json(found["content"].get("visibility", _UNSAID))
+
+
+def _step_of(text: str) -> tuple[str, str]:
+    step, equals, who = text.partition("=")
+    if not equals or who not in ("", *Visibility):
+        raise click.UsageError(f"--step wants STEP=WHO, WHO one of {', '.join(Visibility)}, not {text!r}")
+    return step, who
+
+
+def _patch(told: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Write a merge patch: what a step is not said of any more is taken out by null."""
+    gone = dict.fromkeys(known.get("steps", {}).keys() - told["steps"].keys())
+    return {"default": told["default"], "steps": {**gone, **told["steps"]}}
 
 
 @merchants.group()

@@ -131,7 +131,7 @@ class VisibleLogs:
 
     Attributes:
         eyes: the caller's.
-        withheld: the places of what was found and is withheld, each with the tags by which it was found.
+        withheld: the places of what was read and is withheld, each with the tags by which it was found.
         is_cut: so much is withheld, or so much has one tag, that more may not have been looked at.
     """
 
@@ -160,7 +160,7 @@ class VisibleLogs:
 
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes."""
-        return await self.eyes.look(await self._logs.records(log, indexes))
+        return await self._seen(None, await self._logs.records(log, indexes))
 
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         """Make inclusion proofs: they show nothing of any record."""
@@ -171,12 +171,12 @@ class VisibleLogs:
         return [bare(each) for each in await self._logs.records(log, indexes)]
 
     async def _seen(
-        self, tag: bytes, records: Sequence[SealedRecord], limit: int | None = None
+        self, tag: bytes | None, records: Sequence[SealedRecord], limit: int | None = None
     ) -> list[SealedRecord]:
         seen = await self.eyes.look(records)
         hidden = [old for old, new in zip(records, seen, strict=True) if old is not new]
         for each in hidden:
-            self.withheld.setdefault(position(each), set()).add(tag)
+            self.withheld.setdefault(position(each), set()).update([] if tag is None else [tag])
         if hidden and limit is not None and len(records) >= limit:
             self.is_cut = True
         return seen
