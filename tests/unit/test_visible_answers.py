@@ -1,8 +1,13 @@
 """Every caller is shown what the policies say and nothing else, and every answer verifies: the calls in memory, and the client."""
 
+import asyncio
+from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from goodstrace.entry import TagKind, tag
 from goodstrace.errors import AnswerError, VerificationError
@@ -10,10 +15,12 @@ from goodstrace.goods.standing import carriers
 from goodstrace.identifiers import canonical_key
 from goodstrace.query.v1 import goods_pb2, trace_pb2
 from goodstrace.retrace import ShownEvent
+from goodstrace.simulate import SimulationOptions, simulate
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import Visibility, VisibilityPolicy
 from goodstrace.withheld import verify_found_by
 from services.runtime.call_errors import InvalidRequestError
+from services.runtime.envelope import Part
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
 from tests.unit.collector_builders import SECRET
@@ -302,3 +309,48 @@ def test_a_record_that_an_answer_shows_is_not_withheld_too() -> None:
     answer = world.client(MAKER).trace(ITEM)
     places = {(each.event.position.log, each.event.position.index) for each in answer.events}
     assert places.isdisjoint(each.place for each in answer.withheld_entries)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    policies=st.dictionaries(
+        st.sampled_from((MAKER, CARRIER, SHOP)),
+        st.builds(
+            VisibilityPolicy,
+            st.sampled_from(Visibility),
+            st.dictionaries(
+                st.sampled_from(("production", "logistics", "sale")), st.sampled_from(Visibility)
+            ),
+        ),
+    ),
+    viewer=st.sampled_from(VIEWERS),
+    page_size=st.sampled_from((0, 3)),
+)
+def test_every_answer_about_any_chain_verifies_whatever_is_withheld(
+    seed: int, policies: dict[int, VisibilityPolicy], viewer: int, page_size: int
+) -> None:
+    """The tree, and the names by which something withheld was found, follow for the client as they do for the service."""
+    options = SimulationOptions(seed=seed, events=60, corrections=0.1, returns=0.2, recalls=0.5, depth=2)
+    events = [each for body in simulate(options) for each in body.content["epcisBody"]["eventList"]]
+    random = Random(seed)
+    world = World(policies, events=[(random.choice((MAKER, CARRIER, SHOP)), each) for each in events])
+    client = world.client(viewer)
+    keys = sorted({key for each in events for key in (*each.get("epcList", ()), *each.get("childEPCs", ()))})
+    for key in random.sample(keys, min(4, len(keys))):
+        answer = client.trace(key, page_size=page_size)
+        assert answer.tree_verified
+        client.goods(key)
+    sent = b"".join(each.SerializeToString() for each in world.answers)
+    shown = {part.content for part in _shown_parts(world, viewer)}
+    for record in world.records:
+        for part in record.parts:
+            assert part.content in shown or part.content not in sent
+            assert part.content in shown or part.salt not in sent
+
+
+def _shown_parts(world: World, viewer: int) -> Iterator[Part]:
+    """The parts of all records that a viewer may see, by the rule itself."""
+    eyes = asyncio.run(world.sight.eyes(world.shown_with(viewer) if viewer else ()))
+    for records in world.logs.records_of.values():
+        yield from (part for each in asyncio.run(eyes.look(records)) for part in each.parts)

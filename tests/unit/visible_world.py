@@ -111,6 +111,7 @@ class World:
         page_bytes: int = 10**6,
         max_events: int = 10_000,
         copies: int = 1,
+        events: Sequence[tuple[int, dict[str, Any]]] = EVENTS,
     ) -> None:
         self.registry, self.now_s = MemoryRegistry(), 0.0
         self.keys: dict[int, str] = {}
@@ -118,7 +119,7 @@ class World:
         self.records = [
             _sealed(event, merchant, 1000 * number + copy)
             for copy in range(copies)
-            for number, (merchant, event) in enumerate(EVENTS, 1)
+            for number, (merchant, event) in enumerate(events, 1)
         ]
         self.logs = SignedLogs(self.records)
         self.browses: list[Any] = []
