@@ -54,7 +54,7 @@ def show(found: Browses, out: Console, subject: str) -> None:
         parts = _parts(entry)
         table.add_row(
             datetime.fromtimestamp(entry.entry.time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            str(parts.get("who", {}).get("user", "withheld")),
+            _who(parts.get("who", {})),
             str(parts.get("what", {}).get("method", "withheld")),
             str(parts.get("purpose", {}).get("purpose", "")),
             str(parts.get("outcome", {}).get("events", "")),
@@ -62,6 +62,12 @@ def show(found: Browses, out: Console, subject: str) -> None:
             "[green]verified[/green]",
         )
     out.print(table)
+
+
+def _who(who: dict[str, Any]) -> str:
+    """Name who looked; the merchant whose API key was shown is known, the user's name is what the caller said."""
+    by = f" (merchant {who['merchant']})" if "merchant" in who else ""
+    return f"{who.get('user', 'withheld')}{by}"
 
 
 def _parts(entry: VerifiedEntry) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from goodstrace.cli.display import console, moment, short
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.cli.subscribe import document
 from goodstrace.cli.trace import sizes_of
+from goodstrace.cli.withheld import show_withheld, withheld_document
 from goodstrace.goods_answer import Goods
 from goodstrace.query.v1.goods_pb2 import GoodsState, GoodsStatement
 
@@ -65,6 +66,7 @@ def as_document(answer: Goods) -> dict[str, Any]:
         else None,
         "events": [document(each) for each in answer.events.values()],
         "checkpoints": {log: each.note for log, each in sorted(answer.checkpoints.items())},
+        "withheld_entries": [withheld_document(each) for each in answer.withheld],
         "truncated": answer.truncated,
         "browse_ids": list(answer.browse_ids),
     }
@@ -120,6 +122,7 @@ def show(answer: Goods, out: Console) -> None:
     out.print(f"  [dim]recorded as browse {', '.join(answer.browse_ids)}[/dim]")
     if not answer.events:
         out.print("[yellow]nothing sealed tells a state of this key[/yellow]")
+    show_withheld(answer.withheld, out)
     if answer.truncated:
         out.print("[yellow]it has more events than are looked at: the newest sealed were[/yellow]")
 
