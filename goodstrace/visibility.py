@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from goodstrace.claims import Claims, spoken_for
 from goodstrace.facts import GOODS_ROLES, Facts
+from goodstrace.tracing.model import Name, NameKind
 
 MAX_STEPS: Final = 32
 _Step = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
@@ -108,6 +109,20 @@ def parties(facts: Facts) -> Iterator[str]:
     """List the keys of the parties and places that an event names."""
     yield from (each.key for each in (*facts.sources, *facts.destinations))
     yield from filter(None, (facts.read_point, facts.business_location))
+
+
+def told_names(facts: Facts) -> Iterator[Name]:
+    """List the names by which it is told that an event is sealed to who may not see it: its goods, its IDs, its transformation.
+
+    Not by its places, parties, orders and devices. Else whoever asks for all places and for some goods could join the two lists of entries,
+    and would know what went where.
+    """
+    for key in {*_goods(facts), *facts.lot_of.values()}:
+        yield NameKind.KEY, key
+    yield NameKind.EVENT_ID, facts.event_id
+    yield NameKind.EVENT_ID, facts.event_hash
+    if facts.transformation:
+        yield NameKind.TRANSFORMATION, facts.transformation
 
 
 def _goods(facts: Facts) -> set[str]:

@@ -141,7 +141,8 @@ class EpcisQueries:
 
     async def _logs(self, look: Look) -> VisibleLogs:
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
-        return VisibleLogs(self._reader, await self._sight.eyes(look.headers), self._max_events)
+        eyes = await self._sight.eyes(look.headers)
+        return VisibleLogs(self._reader, eyes, self._secret, self._max_events)
 
     async def _fill(
         self, logs: VisibleLogs, page: Page, asked: Asked, place: Place, hashes: list[str]

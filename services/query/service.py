@@ -228,7 +228,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
     async def _logs(self, context: Context) -> VisibleLogs:
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
         eyes = await self._sight.eyes(context.invocation_metadata() or ())
-        return VisibleLogs(self._reader, eyes, self._max_events)
+        return VisibleLogs(self._reader, eyes, self._secret, self._max_events)
 
     def _opened(self, query: _Query, token: str, logs: VisibleLogs) -> PageState | None:
         state = self._tokens.open(query.encode(), token) if token else None

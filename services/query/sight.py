@@ -13,9 +13,10 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.claims import is_within, scope_claims
-from goodstrace.entry import Entry, Kind
+from goodstrace.entry import Entry, Kind, tag
 from goodstrace.facts import Facts
-from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees
+from goodstrace.tracing.names import TAG_KINDS
+from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
 from services.runtime.merchants.credentials import credential_of
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
@@ -82,16 +83,20 @@ class Eyes:
         await self._ask({entry.merchant for entry, _ in judged if entry.kind is Kind.EVENT})
         return [may_see(self._viewer, self._policies, entry, facts) for entry, facts in judged]
 
-    async def look(self, records: Sequence[SealedRecord]) -> list[SealedRecord]:
-        """Give records as they may be seen: those that may not, without their parts. Raises: UnavailableError, EntryError."""
+    async def hidden(self, records: Sequence[SealedRecord]) -> dict[Position, Facts | None]:
+        """Find the records whose content may not be seen, with their facts. Raises: UnavailableError, EntryError."""
         if self.sees_all or not records:
-            return list(records)
+            return {}
         if len(records) > JUDGE_INLINE:
             judged = await asyncio.to_thread(_judged, records)
         else:
             judged = _judged(records)
         seen = await self.see(judged)
-        return [record if visible else bare(record) for record, visible in zip(records, seen, strict=True)]
+        return {
+            position(record): facts
+            for record, (_, facts), visible in zip(records, judged, seen, strict=True)
+            if not visible
+        }
 
     async def _ask(self, merchants: Iterable[int]) -> None:
         """Ask for the policies in force that were not asked for yet; who is not registered has said nothing."""
@@ -131,13 +136,14 @@ class VisibleLogs:
 
     Attributes:
         eyes: the caller's.
-        withheld: the places of what was read and is withheld, each with the tags by which it was found.
+        withheld: the places of what was read and is withheld, each with the tags by which it was found and which may be told
+            (`goodstrace.visibility.told_names`); what was found by others alone is not among them.
         is_cut: so much is withheld, or so much has one tag, that more may not have been looked at.
     """
 
-    def __init__(self, logs: Logs, eyes: Eyes, most_withheld: int) -> None:
+    def __init__(self, logs: Logs, eyes: Eyes, secret: bytes, most_withheld: int) -> None:
         """Look at `logs`; once over `most_withheld` records are withheld nothing more is found by tag."""
-        self._logs, self._most = logs, most_withheld
+        self._logs, self._secret, self._most = logs, secret, most_withheld
         self.eyes = eyes
         self.withheld: dict[Position, set[bytes]] = {}
         self.is_cut = False
@@ -150,17 +156,34 @@ class VisibleLogs:
             self.is_cut = True
             return {each: [] for each in tags}
         found = await self._logs.find(tags, sizes, limit)
-        return {each: await self._seen(each, records, limit) for each, records in found.items()}
+        distinct = {position(record): record for records in found.values() for record in records}
+        hidden = await self.eyes.hidden(list(distinct.values()))
+        if not hidden:
+            return found
+        await asyncio.to_thread(self._note, found, hidden)
+        self.is_cut = self.is_cut or any(
+            len(records) >= limit and any(position(each) in hidden for each in records)
+            for records in found.values()
+        )
+        return {each: _stripped(records, hidden) for each, records in found.items()}
 
     async def find_newest(
         self, tag: bytes, sizes: Mapping[str, int], limit: int, before: Position | None = None
     ) -> list[SealedRecord]:
         """Find records by one tag, newest first."""
-        return await self._seen(tag, await self._logs.find_newest(tag, sizes, limit, before))
+        found = await self._logs.find_newest(tag, sizes, limit, before)
+        hidden = await self.eyes.hidden(found)
+        if hidden:
+            await asyncio.to_thread(self._note, {tag: found}, hidden)
+        return _stripped(found, hidden)
 
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes."""
-        return await self._seen(None, await self._logs.records(log, indexes))
+        found = await self._logs.records(log, indexes)
+        hidden = await self.eyes.hidden(found)
+        for place in hidden:
+            self.withheld.setdefault(place, set())
+        return _stripped(found, hidden)
 
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         """Make inclusion proofs: they show nothing of any record."""
@@ -170,16 +193,26 @@ class VisibleLogs:
         """Give records of what is withheld, without parts."""
         return [bare(each) for each in await self._logs.records(log, indexes)]
 
-    async def _seen(
-        self, tag: bytes | None, records: Sequence[SealedRecord], limit: int | None = None
-    ) -> list[SealedRecord]:
-        seen = await self.eyes.look(records)
-        hidden = [old for old, new in zip(records, seen, strict=True) if old is not new]
-        for each in hidden:
-            self.withheld.setdefault(position(each), set()).update([] if tag is None else [tag])
-        if hidden and limit is not None and len(records) >= limit:
-            self.is_cut = True
-        return seen
+    def _note(
+        self, found: Mapping[bytes, Sequence[SealedRecord]], hidden: Mapping[Position, Facts | None]
+    ) -> None:
+        """Note what is withheld by the tags that may be told."""
+        told = {place: told_tags(self._secret, facts) for place, facts in hidden.items()}
+        for tag_found, records in found.items():
+            for place in map(position, records):
+                if tag_found in told.get(place, ()):
+                    self.withheld.setdefault(place, set()).add(tag_found)
+
+
+def told_tags(secret: bytes, facts: Facts | None) -> set[bytes]:
+    """Give the tags by which it may be told that an event is sealed; none where its facts are not there any more."""
+    if facts is None:
+        return set()
+    return {tag(secret, TAG_KINDS[kind], text) for kind, text in told_names(facts)}
+
+
+def _stripped(records: Sequence[SealedRecord], hidden: Mapping[Position, Facts | None]) -> list[SealedRecord]:
+    return [bare(each) if position(each) in hidden else each for each in records]
 
 
 def viewer_of(number: int, standing: Standing) -> Viewer:

@@ -18,7 +18,7 @@ from goodstrace.query.v1 import subscribe_pb2, withheld_pb2
 from goodstrace.tracing.model import NameKind
 from services.query.forward import Forward, Gathered, Heads, Positions, Seen
 from services.query.metrics import QueryMetrics
-from services.query.sight import Eyes, Sight, bare
+from services.query.sight import Eyes, Sight, bare, told_tags
 from services.query.withheld import found_by
 from services.runtime.call_errors import ExhaustedError, InvalidRequestError, OutOfRangeError
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
@@ -28,7 +28,7 @@ from services.runtime.page_tokens import PageTokens
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.reader import LogReader
-from services.sealing.showing import checkpoint_message, position
+from services.sealing.showing import Position, checkpoint_message, position
 from services.sealing.values import StoredCheckpoint
 
 METHOD: Final = "Subscribe"
@@ -46,19 +46,32 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Filtered(msgspec.Struct, frozen=True):
-    """A filter as the logs are read for it, by somebody: keys are found by their tags."""
+    """A filter as the logs are read for it, by somebody: keys are found by their tags. `found` has the tags of what is withheld."""
 
     filter: EventFilter
     secret: bytes
     eyes: Eyes
+    found: dict[Position, bytes] = {}
 
     async def visible(self, events: Sequence[Seen]) -> Sequence[Seen]:
-        """Give events as the reader may see them. Raises: UnavailableError."""
+        """Give events as the reader may see them; of those that it may not, and that keys were to find, those that goods did find.
+
+        Raises: UnavailableError.
+        """
         seen = await self.eyes.see([(each.entry, each.facts) for each in events])
-        return [
-            each if is_seen else Seen(bare(each.record), each.entry, None)
-            for each, is_seen in zip(events, seen, strict=True)
-        ]
+        shown = (
+            each if is_seen else self._withheld(each) for each, is_seen in zip(events, seen, strict=True)
+        )
+        return [each for each in shown if each is not None]
+
+    def _withheld(self, seen: Seen) -> Seen | None:
+        if self.filter.keys:
+            told = told_tags(self.secret, seen.facts)
+            mine = next((each for each in self.tags() if each in told), None)
+            if mine is None:
+                return None
+            self.found[position(seen.record)] = mine
+        return Seen(bare(seen.record), seen.entry, None)
 
     def tags(self) -> Sequence[bytes]:
         """Give the tags of the keys."""
@@ -69,12 +82,12 @@ class Filtered(msgspec.Struct, frozen=True):
         return self.filter.matches(seen.entry.merchant, seen.facts)
 
     def found_by(self, seen: Seen) -> withheld_pb2.FoundBy | None:
-        """Prove by which key an event without parts was found; None for any other, and where no keys are asked for."""
-        if seen.record.parts:
+        """Prove by which key a withheld event was found; None for any other, and where no keys are asked for."""
+        mine = self.found.get(position(seen.record))
+        if mine is None:
             return None
-        found = {tag(self.secret, TagKind.KEY, key): key for key in self.filter.keys}
-        mine = next((each for each in seen.record.tags if each in found), None)
-        return found_by(seen.record, mine, (NameKind.KEY, found[mine])) if mine is not None else None
+        names = dict(zip(self.tags(), self.filter.keys, strict=True))
+        return found_by(seen.record, mine, (NameKind.KEY, names[mine]))
 
 
 class _Asked(msgspec.Struct, frozen=True):

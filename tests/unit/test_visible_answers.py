@@ -27,6 +27,7 @@ from tests.unit.collector_builders import SECRET
 from tests.unit.visible_world import (
     AGENT,
     CARRIER,
+    CASE,
     EVENTS,
     ITEM,
     MAKER,
@@ -35,6 +36,8 @@ from tests.unit.visible_world import (
     STEPS,
     STRANGER,
     World,
+    party,
+    place,
 )
 
 VIEWERS = (0, MAKER, CARRIER, SHOP, STRANGER, AGENT, PLATFORM)
@@ -231,6 +234,21 @@ def test_where_a_limit_is_met_among_what_is_withheld_the_answer_says_so() -> Non
     assert 3 < answer.withheld <= 28
 
 
+@pytest.mark.parametrize("viewer", [0, STRANGER, MAKER])
+def test_that_something_is_withheld_is_told_by_its_goods_and_never_by_its_places_and_parties(
+    viewer: int,
+) -> None:
+    """Else the entries of a place and those of some goods could be joined: what went where would be known."""
+    world = World({each: VisibilityPolicy(Visibility.PRIVATE) for each in (MAKER, CARRIER, SHOP)})
+    client = world.client(viewer)
+    for key in (place(CARRIER), place(SHOP), party(MAKER), party(CARRIER)):
+        own = viewer == MAKER and key == party(CARRIER)  # the maker's own event names the carrier
+        assert len(client.trace(key).events) == own
+        assert client.trace(key).withheld == 0
+        assert client.goods(key).withheld == ()
+    assert client.trace(CASE).withheld > 0
+
+
 def _alter(change: Any) -> Any:
     world = World({})
     client = world.client(STRANGER)
@@ -353,4 +371,5 @@ def _shown_parts(world: World, viewer: int) -> Iterator[Part]:
     """The parts of all records that a viewer may see, by the rule itself."""
     eyes = asyncio.run(world.sight.eyes(world.shown_with(viewer) if viewer else ()))
     for records in world.logs.records_of.values():
-        yield from (part for each in asyncio.run(eyes.look(records)) for part in each.parts)
+        hidden = asyncio.run(eyes.hidden(records))
+        yield from (part for each in records if (each.log, each.index) not in hidden for part in each.parts)

@@ -26,7 +26,7 @@ from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
 from tests.unit.collector_builders import SECRET
 from tests.unit.registry_builders import registry
-from tests.unit.visible_world import CARRIER, CASE, EVENTS, ITEM, MAKER, SHOP, STRANGER, World
+from tests.unit.visible_world import CARRIER, CASE, EVENTS, ITEM, MAKER, SHOP, STRANGER, World, place
 
 ROOT = "/epcis/v2"
 POLICIES = {MAKER: VisibilityPolicy(Visibility.PRIVATE, {"logistics": Visibility.PUBLIC})}
@@ -111,6 +111,28 @@ def test_lists_and_single_events_of_epcis_obey_too(world: World) -> None:
     assert numbers(my_event) == {4}
     assert (refused.status_code, refused.json()["title"]) == (401, "SecurityException")
     assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("name", [f"EQ_readPoint={place(CARRIER)}", f"EQ_bizLocation={place(SHOP)}"])
+def test_queries_by_places_do_not_count_what_is_withheld(world: World, name: str) -> None:
+    async def ask() -> httpx.Response:
+        async with epcis(world) as client:
+            return await client.get(f"{ROOT}/events?{name}")
+
+    answer = asyncio.run(ask())
+    assert numbers(answer) == set()
+    assert "Goodstrace-Withheld" not in answer.headers
+
+
+def test_subscriptions_to_places_hear_of_nothing_that_is_withheld(world: World) -> None:
+    request = subscribe_pb2.SubscribeRequest(
+        keys=[place(CARRIER), place(SHOP)], start=subscribe_pb2.SUBSCRIBE_START_BEGINNING
+    )
+    for viewer, wanted in ((0, set()), (SHOP, {5}), (CARRIER, {4, 5})):
+        messages = asyncio.run(stream(world, request, viewer))
+        events = [each.sealed for message in messages for each in message.events]
+        assert {world.number_at(each.log, each.index) for each in events} == wanted
+        assert all(each.parts for each in events)
 
 
 class Stream:
