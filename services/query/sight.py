@@ -156,6 +156,8 @@ class VisibleLogs:
             self.is_cut = True
             return {each: [] for each in tags}
         found = await self._logs.find(tags, sizes, limit)
+        if self.eyes.sees_all:
+            return found
         distinct = {position(record): record for records in found.values() for record in records}
         hidden = await self.eyes.hidden(list(distinct.values()))
         if not hidden:
@@ -239,7 +241,7 @@ def may_see(
 
 
 def bare(record: SealedRecord) -> SealedRecord:
-    """Give a record without its parts."""
+    """Give a record without its parts: what is left is public."""
     return msgspec.structs.replace(record, parts=())
 
 
