@@ -28,8 +28,7 @@ from services.sealing.mongo import MongoBlockStore
 from services.sealing.remembered import Remembered
 from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
 
-TILES_BYTES: Final = 16 * 2**20  # those of 450,000 entries
-PACKS_BYTES: Final = 16 * 2**20
+REMEMBER_BYTES: Final = 16 * 2**20  # the tiles of 450,000 entries
 # A store may compare each value asked for with each pack it found.
 PACKS_PER_QUERY: Final = 16  # of at most about 50 KB each
 LOGS_AT_ONCE: Final = 4
@@ -49,14 +48,23 @@ class LogReader:
     says.
     """
 
-    def __init__(self, database: Database, index_secret: bytes | None = None) -> None:
-        """Read from a database; the index secret (32 bytes) is needed for `tag` only."""
+    def __init__(
+        self,
+        database: Database,
+        index_secret: bytes | None = None,
+        *,
+        remember_bytes: int = REMEMBER_BYTES,
+    ) -> None:
+        """Read from a database; the index secret (32 bytes) is needed for `tag` only.
+
+        `remember_bytes` bounds the tiles, and again the packs, that are not read a second time.
+        """
         self._database = database
         self._secret = index_secret
         self._store = MongoBlockStore(database)
         self._lookup = TagLookup(self._store)
-        self._tiles: Remembered[tuple[str, int, int], bytes] = Remembered(TILES_BYTES)
-        self._packs: Remembered[tuple[str, int], tuple[OpenedPack, ...]] = Remembered(PACKS_BYTES)
+        self._tiles: Remembered[tuple[str, int, int], bytes] = Remembered(remember_bytes)
+        self._packs: Remembered[tuple[str, int], tuple[OpenedPack, ...]] = Remembered(remember_bytes)
 
     def tag(self, kind: TagKind, text: str) -> bytes:
         """Derive the tag by which records are found. Raises: ValueError without an index secret."""
