@@ -46,7 +46,8 @@ class FrontSettings(BaseSettings):
     browse_timeout_s bounds the wait for Kafka's acknowledgement of a browse record; max_call_s a call whose caller gave no
     deadline, and every other one; page_bytes an answer; notice_s is how long health says NOT_SERVING before the port
     closes, drain_s how long running calls may take then. remember_mib of tiles, and as many of packs, are kept in memory once they
-    were read; 0: each answer reads all again.
+    were read; 0: each answer reads all again. share_ports: several such processes may listen on the same ports (SO_REUSEPORT), and
+    the kernel gives each new connection to one of them; the ports for metrics must differ.
     """
 
     model_config = SettingsConfigDict(frozen=True)
@@ -60,6 +61,7 @@ class FrontSettings(BaseSettings):
     notice_s: float = Field(0.5, ge=0, le=60)
     drain_s: float = Field(10, ge=0, le=300)
     remember_mib: int = Field(16, ge=0, le=65536)
+    share_ports: bool = False
 
 
 class FrontMetrics:
@@ -122,7 +124,11 @@ class Front:
         interceptor = CallInterceptor(
             full_names(service), self.metrics.calls, FAILURES, settings.max_call_s, self.log
         )
-        server = Server(interceptor, max_concurrent_calls=settings.max_concurrent_calls)
+        server = Server(
+            interceptor,
+            max_concurrent_calls=settings.max_concurrent_calls,
+            share_port=settings.share_ports,
+        )
         add(server.grpc)
         port = await server.start(load(MonitoringSettings).host, settings.grpc_port, [service.full_name])
         self.log.info("serving", port=port, metrics_port=self.monitoring.port)
@@ -153,6 +159,7 @@ class Front:
             port,
             max_connections=max_connections,
             drain_s=self.settings.drain_s,
+            share_port=self.settings.share_ports,
         )
         await server.run(stop, started)
 
