@@ -187,6 +187,16 @@ class LogReader:
         with _as_corrupt(log):
             return [tlog.inclusion_proof(index, size, data) for index in indexes]
 
+    async def multiproof(self, log: str, indexes: Iterable[int], size: int) -> list[bytes]:
+        """Make the proof that entries are in the log at `size`, each hash once, from left to right.
+
+        Raises: ProofError, unless 0 <= each index < size.
+        """
+        rising = sorted(set(indexes))
+        data = await self.tiles(log, tlog.tiles_for_multiproof(rising, size))
+        with _as_corrupt(log):
+            return tlog.multiproof(rising, size, data)
+
     async def consistency_proof(self, log: str, old_size: int, new_size: int) -> list[bytes]:
         """Make the proof that the log at `new_size` begins with all of what it was at `old_size`.
 
