@@ -9,17 +9,16 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote
 
 import grpc
 
+from goodstrace.answer_checks import check_answer, check_as_of, check_browses
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
-from goodstrace.entry import Kind
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.identifiers import canonical_key
 from goodstrace.key_following import KeyFollower
@@ -30,7 +29,14 @@ from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import registrations_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.registrations import (
+    RegisteredKeys,
+    Registration,
+    merchant_key,
+    read_registration,
+    signed_merchants,
+)
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
@@ -108,6 +114,7 @@ class Client:
         policy: Policy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         merchant_keys: MerchantKeys | None = None,
+        registered_keys: bool = False,
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -122,6 +129,8 @@ class Client:
             policy: which witnesses must have cosigned a checkpoint; without, the log's own signature is enough.
             credentials: for TLS; without, the channel is in clear text.
             merchant_keys: merchants' keys, by which their signatures are checked.
+            registered_keys: check other signatures by the keys that merchants have registered, as the logs prove them: one
+                more call, which is recorded too, for each merchant of an answer that signs its events.
         """
         self._keys = log_keys
         self._memory = memory or VolatileMemory()
@@ -130,6 +139,7 @@ class Client:
         self._timeout_s = timeout_s
         self._policy = policy
         self._merchants = merchant_keys
+        self._registered = registered_keys
         self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
@@ -163,11 +173,11 @@ class Client:
         )
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        _check_as_of(as_of or {}, checkpoints)
-        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
+        check_as_of(as_of or {}, checkpoints)
+        events = self._shown([each for page in pages for each in page.events], checkpoints)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        _check_answer(canonical_key(key), first, events)
+        check_answer(canonical_key(key), first, events)
         query = query_of(first.key, direction, max_depth)
         return Trace(
             key=first.key,
@@ -186,13 +196,28 @@ class Client:
         request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose)
         pages = list(self._pages(request, self._query.GetEvent))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
+        events = self._shown([each for page in pages for each in page.events], checkpoints)
         if len(events) != pages[0].total_events:
             raise AnswerError(
                 f"the answer says it has {pages[0].total_events} events and shows {len(events)}"
             )
         check_named(event_id, events, truncated=pages[0].truncated)
         return events
+
+    def registrations(self, key: str) -> tuple[Registration, ...]:
+        """Show all that was registered under a key, verified, newest first: what holds at a time is the newest of then.
+
+        Args:
+            key: `urn:goodstrace:merchant:<number>`, or that of goods or a place in any spelling.
+        """
+        request = registrations_pb2.GetRegistrationsRequest(key=key, purpose=self._purpose)
+        pages = list(self._pages(request, self._query.GetRegistrations))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        entries = [verify_entry(each, checkpoints) for page in pages for each in page.registrations]
+        found = [read_registration(each, canonical_key(key)) for each in entries]
+        if len({(each.entry.log, each.entry.index) for each in found}) != len(found):
+            raise AnswerError("the answer shows one registration twice")
+        return tuple(sorted(found, key=lambda each: each.order, reverse=True))
 
     def checkpoints(self) -> Mapping[str, VerifiedCheckpoint]:
         """Get the newest checkpoint of every log, verified and consistent with those remembered."""
@@ -255,7 +280,7 @@ class Client:
                 break
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
-        _check_browses(browses, canonical_key(key) if key else "", user)
+        check_browses(browses, canonical_key(key) if key else "", user)
         return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
 
     def close(self) -> None:
@@ -271,6 +296,18 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _shown(
+        self, messages: Sequence[trace_pb2.TraceEvent], checkpoints: Mapping[str, VerifiedCheckpoint]
+    ) -> tuple[ShownEvent, ...]:
+        """Verify the events of an answer, and find out who signed them."""
+        events = [shown(each, checkpoints, self._merchants) for each in messages]
+        if not self._registered:
+            return tuple(events)
+        numbers = sorted(signed_merchants(each.event for each in events))
+        found = {number: self.registrations(merchant_key(number)) for number in numbers}
+        keys = RegisteredKeys(found)
+        return tuple(replace(each, event=keys.signed(each.event)) for each in events)
 
     def _pages(self, request: Any, method: Callable[..., _Answer]) -> Iterator[_Answer]:
         token, seen = "", set[str]()
@@ -357,46 +394,3 @@ def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.C
     if credentials is not None:
         return grpc.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.insecure_channel(target, options=_OPTIONS)
-
-
-def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedCheckpoint]) -> None:
-    for log, size in as_of.items():
-        if log not in checkpoints or checkpoints[log].checkpoint.size != size:
-            raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
-
-
-def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent]) -> None:
-    if first.key != key:
-        raise AnswerError(f"asked for {key} and answered for {first.key}")
-    if len(events) != first.total_events:
-        raise AnswerError(f"the answer says it has {first.total_events} events and shows {len(events)}")
-    identities = [each.event.identity for each in events]
-    if len(set(identities)) != len(identities):
-        raise AnswerError("the answer shows one event twice")
-    hidden = sum(bool(each.event.position.withheld) for each in events)
-    if hidden != first.withheld + first.erased:
-        raise AnswerError(
-            f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
-        )
-
-
-def _check_browses(browses: Sequence[VerifiedEntry], key: str, user: str) -> None:
-    """Check that these are different look-ups of the key, or by the user; what is withheld of them cannot be told."""
-    places = {(each.log, each.index) for each in browses}
-    if len(places) != len(browses):
-        raise AnswerError("the answer shows one look-up twice")
-    for each in browses:
-        place = f"{each.log}[{each.index}]"
-        if each.entry.kind != Kind.BROWSE:
-            raise AnswerError(f"{place}: an entry of kind {each.entry.kind} stands where a look-up should")
-        if key and "what" in each.parts and key not in _member(each, "what", "keys"):
-            raise AnswerError(f"{place}: asked for look-ups of {key} and got one of other goods")
-        if user and "who" in each.parts and user != _member(each, "who", "user"):
-            raise AnswerError(f"{place}: asked for look-ups by {user} and got one by somebody else")
-
-
-def _member(entry: VerifiedEntry, part: str, name: str) -> Any:
-    try:
-        return json.loads(entry.parts[part])[name]
-    except (ValueError, TypeError, LookupError) as error:
-        raise AnswerError(f"{entry.log}[{entry.index}]: the part {part} of a look-up is malformed") from error

@@ -69,7 +69,8 @@ class VerifiedEvent:
     """An event of an answer: sealed at `position` and, with the same identity, at each of `also_at`.
 
     `content` is the event's exact bytes and `facts` what the stages found; both None where they were withheld. `signed_by` is the ID
-    of the merchant's key, trusted by the client, that signed these bytes; None where there is none.
+    of the merchant's key, trusted by the client, that signed these bytes; None where there is none. `registration` is the merchant's
+    registration by which the key is known, None where the client was given it by hand.
     """
 
     identity: str
@@ -78,6 +79,7 @@ class VerifiedEvent:
     facts: Facts | None
     content: bytes | None
     signed_by: str | None = None
+    registration: VerifiedEntry | None = None
 
     def document(self) -> dict[str, Any]:
         """Give the event in the JSON form of EPCIS 2.0; empty where it, or the namespaces that its XML needs, was withheld."""
