@@ -44,8 +44,9 @@ class Registry:
         policy: Policy = Policy.ORIGIN,
         defaults: DefaultLimits = DefaultLimits(),  # noqa: B008 - frozen
         tokens: Tokens | None = None,
+        store: MemoryRegistry | None = None,
     ) -> None:
-        self.store = MemoryRegistry()
+        self.store = store or MemoryRegistry()
         self.now_s = 0.0
         now_ms = lambda: NOW_MS + int(self.now_s * 1000)  # noqa: E731 - used twice, here alone
         directory = Directory(self.store, Staleness(2, 300), lambda: self.now_s, now_ms)  # type: ignore[arg-type]
