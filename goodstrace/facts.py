@@ -11,7 +11,7 @@ import msgspec
 
 from goodstrace.errors import EntryError
 
-PIPELINE_VERSION: Final = "2"
+PIPELINE_VERSION: Final = "3"
 READ_GAP_US: Final = 60_000_000
 """The longest pause within a run of reads, microseconds of event time. It never changes for records of a pipeline version."""
 
@@ -36,11 +36,15 @@ GOODS_ROLES: Final = (Role.EPC, Role.LOT, Role.CLASS, Role.PARENT, Role.CHILD, R
 
 
 class Flag:
-    """Names of the flags a stage may raise; they mark, they never block."""
+    """Names of the flags a stage may raise; they mark, they never block.
+
+    SIGNED_LATER: the same event came before without a signature, and is sealed twice; from pipeline "3" on.
+    """
 
     FUTURE_TIME = "future-time"
     CONFLICTING_ID = "conflicting-id"
     NORMALISED_VOCABULARY = "normalised-vocabulary"
+    SIGNED_LATER = "signed-later"
 
 
 class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):

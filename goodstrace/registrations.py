@@ -93,14 +93,12 @@ class RegisteredKeys:
         """
         if event.signed_by is not None:
             return event
-        found = {
-            (position.log, position.index): self._signer(position) for position in _signed_positions(event)
-        }
-        signer = found.get((event.position.log, event.position.index))
-        if signer is None:
-            return event
-        key, registration = signer
-        return replace(event, signed_by=key.kid, registration=registration.entry)
+        found = [(self._signer(position), position) for position in _signed_positions(event)]
+        for signer, position in found:
+            if signer is not None:
+                key, registration = signer
+                return replace(event, signed_by=key.kid, signed_at=position, registration=registration.entry)
+        return event
 
     def _signer(self, position: VerifiedEntry) -> tuple[MerchantKey, Registration] | None:
         place = f"{position.log}[{position.index}]"

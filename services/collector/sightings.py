@@ -32,7 +32,7 @@ CONTAINED: Final = ("moved", "seen")
 
 _ROLES: Final = (Role.EPC, Role.LOT, Role.PARENT, Role.CHILD, Role.INPUT, Role.OUTPUT)
 _WITHOUT_STATE: Final = (Grade.CLASS, Grade.LOCATION, Grade.PARTY, Grade.DOCUMENT, Grade.SERVICE)
-_BOOKKEEPING: Final = (Flag.NORMALISED_VOCABULARY,)
+_BOOKKEEPING: Final = (Flag.NORMALISED_VOCABULARY, Flag.SIGNED_LATER)
 _DIGEST: Final = 12
 
 Says = tuple[tuple[str, str], ...]

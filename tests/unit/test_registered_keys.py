@@ -184,6 +184,23 @@ def test_what_is_withheld_of_a_registration_names_no_key(scene: Scene) -> None:
     assert (registration.content, registration.what) == (None, "")
 
 
+def test_an_event_that_was_signed_later_is_signed_at_its_other_place(scene: Scene) -> None:
+    first = register(scene.log, 0, OLD)
+    signed = scene.event(2, OLD)
+    parts = {name: content for name, _, content in scene.log.records[signed][1] if name != PART}
+    bare = scene.log.append(Kind.EVENT, parts, T0 + DAY_MS)
+    client = scene.client(bare, [first])
+    scene.services.events[0].events[0].also_at.append(scene.log.sealed(signed))
+    (found,) = client.event(object_event()["eventID"])
+    assert found.event.signed_by == kid(OLD)
+    assert found.event.signed_at == found.event.also_at[0]
+    given = MerchantKeys({1: {kid(OLD): MerchantKey.of(OLD.public_key())}})
+    client = scene.client(bare, [first], merchant_keys=given)
+    scene.services.events[0].events[0].also_at.append(scene.log.sealed(signed))
+    (found,) = client.event(object_event()["eventID"])
+    assert (found.event.signed_at, found.event.registration) == (found.event.also_at[0], None)
+
+
 def test_registrations_are_listed_newest_first(scene: Scene) -> None:
     places = [register(scene.log, day, OLD) for day in (3, 1, 2)]
     scene.client(scene.event(4, OLD), places)
