@@ -54,6 +54,16 @@ class MemoryRegistry:
             Registration(what, key, told["merchant"], told["content"]), told["record"], told["time_ms"]
         )
 
+    async def registered_by(self, what: What, merchant: int, after: str, limit: int) -> list[Registered]:
+        self._asked()
+        keys = sorted(
+            str(own)
+            for (kind, own), told in self.documents.items()
+            if kind is what and told["merchant"] == merchant and str(own) > after
+        )
+        found = [await self.find(what, key) for key in keys[:limit]]
+        return [each for each in found if each is not None]
+
     async def merchants(self, after: int = 0, limit: int = 0) -> AsyncIterator[tuple[int, Merchant]]:
         self._asked()
         numbers = sorted(int(own) for what, own in self.documents if what is What.MERCHANT)
@@ -156,6 +166,10 @@ async def check_registry(store: RegistryStore, random: Callable[[int], bytes]) -
     kept = await store.find(What.PLACE, "urn:a:1")
     assert kept is not None
     assert kept.registration == place
+    assert await store.registered_by(What.PLACE, first, "", 9) == [kept]
+    assert await store.registered_by(What.PLACE, first, "urn:a:1", 9) == []
+    assert await store.registered_by(What.PLACE, second, "", 9) == []
+    assert await store.registered_by(What.GOODS, first, "", 9) == []
     key, _ = new_key(second, "till", 8, random)
     await store.add_key(key)
     assert await store.key(key.id) == key

@@ -12,6 +12,7 @@ from goodstrace.cli.browses import browses
 from goodstrace.cli.capture import capture
 from goodstrace.cli.merchants import merchants
 from goodstrace.cli.prove import prove
+from goodstrace.cli.registry import registry
 from goodstrace.cli.rejected import rejected
 from goodstrace.cli.sign import sign
 from goodstrace.cli.simulate import simulate
@@ -60,7 +61,7 @@ def cli() -> None:
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
-for _command in (capture, rejected, merchants, sign, trace, browses, prove, verify, simulate):
+for _command in (capture, rejected, merchants, registry, sign, trace, browses, prove, verify, simulate):
     cli.add_command(_command)
 
 

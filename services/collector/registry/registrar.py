@@ -124,6 +124,10 @@ class Registrar:
             raise UnknownError(f"no such {what}")
         return found
 
+    async def registered_by(self, what: What, merchant: int, after: str, limit: int) -> list[Registered]:
+        """List goods or places that a merchant registered, by key, from the one after `after`. Raises: ServiceError."""
+        return await self._store.registered_by(what, merchant, after, limit)
+
     async def merchants(self, after: int, limit: int) -> list[tuple[int, Merchant]]:
         """List merchants by number, from the one after `after`. Raises: ServiceError."""
         return [each async for each in self._store.merchants(after, limit)]

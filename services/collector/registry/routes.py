@@ -129,13 +129,15 @@ class Routes:
         add(f"{_ROOT}/me", self.me, methods=["GET"], responses=shown, **_by(BY_MERCHANT))
 
     def _join_things(self, app: FastAPI) -> None:
-        shown = _answers(200, "As it is registered.", _REGISTERED)
+        listed = an_object(("registered",), registered=array(_REGISTERED))
+        done = _answers(200, "As it is registered.", _REGISTERED)
+        shown = _answers(200, "As it is registered, or a page of all.", {"oneOf": [_REGISTERED, listed]})
         for path, shape, register, show in (
             (f"{_ROOT}/goods", Goods, self.register_goods, self.show_goods),
             (f"{_ROOT}/places", Place, self.register_place, self.show_place),
         ):
             put = _by(BY_MERCHANT, **_body(shape))
-            app.add_api_route(path, register, methods=["PUT"], responses=shown, **put)
+            app.add_api_route(path, register, methods=["PUT"], responses=done, **put)
             app.add_api_route(path, show, methods=["GET"], responses=shown, **_by(BY_MERCHANT))
 
     async def add_merchant(self, request: Request) -> Response:
@@ -152,8 +154,7 @@ class Routes:
 
         async def answer() -> Response:
             self._operator(request)
-            if not 0 < limit <= MAX_PAGE:
-                raise DocumentError(Fault("", f"limit must be 1 to {MAX_PAGE}"))
+            _check_limit(limit)
             rows = await self._registrar.merchants(after, limit)
             listed = [{"merchant": number, "content": plain(content)} for number, content in rows]
             return JSONResponse({"merchants": listed})
@@ -222,17 +223,21 @@ class Routes:
         """Register goods (merchants, for keys that are theirs or delegated to them); the same again changes nothing."""
         return await self._measured(lambda: self._register(request, self._registrar.register_goods))
 
-    async def show_goods(self, request: Request, key: str) -> Response:
-        """Show goods that the caller has registered."""
-        return await self._measured(lambda: self._show(request, What.GOODS, key))
+    async def show_goods(
+        self, request: Request, key: str = "", after: str = "", limit: int = 100
+    ) -> Response:
+        """Show goods that the caller has registered: those with `key`, else a page of all by key, from the one after `after`."""
+        return await self._measured(lambda: self._show(request, What.GOODS, key, (after, limit)))
 
     async def register_place(self, request: Request) -> Response:
         """Register a place or party (merchants, for keys that are theirs or delegated to them)."""
         return await self._measured(lambda: self._register(request, self._registrar.register_place))
 
-    async def show_place(self, request: Request, key: str) -> Response:
-        """Show a place or party that the caller has registered."""
-        return await self._measured(lambda: self._show(request, What.PLACE, key))
+    async def show_place(
+        self, request: Request, key: str = "", after: str = "", limit: int = 100
+    ) -> Response:
+        """Show a place or party that the caller has registered, by `key`, else a page of all, from the one after `after`."""
+        return await self._measured(lambda: self._show(request, What.PLACE, key, (after, limit)))
 
     async def _register(self, request: Request, register: Register) -> Response:
         caller = await self._caller(request)
@@ -240,8 +245,13 @@ class Routes:
         self._gate.take(caller, events=1, size_bytes=0)
         return _told(await register(caller, values))
 
-    async def _show(self, request: Request, what: What, key: str) -> Response:
+    async def _show(self, request: Request, what: What, key: str, page: tuple[str, int]) -> Response:
         caller = await self._caller(request)
+        if not key:
+            after, limit = page
+            _check_limit(limit)
+            rows = await self._registrar.registered_by(what, caller.merchant, after, limit)
+            return JSONResponse({"registered": [told(each) for each in rows]})
         found = await self._registrar.find(what, canonical_key(key))
         if found.registration.merchant != caller.merchant:
             raise UnknownError(f"no such {what}")
@@ -263,6 +273,11 @@ class Routes:
             return
         if (await self._gate.admit(credential)).merchant != number:
             raise ForbiddenError("this is another merchant's")
+
+
+def _check_limit(limit: int) -> None:
+    if not 0 < limit <= MAX_PAGE:
+        raise DocumentError(Fault("", f"limit must be 1 to {MAX_PAGE}"))
 
 
 async def _json(request: Request) -> object:

@@ -24,8 +24,10 @@ NUMBERS: Final = "merchant_numbers"
 UNDER_WAY: Final = "registrations_under_way"
 _MERCHANTS: Final = "merchants"  # its one document
 COLLECTIONS: Final = {What.MERCHANT: "merchants", What.GOODS: "goods", What.PLACE: "places"}
+_BY_MERCHANT: Final = IndexModel([("registered.merchant", 1), ("_id", 1)], name="merchant", sparse=True)
 INDEXES: Final = {
     "merchants": [IndexModel([("registered.content.delegations.to", 1)], name="delegations", sparse=True)],
+    **{name: [_BY_MERCHANT] for name in ("goods", "places")},
     API_KEYS: [IndexModel([("merchant", 1)], name="merchant")],
 }
 LOOK_UP_S: Final = 1.0
@@ -63,6 +65,14 @@ class RegistryStore:
                     {"_id": own, "registered": {"$exists": True}}, {"registered": 1}
                 )
         return _registered(what, found) if found else None
+
+    async def registered_by(self, what: What, merchant: int, after: str, limit: int) -> list[Registered]:
+        """List goods or places that a merchant registered, by key, those after `after`. Raises: UnavailableError."""
+        query = {"registered.merchant": merchant, "_id": {"$gt": after}}
+        async with translated():
+            with within(LOOK_UP_S):
+                rows = self._database[COLLECTIONS[what]].find(query, {"registered": 1})
+                return [_registered(what, each) async for each in rows.sort("_id", 1).limit(limit)]
 
     async def merchants(self, after: int = 0, limit: int = 0) -> AsyncIterator[tuple[int, Merchant]]:
         """List merchants by number, those after `after`; all of them where `limit` is 0. Raises: UnavailableError."""
