@@ -91,7 +91,11 @@ async def test_what_cannot_be_had_or_read_is_said_with_its_place(tmp_path: Path)
     async with registry() as here, serving(here.running.app) as url:
         _, key = await here.merchant(everything=True)
         put = await run(url, key, "goods", "put", str(file))
-        assert (put.exit_code, put.output.count("refused   goods.json"), "0 of 4" in put.output) == (1, 4, True)
+        assert (put.exit_code, put.output.count("refused   goods.json"), "0 of 4" in put.output) == (
+            1,
+            4,
+            True,
+        )
         file.write_bytes(b"\xff")
         assert (await run(url, key, "goods", "put", str(file))).exit_code == 1
         helped = (await run(url, key, "--help")).output
