@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 UV_VERSION := 0.13.9
 
-.PHONY: help install install-python install-stack install-go protos up down status demo test soak lint bench bench-collector bench-ledger lock clean
+.PHONY: help install install-python install-stack install-go install-examples protos up down status demo test soak lint bench bench-collector bench-ledger lock clean
 
 help: ## List the targets and the variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ $(STACK)/go/.installed: deploy/go/requirements.lock | .venv/.installed
 	    --target $(STACK)/go -r deploy/go/requirements.lock
 	@touch $@
 
+# The clients of other languages, built in .stack/examples: for the tests. What lacks its tools is passed over.
+install-examples: install-python install-go ## Build the clients of examples/ (Go; Java and TypeScript where their tools are there)
+	@$(BIN)/python -m tests.example_clients
+
 up: install ## Start Kafka, the document store and the four services; return when all are ready
 	@$(BIN)/python -m deploy.stack up
 
@@ -91,7 +95,7 @@ status: install-python ## Say what runs
 demo: up ## Capture sample documents, wait until they are sealed, trace an item and verify it
 	@$(BIN)/python -m deploy.demo
 
-test: install install-go ## Run all tests, on a stack of their own
+test: install install-go install-examples ## Run all tests, on a stack of their own
 	@$(BIN)/python -m tests.go_programs
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
