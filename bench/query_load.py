@@ -100,7 +100,10 @@ def _common(number: int, time: str, step: str) -> dict[str, Any]:
 
 
 def requests(kind: str, events: int, seed: int) -> list[dict[str, str]]:
-    """Draw requests for keys among so many events: MOST_REQUESTS of them, which ghz sends one after the other, over and over."""
+    """Draw MOST_REQUESTS requests for keys among so many events; ghz sends one after the other, over and over.
+
+    Drawn here, since the random numbers of ghz's templates come from one source without a lock for all its workers.
+    """
     draw = random.Random(seed)
     name, count = (item, items_among(events)) if kind == ONE else (lot, chains_among(events))
     return [{"key": name(draw.randrange(count)), "purpose": "bench"} for _ in range(MOST_REQUESTS)]
