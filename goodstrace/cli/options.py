@@ -89,7 +89,7 @@ def client_options(command: Command) -> Command:
             "--merchant-keys",
             type=click.Path(exists=True, path_type=Path, dir_okay=False),
             envvar="GOODSTRACE_MERCHANT_KEYS",
-            help='JSON file {"<number>": [<JWK>, ...]}: merchants whose signatures are checked.',
+            help='JSON file {"<number>": [<JWK>, ...]}: keys of merchants that you got from them; others are taken from what the log proves them to have registered.',
         ),
         click.option(
             "--api-key-file",
@@ -126,6 +126,7 @@ def connect(
         policy=read_policy(policy) if policy else None,
         merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
         api_key=api_key_for(f"grpc://{query_target}", api_key_file) or "",
+        registered_keys=True,
     )
 
 

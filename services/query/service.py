@@ -10,12 +10,13 @@ import structlog
 from goodstrace import tracing
 from goodstrace.entry import TagKind, tag
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import goods_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import goods_pb2, registrations_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.tracing.model import Name, NameKind, Query, TracedEvent
 from goodstrace.tracing.named import named
 from services.query import core, goods_pages, proofs, requests, withheld
 from services.query.core import Page
 from services.query.metrics import QueryMetrics
+from services.query.registrations import Registrations
 from services.query.requests import EventQuery, GoodsQuery, PageState, TraceQuery
 from services.query.root_proofs import root_proof
 from services.query.sight import Sight, VisibleLogs
@@ -29,7 +30,6 @@ from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.pins import Pins
 from services.sealing.reader import LogReader
-from services.sealing.showing import Position
 from services.sealing.values import StoredCheckpoint
 
 _KIND = "goods"
@@ -70,6 +70,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._max_events = max_events
         self._page_bytes = page_bytes
         self._tokens = PageTokens(secret, PageState)
+        self._registrations = Registrations(reader, recorder, secret=secret, page_bytes=page_bytes)
         self._metrics = metrics
         self._log = log
 
@@ -90,10 +91,12 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             walk, trace = await self._walk(logs, checkpoints, tracing.trace(asked))
             shown = query.only.shown(trace.events)
             page = self._cut(walk, trace.nodes, shown, state, page_size)
+            events, shared = await self._events(logs, walk, page, checkpoints, together=request.share_proofs)
             answer = trace_pb2.TraceResponse(
                 key=query.key,
                 nodes=page.nodes,
-                events=await self._events(logs, walk, page, checkpoints),
+                events=events,
+                shared_proofs=shared,
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
                 total_events=len(trace.events),
                 paged_out=len(shown) - len(page.events),
@@ -127,8 +130,10 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             checkpoints = await self._checkpoints({}, state)
             walk, found = await self._walk(logs, checkpoints, named(query.event_id))
             page = self._cut(walk, (), found.events, state, page_size)
+            events, shared = await self._events(logs, walk, page, checkpoints, together=request.share_proofs)
             answer = trace_pb2.GetEventResponse(
-                events=await self._events(logs, walk, page, checkpoints),
+                events=events,
+                shared_proofs=shared,
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
                 total_events=len(found.events),
                 truncated=found.truncated or logs.is_cut,
@@ -148,6 +153,13 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             )
             answer.browse_id = await self._record(browse)
             return answer
+
+    async def GetRegistrations(  # noqa: N802 - the name in the proto
+        self, request: registrations_pb2.GetRegistrationsRequest, context: Context
+    ) -> registrations_pb2.GetRegistrationsResponse:
+        """Show what was registered under a key; see registrations.proto."""
+        async with self._turns:
+            return await self._registrations.answer(caller(context), request)
 
     async def GetCheckpoint(  # noqa: N802 - the name in the proto
         self, request: trace_pb2.GetCheckpointRequest, _context: Context
@@ -306,15 +318,19 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         )
 
     async def _events(
-        self, logs: VisibleLogs, walk: Walk[Answer], page: Page, checkpoints: Checkpoints
-    ) -> list[trace_pb2.TraceEvent]:
-        """Fetch and prove the records of a page."""
+        self, logs: VisibleLogs, walk: Walk[Answer], page: Page, checkpoints: Checkpoints, *, together: bool
+    ) -> tuple[list[trace_pb2.TraceEvent], list[log_pb2.SharedProof]]:
+        """Fetch and prove the records of a page, each by itself or those of a log `together`."""
         places = [place for event in page.events for place in (*event.full, *event.bare)]
         bare = {place for event in page.events for place in event.bare}
         records = await walk.records(places)
         sizes = showing.sizes_of(checkpoints)
-        shown: dict[Position, log_pb2.SealedEntry] = await disclosure.disclose(logs, records, sizes, bare)
-        return [core.completed(event, shown) for event in page.events]
+        shared: list[log_pb2.SharedProof] = []
+        if together:
+            shown, shared = await disclosure.disclose_together(logs, records, sizes, bare)
+        else:
+            shown = await disclosure.disclose(logs, records, sizes, bare)
+        return [core.completed(event, shown) for event in page.events], shared
 
     async def _record(self, browse: Browse) -> str:
         """Record the look: nothing may leave before this has returned (design.md, invariant 4)."""

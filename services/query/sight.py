@@ -126,9 +126,21 @@ class Logs(Protocol):
         """Give the records at these indexes."""
         ...
 
+    async def sealed_ms(self, log: str, index: int) -> int:
+        """Tell when an entry was sealed."""
+        ...
+
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         """Make inclusion proofs."""
         ...
+
+    async def multiproof(self, log: str, indexes: Iterable[int], size: int) -> list[bytes]:
+        """Make one proof of several entries."""
+        ...
+
+
+class UntoldRecord(SealedRecord, frozen=True):
+    """A record that is withheld and was found by a name by which not even that may be told: it counts nowhere."""
 
 
 class VisibleLogs:
@@ -175,9 +187,14 @@ class VisibleLogs:
         """Find records by one tag, newest first."""
         found = await self._logs.find_newest(tag, sizes, limit, before)
         hidden = await self.eyes.hidden(found)
-        if hidden:
-            await asyncio.to_thread(self._note, {tag: found}, hidden)
-        return _stripped(found, hidden)
+        if not hidden:
+            return found
+        await asyncio.to_thread(self._note, {tag: found}, hidden)
+        told = {place for place in hidden if tag in self.withheld.get(place, ())}
+        return [
+            untold(each) if position(each) in hidden.keys() - told else each
+            for each in _stripped(found, hidden)
+        ]
 
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes."""
@@ -186,6 +203,14 @@ class VisibleLogs:
         for place in hidden:
             self.withheld.setdefault(place, set())
         return _stripped(found, hidden)
+
+    async def sealed_ms(self, log: str, index: int) -> int:
+        """Tell when an entry was sealed: its block says it to everybody."""
+        return await self._logs.sealed_ms(log, index)
+
+    async def multiproof(self, log: str, indexes: Iterable[int], size: int) -> list[bytes]:
+        """Make one proof of several entries: it shows nothing of any record."""
+        return await self._logs.multiproof(log, indexes, size)
 
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         """Make inclusion proofs: they show nothing of any record."""
@@ -243,6 +268,11 @@ def may_see(
 def bare(record: SealedRecord) -> SealedRecord:
     """Give a record without its parts: what is left is public."""
     return msgspec.structs.replace(record, parts=())
+
+
+def untold(record: SealedRecord) -> UntoldRecord:
+    """Give a record without parts as one of which nothing is told."""
+    return UntoldRecord(record.log, record.index, record.entry, record.parts, record.tags)
 
 
 def _judged(records: Iterable[SealedRecord]) -> list[Judged]:

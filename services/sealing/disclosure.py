@@ -1,7 +1,7 @@
 """Showing sealed records: each with its parts, salts and inclusion proof, as the services' answers hold them."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from goodstrace.log.v1 import log_pb2
@@ -39,6 +39,35 @@ class Proving(Protocol):
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         """Make the inclusion proofs of entries in the log at `size`, in the order asked."""
         ...
+
+    async def multiproof(self, log: str, indexes: Iterable[int], size: int) -> list[bytes]:
+        """Make the proof that entries are in the log at `size`, each hash once."""
+        ...
+
+
+async def disclose_together(
+    reader: Proving,
+    records: Sequence[SealedRecord],
+    sizes: Mapping[str, int],
+    bare: Collection[Position] = (),
+) -> tuple[dict[Position, log_pb2.SealedEntry], list[log_pb2.SharedProof]]:
+    """Show records as `disclose` does, but with one proof for all those of a log, each hash in it once.
+
+    Raises: UnavailableError, CorruptError.
+    """
+    indexes: dict[str, set[int]] = {}
+    for record in records:
+        indexes.setdefault(record.log, set()).add(record.index)
+    hashes = await asyncio.gather(
+        *(reader.multiproof(log, of_log, sizes[log]) for log, of_log in indexes.items())
+    )
+    return (
+        {
+            position(record): _message(record, (), with_parts=position(record) not in bare)
+            for record in records
+        },
+        [log_pb2.SharedProof(log=log, hashes=found) for log, found in zip(indexes, hashes, strict=True)],
+    )
 
 
 async def disclose(

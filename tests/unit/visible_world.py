@@ -5,7 +5,7 @@ A maker makes and ships an item, a carrier carries it, a shop receives and sells
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ from goodstrace.checkpoint import Checkpoint, sign_checkpoint
 from goodstrace.client import Client
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import root_of
+from goodstrace.multiproof import multiproof_path
 from goodstrace.note import Signer
 from goodstrace.registration import merchant_key
 from goodstrace.visibility import VisibilityPolicy
@@ -237,6 +238,10 @@ class SignedLogs(ProvedLogs):
     ) -> dict[bytes, list[SealedRecord]]:
         every = [each for log, size in sizes.items() for each in self.records_of[log][:size]]
         return {tag: [each for each in every if tag in each.tags][:limit] for tag in tags}
+
+    async def multiproof(self, log: str, indexes: Iterable[int], size: int) -> list[bytes]:
+        hashes = self._hashes(log, size)
+        return [root_of(hashes[start:end]) for start, end in multiproof_path(sorted(set(indexes)), size)]
 
     async def find_from(
         self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
