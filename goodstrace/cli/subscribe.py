@@ -26,7 +26,8 @@ Place = tuple[str, int]
 class Kept(msgspec.Struct, frozen=True):
     """What a cursor file holds.
 
-    cursor: where to go on; `positions` is what it says. asked: the filter it is of. output_bytes: how long the output file was.
+    cursor: where to go on; `positions` is what it says. asked: the filter it is of. output_bytes: how much of
+    the output file it covers.
     """
 
     cursor: str
@@ -40,6 +41,7 @@ class Output:
 
     def __init__(self, path: Path | None, since_bytes: int) -> None:
         """Write to `path`; what is in it beyond `since_bytes` was written after the cursor was kept last."""
+        self._since_bytes = since_bytes
         self._file: BinaryIO = path.open("a+b") if path else sys.stdout.buffer
         try:
             self._there = frozenset(_recovered(self._file, since_bytes)) if path else frozenset[Place]()
@@ -61,11 +63,17 @@ class Output:
         if self._file is not sys.stdout.buffer:
             self._file.close()
 
-    def size_bytes(self) -> int:
-        """Tell how long the file is; 0 for what is none."""
-        with contextlib.suppress(OSError):
-            return os.fstat(self._file.fileno()).st_size
-        return 0
+    def covered_bytes(self, positions: Mapping[str, int]) -> int:
+        """Tell how much of the file a cursor at `positions` covers; 0 for what is no file.
+
+        What was there before stays uncovered as a whole until the cursor is behind all of it: a cursor that comes without
+        events, as the first one does, says nothing of lines that were written for a later one.
+        """
+        if all(index < positions.get(log, 0) for log, index in self._there):
+            self._there = frozenset()
+            with contextlib.suppress(OSError):
+                self._since_bytes = os.fstat(self._file.fileno()).st_size
+        return self._since_bytes
 
 
 @click.command()
@@ -142,7 +150,7 @@ def subscribe(
             for message in messages:
                 out.write(message.events)
                 if cursor_file:
-                    _keep(cursor_file, message, asked, out.size_bytes() if output else 0)
+                    _keep(cursor_file, message, asked, out.covered_bytes(message.positions) if output else 0)
                 if once and message.caught_up:
                     return
 
