@@ -83,7 +83,9 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
-            webhooks = Webhooks(front, epcis, forward, heads, settings, metrics)
+            webhooks = Webhooks(
+                front, epcis, forward=forward, heads=heads, settings=settings, metrics=metrics
+            )
             await together(
                 stop,
                 front.serve(stop, _SERVICE, lambda server: add_servicer(servicer, server), kind="goods"),

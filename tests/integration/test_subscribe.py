@@ -148,6 +148,12 @@ async def _until_caught_up(stub: Stub, request: subscribe_pb2.SubscribeRequest) 
     return messages
 
 
+async def _until_it_ends(call: Any) -> None:
+    """Read what was sent before the end."""
+    while await call.read():
+        pass
+
+
 async def _places(looking: Looking, messages: Sequence[Message]) -> list[tuple[str, int]]:
     """Where the events are, each proved."""
     places = []
@@ -227,7 +233,7 @@ async def test_what_may_not_be_is_refused_and_the_end_is_told(looking: Looking, 
     assert (await eventually(refused, "there is room again")).startswith("cursor")
     stopping = asyncio.create_task(asyncio.to_thread(looking.daemons["query"].stop))
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        [message async for message in open_[1]]  # what was sent comes before the end
+        await _until_it_ends(open_[1])
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     await stopping
 

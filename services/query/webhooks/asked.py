@@ -100,7 +100,8 @@ def wanted_of(query: Mapping[str, Any], secret: bytes) -> Wanted:
     try:
         return Wanted(events, event_filter(**given), secret)
     except FilterError as error:
-        raise ParameterError(error.problem, f"goodstrace:{error.field.removesuffix('s')}") from error
+        field = next(name for name, own in _OURS.items() if own == error.field)
+        raise ParameterError(error.problem, field) from error
 
 
 def read_subscription(body: bytes) -> NewSubscription:

@@ -22,6 +22,7 @@ class Webhooks:
         self,
         front: Front,
         epcis: EpcisApi,
+        *,
         forward: Forward,
         heads: Heads,
         settings: QuerySettings,
