@@ -53,17 +53,17 @@ class QueryMetrics(FrontMetrics):
         )
         self.webhooks_failing = Gauge(
             "goodstrace_query_webhooks_failing",
-            "Active webhooks whose last attempt failed.",
+            "Enabled webhooks whose last attempt failed.",
             registry=registry,
         )
         self.webhook_lag = Gauge(
             "goodstrace_query_webhook_lag_entries",
-            "Published entries not dealt with yet for the active webhook that is the furthest behind.",
+            "Published entries not dealt with yet for the enabled webhook that is the furthest behind.",
             registry=registry,
         )
         for outcome in _OUTCOMES:
             self.webhook_deliveries.labels(outcome)
-        for state in ("active", "disabled"):
+        for state in ("enabled", "disabled"):  # "active" is a word of goods
             self.webhooks.labels(state)
         self.log_requests = Counter(
             "goodstrace_query_log_requests",

@@ -77,7 +77,11 @@ def _killed_whenever_it_writes(command: Sequence[str], output: Path, done: threa
 
     while not done.is_set():
         before = size()
-        with errors.open("wb") as stderr, subprocess.Popen(command, cwd=ROOT, stderr=stderr) as process:
+        with (
+            errors.open("wb") as stderr,
+            output.open("ab") as stdout,
+            subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=stderr) as process,
+        ):
             while not done.wait(0.002) and size() == before:
                 assert process.poll() is None, errors.read_text()
             done.wait((0.0, 0.004, 0.03)[kills % 3])
@@ -86,15 +90,16 @@ def _killed_whenever_it_writes(command: Sequence[str], output: Path, done: threa
     return kills
 
 
+@pytest.mark.parametrize("to_file", [True, False], ids=["--output", ">>"])
 async def test_a_subscriber_killed_again_and_again_sees_every_event_once(
-    looking: Looking, tmp_path: Path, tell: Callable[[str], None]
+    looking: Looking, tmp_path: Path, to_file: bool, tell: Callable[[str], None]
 ) -> None:
     await _seal_rounds(looking, 1)
     await looking.start("query")
     output, cursor = tmp_path / "seen.jsonl", tmp_path / "cursor.json"
     command = [
         sys.executable, "-c", "from goodstrace.cli.main import main; main()", "subscribe", "--from", "beginning",
-        "--output", str(output), "--cursor-file", str(cursor), "--query", f"127.0.0.1:{looking.query_port}",
+        *(("--output", str(output)) if to_file else ()), "--cursor-file", str(cursor), "--query", f"127.0.0.1:{looking.query_port}",
         "--log-keys", str(_keys(looking, tmp_path)), "--memory", str(tmp_path / "memory.json"), "--user", "ann",
     ]  # fmt: skip
     done = threading.Event()

@@ -16,6 +16,8 @@ from standardwebhooks.webhooks import Webhook as Verifier
 
 from deploy.processes import free_port
 from deploy.stack import Stack
+from services.query.webhooks.store import WebhookStore
+from services.query.webhooks.values import Pending, Progress, State, Webhook
 from tests.conftest import Names
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.unit.collector_builders import object_event
@@ -322,3 +324,30 @@ async def test_who_may_not_and_where_not(
     looking.environment["GOODSTRACE_QUERY_WEBHOOKS"] = "off"
     await looking.start("query")
     assert (await http.get(QUERIES)).status_code == 404
+
+
+async def test_a_lease_is_one_processs_until_its_time_is_over(looking: Looking) -> None:
+    store = WebhookStore(looking.mongo.database)
+    await store.prepare()
+    made = Webhook("ab" * 16, "q", {}, "https://a.example/", b"x", "ann", 1, Progress({"goods/0": 3}))
+    await store.add(made)
+    taken = await asyncio.gather(*(store.take(made.id, f"owner-{each}", 100, 200) for each in range(5)))
+    [(owner, held)] = [(f"owner-{number}", each) for number, each in enumerate(taken) if each]
+    assert held == made
+    assert await store.take(made.id, "late", 199, 300) is None
+    further = Progress({"goods/0": 4}, Pending("msg_1", {"goods/0": 9}, 5))
+    assert await store.say(made.id, owner, further, 250)
+    assert await store.take(made.id, "late", 240, 300) is None
+    again = await store.take(made.id, "late", 250, 300)
+    assert again is not None
+    assert again.progress == further
+    assert not await store.say(made.id, owner, Progress({}), 0), "who lost the lease is not heard"
+    await store.release(made.id, owner)
+    assert await store.take(made.id, "third", 260, 400) is None
+    assert await store.say(made.id, "late", Progress({"goods/0": 9}, next_ms=500), 0)
+    assert await store.take(made.id, "third", 499, 600) is None, "it is not due"
+    assert await store.take(made.id, "third", 500, 600) is not None
+    assert await store.say(made.id, "third", Progress({}, state=State.DISABLED), 0)
+    assert await store.take(made.id, "third", 10**6, 10**7) is None
+    assert await store.remove("q", made.id)
+    assert not await store.say(made.id, "third", Progress({}), 0)

@@ -27,7 +27,7 @@ LABELS = {
         "GetRootProof|GetProofFile|GetKeyChanges|GetGoods|Subscribe|ListBrowses|QueryEvents|ListValues|ManageWebhooks"
     ),
     "outcome": re.compile("collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden"),
-    "state": re.compile("active|disabled"),
+    "state": re.compile("enabled|disabled"),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),
     "kind": re.compile("index|list|checkpoint|keys|tile|entries|other"),
     "category": re.compile("[a-z-]+"),

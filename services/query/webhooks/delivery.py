@@ -117,7 +117,7 @@ class Deliveries:
         webhooks = await self._store.all(self._most)
         active = [each for each in webhooks if each.progress.state is State.ACTIVE]
         lags = [lag(each.progress, checkpoints) for each in active]
-        self._metrics.webhooks.labels("active").set(len(active))
+        self._metrics.webhooks.labels("enabled").set(len(active))
         self._metrics.webhooks.labels("disabled").set(len(webhooks) - len(active))
         self._metrics.webhooks_failing.set(sum(each.progress.failures > 0 for each in active))
         self._metrics.webhook_lag.set(max(lags, default=0))
