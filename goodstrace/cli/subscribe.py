@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 import click
 import msgspec
 
-from goodstrace.cli.options import client_options, connect
+from goodstrace.cli.options import client_options, connect, json_option
 from goodstrace.durable import replace_file
 from goodstrace.event_filter import EventFilter, event_filter
 from goodstrace.subscription import NOW, Subscribed
@@ -138,6 +138,7 @@ class Output:
     help="Seconds to wait for a service that is away.",
 )
 @client_options
+@json_option
 def subscribe(
     *,
     keys: tuple[str, ...],
@@ -149,6 +150,7 @@ def subscribe(
     output: Path | None,
     once: bool,
     patience_s: float,
+    as_json: bool,  # noqa: ARG001 - lines are JSON in any case; every command takes the option
     **connection: Any,
 ) -> None:
     """Print events as they are published, one JSON line each.
