@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import grpc
 
+from goodstrace.answer_checks import check_answer, check_as_of, check_browses
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
-from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.event_filter import event_filter
@@ -39,6 +39,7 @@ from goodstrace.signatures import MerchantKeys
 from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
 from goodstrace.verification import (
     VerifiedCheckpoint,
+    VerifiedEntry,
     remembered_checkpoint,
     verify_checkpoints,
     verify_entry,
@@ -77,6 +78,15 @@ class Trace:
     erased: int
     truncated: bool
     tree_verified: bool
+    browse_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Browses:
+    """Verified browse records, newest first, and the checkpoints they are proved under."""
+
+    entries: tuple[VerifiedEntry, ...]
+    checkpoints: Mapping[str, VerifiedCheckpoint]
     browse_ids: tuple[str, ...]
 
 
@@ -156,11 +166,11 @@ class Client:
         )
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        _check_as_of(as_of or {}, checkpoints)
+        check_as_of(as_of or {}, checkpoints)
         events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        _check_answer(canonical_key(key), first, events)
+        check_answer(canonical_key(key), first, events)
         query = query_of(first.key, direction, max_depth)
         return Trace(
             key=first.key,
@@ -267,7 +277,7 @@ class Client:
         )
         pages = list(self._pages(request, self._query.GetGoods))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        _check_as_of(as_of or {}, checkpoints)
+        check_as_of(as_of or {}, checkpoints)
         return check_goods(canonical_key(key), pages, checkpoints, self._merchants)
 
     def subscribe(
@@ -402,24 +412,3 @@ def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.C
     if credentials is not None:
         return grpc.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.insecure_channel(target, options=_OPTIONS)
-
-
-def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedCheckpoint]) -> None:
-    for log, size in as_of.items():
-        if log not in checkpoints or checkpoints[log].checkpoint.size != size:
-            raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
-
-
-def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent]) -> None:
-    if first.key != key:
-        raise AnswerError(f"asked for {key} and answered for {first.key}")
-    if len(events) != first.total_events:
-        raise AnswerError(f"the answer says it has {first.total_events} events and shows {len(events)}")
-    identities = [each.event.identity for each in events]
-    if len(set(identities)) != len(identities):
-        raise AnswerError("the answer shows one event twice")
-    hidden = sum(bool(each.event.position.withheld) for each in events)
-    if hidden != first.withheld + first.erased:
-        raise AnswerError(
-            f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
-        )
