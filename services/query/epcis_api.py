@@ -79,12 +79,12 @@ class EpcisApi:
 
         return await self.guarded(EVENTS, partial(self._answered, request, work))
 
-    async def run(self, request: Request, query: EventsQuery) -> Response:
-        """Answer a named query for events; the request has the page's parameters only."""
+    async def run(self, request: Request, named: Callable[[], Awaitable[EventsQuery]]) -> Response:
+        """Answer the query that `named` gives; the request has the page's parameters only."""
 
         async def work(look: Look) -> Answer:
             per_page, token = page_only(pairs(request.scope["query_string"]))
-            return await self._queries.events(Asked(query, per_page, token), look)
+            return await self._queries.events(Asked(await named(), per_page, token), look)
 
         return await self.guarded(EVENTS, partial(self._answered, request, work))
 

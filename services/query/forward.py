@@ -71,10 +71,13 @@ class Heads:
         self._read_at = float("-inf")
         self._newest: dict[str, StoredCheckpoint] = {}
 
-    async def newest(self) -> dict[str, StoredCheckpoint]:
-        """Give the newest checkpoint of every goods log, at most `every_s` old. Raises: UnavailableError."""
+    async def newest(self, *, at_once: bool = False) -> dict[str, StoredCheckpoint]:
+        """Give the newest checkpoint of every goods log, at most `every_s` old; those of now where it shall be `at_once`.
+
+        Raises: UnavailableError.
+        """
         async with self._lock:
-            if time.monotonic() - self._read_at >= self.every_s:
+            if at_once or time.monotonic() - self._read_at >= self.every_s:
                 self._newest = await self._reader.newest(PREFIX)
                 self._read_at = time.monotonic()
             return self._newest

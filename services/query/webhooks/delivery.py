@@ -140,10 +140,8 @@ class Deliveries:
             self._log.warning("a webhook waits", webhook=name, category=error.category, cause=str(error))
             with contextlib.suppress(ServiceError):
                 await self._store.release(name, self._owner)
-        except Exception:  # noqa: BLE001 - the top of a delivery: logged, and not again at once
-            self._log.exception(
-                "failed a webhook", webhook=name
-            )  # its lease ends by itself: not again at once
+        except Exception:  # noqa: BLE001 - the top of a delivery: logged; its lease ends by itself, so not again at once
+            self._log.exception("failed a webhook", webhook=name)
 
     async def _deliver(self, webhook: Webhook, stop: asyncio.Event) -> None:
         """Send message after message until nothing is left, one fails, or the lease is lost.
