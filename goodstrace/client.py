@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import grpc
 
-from goodstrace.answer_checks import check_answer, check_as_of, check_browses
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.event_filter import event_filter
@@ -37,9 +37,9 @@ from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, sh
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
 from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
+from goodstrace.tracing.filtering import EventFilter
 from goodstrace.verification import (
     VerifiedCheckpoint,
-    VerifiedEntry,
     remembered_checkpoint,
     verify_checkpoints,
     verify_entry,
@@ -52,6 +52,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final = (("grpc.max_receive_message_length", MAX_ANSWER_BYTES),)
 _PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # what metadata carries as it is; all else but letters is percent-encoded
 _Answer = TypeVar("_Answer")
+_ALL_EVENTS: Final = EventFilter()
 
 DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
     "both": trace_pb2.DIRECTION_BOTH,
@@ -67,7 +68,7 @@ class Trace:
 
     `withheld` and `erased` count events with a part not shown; `truncated` is true where a limit of the walk was reached.
     `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
-    the answer is truncated or facts are withheld.
+    the answer is truncated, facts are withheld or events are filtered; `filtered` counts these.
     """
 
     key: str
@@ -79,15 +80,7 @@ class Trace:
     truncated: bool
     tree_verified: bool
     browse_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Browses:
-    """Verified browse records, newest first, and the checkpoints they are proved under."""
-
-    entries: tuple[VerifiedEntry, ...]
-    checkpoints: Mapping[str, VerifiedCheckpoint]
-    browse_ids: tuple[str, ...]
+    filtered: int = 0
 
 
 class Client:
@@ -146,6 +139,7 @@ class Client:
         max_depth: int = DEFAULT_DEPTH,
         as_of: Mapping[str, int] | None = None,
         page_size: int = 0,
+        only: EventFilter = _ALL_EVENTS,
     ) -> Trace:
         """Trace goods, all pages of it, and verify every part of the answer.
 
@@ -155,6 +149,7 @@ class Client:
             max_depth: levels at the most, 1..100.
             as_of: log sizes to answer as of, by log name.
             page_size: events a page, 1..1000; 0 leaves it to the service.
+            only: which events to show; the tree can be walked again only where all are.
         """
         request = trace_pb2.TraceRequest(
             key=key,
@@ -163,14 +158,17 @@ class Client:
             purpose=self._purpose,
             as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
             page_size=page_size,
+            from_us=only.from_us,
+            until_us=only.until_us,
+            steps=sorted(only.steps),
         )
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        check_as_of(as_of or {}, checkpoints)
+        _check_as_of(as_of or {}, checkpoints)
         events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        check_answer(canonical_key(key), first, events)
+        _check_answer(canonical_key(key), first, events, only)
         query = query_of(first.key, direction, max_depth)
         return Trace(
             key=first.key,
@@ -180,7 +178,8 @@ class Client:
             withheld=first.withheld,
             erased=first.erased,
             truncated=first.truncated,
-            tree_verified=not first.truncated and check_tree(query, nodes, events),
+            tree_verified=only.is_open and not first.truncated and check_tree(query, nodes, events),
+            filtered=first.filtered,
             browse_ids=tuple(page.browse_id for page in pages),
         )
 
@@ -277,7 +276,7 @@ class Client:
         )
         pages = list(self._pages(request, self._query.GetGoods))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        check_as_of(as_of or {}, checkpoints)
+        _check_as_of(as_of or {}, checkpoints)
         return check_goods(canonical_key(key), pages, checkpoints, self._merchants)
 
     def subscribe(
@@ -412,3 +411,30 @@ def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.C
     if credentials is not None:
         return grpc.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.insecure_channel(target, options=_OPTIONS)
+
+
+def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedCheckpoint]) -> None:
+    for log, size in as_of.items():
+        if log not in checkpoints or checkpoints[log].checkpoint.size != size:
+            raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
+
+
+def _check_answer(
+    key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent], only: EventFilter
+) -> None:
+    if first.key != key:
+        raise AnswerError(f"asked for {key} and answered for {first.key}")
+    if len(events) != first.total_events - first.filtered or (first.filtered and only.is_open):
+        raise AnswerError(
+            f"the answer says it has {first.total_events} events, {first.filtered} of them not asked for, and shows {len(events)}"
+        )
+    if not all(only.shows(each.event.facts) for each in events if each.event.facts is not None):
+        raise AnswerError("the answer shows an event that was not asked for")
+    identities = [each.event.identity for each in events]
+    if len(set(identities)) != len(identities):
+        raise AnswerError("the answer shows one event twice")
+    hidden = sum(bool(each.event.position.withheld) for each in events)
+    if hidden != first.withheld + first.erased:
+        raise AnswerError(
+            f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
+        )

@@ -13,6 +13,7 @@ from typing import Any
 
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
+from goodstrace import registration
 from goodstrace.checkpoint import Checkpoint
 from goodstrace.entry import Entry
 from goodstrace.errors import (
@@ -146,7 +147,7 @@ def verify_event(
     checkpoints: Mapping[str, VerifiedCheckpoint],
     keys: MerchantKeys | None = None,
 ) -> VerifiedEvent:
-    """Check an event of an answer at all its positions, and that its identity is what its sealed facts say.
+    """Check an event (or a registration) of an answer at all its positions, and that its identity is what its sealed facts say.
 
     Where the merchant's key is among `keys`, its signature is checked too.
     Raises: ProofError, EntryError, AnswerError, SignatureError.
@@ -155,15 +156,21 @@ def verify_event(
     also_at = tuple(verify_entry(each, checkpoints) for each in message.also_at)
     for each in (position, *also_at):
         place = f"{each.log}[{each.index}]"
-        if each.entry.kind != entries.Kind.EVENT:
+        if each.entry.kind not in (entries.Kind.EVENT, entries.Kind.REGISTRATION):
             raise AnswerError(f"{place}: a {each.entry.kind} stands where an event should")
         facts = each.facts()
         if facts is None:
             continue
+        if (facts.type == registration.TYPE) != (each.entry.kind is entries.Kind.REGISTRATION):
+            raise AnswerError(f"{place}: the sealed facts are not those of a {each.entry.kind}")
         if sealed_facts.identity(each.entry.merchant, facts) != message.identity:
             raise AnswerError(f"{place}: the sealed facts are not those of the event {message.identity}")
         if "event" in each.parts and event_hash_of(each.parts["event"], facts) != facts.event_hash:
             raise AnswerError(f"{place}: the event hash in the sealed facts is not that of the sealed event")
+        if registration.PART in each.parts and (
+            registration.content_hash(each.parts[registration.PART]) != facts.event_hash
+        ):
+            raise AnswerError(f"{place}: the hash in the sealed facts is not that of the sealed registration")
     signed_by = [_signed_by(each, keys) if keys is not None else None for each in (position, *also_at)]
     facts, content = position.facts(), position.parts.get("event")
     return VerifiedEvent(message.identity, position, also_at, facts, content, signed_by[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from goodstrace.registration import merchant_key
 from services.collector.registry.api_keys import ApiKey, new_key
 from services.collector.registry.registrations import (
     Changes,
@@ -18,7 +19,7 @@ from services.collector.registry.registrations import (
     registered,
 )
 from services.collector.registry.store import RegistryStore
-from services.collector.registry.values import Delegation, Merchant, What, merchant_key, plain
+from services.collector.registry.values import Delegation, Merchant, What, plain
 from services.runtime.errors import UnavailableError
 
 

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from goodstrace.cli.display import console, moment, short, to_second
+from goodstrace.cli.moments import moment_us
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
 from goodstrace.cli.runs import Shown, runs
@@ -22,6 +23,7 @@ from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
 from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
+from goodstrace.tracing import EventFilter
 
 _HEADINGS: Final = {
     Direction.DIRECTION_UPSTREAM: "made from",
@@ -55,6 +57,28 @@ _SEVERITIES: Final = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severit
     help="Answer as of a log's size, such as goods/0=120; may be given for several logs.",
 )
 @click.option(
+    "--from",
+    "from_us",
+    type=moment_us,
+    default=0,
+    metavar="TIME",
+    help="Show events from this time on only, such as 2026-03-01 or 2026-03-01T08:00:00+02:00 (UTC without offset).",
+)
+@click.option(
+    "--to",
+    "until_us",
+    type=moment_us,
+    default=0,
+    metavar="TIME",
+    help="Show events before this time only.",
+)
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    help="Show events of this step only, such as logistics; may be given several times.",
+)
+@click.option(
     "--root",
     "up_to_root",
     is_flag=True,
@@ -74,6 +98,9 @@ def trace(
     depth: int,
     as_of: tuple[str, ...],
     *,
+    from_us: int,
+    until_us: int,
+    steps: tuple[str, ...],
     up_to_root: bool,
     show_all: bool,
     as_json: bool,
@@ -87,7 +114,8 @@ def trace(
     """
     sizes = sizes_of(as_of)
     with connect(**connection) as client:
-        answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes)
+        only = EventFilter(from_us, until_us, frozenset(steps))
+        answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes, only=only)
         pinned = root_proofs(client, answer.checkpoints) if up_to_root else None
     if as_json:
         root = {"root": pinned_document(pinned)} if pinned is not None else {}
@@ -111,6 +139,7 @@ def as_document(answer: Trace) -> dict[str, Any]:
         "withheld": answer.withheld,
         "erased": answer.erased,
         "truncated": answer.truncated,
+        "filtered": answer.filtered,
         "tree_verified": answer.tree_verified,
         "browse_ids": list(answer.browse_ids),
     }
@@ -140,8 +169,9 @@ def show(answer: Trace, out: Console, *, most_events: int = _MAX_EVENTS_SHOWN) -
 def _show_totals(answer: Trace, out: Console) -> None:
     levels = max((node.level for node in answer.nodes), default=0)
     proofs = sum(1 + len(each.event.also_at) for each in answer.events)
+    not_asked = f" ({answer.filtered} more not asked for)" if answer.filtered else ""
     out.print(
-        f"{len(answer.events)} events, {len(answer.nodes)} keys, {levels} levels; "
+        f"{len(answer.events)} events{not_asked}, {len(answer.nodes)} keys, {levels} levels; "
         f"[green]{proofs} of {proofs} inclusion proofs verified[/green]; "
         + (
             "[green]the tree follows from these events[/green]"

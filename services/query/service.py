@@ -83,7 +83,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             walk, trace = await self._walk(
                 checkpoints, tracing.trace(core.engine_query(query, self._max_events))
             )
-            page = self._cut(walk, trace.nodes, trace.events, state, page_size)
+            shown = query.only.shown(trace.events)
+            page = self._cut(walk, trace.nodes, shown, state, page_size)
             answer = trace_pb2.TraceResponse(
                 key=query.key,
                 nodes=page.nodes,
@@ -91,8 +92,9 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
                 next_page_token=self._sealed(query, page, checkpoints),
                 total_events=len(trace.events),
-                paged_out=len(trace.events) - len(page.events),
-                erased=sum(not walk.incomplete.isdisjoint(event.positions) for event in trace.events),
+                paged_out=len(shown) - len(page.events),
+                filtered=len(trace.events) - len(shown),
+                erased=sum(not walk.incomplete.isdisjoint(event.positions) for event in shown),
                 truncated=trace.truncated,
             )
             browse = _browse(

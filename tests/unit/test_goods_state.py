@@ -12,7 +12,7 @@ from goodstrace.goods.sightings import KEPT, Kept, joined
 from goodstrace.goods.state import derived
 from goodstrace.tracing import SealedFacts
 from goodstrace.tracing.containers import Containers
-from goodstrace.tracing.events import Event, names
+from goodstrace.tracing.events import ASSOCIATION, Event, names
 from goodstrace.tracing.intervals import FOREVER, contain
 from goodstrace.tracing.links import Links
 from goodstrace.tracing.pool import Pool
@@ -285,7 +285,8 @@ def brute(placed: list[Stored]) -> dict[str, Any]:
             found |= _says(event, content[event.places[0][1:]])
     intervals = contain(ITEM_KEY, own, {}, pool.is_live)
     found["inside"] = sorted(each.parent for each in intervals if each.window.end == FOREVER)
-    listings = Links(pool, Containers(pool, 1000)).listings(ITEM_KEY).listings
+    containers, associations = Containers(pool, 1000), Containers(pool, 1000, ASSOCIATION)
+    listings = Links(pool, containers, associations).listings(ITEM_KEY).listings
     found["orders"] = sorted((each.type, each.key) for each in listings if not each.until_us)
     return found
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from goodstrace.registration import merchant_key
 from services.collector.errors import DocumentError, Fault
 from services.collector.flow import to_wire
 from services.collector.intake import Ports
@@ -17,7 +18,7 @@ from services.collector.registry.errors import ForbiddenError, TakenError, Unkno
 from services.collector.registry.gate import Caller
 from services.collector.registry.registrations import Registered, Registration
 from services.collector.registry.store import RegistryStore
-from services.collector.registry.values import Goods, Merchant, Place, What, merchant_key, plain
+from services.collector.registry.values import Goods, Merchant, Place, What, plain
 from services.runtime import topics
 from services.runtime.partitioner import event_key, partition_of
 from services.runtime.settings import KafkaSettings

@@ -11,9 +11,10 @@ from typing import Any, Final
 import msgspec
 from pymongo import IndexModel, UpdateOne
 
+from goodstrace.registration import merchant_key
 from services.collector.registry.api_keys import ApiKey
 from services.collector.registry.registrations import Changes, Registered, Registration
-from services.collector.registry.values import Merchant, What, merchant_key
+from services.collector.registry.values import Merchant, What
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.mongo import Database, create_indexes, translated, within
 
