@@ -251,9 +251,15 @@ async def test_a_reader_that_does_not_read_holds_nothing_up_and_little_in_memory
         )
     await looking.start("query")
     url = f"http://127.0.0.1:{looking.metrics['query']}/metrics"
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    target = f"127.0.0.1:{looking.query_port}"
+    # gRPC makes the window of a quick connection larger, up to 16 MiB: not here.
+    narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
+    async with (
+        grpc.aio.insecure_channel(target) as channel,
+        grpc.aio.insecure_channel(target, options=narrow) as other,
+    ):
         stub = trace_pb2_grpc.TraceServiceStub(channel)
-        slow = stub.Subscribe(_ask(page_size=5), timeout=DEADLINE_S)
+        slow = trace_pb2_grpc.TraceServiceStub(other).Subscribe(_ask(page_size=5), timeout=DEADLINE_S)
         await slow.read()
         # Another one on the same service gets everything meanwhile.
         quick = stub.Subscribe(_ask(page_size=50), timeout=DEADLINE_S)
