@@ -10,13 +10,14 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import grpc
 
+from goodstrace.answer_checks import check_answer, check_as_of
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
@@ -32,7 +33,14 @@ from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
-from goodstrace.query.v1 import goods_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import goods_pb2, registrations_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.registration import merchant_key
+from goodstrace.registrations import (
+    RegisteredKeys,
+    Registration,
+    read_registration,
+    signed_merchants,
+)
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
@@ -104,6 +112,7 @@ class Client:
         policy: Policy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         merchant_keys: MerchantKeys | None = None,
+        registered_keys: bool = False,
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -118,6 +127,8 @@ class Client:
             policy: which witnesses must have cosigned a checkpoint; without, the log's own signature is enough.
             credentials: for TLS; without, the channel is in clear text.
             merchant_keys: merchants' keys, by which their signatures are checked.
+            registered_keys: check other signatures by the keys that merchants have registered, as the logs prove them: one
+                more call, which is recorded too, for each merchant of an answer that signs its events.
         """
         self._keys = log_keys
         self._memory = memory or VolatileMemory()
@@ -126,6 +137,7 @@ class Client:
         self._timeout_s = timeout_s
         self._policy = policy
         self._merchants = merchant_keys
+        self._registered = registered_keys
         self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
@@ -164,11 +176,11 @@ class Client:
         )
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        _check_as_of(as_of or {}, checkpoints)
-        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
+        check_as_of(as_of or {}, checkpoints)
+        events = self._shown([each for page in pages for each in page.events], checkpoints)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        _check_answer(canonical_key(key), first, events, only)
+        check_answer(canonical_key(key), first, events, only)
         query = query_of(first.key, direction, max_depth)
         return Trace(
             key=first.key,
@@ -188,13 +200,28 @@ class Client:
         request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose)
         pages = list(self._pages(request, self._query.GetEvent))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
+        events = self._shown([each for page in pages for each in page.events], checkpoints)
         if len(events) != pages[0].total_events:
             raise AnswerError(
                 f"the answer says it has {pages[0].total_events} events and shows {len(events)}"
             )
         check_named(event_id, events, truncated=pages[0].truncated)
         return events
+
+    def registrations(self, key: str) -> tuple[Registration, ...]:
+        """Show all that was registered under a key, verified, newest first: what holds at a time is the newest of then.
+
+        Args:
+            key: `urn:goodstrace:merchant:<number>`, or that of goods or a place in any spelling.
+        """
+        request = registrations_pb2.GetRegistrationsRequest(key=key, purpose=self._purpose)
+        pages = list(self._pages(request, self._query.GetRegistrations))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        entries = [verify_entry(each, checkpoints) for page in pages for each in page.registrations]
+        found = [read_registration(each, canonical_key(key)) for each in entries]
+        if len({(each.entry.log, each.entry.index) for each in found}) != len(found):
+            raise AnswerError("the answer shows one registration twice")
+        return tuple(sorted(found, key=lambda each: each.order, reverse=True))
 
     def checkpoints(self) -> Mapping[str, VerifiedCheckpoint]:
         """Get the newest checkpoint of every log, verified and consistent with those remembered."""
@@ -276,7 +303,7 @@ class Client:
         )
         pages = list(self._pages(request, self._query.GetGoods))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        _check_as_of(as_of or {}, checkpoints)
+        check_as_of(as_of or {}, checkpoints)
         return check_goods(canonical_key(key), pages, checkpoints, self._merchants)
 
     def subscribe(
@@ -323,6 +350,18 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _shown(
+        self, messages: Sequence[trace_pb2.TraceEvent], checkpoints: Mapping[str, VerifiedCheckpoint]
+    ) -> tuple[ShownEvent, ...]:
+        """Verify the events of an answer, and find out who signed them."""
+        events = [shown(each, checkpoints, self._merchants) for each in messages]
+        if not self._registered:
+            return tuple(events)
+        numbers = sorted(signed_merchants(each.event for each in events))
+        found = {number: self.registrations(merchant_key(number)) for number in numbers}
+        keys = RegisteredKeys(found)
+        return tuple(replace(each, event=keys.signed(each.event)) for each in events)
 
     def _pages(self, request: Any, method: Callable[..., _Answer]) -> Iterator[_Answer]:
         token, seen = "", set[str]()
@@ -411,30 +450,3 @@ def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.C
     if credentials is not None:
         return grpc.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.insecure_channel(target, options=_OPTIONS)
-
-
-def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedCheckpoint]) -> None:
-    for log, size in as_of.items():
-        if log not in checkpoints or checkpoints[log].checkpoint.size != size:
-            raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
-
-
-def _check_answer(
-    key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent], only: EventFilter
-) -> None:
-    if first.key != key:
-        raise AnswerError(f"asked for {key} and answered for {first.key}")
-    if len(events) != first.total_events - first.filtered or (first.filtered and only.is_open):
-        raise AnswerError(
-            f"the answer says it has {first.total_events} events, {first.filtered} of them not asked for, and shows {len(events)}"
-        )
-    if not all(only.shows(each.event.facts) for each in events if each.event.facts is not None):
-        raise AnswerError("the answer shows an event that was not asked for")
-    identities = [each.event.identity for each in events]
-    if len(set(identities)) != len(identities):
-        raise AnswerError("the answer shows one event twice")
-    hidden = sum(bool(each.event.position.withheld) for each in events)
-    if hidden != first.withheld + first.erased:
-        raise AnswerError(
-            f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
-        )

@@ -6,6 +6,7 @@ GoodstraceError
 ├── EventContentError       an event part is neither JSON nor XML of an event
 ├── EventHashError          an event cannot be hashed (goodstrace.event_hash)
 ├── FilterError             what a subscription asks for is out of its limits
+├── RegistryFileError       a file of goods or places cannot be read
 ├── RememberedError         the file of remembered checkpoints cannot be read or written
 └── VerificationError       something from outside is not what it must be: do not use it
     ├── TreeError           tree data (frontier, tiles) that is malformed or does not fit the tree's size
@@ -69,6 +70,10 @@ class EntryError(VerificationError):
 
 class BlockError(VerificationError):
     """A block header is malformed, wrongly signed, or does not follow the one before it."""
+
+
+class RegistryFileError(GoodstraceError):
+    """A file of goods or places is none, or has a fault: the message names the place."""
 
 
 class SignatureError(VerificationError):

@@ -13,6 +13,7 @@ from goodstrace.cli.capture import capture
 from goodstrace.cli.goods import goods
 from goodstrace.cli.merchants import merchants
 from goodstrace.cli.prove import prove
+from goodstrace.cli.registry import registry
 from goodstrace.cli.rejected import rejected
 from goodstrace.cli.sign import sign
 from goodstrace.cli.simulate import simulate
@@ -68,6 +69,7 @@ for _command in (
     capture,
     rejected,
     merchants,
+    registry,
     sign,
     trace,
     goods,

@@ -41,7 +41,7 @@ TAKEN_OFF: Final = "-"
 
 _ROLES: Final = (Role.EPC, Role.LOT, Role.PARENT, Role.CHILD, Role.INPUT, Role.OUTPUT)
 _WITHOUT_STATE: Final = (Grade.CLASS, Grade.LOCATION, Grade.PARTY, Grade.DOCUMENT, Grade.SERVICE)
-_BOOKKEEPING: Final = (Flag.NORMALISED_VOCABULARY,)
+_BOOKKEEPING: Final = (Flag.NORMALISED_VOCABULARY, Flag.SIGNED_LATER)
 _DIGEST: Final = 12
 
 Says = tuple[tuple[str, str], ...]

@@ -12,6 +12,7 @@ import grpc
 import msgspec
 import structlog
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
 
 from services.query import epcis_headers as headers
 from services.query.epcis_parameters import (
@@ -130,6 +131,8 @@ class EpcisApi:
         named = dict(headers.EPCIS_HEADERS)
         if answer.browse_id:
             named[headers.BROWSE] = answer.browse_id
+        if answer.hidden:
+            named[headers.HIDDEN] = str(answer.hidden)
         if answer.token:
             base = self._public_url or base_url(request)
             named["Link"] = headers.next_link(base, look.query, answer.token)
@@ -155,7 +158,7 @@ def problem_response(told: Problem) -> Response:
 def no_such_path(status: int, allow: str = "") -> Response:
     """Answer a path or method that there is not below ROOT; `allow` names the methods that there are."""
     if status == 405:
-        allowed = allow or "GET"
+        allowed = allow or headers.DISCOVERY["Allow"]
         response = problem_response(
             problem(405, "MethodNotAllowed", f"only {allowed}: events are captured elsewhere")
         )
@@ -189,6 +192,17 @@ def add_routes(app: FastAPI, api: EpcisApi) -> None:
     for name, parameter in PARAMETER_OF.items():
         _add_list(app, api, name)
         _add_events_of(app, api, name, parameter)
+    _add_discovery(app)
+
+
+def _add_discovery(app: FastAPI) -> None:
+    """Answer OPTIONS at every path that there is: what is spoken here, in headers. Nothing of any record is shown."""
+
+    async def options() -> Response:
+        return Response(status_code=204, headers=dict(headers.DISCOVERY))
+
+    for path in [each.path for each in app.routes if isinstance(each, APIRoute)]:
+        app.add_api_route(path, options, methods=["OPTIONS"], status_code=204, include_in_schema=False)
 
 
 def _add_list(app: FastAPI, api: EpcisApi, name: str) -> None:
@@ -274,6 +288,12 @@ def _described(parameters: list[dict[str, Any]]) -> dict[str, Any]:
     }
     answers["200"] = {
         "description": "One page; the Link header (rel=next) leads to the next one.",
+        "headers": {
+            headers.HIDDEN: {
+                "schema": {"type": "integer"},
+                "description": "How many events were passed over, since they are withheld or erased.",
+            }
+        },
         "content": {kind: {"schema": {"type": "object"}} for kind in (headers.JSON, headers.JSON_LD)},
     }
     return {"parameters": parameters, "responses": answers}

@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from services.query.epcis_api import ROOT, EpcisApi, add_routes, no_such_path
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
-from services.query.webhooks.api import WebhookApi
+from services.query.webhooks.api import WebhookApi, allowed_methods
 from services.query.webhooks.api import add_routes as add_webhook_routes
 from services.runtime.monitoring import VERSION
 
@@ -39,7 +39,7 @@ def make_app(
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         if request.scope["path"].startswith(f"{ROOT}/"):
-            return no_such_path(error.status_code, (error.headers or {}).get("Allow", ""))
+            return no_such_path(error.status_code, allowed_methods(request.scope["path"]))
         if error.status_code == 405:
             response = refusal(405, "only GET and HEAD", {"Allow": ", ".join(READ_ONLY)})
         else:

@@ -8,12 +8,13 @@ import structlog
 
 from goodstrace import tracing
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import goods_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import goods_pb2, registrations_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.tracing.model import TracedEvent
 from goodstrace.tracing.named import named
 from services.query import core, goods_pages, proofs, requests
 from services.query.core import Page
 from services.query.metrics import QueryMetrics
+from services.query.registrations import Registrations
 from services.query.requests import EventQuery, GoodsQuery, PageState, TraceQuery
 from services.query.root_proofs import root_proof
 from services.query.standing import Standings
@@ -65,6 +66,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._page_bytes = page_bytes
         self._tokens = PageTokens(secret, PageState)
         self._standings = Standings(reader, secret, max_events)
+        self._registrations = Registrations(reader, recorder, secret=secret, page_bytes=page_bytes)
         self._metrics = metrics
         self._log = log
 
@@ -129,6 +131,13 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             )
             answer.browse_id = await self._record(browse)
             return answer
+
+    async def GetRegistrations(  # noqa: N802 - the name in the proto
+        self, request: registrations_pb2.GetRegistrationsRequest, context: Context
+    ) -> registrations_pb2.GetRegistrationsResponse:
+        """Show what was registered under a key; see registrations.proto."""
+        async with self._turns:
+            return await self._registrations.answer(caller(context), request)
 
     async def GetCheckpoint(  # noqa: N802 - the name in the proto
         self, request: trace_pb2.GetCheckpointRequest, _context: Context

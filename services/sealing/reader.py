@@ -190,6 +190,18 @@ class LogReader:
         found = {each.index: each for each in await self._settled(log, by_index, len(distinct))}
         return [found[index] for index in indexes]
 
+    async def sealed_ms(self, log: str, index: int) -> int:
+        """Tell when the block of an entry was sealed, in Unix milliseconds; where several packs may hold it, the latest of them.
+
+        Raises: CorruptError where it is in no pack.
+        """
+        query = {"log": log, "first": {"$gt": index - MOST_IN_PACK, "$lte": index}}
+        async with translated():
+            times = [each["time"] async for each in self._database[PACKS].find(query, {"time": 1})]
+        if not times:
+            raise CorruptError(f"{log}: entry {index} is in no pack")
+        return int(max(times))
+
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         """Make the inclusion proofs of entries in the log at `size`, in the order asked.
 

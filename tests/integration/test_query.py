@@ -17,7 +17,7 @@ from deploy.service_processes import not_ready
 from deploy.stack import Stack
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import verify_consistency, verify_inclusion
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import registrations_pb2, trace_pb2, trace_pb2_grpc
 from tests.conftest import Names
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
@@ -327,6 +327,7 @@ async def _outage(looking: Looking, stack: Stack, stub: Stub) -> None:
     calls: tuple[tuple[Any, Any], ...] = (
         (stub.Trace, request),
         (stub.GetEvent, trace_pb2.GetEventRequest(event_id="x")),
+        (stub.GetRegistrations, registrations_pb2.GetRegistrationsRequest(key="x")),
     )
     for call, asked in calls:
         with pytest.raises(grpc.aio.AioRpcError) as raised:

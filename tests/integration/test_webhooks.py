@@ -316,7 +316,10 @@ async def test_who_may_not_and_where_not(
     assert (await http.get(location)).status_code == 404
     assert (await http.delete(location)).status_code == 404
     assert (await http.delete(f"{QUERIES}/shipped")).status_code == 204
-    assert (await http.put(f"{QUERIES}/all")).status_code == 405
+    wrong = await http.put(f"{QUERIES}/all")
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET, DELETE, OPTIONS")
+    told = await http.options(f"{QUERIES}/all/subscriptions")
+    assert (told.status_code, told.headers["Allow"]) == (204, "GET, POST, OPTIONS")
     stored = await looking.mongo.database["epcis_subscriptions"].find_one({})
     assert more.json()["signatureToken"].removeprefix("whsec_") not in json.dumps(stored, default=str)
 

@@ -33,6 +33,7 @@ from services.runtime.errors import ConflictError
 from services.sealing.showing import sizes_of
 
 METHOD: Final = "ManageWebhooks"
+QUERIES: Final = f"{ROOT}/queries"
 _SECRET_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _ID_BYTES: Final = 16
@@ -70,7 +71,7 @@ class WebhookApi:
                 await self._store.add_query(query, user, _now_ms())
             except ConflictError as error:
                 raise ExistsError("there is a query of this name", "name") from error
-            return _made(f"{ROOT}/queries/{query.name}", None)
+            return _made(f"{QUERIES}/{query.name}", None)
 
         return await self._api.guarded(METHOD, respond)
 
@@ -141,7 +142,7 @@ class WebhookApi:
             )
             await self._store.add(webhook)
             told = {**await self._view(webhook), SECRET_FIELD: secret_text(secret)}
-            return _made(f"{ROOT}/queries/{name}/subscriptions/{own}", told)
+            return _made(f"{QUERIES}/{name}/subscriptions/{own}", told)
 
         return await self._api.guarded(METHOD, respond)
 
@@ -209,9 +210,25 @@ class WebhookApi:
         }
 
 
+def allowed_methods(path: str) -> str:
+    """Name the methods of a path of ours, for the header Allow; empty for another's."""
+    if path != QUERIES and not path.startswith(f"{QUERIES}/"):
+        return ""
+    below = path.removeprefix(QUERIES).strip("/").split("/")
+    if below == [""] or below[1:] == ["subscriptions"]:
+        return "GET, POST, OPTIONS"
+    return "GET, OPTIONS" if below[1:] == ["events"] else "GET, DELETE, OPTIONS"
+
+
+async def _options(request: Request) -> Response:
+    """Answer OPTIONS: what is spoken here, in headers."""
+    told = {**epcis_headers.DISCOVERY, "Allow": allowed_methods(request.scope["path"])}
+    return Response(status_code=204, headers=told)
+
+
 def add_routes(app: FastAPI, api: WebhookApi) -> None:
     """Give an application the paths of named queries and subscriptions."""
-    queries, one = f"{ROOT}/queries", f"{ROOT}/queries/{{name}}"
+    queries, one = QUERIES, f"{QUERIES}/{{name}}"
     subscriptions = f"{one}/subscriptions"
 
     @app.post(queries, status_code=201, summary="Keep a query under a name", openapi_extra=_BODY)
@@ -239,6 +256,12 @@ def add_routes(app: FastAPI, api: WebhookApi) -> None:
         """Give a page of what is sealed now; takes perPage and nextPageToken."""
         return await api.events(request, name)
 
+    _add_subscriptions(app, api, subscriptions)
+    for path in (queries, one, f"{one}/events", subscriptions, f"{subscriptions}/{{subscription_id}}"):
+        app.add_api_route(path, _options, methods=["OPTIONS"], status_code=204, include_in_schema=False)
+
+
+def _add_subscriptions(app: FastAPI, api: WebhookApi, subscriptions: str) -> None:
     @app.post(subscriptions, status_code=201, summary="Subscribe", openapi_extra=_BODY)
     async def subscribe(request: Request, name: str) -> Response:
         """Have events sent to `dest` as they are published, signed. See docs/subscriptions.md."""
