@@ -43,6 +43,7 @@ from goodstrace.registrations import (
 )
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
+from goodstrace.shared_proofs import give_own_proofs
 from goodstrace.signatures import MerchantKeys
 from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
 from goodstrace.tracing.filtering import EventFilter
@@ -173,8 +174,9 @@ class Client:
             from_us=only.from_us,
             until_us=only.until_us,
             steps=sorted(only.steps),
+            share_proofs=True,
         )
-        pages = list(self._pages(request, self._query.Trace))
+        pages = [_with_own_proofs(page) for page in self._pages(request, self._query.Trace)]
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         check_as_of(as_of or {}, checkpoints)
         events = self._shown([each for page in pages for each in page.events], checkpoints)
@@ -197,8 +199,8 @@ class Client:
 
     def event(self, event_id: str) -> tuple[ShownEvent, ...]:
         """Show all records of an event ID or event hash, verified; empty where there is none."""
-        request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose)
-        pages = list(self._pages(request, self._query.GetEvent))
+        request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose, share_proofs=True)
+        pages = [_with_own_proofs(page) for page in self._pages(request, self._query.GetEvent)]
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         events = self._shown([each for page in pages for each in page.events], checkpoints)
         if len(events) != pages[0].total_events:
@@ -450,3 +452,11 @@ def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.C
     if credentials is not None:
         return grpc.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.insecure_channel(target, options=_OPTIONS)
+
+
+def _with_own_proofs(page: _Answer) -> _Answer:
+    """Give each entry of a page of events the inclusion proof that it shares with others."""
+    told: Any = page
+    entries = [entry for event in told.events for entry in (event.sealed, *event.also_at)]
+    give_own_proofs(entries, told.shared_proofs, told.checkpoints)
+    return page

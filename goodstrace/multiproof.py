@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from goodstrace.errors import ProofError
-from goodstrace.merkle import HASH_SIZE, MAX_SIZE, Range, node_hash
+from goodstrace.merkle import HASH_SIZE, MAX_SIZE, Range, inclusion_path, node_hash
 
 
 def multiproof_path(indexes: Sequence[int], size: int) -> list[Range]:
@@ -48,8 +48,34 @@ def verify_multiproof(hashes: Mapping[int, bytes], size: int, proof: Sequence[by
         raise ProofError("a hash is not 32 bytes")
     known = dict(zip(path, proof, strict=True))
     known |= {Range(index, index + 1): each for index, each in hashes.items()}
-    if _hash_of(Range(0, size), known) != root:
+    if _kept_hash_of(Range(0, size), known) != root:
         raise ProofError(f"the leaves are not in the tree of size {size}")
+
+
+def inclusion_proofs(
+    hashes: Mapping[int, bytes], size: int, proof: Sequence[bytes]
+) -> dict[int, list[bytes]]:
+    """Take a multiproof apart into the inclusion proof of each leaf, by index; none of them is verified here.
+
+    Args: as for `verify_multiproof`.
+    Raises: ProofError where the proof has not as many hashes as the leaves want.
+    """
+    path = multiproof_path(sorted(hashes), size)
+    if len(proof) != len(path):
+        raise ProofError(f"the multiproof has {len(proof)} hashes, not {len(path)}")
+    known = dict(zip(path, proof, strict=True))
+    known |= {Range(index, index + 1): each for index, each in hashes.items()}
+    return {
+        index: [_kept_hash_of(subtree, known) for subtree in inclusion_path(index, size)] for index in hashes
+    }
+
+
+def _kept_hash_of(subtree: Range, known: dict[Range, bytes]) -> bytes:
+    """Hash a subtree from what is known, and know it from then on: the proofs share them."""
+    if subtree not in known:
+        left, right = _halves(subtree)
+        known[subtree] = node_hash(_kept_hash_of(left, known), _kept_hash_of(right, known))
+    return known[subtree]
 
 
 def _beside(subtree: Range, indexes: Sequence[int], low: int, high: int) -> Iterator[Range]:
@@ -61,14 +87,6 @@ def _beside(subtree: Range, indexes: Sequence[int], low: int, high: int) -> Iter
         middle = bisect_left(indexes, right.start, low, high)
         yield from _beside(left, indexes, low, middle)
         yield from _beside(right, indexes, middle, high)
-
-
-def _hash_of(subtree: Range, known: Mapping[Range, bytes]) -> bytes:
-    found = known.get(subtree)
-    if found is not None:
-        return found
-    left, right = _halves(subtree)
-    return node_hash(_hash_of(left, known), _hash_of(right, known))
 
 
 def _halves(subtree: Range) -> tuple[Range, Range]:

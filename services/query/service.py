@@ -27,7 +27,6 @@ from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.pins import Pins
 from services.sealing.reader import LogReader
-from services.sealing.showing import Position
 from services.sealing.values import StoredCheckpoint
 
 _KIND = "goods"
@@ -87,10 +86,12 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             )
             shown = query.only.shown(trace.events)
             page = self._cut(walk, trace.nodes, shown, state, page_size)
+            events, shared = await self._events(walk, page, checkpoints, together=request.share_proofs)
             answer = trace_pb2.TraceResponse(
                 key=query.key,
                 nodes=page.nodes,
-                events=await self._events(walk, page, checkpoints),
+                events=events,
+                shared_proofs=shared,
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
                 next_page_token=self._sealed(query, page, checkpoints),
                 total_events=len(trace.events),
@@ -119,8 +120,10 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             checkpoints = await self._checkpoints({}, state)
             walk, found = await self._walk(checkpoints, named(query.event_id))
             page = self._cut(walk, (), found.events, state, page_size)
+            events, shared = await self._events(walk, page, checkpoints, together=request.share_proofs)
             answer = trace_pb2.GetEventResponse(
-                events=await self._events(walk, page, checkpoints),
+                events=events,
+                shared_proofs=shared,
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
                 next_page_token=self._sealed(query, page, checkpoints),
                 total_events=len(found.events),
@@ -253,17 +256,19 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         )
 
     async def _events(
-        self, walk: Walk[Answer], page: Page, checkpoints: Checkpoints
-    ) -> list[trace_pb2.TraceEvent]:
-        """Fetch and prove the records of a page."""
+        self, walk: Walk[Answer], page: Page, checkpoints: Checkpoints, *, together: bool
+    ) -> tuple[list[trace_pb2.TraceEvent], list[log_pb2.SharedProof]]:
+        """Fetch and prove the records of a page, each by itself or those of a log `together`."""
         places = [place for event in page.events for place in (*event.full, *event.bare)]
         bare = {place for event in page.events for place in event.bare}
         records = await walk.records(places)
         sizes = showing.sizes_of(checkpoints)
-        shown: dict[Position, log_pb2.SealedEntry] = await disclosure.disclose(
-            self._reader, records, sizes, bare
-        )
-        return [core.completed(event, shown) for event in page.events]
+        shared: list[log_pb2.SharedProof] = []
+        if together:
+            shown, shared = await disclosure.disclose_together(self._reader, records, sizes, bare)
+        else:
+            shown = await disclosure.disclose(self._reader, records, sizes, bare)
+        return [core.completed(event, shown) for event in page.events], shared
 
     async def _record(self, browse: Browse) -> str:
         """Record the look: nothing may leave before this has returned (design.md, invariant 4)."""

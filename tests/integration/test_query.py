@@ -18,6 +18,7 @@ from deploy.stack import Stack
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import verify_consistency, verify_inclusion
 from goodstrace.query.v1 import registrations_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.shared_proofs import give_own_proofs
 from tests.conftest import Names
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
@@ -97,6 +98,14 @@ async def test_a_trace_is_proved_and_recorded_once(looking: Looking, channel: gr
         "purpose": {"purpose": "recall"},
         "outcome": {"events": 3},
     }
+
+    request.share_proofs = True
+    sharing = await stub.Trace(request, timeout=DEADLINE_S, metadata=(("goodstrace-user", "ann"),))
+    assert [each.log for each in sharing.shared_proofs] == ["goods/0", "goods/1"]
+    entries = [entry for each in sharing.events for entry in (each.sealed, *each.also_at)]
+    assert not any(each.inclusion_proof for each in entries)
+    give_own_proofs(entries, sharing.shared_proofs, sharing.checkpoints)
+    assert list(sharing.events) == list(answer.events)
 
 
 async def test_an_unknown_key_is_an_empty_answer_and_a_look(

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from goodstrace import tiles as tlog
 from goodstrace.errors import ProofError
-from goodstrace.merkle import inclusion_path, leaf_hash, root_of
-from goodstrace.multiproof import multiproof_path, verify_multiproof
+from goodstrace.merkle import inclusion_path, leaf_hash, root_of, verify_inclusion
+from goodstrace.multiproof import inclusion_proofs, multiproof_path, verify_multiproof
 from goodstrace.tiles import TileEdge
 
 
@@ -48,6 +48,18 @@ def test_it_holds_each_hash_of_the_inclusion_proofs_at_most_once(case: tuple[lis
     single = [inclusion_path(index, len(leaves)) for index in indexes]
     assert len(path) == len(set(path)) <= sum(map(len, single))
     assert set(path) <= {subtree for each in single for subtree in each}
+
+
+@given(chosen())
+def test_it_holds_the_inclusion_proof_of_each_leaf(case: tuple[list[bytes], list[int]]) -> None:
+    leaves, indexes = case
+    shown = {index: leaves[index] for index in indexes}
+    proofs = inclusion_proofs(shown, len(leaves), proof_of(leaves, indexes))
+    assert proofs.keys() == shown.keys()
+    for index, proof in proofs.items():
+        verify_inclusion(leaves[index], index, len(leaves), proof, root_of(leaves))
+    with pytest.raises(ProofError):
+        inclusion_proofs(shown, len(leaves), [*proof_of(leaves, indexes), b"x" * 32])
 
 
 @given(chosen(), st.data())
