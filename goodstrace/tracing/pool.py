@@ -29,6 +29,11 @@ class Pool:
         self._sorted: dict[Name, Sequence[Event]] = {}
         self._settled: dict[object, object] = {}
 
+    @property
+    def size(self) -> int:
+        """How many records it holds."""
+        return len(self._places)
+
     def add(self, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
         """Take in what was found for the names asked; events that nobody asked for do no harm."""
         asked = frozenset(asked)

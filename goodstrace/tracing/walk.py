@@ -88,6 +88,36 @@ class Walk:
                 self.is_exhausted = depth < self._query.max_depth
                 break
 
+    def probe(self, keys: Iterable[str]) -> None:
+        """Ask for what a visit of these goods and the way downstream from them wants, without drawing anything from it."""
+        for key in keys:
+            for carrier in self.containers.carriage(key).carriers:
+                if is_followed(carrier.container):
+                    self.associations.inside(carrier.container, (carrier.window,))
+            self.associations.inside(key, (ALWAYS,))
+            self._links.lots_of(key)
+            self._links.listings(key)
+            self._links.neighbours(key, Direction.DOWNSTREAM, with_contents=True)
+
+    def run_level(self, goods: Iterable[tuple[str, Link | None]], depth: int) -> dict[str, int]:
+        """Expand goods of one level downstream, as they were met by these links (None for the root).
+
+        Returns: what is new, each with its level: the next one, or this one for what is inside the root.
+        """
+        level = []
+        for key, link in goods:
+            way = Direction.HISTORY if key == self._query.key else Direction.DOWNSTREAM
+            met = _Met(key, way, depth, is_certain=True)
+            if link is not None:
+                met.links[link] = (link.key, Direction.DOWNSTREAM)
+            self._nodes[met.place] = met
+            level.append(met)
+        inside: list[_Met] = []
+        for met in [each for each in level if each.key == self._query.key]:
+            inside = self._met(met, self._links.contents(met.key, [ALWAYS]), Direction.HISTORY, depth)
+        further = self._expand(level, depth)
+        return {met.key: met.level for met in (*inside, *further)}
+
     def _expand(self, level: list[_Met], depth: int) -> list[_Met]:
         """Give each node of a level its history, and return the nodes of the next one."""
         further: list[_Met] = []
@@ -267,14 +297,13 @@ class Walk:
 
     def _spread_certainty(self) -> None:
         """A node is certain where a certain link leads to a certain node."""
-        root = self._nodes[self._query.key, Direction.HISTORY]
-        root.is_certain = True
+        roots = [met for met in self._nodes.values() if met.is_certain]
         leading: dict[Place, list[_Met]] = {}
         for met in self._nodes.values():
             for link, nearer in met.links.items():
                 if link.certainty is Certainty.CERTAIN:
                     leading.setdefault(self._actual(nearer), []).append(met)
-        waiting = [root]
+        waiting = list(roots)
         while waiting:
             for met in leading.get(waiting.pop().place, ()):
                 if not met.is_certain:
