@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from goodstrace.facts import Facts
+from goodstrace.facts import Facts, Role
 from goodstrace.identifiers import Grade
 from goodstrace.tracing.containers import Containers
 from goodstrace.tracing.events import ASSOCIATION, Event, grade
