@@ -10,15 +10,15 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote
 
 import grpc
 
+from goodstrace.answer_checks import check_as_of, check_browses, check_totals
+from goodstrace.answers import Browses, Trace
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
-from goodstrace.browse_checks import check_browses
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.identifiers import canonical_key
 from goodstrace.key_following import KeyFollower
@@ -29,14 +29,15 @@ from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.recalls import RecallPiece, RecallVerifier
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
+from goodstrace.streams import TraceAssembly
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.verification import (
     VerifiedCheckpoint,
-    VerifiedEntry,
     remembered_checkpoint,
     verify_checkpoints,
     verify_entry,
@@ -57,36 +58,6 @@ DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
     "downstream": trace_pb2.DIRECTION_DOWNSTREAM,
     "history": trace_pb2.DIRECTION_HISTORY,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """A whole trace, verified: `nodes` by level, `events` by time, the checkpoints they are proved under.
-
-    `withheld` and `erased` count events with a part not shown; `truncated` is true where a limit of the walk was reached.
-    `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
-    the answer is truncated, facts are withheld or events are filtered; `filtered` counts these.
-    """
-
-    key: str
-    nodes: tuple[trace_pb2.TraceNode, ...]
-    events: tuple[ShownEvent, ...]
-    checkpoints: Mapping[str, VerifiedCheckpoint]
-    withheld: int
-    erased: int
-    truncated: bool
-    tree_verified: bool
-    browse_ids: tuple[str, ...]
-    filtered: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Browses:
-    """Verified browse records, newest first, and the checkpoints they are proved under."""
-
-    entries: tuple[VerifiedEntry, ...]
-    checkpoints: Mapping[str, VerifiedCheckpoint]
-    browse_ids: tuple[str, ...]
 
 
 class Client:
@@ -110,6 +81,7 @@ class Client:
         policy: Policy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         merchant_keys: MerchantKeys | None = None,
+        stream_timeout_s: float = 3600,
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -124,7 +96,9 @@ class Client:
             policy: which witnesses must have cosigned a checkpoint; without, the log's own signature is enough.
             credentials: for TLS; without, the channel is in clear text.
             merchant_keys: merchants' keys, by which their signatures are checked.
+            stream_timeout_s: deadline of a whole stream.
         """
+        self._stream_timeout_s = stream_timeout_s
         self._keys = log_keys
         self._memory = memory or VolatileMemory()
         self._follower = KeyFollower(self._keys, self._memory, self._key_changes)
@@ -162,7 +136,7 @@ class Client:
             direction=DIRECTIONS[direction],
             max_depth=max_depth,
             purpose=self._purpose,
-            as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
+            as_of=_log_sizes(as_of),
             page_size=page_size,
             from_us=only.from_us,
             until_us=only.until_us,
@@ -170,11 +144,13 @@ class Client:
         )
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        _check_as_of(as_of or {}, checkpoints)
+        check_as_of(as_of or {}, checkpoints)
         events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        _check_answer(canonical_key(key), first, events, only)
+        if first.key != canonical_key(key):
+            raise AnswerError(f"asked for {canonical_key(key)} and answered for {first.key}")
+        check_totals(first, events, only)
         query = query_of(first.key, direction, max_depth)
         return Trace(
             key=first.key,
@@ -188,6 +164,57 @@ class Client:
             filtered=first.filtered,
             browse_ids=tuple(page.browse_id for page in pages),
         )
+
+    def stream_trace(
+        self,
+        key: str,
+        *,
+        direction: str = "both",
+        max_depth: int = DEFAULT_DEPTH,
+        as_of: Mapping[str, int] | None = None,
+        only: EventFilter = _ALL_EVENTS,
+    ) -> Iterator[Trace]:
+        """Trace goods level after level: the trace up to each level once all of it is verified, the whole one last.
+
+        Arguments are those of `trace`; the deadline is that of streams.
+        """
+        request = trace_pb2.StreamTraceRequest(
+            trace=trace_pb2.TraceRequest(
+                key=key,
+                direction=DIRECTIONS[direction],
+                max_depth=max_depth,
+                purpose=self._purpose,
+                as_of=_log_sizes(as_of),
+                from_us=only.from_us,
+                until_us=only.until_us,
+                steps=sorted(only.steps),
+            )
+        )
+        assembly = TraceAssembly(
+            canonical_key(key), direction, only, opened=self._opener(as_of), merchant_keys=self._merchants
+        )
+        yield from assembly.traces(self._stream(self._query.StreamTrace, request))
+
+    def recall(
+        self, key: str, *, max_depth: int = 0, as_of: Mapping[str, int] | None = None
+    ) -> Iterator[RecallPiece]:
+        """Recall goods: all that is downstream of them, piece after piece, each verified before it is given.
+
+        It is whole only where a piece with a `summary` came; stop early to cancel. Memory does not grow with what is shown, but by
+        some 32 bytes for each key and event.
+
+        Args:
+            key: the goods, in any spelling.
+            max_depth: levels at the most, 1..100; 0 for 100.
+            as_of: log sizes to answer as of, by log name.
+        """
+        request = recall_pb2.RecallRequest(
+            key=key, max_depth=max_depth, purpose=self._purpose, as_of=_log_sizes(as_of)
+        )
+        verifier = RecallVerifier(
+            canonical_key(key), opened=self._opener(as_of), merchant_keys=self._merchants
+        )
+        yield from verifier.pieces(self._stream(self._query.Recall, request))
 
     def event(self, event_id: str) -> tuple[ShownEvent, ...]:
         """Show all records of an event ID or event hash, verified; empty where there is none."""
@@ -300,6 +327,26 @@ class Client:
             call = cast("grpc.Call", error)  # what a unary call raises is both
             raise CallError(call.code().name, call.details() or "no details") from error
 
+    def _stream(self, method: Callable[..., Any], request: Any) -> Iterator[Any]:
+        """Give the messages of a stream; who stops taking them cancels the call."""
+        call = method(request, timeout=self._stream_timeout_s, metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise CallError(call.code().name, call.details() or "no details") from error
+        finally:
+            call.cancel()
+
+    def _opener(
+        self, as_of: Mapping[str, int] | None
+    ) -> Callable[[Sequence[log_pb2.Checkpoint]], Mapping[str, VerifiedCheckpoint]]:
+        def opened(messages: Sequence[log_pb2.Checkpoint]) -> Mapping[str, VerifiedCheckpoint]:
+            checkpoints = self._checkpoints([messages])
+            check_as_of(as_of or {}, checkpoints)
+            return checkpoints
+
+        return opened
+
     def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
         """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered."""
         for message in pages[0]:
@@ -356,6 +403,10 @@ class Client:
             ) from error
 
 
+def _log_sizes(as_of: Mapping[str, int] | None) -> list[log_pb2.LogSize]:
+    return [log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())]
+
+
 def _signed(note: str) -> str:
     """Give what a note says: between two pages it may have got another cosignature."""
     return note.partition("\n\n")[0]
@@ -365,30 +416,3 @@ def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.C
     if credentials is not None:
         return grpc.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.insecure_channel(target, options=_OPTIONS)
-
-
-def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedCheckpoint]) -> None:
-    for log, size in as_of.items():
-        if log not in checkpoints or checkpoints[log].checkpoint.size != size:
-            raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
-
-
-def _check_answer(
-    key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent], only: EventFilter
-) -> None:
-    if first.key != key:
-        raise AnswerError(f"asked for {key} and answered for {first.key}")
-    if len(events) != first.total_events - first.filtered or (first.filtered and only.is_open):
-        raise AnswerError(
-            f"the answer says it has {first.total_events} events, {first.filtered} of them not asked for, and shows {len(events)}"
-        )
-    if not all(only.shows(each.event.facts) for each in events if each.event.facts is not None):
-        raise AnswerError("the answer shows an event that was not asked for")
-    identities = [each.event.identity for each in events]
-    if len(set(identities)) != len(identities):
-        raise AnswerError("the answer shows one event twice")
-    hidden = sum(bool(each.event.position.withheld) for each in events)
-    if hidden != first.withheld + first.erased:
-        raise AnswerError(
-            f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
-        )

@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
+from goodstrace.answers import Trace
 from goodstrace.cli.display import console, moment, short, to_second
 from goodstrace.cli.moments import moment_us
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
 from goodstrace.cli.runs import Shown, runs
-from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
+from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS
 from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent

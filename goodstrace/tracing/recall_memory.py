@@ -35,12 +35,21 @@ class Seen:
         """Add a text; tell whether it is new."""
         if 2 * self._count >= len(self._table):
             self._grow()
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest()
-        value = int.from_bytes(digest, "big") or 1  # 0 is a free place
-        if not _put(self._table, value):
+        if not _put(self._table, self._hash(text)):
             return False
         self._count += 1
         return True
+
+    def __contains__(self, text: str) -> bool:
+        value, mask = self._hash(text), len(self._table) - 1
+        place = value & mask
+        while self._table[place] not in (0, value):
+            place = (place + 1) & mask
+        return self._table[place] == value
+
+    def _hash(self, text: str) -> int:
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest()
+        return int.from_bytes(digest, "big") or 1  # 0 is a free place
 
     def _grow(self) -> None:
         larger = array("Q", bytes(16 * len(self._table)))

@@ -33,6 +33,7 @@ _Unary: TypeAlias = "Callable[[Any, Context], Awaitable[Any]]"
 _Bounded: TypeAlias = "Callable[[_Unary, Any, Context], Awaitable[Any]]"
 _HANDLERS: Final[dict[str, Callable[..., Any]]] = {
     "unary_unary": grpc.unary_unary_rpc_method_handler,
+    "unary_stream": grpc.unary_stream_rpc_method_handler,
     "stream_unary": grpc.stream_unary_rpc_method_handler,
     "stream_stream": grpc.stream_stream_rpc_method_handler,
 }
@@ -81,7 +82,7 @@ class CallMetrics:
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
     """Puts deadline, metrics, error table and log around each call of the services named.
 
-    Of calls whose requests come in a stream, those without a deadline may last `max_stream_s` seconds.
+    Of calls whose requests or answers come in a stream, those without a deadline may last `max_stream_s` seconds.
     """
 
     def __init__(

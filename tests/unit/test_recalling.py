@@ -146,7 +146,9 @@ def test_memory_does_not_grow_with_the_number_of_items(tell: Callable[[str], Non
         def told(piece: Found, pieces: Counter[str] = pieces) -> None:
             pieces["goods"] += len(piece.goods)
 
-        drive_recall(query, source, told, page=32)  # what is kept for speed, in caches that are bounded, is kept then
+        drive_recall(
+            query, source, told, page=32
+        )  # what is kept for speed, in caches that are bounded, is kept then
         pieces.clear()
         tracemalloc.start()
         drive_recall(query, source, told, page=32)
