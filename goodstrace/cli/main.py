@@ -12,6 +12,7 @@ from goodstrace.cli.browses import browses
 from goodstrace.cli.capture import capture
 from goodstrace.cli.merchants import merchants
 from goodstrace.cli.prove import prove
+from goodstrace.cli.recall import recall
 from goodstrace.cli.rejected import rejected
 from goodstrace.cli.sign import sign
 from goodstrace.cli.simulate import simulate
@@ -51,6 +52,7 @@ def cli() -> None:
       goodstrace capture run/samples/*.jsonld
       goodstrace rejected list      what was refused, and why
       goodstrace trace KEY          (run/samples/index.json names some keys)
+      goodstrace recall KEY         all that it went into, with --xlsx FILE as a spreadsheet
       goodstrace browses KEY        who looked at it
       goodstrace prove LOG INDEX --out FILE      a proof to hand on
       goodstrace verify FILE --vkeys run/keys    check it without any service
@@ -60,7 +62,7 @@ def cli() -> None:
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
-for _command in (capture, rejected, merchants, sign, trace, browses, prove, verify, simulate):
+for _command in (capture, rejected, merchants, sign, trace, recall, browses, prove, verify, simulate):
     cli.add_command(_command)
 
 

@@ -36,6 +36,7 @@ from goodstrace.tracing.pool import Pool
 from goodstrace.tracing.walk import Walk
 
 PAGE_RECORDS: Final = 64
+FIRST_PAGE_RECORDS: Final = 8  # so that something is shown at once
 STEP_RECORDS: Final = 3_000
 _FEW: Final = 50
 _ELSEWHERE: Final = (Role.LOCATION, Role.PARTY, Role.TRANSACTION, Role.SENSOR)
@@ -78,7 +79,7 @@ class Page:
     """Asks for the next records of one name, `limit` at the most: all of them in any order, none where there are no more."""
 
     name: Name
-    limit: int = PAGE_RECORDS
+    limit: int
 
 
 Recalling = Generator[Lookup | Page | Step, Iterable[SealedFacts] | None, bool]
@@ -161,8 +162,10 @@ def _pages(
     """Go through the events of a lot; return as much of each as says where the lot itself was, up to `limit` of them."""
     light: list[SealedFacts] = []
     name = (NameKind.KEY, lot.key)
+    records = FIRST_PAGE_RECORDS
     while True:
-        page = list((yield Page(name)) or ())
+        page = list((yield Page(name, records)) or ())
+        records = min(2 * records, PAGE_RECORDS)
         if not page:
             return light
         light += [_lighter(each, lot.key) for each in page[: limit + 1 - len(light)]]

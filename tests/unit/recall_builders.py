@@ -29,7 +29,7 @@ def drive_recall(
         if isinstance(asked, Page):
             everything = source(Lookup(frozenset([asked.name]), 10**9))
             first = shown.get(asked.name, 0)
-            sent = everything[first : first + page]
+            sent = everything[first : first + min(page, asked.limit)]
             shown[asked.name] = first + len(sent)
         elif isinstance(asked, Lookup):
             sent = source(asked)
