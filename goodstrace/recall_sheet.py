@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from xlsxwriter import Workbook
 
 MAX_ROWS: Final = 1_048_576  # of a sheet, its header among them
-_TIMES: Final = frozenset({"Date", "From", "Until", "First at"})
+_TIMES: Final = frozenset({"Date", "Since", "Until", "First at"})
+_FIRST_YEAR: Final = 1900  # before that a workbook knows no time
 _NUMBERS: Final = frozenset({"Quantity", "Level", "Merchant", "Index"})
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 Rows = Iterable[tuple[Any, ...]]
@@ -81,9 +82,7 @@ def _sheet(book: Workbook, title: str, header: tuple[str, ...], rows: Iterator[t
     writers: list[Callable[[int, int, Any], Any]] = []
     for name in header:
         if name in _TIMES:
-            writers.append(
-                lambda row, column, value: value and sheet.write_datetime(row, column, _time(value), dated)
-            )
+            writers.append(lambda row, column, value: _write_time(sheet, (row, column), value, dated))
         elif name in _NUMBERS:
             writers.append(lambda row, column, value: _write_number(sheet, row, column, value))
         else:
@@ -94,6 +93,13 @@ def _sheet(book: Workbook, title: str, header: tuple[str, ...], rows: Iterator[t
             write(count, column, value)
     sheet.autofilter(0, 0, count, len(header) - 1)
     return count
+
+
+def _write_time(sheet: Any, place: tuple[int, int], time_us: int, dated: Any) -> None:
+    if time_us and _time(time_us).year >= _FIRST_YEAR:
+        sheet.write_datetime(*place, _time(time_us), dated)
+    elif time_us:
+        sheet.write_string(*place, _time(time_us).isoformat())
 
 
 def _write_number(sheet: Any, row: int, column: int, value: Any) -> None:

@@ -157,11 +157,11 @@ GOODS: Final = (
     "Level",
     "Traceability lot code",
     "Product description",
-    "From",
+    "Met from",
     "Link",
     "Certainty",
 )
-CONTAINERS: Final = ("Container", "Kind", "Held", "From", "Until")
+CONTAINERS: Final = ("Container", "Kind", "Held", "Since", "Until")
 ORDERS: Final = ("Document", "Type", "Date", "Event ID")
 HOLDERS: Final = ("Who or where", "Description", "Role", "First at", "Event ID")
 

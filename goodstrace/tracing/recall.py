@@ -218,7 +218,11 @@ def _lighter(sealed: SealedFacts, key: str) -> SealedFacts:
             facts,
             context=None,
             destinations=(),
-            keys={role: _fewer(listed, key) for role, listed in facts.keys.items() if role not in _ELSEWHERE},
+            keys={
+                role: _fewer(role, listed, key)
+                for role, listed in facts.keys.items()
+                if role not in _ELSEWHERE
+            },
             lot_of=dict(islice(((serial, lot) for serial, lot in facts.lot_of.items() if lot == key), 1)),
             quantities={
                 role: tuple(each for each in listed if each.key == key) or listed[:1]
@@ -231,9 +235,9 @@ def _lighter(sealed: SealedFacts, key: str) -> SealedFacts:
     )
 
 
-def _fewer(listed: tuple[str, ...], key: str) -> tuple[str, ...]:
-    if len(listed) <= _FEW:
-        return listed
+def _fewer(role: str, listed: tuple[str, ...], key: str) -> tuple[str, ...]:
+    if role == Role.CHILD and len(listed) <= _FEW:
+        return listed  # a container of the lot may be among them, and be packed with it
     return (key,) if key in listed else listed[:1]
 
 
