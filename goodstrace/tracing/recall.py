@@ -38,7 +38,6 @@ from goodstrace.tracing.walk import Walk
 PAGE_RECORDS: Final = 64
 FIRST_PAGE_RECORDS: Final = 8  # so that something is shown at once
 STEP_RECORDS: Final = 3_000
-_FEW: Final = 50
 _ELSEWHERE: Final = (Role.LOCATION, Role.PARTY, Role.TRANSACTION, Role.SENSOR)
 _UNLIMITED: Final = 10**9
 _MOST: Final = 40_000  # events of a step, contents of a container
@@ -100,7 +99,7 @@ def recall_step(root: str, level: int, goods: Sequence[Reached], limit: int) -> 
     pool = Pool(limit)
     if len(goods) == 1 and grade(goods[0].key) is Grade.LOT:
         light = yield from _pages(goods[0], limit)
-        pool.add({(NameKind.KEY, goods[0].key)}, light)
+        pool.add_outlines((NameKind.KEY, goods[0].key), light)
     expansion = _Expansion(root, level, goods)
     while True:
         found = expansion.run(pool)
@@ -218,11 +217,7 @@ def _lighter(sealed: SealedFacts, key: str) -> SealedFacts:
             facts,
             context=None,
             destinations=(),
-            keys={
-                role: _fewer(role, listed, key)
-                for role, listed in facts.keys.items()
-                if role not in _ELSEWHERE
-            },
+            keys={role: _fewer(listed, key) for role, listed in facts.keys.items() if role not in _ELSEWHERE},
             lot_of=dict(islice(((serial, lot) for serial, lot in facts.lot_of.items() if lot == key), 1)),
             quantities={
                 role: tuple(each for each in listed if each.key == key) or listed[:1]
@@ -235,9 +230,7 @@ def _lighter(sealed: SealedFacts, key: str) -> SealedFacts:
     )
 
 
-def _fewer(role: str, listed: tuple[str, ...], key: str) -> tuple[str, ...]:
-    if role == Role.CHILD and len(listed) <= _FEW:
-        return listed  # a container of the lot may be among them, and be packed with it
+def _fewer(listed: tuple[str, ...], key: str) -> tuple[str, ...]:
     return (key,) if key in listed else listed[:1]
 
 

@@ -48,6 +48,7 @@ class _Met:
     marks: set[str] = field(default_factory=set)
     listings: tuple[Listing, ...] = ()
     is_certain: bool = False
+    is_from_lot: bool = False
 
     @property
     def place(self) -> Place:
@@ -110,6 +111,7 @@ class Walk:
             met = _Met(key, way, depth, is_certain=True)
             if link is not None:
                 met.links[link] = (link.key, Direction.DOWNSTREAM)
+                met.is_from_lot = link.kind is LinkKind.SERIAL_OF_LOT
             self._nodes[met.place] = met
             level.append(met)
         inside: list[_Met] = []
@@ -174,6 +176,8 @@ class Walk:
                 new.append(known)
             if nearer is not known:
                 known.links.setdefault(link, nearer.place)
+            if link.kind is LinkKind.SERIAL_OF_LOT and nearer.level < known.level:
+                known.is_from_lot = True
         return new
 
     def _known(self, key: str, way: Direction) -> _Met | None:
@@ -235,14 +239,12 @@ class Walk:
                     self._mention(event.identity, node.key, is_possible=doubt, path=(*path, stay.child))
 
     def _mention_lots(self, node: _Met) -> None:
-        """Events of its lot may have concerned a serial (rule 8); not repeated for serials met from their lot."""
-        from_lots = {link.key for link in node.links if link.kind is LinkKind.SERIAL_OF_LOT}
+        """Events of its lots may have concerned a serial (rule 8); not repeated for serials met from a lot."""
         for lot, events in self._links.lots_of(node.key).items():
             self.link_events.update(event.identity for event in events)
-            if lot not in from_lots:
-                for event in self._pool.naming(lot):
-                    if event.names_itself(lot):
-                        self._mention(event.identity, node.key, is_possible=True, path=(lot,))
+            for event in () if node.is_from_lot else self._pool.naming(lot):
+                if event.names_itself(lot):
+                    self._mention(event.identity, node.key, is_possible=True, path=(lot,))
 
     def _carry(self, node: _Met, carrier: Carrier) -> None:
         """List a container at the level of its goods, unless it is goods of this trace itself (rule 9)."""
