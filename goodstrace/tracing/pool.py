@@ -48,10 +48,10 @@ class Pool:
             self.is_cut = self.is_cut or places > self._limit
         self._sorted.clear()
 
-    def add_outlines(self, asked: Name, found: Iterable[SealedFacts]) -> None:
-        """Take in what was found for a name, of which much was left out; where it is found whole later, that takes its place."""
+    def add_outlines(self, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
+        """Take in what was found for names, of which much was left out; where it is found whole later, that takes its place."""
         outlines = list(found)
-        self.add((asked,), outlines)
+        self.add(asked, outlines)
         self._outlines.update((each.log, each.index) for each in outlines)
 
     def _add(self, sealed: SealedFacts) -> None:

@@ -38,6 +38,7 @@ from goodstrace.tracing.walk import Walk
 PAGE_RECORDS: Final = 64
 FIRST_PAGE_RECORDS: Final = 8  # so that something is shown at once
 STEP_RECORDS: Final = 3_000
+_DECIDING: Final = (NameKind.EVENT_ID, NameKind.REGISTRATION)
 _ELSEWHERE: Final = (Role.LOCATION, Role.PARTY, Role.TRANSACTION, Role.SENSOR)
 _UNLIMITED: Final = 10**9
 _MOST: Final = 40_000  # events of a step, contents of a container
@@ -98,8 +99,8 @@ def recall_step(root: str, level: int, goods: Sequence[Reached], limit: int) -> 
     """
     pool = Pool(limit)
     if len(goods) == 1 and grade(goods[0].key) is Grade.LOT:
-        light = yield from _pages(goods[0], limit)
-        pool.add_outlines((NameKind.KEY, goods[0].key), light)
+        outlines = yield from _pages(goods[0], limit)
+        pool.add_outlines(outlines.names, outlines.found.values())
     expansion = _Expansion(root, level, goods)
     while True:
         found = expansion.run(pool)
@@ -155,19 +156,36 @@ class _Expansion:
                 yield traced(event, pool, concerned)
 
 
+class _Outlines:
+    """What is kept of the events of a lot, and of those with their IDs, up to a limit: enough to tell where the lot itself was."""
+
+    def __init__(self, lot: str, limit: int) -> None:
+        self._lot = lot
+        self._limit = limit
+        self.names: set[Name] = {(NameKind.KEY, lot)}
+        self.found: dict[tuple[str, int], SealedFacts] = {}
+
+    def add(self, names: Iterable[Name], found: Iterable[SealedFacts]) -> None:
+        if len(self.found) > self._limit:
+            return
+        self.names.update(name for name in names if name[0] in _DECIDING)
+        for each in found:
+            self.found.setdefault((each.log, each.index), _outline(each, self._lot))
+
+
 def _pages(
     lot: Reached, limit: int
-) -> Generator[Lookup | Page | Step, Iterable[SealedFacts] | None, list[SealedFacts]]:
-    """Go through the events of a lot; return as much of each as says where the lot itself was, up to `limit` of them."""
-    light: list[SealedFacts] = []
+) -> Generator[Lookup | Page | Step, Iterable[SealedFacts] | None, _Outlines]:
+    """Go through the events of a lot; return the outlines of them."""
+    outlines = _Outlines(lot.key, limit)
     name = (NameKind.KEY, lot.key)
     records = FIRST_PAGE_RECORDS
     while True:
         page = list((yield Page(name, records)) or ())
         records = min(2 * records, PAGE_RECORDS)
         if not page:
-            return light
-        light += [_lighter(each, lot.key) for each in page[: limit + 1 - len(light)]]
+            return outlines
+        outlines.add((), page)
         pool = Pool(limit)
         pool.add({name}, page)
         while True:
@@ -175,7 +193,9 @@ def _pages(
             if not pool.missing:
                 break
             names = frozenset(pool.missing)
-            pool.add(names, (yield Lookup(names, limit + 1)) or ())
+            more = list((yield Lookup(names, limit + 1)) or ())
+            outlines.add(names, more)
+            pool.add(names, more)
         yield found
 
 
@@ -205,8 +225,10 @@ def _certainty(event: Event, lot: str) -> Certainty:
     return Certainty.CERTAIN if event.names_itself(lot) else Certainty.POSSIBLE
 
 
-def _lighter(sealed: SealedFacts, key: str) -> SealedFacts:
+def _outline(sealed: SealedFacts, key: str) -> SealedFacts:
     """Keep of an event what says where `key` was: else a lot of 100,000 items is held whole. The event was shown from its page."""
+    if sealed.registration is not None:
+        return sealed
     facts = sealed.facts
     return SealedFacts(
         sealed.log,
