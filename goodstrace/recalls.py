@@ -6,6 +6,7 @@ before, nothing comes twice, and the counts at the end are those of what came.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing.recall_memory import Seen
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEvent, verify_entry, verify_event
 
+_SECRET_BYTES: Final = 16
 Opened = Callable[[Sequence[log_pb2.Checkpoint]], Mapping[str, VerifiedCheckpoint]]
 
 
@@ -60,7 +62,7 @@ class RecallVerifier:
         self._merchants: Final = merchant_keys
         self._checkpoints: Mapping[str, VerifiedCheckpoint] = {}
         self._browse_id = ""
-        self._seen: Final = Seen()
+        self._seen: Final = Seen(os.urandom(_SECRET_BYTES))
         self._goods: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._withheld = 0

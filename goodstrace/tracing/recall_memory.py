@@ -1,7 +1,6 @@
 """What a recall remembers of the goods it met: which they were, as hashes, and which are yet to be expanded, compressed."""
 
 import hashlib
-import os
 import zlib
 from array import array
 from collections import deque
@@ -18,13 +17,13 @@ _DECODER: Final = msgspec.json.Decoder(list[tuple[str, str, str, tuple[str, ...]
 
 
 class Seen:
-    """A set of texts as 64-bit hashes under a secret of its own, in 16 to 32 bytes each.
+    """A set of texts as 64-bit hashes under a secret of up to 64 bytes, in 16 to 32 bytes each.
 
-    Two of a million texts have one hash with a probability of 3 in 10^8; then one of them counts as seen. Nobody can choose such two.
+    Two of a million texts have one hash with a probability of 3 in 10^8; then one of them counts as seen. Nobody who does not know the secret can choose such two.
     """
 
-    def __init__(self) -> None:
-        self._key: Final = os.urandom(16)
+    def __init__(self, secret: bytes) -> None:
+        self._key: Final = secret
         self._table = array("Q", bytes(8 * 1024))
         self._count = 0
 

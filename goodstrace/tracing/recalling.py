@@ -93,18 +93,19 @@ class Totals:
 Recall = Generator[Lookup | Page | Found, Iterable[SealedFacts] | None, Totals]
 
 
-def recall(query: RecallQuery) -> Recall:
+def recall(query: RecallQuery, secret: bytes) -> Recall:
     """Recall goods. Yields look-ups, pages and what was found; is sent records for the first two and None for the last.
 
+    `secret`: random bytes, see `Seen`; they change nothing in what is found.
     Memory: some thousand records at a time, 32 bytes for each key and event met, and about 60 for each that is yet to be expanded.
     """
-    return (yield from _Recall(query).run())
+    return (yield from _Recall(query, secret).run())
 
 
 class _Recall:
-    def __init__(self, query: RecallQuery) -> None:
+    def __init__(self, query: RecallQuery, secret: bytes) -> None:
         self._query = query
-        self._seen = Seen()
+        self._seen = Seen(secret)
         self._totals = Totals()
         self._count = 0
 

@@ -1,6 +1,7 @@
 """Recalls over the logs: drives the pure recall with look-ups, and sends what it finds with its proofs as soon as it is found."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -20,6 +21,7 @@ from services.sealing.showing import Position, position
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
 MAX_ALSO_AT: Final = 16
+SECRET_BYTES: Final = 16
 _PLACES: Final = (Role.LOCATION, Role.PARTY)
 Checkpoints = Mapping[str, StoredCheckpoint]
 Send = Callable[[recall_pb2.RecallResponse], Awaitable[None]]
@@ -36,13 +38,13 @@ class Recalling:
         self._page_bytes = page_bytes
         self._walk: Walk[Totals] = self._new_walk()
         self._cursor: tuple[object, Position | None] = (None, None)
-        self._described = Seen()
+        self._described = Seen(os.urandom(SECRET_BYTES))
         self._erased = 0
         self.shown = 0
 
     async def run(self, query: RecallQuery, send: Send) -> None:
         """Send the pieces of a recall, and its summary last. Raises: UnavailableError, CorruptError, EntryError."""
-        recalling = recall(query)
+        recalling = recall(query, os.urandom(SECRET_BYTES))
         sent: list[SealedFacts] | None = None
         while True:
             asked = await asyncio.to_thread(_advance, recalling, sent)

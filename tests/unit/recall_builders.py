@@ -18,7 +18,7 @@ def drive_recall(
     source = sealed if isinstance(sealed, Source) else Source(sealed)
     shown: dict[object, int] = {}
     found: list[Found] = []
-    recalling = recall(query)
+    recalling = recall(query, b"any")
     sent: list[SealedFacts] | None = None
     while True:
         try:
