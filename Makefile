@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 UV_VERSION := 0.13.9
 
-.PHONY: help install install-python install-stack install-go protos up down status demo test soak lint bench bench-collector bench-ledger lock clean
+.PHONY: help install install-python install-stack install-go install-examples protos up down status demo test soak lint bench bench-collector bench-ledger bench-query lock clean
 
 help: ## List the targets and the variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,7 @@ help: ## List the targets and the variables
 	@echo "  GOODSTRACE_<SERVICE>_METRICS_PORT /metrics of collector, ledger, query, audit (9101 to 9104)"
 	@echo "  BENCH_LEDGER                      arguments for bench-ledger (see --help), such as '--repeats 1 --entries 100000'"
 	@echo "  BENCH_COLLECTOR                   arguments for bench-collector, such as '--only stages --events 20000'"
+	@echo "  BENCH_QUERY                       arguments for bench-query, such as '--events 10000 --only one-event'"
 	@echo "  GOODSTRACE_LOCAL_WITNESSES        witnesses of our own to start and to be cosigned by (0)"
 	@echo "  GOODSTRACE_RUN_DIR                data, logs, keys and pid files (run/)"
 
@@ -79,6 +80,10 @@ $(STACK)/go/.installed: deploy/go/requirements.lock | .venv/.installed
 	    --target $(STACK)/go -r deploy/go/requirements.lock
 	@touch $@
 
+# The clients of other languages, built in .stack/examples: for the tests. What lacks its tools is passed over.
+install-examples: install-python install-go ## Build the clients of examples/ (Go; Java and TypeScript where their tools are there)
+	@$(BIN)/python -m tests.example_clients
+
 up: install ## Start Kafka, the document store and the four services; return when all are ready
 	@$(BIN)/python -m deploy.stack up
 
@@ -91,7 +96,7 @@ status: install-python ## Say what runs
 demo: up ## Capture sample documents, wait until they are sealed, trace an item and verify it
 	@$(BIN)/python -m deploy.demo
 
-test: install install-go ## Run all tests, on a stack of their own
+test: install install-go install-examples ## Run all tests, on a stack of their own
 	@$(BIN)/python -m tests.go_programs
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
@@ -120,6 +125,9 @@ bench: install ## Measure, as a table and as JSON
 
 bench-ledger: install install-go ## Measure our ledger beside Tessera and immudb, in turns
 	@$(BIN)/python -m bench.ledger_peers $(BENCH_LEDGER)
+
+bench-query: install install-go ## Measure traces asked by ghz, beside immudb's verified reads
+	@$(BIN)/python -m bench.query $(BENCH_QUERY)
 
 bench-collector: install ## Measure capture and the five stages beside a bare copy through Kafka
 	@$(BIN)/python -m bench.collector $(BENCH_COLLECTOR)

@@ -19,7 +19,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,13 @@ def tessera_dedup(load: Load, folder: Path) -> Figures:
 
 def immudb(load: Load, folder: Path) -> Figures:
     """Start immudb's server and measure it."""
+    with immudb_server(folder) as port:
+        return drive(IMMUDB, load, folder, f"-port={port}", f"-singles={max(1, load.entries // 10)}")
+
+
+@contextmanager
+def immudb_server(folder: Path, *flags: str) -> Iterator[int]:
+    """Run immudb's server with its data in `folder` and these flags more; gives its port."""
     port = free_port()
     off = [f"--{part}=false" for part in ("metrics-server", "web-server", "pgsql-server")]
     server = Daemon(
@@ -79,6 +87,7 @@ def immudb(load: Load, folder: Path) -> Figures:
             str(IMMUDB_SERVER.build()),
             *("--dir", str(folder / "data"), "--logdir", str(folder), "--address", HOST, "--port", str(port)),
             *off,
+            *flags,
         ],
         run_dir=folder,
         ports=(port,),
@@ -87,8 +96,7 @@ def immudb(load: Load, folder: Path) -> Figures:
     try:
         server.start()
         server.wait_ready(lambda: "" if is_listening(port) else "it does not listen yet", READY_TIMEOUT_S)
-        singles = f"-singles={max(1, load.entries // 10)}"
-        return drive(IMMUDB, load, folder, f"-port={port}", singles)
+        yield port
     finally:
         server.stop()
 

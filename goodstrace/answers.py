@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.retrace import ShownEvent
-from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry
+from goodstrace.verification import VerifiedCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,3 @@ class Trace:
     tree_verified: bool
     browse_ids: tuple[str, ...]
     filtered: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Browses:
-    """Verified browse records, newest first, and the checkpoints they are proved under."""
-
-    entries: tuple[VerifiedEntry, ...]
-    checkpoints: Mapping[str, VerifiedCheckpoint]
-    browse_ids: tuple[str, ...]

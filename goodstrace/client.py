@@ -9,17 +9,23 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import grpc
 
-from goodstrace.answer_checks import check_as_of, check_browses, check_totals
-from goodstrace.answers import Browses, Trace
+from goodstrace.answer_checks import check_answer, check_as_of
+from goodstrace.answers import Trace
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.browse_records import Browses, check_browses
+from goodstrace.call_failures import call_error
+from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.errors import AnswerError, CallError, RollbackError
+from goodstrace.event_filter import event_filter
+from goodstrace.goods_answer import Goods, check_goods
 from goodstrace.identifiers import canonical_key
 from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
@@ -29,12 +35,25 @@ from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
-from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
-from goodstrace.recalls import RecallPiece, RecallVerifier
+from goodstrace.query.v1 import (
+    goods_pb2,
+    registrations_pb2,
+    subscribe_pb2,
+    trace_pb2,
+    trace_pb2_grpc,
+)
+from goodstrace.registration import merchant_key
+from goodstrace.registrations import (
+    RegisteredKeys,
+    Registration,
+    read_registration,
+    signed_merchants,
+)
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
+from goodstrace.shared_proofs import give_own_proofs
 from goodstrace.signatures import MerchantKeys
-from goodstrace.streams import TraceAssembly
+from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.verification import (
     VerifiedCheckpoint,
@@ -45,22 +64,14 @@ from goodstrace.verification import (
     verify_quorum,
 )
 
-DEFAULT_DEPTH: Final = 10
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final = (("grpc.max_receive_message_length", MAX_ANSWER_BYTES),)
 _PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # what metadata carries as it is; all else but letters is percent-encoded
 _Answer = TypeVar("_Answer")
 _ALL_EVENTS: Final = EventFilter()
 
-DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
-    "both": trace_pb2.DIRECTION_BOTH,
-    "upstream": trace_pb2.DIRECTION_UPSTREAM,
-    "downstream": trace_pb2.DIRECTION_DOWNSTREAM,
-    "history": trace_pb2.DIRECTION_HISTORY,
-}
 
-
-class Client:
+class Client(StreamCalls):
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
@@ -82,6 +93,7 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         merchant_keys: MerchantKeys | None = None,
         stream_timeout_s: float = 3600,
+        registered_keys: bool = False,
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -97,6 +109,8 @@ class Client:
             credentials: for TLS; without, the channel is in clear text.
             merchant_keys: merchants' keys, by which their signatures are checked.
             stream_timeout_s: deadline of a whole stream.
+            registered_keys: check other signatures by the keys that merchants have registered, as the logs prove them: one
+                more call, which is recorded too, for each merchant of an answer that signs its events.
         """
         self._stream_timeout_s = stream_timeout_s
         self._keys = log_keys
@@ -106,6 +120,7 @@ class Client:
         self._timeout_s = timeout_s
         self._policy = policy
         self._merchants = merchant_keys
+        self._registered = registered_keys
         self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
@@ -136,21 +151,20 @@ class Client:
             direction=DIRECTIONS[direction],
             max_depth=max_depth,
             purpose=self._purpose,
-            as_of=_log_sizes(as_of),
+            as_of=log_sizes(as_of),
             page_size=page_size,
             from_us=only.from_us,
             until_us=only.until_us,
             steps=sorted(only.steps),
+            share_proofs=True,
         )
-        pages = list(self._pages(request, self._query.Trace))
+        pages = [_with_own_proofs(page) for page in self._pages(request, self._query.Trace)]
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         check_as_of(as_of or {}, checkpoints)
-        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
+        events = self._shown([each for page in pages for each in page.events], checkpoints)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        if first.key != canonical_key(key):
-            raise AnswerError(f"asked for {canonical_key(key)} and answered for {first.key}")
-        check_totals(first, events, only)
+        check_answer(canonical_key(key), first, events, only)
         query = query_of(first.key, direction, max_depth)
         return Trace(
             key=first.key,
@@ -165,69 +179,33 @@ class Client:
             browse_ids=tuple(page.browse_id for page in pages),
         )
 
-    def stream_trace(
-        self,
-        key: str,
-        *,
-        direction: str = "both",
-        max_depth: int = DEFAULT_DEPTH,
-        as_of: Mapping[str, int] | None = None,
-        only: EventFilter = _ALL_EVENTS,
-    ) -> Iterator[Trace]:
-        """Trace goods level after level: the trace up to each level once all of it is verified, the whole one last.
-
-        Arguments are those of `trace`; the deadline is that of streams.
-        """
-        request = trace_pb2.StreamTraceRequest(
-            trace=trace_pb2.TraceRequest(
-                key=key,
-                direction=DIRECTIONS[direction],
-                max_depth=max_depth,
-                purpose=self._purpose,
-                as_of=_log_sizes(as_of),
-                from_us=only.from_us,
-                until_us=only.until_us,
-                steps=sorted(only.steps),
-            )
-        )
-        assembly = TraceAssembly(
-            canonical_key(key), direction, only, opened=self._opener(as_of), merchant_keys=self._merchants
-        )
-        yield from assembly.traces(self._stream(self._query.StreamTrace, request))
-
-    def recall(
-        self, key: str, *, max_depth: int = 0, as_of: Mapping[str, int] | None = None
-    ) -> Iterator[RecallPiece]:
-        """Recall goods: all that is downstream of them, piece after piece, each verified before it is given.
-
-        It is whole only where a piece with a `summary` came; stop early to cancel. Memory does not grow with what is shown, but by
-        some 32 bytes for each key and event.
-
-        Args:
-            key: the goods, in any spelling.
-            max_depth: levels at the most, 1..100; 0 for 100.
-            as_of: log sizes to answer as of, by log name.
-        """
-        request = recall_pb2.RecallRequest(
-            key=key, max_depth=max_depth, purpose=self._purpose, as_of=_log_sizes(as_of)
-        )
-        verifier = RecallVerifier(
-            canonical_key(key), opened=self._opener(as_of), merchant_keys=self._merchants
-        )
-        yield from verifier.pieces(self._stream(self._query.Recall, request))
-
     def event(self, event_id: str) -> tuple[ShownEvent, ...]:
         """Show all records of an event ID or event hash, verified; empty where there is none."""
-        request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose)
-        pages = list(self._pages(request, self._query.GetEvent))
+        request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose, share_proofs=True)
+        pages = [_with_own_proofs(page) for page in self._pages(request, self._query.GetEvent)]
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
+        events = self._shown([each for page in pages for each in page.events], checkpoints)
         if len(events) != pages[0].total_events:
             raise AnswerError(
                 f"the answer says it has {pages[0].total_events} events and shows {len(events)}"
             )
         check_named(event_id, events, truncated=pages[0].truncated)
         return events
+
+    def registrations(self, key: str) -> tuple[Registration, ...]:
+        """Show all that was registered under a key, verified, newest first: what holds at a time is the newest of then.
+
+        Args:
+            key: `urn:goodstrace:merchant:<number>`, or that of goods or a place in any spelling.
+        """
+        request = registrations_pb2.GetRegistrationsRequest(key=key, purpose=self._purpose)
+        pages = list(self._pages(request, self._query.GetRegistrations))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        entries = [verify_entry(each, checkpoints) for page in pages for each in page.registrations]
+        found = [read_registration(each, canonical_key(key)) for each in entries]
+        if len({(each.entry.log, each.entry.index) for each in found}) != len(found):
+            raise AnswerError("the answer shows one registration twice")
+        return tuple(sorted(found, key=lambda each: each.order, reverse=True))
 
     def checkpoints(self) -> Mapping[str, VerifiedCheckpoint]:
         """Get the newest checkpoint of every log, verified and consistent with those remembered."""
@@ -293,6 +271,56 @@ class Client:
         check_browses(browses, canonical_key(key) if key else "", user)
         return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
 
+    def goods(self, key: str, *, as_of: Mapping[str, int] | None = None, page_size: int = 0) -> Goods:
+        """Tell how goods stand: where, with whom, in what, since when; derived again from the proved events.
+
+        Args:
+            key: the goods, in any spelling.
+            as_of: log sizes to answer as of, by log name.
+            page_size: events a page, 1..1000; 0 leaves it to the service.
+        """
+        request = goods_pb2.GetGoodsRequest(
+            key=key,
+            purpose=self._purpose,
+            as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
+            page_size=page_size,
+        )
+        pages = list(self._pages(request, self._query.GetGoods))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        check_as_of(as_of or {}, checkpoints)
+        return check_goods(canonical_key(key), pages, checkpoints, self._merchants)
+
+    def subscribe(
+        self,
+        *,
+        keys: Iterable[str] = (),
+        merchants: Iterable[int] = (),
+        steps: Iterable[str] = (),
+        prefixes: Iterable[str] = (),
+        start: str = NOW,
+        page_size: int = 0,
+        heartbeat_s: int = 0,
+        patience_s: float = 300,
+    ) -> Generator[Subscribed, None, None]:
+        """Follow events as they are published, without end; each is verified. See docs/subscriptions.md.
+
+        Args:
+            keys: events that name one of them, in any spelling.
+            merchants: events that one of them captured.
+            steps: events of one of these steps.
+            prefixes: events that name something of one of these GS1 companies. What is not given is not asked.
+            start: "now", "beginning", or the `cursor` of the last message that was dealt with.
+            page_size: events a message, 1..1000; 0 leaves it to the service.
+            heartbeat_s: a message comes at least so often, 1..300; 0 leaves it to the service.
+            patience_s: how long to call a service again that is away; what comes goes on from the last cursor.
+        Raises: FilterError at once.
+        """
+        asked = event_filter(keys, merchants, steps, prefixes)
+        request = request_of(
+            asked, start, purpose=self._purpose, page_size=page_size, heartbeat_s=heartbeat_s
+        )
+        return follow(request, asked, Ports(self._stream, self._checkpoints, self._merchants), patience_s)
+
     def close(self) -> None:
         """Close the connections."""
         self._channel.close()
@@ -307,6 +335,18 @@ class Client:
     ) -> None:
         self.close()
 
+    def _shown(
+        self, messages: Sequence[trace_pb2.TraceEvent], checkpoints: Mapping[str, VerifiedCheckpoint]
+    ) -> tuple[ShownEvent, ...]:
+        """Verify the events of an answer, and find out who signed them."""
+        events = [shown(each, checkpoints, self._merchants) for each in messages]
+        if not self._registered:
+            return tuple(events)
+        numbers = sorted(signed_merchants(each.event for each in events))
+        found = {number: self.registrations(merchant_key(number)) for number in numbers}
+        keys = RegisteredKeys(found)
+        return tuple(replace(each, event=keys.signed(each.event)) for each in events)
+
     def _pages(self, request: Any, method: Callable[..., _Answer]) -> Iterator[_Answer]:
         token, seen = "", set[str]()
         while True:
@@ -320,32 +360,14 @@ class Client:
                 raise AnswerError("the service gives the same page again and again")
             seen.add(token)
 
+    def _stream(self, request: subscribe_pb2.SubscribeRequest, timeout_s: float) -> Any:
+        return self._query.Subscribe(request, timeout=timeout_s, metadata=self._metadata)
+
     def _call(self, method: Callable[..., _Answer], request: Any) -> _Answer:
         try:
             return method(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            call = cast("grpc.Call", error)  # what a unary call raises is both
-            raise CallError(call.code().name, call.details() or "no details") from error
-
-    def _stream(self, method: Callable[..., Any], request: Any) -> Iterator[Any]:
-        """Give the messages of a stream; who stops taking them cancels the call."""
-        call = method(request, timeout=self._stream_timeout_s, metadata=self._metadata)
-        try:
-            yield from call
-        except grpc.RpcError as error:
-            raise CallError(call.code().name, call.details() or "no details") from error
-        finally:
-            call.cancel()
-
-    def _opener(
-        self, as_of: Mapping[str, int] | None
-    ) -> Callable[[Sequence[log_pb2.Checkpoint]], Mapping[str, VerifiedCheckpoint]]:
-        def opened(messages: Sequence[log_pb2.Checkpoint]) -> Mapping[str, VerifiedCheckpoint]:
-            checkpoints = self._checkpoints([messages])
-            check_as_of(as_of or {}, checkpoints)
-            return checkpoints
-
-        return opened
+            raise call_error(error) from error
 
     def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
         """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered."""
@@ -403,10 +425,6 @@ class Client:
             ) from error
 
 
-def _log_sizes(as_of: Mapping[str, int] | None) -> list[log_pb2.LogSize]:
-    return [log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())]
-
-
 def _signed(note: str) -> str:
     """Give what a note says: between two pages it may have got another cosignature."""
     return note.partition("\n\n")[0]
@@ -416,3 +434,11 @@ def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.C
     if credentials is not None:
         return grpc.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.insecure_channel(target, options=_OPTIONS)
+
+
+def _with_own_proofs(page: _Answer) -> _Answer:
+    """Give each entry of a page of events the inclusion proof that it shares with others."""
+    told: Any = page
+    entries = [entry for event in told.events for entry in (event.sealed, *event.also_at)]
+    give_own_proofs(entries, told.shared_proofs, told.checkpoints)
+    return page

@@ -41,11 +41,15 @@ GOODS_ROLES: Final = (Role.EPC, Role.LOT, Role.CLASS, Role.PARENT, Role.CHILD, R
 
 
 class Flag:
-    """Names of the flags a stage may raise; they mark, they never block."""
+    """Names of the flags a stage may raise; they mark, they never block.
+
+    SIGNED_LATER: the same event came before without a signature, and is sealed twice; from pipeline "3" on.
+    """
 
     FUTURE_TIME = "future-time"
     CONFLICTING_ID = "conflicting-id"
     NORMALISED_VOCABULARY = "normalised-vocabulary"
+    SIGNED_LATER = "signed-later"
 
 
 class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -69,7 +69,8 @@ class VerifiedEvent:
     """An event of an answer: sealed at `position` and, with the same identity, at each of `also_at`.
 
     `content` is the event's exact bytes and `facts` what the stages found; both None where they were withheld. `signed_by` is the ID
-    of the merchant's key, trusted by the client, that signed these bytes; None where there is none.
+    of the merchant's key, trusted by the client, that signed the event at one of its positions, `signed_at`; None where there is none.
+    `registration` is the merchant's registration by which the key is known, None where the client was given it by hand.
     """
 
     identity: str
@@ -78,6 +79,8 @@ class VerifiedEvent:
     facts: Facts | None
     content: bytes | None
     signed_by: str | None = None
+    signed_at: VerifiedEntry | None = None
+    registration: VerifiedEntry | None = None
 
     def document(self) -> dict[str, Any]:
         """Give the event in the JSON form of EPCIS 2.0; empty where it, or the namespaces that its XML needs, was withheld."""
@@ -189,9 +192,10 @@ def verify_event(
             registration.content_hash(each.parts[registration.PART]) != facts.event_hash
         ):
             raise AnswerError(f"{place}: the hash in the sealed facts is not that of the sealed registration")
-    signed_by = [_signed_by(each, keys) if keys is not None else None for each in (position, *also_at)]
+    signers = [(_signed_by(each, keys) if keys is not None else None, each) for each in (position, *also_at)]
+    signed_by, signed_at = next((found for found in signers if found[0] is not None), (None, None))
     facts, content = position.facts(), position.parts.get("event")
-    return VerifiedEvent(message.identity, position, also_at, facts, content, signed_by[0])
+    return VerifiedEvent(message.identity, position, also_at, facts, content, signed_by, signed_at)
 
 
 def _signed_by(entry: VerifiedEntry, keys: MerchantKeys) -> str | None:

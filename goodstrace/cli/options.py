@@ -96,7 +96,7 @@ def client_options(command: Command) -> Command:
             "--merchant-keys",
             type=click.Path(exists=True, path_type=Path, dir_okay=False),
             envvar="GOODSTRACE_MERCHANT_KEYS",
-            help='JSON file {"<number>": [<JWK>, ...]}: merchants whose signatures are checked.',
+            help='JSON file {"<number>": [<JWK>, ...]}: keys of merchants that you got from them; others are taken from what the log proves them to have registered.',
         ),
         click.option("--purpose", default="", envvar="GOODSTRACE_PURPOSE", help="Why, for the record."),
     ):
@@ -125,6 +125,7 @@ def connect(
         audit_target=audit_target,
         policy=read_policy(policy) if policy else None,
         merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
+        registered_keys=True,
     )
 
 

@@ -20,7 +20,8 @@ from goodstrace.cli.moments import moment_us
 from goodstrace.cli.options import as_of_option, client_options, connect, json_option, print_json, sizes_of
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
 from goodstrace.cli.runs import Shown, runs
-from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS
+from goodstrace.cli.signers import signers
+from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS
 from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
@@ -180,8 +181,8 @@ def _show_totals(answer: Trace, out: Console) -> None:
         out.print("  [dim]✔ log\\[index]: proved to be sealed there, byte for byte[/dim]")
     else:
         out.print("[yellow]nothing sealed names this key[/yellow]")
-    if signed := sum(each.event.signed_by is not None for each in answer.events):
-        out.print(f"  [dim]signed: {signed} events, by the merchant's own key over their exact bytes[/dim]")
+    for line in signers(each.event for each in answer.events):
+        out.print(f"  [dim]{escape(line)}[/dim]")
     if answer.truncated:
         out.print(
             "[yellow]a limit was reached: there may be more; ask with a smaller --depth or from a nearer key[/yellow]"
@@ -275,6 +276,11 @@ def _event_document(traced: ShownEvent) -> dict[str, Any]:
         "event_id": event.facts.event_id if event.facts else None,
         "proof": {"log": event.position.log, "index": event.position.index, "verified": True},
         "signed_by": event.signed_by,
+        "key_registered": (
+            {"log": event.registration.log, "index": event.registration.index, "verified": True}
+            if event.registration
+            else None
+        ),
         "also_at": [{"log": each.log, "index": each.index, "verified": True} for each in event.also_at],
         "marks": list(traced.marks),
         "mentions": [MessageToDict(each, preserving_proto_field_name=True) for each in traced.mentions],

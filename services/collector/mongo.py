@@ -6,7 +6,6 @@ Beside them `capture_calendar` (services.collector.calendar: when each merchant 
 `INDEXES` says which indexes they need; a collector makes them when it starts.
 """
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,8 +16,7 @@ from services.collector.calendar import CAPTURES, SLOT, Calendar, Position
 from services.collector.goods import Change
 from services.collector.jobs import Job, Verdicts
 from services.collector.keys import EXPIRES, KEYS
-from services.runtime.errors import ConflictError
-from services.runtime.mongo import Database, create_indexes, translated
+from services.runtime.mongo import Database, create_indexes, insert_missing, translated
 
 VERDICTS: Final = "capture_verdicts"
 GOODS: Final = "goods"
@@ -61,10 +59,7 @@ class JobStore:
         documents = [msgspec.to_builtins(each) for each in batch]
         for document in documents:
             document["_id"] = document.pop("id")
-        if documents:
-            with contextlib.suppress(ConflictError):
-                async with translated():
-                    await self._verdicts.insert_many(documents, ordered=False)
+        await insert_missing(self._verdicts, documents)
 
     async def find(self, capture: str) -> tuple[Job | None, list[Verdicts]]:
         """Give a job's description, None where it is unknown, and the verdicts so far. Raises: UnavailableError."""

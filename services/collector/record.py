@@ -3,7 +3,6 @@
 Everything here is read from the event's own bytes; the time is there already, since the identity of an event needs no less.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
@@ -12,7 +11,7 @@ from urllib.parse import quote
 
 from goodstrace import identifiers
 from goodstrace.facts import Facts, Flag, Quantity, Role, Typed
-from goodstrace.identifiers import Grade
+from goodstrace.identifiers import Grade, Named
 from goodstrace.vocabulary import Kind, term
 from services.collector.flow import Accepted, Item, Outcome
 from services.collector.pipeline import pipeline_of
@@ -29,7 +28,6 @@ LOT_NUMBERS: Final = (
 )
 _MAX_DIGITS: Final = 40
 _LOT_SIZE: Final = 20
-_QUALIFIED: Final = re.compile(r"/(?:10|lot)/")
 _EPC_ROLES: Final = (
     ("epcList", None),
     ("childEPCs", Role.CHILD),
@@ -44,8 +42,13 @@ _QUANTITY_ROLES: Final = (
 )
 _GRADE_ROLES: Final = {Grade.LOT: Role.LOT, Grade.CLASS: Role.CLASS}
 
-canonical_key = lru_cache(maxsize=16_384)(identifiers.canonical_key)
+named = lru_cache(maxsize=16_384)(identifiers.named)
 grade = lru_cache(maxsize=16_384)(identifiers.grade)
+
+
+def canonical_key(uri: str) -> str:
+    """Give `identifiers.canonical_key(uri)`, remembered."""
+    return named(uri).key
 
 
 def record(item: Item) -> Outcome:
@@ -109,30 +112,29 @@ class _Reading:
                 self._quantity(role, element)
         parent = event.get("parentID")
         if parent is not None:
-            self._add(Role.PARENT, canonical_key(parent))
-            self._lot_in_link(parent)
+            found = named(parent)
+            self._add(Role.PARENT, found.key)
+            self._lot_in_link(found)
         ilmd = event.get("ilmd")
         if ilmd:
             self._lot_in_ilmd(ilmd, (*event.get("epcList", ()), *event.get("outputEPCList", ())))
 
     def _epc(self, role: str | None, uri: str) -> None:
-        key = canonical_key(uri)
-        self._add(role or _GRADE_ROLES.get(grade(key), Role.EPC), key)
-        self._lot_in_link(uri)
+        found = named(uri)
+        self._add(role or _GRADE_ROLES.get(found.grade, Role.EPC), found.key)
+        self._lot_in_link(found)
 
     def _quantity(self, role: str | None, element: dict[str, Any]) -> None:
-        key = canonical_key(element["epcClass"])
-        place = role or (Role.LOT if grade(key) is Grade.LOT else Role.CLASS)
+        key, kind, _ = named(element["epcClass"])
+        place = role or (Role.LOT if kind is Grade.LOT else Role.CLASS)
         self._add(place, key)
         quantity = Quantity(key, decimal_text(element.get("quantity")), element.get("uom", ""))
         self._quantities.setdefault(place, []).append(quantity)
 
-    def _lot_in_link(self, uri: str) -> None:
+    def _lot_in_link(self, found: Named) -> None:
         """A Digital Link of a serial may name its lot too."""
-        if _QUALIFIED.search(uri):
-            lot = identifiers.lot_of(uri)
-            if lot is not None:
-                self._lot_of[canonical_key(uri)] = lot
+        if found.lot:
+            self._lot_of[found.key] = found.lot
 
     def _lot_in_ilmd(self, ilmd: dict[str, Any], serials: Iterable[str]) -> None:
         """Commissioning says the lot number: with the GTIN of each serial it is the key of its lot."""
@@ -158,16 +160,17 @@ class _Reading:
         place = self._event.get(name)
         if place is None:
             return ""
-        key = canonical_key(place["id"])
+        key = named(place["id"]).key
         self._add(Role.LOCATION, key)
         return key
 
     def _typed(self, name: str, member: str, kind: Kind) -> tuple[Typed, ...]:
         listed = []
         for element in self._event.get(name, ()):
-            typed = Typed(canonical_key(element[member]), self._term(kind, element.get("type", "")))
+            found = named(element[member])
+            typed = Typed(found.key, self._term(kind, element.get("type", "")))
             listed.append(typed)
-            self._add(_typed_role(typed, kind), typed.key)
+            self._add(_typed_role(typed, found.grade, kind), typed.key)
         return tuple(listed)
 
     def _term(self, kind: Kind, text: str) -> str:
@@ -187,19 +190,19 @@ def lot_number(said: Mapping[str, Any]) -> str:
 
 def numbered_lot(key: str, number: str) -> str:
     """Give the key of the lot of this number that an item is of; empty where the key is no item's, or the number none."""
-    product = identifiers.class_of(key) if grade(key) is Grade.ITEM else None
-    lot = canonical_key(f"{product}/10/{quote(number, safe='')}") if product and number else ""
-    return lot if lot and grade(lot) is Grade.LOT else ""
+    product = identifiers.class_of(key) if named(key).grade is Grade.ITEM else None
+    lot = named(f"{product}/10/{quote(number, safe='')}") if product and number else None
+    return lot.key if lot is not None and lot.grade is Grade.LOT else ""
 
 
-def _typed_role(typed: Typed, kind: Kind) -> str:
+def _typed_role(typed: Typed, named_as: Grade, kind: Kind) -> str:
     if kind == "btt":
         return Role.TRANSACTION
     if typed.type == "location":
         return Role.LOCATION
     if typed.type in ("owning_party", "possessing_party"):
         return Role.PARTY
-    return Role.LOCATION if grade(typed.key) is Grade.LOCATION else Role.PARTY
+    return Role.LOCATION if named_as is Grade.LOCATION else Role.PARTY
 
 
 def decimal_text(value: Decimal | int | None) -> str:

@@ -1,6 +1,5 @@
 """Rejections in MongoDB: the collection `rejections`, one document each, with the indexes that each listing needs."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -8,8 +7,7 @@ import msgspec
 from pymongo import DESCENDING, IndexModel
 
 from services.collector.rejections import Again, Rejection, State
-from services.runtime.errors import ConflictError
-from services.runtime.mongo import Database, create_indexes, translated
+from services.runtime.mongo import Database, create_indexes, insert_missing, translated
 
 REJECTIONS: Final = "rejections"
 _NEWEST: Final = ("order", DESCENDING)
@@ -54,11 +52,7 @@ class RejectionStore:
 
     async def add(self, batch: Sequence[Rejection]) -> None:
         """Add rejections; one that is there stays as it is, with all that was done about it. Raises: UnavailableError."""
-        documents = [_document(each) for each in batch]
-        if documents:
-            with contextlib.suppress(ConflictError):
-                async with translated():
-                    await self._rejections.insert_many(documents, ordered=False)
+        await insert_missing(self._rejections, [_document(each) for each in batch])
 
     async def find(self, record: str) -> Rejection | None:
         """Give a rejection by its record ID, hex; None where there is none. Raises: UnavailableError."""

@@ -1,6 +1,6 @@
 """What the calls of TraceService ask, read from the wire and checked against their limits. Pure, no I/O."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from goodstrace.identifiers import canonical_key
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import MAX_SIZE
-from goodstrace.query.v1 import recall_pb2, trace_pb2
+from goodstrace.query.v1 import goods_pb2, recall_pb2, trace_pb2
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.tracing.recalling import RecallQuery
 from services.runtime.call_errors import InvalidRequestError
@@ -52,6 +52,17 @@ class EventQuery(msgspec.Struct, frozen=True):
         return msgspec.json.encode(("GetEvent", self.event_id))
 
 
+class GoodsQuery(msgspec.Struct, frozen=True):
+    """Goods asked for by their canonical key; as_of: sizes by log."""
+
+    key: str
+    as_of: dict[str, int]
+
+    def encode(self) -> bytes:
+        """Give the bytes that page tokens are bound to."""
+        return msgspec.json.encode(("GetGoods", self.key, sorted(self.as_of.items())))
+
+
 class PageState(msgspec.Struct, frozen=True):
     """Where an answer goes on: the checkpoints' sizes by log, and how many of its events were shown."""
 
@@ -74,6 +85,13 @@ def trace_query(request: trace_pb2.TraceRequest) -> TraceQuery:
         as_of=sizes_asked(request.as_of),
         only=_only(request),
     )
+
+
+def goods_query(request: goods_pb2.GetGoodsRequest) -> GoodsQuery:
+    """Read a request for how goods stand. Raises: InvalidRequestError naming the field."""
+    check_text(request.key, "key", MAX_KEY_CHARS, least=1)
+    check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
+    return GoodsQuery(canonical_key(request.key), sizes_asked(request.as_of))
 
 
 def sizes_asked(as_of: Collection[log_pb2.LogSize]) -> dict[str, int]:
@@ -101,6 +119,8 @@ def streamed_query(request: trace_pb2.StreamTraceRequest) -> TraceQuery:
     """Read a request for a trace as a stream. Raises: InvalidRequestError naming the field."""
     if request.trace.page_size or request.trace.page_token:
         raise InvalidRequestError("a stream has no pages", "trace.page_token")
+    if request.trace.share_proofs:
+        raise InvalidRequestError("a stream shares no proofs", "trace.share_proofs")
     return trace_query(request.trace)
 
 
@@ -120,6 +140,17 @@ def event_query(request: trace_pb2.GetEventRequest) -> EventQuery:
     return EventQuery(request.event_id)
 
 
-def page_size_of(request: trace_pb2.TraceRequest | trace_pb2.GetEventRequest) -> int:
+def page_size_of(
+    request: trace_pb2.TraceRequest | trace_pb2.GetEventRequest | goods_pb2.GetGoodsRequest,
+) -> int:
     """Read how many events a page may have. Raises: InvalidRequestError."""
     return checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
+
+
+def _as_of(sizes: Sequence[log_pb2.LogSize]) -> dict[str, int]:
+    as_of = {each.log: each.size for each in sizes}
+    if len(as_of) != len(sizes) or len(as_of) > MAX_AS_OF:
+        raise InvalidRequestError(f"at most {MAX_AS_OF} logs, each once", "as_of")
+    if any(size > MAX_SIZE for size in as_of.values()):
+        raise InvalidRequestError("a size is at most 2**63-1", "as_of")
+    return as_of

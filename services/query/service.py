@@ -8,15 +8,25 @@ import structlog
 
 from goodstrace import tracing
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import (
+    goods_pb2,
+    recall_pb2,
+    registrations_pb2,
+    subscribe_pb2,
+    trace_pb2,
+    trace_pb2_grpc,
+)
 from goodstrace.tracing.model import TracedEvent
 from goodstrace.tracing.named import named
-from services.query import core, proofs, requests
+from services.query import core, goods_pages, proofs, requests
 from services.query.core import Page
 from services.query.metrics import QueryMetrics
 from services.query.recalls import Recalling
-from services.query.requests import EventQuery, PageState, TraceQuery
+from services.query.registrations import Registrations
+from services.query.requests import EventQuery, GoodsQuery, PageState, TraceQuery
 from services.query.root_proofs import root_proof
+from services.query.standing import Standings
+from services.query.subscribing import Subscriptions
 from services.query.trace_streams import TraceStream
 from services.query.walk import Walk, Walker
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
@@ -26,7 +36,6 @@ from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.pins import Pins
 from services.sealing.reader import LogReader
-from services.sealing.showing import Position
 from services.sealing.values import StoredCheckpoint
 
 _KIND = "goods"
@@ -42,6 +51,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         reader: LogReader,
         recorder: BrowseRecorder,
         pins: Pins,
+        subscriptions: Subscriptions,
         *,
         secret: bytes,
         max_events: int,
@@ -63,10 +73,13 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._reader = reader
         self._recorder = recorder
         self._pins = pins
+        self._subscriptions = subscriptions
         self._secret = secret
         self._max_events = max_events
         self._page_bytes = page_bytes
         self._tokens = PageTokens(secret, PageState)
+        self._standings = Standings(reader, secret, max_events)
+        self._registrations = Registrations(reader, recorder, secret=secret, page_bytes=page_bytes)
         self._metrics = metrics
         self._log = log
 
@@ -87,10 +100,12 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             )
             shown = query.only.shown(trace.events)
             page = self._cut(walk, trace.nodes, shown, state, page_size)
+            events, shared = await self._events(walk, page, checkpoints, together=request.share_proofs)
             answer = trace_pb2.TraceResponse(
                 key=query.key,
                 nodes=page.nodes,
-                events=await self._events(walk, page, checkpoints),
+                events=events,
+                shared_proofs=shared,
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
                 next_page_token=self._sealed(query, page, checkpoints),
                 total_events=len(trace.events),
@@ -175,8 +190,10 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             checkpoints = await self._checkpoints({}, state)
             walk, found = await self._walk(checkpoints, named(query.event_id))
             page = self._cut(walk, (), found.events, state, page_size)
+            events, shared = await self._events(walk, page, checkpoints, together=request.share_proofs)
             answer = trace_pb2.GetEventResponse(
-                events=await self._events(walk, page, checkpoints),
+                events=events,
+                shared_proofs=shared,
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
                 next_page_token=self._sealed(query, page, checkpoints),
                 total_events=len(found.events),
@@ -187,6 +204,13 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             )
             answer.browse_id = await self._record(browse)
             return answer
+
+    async def GetRegistrations(  # noqa: N802 - the name in the proto
+        self, request: registrations_pb2.GetRegistrationsRequest, context: Context
+    ) -> registrations_pb2.GetRegistrationsResponse:
+        """Show what was registered under a key; see registrations.proto."""
+        async with self._turns:
+            return await self._registrations.answer(caller(context), request)
 
     async def GetCheckpoint(  # noqa: N802 - the name in the proto
         self, request: trace_pb2.GetCheckpointRequest, _context: Context
@@ -224,7 +248,44 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """Give the changes of a log's key; see trace.proto."""
         return await proofs.key_changes_of(self._reader, request)
 
-    def _opened(self, query: TraceQuery | EventQuery, token: str) -> PageState | None:
+    async def GetGoods(  # noqa: N802 - the name in the proto
+        self, request: goods_pb2.GetGoodsRequest, context: Context
+    ) -> goods_pb2.GetGoodsResponse:
+        """Tell how goods stand; see goods.proto."""
+        user, query, page_size = (
+            caller(context),
+            requests.goods_query(request),
+            requests.page_size_of(request),
+        )
+        state = self._opened(query, request.page_token)
+        async with self._turns:
+            checkpoints = await self._checkpoints(query.as_of, state)
+            sizes = showing.sizes_of(checkpoints)
+            found = await self._standings.find(query.key, sizes)
+            cut = goods_pages.cut(query.key, found, state.offset if state else 0, page_size, self._page_bytes)
+            await goods_pages.prove(cut, found, self._reader, sizes)
+            answer = cut.answer
+            answer.checkpoints.extend(map(showing.checkpoint_message, checkpoints.values()))
+            if cut.next_offset is not None:
+                answer.next_page_token = self._tokens.seal(query.encode(), PageState(sizes, cut.next_offset))
+            browse = Browse(
+                user=user,
+                method="GetGoods",
+                keys=(query.key,),
+                sizes=sizes,
+                purpose=request.purpose,
+                events=len(answer.events) + answer.HasField("registration"),
+            )
+            answer.browse_id = await self._record(browse)
+            return answer
+
+    async def Subscribe(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
+        self, request: subscribe_pb2.SubscribeRequest, context: Context
+    ) -> None:
+        """Send events as they are published; see subscribe.proto."""
+        await self._subscriptions.serve(request, context)
+
+    def _opened(self, query: TraceQuery | EventQuery | GoodsQuery, token: str) -> PageState | None:
         return self._tokens.open(query.encode(), token) if token else None
 
     def _sealed(self, query: TraceQuery | EventQuery, page: Page, checkpoints: Checkpoints) -> str:
@@ -265,17 +326,19 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         )
 
     async def _events(
-        self, walk: Walk[Answer], page: Page, checkpoints: Checkpoints
-    ) -> list[trace_pb2.TraceEvent]:
-        """Fetch and prove the records of a page."""
+        self, walk: Walk[Answer], page: Page, checkpoints: Checkpoints, *, together: bool
+    ) -> tuple[list[trace_pb2.TraceEvent], list[log_pb2.SharedProof]]:
+        """Fetch and prove the records of a page, each by itself or those of a log `together`."""
         places = [place for event in page.events for place in (*event.full, *event.bare)]
         bare = {place for event in page.events for place in event.bare}
         records = await walk.records(places)
         sizes = showing.sizes_of(checkpoints)
-        shown: dict[Position, log_pb2.SealedEntry] = await disclosure.disclose(
-            self._reader, records, sizes, bare
-        )
-        return [core.completed(event, shown) for event in page.events]
+        shared: list[log_pb2.SharedProof] = []
+        if together:
+            shown, shared = await disclosure.disclose_together(self._reader, records, sizes, bare)
+        else:
+            shown = await disclosure.disclose(self._reader, records, sizes, bare)
+        return [core.completed(event, shown) for event in page.events], shared
 
     async def _record(self, browse: Browse) -> str:
         """Record the look: nothing may leave before this has returned (design.md, invariant 4)."""

@@ -11,7 +11,8 @@ class QuerySettings(FrontSettings):
 
     A trace stops at `max_events` events, or as many nodes, and says so. At most `max_walks` traces are walked at a time,
     since each may hold tens of megabytes; the others wait for their turn. Streams, of which `max_streams` are answered at a time, have
-    turns of their own; a recall stops at `max_goods` goods, for each of which it remembers some 100 bytes.
+    turns of their own; a recall stops at `max_goods` goods, for each of which it remembers some 100 bytes. At most `max_subscriptions` are open at a time;
+    what is new for them is asked for each `subscription_poll_ms`, once for all.
 
     The public logs are served on `http_port` (0 for any), to `http_connections` at a time, each request within
     `http_timeout_s`. `public_url` is that port as clients see it, where a proxy stands before it: the urls of `/logs`
@@ -23,6 +24,8 @@ class QuerySettings(FrontSettings):
     grpc_port: int = Field(50051, ge=0, le=65535)
     metrics_port: int = Field(9103, ge=0, le=65535)
     max_walks: int = Field(16, ge=1, le=1024)
+    max_subscriptions: int = Field(64, ge=1, le=1024)
+    subscription_poll_ms: int = Field(250, ge=20, le=60_000)
     max_events: int = Field(10_000, ge=1, le=100_000)
     max_streams: int = Field(8, ge=1, le=1024)
     max_goods: int = Field(1_000_000, ge=1, le=10_000_000)

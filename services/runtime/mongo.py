@@ -1,9 +1,9 @@
 """MongoDB as the services use it: the only place that imports motor, and where the driver's errors become ours."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from typing import Any, Final
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
@@ -17,6 +17,8 @@ from services.runtime.settings import MongoSettings
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
+DOCUMENTS_A_CALL: Final = 1000
+"""So many are inserted far within the deadline of a call, on a slow store and with several indexes too."""
 _DUPLICATE_KEY = 11000
 _DRIVER_STATE = re.compile(
     r" \(configured timeouts: [^)]*\)|, Timeout: [^,]*, Topology Description: .*", re.DOTALL
@@ -83,6 +85,17 @@ def _said(error: PyMongoError) -> str:
 def within(seconds: float) -> AbstractContextManager[object]:
     """Bound all calls to the store made inside, together, by what is left of a caller's deadline."""
     return pymongo.timeout(seconds)
+
+
+async def insert_missing(collection: Collection, documents: Sequence[dict[str, Any]]) -> None:
+    """Insert documents, at most DOCUMENTS_A_CALL in one call; those whose `_id` is there already stay as they are.
+
+    Raises: UnavailableError; some are inserted then, and all may be given again.
+    """
+    for start in range(0, len(documents), DOCUMENTS_A_CALL):
+        with suppress(ConflictError):
+            async with translated():
+                await collection.insert_many(documents[start : start + DOCUMENTS_A_CALL], ordered=False)
 
 
 async def create_indexes(database: Database, indexes: dict[str, list[IndexModel]]) -> None:

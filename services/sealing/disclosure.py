@@ -32,6 +32,31 @@ async def exactly(reader: LogReader, sizes: Mapping[str, int]) -> dict[str, Stor
     return checkpoints if len(checkpoints) == len(sizes) else None
 
 
+async def disclose_together(
+    reader: LogReader,
+    records: Sequence[SealedRecord],
+    sizes: Mapping[str, int],
+    bare: Collection[Position] = (),
+) -> tuple[dict[Position, log_pb2.SealedEntry], list[log_pb2.SharedProof]]:
+    """Show records as `disclose` does, but with one proof for all those of a log, each hash in it once.
+
+    Raises: UnavailableError, CorruptError.
+    """
+    indexes: dict[str, set[int]] = {}
+    for record in records:
+        indexes.setdefault(record.log, set()).add(record.index)
+    hashes = await asyncio.gather(
+        *(reader.multiproof(log, of_log, sizes[log]) for log, of_log in indexes.items())
+    )
+    return (
+        {
+            position(record): _message(record, (), with_parts=position(record) not in bare)
+            for record in records
+        },
+        [log_pb2.SharedProof(log=log, hashes=found) for log, found in zip(indexes, hashes, strict=True)],
+    )
+
+
 async def disclose(
     reader: LogReader,
     records: Sequence[SealedRecord],

@@ -17,7 +17,8 @@ from deploy.service_processes import not_ready
 from deploy.stack import Stack
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import verify_consistency, verify_inclusion
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import registrations_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.shared_proofs import give_own_proofs
 from tests.conftest import Names
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
@@ -54,9 +55,8 @@ async def _few(looking: Looking) -> None:
 def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
     metadata: Any = error.trailing_metadata()
     data = dict(metadata)["grpc-status-details-bin"]
-    [detail] = status_pb2.Status.FromString(data).details
     info = error_details_pb2.ErrorInfo()
-    assert detail.Unpack(info)
+    assert status_pb2.Status.FromString(data).details[0].Unpack(info)
     return info
 
 
@@ -98,6 +98,14 @@ async def test_a_trace_is_proved_and_recorded_once(looking: Looking, channel: gr
         "purpose": {"purpose": "recall"},
         "outcome": {"events": 3},
     }
+
+    request.share_proofs = True
+    sharing = await stub.Trace(request, timeout=DEADLINE_S, metadata=(("goodstrace-user", "ann"),))
+    assert [each.log for each in sharing.shared_proofs] == ["goods/0", "goods/1"]
+    entries = [entry for each in sharing.events for entry in (each.sealed, *each.also_at)]
+    assert not any(each.inclusion_proof for each in entries)
+    give_own_proofs(entries, sharing.shared_proofs, sharing.checkpoints)
+    assert list(sharing.events) == list(answer.events)
 
 
 async def test_an_unknown_key_is_an_empty_answer_and_a_look(
@@ -328,6 +336,7 @@ async def _outage(looking: Looking, stack: Stack, stub: Stub) -> None:
     calls: tuple[tuple[Any, Any], ...] = (
         (stub.Trace, request),
         (stub.GetEvent, trace_pb2.GetEventRequest(event_id="x")),
+        (stub.GetRegistrations, registrations_pb2.GetRegistrationsRequest(key="x")),
     )
     for call, asked in calls:
         with pytest.raises(grpc.aio.AioRpcError) as raised:

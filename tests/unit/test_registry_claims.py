@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodstrace.claims import Claims, company_digits, is_under, is_within, levels_of
+from goodstrace.claims import Claims, is_under, is_within, levels_of
+from goodstrace.company import company_digits
 from goodstrace.identifiers import canonical_key
 from services.collector.registry.claims import (
     Policy,

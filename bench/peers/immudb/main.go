@@ -14,6 +14,10 @@ import (
 	"fmt"
 	insecure "math/rand/v2"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +36,8 @@ var (
 	batch    = flag.Int("batch", 256, "entries of a batch")
 	inFlight = flag.Int("in-flight", 32, "batches under way at most")
 	alone    = flag.Int("in-flight-singles", 512, "single entries under way at most")
+	clients  = flag.String("clients", "", "then read with so many clients, numbers with commas between")
+	seconds  = flag.Int("seconds", 10, "how long those read")
 	syncMs   = flag.Int64("sync-ms", 20, "how often the server syncs, in milliseconds")
 )
 
@@ -40,6 +46,16 @@ type Figures struct {
 	AppendPerS       float64 `json:"append_per_s"`
 	SinglePerS       float64 `json:"append_one_at_a_time_per_s"`
 	VerifiedReadPerS float64 `json:"verified_reads_by_key_per_s"`
+	Reads            []Reads `json:"reads_by_clients,omitempty"`
+}
+
+// Reads is what so many clients read, one value after the other each.
+type Reads struct {
+	Clients int     `json:"clients"`
+	Count   int     `json:"count"`
+	PerS    float64 `json:"per_s"`
+	P50Ms   float64 `json:"p50_ms"`
+	P99Ms   float64 `json:"p99_ms"`
 }
 
 func main() {
@@ -49,18 +65,24 @@ func main() {
 		os.Exit(2)
 	}
 	ctx := context.Background()
-	immudb := open(ctx)
+	name := create(ctx)
+	immudb := session(ctx, name, *dir)
 	values := random(*entries + *singles)
 	figures := Figures{}
 	figures.AppendPerS = perS(*entries, func() error { return setAll(ctx, immudb, values[:*entries]) })
 	figures.SinglePerS = perS(*singles, func() error { return setEach(ctx, immudb, values[*entries:]) })
 	figures.VerifiedReadPerS = perS(*reads, func() error { return read(ctx, immudb) })
 	must(immudb.CloseSession(ctx))
+	for _, count := range strings.FieldsFunc(*clients, func(r rune) bool { return r == ',' }) {
+		count, err := strconv.Atoi(count)
+		must(err)
+		figures.Reads = append(figures.Reads, readBy(ctx, name, count))
+	}
 	must(json.NewEncoder(os.Stdout).Encode(figures))
 }
 
-// open makes a database and opens a session with it. By default a database takes 30 requests at once and no more.
-func open(ctx context.Context) client.ImmuClient {
+// create makes a database and gives its name. By default a database takes 30 requests at once and no more.
+func create(ctx context.Context) string {
 	options := client.DefaultOptions().WithDir(*dir).WithPort(*port)
 	name := fmt.Sprintf("bench%d", time.Now().UnixNano())
 	admin := client.NewClient().WithOptions(options)
@@ -71,7 +93,13 @@ func open(ctx context.Context) client.ImmuClient {
 	})
 	must(err)
 	must(admin.CloseSession(ctx))
-	immudb := client.NewClient().WithOptions(options)
+	return name
+}
+
+// session opens a session of a client that keeps its state in a folder of its own.
+func session(ctx context.Context, name, folder string) client.ImmuClient {
+	must(os.MkdirAll(folder, 0o700))
+	immudb := client.NewClient().WithOptions(client.DefaultOptions().WithDir(folder).WithPort(*port))
 	must(immudb.OpenSession(ctx, []byte("immudb"), []byte("immudb"), name))
 	return immudb
 }
@@ -136,6 +164,38 @@ func read(ctx context.Context, immudb client.ImmuClient) error {
 		}
 	}
 	return nil
+}
+
+// readBy lets clients read random values for some time. What they do in the first fifth more does not count.
+func readBy(ctx context.Context, name string, count int) Reads {
+	group, ctx := errgroup.WithContext(ctx)
+	taken := make([][]time.Duration, count)
+	sessions := make([]client.ImmuClient, count)
+	for n := range sessions {
+		sessions[n] = session(ctx, name, filepath.Join(*dir, fmt.Sprintf("%d-of-%d", n, count)))
+	}
+	counted := time.Now().Add(time.Duration(*seconds) * time.Second / 5)
+	end := counted.Add(time.Duration(*seconds) * time.Second)
+	for n := range sessions {
+		group.Go(func() error {
+			for begun := time.Now(); begun.Before(end); begun = time.Now() {
+				if _, err := sessions[n].VerifiedGet(ctx, key(insecure.IntN(*entries))); err != nil {
+					return err
+				}
+				if begun.After(counted) {
+					taken[n] = append(taken[n], time.Since(begun))
+				}
+			}
+			return sessions[n].CloseSession(ctx)
+		})
+	}
+	must(group.Wait())
+	all := slices.Concat(taken...)
+	slices.Sort(all)
+	at := func(share float64) float64 {
+		return all[int(share*float64(len(all)-1))].Seconds() * 1000
+	}
+	return Reads{count, len(all), float64(len(all)) / float64(*seconds), at(0.50), at(0.99)}
 }
 
 func must(err error) {

@@ -5,7 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
-from goodstrace.claims import Claims, company_digits, is_under, is_within, levels_of, scope_claims
+from goodstrace.claims import Claims, is_under, is_within, levels_of, scope_claims
+from goodstrace.company import company_digits
 from services.collector.registry.values import Delegation, Merchant
 
 

@@ -1,0 +1,72 @@
+"""The clients of examples/, in Go, Java and TypeScript: they believe the published answers, refuse the forgeries, and are small."""
+
+import base64
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.example_clients import CLIENTS, ExampleClient, ToolMissing
+
+VECTORS: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "vectors" / "trace_answers.json").read_text()
+)
+MOST_LINES = 150
+
+
+@pytest.fixture(scope="module", params=CLIENTS, ids=lambda client: client.name)
+def command(request: pytest.FixtureRequest) -> Sequence[str]:
+    try:
+        return request.param.build()
+    except ToolMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def check(
+    command: Sequence[str], tmp_path: Path
+) -> Callable[[dict[str, Any]], "subprocess.CompletedProcess[str]"]:
+    """Gives an answer to the client."""
+    keys = tmp_path / "vkeys"
+    keys.write_text("".join(f"{vkey}\n" for vkey in VECTORS["vkeys"]))
+
+    def run(vector: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
+        answer = tmp_path / f"{hash(vector['what'])}.bin"
+        answer.write_bytes(base64.b64decode(vector["answer"]))
+        return subprocess.run(
+            [*command, str(keys), str(answer)], capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
+
+
+def test_it_prints_what_is_proved(check: Callable[..., Any]) -> None:
+    for vector in VECTORS["answers"]:
+        done = check(vector)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines() == vector["lines"]
+
+
+def test_it_prints_nothing_of_what_is_forged(check: Callable[..., Any], tell: Callable[[str], None]) -> None:
+    with ThreadPoolExecutor(4) as runs:
+        outcomes = list(runs.map(check, VECTORS["refused"]))
+    for vector, done in zip(VECTORS["refused"], outcomes, strict=True):
+        told = f"{vector['what']}: {done.stdout}{done.stderr}"
+        assert (done.returncode, done.stdout) == (1, ""), told
+        assert done.stderr.startswith("refused: "), told
+    assert len(outcomes) > 20
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_it_is_small(client: ExampleClient) -> None:
+    (source,) = (path for path in client.source.rglob("*.*") if path.suffix in {".go", ".java", ".ts"})
+    text = source.read_text()
+    if client.name == "go":
+        text = text.partition("\n)\n")[2]  # behind the imports
+    lines = [line.strip() for line in text.splitlines()]
+    own = [line for line in lines if line and not line.startswith(("//", "/**", "import "))]
+    assert len(own) < MOST_LINES
