@@ -55,6 +55,8 @@ def main() -> None:
                 max_events=settings.max_events,
                 page_bytes=settings.page_bytes,
                 max_walks=settings.max_walks,
+                max_streams=settings.max_streams,
+                max_goods=settings.max_goods,
                 metrics=metrics,
                 log=log,
             )

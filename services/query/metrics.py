@@ -7,6 +7,8 @@ from services.sealing.front import FrontMetrics
 
 _METHODS = [
     "Trace",
+    "StreamTrace",
+    "Recall",
     "GetEvent",
     "GetCheckpoint",
     "GetInclusionProof",

@@ -11,7 +11,8 @@ class QuerySettings(FrontSettings):
     """How the query service serves.
 
     A trace stops at `max_events` events, or as many nodes, and says so. At most `max_walks` traces are walked at a time,
-    since each may hold tens of megabytes; the others wait for their turn. At most `max_subscriptions` are open at a time;
+    since each may hold tens of megabytes; the others wait for their turn. Streams, of which `max_streams` are answered at a time, have
+    turns of their own; a recall stops at `max_goods` goods, for each of which it remembers some 100 bytes. At most `max_subscriptions` are open at a time;
     what is new for them is asked for each `subscription_poll_ms`, once for all.
 
     `webhooks` says where EPCIS subscriptions may be sent to: "off" has none, "loopback" to this machine only, "https" to public
@@ -36,6 +37,8 @@ class QuerySettings(FrontSettings):
     webhook_longest_wait_s: float = Field(3600, gt=0, le=86_400)
     webhook_give_up_s: float = Field(5 * 86_400, gt=0, le=30 * 86_400)
     max_events: int = Field(10_000, ge=1, le=100_000)
+    max_streams: int = Field(8, ge=1, le=1024)
+    max_goods: int = Field(1_000_000, ge=1, le=10_000_000)
     http_port: int = Field(8081, ge=0, le=65535)
     http_connections: int = Field(512, ge=1, le=65536)
     http_timeout_s: float = Field(10, gt=0, le=600)
