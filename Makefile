@@ -117,6 +117,7 @@ lint: install ## Check style, types, imports between parts, protos and docker-co
 
 soak: install install-go ## Run the long campaigns: large replays, kills at every point
 	@$(BIN)/python -m pytest tests/soak -s --timeout 5400
+	@GOODSTRACE_SOAK_CHAINS=20000 GOODSTRACE_SOAK_TRADES=10000 $(BIN)/python -m pytest -n 0 tests/unit/test_tracing_oracle.py -s --timeout 3600
 	@GOODSTRACE_SOAK_AWAY_S=60 $(BIN)/python -m pytest tests/integration/test_ledger_accidents.py -k gone -s
 
 bench: install ## Measure, as a table and as JSON

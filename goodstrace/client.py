@@ -10,7 +10,7 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
@@ -18,9 +18,11 @@ from urllib.parse import quote
 import grpc
 
 from goodstrace.answer_checks import check_answer, check_as_of
+from goodstrace.answers import Trace
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
+from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.event_filter import event_filter
 from goodstrace.goods_answer import Goods, check_goods
@@ -33,7 +35,13 @@ from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
-from goodstrace.query.v1 import goods_pb2, registrations_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import (
+    goods_pb2,
+    registrations_pb2,
+    subscribe_pb2,
+    trace_pb2,
+    trace_pb2_grpc,
+)
 from goodstrace.registration import merchant_key
 from goodstrace.registrations import (
     RegisteredKeys,
@@ -55,47 +63,16 @@ from goodstrace.verification import (
     verify_growth,
     verify_quorum,
 )
-from goodstrace.withheld import Withheld, check_names, check_withheld
+from goodstrace.withheld import check_names, check_withheld
 
-DEFAULT_DEPTH: Final = 10
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final = (("grpc.max_receive_message_length", MAX_ANSWER_BYTES),)
 _PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # what metadata carries as it is; all else but letters is percent-encoded
 _Answer = TypeVar("_Answer")
 _ALL_EVENTS: Final = EventFilter()
 
-DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
-    "both": trace_pb2.DIRECTION_BOTH,
-    "upstream": trace_pb2.DIRECTION_UPSTREAM,
-    "downstream": trace_pb2.DIRECTION_DOWNSTREAM,
-    "history": trace_pb2.DIRECTION_HISTORY,
-}
 
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """A whole trace, verified: `nodes` by level, `events` by time, the checkpoints they are proved under.
-
-    `withheld` counts what was met and the caller may not see: `withheld_entries` prove it sealed, none of it is among the events. `erased`
-    counts events with a part that is not there any more; `truncated` is true where a limit of the walk was reached.
-    `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
-    the answer is truncated, facts are withheld or events are filtered; `filtered` counts these.
-    """
-
-    key: str
-    nodes: tuple[trace_pb2.TraceNode, ...]
-    events: tuple[ShownEvent, ...]
-    checkpoints: Mapping[str, VerifiedCheckpoint]
-    withheld: int
-    erased: int
-    truncated: bool
-    tree_verified: bool
-    browse_ids: tuple[str, ...]
-    filtered: int = 0
-    withheld_entries: tuple[Withheld, ...] = ()
-
-
-class Client:
+class Client(StreamCalls):
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
@@ -116,6 +93,7 @@ class Client:
         policy: Policy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         merchant_keys: MerchantKeys | None = None,
+        stream_timeout_s: float = 3600,
         registered_keys: bool = False,
         api_key: str = "",
     ) -> None:
@@ -132,11 +110,13 @@ class Client:
             policy: which witnesses must have cosigned a checkpoint; without, the log's own signature is enough.
             credentials: for TLS; without, the channel is in clear text.
             merchant_keys: merchants' keys, by which their signatures are checked.
+            stream_timeout_s: deadline of a whole stream.
             registered_keys: check other signatures by the keys that merchants have registered, as the logs prove them: one
                 more call, which is recorded too, for each merchant of an answer that signs its events.
             api_key: of the merchant who looks: what its partners' policies let it see is shown. It is sent with every call, so use
                 `credentials` wherever others may listen. Without, only what is public is shown where visibility is enforced.
         """
+        self._stream_timeout_s = stream_timeout_s
         self._keys = log_keys
         self._memory = memory or VolatileMemory()
         self._follower = KeyFollower(self._keys, self._memory, self._key_changes)
@@ -178,7 +158,7 @@ class Client:
             direction=DIRECTIONS[direction],
             max_depth=max_depth,
             purpose=self._purpose,
-            as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
+            as_of=log_sizes(as_of),
             page_size=page_size,
             from_us=only.from_us,
             until_us=only.until_us,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
@@ -33,7 +33,6 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import leaf_hash, verify_consistency, verify_inclusion
 from goodstrace.note import parse_note
 from goodstrace.policy import Policy
-from goodstrace.query.v1 import trace_pb2
 from goodstrace.signatures import PART, MerchantKeys
 
 
@@ -145,8 +144,27 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
     return VerifiedEntry(sealed.log, sealed.index, entry, parts, withheld, salts)
 
 
+class ProvedEvent(Protocol):
+    """An event as answers show it: TraceEvent, RecallEvent."""
+
+    @property
+    def identity(self) -> str:
+        """Its identity, as the server says."""
+        ...
+
+    @property
+    def sealed(self) -> log_pb2.SealedEntry:
+        """Its record."""
+        ...
+
+    @property
+    def also_at(self) -> Iterable[log_pb2.SealedEntry]:
+        """The other records of this identity."""
+        ...
+
+
 def verify_event(
-    message: trace_pb2.TraceEvent,
+    message: ProvedEvent,
     checkpoints: Mapping[str, VerifiedCheckpoint],
     keys: MerchantKeys | None = None,
 ) -> VerifiedEvent:

@@ -11,9 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from goodstrace.cli.display import console, moment, short
-from goodstrace.cli.options import client_options, connect, json_option, print_json
+from goodstrace.cli.options import client_options, connect, json_option, print_json, sizes_of
 from goodstrace.cli.subscribe import document
-from goodstrace.cli.trace import sizes_of
 from goodstrace.cli.withheld import show_withheld, withheld_document
 from goodstrace.goods_answer import Goods
 from goodstrace.query.v1.goods_pb2 import GoodsState, GoodsStatement

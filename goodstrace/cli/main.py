@@ -13,6 +13,7 @@ from goodstrace.cli.capture import capture
 from goodstrace.cli.goods import goods
 from goodstrace.cli.merchants import merchants
 from goodstrace.cli.prove import prove
+from goodstrace.cli.recall import recall
 from goodstrace.cli.registry import registry
 from goodstrace.cli.rejected import rejected
 from goodstrace.cli.sign import sign
@@ -54,6 +55,7 @@ def cli() -> None:
       goodstrace capture run/samples/*.jsonld
       goodstrace rejected list      what was refused, and why
       goodstrace trace KEY          (run/samples/index.json names some keys)
+      goodstrace recall KEY         all that it went into, with --xlsx FILE as a spreadsheet
       goodstrace goods KEY          how it stands: where, with whom, in what, since when
       goodstrace browses KEY        who looked at it
       goodstrace subscribe          events as they are published
@@ -72,6 +74,7 @@ for _command in (
     registry,
     sign,
     trace,
+    recall,
     goods,
     subscribe,
     browses,

@@ -23,6 +23,14 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
 )
 
+as_of_option = click.option(
+    "--as-of",
+    "as_of",
+    multiple=True,
+    metavar="LOG=SIZE",
+    help="Answer as of a log's size, such as goods/0=120; may be given for several logs.",
+)
+
 api_key_option = click.option(
     "--api-key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -136,6 +144,17 @@ def read_policy(path: Path) -> Policy:
         return Policy.parse(path.read_bytes())
     except (OSError, PolicyError) as error:
         raise PolicyError(f"{path}: {error}") from error
+
+
+def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:
+    """Read what `as_of_option` gives. Raises: click.UsageError."""
+    sizes = {}
+    for text in as_of:
+        log, equals, size = text.partition("=")
+        if not equals or not size.isdigit():
+            raise click.UsageError(f"--as-of wants LOG=SIZE, such as goods/0=120, not {text!r}")
+        sizes[log] = int(size)
+    return sizes
 
 
 def print_json(value: Any) -> None:

@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
+from goodstrace.answers import Trace
 from goodstrace.cli.display import console, moment, short, to_second
 from goodstrace.cli.moments import moment_us
-from goodstrace.cli.options import client_options, connect, json_option, print_json
+from goodstrace.cli.options import as_of_option, client_options, connect, json_option, print_json, sizes_of
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
 from goodstrace.cli.runs import Shown, runs
 from goodstrace.cli.signers import signers
 from goodstrace.cli.withheld import show_withheld, withheld_document
-from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
+from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS
 from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
@@ -51,13 +52,7 @@ _SEVERITIES: Final = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severit
     type=click.IntRange(1, 100),
     help="Levels at the most.",
 )
-@click.option(
-    "--as-of",
-    "as_of",
-    multiple=True,
-    metavar="LOG=SIZE",
-    help="Answer as of a log's size, such as goods/0=120; may be given for several logs.",
-)
+@as_of_option
 @click.option(
     "--from",
     "from_us",
@@ -114,10 +109,9 @@ def trace(
     signed checkpoint that is consistent with those seen before, and it is byte for byte what was sealed. The look-up is
     recorded.
     """
-    sizes = sizes_of(as_of)
     with connect(**connection) as client:
         only = EventFilter(from_us, until_us, frozenset(steps))
-        answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes, only=only)
+        answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes_of(as_of), only=only)
         pinned = root_proofs(client, answer.checkpoints) if up_to_root else None
     if as_json:
         root = {"root": pinned_document(pinned)} if pinned is not None else {}
@@ -296,14 +290,3 @@ def _event_document(traced: ShownEvent) -> dict[str, Any]:
         "facts": msgspec.to_builtins(event.facts) if event.facts else None,
         "event": event.document(),
     }
-
-
-def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:
-    """Read the values of --as-of. Raises: UsageError."""
-    sizes = {}
-    for text in as_of:
-        log, equals, size = text.partition("=")
-        if not equals or not size.isdigit():
-            raise click.UsageError(f"--as-of wants LOG=SIZE, such as goods/0=120, not {text!r}")
-        sizes[log] = int(size)
-    return sizes

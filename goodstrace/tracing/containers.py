@@ -70,6 +70,8 @@ class Containers:
         pool = self._pool
         own = pool.naming(child)
         parents = {event.parent for event in own if event.puts(child, event.parent, self._kind)}
+        if not parents:
+            return ()
         # A location is never emptied as a whole: what else happens there is not asked for (rule 10).
         asked = sorted(parent for parent in parents if is_followed(parent))
         of_parents = {parent: pool.naming(parent) for parent in asked}

@@ -72,6 +72,11 @@ class Event:
         if self.places[0] == place:
             self._read(sealed.facts)
 
+    def complete(self, sealed: SealedFacts) -> None:
+        """Take over the facts of a place of which only an outline was known."""
+        if self.places[0] == (sealed.record_ms, sealed.log, sealed.index):
+            self._read(sealed.facts)
+
     @property
     def order(self) -> Order:
         """Place in the order of rule 1: event time, DELETE first, record time, log, index."""

@@ -84,6 +84,17 @@ class Links:
             found = [*self._made_into(key), *self._serials(key), *self._assemblies(key)]
         return _in_order(each for each in found if each.key != key)
 
+    def direct(self, key: str) -> tuple[Neighbour, ...]:
+        """Return what is downstream of `key` by events that name it, as far as they are known: no containers, no registrations."""
+        own = self._pool.naming(key)
+        consumed = self._consumed(key, (event for event in own if key in event.inputs), ())
+        serials = self._by_serial(key).items()
+        named = (
+            Neighbour(serial, Link(key, LinkKind.SERIAL_OF_LOT, _identities(events)))
+            for serial, events in serials
+        )
+        return _in_order(each for each in (*consumed, *named) if each.key != key)
+
     # ---- rule 7: transformations
 
     def _group(self, event: Event) -> Sequence[Event]:
@@ -168,13 +179,18 @@ class Links:
         for lot, events in self.lots_of(key).items():
             yield Neighbour(lot, Link(key, LinkKind.LOT_OF_SERIAL, _identities(events)))
 
-    def _serials(self, key: str) -> Iterator[Neighbour]:
+    def _by_serial(self, lot: str) -> dict[str, list[Event]]:
+        """Return the serials that events say are of a lot, each with these events."""
         serials: dict[str, list[Event]] = {}
-        for event in self._pool.naming(key):
-            named = event.serials.get(key, ())
+        for event in self._pool.naming(lot):
+            named = event.serials.get(lot, ())
             if named and self._pool.is_live(event):
                 for serial in named:
                     serials.setdefault(serial, []).append(event)
+        return serials
+
+    def _serials(self, key: str) -> Iterator[Neighbour]:
+        serials = self._by_serial(key)
         for serial, registered in self._registered_serials(key):
             serials.setdefault(serial, []).append(registered)
         for serial, events in serials.items():

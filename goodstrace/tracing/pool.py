@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
+from goodstrace.facts import identity
 from goodstrace.registration import merchant_key, speaks_for
 from goodstrace.tracing.events import Event, goods_of, means, names
 from goodstrace.tracing.model import Mark, Name, NameKind, SealedFacts
@@ -24,10 +25,16 @@ class Pool:
         self._misses = 0
         self._asked: set[Name] = set()
         self._places: set[tuple[str, int]] = set()
+        self._outlines: set[tuple[str, int]] = set()
         self._events: dict[str, Event] = {}
         self._by_name: dict[Name, dict[str, Event]] = {}
         self._sorted: dict[Name, Sequence[Event]] = {}
         self._settled: dict[object, object] = {}
+
+    @property
+    def size(self) -> int:
+        """How many records it holds."""
+        return len(self._places)
 
     def add(self, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
         """Take in what was found for the names asked; events that nobody asked for do no harm."""
@@ -41,10 +48,21 @@ class Pool:
             self.is_cut = self.is_cut or places > self._limit
         self._sorted.clear()
 
+    def add_outlines(self, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
+        """Take in what was found for names, of which much was left out; where it is found whole later, that takes its place."""
+        outlines = list(found)
+        self.add(asked, outlines)
+        self._outlines.update((each.log, each.index) for each in outlines)
+
     def _add(self, sealed: SealedFacts) -> None:
-        if (sealed.log, sealed.index) in self._places:
+        place = (sealed.log, sealed.index)
+        if place in self._outlines:
+            self._outlines.discard(place)
+            self._settled.clear()
+            self._events[identity(sealed.merchant, sealed.facts)].complete(sealed)
+        elif place in self._places:
             return
-        self._places.add((sealed.log, sealed.index))
+        self._places.add(place)
         event = Event(sealed)
         known = self._events.setdefault(event.identity, event)
         if known is not event:

@@ -48,6 +48,7 @@ class _Met:
     marks: set[str] = field(default_factory=set)
     listings: tuple[Listing, ...] = ()
     is_certain: bool = False
+    is_from_lot: bool = False
 
     @property
     def place(self) -> Place:
@@ -87,6 +88,37 @@ class Walk:
             if not level:
                 self.is_exhausted = depth < self._query.max_depth
                 break
+
+    def probe(self, keys: Iterable[str]) -> None:
+        """Ask for what a visit of these goods and the way downstream from them wants, without drawing anything from it."""
+        for key in keys:
+            for carrier in self.containers.carriage(key).carriers:
+                if is_followed(carrier.container):
+                    self.associations.inside(carrier.container, (carrier.window,))
+            self.associations.inside(key, (ALWAYS,))
+            self._links.lots_of(key)
+            self._links.listings(key)
+            self._links.neighbours(key, Direction.DOWNSTREAM, with_contents=True)
+
+    def run_level(self, goods: Iterable[tuple[str, Link | None]], depth: int) -> dict[str, int]:
+        """Expand goods of one level downstream, as they were met by these links (None for the root).
+
+        Returns: what is new, each with its level: the next one, or this one for what is inside the root.
+        """
+        level = []
+        for key, link in goods:
+            way = Direction.HISTORY if key == self._query.key else Direction.DOWNSTREAM
+            met = _Met(key, way, depth, is_certain=True)
+            if link is not None:
+                met.links[link] = (link.key, Direction.DOWNSTREAM)
+                met.is_from_lot = link.kind is LinkKind.SERIAL_OF_LOT
+            self._nodes[met.place] = met
+            level.append(met)
+        inside: list[_Met] = []
+        for met in [each for each in level if each.key == self._query.key]:
+            inside = self._met(met, self._links.contents(met.key, [ALWAYS]), Direction.HISTORY, depth)
+        further = self._expand(level, depth)
+        return {met.key: met.level for met in (*inside, *further)}
 
     def _expand(self, level: list[_Met], depth: int) -> list[_Met]:
         """Give each node of a level its history, and return the nodes of the next one."""
@@ -144,6 +176,8 @@ class Walk:
                 new.append(known)
             if nearer is not known:
                 known.links.setdefault(link, nearer.place)
+            if link.kind is LinkKind.SERIAL_OF_LOT and nearer.level < known.level:
+                known.is_from_lot = True
         return new
 
     def _known(self, key: str, way: Direction) -> _Met | None:
@@ -205,14 +239,12 @@ class Walk:
                     self._mention(event.identity, node.key, is_possible=doubt, path=(*path, stay.child))
 
     def _mention_lots(self, node: _Met) -> None:
-        """Events of its lot may have concerned a serial (rule 8); not repeated for serials met from their lot."""
-        from_lots = {link.key for link in node.links if link.kind is LinkKind.SERIAL_OF_LOT}
+        """Events of its lots may have concerned a serial (rule 8); not repeated for serials met from a lot."""
         for lot, events in self._links.lots_of(node.key).items():
             self.link_events.update(event.identity for event in events)
-            if lot not in from_lots:
-                for event in self._pool.naming(lot):
-                    if event.names_itself(lot):
-                        self._mention(event.identity, node.key, is_possible=True, path=(lot,))
+            for event in () if node.is_from_lot else self._pool.naming(lot):
+                if event.names_itself(lot):
+                    self._mention(event.identity, node.key, is_possible=True, path=(lot,))
 
     def _carry(self, node: _Met, carrier: Carrier) -> None:
         """List a container at the level of its goods, unless it is goods of this trace itself (rule 9)."""
@@ -267,14 +299,13 @@ class Walk:
 
     def _spread_certainty(self) -> None:
         """A node is certain where a certain link leads to a certain node."""
-        root = self._nodes[self._query.key, Direction.HISTORY]
-        root.is_certain = True
+        roots = [met for met in self._nodes.values() if met.is_certain]
         leading: dict[Place, list[_Met]] = {}
         for met in self._nodes.values():
             for link, nearer in met.links.items():
                 if link.certainty is Certainty.CERTAIN:
                     leading.setdefault(self._actual(nearer), []).append(met)
-        waiting = [root]
+        waiting = list(roots)
         while waiting:
             for met in leading.get(waiting.pop().place, ()):
                 if not met.is_certain:

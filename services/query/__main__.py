@@ -17,6 +17,7 @@ from services.query.service import TraceServicer
 from services.query.settings import QuerySettings
 from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
+from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
 from services.runtime.merchants.directory import Directory, Staleness
@@ -48,6 +49,10 @@ def main() -> None:
     async def service(stop: asyncio.Event) -> None:
         async with opened("query", settings, metrics, log) as front:
             sight = _sight(settings, front, log)
+            forward, heads = (
+                Forward(front.reader),
+                Heads(front.reader, settings.subscription_poll_ms / 1000),
+            )
             servicer = TraceServicer(
                 front.reader,
                 front.recorder,
@@ -55,8 +60,8 @@ def main() -> None:
                 Subscriptions(
                     front.reader,
                     front.recorder,
-                    Forward(front.reader),
-                    Heads(front.reader, settings.subscription_poll_ms / 1000),
+                    forward,
+                    heads,
                     sight=sight,
                     secret=front.secret,
                     page_bytes=settings.page_bytes,
@@ -70,6 +75,8 @@ def main() -> None:
                 max_events=settings.max_events,
                 page_bytes=settings.page_bytes,
                 max_walks=settings.max_walks,
+                max_streams=settings.max_streams,
+                max_goods=settings.max_goods,
                 metrics=metrics,
                 log=log,
             )
@@ -99,15 +106,19 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
+            webhooks = Webhooks(
+                front, epcis, forward=forward, heads=heads, sight=sight, settings=settings, metrics=metrics
+            )
             await together(
                 stop,
                 front.serve(stop, _SERVICE, lambda server: add_servicer(servicer, server), kind="goods"),
                 front.serve_http(
                     stop,
-                    make_app(endpoints, epcis),
+                    make_app(endpoints, epcis, webhooks.api),
                     settings.http_port,
                     max_connections=settings.http_connections,
                 ),
+                webhooks.run(stop),
             )
 
     run(service, log)

@@ -15,6 +15,7 @@ from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.entry import Entry, Kind
 from goodstrace.facts import Facts
+from services.query.sight import Eyes
 from services.sealing.reader import LogReader
 from services.sealing.remembered import Remembered
 from services.sealing.showing import record_bytes
@@ -23,6 +24,7 @@ from services.sealing.values import SealedRecord, StoredCheckpoint
 CHUNK: Final = 64  # entries of a log read at a time: what a pack holds
 AT_ONCE: Final = 4  # chunks read at a time: at the most a MiB an entry each
 HELD_BYTES: Final = 32 * 2**20
+_AS_OBJECTS: Final = 3  # what decoded facts take beside their bytes
 LOOKED_AT: Final = 4096  # entries, for one answer: then others have their turn
 PREFIX: Final = "goods/"
 FACTS: Final = "facts"
@@ -55,6 +57,38 @@ class Interest(Protocol):
         ...
 
 
+class Meant(Protocol):
+    """What somebody wants to see, whoever it is."""
+
+    def tags(self) -> Sequence[bytes]:
+        """Give the tags one of which every event meant has."""
+        ...
+
+    def wants(self, seen: Seen) -> bool:
+        """Say whether an event is meant."""
+        ...
+
+
+class SeenBy(msgspec.Struct, frozen=True):
+    """What is meant, of what somebody may see: nothing else is shown, and nothing told of it."""
+
+    meant: Meant
+    eyes: Eyes
+
+    async def visible(self, events: Sequence[Seen]) -> Sequence[Seen]:
+        """Give the events that may be seen. Raises: UnavailableError."""
+        seen = await self.eyes.see([(each.entry, each.facts) for each in events])
+        return [each for each, is_seen in zip(events, seen, strict=True) if is_seen]
+
+    def tags(self) -> Sequence[bytes]:
+        """Give the tags one of which every event meant has."""
+        return self.meant.tags()
+
+    def wants(self, seen: Seen) -> bool:
+        """Say whether an event is meant."""
+        return self.meant.wants(seen)
+
+
 class Gathered(msgspec.Struct, frozen=True):
     """What was found: `after` says how far every log was looked at, `looked_at` how many entries were read for it."""
 
@@ -74,10 +108,13 @@ class Heads:
         self._read_at = float("-inf")
         self._newest: dict[str, StoredCheckpoint] = {}
 
-    async def newest(self) -> dict[str, StoredCheckpoint]:
-        """Give the newest checkpoint of every goods log, at most `every_s` old. Raises: UnavailableError."""
+    async def newest(self, *, at_once: bool = False) -> dict[str, StoredCheckpoint]:
+        """Give the newest checkpoint of every goods log, at most `every_s` old; those of now where it shall be `at_once`.
+
+        Raises: UnavailableError.
+        """
         async with self._lock:
-            if time.monotonic() - self._read_at >= self.every_s:
+            if at_once or time.monotonic() - self._read_at >= self.every_s:
                 self._newest = await self._reader.newest(PREFIX)
                 self._read_at = time.monotonic()
             return self._newest
@@ -168,7 +205,7 @@ class Forward:
         log, first, end = name
         async with self._turns:
             events = tuple(_events(await self._reader.records(log, range(first, end))))
-        size_bytes = sum(record_bytes(each.record, 1) for each in events)
+        size_bytes = _AS_OBJECTS * sum(record_bytes(each.record, 1) for each in events)
         self._held.put(name, events, size_bytes)
         return events
 

@@ -8,6 +8,7 @@ import msgspec
 from goodstrace.entry import TagKind, tag
 from goodstrace.identifiers import canonical_key
 from goodstrace.query.v1.registrations_pb2 import GetRegistrationsRequest, GetRegistrationsResponse
+from goodstrace.registration import of_parts
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.page_tokens import PageTokens
@@ -61,7 +62,7 @@ class Registrations:
         records = self._cut(found[:page_size], sizes)
         shown = await disclosure.disclose(self._reader, records, sizes)
         answer = GetRegistrationsResponse(
-            registrations=[shown[showing.position(each)] for each in records],
+            registrations=[shown[showing.position(each)] for each in records if _is_of(each, key)],
             checkpoints=map(showing.checkpoint_message, checkpoints.values()),
         )
         if len(records) < len(found):
@@ -73,7 +74,7 @@ class Registrations:
             keys=(key,),
             sizes=sizes,
             purpose=request.purpose,
-            events=len(records),
+            events=len(answer.registrations),
         )
         answer.browse_id = await self._recorder.record(
             browse
@@ -99,3 +100,9 @@ class Registrations:
                 break
             taken += 1
         return records[:taken]
+
+
+def _is_of(record: SealedRecord, key: str) -> bool:
+    """Tell whether a record is a registration of the key: items are found by the lot that they are registered as of, too."""
+    told = of_parts({part.name: part.content for part in record.parts})
+    return told is None or told.key == key

@@ -8,8 +8,9 @@ import msgspec
 from goodstrace.identifiers import canonical_key
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import MAX_SIZE
-from goodstrace.query.v1 import goods_pb2, trace_pb2
+from goodstrace.query.v1 import goods_pb2, recall_pb2, trace_pb2
 from goodstrace.tracing.filtering import EventFilter
+from goodstrace.tracing.recalling import RecallQuery
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, check_text, checked_page_size
 
@@ -117,6 +118,24 @@ def _only(request: trace_pb2.TraceRequest) -> EventFilter:
     for step in steps:
         check_text(step, "steps", MAX_STEP_CHARS, least=1)
     return EventFilter(request.from_us, request.until_us, steps)
+
+
+def streamed_query(request: trace_pb2.StreamTraceRequest) -> TraceQuery:
+    """Read a request for a trace as a stream. Raises: InvalidRequestError naming the field."""
+    if request.trace.page_size or request.trace.page_token:
+        raise InvalidRequestError("a stream has no pages", "trace.page_token")
+    if request.trace.share_proofs:
+        raise InvalidRequestError("a stream shares no proofs", "trace.share_proofs")
+    return trace_query(request.trace)
+
+
+def recall_query(request: recall_pb2.RecallRequest, *, limit: int, max_goods: int) -> RecallQuery:
+    """Read a recall request. Raises: InvalidRequestError naming the field."""
+    check_text(request.key, "key", MAX_KEY_CHARS, least=1)
+    check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
+    if request.max_depth > MAX_DEPTH:
+        raise InvalidRequestError(f"at most {MAX_DEPTH}", "max_depth")
+    return RecallQuery(canonical_key(request.key), request.max_depth or MAX_DEPTH, limit, max_goods)
 
 
 def event_query(request: trace_pb2.GetEventRequest) -> EventQuery:

@@ -10,18 +10,27 @@ import structlog
 from goodstrace import tracing
 from goodstrace.entry import TagKind, tag
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import goods_pb2, registrations_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import (
+    goods_pb2,
+    recall_pb2,
+    registrations_pb2,
+    subscribe_pb2,
+    trace_pb2,
+    trace_pb2_grpc,
+)
 from goodstrace.tracing.model import Name, NameKind, Query, TracedEvent
 from goodstrace.tracing.named import named
 from services.query import core, goods_pages, proofs, requests, withheld
 from services.query.core import Page
 from services.query.metrics import QueryMetrics
+from services.query.recalls import Recalling
 from services.query.registrations import Registrations
 from services.query.requests import EventQuery, GoodsQuery, PageState, TraceQuery
 from services.query.root_proofs import root_proof
 from services.query.sight import Sight, VisibleLogs
 from services.query.standing import Standings
 from services.query.subscribing import Subscriptions
+from services.query.trace_streams import TraceStream
 from services.query.walk import Walk, Walker
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.grpc import Context, caller
@@ -55,12 +64,18 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         max_walks: int,
         metrics: QueryMetrics,
         log: structlog.stdlib.BoundLogger,
+        max_streams: int = 8,
+        max_goods: int = 1_000_000,
     ) -> None:
-        """Answer from `reader`'s logs what `sight` lets callers see; a trace stops at `max_events`, a page at `page_bytes`.
+        """Answer from `reader`'s logs what `sight` lets callers see.
 
-        At most `max_walks` calls that walk are answered at a time, since each may hold tens of megabytes; others wait.
+        A trace stops at `max_events`, a recall at `max_goods`, a page at `page_bytes`.
+        At most `max_walks` calls that walk are answered at a time, since each may hold tens of megabytes, and beside them
+        `max_streams` streams; others wait.
         """
         self._turns = asyncio.Semaphore(max_walks)
+        self._stream_turns = asyncio.Semaphore(max_streams)
+        self._max_goods = max_goods
         self._reader = reader
         self._recorder = recorder
         self._pins = pins
@@ -114,6 +129,73 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             )
             answer.browse_id = await self._record(browse)
             return answer
+
+    async def StreamTrace(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
+        self, request: trace_pb2.StreamTraceRequest, context: Context
+    ) -> None:
+        """Trace goods level after level; see trace.proto."""
+        user, query = caller(context), requests.streamed_query(request)
+        logs = await self._logs(context)
+        async with self._stream_turns:
+            checkpoints = await self._checkpoints(query.as_of, None)
+            browse_id = await self._record_stream(
+                user, logs, "StreamTrace", query.key, checkpoints=checkpoints, purpose=request.trace.purpose
+            )
+            await context.write(
+                trace_pb2.StreamTraceResponse(
+                    key=query.key,
+                    checkpoints=map(showing.checkpoint_message, checkpoints.values()),
+                    browse_id=browse_id,
+                )
+            )
+            stream = TraceStream(logs, self._secret, checkpoints, self._page_bytes)
+            try:
+                await stream.run(core.engine_query(query, self._max_events), query.only, context.write)
+            finally:
+                self._metrics.shown.inc(stream.shown)
+
+    async def Recall(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
+        self, request: recall_pb2.RecallRequest, context: Context
+    ) -> None:
+        """Recall goods; see recall.proto."""
+        user = caller(context)
+        query = requests.recall_query(request, limit=self._max_events, max_goods=self._max_goods)
+        as_of = requests.sizes_asked(request.as_of)
+        logs = await self._logs(context)
+        async with self._stream_turns:
+            checkpoints = await self._checkpoints(as_of, None)
+            browse_id = await self._record_stream(
+                user, logs, "Recall", query.key, checkpoints=checkpoints, purpose=request.purpose
+            )
+            await context.write(
+                recall_pb2.RecallResponse(
+                    key=query.key,
+                    checkpoints=map(showing.checkpoint_message, checkpoints.values()),
+                    browse_id=browse_id,
+                )
+            )
+            recalling = Recalling(logs, self._secret, checkpoints, self._page_bytes)
+            try:
+                await recalling.run(query, context.write)
+            finally:
+                self._metrics.shown.inc(recalling.shown)
+
+    async def _record_stream(
+        self, user: str, logs: VisibleLogs, method: str, key: str, *, checkpoints: Checkpoints, purpose: str
+    ) -> str:
+        """Record a look whose answer is a stream, before its first message: how much it shows cannot be told yet."""
+        sizes = showing.sizes_of(checkpoints)
+        browse = Browse(
+            user=user,
+            merchant=logs.eyes.merchant,
+            method=method,
+            keys=(key,),
+            sizes=sizes,
+            purpose=purpose,
+            events=0,
+            query="stream",
+        )
+        return await self._recorder.record(browse)
 
     async def GetEvent(  # noqa: N802 - the name in the proto
         self, request: trace_pb2.GetEventRequest, context: Context

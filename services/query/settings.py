@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from services.query.webhooks.guard import Reach
 from services.sealing.front import FrontSettings
 
 
@@ -12,11 +13,16 @@ class QuerySettings(FrontSettings):
     """How the query service serves.
 
     A trace stops at `max_events` events, or as many nodes, and says so. At most `max_walks` traces are walked at a time,
-    since each may hold tens of megabytes; the others wait for their turn. At most `max_subscriptions` are open at a time;
+    since each may hold tens of megabytes; the others wait for their turn. Streams, of which `max_streams` are answered at a time, have
+    turns of their own; a recall stops at `max_goods` goods, for each of which it remembers some 100 bytes. At most `max_subscriptions` are open at a time;
     what is new for them is asked for each `subscription_poll_ms`, once for all.
 
     `visibility` is `open` (everybody sees everything: for a closed network) or `enforced` (each sees what merchants' policies allow); who
     is who counts for `auth_fresh_s`.
+
+    `webhooks` says where EPCIS subscriptions may be sent to: "off" has none, "loopback" to this machine only, "https" to public
+    addresses only. Whoever reaches the port may make one: docs/subscriptions.md. An attempt may take `webhook_timeout_s`; where it fails
+    the next one waits at most `webhook_longest_wait_s`, and after `webhook_give_up_s` without a success it is disabled.
 
     The public logs are served on `http_port` (0 for any), to `http_connections` at a time, each request within
     `http_timeout_s`. `public_url` is that port as clients see it, where a proxy stands before it: the urls of `/logs`
@@ -30,9 +36,16 @@ class QuerySettings(FrontSettings):
     max_walks: int = Field(16, ge=1, le=1024)
     max_subscriptions: int = Field(64, ge=1, le=1024)
     subscription_poll_ms: int = Field(250, ge=20, le=60_000)
+    webhooks: Reach = Reach.OFF
+    max_webhooks: int = Field(100, ge=1, le=10_000)
+    webhook_timeout_s: float = Field(10, gt=0, le=60)
+    webhook_longest_wait_s: float = Field(3600, gt=0, le=86_400)
+    webhook_give_up_s: float = Field(5 * 86_400, gt=0, le=30 * 86_400)
     max_events: int = Field(10_000, ge=1, le=100_000)
     visibility: Literal["open", "enforced"] = "open"
     auth_fresh_s: float = Field(2, ge=0, le=60)
+    max_streams: int = Field(8, ge=1, le=1024)
+    max_goods: int = Field(1_000_000, ge=1, le=10_000_000)
     http_port: int = Field(8081, ge=0, le=65535)
     http_connections: int = Field(512, ge=1, le=65536)
     http_timeout_s: float = Field(10, gt=0, le=600)

@@ -160,6 +160,11 @@ class VisibleLogs:
         self.withheld: dict[Position, set[bytes]] = {}
         self.is_cut = False
 
+    @property
+    def told(self) -> int:
+        """How many records were met of which it is told that they are withheld."""
+        return sum(map(bool, self.withheld.values()))
+
     async def find(
         self, tags: Sequence[bytes], sizes: Mapping[str, int], limit: int
     ) -> dict[bytes, list[SealedRecord]]:
@@ -223,7 +228,10 @@ class VisibleLogs:
     def _note(
         self, found: Mapping[bytes, Sequence[SealedRecord]], hidden: Mapping[Position, Facts | None]
     ) -> None:
-        """Note what is withheld by the tags that may be told."""
+        """Note what is withheld by the tags that may be told; over the limit no more is noted."""
+        if len(self.withheld) > self._most:
+            self.is_cut = True
+            return
         told = {place: told_tags(self._secret, facts) for place, facts in hidden.items()}
         for tag_found, records in found.items():
             for place in map(position, records):

@@ -16,6 +16,7 @@ from services.sealing.showing import Position, position, record_bytes
 from services.sealing.values import SealedRecord
 
 HELD_BYTES: Final = 16 * 1024 * 1024
+MAX_RECORD_BYTES: Final = 1024 * 1024
 THINK_INLINE_RECORDS: Final = 200  # the engine is through with so many in some milliseconds
 THINK_INLINE_BYTES: Final = 512 * 1024  # unless they name much: one event of a MiB names 20,000 keys
 Answer = TypeVar("Answer")
@@ -66,12 +67,17 @@ class Walk(Generic[Answer]):
         step: Lookup | _Done[Answer] = await self._step(walker, None)
         while not isinstance(step, _Done):
             self.rounds += 1
-            step = await self._step(walker, await self._look_up(step))
+            step = await self._step(walker, await self.look_up(step))
         return step.answer
 
     def cost(self, place: Position) -> Cost:
         """Tell what a record met on the way takes in an answer."""
         return self._costs[place]
+
+    def cost_of(self, place: Position) -> int:
+        """Tell what a record takes with its parts; as much as the largest where it was not met by this walk."""
+        known = self._costs.get(place)
+        return known.full if known is not None else MAX_RECORD_BYTES
 
     async def records(self, places: Iterable[Position]) -> list[SealedRecord]:
         """Give records met on the way, in no particular order; those not held any more are read again."""
@@ -94,7 +100,8 @@ class Walk(Generic[Answer]):
             return await asyncio.to_thread(_send, walker, found)
         return _send(walker, found)
 
-    async def _look_up(self, lookup: Lookup) -> list[SealedFacts]:
+    async def look_up(self, lookup: Lookup) -> list[SealedFacts]:
+        """Find the records of names, and remember what they cost. Raises: UnavailableError, CorruptError, EntryError."""
         tags = {tag(self._secret, TAG_KINDS[kind], text): (kind, text) for kind, text in lookup.names}
         # In the order in which they were met, so that tags asked for together lie in few places of the store.
         ordered = sorted(tags, key=lambda each: (self._met_at.get(each, -1), each))
@@ -103,7 +110,11 @@ class Walk(Generic[Answer]):
             (each, tags[each]) for each, of_tag in found.items() if any(not record.parts for record in of_tag)
         )
         records = {position(record): record for of_tag in found.values() for record in of_tag}
-        return [facts for record in records.values() if (facts := self._met(record)) is not None]
+        return self.met(records.values())
+
+    def met(self, records: Iterable[SealedRecord]) -> list[SealedFacts]:
+        """Note records that were found, and give what tracing reads of them."""
+        return [facts for record in records if (facts := self._met(record)) is not None]
 
     def _met(self, record: SealedRecord) -> SealedFacts | None:
         """Note a record; None where it is neither event nor registration, or what tracing reads is not there any more."""

@@ -8,6 +8,8 @@ import goodstrace.query.v1 as package
 
 OBEYS: Final = {
     "Trace": "test_visible_answers",
+    "StreamTrace": "test_visible_streams",
+    "Recall": "test_visible_streams",
     "GetEvent": "test_visible_answers",
     "GetGoods": "test_visible_answers",
     "Subscribe": "test_visible_queries",

@@ -55,7 +55,10 @@ def _draw_event(draw: st.DrawFn, chain: Chain) -> None:  # noqa: C901  # one cas
             lot = draw(st.sampled_from(["", "lot:x"]))
             chain.see(draw(_times), draw(st.sampled_from([*ITEMS, *BOXES])), lot=lot, **more)
         case "end":
-            chain.see(draw(_times), draw(st.sampled_from([*ITEMS, *BOXES])), action="DELETE", **more)
+            how = st.sampled_from(
+                [{"action": "DELETE"}, {"disposition": "inactive"}, {"business_step": "decommissioning"}]
+            )
+            chain.see(draw(_times), draw(st.sampled_from([*ITEMS, *BOXES])), **draw(how), **more)
         case "sense":
             device = draw(st.sampled_from(["", SENSOR]))
             chain.sense(draw(_times), draw(st.sampled_from([SENSOR, "b1"])), device=device, **more)

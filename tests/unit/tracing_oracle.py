@@ -167,7 +167,8 @@ class Records:
         f = e.facts
         if f.type == "TransformationEvent":
             return key in e.all("input")
-        over = f.action == "DELETE" or f.disposition == "destroyed" or f.business_step == "destroying"
+        over = f.action == "DELETE" or f.disposition in ("destroyed", "inactive")
+        over = over or f.business_step in ("destroying", "decommissioning")
         return f.type == "ObjectEvent" and key in f.keys.get("epc", ()) and over
 
     def emptied(self, e: Ev, parent: str) -> bool:

@@ -1,0 +1,34 @@
+"""What the verifying client gives: whole answers, in which everything is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from goodstrace.query.v1 import trace_pb2
+from goodstrace.retrace import ShownEvent
+from goodstrace.verification import VerifiedCheckpoint
+from goodstrace.withheld import Withheld
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A whole trace, verified: `nodes` by level, `events` by time, the checkpoints they are proved under.
+
+    `withheld` counts what was met and the caller may not see; of a trace that was asked for in pages `withheld_entries` prove it sealed.
+    `erased` counts events with a part that is not there any more; `truncated` is true where a limit of the walk was reached.
+    `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
+    the answer is truncated, facts are withheld or events are filtered; `filtered` counts these.
+    """
+
+    key: str
+    nodes: tuple[trace_pb2.TraceNode, ...]
+    events: tuple[ShownEvent, ...]
+    checkpoints: Mapping[str, VerifiedCheckpoint]
+    withheld: int
+    erased: int
+    truncated: bool
+    tree_verified: bool
+    browse_ids: tuple[str, ...]
+    filtered: int = 0
+    withheld_entries: tuple[Withheld, ...] = ()

@@ -1,0 +1,121 @@
+"""The calls of the client whose answers come in pieces: traces level after level, and recalls."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import grpc
+
+from goodstrace.answer_checks import check_as_of
+from goodstrace.answers import Trace
+from goodstrace.call_failures import call_error
+from goodstrace.identifiers import canonical_key
+from goodstrace.log.v1 import log_pb2
+from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.recalls import RecallPiece, RecallVerifier
+from goodstrace.signatures import MerchantKeys
+from goodstrace.streams import TraceAssembly
+from goodstrace.tracing.filtering import EventFilter
+from goodstrace.verification import VerifiedCheckpoint
+
+DEFAULT_DEPTH: Final = 10
+DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
+    "both": trace_pb2.DIRECTION_BOTH,
+    "upstream": trace_pb2.DIRECTION_UPSTREAM,
+    "downstream": trace_pb2.DIRECTION_DOWNSTREAM,
+    "history": trace_pb2.DIRECTION_HISTORY,
+}
+_ALL_EVENTS: Final = EventFilter()
+
+
+class StreamCalls(ABC):
+    """What `Client` has of these calls; see there."""
+
+    _query: trace_pb2_grpc.TraceServiceStub
+    _metadata: tuple[tuple[str, str], ...]
+    _purpose: str
+    _stream_timeout_s: float
+    _merchants: MerchantKeys | None
+
+    @abstractmethod
+    def _checkpoints(
+        self, pages: Sequence[Sequence[log_pb2.Checkpoint]]
+    ) -> Mapping[str, VerifiedCheckpoint]: ...
+
+    def stream_trace(
+        self,
+        key: str,
+        *,
+        direction: str = "both",
+        max_depth: int = DEFAULT_DEPTH,
+        as_of: Mapping[str, int] | None = None,
+        only: EventFilter = _ALL_EVENTS,
+    ) -> Iterator[Trace]:
+        """Trace goods level after level: the trace up to each level once all of it is verified, the whole one last.
+
+        Arguments are those of `trace`; the deadline is that of streams.
+        """
+        request = trace_pb2.StreamTraceRequest(
+            trace=trace_pb2.TraceRequest(
+                key=key,
+                direction=DIRECTIONS[direction],
+                max_depth=max_depth,
+                purpose=self._purpose,
+                as_of=log_sizes(as_of),
+                from_us=only.from_us,
+                until_us=only.until_us,
+                steps=sorted(only.steps),
+            )
+        )
+        assembly = TraceAssembly(
+            canonical_key(key), direction, only, opened=self._opener(as_of), merchant_keys=self._merchants
+        )
+        yield from assembly.traces(self._pieces(self._query.StreamTrace, request))
+
+    def recall(
+        self, key: str, *, max_depth: int = 0, as_of: Mapping[str, int] | None = None
+    ) -> Iterator[RecallPiece]:
+        """Recall goods: all that is downstream of them, piece after piece, each verified before it is given.
+
+        It is whole only where a piece with a `summary` came; stop early to cancel. Memory does not grow with what is shown, but by
+        some 32 bytes for each key and event.
+
+        Args:
+            key: the goods, in any spelling.
+            max_depth: levels at the most, 1..100; 0 for 100.
+            as_of: log sizes to answer as of, by log name.
+        """
+        request = recall_pb2.RecallRequest(
+            key=key, max_depth=max_depth, purpose=self._purpose, as_of=log_sizes(as_of)
+        )
+        verifier = RecallVerifier(
+            canonical_key(key), opened=self._opener(as_of), merchant_keys=self._merchants
+        )
+        yield from verifier.pieces(self._pieces(self._query.Recall, request))
+
+    def _pieces(self, method: Callable[..., Any], request: Any) -> Iterator[Any]:
+        """Give the messages of a stream; who stops taking them cancels the call."""
+        call = method(request, timeout=self._stream_timeout_s, metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise call_error(error) from error
+        finally:
+            call.cancel()
+
+    def _opener(
+        self, as_of: Mapping[str, int] | None
+    ) -> Callable[[Sequence[log_pb2.Checkpoint]], Mapping[str, VerifiedCheckpoint]]:
+        def opened(messages: Sequence[log_pb2.Checkpoint]) -> Mapping[str, VerifiedCheckpoint]:
+            checkpoints = self._checkpoints([messages])
+            check_as_of(as_of or {}, checkpoints)
+            return checkpoints
+
+        return opened
+
+
+def log_sizes(as_of: Mapping[str, int] | None) -> list[log_pb2.LogSize]:
+    """Give sizes by log as requests hold them."""
+    return [log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())]
