@@ -52,5 +52,7 @@ def check_totals(totals: Totals, events: Sequence[ShownEvent], only: EventFilter
     if len(set(identities)) != len(identities):
         raise AnswerError("the answer shows one event twice")
     hidden = sum(bool(each.event.position.withheld) for each in events)
-    if hidden != totals.erased:
-        raise AnswerError(f"{hidden} events have a part not shown, and the answer says {totals.erased}")
+    if hidden != totals.withheld + totals.erased:
+        raise AnswerError(
+            f"{hidden} events have a part not shown, and the answer says {totals.withheld + totals.erased}"
+        )

@@ -15,8 +15,8 @@ from goodstrace.withheld import Withheld
 class Trace:
     """A whole trace, verified: `nodes` by level, `events` by time, the checkpoints they are proved under.
 
-    `withheld` counts what was met and the caller may not see; of a trace that was asked for in pages `withheld_entries` prove it sealed.
-    `erased` counts events with a part that is not there any more; `truncated` is true where a limit of the walk was reached.
+    `withheld` and `erased` count events with a part not shown; `total_withheld` what was met and the caller may not see at all: of a
+    trace that was asked for in pages `withheld_entries` prove it sealed. `truncated` is true where a limit of the walk was reached.
     `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
     the answer is truncated, facts are withheld or events are filtered; `filtered` counts these.
     """
@@ -31,4 +31,5 @@ class Trace:
     tree_verified: bool
     browse_ids: tuple[str, ...]
     filtered: int = 0
+    total_withheld: int = 0
     withheld_entries: tuple[Withheld, ...] = ()

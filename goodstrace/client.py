@@ -176,7 +176,7 @@ class Client(StreamCalls):
         withheld = check_withheld(
             (each for page in pages for each in page.withheld_entries),
             checkpoints,
-            count=first.withheld,
+            count=first.total_withheld,
             shown=places_of(events),
         )
         is_whole = only.is_open and not first.truncated
@@ -187,7 +187,8 @@ class Client(StreamCalls):
             nodes=nodes,
             events=events,
             checkpoints=checkpoints,
-            withheld=len(withheld),
+            withheld=first.withheld,
+            total_withheld=len(withheld),
             withheld_entries=withheld,
             erased=first.erased,
             truncated=first.truncated,
@@ -210,7 +211,7 @@ class Client(StreamCalls):
         check_withheld(
             (each for page in pages for each in page.withheld_entries),
             checkpoints,
-            count=pages[0].withheld,
+            count=pages[0].total_withheld,
             shown=places_of(events),
         )
         return events

@@ -117,7 +117,7 @@ def _withheld(
     withheld = check_withheld(
         (each for page in pages for each in page.withheld_entries),
         checkpoints,
-        count=pages[0].withheld,
+        count=pages[0].total_withheld,
         shown={(each.position.log, each.position.index) for each in events.values()},
     )
     check_names(withheld, {(NameKind.KEY, key) for key in keys})

@@ -173,7 +173,7 @@ class RecallVerifier:
             raise AnswerError(
                 f"the recall says it has {said} and goods {dict(summary.goods)}; there came {came} and {dict(self._goods)}"
             )
-        if summary.levels != self._level or summary.erased != self._withheld:
+        if summary.levels != self._level or summary.withheld + summary.erased != self._withheld:
             raise AnswerError("the recall is not what its summary says of levels, or of parts not shown")
 
 

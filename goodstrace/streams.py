@@ -96,6 +96,7 @@ class TraceAssembly:
             events=events,
             checkpoints=self._checkpoints or {},
             withheld=summary.withheld,
+            total_withheld=summary.total_withheld,
             erased=summary.erased,
             truncated=summary.truncated,
             tree_verified=is_whole and check_tree(query, nodes, events),

@@ -100,6 +100,7 @@ def _document(key: str, kept: _Kept, spool: RecallSpool) -> dict[str, Any]:
         "orders": [{"key": row[0], "type": row[1]} for row in spool.orders()],
         "holders": [{"key": row[0], "description": row[1], "role": row[2]} for row in spool.holders()],
         "withheld": summary.withheld,
+        "total_withheld": summary.total_withheld,
         "erased": summary.erased,
         "truncated": summary.truncated,
         "files": kept.rows,
@@ -124,6 +125,8 @@ def _show(key: str, kept: _Kept, spool: RecallSpool, out: Console) -> None:
     out.print(f"  [dim]recorded as browse {kept.browse_id}[/dim]")
     if summary.truncated:
         out.print("[yellow]a limit was reached: there may be more[/yellow]")
+    if summary.total_withheld:
+        out.print(f"[yellow]{summary.total_withheld} events withheld by their merchants' policies[/yellow]")
     if summary.withheld or summary.erased:
         out.print(f"[yellow]{summary.withheld} events withheld, {summary.erased} erased[/yellow]")
 

@@ -133,6 +133,7 @@ def as_document(answer: Trace) -> dict[str, Any]:
         "events": [_event_document(each) for each in answer.events],
         "checkpoints": {log: each.note for log, each in sorted(answer.checkpoints.items())},
         "withheld": answer.withheld,
+        "total_withheld": answer.total_withheld,
         "withheld_entries": [withheld_document(each) for each in answer.withheld_entries],
         "erased": answer.erased,
         "truncated": answer.truncated,
@@ -179,7 +180,7 @@ def _show_totals(answer: Trace, out: Console) -> None:
     for log, each in sorted(answer.checkpoints.items()):
         out.print(f"  [dim]{log}: signed checkpoint of {each.checkpoint.size} entries[/dim]")
     out.print(f"  [dim]recorded as browse {', '.join(answer.browse_ids)}[/dim]")
-    if answer.events or answer.withheld:
+    if answer.events or answer.total_withheld:
         out.print("  [dim]✔ log\\[index]: proved to be sealed there, byte for byte[/dim]")
     else:
         out.print("[yellow]nothing sealed names this key[/yellow]")
@@ -190,8 +191,8 @@ def _show_totals(answer: Trace, out: Console) -> None:
             "[yellow]a limit was reached: there may be more; ask with a smaller --depth or from a nearer key[/yellow]"
         )
     show_withheld(answer.withheld_entries, out)
-    if answer.erased:
-        out.print(f"[yellow]{answer.erased} events erased[/yellow]")
+    if answer.withheld or answer.erased:
+        out.print(f"[yellow]parts of {answer.withheld} events withheld, of {answer.erased} erased[/yellow]")
 
 
 def _add_node(

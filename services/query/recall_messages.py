@@ -88,7 +88,7 @@ def summary(totals: Totals, erased: int, withheld: int) -> recall_pb2.RecallSumm
         orders=totals.orders,
         holders=totals.holders,
         levels=totals.levels,
-        withheld=withheld,
         erased=erased,
+        total_withheld=withheld,
         truncated=totals.is_truncated,
     )

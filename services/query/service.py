@@ -339,7 +339,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             raise InvalidRequestError(
                 "what the caller may see has changed: ask for the first page", "page_token"
             )
-        answer.withheld = len(what.places)
+        answer.total_withheld = len(what.places)
         self._metrics.withheld.inc(len(what.places))
         if following is None and what.places:
             listed = await withheld.fill(

@@ -59,7 +59,7 @@ class TraceStream:
             total_events=len(trace.events),
             filtered=len(trace.events) - len(shown),
             erased=sum(not self._walk.incomplete.isdisjoint(event.positions) for event in shown),
-            withheld=self._reader.told,
+            total_withheld=self._reader.told,
             truncated=trace.truncated or self._reader.is_cut,
             last=is_last,
         )

@@ -179,6 +179,6 @@ def test_a_policy_that_changes_counts_within_seconds(traded: Traded, tmp_path: P
 
     def seen() -> bool:
         with traded.client(STRANGER) as client:
-            return client.trace(ITEM).withheld == 2
+            return client.trace(ITEM).total_withheld == 2
 
     eventually(seen, deadline_s=20, what="the carrier's events are shown")

@@ -98,7 +98,7 @@ def test_a_trace_shows_what_the_model_says_and_proves_that_the_rest_is_sealed(na
     assert shown <= visible
     assert withheld.isdisjoint(visible)
     assert answer.tree_verified
-    assert answer.withheld == len(answer.withheld_entries)
+    assert answer.total_withheld == len(answer.withheld_entries)
     # What names the item itself is always met; what names the case, where an event that may be seen leads there.
     assert shown & {1, 2, 6, 7} == visible & {1, 2, 6, 7}
     assert withheld & {1, 2, 6, 7} == {1, 2, 6, 7} - visible
@@ -121,7 +121,11 @@ def test_pages_together_are_the_answer(viewer: int, page_size: int) -> None:
     for page_bytes in (10**6, 3_000):
         world = World(policies, page_bytes=page_bytes)
         paged = world.client(viewer).trace(ITEM, page_size=page_size)
-        assert (paged.nodes, paged.withheld, paged.tree_verified) == (whole.nodes, whole.withheld, True)
+        assert (paged.nodes, paged.total_withheld, paged.tree_verified) == (
+            whole.nodes,
+            whole.total_withheld,
+            True,
+        )
         assert [each.event.identity for each in paged.events] == [
             each.event.identity for each in whole.events
         ]
@@ -231,7 +235,7 @@ def test_where_a_limit_is_met_among_what_is_withheld_the_answer_says_so() -> Non
     answer = world.client(STRANGER).trace(ITEM)
     assert answer.truncated
     assert not answer.events
-    assert 3 < answer.withheld <= 28
+    assert 3 < answer.total_withheld <= 28
 
 
 @pytest.mark.parametrize("viewer", [0, STRANGER, MAKER])
@@ -244,9 +248,9 @@ def test_that_something_is_withheld_is_told_by_its_goods_and_never_by_its_places
     for key in (place(CARRIER), place(SHOP), party(MAKER), party(CARRIER)):
         own = viewer == MAKER and key == party(CARRIER)  # the maker's own event names the carrier
         assert len(client.trace(key).events) == own
-        assert client.trace(key).withheld == 0
+        assert client.trace(key).total_withheld == 0
         assert client.goods(key).withheld == ()
-    assert client.trace(CASE).withheld > 0
+    assert client.trace(CASE).total_withheld > 0
 
 
 def _alter(change: Any) -> Any:
@@ -268,12 +272,12 @@ def _drop(answer: Any) -> None:
 
 
 def _count(answer: Any) -> None:
-    answer.withheld -= 1
+    answer.total_withheld -= 1
 
 
 def _twice(answer: Any) -> None:
     answer.withheld_entries.append(answer.withheld_entries[-1])
-    answer.withheld += 1
+    answer.total_withheld += 1
 
 
 def _tag(answer: Any) -> None:
@@ -306,7 +310,7 @@ def _part(answer: Any) -> None:
 
 @pytest.mark.parametrize("change", [_drop, _count, _twice, _tag, _path, _index, _name, _kind, _entry, _part])
 def test_what_was_changed_on_the_way_is_refused(change: Any) -> None:
-    assert _alter(lambda _: None).trace(ITEM).withheld == 4
+    assert _alter(lambda _: None).trace(ITEM).total_withheld == 4
     with pytest.raises(VerificationError):
         _alter(change).trace(ITEM)
 

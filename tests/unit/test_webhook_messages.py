@@ -7,7 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.query.forward import Forward
+from goodstrace.visibility import EVERYTHING
+from services.query.forward import Forward, SeenBy
+from services.query.sight import Eyes
 from services.query.webhooks import message as messages
 from services.query.webhooks.asked import wanted_of
 from services.query.webhooks.values import Progress, Webhook
@@ -59,7 +61,11 @@ async def test_messages_together_are_all_events_once_and_each_is_made_again_the_
                 one,
                 fixed,
                 await Forward(logs).gather(  # type: ignore[arg-type]
-                    wanted, positions, sizes, most_events=5, most_bytes=most_bytes
+                    SeenBy(wanted, Eyes(EVERYTHING, None)),
+                    positions,
+                    sizes,
+                    most_events=5,
+                    most_bytes=most_bytes,
                 ),
                 most_bytes,
             )
