@@ -14,7 +14,7 @@ from goodstrace.capture import CaptureClient, Job
 from goodstrace.client import Client
 from goodstrace.errors import CallError
 from goodstrace.log_keys import LogKeys
-from goodstrace.query.v1 import goods_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import goods_pb2, recall_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.registry import RegistryClient
 from tests.system.harness import Sealed, System, eventually
 from tests.unit.collector_builders import document
@@ -115,15 +115,18 @@ def _answers(traded: Traded, viewer: int) -> list[bytes]:
         for number in traded.records:
             event_hash = traded.records[number].facts.event_hash
             named = stub.GetEvent(trace_pb2.GetEventRequest(event_id=event_hash), **call)
-            for (
-                each
-            ) in named.withheld_entries:  # what was asked for comes back as the name by which it was found
+            # What was asked for comes back as the name by which it was found.
+            for each in named.withheld_entries:
                 each.found_by.ClearField("name")
             found.append(named)
+        asked = trace_pb2.StreamTraceRequest(trace=trace_pb2.TraceRequest(key=ITEM))
+        found += [*stub.StreamTrace(asked, **call), *stub.Recall(recall_pb2.RecallRequest(key=ITEM), **call)]
         beginning = subscribe_pb2.SubscribeRequest(start=subscribe_pb2.SUBSCRIBE_START_BEGINNING)
+        came = 0
         for message in stub.Subscribe(beginning, **call):
             found.append(message)
-            if message.caught_up and len(found) > 10:
+            came += len(message.events)
+            if message.caught_up and came:
                 break
     sent = [each.SerializeToString() for each in found]
     paths = ("/events?perPage=1000", "/epcs", "/readPoints", "/bizLocations")
