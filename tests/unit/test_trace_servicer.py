@@ -31,6 +31,9 @@ class Reader:
     async def find(self, tags: list[bytes], *_: Any) -> dict[bytes, list[Any]]:
         return {tag: [] for tag in tags}
 
+    async def find_newest(self, *_: Any) -> list[Any]:
+        return []
+
 
 class Recorder:
     async def record(self, _browse: Any) -> str:
