@@ -45,10 +45,15 @@ class Service:
         """Where it says that it is ready."""
         return f"http://{HOST}:{self.metrics_port}/readyz"
 
+    local: tuple[tuple[str, str], ...] = ()
+    """What it is told on this machine alone: variables that nobody has set, while it listens on the loopback address."""
+
     @property
     def environment(self) -> dict[str, str]:
         """What only this service is told."""
-        return {self.port_variable: str(self.metrics_port)}
+        is_local = os.environ.get("GOODSTRACE_HOST", HOST) == HOST
+        told = {name: value for name, value in self.local if is_local and name not in os.environ}
+        return {self.port_variable: str(self.metrics_port), **told}
 
 
 # In the order of starting; stopping goes the other way, so that what is captured can still be sealed.
@@ -66,6 +71,7 @@ SERVICES: Sequence[Service] = (
         "services.query",
         9103,
         (("GOODSTRACE_QUERY_GRPC_PORT", 50051), ("GOODSTRACE_QUERY_HTTP_PORT", 8081)),
+        (("GOODSTRACE_QUERY_WEBHOOKS", "loopback"),),
     ),
 )
 

@@ -16,7 +16,7 @@ from goodstrace.goods.sightings import Kept, Placed, sightings
 from goodstrace.goods.standing import (
     by_beginning,
     carriers,
-    next_carrier,
+    next_key,
     registered_under,
     registration_message,
     state_message,
@@ -129,7 +129,7 @@ def _states(
     states: dict[str, GoodsState] = {}
     used: set[str] = set()
     for message in messages:
-        if next_carrier(key, states) != message.key:
+        if next_key(key, states) != message.key:
             raise AnswerError(f"the state of {message.key} is not one that belongs to the answer")
         mine = said.get(message.key, Kept(()))
         kept = Kept(mine.sightings, tuple(sorted({*mine.cut, *message.cut})))
@@ -137,7 +137,7 @@ def _states(
             raise AnswerError(f"the state of {message.key} does not follow from the events of the answer")
         states[message.key] = state_of(message.key, kept)
         used.update(message.identities)
-    if not messages or next_carrier(key, states) is not None:
+    if not messages or next_key(key, states) is not None:
         raise AnswerError("the answer lacks a state that belongs to it")
     if used != events.keys():
         raise AnswerError("the answer shows events that none of its states follows from")

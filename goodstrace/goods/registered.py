@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from goodstrace import registration
 from goodstrace.errors import EntryError
 
-PART = "registration"
+PART = registration.PART
 _GOODS = "goods"
 
 
@@ -26,25 +27,18 @@ class MasterData(msgspec.Struct, frozen=True):
     attributes: dict[str, str] = {}
 
 
-class _Registration(msgspec.Struct, frozen=True):
-    key: str
-    merchant: int
-    what: str
-    content: msgspec.Raw
-
-
 def read_registration(part: bytes) -> tuple[MasterData, int]:
     """Read the registration of goods: what it says, and the number of the merchant who says it.
 
     Raises: EntryError, whatever the bytes; also where something else than goods is registered.
     """
+    found = registration.decode(part)
+    if found.what != _GOODS:
+        raise EntryError(f"the registration of a {found.what} stands where one of goods should")
     try:
-        found = msgspec.json.decode(part, type=_Registration)
-        if found.what != _GOODS:
-            raise EntryError(f"the registration of a {found.what} stands where one of goods should")
-        content = msgspec.json.decode(found.content, type=MasterData)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise EntryError(f"not a registration: {error}") from error
+        content = msgspec.convert(found.content, MasterData)
+    except msgspec.ValidationError as error:
+        raise EntryError(f"not a registration of goods: {error}") from error
     if content.key != found.key:
         raise EntryError(f"the registration of {found.key} describes {content.key}")
     return content, found.merchant

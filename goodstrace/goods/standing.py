@@ -1,7 +1,7 @@
 """From what is kept of some keys to the messages of an answer: what the service sends, and what a client compares with its own.
 
-The key asked for comes first, then what it is in, and what that is in. What was emptied since is shown, so that the emptying can be
-seen, and is no way further out.
+The key asked for comes first, then its lot, whose recall is its own, then what it is in, and what that is in. What was emptied since
+is shown, so that the emptying can be seen, and is no way further out.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _DIGEST: Final = 12
 Standing = Mapping[str, GoodsState]
 
 
-def next_carrier(key: str, states: Standing) -> str | None:
-    """Name the next key whose state belongs to the answer, None where there is no more: nearest first, at most 16.
+def next_key(key: str, states: Standing) -> str | None:
+    """Name the next key whose state belongs to the answer, None where there is no more: at most 16 beside the first two.
 
     Args:
         key: the one asked for.
@@ -31,12 +31,15 @@ def next_carrier(key: str, states: Standing) -> str | None:
     """
     if key not in states:
         return key
+    lot = states[key].told.get("lot")
+    if lot is not None and lot.value not in states:
+        return lot.value
     for inner, state in states.items():
         if inner != key and not _carries(inner, states):
             continue
         for stay in state.inside:
             if stay.value not in states and is_followed(stay.value):
-                return stay.value if len(states) <= MOST_CARRIERS else None
+                return stay.value if len(states) <= MOST_CARRIERS + (lot is not None) else None
     return None
 
 

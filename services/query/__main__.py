@@ -13,6 +13,7 @@ from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.query.settings import QuerySettings
 from services.query.subscribing import Subscriptions
+from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
 from services.runtime.settings import MonitoringSettings, load
@@ -30,6 +31,10 @@ def main() -> None:
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("query", settings, metrics, log) as front:
+            forward, heads = (
+                Forward(front.reader),
+                Heads(front.reader, settings.subscription_poll_ms / 1000),
+            )
             servicer = TraceServicer(
                 front.reader,
                 front.recorder,
@@ -37,8 +42,8 @@ def main() -> None:
                 Subscriptions(
                     front.reader,
                     front.recorder,
-                    Forward(front.reader),
-                    Heads(front.reader, settings.subscription_poll_ms / 1000),
+                    forward,
+                    heads,
                     secret=front.secret,
                     page_bytes=settings.page_bytes,
                     most=settings.max_subscriptions,
@@ -80,15 +85,19 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
+            webhooks = Webhooks(
+                front, epcis, forward=forward, heads=heads, settings=settings, metrics=metrics
+            )
             await together(
                 stop,
                 front.serve(stop, _SERVICE, lambda server: add_servicer(servicer, server), kind="goods"),
                 front.serve_http(
                     stop,
-                    make_app(endpoints, epcis),
+                    make_app(endpoints, epcis, webhooks.api),
                     settings.http_port,
                     max_connections=settings.http_connections,
                 ),
+                webhooks.run(stop),
             )
 
     run(service, log)

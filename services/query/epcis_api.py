@@ -5,6 +5,7 @@ Source: EPCIS 2.0 section 12 (REST binding) and its OpenAPI.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -20,6 +21,8 @@ from services.query.epcis_parameters import (
     NEXT_PAGE_TOKEN,
     PER_PAGE,
     TIME_PARAMETERS,
+    Asked,
+    EventsQuery,
     asked,
     page_only,
     pairs,
@@ -37,6 +40,7 @@ ROOT: Final = "/epcis/v2"
 _STORE_SHARE: Final = 0.8  # of a request's time: what is left is for saying that the store did not answer
 _RETRY_AFTER_S: Final = "2"
 _Work = Callable[[Look], Awaitable[Answer]]
+Respond = Callable[[], Awaitable[Response]]
 
 
 class EpcisApi:
@@ -74,7 +78,16 @@ class EpcisApi:
                 return await self._queries.event(found, look)
             return await self._queries.events(found, look)
 
-        return await self._guarded(EVENTS, request, work)
+        return await self.guarded(EVENTS, partial(self._answered, request, work))
+
+    async def run(self, request: Request, named: Callable[[], Awaitable[EventsQuery]]) -> Response:
+        """Answer the query that `named` gives; the request has the page's parameters only."""
+
+        async def work(look: Look) -> Answer:
+            per_page, token = page_only(pairs(request.scope["query_string"]))
+            return await self._queries.events(Asked(await named(), per_page, token), look)
+
+        return await self.guarded(EVENTS, partial(self._answered, request, work))
 
     async def values(self, request: Request, name: str) -> Response:
         """Answer a query for the list `name`."""
@@ -85,13 +98,16 @@ class EpcisApi:
                 return self._queries.vocabulary(name, per_page, token)
             return await self._queries.values(name, per_page, token, look)
 
-        return await self._guarded(VALUES, request, work)
+        return await self.guarded(VALUES, partial(self._answered, request, work))
 
-    async def _guarded(self, method: str, request: Request, work: _Work) -> Response:
+    async def guarded(self, method: str, respond: Respond) -> Response:
+        """Answer by `respond`, within the deadline; what it raises becomes a problem."""
         began = self._metrics.calls.begin(method)
         code = grpc.StatusCode.CANCELLED  # unless it comes to an end of its own
         try:
-            response = await self._answered(request, work)
+            with within(self._max_call_s * _STORE_SHARE):
+                async with asyncio.timeout(self._max_call_s):
+                    response = await respond()
             code = grpc.StatusCode.OK
         except Exception as error:  # noqa: BLE001 - the top of a request: counted, logged, answered without a traceback
             failure = failure_of(error, QUERY_FAILURES)
@@ -111,9 +127,7 @@ class EpcisApi:
             purpose=headers.purpose(request.headers.getlist(headers.PURPOSE)),
             query=headers.without_token(path, query_string),
         )
-        with within(self._max_call_s * _STORE_SHARE):
-            async with asyncio.timeout(self._max_call_s):
-                answer = await work(look)
+        answer = await work(look)
         named = dict(headers.EPCIS_HEADERS)
         if answer.browse_id:
             named[headers.BROWSE] = answer.browse_id
@@ -141,13 +155,14 @@ def problem_response(told: Problem) -> Response:
     return Response(msgspec.json.encode(told), told.status, named, PROBLEM_TYPE)
 
 
-def no_such_path(status: int) -> Response:
-    """Answer a path or method that there is not below ROOT."""
+def no_such_path(status: int, allow: str = "") -> Response:
+    """Answer a path or method that there is not below ROOT; `allow` names the methods that there are."""
     if status == 405:
+        allowed = allow or headers.DISCOVERY["Allow"]
         response = problem_response(
-            problem(405, "MethodNotAllowed", "only GET and OPTIONS: events are captured elsewhere")
+            problem(405, "MethodNotAllowed", f"only {allowed}: events are captured elsewhere")
         )
-        response.headers["Allow"] = headers.DISCOVERY["Allow"]
+        response.headers["Allow"] = allowed
         return response
     return problem_response(problem(404, "NoSuchResourceException", "see /docs for what there is"))
 

@@ -13,6 +13,7 @@ from goodstrace.errors import EventContentError
 from goodstrace.event_content import is_xml, read_event
 
 EPCIS_CONTEXT: Final = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
+SIMPLE_QUERY: Final = "SimpleEventQuery"
 NAMESPACE: Final = "urn:goodstrace:epcis:"
 PREFIX: Final = "goodstrace"
 _STANDARD_CONTEXT: Final = "/epcis-context.jsonld"
@@ -118,9 +119,16 @@ class Page:
         self._contexts, self._prefix = joined, prefix
         return True
 
-    def document(self, created: str) -> bytes:
-        """Give the EPCISQueryDocument of the events taken; `created` is the time of the answer, ISO 8601."""
-        return query_document(self.events, self._contexts, self._prefix, created)
+    def document(self, created: str, query: str = SIMPLE_QUERY, subscription: str = "") -> bytes:
+        """Give the EPCISQueryDocument of the events taken.
+
+        Args:
+            created: the time of the answer, ISO 8601.
+            query: the name of the query that it answers.
+            subscription: the ID of the subscription that it is for, empty where it is asked for.
+        """
+        results = {"queryName": query} | ({"subscriptionID": subscription} if subscription else {})
+        return query_document(self.events, self._contexts, self._prefix, created, results)
 
 
 def _free_prefix(contexts: Contexts, event: EventJson) -> str:
@@ -166,7 +174,9 @@ def with_position(event: EventJson, sealed: SealedAt, prefix: str) -> bytes:
     return b"".join((body, comma, msgspec.json.encode(name), b":", msgspec.json.encode(place), b"}"))
 
 
-def query_document(events: Iterable[bytes], contexts: Contexts, prefix: str, created: str) -> bytes:
+def query_document(
+    events: Iterable[bytes], contexts: Contexts, prefix: str, created: str, results: Mapping[str, str]
+) -> bytes:
     """Put an answer's events into an EPCISQueryDocument.
 
     Args:
@@ -174,6 +184,7 @@ def query_document(events: Iterable[bytes], contexts: Contexts, prefix: str, cre
         contexts: that all of them need.
         prefix: of our own members.
         created: the time of the answer, ISO 8601.
+        results: what is said of the results: queryName, and subscriptionID where there is one.
     """
     head = {
         "@context": context_of(contexts, prefix),
@@ -184,7 +195,9 @@ def query_document(events: Iterable[bytes], contexts: Contexts, prefix: str, cre
     return b"".join(
         (
             msgspec.json.encode(head)[:-1],
-            b',"epcisBody":{"queryResults":{"queryName":"SimpleEventQuery","resultsBody":{"eventList":[',
+            b',"epcisBody":{"queryResults":',
+            msgspec.json.encode(results)[:-1],
+            b',"resultsBody":{"eventList":[',
             b",".join(events),
             b"]}}}}",
         )

@@ -153,6 +153,26 @@ def asked(parameters: Mapping[str, str], of_path: Mapping[str, str]) -> Asked:
     return Asked(reading.query(), reading.per_page, reading.token)
 
 
+def query_of(members: Mapping[str, object]) -> EventsQuery:
+    """Read the query of a query definition, a JSON object: lists are arrays of texts or one text, all else is one text.
+
+    Raises: ParameterError naming the first member that is unknown, not supported, or not as it must be; TooComplexError.
+    """
+    reading = _Reading()
+    for name, value in members.items():
+        if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+            reading.add_list(name, value)
+        elif name in (PER_PAGE, NEXT_PAGE_TOKEN):
+            raise ParameterError("it is no part of a query: say it when the query is run", name)
+        elif isinstance(value, bool | int):
+            reading.add(name, str(value).lower())
+        elif isinstance(value, str) and value:
+            reading.add(name, value)
+        else:
+            raise ParameterError("a text or an array of texts, please", _shown(name))
+    return reading.query()
+
+
 def page_only(parameters: Mapping[str, str]) -> tuple[int, str]:
     """Read a request for a list of values: how many a page, and the token. Raises: ParameterError."""
     reading = _Reading()

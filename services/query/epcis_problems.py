@@ -4,6 +4,9 @@ QueryProblemError(CallError)   the caller's fault, with the status and the stand
 ├── ParameterError             400 QueryParameterException: a parameter is unknown, not supported or not as it must be
 ├── NotAcceptableError         406 NotAcceptableException: a form is asked for in which nothing is shown
 ├── TooComplexError            413 QueryTooComplexException: there is no index by which this could be answered
+├── NotPermittedError          403 SubscribeNotPermittedException: as many as may be are there already
+├── ExistsError                409 ResourceAlreadyExistsException: the name is taken
+├── InUseError                 409 QueryInUseException: it has subscriptions
 ├── TooLargeError              413 QueryTooLargeException: more events than the caller, or the service, allows
 └── TooLongError               414 URITooLongException: the query string is over its limit
 
@@ -50,6 +53,27 @@ class TooComplexError(QueryProblemError):
 
     status = 413
     kind = "QueryTooComplexException"
+
+
+class NotPermittedError(QueryProblemError):
+    """As many queries or subscriptions as may be are there already."""
+
+    status = 403
+    kind = "SubscribeNotPermittedException"
+
+
+class ExistsError(QueryProblemError):
+    """There is something of this name already."""
+
+    status = 409
+    kind = "ResourceAlreadyExistsException"
+
+
+class InUseError(QueryProblemError):
+    """It has subscriptions: they have to go first."""
+
+    status = 409
+    kind = "QueryInUseException"
 
 
 class TooLargeError(QueryProblemError):

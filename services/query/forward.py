@@ -23,6 +23,7 @@ from services.sealing.values import SealedRecord, StoredCheckpoint
 CHUNK: Final = 64  # entries of a log read at a time: what a pack holds
 AT_ONCE: Final = 4  # chunks read at a time: at the most a MiB an entry each
 HELD_BYTES: Final = 32 * 2**20
+_AS_OBJECTS: Final = 3  # what decoded facts take beside their bytes
 LOOKED_AT: Final = 4096  # entries, for one answer: then others have their turn
 PREFIX: Final = "goods/"
 FACTS: Final = "facts"
@@ -70,10 +71,13 @@ class Heads:
         self._read_at = float("-inf")
         self._newest: dict[str, StoredCheckpoint] = {}
 
-    async def newest(self) -> dict[str, StoredCheckpoint]:
-        """Give the newest checkpoint of every goods log, at most `every_s` old. Raises: UnavailableError."""
+    async def newest(self, *, at_once: bool = False) -> dict[str, StoredCheckpoint]:
+        """Give the newest checkpoint of every goods log, at most `every_s` old; those of now where it shall be `at_once`.
+
+        Raises: UnavailableError.
+        """
         async with self._lock:
-            if time.monotonic() - self._read_at >= self.every_s:
+            if at_once or time.monotonic() - self._read_at >= self.every_s:
                 self._newest = await self._reader.newest(PREFIX)
                 self._read_at = time.monotonic()
             return self._newest
@@ -164,7 +168,7 @@ class Forward:
         log, first, end = name
         async with self._turns:
             events = tuple(_events(await self._reader.records(log, range(first, end))))
-        size_bytes = sum(record_bytes(each.record, 1) for each in events)
+        size_bytes = _AS_OBJECTS * sum(record_bytes(each.record, 1) for each in events)
         self._held.put(name, events, size_bytes)
         return events
 

@@ -6,13 +6,17 @@ from starlette.exceptions import HTTPException
 from services.query.epcis_api import ROOT, EpcisApi, add_routes, no_such_path
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
+from services.query.webhooks.api import WebhookApi, allowed_methods
+from services.query.webhooks.api import add_routes as add_webhook_routes
 from services.runtime.monitoring import VERSION
 
 READ_ONLY = ["GET", "HEAD"]
 
 
-def make_app(logs: LogEndpoints, epcis: EpcisApi | None = None) -> FastAPI:
-    """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries.
+def make_app(
+    logs: LogEndpoints, epcis: EpcisApi | None = None, webhooks: WebhookApi | None = None
+) -> FastAPI:
+    """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries and webhooks.
 
     The latter are described by an OpenAPI document, shown on /docs.
     """
@@ -27,13 +31,15 @@ def make_app(logs: LogEndpoints, epcis: EpcisApi | None = None) -> FastAPI:
     )
     if epcis:
         add_routes(app, epcis)
+    if webhooks:
+        add_webhook_routes(app, webhooks)
     for path in ("/", "/logs", "/logs/{rest:path}"):
         app.add_route(path, logs.answer, methods=READ_ONLY)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         if request.scope["path"].startswith(f"{ROOT}/"):
-            return no_such_path(error.status_code)
+            return no_such_path(error.status_code, allowed_methods(request.scope["path"]))
         if error.status_code == 405:
             response = refusal(405, "only GET and HEAD", {"Allow": ", ".join(READ_ONLY)})
         else:

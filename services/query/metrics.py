@@ -1,6 +1,6 @@
 """Every metric of the query service, made once."""
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from services.query.log_paths import Kind
 from services.sealing.front import FrontMetrics
@@ -20,8 +20,10 @@ _METHODS = [
     "Subscribe",
     "QueryEvents",
     "ListValues",
+    "ManageWebhooks",
 ]
 _ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
+_OUTCOMES = ("delivered", "refused", "gone", "timeout", "unreachable", "forbidden")
 _CODES = ("200", "304", "404", "405", "500", "503")
 
 
@@ -42,6 +44,29 @@ class QueryMetrics(FrontMetrics):
             "Entries looked at for subscriptions and webhooks, also where another one had read them.",
             registry=registry,
         )
+        self.webhook_deliveries = Counter(
+            "goodstrace_query_webhook_deliveries",
+            "Attempts to deliver a message, by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.webhooks = Gauge(
+            "goodstrace_query_webhooks", "Webhooks there are, by state.", ["state"], registry=registry
+        )
+        self.webhooks_failing = Gauge(
+            "goodstrace_query_webhooks_failing",
+            "Enabled webhooks whose last attempt failed.",
+            registry=registry,
+        )
+        self.webhook_lag = Gauge(
+            "goodstrace_query_webhook_lag_entries",
+            "Published entries not dealt with yet for the enabled webhook that is the furthest behind.",
+            registry=registry,
+        )
+        for outcome in _OUTCOMES:
+            self.webhook_deliveries.labels(outcome)
+        for state in ("enabled", "disabled"):  # "active" is a word of goods
+            self.webhooks.labels(state)
         self.log_requests = Counter(
             "goodstrace_query_log_requests",
             "Answers of the public log endpoints.",

@@ -3,6 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from services.query.webhooks.guard import Reach
 from services.sealing.front import FrontSettings
 
 
@@ -13,6 +14,10 @@ class QuerySettings(FrontSettings):
     since each may hold tens of megabytes; the others wait for their turn. Streams, of which `max_streams` are answered at a time, have
     turns of their own; a recall stops at `max_goods` goods, for each of which it remembers some 100 bytes. At most `max_subscriptions` are open at a time;
     what is new for them is asked for each `subscription_poll_ms`, once for all.
+
+    `webhooks` says where EPCIS subscriptions may be sent to: "off" has none, "loopback" to this machine only, "https" to public
+    addresses only. Whoever reaches the port may make one: docs/subscriptions.md. An attempt may take `webhook_timeout_s`; where it fails
+    the next one waits at most `webhook_longest_wait_s`, and after `webhook_give_up_s` without a success it is disabled.
 
     The public logs are served on `http_port` (0 for any), to `http_connections` at a time, each request within
     `http_timeout_s`. `public_url` is that port as clients see it, where a proxy stands before it: the urls of `/logs`
@@ -26,6 +31,11 @@ class QuerySettings(FrontSettings):
     max_walks: int = Field(16, ge=1, le=1024)
     max_subscriptions: int = Field(64, ge=1, le=1024)
     subscription_poll_ms: int = Field(250, ge=20, le=60_000)
+    webhooks: Reach = Reach.OFF
+    max_webhooks: int = Field(100, ge=1, le=10_000)
+    webhook_timeout_s: float = Field(10, gt=0, le=60)
+    webhook_longest_wait_s: float = Field(3600, gt=0, le=86_400)
+    webhook_give_up_s: float = Field(5 * 86_400, gt=0, le=30 * 86_400)
     max_events: int = Field(10_000, ge=1, le=100_000)
     max_streams: int = Field(8, ge=1, le=1024)
     max_goods: int = Field(1_000_000, ge=1, le=10_000_000)

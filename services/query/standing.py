@@ -11,7 +11,7 @@ from goodstrace import facts as sealed_facts
 from goodstrace.entry import Kind, TagKind, tag
 from goodstrace.goods.registered import PART
 from goodstrace.goods.sightings import Kept, Placed, joined, sightings
-from goodstrace.goods.standing import next_carrier, places_in, registered_under
+from goodstrace.goods.standing import next_key, places_in, registered_under
 from goodstrace.goods.state import GoodsState, state_of
 from services.sealing.showing import Position, position, record_bytes
 from services.sealing.values import SealedRecord
@@ -58,7 +58,7 @@ class Standings:
         """Find how goods stand, and what they are in. Raises: UnavailableError, CorruptError, EntryError."""
         gathering = _Gathering(sizes)
         states: dict[str, GoodsState] = {}
-        while (each := next_carrier(key, states)) is not None:
+        while (each := next_key(key, states)) is not None:
             gathering.kept[each] = await self._kept(each, gathering)
             states[each] = state_of(each, gathering.kept[each])
         registration = await self._registration(registered_under(key, states[key]), sizes)

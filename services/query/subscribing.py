@@ -108,7 +108,8 @@ class Subscriptions:
             raise ExhaustedError(f"there are {self._most} subscriptions already: try again later")
         self._open += 1
         try:
-            checkpoints = await self._heads.newest()
+            # Another process may have sent what is behind the cursor a moment ago.
+            checkpoints = await self._heads.newest(at_once=bool(request.cursor))
             positions = self._positions(request, checkpoints)
             await context.write(self._message(checkpoints, positions, (), ""))
             await self._send(_Interested(asked, Filtered(asked.filter, self._secret)), positions, context)

@@ -21,6 +21,7 @@ from services.runtime.mongo import within
 USER_METADATA: Final = "goodstrace-user"
 ANONYMOUS: Final = "anonymous"
 MAX_REQUEST_BYTES: Final = 256 * 1024
+_KEEPALIVE_MS: Final = 60_000
 _STORE_SHARE: Final = 0.8  # of a call's time: what is left is for saying that the store did not answer
 _FAIR_S: Final = (
     1.0  # a store that has not answered for so long is away, and the caller's deadline not to blame
@@ -188,6 +189,10 @@ class Server:
                 ("grpc.so_reuseport", int(share_port)),  # else a taken port must fail, not share its calls
                 ("grpc.max_receive_message_length", max_request_bytes),
                 ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+                # A caller who vanished without a word must not hold a stream for ever.
+                ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+                ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS // 3),
+                ("grpc.http2.max_pings_without_data", 0),
             ],
         )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs

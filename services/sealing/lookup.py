@@ -27,15 +27,19 @@ class TagLookup:
         self._remembered: Remembered[str, Page] = Remembered(PAGES_BYTES)
 
     async def firsts(
-        self, sizes: Sizes, tags: Iterable[bytes], begin: Sizes | None = None
+        self,
+        sizes: Sizes,
+        tags: Iterable[bytes],
+        begin: Sizes | None = None,
+        most: int = tag_index.MAX_INDEX,
     ) -> dict[str, dict[bytes, list[int]]]:
         """Find the packs that hold tags, in the first entries of logs.
 
         Args:
             sizes: how many entries of each log.
             tags: 16 bytes each.
-            begin: by log an index before which nothing is sought: runs that end there are not read, and packs from before it
-                may be named or not.
+            begin: by log the index that a pack must begin at or after; runs that end before it are not read.
+            most: how many packs of a tag in a log, the first ones.
         Returns: for each log and tag the packs' first indexes in order.
         Raises: CorruptError where an index ends before its size, which is published, or a page of it is missing.
         """
@@ -53,8 +57,11 @@ class TagLookup:
             )
             for log, of_log in needs.items():
                 for tag, places in of_log.items():
-                    firsts = (tag_index.firsts_of(rows[place], tag) for place in places)
-                    found[log][tag] = [first for each in firsts for first in each if first < sizes[log]]
+                    firsts: list[int] = []
+                    for place in places:
+                        left = most - len(firsts)
+                        firsts += tag_index.firsts_of(rows[place], tag, (begin or {}).get(log, 0), left)
+                    found[log][tag] = [first for first in firsts if first < sizes[log]]
         return found
 
     async def _rows(self, places: Collection[Place]) -> dict[Place, bytes]:

@@ -151,21 +151,34 @@ class LogReader:
             size: how far to look, at most a published size.
             limit: the most records, at least 1.
         """
-        places = await self._lookup.firsts({log: size}, tags, {log: first})
-        near = first - MOST_IN_PACK
-        firsts = sorted({each for of_tag in places[log].values() for each in of_tag if each > near})
-        found: dict[int, list[SealedRecord]] = {}
         wanted = frozenset(tags)
-        for start in range(0, len(firsts), PACKS_PER_QUERY):
-            for pack in await self._packs_at(log, firsts[start : start + PACKS_PER_QUERY], size):
-                for record, _ in _with_any(pack, wanted, size):
-                    if record.index >= first:
-                        found.setdefault(record.index, []).append(record)
-            # A pack that is not read yet may hold what is at its first index too, where a commit was cut off.
-            unread = firsts[start + PACKS_PER_QUERY : start + PACKS_PER_QUERY + 1]
-            if unread and sum(index < unread[0] for index in found) >= limit:
-                break
-        return await self._settled(log, found, limit)
+        found: dict[int, list[SealedRecord]] = {}
+        while True:
+            firsts, known = await self._firsts_from(log, tags, first, size, limit)
+            for start in range(0, len(firsts), PACKS_PER_QUERY):
+                for pack in await self._packs_at(log, firsts[start : start + PACKS_PER_QUERY], size):
+                    for record, _ in _with_any(pack, wanted, known):
+                        if record.index >= first:
+                            found.setdefault(record.index, []).append(record)
+                # A pack that is not read yet may hold what is at its first index too, where a commit was cut off.
+                unread = firsts[start + PACKS_PER_QUERY : start + PACKS_PER_QUERY + 1]
+                if unread and sum(index < unread[0] for index in found) >= limit:
+                    return await self._settled(log, found, limit)
+            if known >= size or len(found) >= limit:
+                return await self._settled(log, found, limit)
+            first = known
+
+    async def _firsts_from(
+        self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
+    ) -> tuple[list[int], int]:
+        """Name the packs that hold tags from an index on, as many as may be needed; and before which index these are all."""
+        most = (
+            limit + MOST_IN_PACK
+        )  # so many begin after `first`, whatever begins before it and reaches beyond
+        begin = max(0, first - MOST_IN_PACK + 1)
+        places = (await self._lookup.firsts({log: size}, tags, {log: begin}, most))[log]
+        known = min((of_tag[-1] + 1 for of_tag in places.values() if len(of_tag) >= most), default=size)
+        return sorted({each for of_tag in places.values() for each in of_tag if each < known}), known
 
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes, in the order asked. Raises: CorruptError where one is not there."""

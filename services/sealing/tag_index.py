@@ -152,13 +152,15 @@ def position(data: bytes, bound: bytes) -> int:
     )
 
 
-def firsts_of(data: bytes, tag: bytes) -> list[int]:
-    """Find in a page's rows the first indexes of the packs that hold a tag, in order."""
+def firsts_of(data: bytes, tag: bytes, begin: int = 0, most: int = MAX_INDEX) -> list[int]:
+    """Find in a page's rows the first indexes of the packs that hold a tag, in order: `most` of them from `begin` on."""
     prefix = tag[:PREFIX_BYTES]
-    found = []
-    for row in range(_row_of(data, prefix), len(data) // ROW_BYTES):
+    found: list[int] = []
+    bound = prefix + begin.to_bytes(ROW_BYTES - PREFIX_BYTES, "big")
+    first_row = position(data, bound) if begin else _row_of(data, prefix)
+    for row in range(first_row, len(data) // ROW_BYTES):
         start = row * ROW_BYTES
-        if data[start : start + PREFIX_BYTES] != prefix:
+        if len(found) >= most or data[start : start + PREFIX_BYTES] != prefix:
             break
         found.append(int.from_bytes(data[start + PREFIX_BYTES : start + ROW_BYTES], "big"))
     return found

@@ -117,6 +117,42 @@ def test_a_job_tells_where_each_of_its_events_is_sealed(
         assert json.loads(entry.read_bytes())["id"] == record
 
 
+def test_the_stream_has_every_event_and_the_state_with_proofs_is_the_collectors(
+    system: System, captured: list[dict[str, Any]], index: dict[str, Any]
+) -> None:
+    lines = [
+        json.loads(each) for each in ok(system, "subscribe", "--from", "beginning", "--once").splitlines()
+    ]
+    assert len({(each["log"], each["index"]) for each in lines}) == len(lines) == EVENTS
+    shipped = ok(system, "subscribe", "--from", "beginning", "--once", "--step", "shipping").splitlines()
+    assert len(shipped) == sum(each["facts"].get("business_step") == "shipping" for each in lines) > 0
+    item = index["item"]
+    named = {each["identity"] for each in lines if item in str(each["facts"])}
+    goods = json.loads(ok(system, "goods", item, "--json"))
+    (of_item, *_) = goods["states"]
+    assert {identity for each in of_item["statements"] for identity in each["identities"]} <= named
+
+    def kept() -> dict[str, Any] | None:
+        state = system.store["goods_states"].find_one({"_id": item})
+        newest = max(each["facts"]["time_us"] for each in lines if each["identity"] in named)
+        return state if state and state["step"]["time_us"] == newest else None
+
+    state = eventually(kept, what="the collector has kept the states")
+    said = {each["field"]: each for each in of_item["statements"]}
+    for field in ("step", "place", "owner", "holder", "destination", "disposition", "lot"):
+        assert (field in said) is (field in state), field
+        if field in state:
+            assert said[field]["value"] == state[field]["value"]
+            assert (said[field]["since_us"], said[field]["time_us"]) == (
+                state[field]["since_us"],
+                state[field]["time_us"],
+            )
+    orders = {(each["type"], each["value"]) for each in of_item["statements"] if each["field"] == "orders"}
+    assert orders == {(each["type"], each["value"]) for each in state.get("orders", ())}
+    inside = {each["value"] for each in of_item["statements"] if each["field"] == "inside"}
+    assert inside == {each["value"] for each in state.get("inside", ())}
+
+
 def test_capturing_again_succeeds_and_says_that_it_is_known(
     system: System, samples: Path, captured: list[dict[str, Any]]
 ) -> None:

@@ -24,9 +24,10 @@ LABELS = {
     "rule": re.compile("|".join(Books().rule_ids)),
     "method": re.compile(
         "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|registry|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
-        "GetRootProof|GetProofFile|GetKeyChanges|ListBrowses|QueryEvents|ListValues"
+        "GetRootProof|GetProofFile|GetKeyChanges|GetGoods|Subscribe|ListBrowses|QueryEvents|ListValues|ManageWebhooks"
     ),
-    "outcome": re.compile("collected|rejected"),
+    "outcome": re.compile("collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden"),
+    "state": re.compile("enabled|disabled"),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),
     "kind": re.compile("index|list|checkpoint|keys|tile|entries|other"),
     "category": re.compile("[a-z-]+"),

@@ -179,3 +179,5 @@ async def test_the_newest_checkpoints_are_asked_for_once_for_all() -> None:
     heads = Heads(logs, 60)  # type: ignore[arg-type]
     await asyncio.gather(*(heads.newest() for _ in range(50)))
     assert logs.calls == 1
+    await heads.newest(at_once=True)
+    assert logs.calls == 2

@@ -36,6 +36,8 @@ from tests.unit.test_goods_state import (
     CASE_KEY,
     ITEM,
     ITEM_KEY,
+    LOT,
+    LOT_KEY,
     OTHER_KEY,
     SITES,
     at,
@@ -193,6 +195,15 @@ async def test_it_is_where_the_pallet_is_that_its_case_is_on() -> None:
     goods = await Asking(records_of([*events, emptied])).goods(ITEM)
     assert goods.carriers == []
     assert list(goods.states) == [ITEM_KEY, CASE_KEY]
+
+
+async def test_the_recall_of_its_lot_is_seen() -> None:
+    made = seen(1, 1, action="ADD", bizStep="commissioning", ilmd={"cbvmda:lotNumber": "L1"})
+    lot = seen(2, 2, epcList=None, quantityList=[{"epcClass": LOT, "quantity": 5}], disposition="recalled")
+    goods = await Asking(records_of([made, lot, moved(3, 3, "ADD", CASE)])).goods(ITEM)
+    assert list(goods.states) == [ITEM_KEY, LOT_KEY, CASE_KEY]
+    assert list(goods.states[LOT_KEY].flags) == ["recalled"]
+    assert goods.carriers == [CASE_KEY]
 
 
 async def test_what_is_registered_of_the_product_is_shown_with_its_proof() -> None:

@@ -3,6 +3,9 @@
 import hashlib
 from collections.abc import Collection, Sequence
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from goodstrace.merkle import root_of, verify_inclusion
 from goodstrace.tiles import TileEdge
 from services.sealing import documents
@@ -82,6 +85,57 @@ async def test_no_more_packs_are_read_than_give_what_is_asked_for() -> None:
     assert found[TAGS[1]] == []
     assert len(reader.taken) <= 32
     assert [each.index for each in await reader.find_newest(TAGS[0], {LOG: 90}, 5)] == [89, 88, 87, 86, 85]
+
+
+async def test_what_is_behind_an_index_is_found_without_what_is_before() -> None:
+    reader = Counting([pack(first, TAGS[first % 2 : first % 2 + 1]) for first in range(1000)])
+    found = await reader.find_from(LOG, TAGS[:1], 500, 1000, 20)
+    assert [each.index for each in found] == list(range(500, 540, 2))
+    assert len(reader.taken) <= 64
+    assert min(reader.taken) > 500 - 64
+    assert [each.index for each in await reader.find_from(LOG, TAGS[:2], 990, 995, 50)] == list(
+        range(990, 995)
+    )
+    assert await reader.find_from(LOG, TAGS[2:3], 0, 1000, 5) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.sets(st.integers(0, 3), max_size=3)), min_size=1, max_size=60),
+    st.sets(st.integers(0, 3), min_size=1),
+    st.integers(0, 300),
+    st.integers(1, 300),
+    st.integers(1, 12),
+)
+async def test_step_by_step_it_finds_what_is_there(
+    packs: list[tuple[int, set[int]]], wanted: set[int], first: int, size: int, limit: int
+) -> None:
+    made, end = [], 0
+    for length, has in packs:
+        records = tuple(
+            PackedRecord(
+                b"entry %d" % index, (), tuple(sorted(TAGS[each] for each in has if (index + each) % 2))
+            )
+            for index in range(end, end + length)
+        )
+        made.append(Pack(f"{LOG}#0.{end}@e", LOG, 0, 0, end, records))
+        end += length
+    size = min(size, end)
+    reader = Counting(made)
+    tags = [TAGS[each] for each in sorted(wanted)]
+    everything = [
+        pack.first + place
+        for pack in made
+        for place, record in enumerate(pack.records)
+        if not set(tags).isdisjoint(record.tags) and first <= pack.first + place < size
+    ]
+    seen: list[int] = []
+    while True:
+        found = [each.index for each in await reader.find_from(LOG, tags, first, size, limit)]
+        seen += found
+        if len(found) < limit:
+            break
+        first = found[-1] + 1
+    assert seen == everything
 
 
 async def test_a_tile_at_the_edge_is_read_again_only_where_it_is_too_narrow() -> None:

@@ -1,0 +1,322 @@
+"""Named queries and their subscriptions over HTTP. Source: EPCIS 2.0 section 12 and its OpenAPI (`/queries`)."""
+
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+
+from goodstrace.event_filter import EventFilter
+from services.query import epcis_headers
+from services.query.epcis_api import ROOT, EpcisApi
+from services.query.epcis_parameters import EventsQuery
+from services.query.epcis_problems import (
+    ExistsError,
+    InUseError,
+    NotPermittedError,
+    ParameterError,
+    TooLargeError,
+)
+from services.query.forward import Heads
+from services.query.webhooks.asked import MAX_BODY_BYTES, NamedQuery, read_query, read_subscription, wanted_of
+from services.query.webhooks.delivery import lag
+from services.query.webhooks.guard import FIELD, Reach, checked_url
+from services.query.webhooks.sender import Sender
+from services.query.webhooks.signing import SECRET_FIELD, locked, secret_text
+from services.query.webhooks.store import WebhookStore
+from services.query.webhooks.values import Progress, Webhook
+from services.runtime.call_errors import NotFoundError
+from services.runtime.errors import ConflictError
+from services.sealing.showing import sizes_of
+
+METHOD: Final = "ManageWebhooks"
+QUERIES: Final = f"{ROOT}/queries"
+_SECRET_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+_ID_BYTES: Final = 16
+
+
+class WebhookApi:
+    """Makes, shows and removes named queries and webhooks."""
+
+    def __init__(
+        self,
+        api: EpcisApi,
+        store: WebhookStore,
+        sender: Sender,
+        heads: Heads,
+        *,
+        reach: Reach,
+        most: int,
+        secret: bytes,
+    ) -> None:
+        """Keep at most `most` queries and as many webhooks in `store`, with destinations within `reach`."""
+        self._api, self._store, self._sender, self._heads = api, store, sender, heads
+        self._reach, self._most, self._secret = reach, most, secret
+
+    # ---- named queries
+
+    async def add_query(self, request: Request) -> Response:
+        """Keep a query under its name."""
+
+        async def respond() -> Response:
+            user = epcis_headers.caller(request.headers.getlist(epcis_headers.USER))
+            query = read_query(await _body(request))
+            if len(await self._store.queries(self._most)) >= self._most:
+                raise NotPermittedError(f"there are {self._most} queries already")
+            try:
+                await self._store.add_query(query, user, _now_ms())
+            except ConflictError as error:
+                raise ExistsError("there is a query of this name", "name") from error
+            return _made(f"{QUERIES}/{query.name}", None)
+
+        return await self._api.guarded(METHOD, respond)
+
+    async def queries(self) -> Response:
+        """List the queries by name."""
+
+        async def respond() -> Response:
+            return _json([_query_view(each) for each in await self._store.queries(self._most)])
+
+        return await self._api.guarded(METHOD, respond)
+
+    async def query(self, name: str) -> Response:
+        """Show a query."""
+
+        async def respond() -> Response:
+            return _json(_query_view(await self._query(name)))
+
+        return await self._api.guarded(METHOD, respond)
+
+    async def remove_query(self, name: str) -> Response:
+        """Remove a query that has no subscriptions."""
+
+        async def respond() -> Response:
+            try:
+                if not await self._store.remove_query(name):
+                    raise NotFoundError("there is no query of this name", "name")
+            except ConflictError as error:
+                raise InUseError("it has subscriptions: remove them first", "name") from error
+            return Response(status_code=204, headers=dict(epcis_headers.EPCIS_HEADERS))
+
+        return await self._api.guarded(METHOD, respond)
+
+    async def events(self, request: Request, name: str) -> Response:
+        """Run a query: a page of the events that are sealed now."""
+
+        async def named() -> EventsQuery:
+            wanted = wanted_of((await self._query(name)).query, self._secret)
+            if wanted.filter != EventFilter():
+                raise ParameterError("subscribe to it: members of ours are for subscriptions only", "query")
+            return wanted.events
+
+        return await self._api.run(request, named)
+
+    # ---- subscriptions
+
+    async def subscribe(self, request: Request, name: str) -> Response:
+        """Make a webhook of a query; its secret is told in this answer only."""
+
+        async def respond() -> Response:
+            user = epcis_headers.caller(request.headers.getlist(epcis_headers.USER))
+            asked = read_subscription(await _body(request))
+            query = await self._query(name)
+            await self._check_dest(asked.dest)
+            if len(await self._store.all(self._most)) >= self._most:
+                raise NotPermittedError(f"there are {self._most} subscriptions already")
+            newest = {} if asked.from_beginning else sizes_of(await self._heads.newest())
+            secret = asked.secret or os.urandom(_SECRET_BYTES)
+            own = os.urandom(_ID_BYTES).hex()
+            webhook = Webhook(
+                id=own,
+                query=name,
+                definition=query.query,
+                dest=asked.dest,
+                locked=locked(self._secret, own, secret, os.urandom(_NONCE_BYTES)),
+                user=user,
+                created_ms=_now_ms(),
+                progress=Progress(newest),
+            )
+            await self._store.add(webhook)
+            told = {**await self._view(webhook), SECRET_FIELD: secret_text(secret)}
+            return _made(f"{QUERIES}/{name}/subscriptions/{own}", told)
+
+        return await self._api.guarded(METHOD, respond)
+
+    async def subscriptions(self, name: str) -> Response:
+        """List the webhooks of a query."""
+
+        async def respond() -> Response:
+            await self._query(name)
+            return _json([await self._view(each) for each in await self._store.all(self._most, name)])
+
+        return await self._api.guarded(METHOD, respond)
+
+    async def subscription(self, name: str, own: str) -> Response:
+        """Show a webhook: how it is, when it was delivered to, what went wrong."""
+
+        async def respond() -> Response:
+            found = await self._store.find(name, own)
+            if found is None:
+                raise NotFoundError("there is no such subscription", "subscriptionID")
+            return _json(await self._view(found))
+
+        return await self._api.guarded(METHOD, respond)
+
+    async def unsubscribe(self, name: str, own: str) -> Response:
+        """Remove a webhook."""
+
+        async def respond() -> Response:
+            if not await self._store.remove(name, own):
+                raise NotFoundError("there is no such subscription", "subscriptionID")
+            return Response(status_code=204, headers=dict(epcis_headers.EPCIS_HEADERS))
+
+        return await self._api.guarded(METHOD, respond)
+
+    async def _query(self, name: str) -> NamedQuery:
+        found = await self._store.query(name)
+        if found is None:
+            raise NotFoundError("there is no query of this name", "name")
+        return found
+
+    async def _check_dest(self, dest: str) -> None:
+        """See that it leads to where something may be sent, now; it is seen to again before each attempt."""
+        url = checked_url(dest, self._reach)
+        try:
+            await self._sender.addresses(url)
+        except OSError as error:
+            raise ParameterError(f"its name cannot be resolved: {error.strerror}", FIELD) from error
+
+    async def _view(self, webhook: Webhook) -> dict[str, Any]:
+        progress = webhook.progress
+        return {
+            "subscriptionID": webhook.id,
+            "queryName": webhook.query,
+            "dest": webhook.dest,
+            "createdAt": _time(webhook.created_ms),
+            **({"lastNotifiedAt": _time(progress.last_success_ms)} if progress.last_success_ms else {}),
+            "stream": True,
+            "goodstrace:state": progress.state.value,
+            "goodstrace:failures": progress.failures,
+            **({"goodstrace:lastError": progress.last_error} if progress.last_error else {}),
+            **({"goodstrace:nextTry": _time(progress.next_ms)} if progress.next_ms else {}),
+            "goodstrace:deliveredEvents": progress.delivered_events,
+            "goodstrace:deliveredMessages": progress.delivered_messages,
+            "goodstrace:positions": progress.positions,
+            "goodstrace:lag": lag(progress, await self._heads.newest()),
+        }
+
+
+def allowed_methods(path: str) -> str:
+    """Name the methods of a path of ours, for the header Allow; empty for another's."""
+    if path != QUERIES and not path.startswith(f"{QUERIES}/"):
+        return ""
+    below = path.removeprefix(QUERIES).strip("/").split("/")
+    if below == [""] or below[1:] == ["subscriptions"]:
+        return "GET, POST, OPTIONS"
+    return "GET, OPTIONS" if below[1:] == ["events"] else "GET, DELETE, OPTIONS"
+
+
+async def _options(request: Request) -> Response:
+    """Answer OPTIONS: what is spoken here, in headers."""
+    told = {**epcis_headers.DISCOVERY, "Allow": allowed_methods(request.scope["path"])}
+    return Response(status_code=204, headers=told)
+
+
+def add_routes(app: FastAPI, api: WebhookApi) -> None:
+    """Give an application the paths of named queries and subscriptions."""
+    queries, one = QUERIES, f"{QUERIES}/{{name}}"
+    subscriptions = f"{one}/subscriptions"
+
+    @app.post(queries, status_code=201, summary="Keep a query under a name", openapi_extra=_BODY)
+    async def add_query(request: Request) -> Response:
+        """Keep a query: {"name", "query": {parameters of /events, goodstrace:key, :merchant, :step, :prefix}}."""
+        return await api.add_query(request)
+
+    @app.get(queries, summary="Named queries")
+    async def list_queries() -> Response:
+        """List all by name."""
+        return await api.queries()
+
+    @app.get(one, summary="A named query")
+    async def show_query(name: str) -> Response:
+        """Show it."""
+        return await api.query(name)
+
+    @app.delete(one, status_code=204, summary="Remove a named query")
+    async def remove_query(name: str) -> Response:
+        """Remove one that has no subscriptions."""
+        return await api.remove_query(name)
+
+    @app.get(f"{one}/events", summary="Run a named query")
+    async def run_query(request: Request, name: str) -> Response:
+        """Give a page of what is sealed now; takes perPage and nextPageToken."""
+        return await api.events(request, name)
+
+    _add_subscriptions(app, api, subscriptions)
+    for path in (queries, one, f"{one}/events", subscriptions, f"{subscriptions}/{{subscription_id}}"):
+        app.add_api_route(path, _options, methods=["OPTIONS"], status_code=204, include_in_schema=False)
+
+
+def _add_subscriptions(app: FastAPI, api: WebhookApi, subscriptions: str) -> None:
+    @app.post(subscriptions, status_code=201, summary="Subscribe", openapi_extra=_BODY)
+    async def subscribe(request: Request, name: str) -> Response:
+        """Have events sent to `dest` as they are published, signed. See docs/subscriptions.md."""
+        return await api.subscribe(request, name)
+
+    @app.get(subscriptions, summary="Subscriptions of a query")
+    async def list_subscriptions(name: str) -> Response:
+        """List them, the oldest first."""
+        return await api.subscriptions(name)
+
+    @app.get(f"{subscriptions}/{{subscription_id}}", summary="A subscription")
+    async def show_subscription(name: str, subscription_id: str) -> Response:
+        """Show how it is."""
+        return await api.subscription(name, subscription_id)
+
+    @app.delete(f"{subscriptions}/{{subscription_id}}", status_code=204, summary="Unsubscribe")
+    async def unsubscribe(name: str, subscription_id: str) -> Response:
+        """Remove it."""
+        return await api.unsubscribe(name, subscription_id)
+
+
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {epcis_headers.JSON: {"schema": {"type": "object"}}}}
+}
+
+
+async def _body(request: Request) -> bytes:
+    """Read a body. Raises: TooLargeError over 64 KiB."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLargeError(f"over {MAX_BODY_BYTES} bytes", "the body")
+    return bytes(body)
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), 200, dict(epcis_headers.EPCIS_HEADERS), epcis_headers.JSON)
+
+
+def _made(location: str, told: Mapping[str, Any] | None) -> Response:
+    named = {**epcis_headers.EPCIS_HEADERS, "Location": location}
+    body = msgspec.json.encode(told) if told is not None else b""
+    return Response(body, 201, named, epcis_headers.JSON if body else None)
+
+
+def _query_view(query: NamedQuery) -> dict[str, Any]:
+    return {"name": query.name, "query": query.query}
+
+
+def _time(time_ms: int) -> str:
+    return (
+        datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,274 @@
+"""Delivering webhooks: each goes on from its cursor, which moves only where the receiver has said 2xx.
+
+What holds:
+
+- No message leaves before Kafka has acknowledged its browse record (design.md, invariant 4); each attempt is a look of its own.
+- A message is fixed in the store before it is sent for the first time, so an attempt that is repeated, by whichever process, has the
+  same ID and the same bytes. A receiver that remembers IDs sees each event once; without, at least once.
+- One process at a time delivers for a webhook: it holds a lease that outlasts an attempt.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from services.query.forward import Forward, Gathered, Heads
+from services.query.metrics import QueryMetrics
+from services.query.subscribing import hashes_of
+from services.query.webhooks import message as messages
+from services.query.webhooks.asked import Wanted, wanted_of
+from services.query.webhooks.message import Message
+from services.query.webhooks.schedule import wait_s
+from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
+from services.query.webhooks.signing import unlocked
+from services.query.webhooks.store import WebhookStore
+from services.query.webhooks.values import Progress, State, Webhook
+from services.runtime.errors import ServiceError
+from services.sealing.browse import Browse, BrowseRecorder
+from services.sealing.showing import sizes_of
+from services.sealing.values import StoredCheckpoint
+
+METHOD: Final = "Webhook"
+MESSAGE_EVENTS: Final = 100
+_LEASE_MARGIN_S: Final = 10.0  # for reading, and for Kafka's acknowledgement
+_SAID_CHARS: Final = 300
+Checkpoints = Mapping[str, StoredCheckpoint]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """timeout_s: of an attempt, which the sender keeps. longest_wait_s: between two. give_up_s: after failing for so long a webhook is disabled."""
+
+    timeout_s: float
+    longest_wait_s: float
+    give_up_s: float
+
+
+class Deliveries:
+    """The worker of one process."""
+
+    def __init__(
+        self,
+        store: WebhookStore,
+        sender: Sender,
+        recorder: BrowseRecorder,
+        forward: Forward,
+        heads: Heads,
+        *,
+        secret: bytes,
+        most: int,
+        message_bytes: int,
+        limits: Limits,
+        metrics: QueryMetrics,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        """Deliver for at most `most` webhooks.
+
+        Args:
+            store: of the webhooks.
+            sender: sends.
+            recorder: records looks.
+            forward: reads the logs.
+            heads: what is published.
+            secret: the index secret, 32 bytes.
+            most: how many webhooks there are at the most.
+            message_bytes: of events in a message; one event in any case.
+            limits: of time.
+            metrics: counts attempts.
+            log: told of each.
+        """
+        self._store, self._sender, self._recorder = store, sender, recorder
+        self._forward, self._heads = forward, heads
+        self._secret, self._most, self._message_bytes = secret, most, message_bytes
+        self._limits = limits
+        self._lease_s = _LEASE_MARGIN_S + limits.timeout_s
+        self._owner = secrets.token_hex(8)
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._metrics, self._log = metrics, log
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop`; what is being sent then is finished or given up, and sent again by the next one."""
+        under_way: dict[str, asyncio.Task[None]] = {}
+        try:
+            while not stop.is_set():
+                try:
+                    for webhook in await self._behind():
+                        if webhook.id not in under_way:
+                            task = asyncio.create_task(self._guarded(webhook.id, stop))
+                            under_way[webhook.id] = task
+                            task.add_done_callback(partial(_ended, under_way, webhook.id))
+                except ServiceError as error:
+                    self._log.warning("webhooks wait", category=error.category, cause=str(error))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), self._heads.every_s)
+        finally:
+            await asyncio.gather(*under_way.values(), return_exceptions=True)
+            await self._sender.close()
+
+    async def _behind(self) -> list[Webhook]:
+        """List the webhooks that are due and for which something was published; tell the metrics how all stand."""
+        checkpoints = await self._heads.newest()
+        webhooks = await self._store.all(self._most)
+        active = [each for each in webhooks if each.progress.state is State.ACTIVE]
+        lags = [lag(each.progress, checkpoints) for each in active]
+        self._metrics.webhooks.labels("enabled").set(len(active))
+        self._metrics.webhooks.labels("disabled").set(len(webhooks) - len(active))
+        self._metrics.webhooks_failing.set(sum(each.progress.failures > 0 for each in active))
+        self._metrics.webhook_lag.set(max(lags, default=0))
+        now_ms = _now_ms()
+        return [
+            each
+            for each, behind in zip(active, lags, strict=True)
+            if behind and each.progress.next_ms <= now_ms
+        ]
+
+    async def _guarded(self, name: str, stop: asyncio.Event) -> None:
+        """Deliver for one webhook; what goes wrong on our side is tried again by whoever comes next."""
+        try:
+            async with self._turns:
+                now_ms = _now_ms()
+                webhook = await self._store.take(name, self._owner, now_ms, self._lease_until_ms())
+                if webhook is not None:
+                    await self._deliver(webhook, stop)
+        except ServiceError as error:
+            self._log.warning("a webhook waits", webhook=name, category=error.category, cause=str(error))
+            with contextlib.suppress(ServiceError):
+                await self._store.release(name, self._owner)
+        except Exception:  # noqa: BLE001 - the top of a delivery: logged; its lease ends by itself, so not again at once
+            self._log.exception("failed a webhook", webhook=name)
+
+    async def _deliver(self, webhook: Webhook, stop: asyncio.Event) -> None:
+        """Send message after message until nothing is left, one fails, or the lease is lost.
+
+        1. The newest checkpoints are fixed, unless a message is under way already: then those that it was made of.
+        2. What is meant is gathered. Where there is nothing, the cursor moves on.
+        3. The message is fixed in the store, its browse record is acknowledged, and it is sent.
+        4. Its outcome is kept: only a 2xx moves the cursor.
+        """
+        wanted = wanted_of(webhook.definition, self._secret)
+        goes_on = True
+        while goes_on and not stop.is_set():
+            before = webhook.progress
+            sizes = before.pending.sizes if before.pending else sizes_of(await self._heads.newest())
+            gathered = await self._gather(wanted, before.positions, sizes)
+            if not gathered.events:
+                at_end = all(gathered.after.get(log, 0) >= size for log, size in sizes.items())
+                webhook = _with(webhook, positions=gathered.after, pending=None)
+                goes_on = await self._say(webhook, keep_lease=not at_end) and not at_end
+                continue
+            if before.pending is None:
+                webhook = _with(webhook, pending=messages.pending(webhook, sizes, _now_ms()))
+                if not await self._say(webhook, keep_lease=True):
+                    return
+            sent, after = await self._attempt(webhook, wanted, gathered)
+            webhook = _with(webhook, **after)
+            is_done = sent.outcome is not Outcome.DELIVERED
+            goes_on = await self._say(webhook, keep_lease=not is_done) and not is_done
+        if goes_on:
+            await self._say(webhook, keep_lease=False)
+
+    async def _gather(
+        self, wanted: Wanted, positions: Mapping[str, int], sizes: Mapping[str, int]
+    ) -> Gathered:
+        gathered = await self._forward.gather(
+            wanted, positions, sizes, most_events=MESSAGE_EVENTS, most_bytes=self._message_bytes
+        )
+        self._metrics.forward_entries.inc(gathered.looked_at)
+        return gathered
+
+    async def _attempt(
+        self, webhook: Webhook, wanted: Wanted, gathered: Gathered
+    ) -> tuple[Sent, dict[str, Any]]:
+        """Send a message once; give what became of it, and what changes of the webhook's progress."""
+        fixed = webhook.progress.pending
+        assert fixed is not None
+        made = messages.message(webhook, fixed, gathered, self._message_bytes)
+        browse_id = await self._recorder.record(_browse(webhook, wanted, made))
+        secret = unlocked(self._secret, webhook.id, webhook.locked)
+        headers = messages.headers(fixed, secret, made.body, browse_id, _now_ms() // 1000)
+        sent = await self._sender.send(webhook.dest, headers, made.body)
+        self._metrics.webhook_deliveries.labels(sent.outcome.value).inc()
+        if sent.outcome is Outcome.DELIVERED:
+            self._metrics.shown.inc(len(made.events))
+        self._log.info(
+            "sent a webhook",
+            webhook=webhook.id,
+            message=fixed.id,
+            browse=browse_id,
+            events=len(made.events),
+            outcome=sent.outcome.value,
+        )
+        return sent, _after(webhook.progress, sent, made, self._limits)
+
+    async def _say(self, webhook: Webhook, *, keep_lease: bool) -> bool:
+        until_ms = self._lease_until_ms() if keep_lease else 0
+        return await self._store.say(webhook.id, self._owner, webhook.progress, until_ms)
+
+    def _lease_until_ms(self) -> int:
+        return _now_ms() + round(1000 * self._lease_s)
+
+
+def _ended(under_way: dict[str, asyncio.Task[None]], name: str, _: asyncio.Task[None]) -> None:
+    under_way.pop(name, None)
+
+
+def lag(progress: Progress, checkpoints: Checkpoints) -> int:
+    """Count the published entries that a webhook has not been delivered or passed over yet."""
+    return sum(max(0, each.size - progress.positions.get(log, 0)) for log, each in checkpoints.items())
+
+
+def _browse(webhook: Webhook, wanted: Wanted, made: Message) -> Browse:
+    fixed = webhook.progress.pending
+    assert fixed is not None
+    logs = {each.record.log for each in made.events}
+    query = {"dest": webhook.dest, "query": webhook.query, "subscription": webhook.id}
+    return Browse(
+        user=webhook.user,
+        method=METHOD,
+        keys=wanted.names() or hashes_of(made.events),
+        sizes={log: size for log, size in fixed.sizes.items() if log in logs},
+        purpose="",
+        events=len(made.events),
+        query=msgspec.json.encode(query).decode(),
+    )
+
+
+def _after(progress: Progress, sent: Sent, made: Message, limits: Limits) -> dict[str, Any]:
+    """Say what an attempt changes of a webhook's progress."""
+    now_ms = _now_ms()
+    if sent.outcome is Outcome.DELIVERED:
+        return {
+            "positions": made.after,
+            "pending": None,
+            "failures": 0,
+            "failing_since_ms": 0,
+            "last_error": "",
+            "last_success_ms": now_ms,
+            "next_ms": 0,
+            "delivered_events": progress.delivered_events + len(made.events),
+            "delivered_messages": progress.delivered_messages + 1,
+        }
+    failures, since_ms = progress.failures + 1, progress.failing_since_ms or now_ms
+    is_over = sent.outcome is Outcome.GONE or now_ms - since_ms > 1000 * limits.give_up_s
+    wait_ms = 0 if is_over else round(1000 * wait_s(failures, limits.longest_wait_s, sent.told_s))
+    return {
+        "failures": failures,
+        "failing_since_ms": since_ms,
+        "last_error": f"{sent.outcome.value}: {sent.detail}"[:_SAID_CHARS],
+        "next_ms": now_ms + wait_ms,
+        "state": State.DISABLED if is_over else State.ACTIVE,
+    }
+
+
+def _with(webhook: Webhook, **changes: Any) -> Webhook:
+    return msgspec.structs.replace(webhook, progress=msgspec.structs.replace(webhook.progress, **changes))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

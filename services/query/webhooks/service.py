@@ -1,0 +1,78 @@
+"""The webhooks of one query process: their API and their worker, or neither where a setting leaves them out."""
+
+import asyncio
+
+from services.query.epcis_api import EpcisApi
+from services.query.forward import Forward, Heads
+from services.query.metrics import QueryMetrics
+from services.query.settings import QuerySettings
+from services.query.webhooks.api import WebhookApi
+from services.query.webhooks.delivery import Deliveries, Limits
+from services.query.webhooks.guard import Reach
+from services.query.webhooks.sender import Sender
+from services.query.webhooks.store import WebhookStore
+from services.runtime.retry import StopAskedError, retried
+from services.sealing.front import Front
+
+
+class Webhooks:
+    """API and worker; `api` is None where webhooks are off."""
+
+    def __init__(
+        self,
+        front: Front,
+        epcis: EpcisApi,
+        *,
+        forward: Forward,
+        heads: Heads,
+        settings: QuerySettings,
+        metrics: QueryMetrics,
+    ) -> None:
+        """Make them as the settings say."""
+        self._log = front.log
+        self._store = WebhookStore(front.mongo.database)
+        self._deliveries: Deliveries | None = None
+        self.api: WebhookApi | None = None
+        if settings.webhooks is Reach.OFF:
+            return
+        sender = Sender(settings.webhooks, settings.webhook_timeout_s)
+        self.api = WebhookApi(
+            epcis,
+            self._store,
+            sender,
+            heads,
+            reach=settings.webhooks,
+            most=settings.max_webhooks,
+            secret=front.secret,
+        )
+        self._deliveries = Deliveries(
+            self._store,
+            sender,
+            front.recorder,
+            forward,
+            heads,
+            secret=front.secret,
+            most=settings.max_webhooks,
+            message_bytes=min(settings.page_bytes, 1024 * 1024),
+            limits=Limits(
+                settings.webhook_timeout_s, settings.webhook_longest_wait_s, settings.webhook_give_up_s
+            ),
+            metrics=metrics,
+            log=front.log,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop`."""
+        if self._deliveries is None:
+            await stop.wait()
+            return
+        try:
+            await retried(
+                self._store.prepare,
+                lambda error: self._log.warning("webhooks wait for the store", cause=str(error)),
+                stop,
+            )
+        except StopAskedError:
+            return
+        self._log.info("delivering webhooks")
+        await self._deliveries.run(stop)

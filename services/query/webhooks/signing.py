@@ -1,0 +1,68 @@
+"""Secrets of webhooks, and signatures by them. Pure. Source: Standard Webhooks 1.0.0 (standardwebhooks.com)."""
+
+import base64
+import binascii
+import hmac
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from services.query.epcis_problems import ParameterError
+from services.sealing.errors import CorruptError
+
+SECRET_FIELD: Final = "signatureToken"  # noqa: S105 - a member's name
+_PREFIX: Final = "whsec_"
+_LEAST_BYTES: Final = 24
+_MOST_BYTES: Final = 64
+_NONCE_BYTES: Final = 12
+_DERIVATION: Final = b"goodstrace webhook secrets v1"
+
+
+def secret_text(secret: bytes) -> str:
+    """Write a secret as both sides of a webhook know it."""
+    return _PREFIX + base64.b64encode(secret).decode()
+
+
+def read_secret(text: str) -> bytes:
+    """Read a secret: base64 of 24 to 64 bytes, with or without `whsec_` before it. Raises: ParameterError."""
+    try:
+        secret = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if not _LEAST_BYTES <= len(secret) <= _MOST_BYTES:
+        raise ParameterError(
+            f"whsec_ and base64 of {_LEAST_BYTES} to {_MOST_BYTES} random bytes, please", SECRET_FIELD
+        )
+    return secret
+
+
+def signature(secret: bytes, message_id: str, timestamp_s: int, body: bytes) -> str:
+    """Sign a message: the value of the header `webhook-signature`."""
+    signed = b".".join((message_id.encode(), str(timestamp_s).encode(), body))
+    return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
+
+
+def locked(index_secret: bytes, subscription: str, secret: bytes, nonce: bytes) -> bytes:
+    """Encrypt a secret for the store, which alone then gives nobody the right to sign: nonce and AES-256-GCM.
+
+    Args:
+        index_secret: of the installation, 32 bytes.
+        subscription: whose secret it is; no other one's secret can be put in its place.
+        secret: to be kept.
+        nonce: 12 random bytes.
+    """
+    return nonce + AESGCM(_key(index_secret)).encrypt(nonce, secret, subscription.encode())
+
+
+def unlocked(index_secret: bytes, subscription: str, kept: bytes) -> bytes:
+    """Decrypt what `locked` made. Raises: CorruptError where it is not what was kept, or of another installation."""
+    nonce, data = kept[:_NONCE_BYTES], kept[_NONCE_BYTES:]
+    try:
+        return AESGCM(_key(index_secret)).decrypt(nonce, data, subscription.encode())
+    except (InvalidTag, ValueError) as error:
+        raise CorruptError(f"the secret of the webhook {subscription} cannot be decrypted") from error
+
+
+def _key(index_secret: bytes) -> bytes:
+    return hmac.digest(index_secret, _DERIVATION, "sha256")

@@ -1,0 +1,166 @@
+"""Named queries and webhooks in MongoDB: `epcis_queries` and `epcis_subscriptions`. They are sealed nowhere: back them up.
+
+Any number of processes deliver. Before one reads for a webhook it takes a lease on it, and what it says of the progress counts
+only as long as the lease is its own: whoever was too slow is not heard, and what it had sent is sent again.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from pymongo import IndexModel
+
+from services.query.webhooks.asked import NamedQuery
+from services.query.webhooks.values import Progress, State, Webhook
+from services.runtime.errors import ConflictError
+from services.runtime.mongo import Database, create_indexes, translated
+
+QUERIES: Final = "epcis_queries"
+SUBSCRIPTIONS: Final = "epcis_subscriptions"
+_INDEXES: Final = {SUBSCRIPTIONS: [IndexModel([("query", 1)], name="query")]}
+
+
+class WebhookStore:
+    """Named queries and webhooks of one database. Every method raises UnavailableError where the store is away."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the collections in `database`."""
+        self._database = database
+        self._queries = database[QUERIES]
+        self._subscriptions = database[SUBSCRIPTIONS]
+
+    async def prepare(self) -> None:
+        """Make the indexes that are not there."""
+        await create_indexes(self._database, _INDEXES)
+
+    # ---- named queries
+
+    async def add_query(self, query: NamedQuery, user: str, now_ms: int) -> None:
+        """Keep a query. Raises: ConflictError where there is one of that name."""
+        async with translated():
+            await self._queries.insert_one(
+                {
+                    "_id": query.name,
+                    "query": msgspec.json.encode(query.query).decode(),
+                    "user": user,
+                    "created_ms": now_ms,
+                }
+            )
+
+    async def queries(self, limit: int) -> list[NamedQuery]:
+        """List the queries by name."""
+        async with translated():
+            return [_query(each) async for each in self._queries.find({}).sort("_id", 1).limit(limit)]
+
+    async def query(self, name: str) -> NamedQuery | None:
+        """Give a query, None where there is none."""
+        async with translated():
+            found = await self._queries.find_one({"_id": name})
+        return _query(found) if found else None
+
+    async def remove_query(self, name: str) -> bool:
+        """Remove a query; tell whether there was one. Raises: ConflictError where it has subscriptions."""
+        async with translated():
+            if await self._subscriptions.find_one({"query": name}, {"_id": 1}):
+                raise ConflictError(f"the query {name} has subscriptions")
+            return (await self._queries.delete_one({"_id": name})).deleted_count == 1
+
+    # ---- webhooks
+
+    async def add(self, webhook: Webhook) -> None:
+        """Keep a webhook; durable when it returns."""
+        async with translated():
+            await self._subscriptions.insert_one(_document(webhook))
+
+    async def all(self, limit: int, query: str = "") -> list[Webhook]:
+        """List webhooks by the time they were made, those of a query where one is named."""
+        wanted = {"query": query} if query else {}
+        async with translated():
+            found = self._subscriptions.find(wanted).sort([("created_ms", 1), ("_id", 1)]).limit(limit)
+            return [_webhook(each) async for each in found]
+
+    async def find(self, query: str, name: str) -> Webhook | None:
+        """Give a webhook of a query, None where there is none."""
+        async with translated():
+            found = await self._subscriptions.find_one({"_id": name, "query": query})
+        return _webhook(found) if found else None
+
+    async def remove(self, query: str, name: str) -> bool:
+        """Remove a webhook; tell whether there was one. What is being sent may still arrive."""
+        async with translated():
+            return (await self._subscriptions.delete_one({"_id": name, "query": query})).deleted_count == 1
+
+    # ---- leases
+
+    async def take(self, name: str, owner: str, now_ms: int, until_ms: int) -> Webhook | None:
+        """Take the lease on a webhook that is due and that nobody holds; None where somebody does, or it is gone."""
+        free = {
+            "_id": name,
+            "state": State.ACTIVE.value,
+            "next_ms": {"$lte": now_ms},
+            "lease_until_ms": {"$lte": now_ms},
+        }
+        lease = {"$set": {"lease_owner": owner, "lease_until_ms": until_ms}}
+        async with translated():
+            if not (await self._subscriptions.update_one(free, lease)).modified_count:
+                return None
+            found = await self._subscriptions.find_one({"_id": name, "lease_owner": owner})
+        return _webhook(found) if found else None
+
+    async def say(self, name: str, owner: str, progress: Progress, until_ms: int) -> bool:
+        """Keep the progress of a webhook and hold its lease until a time, 0 to give it up; durable when it returns.
+
+        Returns: False where the lease was another's by then: nothing was kept.
+        """
+        change = {**_progress(progress), "lease_until_ms": until_ms}
+        async with translated():
+            done = await self._subscriptions.update_one({"_id": name, "lease_owner": owner}, {"$set": change})
+        return done.matched_count == 1
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give the lease on a webhook up, its progress as it is."""
+        async with translated():
+            await self._subscriptions.update_one(
+                {"_id": name, "lease_owner": owner}, {"$set": {"lease_until_ms": 0}}
+            )
+
+
+def _query(document: Mapping[str, Any]) -> NamedQuery:
+    return NamedQuery(document["_id"], msgspec.json.decode(document["query"]))
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    """Write progress: what is searched for in fields of its own, the rest as JSON, since names of logs are no field names."""
+    return {
+        "state": progress.state.value,
+        "next_ms": progress.next_ms,
+        "progress": msgspec.json.encode(progress).decode(),
+    }
+
+
+def _document(webhook: Webhook) -> dict[str, Any]:
+    return {
+        "_id": webhook.id,
+        "query": webhook.query,
+        "definition": msgspec.json.encode(webhook.definition).decode(),
+        "dest": webhook.dest,
+        "locked": webhook.locked,
+        "user": webhook.user,
+        "created_ms": webhook.created_ms,
+        "lease_owner": "",
+        "lease_until_ms": 0,
+        **_progress(webhook.progress),
+    }
+
+
+def _webhook(document: Mapping[str, Any]) -> Webhook:
+    return Webhook(
+        id=document["_id"],
+        query=document["query"],
+        definition=msgspec.json.decode(document["definition"]),
+        dest=document["dest"],
+        locked=bytes(document["locked"]),
+        user=document["user"],
+        created_ms=document["created_ms"],
+        progress=msgspec.json.decode(document["progress"], type=Progress),
+    )
