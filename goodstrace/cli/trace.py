@@ -205,7 +205,7 @@ def _add_node(
     marks = "".join(f" [yellow]{escape(mark)}[/yellow]" for mark in node.marks)
     sure = "" if node.certainty == Certainty.CERTAINTY_CERTAIN else " [yellow]possible[/yellow]"
     twig = branch.add(
-        f"[bold]{escape(short(node.key))}[/bold] [dim]level {node.level} {node.grade}[/dim]{sure}{marks}"
+        f"[bold]{escape(short(node.key))}[/bold] [dim]level {node.level} {node.grade}, {node.links[0].kind}[/dim]{sure}{marks}"
     )
     _add_events(twig, by_node.get(node.key, []), most_events)
     for child in children.get((node.direction, node.key), []):
@@ -264,6 +264,8 @@ def _event_line(traced: ShownEvent, mention: TraceMention, times: str = "") -> s
     inside = f" [dim]in {escape(short(mention.path[0]))}[/dim]" if mention.path else ""
     sure = " [yellow]possible[/yellow]" if mention.certainty == Certainty.CERTAINTY_POSSIBLE else ""
     marks = "".join(f" [yellow]{escape(mark)}[/yellow]" for mark in traced.marks)
+    if facts.correction and facts.correction.corrective_ids:
+        marks += f" [yellow]see {escape(', '.join(facts.correction.corrective_ids))}[/yellow]"
     return f"{moment(facts.time_us)} [magenta]{facts.step or 'other':11}[/magenta] {what}{place}{inside}{sure}{marks}{times} {proof}"
 
 

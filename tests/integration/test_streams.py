@@ -1,7 +1,11 @@
 """Streams of the query service as a process: traces level after level, and recalls of any size."""
 
 import asyncio
+import csv
+import json
 import re
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -127,6 +131,37 @@ async def test_a_recall_reaches_every_item_case_order_and_shop(looking: Looking,
     assert browse["what"]["keys"] == [LOT]  # type: ignore[index]
     await _ended_early(looking)
     await _refused(looking)
+    await asyncio.to_thread(_written, looking)
+
+
+def _written(looking: Looking) -> None:
+    """The command writes both files; of an unknown key there is nothing, and that is no error."""
+    folder = looking.key_dir.parent
+    options = ("--query", f"127.0.0.1:{looking.query_port}", "--log-keys", str(looking.key_dir))
+    options += ("--memory", str(folder / "checkpoints.json"), "--json")
+    csv_path, xlsx_path = folder / "recall.csv", folder / "recall.xlsx"
+    command = [str(Path(sys.executable).parent / "goodstrace"), "recall"]
+    done = subprocess.run(
+        [*command, LOT, "--csv", str(csv_path), "--xlsx", str(xlsx_path), *options],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = json.loads(done.stdout)
+    assert told["goods"] == {"item": CASES * ITEMS, "lot": 1}
+    rows = list(csv.DictReader(csv_path.read_text().splitlines()))
+    assert len(rows) == told["files"][str(csv_path)] == told["files"][str(xlsx_path)]
+    assert {row["Traceability lot code"] for row in rows} == {LOT}
+    assert {row["Product description"] for row in rows} == {"'=Cheese, mild"}
+    assert {row["Location description"] for row in rows} == {"Dairy, Bern, CH"}
+    shipped = [row for row in rows if row["Event type"] == "shipping" and row["Container"]]
+    assert sum(int(row["Quantity"]) for row in shipped) == CASES * ITEMS
+    assert {row["Reference documents"] for row in shipped} == {
+        f"po urn:shop:po:{number}" for number in range(2)
+    }
+    done = subprocess.run([*command, "urn:nobody", *options], capture_output=True, text=True, check=True)
+    nothing = json.loads(done.stdout)
+    assert (nothing["events"], nothing["containers"], nothing["goods"]) == (0, 0, {"other": 1})
 
 
 async def _ended_early(looking: Looking) -> None:
