@@ -1,14 +1,12 @@
 """`TraceService` over gRPC: walks the logs, proves what it shows, and shows it once the look is recorded."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-import msgspec
 import structlog
 
 from goodstrace import tracing
-from goodstrace.entry import TagKind, tag
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import (
     goods_pb2,
@@ -18,7 +16,7 @@ from goodstrace.query.v1 import (
     trace_pb2,
     trace_pb2_grpc,
 )
-from goodstrace.tracing.model import Name, NameKind, Query, TracedEvent
+from goodstrace.tracing.model import TracedEvent
 from goodstrace.tracing.named import named
 from services.query import core, goods_pages, proofs, requests, withheld
 from services.query.core import Page
@@ -32,6 +30,7 @@ from services.query.standing import Standings
 from services.query.subscribing import Subscriptions
 from services.query.trace_streams import TraceStream
 from services.query.walk import Walk, Walker
+from services.query.withheld import PageEnd
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
@@ -120,10 +119,9 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 truncated=trace.truncated or logs.is_cut,
             )
             items = len(trace.nodes) + len(shown)
-            place = _Place(query, state, showing.sizes_of(checkpoints), page_size, items, page.next_offset)
-            names = await self._names(asked, trace, logs)
-            held = withheld.held(logs, walk.names, names)
-            answer.next_page_token = await self._ended(answer, logs, held, place)
+            place = PageEnd(state, showing.sizes_of(checkpoints), page_size, items, page.next_offset)
+            held = withheld.held(logs, walk.names, await withheld.asked_by(asked, trace, logs))
+            answer.next_page_token = await self._ended(query, answer, logs, held, place)
             browse = _browse(
                 user, logs, "Trace", query.key, checkpoints=checkpoints, purpose=request.purpose, page=page
             )
@@ -221,9 +219,9 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 truncated=found.truncated or logs.is_cut,
             )
             sizes = showing.sizes_of(checkpoints)
-            place = _Place(query, state, sizes, page_size, len(found.events), page.next_offset)
+            place = PageEnd(state, sizes, page_size, len(found.events), page.next_offset)
             held = withheld.held(logs, walk.names)
-            answer.next_page_token = await self._ended(answer, logs, held, place)
+            answer.next_page_token = await self._ended(query, answer, logs, held, place)
             browse = _browse(
                 user,
                 logs,
@@ -298,9 +296,9 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             await goods_pages.prove(cut, found, logs, sizes)
             answer = cut.answer
             answer.checkpoints.extend(map(showing.checkpoint_message, checkpoints.values()))
-            place = _Place(query, state, sizes, page_size, len(found.places), cut.next_offset)
-            held = withheld.held(logs, self._key_names(found.kept))
-            answer.next_page_token = await self._ended(answer, logs, held, place)
+            place = PageEnd(state, sizes, page_size, len(found.places), cut.next_offset)
+            held = withheld.held(logs, withheld.key_names(self._secret, found.kept))
+            answer.next_page_token = await self._ended(query, answer, logs, held, place)
             browse = Browse(
                 user=user,
                 merchant=logs.eyes.merchant,
@@ -331,40 +329,12 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         return state
 
     async def _ended(
-        self, answer: withheld.Answer, logs: VisibleLogs, what: withheld.Held, place: "_Place"
+        self, query: _Query, answer: withheld.Answer, logs: VisibleLogs, what: withheld.Held, page: PageEnd
     ) -> str:
         """Put what is withheld behind everything else; give the token of the next page, empty at the end."""
-        digest, following = what.digest(), place.following
-        if place.state is not None and place.state.withheld != digest:
-            raise InvalidRequestError(
-                "what the caller may see has changed: ask for the first page", "page_token"
-            )
-        answer.total_withheld = len(what.places)
         self._metrics.withheld.inc(len(what.places))
-        if following is None and what.places:
-            listed = await withheld.fill(
-                answer,
-                logs,
-                what,
-                place.sizes,
-                offset=max(0, (place.state.offset if place.state else 0) - place.items),
-                most=place.page_size - len(answer.events),
-                room=self._page_bytes,
-            )
-            following = None if listed is None else place.items + listed
-        if following is None:
-            return ""
-        state = PageState(place.sizes, following, digest, logs.eyes.merchant)
-        return self._tokens.seal(place.query.encode(), state)
-
-    async def _names(self, asked: Query, trace: tracing.Trace, logs: VisibleLogs) -> frozenset[Name] | None:
-        """Give the names for which a trace asks, where that counts; None for all that were looked up."""
-        if trace.truncated or logs.is_cut or not logs.withheld:
-            return None
-        return await asyncio.to_thread(withheld.asked_by, asked, trace.events)
-
-    def _key_names(self, keys: Iterable[str]) -> dict[bytes, Name]:
-        return {tag(self._secret, TagKind.KEY, key): (NameKind.KEY, key) for key in keys}
+        state = await withheld.end(answer, logs, what, page, self._page_bytes)
+        return self._tokens.seal(query.encode(), state) if state else ""
 
     async def _checkpoints(self, as_of: Mapping[str, int], state: PageState | None) -> Checkpoints:
         """Fix the vector of checkpoints: that of the page token, else the newest ones and those asked for."""
@@ -420,17 +390,6 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._metrics.shown.inc(browse.events)
         self._log.info("shown", browse=browse_id, method=browse.method, events=browse.events)
         return browse_id
-
-
-class _Place(msgspec.Struct, frozen=True):
-    """Where a page is in its answer: `items` there are before what is withheld; `following` is the next one's offset, None behind them."""
-
-    query: _Query
-    state: PageState | None
-    sizes: dict[str, int]
-    page_size: int
-    items: int
-    following: int | None
 
 
 def _browse(

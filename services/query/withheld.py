@@ -2,17 +2,20 @@
 
 import asyncio
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from goodstrace.entry import TagKind, tag
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import goods_pb2, trace_pb2, withheld_pb2
 from goodstrace.tag_paths import tag_path
-from goodstrace.tracing.model import Name, Query, SealedFacts, TracedEvent
+from goodstrace.tracing.model import Name, NameKind, Query, SealedFacts, Trace
 from goodstrace.tracing.names import names_asked
+from services.query.requests import PageState
 from services.query.sight import VisibleLogs
+from services.runtime.call_errors import InvalidRequestError
 from services.sealing import disclosure
 from services.sealing.showing import Position, position
 from services.sealing.values import SealedRecord
@@ -51,13 +54,57 @@ def held(logs: VisibleLogs, names: Mapping[bytes, Name], asked: Collection[Name]
     return Held(tuple(sorted(found)), found)
 
 
-def asked_by(query: Query, events: Sequence[TracedEvent]) -> frozenset[Name]:
-    """Give the names for which a trace asks, by the events of its answer: a client comes to the same."""
+async def asked_by(query: Query, trace: Trace, logs: VisibleLogs) -> frozenset[Name] | None:
+    """Give the names for which a trace asks, by the events of its answer: a client comes to the same. None where that does not count."""
+    if trace.truncated or logs.is_cut or not logs.withheld:
+        return None
     sealed = [
         SealedFacts(*each.positions[0], each.merchant, each.record_ms, each.facts, each.registration)
-        for each in events
+        for each in trace.events
     ]
-    return names_asked(query, sealed)
+    return await asyncio.to_thread(names_asked, query, sealed)
+
+
+def key_names(secret: bytes, keys: Iterable[str]) -> dict[bytes, Name]:
+    """Give the names of keys by their tags."""
+    return {tag(secret, TagKind.KEY, key): (NameKind.KEY, key) for key in keys}
+
+
+class PageEnd(msgspec.Struct, frozen=True):
+    """Where a page is in its answer.
+
+    state: with which it began, None for the first. items: how many there are before what is withheld. following: the offset of the next
+    page, None where this one goes up to their end.
+    """
+
+    state: PageState | None
+    sizes: dict[str, int]
+    page_size: int
+    items: int
+    following: int | None
+
+
+async def end(answer: Answer, logs: VisibleLogs, what: Held, page: PageEnd, room: int) -> PageState | None:
+    """Put what is withheld behind everything else on a page; give the state of the next page, None at the end.
+
+    Raises: InvalidRequestError where the page before withheld something else; UnavailableError, CorruptError.
+    """
+    digest, following = what.digest(), page.following
+    if page.state is not None and page.state.withheld != digest:
+        raise InvalidRequestError("what the caller may see has changed: ask for the first page", "page_token")
+    answer.total_withheld = len(what.places)
+    if following is None and what.places:
+        listed = await fill(
+            answer,
+            logs,
+            what,
+            page.sizes,
+            offset=max(0, (page.state.offset if page.state else 0) - page.items),
+            most=page.page_size - len(answer.events),
+            room=room,
+        )
+        following = None if listed is None else page.items + listed
+    return None if following is None else PageState(page.sizes, following, digest, logs.eyes.merchant)
 
 
 async def fill(
