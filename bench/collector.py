@@ -45,7 +45,7 @@ from tests.system.harness import System
 
 KEYS: Final = (1, 3, 100, 10_000)
 EVENT_BYTES: Final = 1000
-KEYS_IN_ALL: Final = 200_000  # of a run with many keys an event: fewer events then
+KEYS_IN_ALL: Final = 1_000_000  # of a run with many keys an event: fewer events then
 PARTITIONS: Final = 4
 WORKERS: Final = (1, 2, 4)
 CLIENTS: Final = 4
