@@ -4,7 +4,13 @@ set -euo pipefail
 cd "$(dirname "$0")"
 GOBIN="$PWD/bin" go install tool
 module=goodstrace.example/client
-packages="module=$module,Mgoodstrace/log/v1/log.proto=$module/pb/logs,Mgoodstrace/query/v1/trace.proto=$module/pb/query"
-PATH="$PWD/bin:$PATH" protoc -I ../../proto --go_out=. --go_opt="$packages" --go-grpc_out=. --go-grpc_opt="$packages" \
-    goodstrace/log/v1/log.proto goodstrace/query/v1/trace.proto
+cd ../../proto
+protos=(goodstrace/log/v1/*.proto goodstrace/query/v1/*.proto)
+cd - >/dev/null
+packages="module=$module"
+for proto in "${protos[@]}"; do
+    folder="${proto#goodstrace/}"
+    packages+=",M$proto=$module/pb/${folder%%/*}"
+done
+PATH="$PWD/bin:$PATH" protoc -I ../../proto --go_out=. --go_opt="$packages" --go-grpc_out=. --go-grpc_opt="$packages" "${protos[@]}"
 go build -trimpath -buildvcs=false -o bin/client .

@@ -22,7 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
-	"goodstrace.example/client/pb/logs"
+	logs "goodstrace.example/client/pb/log"
 	"goodstrace.example/client/pb/query"
 )
 
