@@ -13,6 +13,7 @@ from services.runtime import topics
 from services.runtime.settings import KafkaSettings
 
 ROOT_PREFIX: Final = "root"
+INDEX_PREFIX: Final = "index"
 _VERSIONED: Final = re.compile(r"goods\.(v[0-9]{1,4})")
 
 
@@ -56,6 +57,7 @@ def origins(
             for version in sorted(versions)
         ),
         Origin(ROOT_PREFIX, kafka.topic(topics.LOGS_CHECKPOINTS)),
+        Origin(INDEX_PREFIX, kafka.topic(topics.LOGS_INDEX)),
     ]
 
 
