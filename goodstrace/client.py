@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote
@@ -19,6 +19,8 @@ from urllib.parse import quote
 import grpc
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.complete import Complete
+from goodstrace.completing import Completing
 from goodstrace.entry import Kind
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.identifiers import canonical_key
@@ -30,7 +32,7 @@ from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import completeness_pb2_grpc, trace_pb2, trace_pb2_grpc
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
@@ -64,7 +66,8 @@ class Trace:
 
     `withheld` and `erased` count events with a part not shown; `truncated` is true where a limit of the walk was reached.
     `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
-    the answer is truncated or facts are withheld.
+    the answer is truncated or facts are withheld. `complete` says up to where it was shown that nothing is left out; None where
+    that was not, and `incomplete_because` says why.
     """
 
     key: str
@@ -76,6 +79,8 @@ class Trace:
     truncated: bool
     tree_verified: bool
     browse_ids: tuple[str, ...]
+    complete: Complete | None = None
+    incomplete_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class Client:
         policy: Policy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         merchant_keys: MerchantKeys | None = None,
+        index_token: str = "",
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -122,6 +128,7 @@ class Client:
             policy: which witnesses must have cosigned a checkpoint; without, the log's own signature is enough.
             credentials: for TLS; without, the channel is in clear text.
             merchant_keys: merchants' keys, by which their signatures are checked.
+            index_token: shown to get the index secret, where the service asks for one.
         """
         self._keys = log_keys
         self._memory = memory or VolatileMemory()
@@ -133,6 +140,14 @@ class Client:
         self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
+        self._completing = Completing(
+            completeness_pb2_grpc.CompletenessServiceStub(self._channel),
+            self._call,
+            self._opened_index,
+            self._keys,
+            purpose=purpose,
+            token=index_token,
+        )
         self._audit_channel = _channel(audit_target, credentials) if audit_target else None
 
     def trace(
@@ -143,6 +158,7 @@ class Client:
         max_depth: int = DEFAULT_DEPTH,
         as_of: Mapping[str, int] | None = None,
         page_size: int = 0,
+        complete: bool | None = None,
     ) -> Trace:
         """Trace goods, all pages of it, and verify every part of the answer.
 
@@ -152,6 +168,8 @@ class Client:
             max_depth: levels at the most, 1..100.
             as_of: log sizes to answer as of, by log name.
             page_size: events a page, 1..1000; 0 leaves it to the service.
+            complete: check too that nothing was left out; True: fail where that cannot be checked; None: where it can be, that is
+                where the key of the log `index` is trusted, the service proves, and the answer is no larger than that allows.
         """
         request = trace_pb2.TraceRequest(
             key=key,
@@ -169,7 +187,7 @@ class Client:
         first = pages[0]
         _check_answer(canonical_key(key), first, events)
         query = query_of(first.key, direction, max_depth)
-        return Trace(
+        answer = Trace(
             key=first.key,
             nodes=nodes,
             events=events,
@@ -180,6 +198,12 @@ class Client:
             tree_verified=not first.truncated and check_tree(query, nodes, events),
             browse_ids=tuple(page.browse_id for page in pages),
         )
+        if complete is False:
+            return answer
+        shown, reason = self._completing.completed(
+            query, nodes, events, checkpoints, truncated=first.truncated, must=bool(complete)
+        )
+        return replace(answer, complete=shown, incomplete_because=reason)
 
     def event(self, event_id: str) -> tuple[ShownEvent, ...]:
         """Show all records of an event ID or event hash, verified; empty where there is none."""
@@ -285,9 +309,11 @@ class Client:
                 raise AnswerError("the service gives the same page again and again")
             seen.add(token)
 
-    def _call(self, method: Callable[..., _Answer], request: Any) -> _Answer:
+    def _call(
+        self, method: Callable[..., _Answer], request: Any, more: tuple[tuple[str, str], ...] = ()
+    ) -> _Answer:
         try:
-            return method(request, timeout=self._timeout_s, metadata=self._metadata)
+            return method(request, timeout=self._timeout_s, metadata=(*self._metadata, *more))
         except grpc.RpcError as error:
             call = cast("grpc.Call", error)  # what a unary call raises is both
             raise CallError(call.code().name, call.details() or "no details") from error
@@ -305,6 +331,9 @@ class Client:
         for each in checkpoints.values():
             self._check_growth(each)
         return checkpoints
+
+    def _opened_index(self, message: log_pb2.Checkpoint) -> VerifiedCheckpoint:
+        return self._checkpoints([[message]])[message.log]
 
     def _key_changes(self, log: str) -> Iterable[bytes]:
         try:

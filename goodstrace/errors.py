@@ -15,6 +15,7 @@ GoodstraceError
     ├── UnknownLogError     an answer speaks of a log whose key the client does not trust
     ├── RollbackError       a log no longer contains what the client saw of it before
     ├── AnswerError         an answer contradicts itself, its proofs, or what was asked
+    │   └── LeftOutError    an answer leaves out what the log `index` shows of a name it asks for
     ├── PolicyError         a trust policy is malformed
     ├── QuorumError         a checkpoint lacks the cosignatures that the client's trust policy asks for
     ├── WitnessingError     what a log sent to a witness, or a witness answered, is malformed
@@ -112,3 +113,7 @@ class RollbackError(VerificationError):
 
 class AnswerError(VerificationError):
     """An answer contradicts itself, its proofs, or what was asked."""
+
+
+class LeftOutError(AnswerError):
+    """An answer leaves out entries of which the log `index` shows that they are there, or does not follow from all of them."""

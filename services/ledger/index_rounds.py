@@ -150,7 +150,9 @@ class IndexRounds:
         numbers = {each.log: number for number, each in enumerate(logs)}
         run = await self._build(numbers, leaf.sizes(), growth.sizes, (leaf.root.size, growth.reached))
         root = RootAt((await self._source.root_hash(growth.reached)).hex(), growth.reached)
-        merged = await self._merged(must_end=len(leaf.runs) >= MOST_RUNS)
+        if must_end := len(leaf.runs) >= MOST_RUNS:
+            self._begin_merging(leaf)
+        merged = await self._merged(must_end=must_end)
         runs = (*index_records.with_merged(leaf.runs, merged), run)
         after = index_records.next_leaf(leaf, logs, root, runs)
         record = index_records.index_record(

@@ -2,23 +2,35 @@
 
 import asyncio
 
-from goodstrace.query.v1 import trace_pb2
+import grpc
+
+from goodstrace.query.v1 import completeness_pb2, trace_pb2
+from goodstrace.query.v1.completeness_pb2_grpc import (
+    add_CompletenessServiceServicer_to_server as add_completeness,
+)
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
 from services.query.http_app import make_app
+from services.query.index_gate import IndexGate
 from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
-from services.query.settings import QuerySettings
+from services.query.settings import IndexAccessSettings, QuerySettings
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
 from services.runtime.settings import MonitoringSettings, load
 from services.sealing.bundles import EntryReader
+from services.sealing.completeness.newer import NewerEntries
+from services.sealing.completeness.store import MongoRuns
 from services.sealing.front import opened
 from services.sealing.pins import Pins
 
-_SERVICE = trace_pb2.DESCRIPTOR.services_by_name["TraceService"]
+_SERVICES = (
+    trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
+    completeness_pb2.DESCRIPTOR.services_by_name["CompletenessService"],
+)
 
 
 def main() -> None:
@@ -39,6 +51,24 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
+            gate = IndexGate(load(IndexAccessSettings).token())
+            completeness = CompletenessServicer(
+                front.reader,
+                front.recorder,
+                MongoRuns(front.mongo.database),
+                NewerEntries(front.mongo.database),
+                secret=front.secret,
+                gate=gate,
+                page_bytes=settings.page_bytes,
+                max_calls=settings.max_walks,
+                metrics=metrics,
+                log=log,
+            )
+
+            def add(server: grpc.aio.Server) -> None:
+                add_servicer(servicer, server)
+                add_completeness(completeness, server)
+
             endpoints = LogEndpoints(
                 front.reader,
                 EntryReader(front.mongo.database, front.reader),
@@ -66,7 +96,7 @@ def main() -> None:
             )
             await together(
                 stop,
-                front.serve(stop, _SERVICE, lambda server: add_servicer(servicer, server), kind="goods"),
+                front.serve(stop, _SERVICES, add, kind="goods"),
                 front.serve_http(
                     stop,
                     make_app(endpoints, epcis),

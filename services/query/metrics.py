@@ -14,6 +14,9 @@ _METHODS = [
     "GetRootProof",
     "GetProofFile",
     "GetKeyChanges",
+    "GetIndexSecret",
+    "ProveComplete",
+    "GetRecords",
     "QueryEvents",
     "ListValues",
 ]

@@ -14,7 +14,13 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from services.runtime.call_errors import CallError, InvalidRequestError, NotFoundError, OutOfRangeError
+from services.runtime.call_errors import (
+    CallError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+    OutOfRangeError,
+)
 from services.runtime.errors import UnavailableError
 
 ERROR_DOMAIN: Final = "goodstrace"
@@ -47,6 +53,7 @@ Failures = Mapping[type[BaseException], Failure]
 
 COMMON_FAILURES: Final[Failures] = {
     InvalidRequestError: Failure(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    NotAllowedError: Failure(grpc.StatusCode.PERMISSION_DENIED, "NOT_ALLOWED"),
     NotFoundError: Failure(grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
     OutOfRangeError: Failure(grpc.StatusCode.OUT_OF_RANGE, "OUT_OF_RANGE"),
     UnavailableError: Failure(
