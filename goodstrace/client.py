@@ -9,7 +9,6 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -18,10 +17,10 @@ from urllib.parse import quote
 
 import grpc
 
+from goodstrace.answer_checks import check_answer, check_as_of, check_browses
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.complete import Complete
 from goodstrace.completing import Completing
-from goodstrace.entry import Kind
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.identifiers import canonical_key
 from goodstrace.key_following import KeyFollower
@@ -181,11 +180,11 @@ class Client:
         )
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        _check_as_of(as_of or {}, checkpoints)
+        check_as_of(as_of or {}, checkpoints)
         events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        _check_answer(canonical_key(key), first, events)
+        check_answer(canonical_key(key), first, events)
         query = query_of(first.key, direction, max_depth)
         answer = Trace(
             key=first.key,
@@ -200,10 +199,10 @@ class Client:
         )
         if complete is False:
             return answer
-        shown, reason = self._completing.completed(
+        proved, reason = self._completing.completed(
             query, nodes, events, checkpoints, truncated=first.truncated, must=bool(complete)
         )
-        return replace(answer, complete=shown, incomplete_because=reason)
+        return replace(answer, complete=proved, incomplete_because=reason)
 
     def event(self, event_id: str) -> tuple[ShownEvent, ...]:
         """Show all records of an event ID or event hash, verified; empty where there is none."""
@@ -279,7 +278,7 @@ class Client:
                 break
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
-        _check_browses(browses, canonical_key(key) if key else "", user)
+        check_browses(browses, canonical_key(key) if key else "", user)
         return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
 
     def close(self) -> None:
@@ -386,46 +385,3 @@ def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.C
     if credentials is not None:
         return grpc.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.insecure_channel(target, options=_OPTIONS)
-
-
-def _check_as_of(as_of: Mapping[str, int], checkpoints: Mapping[str, VerifiedCheckpoint]) -> None:
-    for log, size in as_of.items():
-        if log not in checkpoints or checkpoints[log].checkpoint.size != size:
-            raise AnswerError(f"asked as of {log} at size {size} and answered as of another")
-
-
-def _check_answer(key: str, first: trace_pb2.TraceResponse, events: Sequence[ShownEvent]) -> None:
-    if first.key != key:
-        raise AnswerError(f"asked for {key} and answered for {first.key}")
-    if len(events) != first.total_events:
-        raise AnswerError(f"the answer says it has {first.total_events} events and shows {len(events)}")
-    identities = [each.event.identity for each in events]
-    if len(set(identities)) != len(identities):
-        raise AnswerError("the answer shows one event twice")
-    hidden = sum(bool(each.event.position.withheld) for each in events)
-    if hidden != first.withheld + first.erased:
-        raise AnswerError(
-            f"{hidden} events have a part not shown, and the answer says {first.withheld + first.erased}"
-        )
-
-
-def _check_browses(browses: Sequence[VerifiedEntry], key: str, user: str) -> None:
-    """Check that these are different look-ups of the key, or by the user; what is withheld of them cannot be told."""
-    places = {(each.log, each.index) for each in browses}
-    if len(places) != len(browses):
-        raise AnswerError("the answer shows one look-up twice")
-    for each in browses:
-        place = f"{each.log}[{each.index}]"
-        if each.entry.kind != Kind.BROWSE:
-            raise AnswerError(f"{place}: an entry of kind {each.entry.kind} stands where a look-up should")
-        if key and "what" in each.parts and key not in _member(each, "what", "keys"):
-            raise AnswerError(f"{place}: asked for look-ups of {key} and got one of other goods")
-        if user and "who" in each.parts and user != _member(each, "who", "user"):
-            raise AnswerError(f"{place}: asked for look-ups by {user} and got one by somebody else")
-
-
-def _member(entry: VerifiedEntry, part: str, name: str) -> Any:
-    try:
-        return json.loads(entry.parts[part])[name]
-    except (ValueError, TypeError, LookupError) as error:
-        raise AnswerError(f"{entry.log}[{entry.index}]: the part {part} of a look-up is malformed") from error

@@ -148,6 +148,8 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
             proof = completeness_pb2.NameProof()
             proofs.append(proof)
             left, is_whole = await self._prove(leaf, tag, proof, (run, page), left)
+            if not is_whole and not proof.pieces:
+                proofs.pop()  # there was no room to begin it
             if not is_whole:
                 break
             run, page = 0, None
