@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from goodstrace.client import Client
+from goodstrace.credentials import read_token
 from goodstrace.errors import PolicyError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
@@ -90,6 +91,12 @@ def client_options(command: Command) -> Command:
             envvar="GOODSTRACE_MERCHANT_KEYS",
             help='JSON file {"<number>": [<JWK>, ...]}: merchants whose signatures are checked.',
         ),
+        click.option(
+            "--index-token-file",
+            type=click.Path(exists=True, path_type=Path, dir_okay=False),
+            envvar="GOODSTRACE_INDEX_TOKEN_FILE",
+            help="File with the token for the index secret, by which answers are proved to be complete.",
+        ),
         click.option("--purpose", default="", envvar="GOODSTRACE_PURPOSE", help="Why, for the record."),
     ):
         command = option(command)
@@ -106,8 +113,9 @@ def connect(
     user: str,
     purpose: str,
     merchant_keys: Path | None,
+    index_token_file: Path | None,
 ) -> Client:
-    """Make the client that the options describe. Raises: NoteError, PolicyError, SignatureError."""
+    """Make the client that the options describe. Raises: NoteError, PolicyError, SignatureError, CredentialsError."""
     return Client(
         query_target,
         LogKeys.load(log_keys),
@@ -117,6 +125,7 @@ def connect(
         audit_target=audit_target,
         policy=read_policy(policy) if policy else None,
         merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
+        index_token=read_token(index_token_file) if index_token_file else "",
     )
 
 
