@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from goodstrace.completeness.leaf import IndexLeaf
 from goodstrace.entry import Kind, TagKind
-from goodstrace.errors import AnswerError, LeftOutError
+from goodstrace.errors import AnswerError, LeftOutError, WrongIndexError
 from goodstrace.retrace import ShownEvent, check_against
 from goodstrace.tracing import Lookup, Query, SealedFacts, Trace, drive, trace
+from goodstrace.tracing.events import names
 from goodstrace.tracing.model import Name, NameKind
 from goodstrace.tracing.wire import ABRIDGED
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry
@@ -62,6 +63,14 @@ class Prover(Protocol):
         """The leaf that rows are proved under, once some were asked for."""
         ...
 
+    def covers(self, log: str, index: int) -> bool:
+        """Tell whether an entry is among those that are proved."""
+        ...
+
+    def wrong_index(self, entry: VerifiedEntry, name: Name) -> WrongIndexError:
+        """Make the proof that the index leaves out an entry with a name."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Complete:
@@ -96,8 +105,8 @@ class _Held:
     withheld: bool = False
     rows: dict[Name, NameRows] = field(default_factory=dict)
 
-    def of(self, names: Iterable[Name]) -> list[Position]:
-        places = {at: None for name in names for at in (*self.rows[name].proved, *self.rows[name].newer)}
+    def of(self, asked: Iterable[Name]) -> list[Position]:
+        places = {at: None for name in asked for at in (*self.rows[name].proved, *self.rows[name].newer)}
         return list(places)
 
     def take(self, entries: Iterable[VerifiedEntry]) -> None:
@@ -132,6 +141,7 @@ def check_complete(
     first = _names_of(query, shown)
     _prove(first, held, prover)
     again = drive(trace(query), lambda lookup: _look_up(lookup, held, prover))
+    _check_index(events, held, prover)
     _check_events(again, events)
     if not held.withheld and not any(ABRIDGED in each.marks for each in events):
         try:
@@ -145,18 +155,18 @@ def check_complete(
 
 def _names_of(query: Query, shown: Sequence[SealedFacts]) -> set[Name]:
     """Give the names that the walk asks for over what was shown: all that there are, where nothing was left out."""
-    names: set[Name] = set()
+    asked: set[Name] = set()
 
     def note(lookup: Lookup) -> Sequence[SealedFacts]:
-        names.update(lookup.names)
+        asked.update(lookup.names)
         return shown
 
     drive(trace(query), note)
-    return names
+    return asked
 
 
-def _prove(names: Iterable[Name], held: _Held, prover: Prover) -> None:
-    wanted = sorted(set(names) - held.rows.keys())
+def _prove(asked: Iterable[Name], held: _Held, prover: Prover) -> None:
+    wanted = sorted(set(asked) - held.rows.keys())
     if wanted:
         held.rows |= prover.rows(wanted)
 
@@ -168,6 +178,18 @@ def _look_up(lookup: Lookup, held: _Held, prover: Prover) -> list[SealedFacts]:
     if missing:
         held.take(prover.records(missing))
     return [facts for at in places if (facts := held.facts[at]) is not None]
+
+
+def _check_index(events: Sequence[ShownEvent], held: _Held, prover: Prover) -> None:
+    """Check that the index has each event that was shown under each of its names that were proved."""
+    for each in events:
+        for entry in (each.event.position, *each.event.also_at):
+            facts = entry.facts()
+            for name in names(facts) if facts is not None else ():
+                rows = held.rows.get(name)
+                place = entry.log, entry.index
+                if rows is not None and place not in (*rows.proved, *rows.newer) and prover.covers(*place):
+                    raise prover.wrong_index(entry, name)
 
 
 def _check_events(again: Trace, events: Sequence[ShownEvent]) -> None:

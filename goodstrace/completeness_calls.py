@@ -8,13 +8,16 @@ from typing import Final
 from goodstrace import entry as entries
 from goodstrace.complete import MAX_ROWS, TAG_KINDS, Complete, NameRows, Position, TooMuchError, claim
 from goodstrace.completeness import leaf as leaves
+from goodstrace.completeness import wrong_index
 from goodstrace.completeness.leaf import INDEX_PART, IndexLeaf
 from goodstrace.completeness.proof import RunPages, TagRows
-from goodstrace.entry import Kind
-from goodstrace.errors import AnswerError, CallError, EntryError, LeftOutError
+from goodstrace.entry import Kind, TagKind
+from goodstrace.errors import AnswerError, CallError, EntryError, LeftOutError, WrongIndexError
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import INDEX_LOG
+from goodstrace.proof_file import ProofFile
 from goodstrace.query.v1 import completeness_pb2
+from goodstrace.tracing.events import names as names_of
 from goodstrace.tracing.model import Name
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry, verify_entry
 
@@ -100,6 +103,39 @@ class ServiceProver:
             found += given
         return found
 
+    def covers(self, log: str, index: int) -> bool:
+        """See Prover."""
+        return index < self._claim.get(log, 0)
+
+    def wrong_index(self, entry: VerifiedEntry, name: Name) -> WrongIndexError:
+        """See Prover: asks once more for the rows of the name, and keeps the pages."""
+        pieces: list[RunPages] = []
+        self._prove([name], {}, pieces)
+        assert self._index is not None
+        assert self.entry is not None
+        tags = entries.tag_set(self._secret, _named(entry))
+        tag = entries.tag(self._secret, TAG_KINDS[name[0]], name[1])
+        place = f"{entry.log}[{entry.index}]"
+        if tag not in tags or entries.tags_commitment(tags) != entry.entry.tags:
+            raise AnswerError(f"{place}: its tags are not those of its facts")
+        under = self._checkpoints[entry.log]
+        proof = wrong_index.make(
+            ProofFile(entry.index, entry.inclusion_proof, under.note, entries.encode(entry.entry)),
+            ProofFile(
+                self.entry.index,
+                self.entry.inclusion_proof,
+                self._index.note,
+                entries.encode(self.entry.entry),
+            ),
+            (self.entry.salts[INDEX_PART], self.entry.parts[INDEX_PART]),
+            tags,
+            (tag, pieces),
+        )
+        return WrongIndexError(
+            f"the index covers {place} and has no row of it under {name[1]}: it is wrong",
+            wrong_index.encode(proof),
+        )
+
     def shown(self, sizes: Mapping[str, int]) -> Complete:
         """Say what was shown of the answer, once it was checked."""
         assert self._index is not None
@@ -115,7 +151,9 @@ class ServiceProver:
             proof_bytes=self._proof_bytes,
         )
 
-    def _prove(self, names: Sequence[Name], found: dict[Name, NameRows]) -> None:
+    def _prove(
+        self, names: Sequence[Name], found: dict[Name, NameRows], kept: list[RunPages] | None = None
+    ) -> None:
         waiting = list(names)
         part: TagRows | None = None  # of the first of them, where it was proved in part
         while waiting:
@@ -129,7 +167,10 @@ class ServiceProver:
                 rows = part if part is not None else TagRows(self.leaf, tag)
                 part = None
                 for piece in given.pieces:
-                    rows.add(RunPages(piece.first_page, piece.pages, tuple(piece.hashes)))
+                    pages = RunPages(piece.first_page, piece.pages, tuple(piece.hashes))
+                    rows.add(pages)
+                    if kept is not None:
+                        kept.append(pages)
                     if self._rows + len(rows.rows) > MAX_ROWS:
                         raise TooMuchError(f"the names of this answer have over {MAX_ROWS} rows")
                 if not rows.is_whole:
@@ -196,6 +237,15 @@ class ServiceProver:
         if self._newer > MAX_ROWS:
             raise TooMuchError(f"the names of this answer have over {MAX_ROWS} newer entries")
         return NameRows(proved, newer)
+
+
+def _named(entry: VerifiedEntry) -> dict[TagKind, list[str]]:
+    """Give the names that an event's facts say, by kind of tag."""
+    found: dict[TagKind, list[str]] = {}
+    facts = entry.facts()
+    for kind, text in names_of(facts) if facts is not None else ():
+        found.setdefault(TAG_KINDS[kind], []).append(text)
+    return found
 
 
 def leaf_of(entry: VerifiedEntry) -> IndexLeaf:

@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
+from goodstrace.cli import wrong_index
 from goodstrace.cli.display import console, moment, short, to_second
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
 from goodstrace.cli.runs import Shown, runs
 from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
+from goodstrace.errors import WrongIndexError
 from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
@@ -95,7 +97,11 @@ def trace(
     """
     sizes = _sizes(as_of)
     with connect(**connection) as client:
-        answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes, complete=complete)
+        try:
+            answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes, complete=complete)
+        except WrongIndexError as error:
+            wrong_index.write(error)
+            raise
         pinned = root_proofs(client, answer.checkpoints) if up_to_root else None
     if as_json:
         root = {"root": pinned_document(pinned)} if pinned is not None else {}
