@@ -13,6 +13,7 @@ from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
 from services.query.http_app import make_app
+from services.query.index_endpoints import IndexEndpoints
 from services.query.index_gate import IndexGate
 from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
@@ -77,6 +78,13 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
+            index = IndexEndpoints(
+                front.reader,
+                MongoRuns(front.mongo.database),
+                gate,
+                timeout_s=settings.http_timeout_s,
+                log=log,
+            )
             queries = EpcisQueries(
                 front.reader,
                 front.recorder,
@@ -99,7 +107,7 @@ def main() -> None:
                 front.serve(stop, _SERVICES, add, kind="goods"),
                 front.serve_http(
                     stop,
-                    make_app(endpoints, epcis),
+                    make_app(endpoints, epcis, index),
                     settings.http_port,
                     max_connections=settings.http_connections,
                 ),
