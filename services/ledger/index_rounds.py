@@ -128,10 +128,10 @@ class IndexRounds:
     async def _make_again(self, leaf: IndexLeaf) -> None:
         """Write the runs of a leaf that are not there. Raises: CorruptError where they do not come out as it says."""
         missing = lacking(leaf.runs, await self._store.runs())
+        vectors = await self._source.vectors(size for run in missing for size in (run.since, run.to))
         for run in missing:
-            since, to = await self._source.vector(run.since), await self._source.vector(run.to)
             self._log.warning("making a run of the index again", run=run_id(run.since, run.to), rows=run.rows)
-            made = await self._build(leaf.numbers(), since, to, (run.since, run.to))
+            made = await self._build(leaf.numbers(), vectors[run.since], vectors[run.to], (run.since, run.to))
             if made != run:
                 raise CorruptError(
                     f"the run {run_id(run.since, run.to)} of the index comes out as {made.rows} rows under {made.root}"

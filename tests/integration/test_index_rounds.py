@@ -1,7 +1,7 @@
 """The log `index` over a real store and Kafka: each leaf has exactly the rows that were sealed, whatever is killed or lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,8 @@ from services.sealing.completeness.proving import prove
 from services.sealing.completeness.source import IndexSource
 from services.sealing.completeness.store import MongoRuns
 from services.sealing.errors import RunGoneError
+from services.sealing.fsck.faults import Verdict
+from services.sealing.fsck.index_log_check import check_index
 from services.sealing.indexes import INDEX_PAGES, INDEX_RUNS
 from tests.conftest import Names
 from tests.crash_points import KILLS, Faulted, Faults, Point
@@ -67,10 +69,11 @@ async def assert_right(looking: Looking, leaf: IndexLeaf) -> None:
     source = IndexSource(looking.mongo.database, looking.reader)
     store = MongoRuns(looking.mongo.database)
     assert leaves.problem_of(leaf) == ""
-    assert await source.vector(leaf.root.size) == leaf.sizes()
+    vectors = await source.vectors([0, *(run.to for run in leaf.runs)])
+    assert vectors[leaf.root.size] == leaf.sizes()
     assert (await source.root_hash(leaf.root.size)).hex() == leaf.root.hash
     for run in leaf.runs:
-        before, after = await source.vector(run.since), await source.vector(run.to)
+        before, after = vectors[run.since], vectors[run.to]
         rows = sorted(await sealed_rows(looking, leaf, after) - await sealed_rows(looking, leaf, before))
         assert (run.rows, bytes.fromhex(run.root)) == run_root(rows)
         found = await store.documents(layout.run_id(run.since, run.to), layout.places(run.rows))
@@ -234,3 +237,53 @@ async def _put(looking: Looking, number: int) -> None:
 async def _reached(looking: Looking, events: int) -> bool:
     found = await leaves_of(looking)
     return bool(found) and sum(found[-1].sizes().values()) == events
+
+
+async def checked(looking: Looking, *, repair: bool = False) -> dict[str, int]:
+    """What fsck finds of the log `index`."""
+    verdict = Verdict(log=INDEX_LOG)
+    await check_index(looking.mongo.database, [Verdict(log="goods/0"), verdict], repair=repair)
+    return verdict.counts
+
+
+class LeavingOut(IndexSource):
+    """A wrong builder: it leaves one row out."""
+
+    left_out = False
+
+    async def rows(
+        self, since: Mapping[str, int], to: Mapping[str, int], numbers: Mapping[str, int]
+    ) -> AsyncIterator[list[bytes]]:
+        async for rows in super().rows(since, to, numbers):
+            yield rows if self.left_out else rows[1:]
+            self.left_out = True
+
+
+async def test_fsck_finds_a_wrong_index_and_makes_runs_again(looking: Looking) -> None:
+    pages, runs = looking.mongo.database[INDEX_PAGES], looking.mongo.database[INDEX_RUNS]
+    assert await checked(looking) == {}, "there is none"
+    async with indexed(looking):
+        for number in range(5):
+            await seal(looking, number * 20, 20)
+            await covered(looking)
+    assert await checked(looking) == {}
+    for tamper in (
+        lambda: pages.delete_many({}),
+        lambda: runs.delete_many({}),
+        lambda: pages.update_many({}, {"$set": {"data": b"r" * 48}}),
+    ):
+        await tamper()
+        assert set(await checked(looking)) == {"index-run"}
+        await checked(looking, repair=True)
+        assert await checked(looking) == {}
+    await assert_right(looking, (await leaves_of(looking))[-1])
+
+
+async def test_fsck_finds_an_index_that_leaves_something_out(looking: Looking) -> None:
+    source = LeavingOut(looking.mongo.database, looking.reader)
+    async with indexed(looking, index_rounds(looking, source)):
+        await seal(looking, 0, 20)
+        await covered(looking)
+    assert set(await checked(looking)) == {"index-log"}
+    await checked(looking, repair=True)
+    assert set(await checked(looking)) >= {"index-log"}, "what is sealed is not mended"

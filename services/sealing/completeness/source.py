@@ -1,6 +1,6 @@
 """What runs are made from: the pins in the root log, and the tags of the entries that came between two of them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from goodstrace import root as pins
@@ -58,13 +58,17 @@ class IndexSource:
         found = (_pin(record) for record in records)
         return [pin for pin in found if pin is not None and pin.log.startswith(INDEXED_PREFIX)]
 
-    async def vector(self, root_size: int) -> dict[str, int]:
-        """Give the sizes that the root log's first entries pin, by log; this reads all of them."""
+    async def vectors(self, root_sizes: Iterable[int]) -> dict[int, dict[str, int]]:
+        """Give the sizes that the root log pins at several of its sizes; this reads it once, up to the largest."""
+        found: dict[int, dict[str, int]] = {}
         sizes: dict[str, int] = {}
-        for first in range(0, root_size, PINS_AT_ONCE):
-            for pin in await self.pins(first, min(root_size, first + PINS_AT_ONCE)):
-                sizes[pin.log] = max(pin.size, sizes.get(pin.log, 0))
-        return sizes
+        reached = 0
+        for size in sorted(set(root_sizes)):
+            for first in range(reached, size, PINS_AT_ONCE):
+                for pin in await self.pins(first, min(size, first + PINS_AT_ONCE)):
+                    sizes[pin.log] = max(pin.size, sizes.get(pin.log, 0))
+            reached, found[size] = size, dict(sizes)
+        return found
 
     async def rows(
         self, since: Mapping[str, int], to: Mapping[str, int], numbers: Mapping[str, int]

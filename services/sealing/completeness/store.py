@@ -117,6 +117,18 @@ class MongoRuns:
         async with translated():
             await self._database[INDEX_RUNS].delete_one({"_id": run.id})
 
+    async def present(self, run: str, places: Iterable[Place]) -> dict[Place, bytes]:
+        """Read the documents of a run that are there, from the store itself."""
+        by_id = {layout.document_id(run, place): place for place in places}
+        return {by_id[name]: data for name, data in (await self._read(list(by_id))).items()}
+
+    async def replace(self, run: str, documents: Mapping[Place, bytes]) -> None:
+        """Put documents of a run in the place of whatever is there."""
+        for place, data in documents.items():
+            name = layout.document_id(run, place)
+            async with translated():
+                await self._database[INDEX_PAGES].replace_one({"_id": name}, {"data": data}, upsert=True)
+
     async def documents(self, run: str, places: Iterable[Place]) -> dict[Place, bytes]:
         """Read documents of a run, or remember them: they never change.
 
