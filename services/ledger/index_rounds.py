@@ -24,7 +24,7 @@ from services.ledger.index_records import Growth
 from services.ledger.metrics import IndexMetrics
 from services.ledger.root_rounds import RoundTopic
 from services.runtime import envelope
-from services.runtime.errors import ServiceError
+from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.kafka import FencedError
 from services.runtime.sorting import Sorter
 from services.sealing.completeness import building
@@ -128,6 +128,8 @@ class IndexRounds:
     async def _make_again(self, leaf: IndexLeaf) -> None:
         """Write the runs of a leaf that are not there. Raises: CorruptError where they do not come out as it says."""
         missing = lacking(leaf.runs, await self._store.runs())
+        if missing and not await self._source.reaches(leaf.root.size, leaf.sizes()):
+            raise UnavailableError("the logs are not as long yet as the index covers them")
         vectors = await self._source.vectors(size for run in missing for size in (run.since, run.to))
         for run in missing:
             self._log.warning("making a run of the index again", run=run_id(run.since, run.to), rows=run.rows)

@@ -218,7 +218,7 @@ async def _instance(folder: Path, published: MongoBlockStore) -> str:
     origins_known = await asyncio.to_thread(_key_names, folder)
     origins_known += [info.origin for info in await published.logs()]
     for origin in origins_known:
-        found = re.fullmatch(r".*/([0-9a-f]{16})/(?:[a-z0-9.]+/[0-9]+|root)", origin)
+        found = re.fullmatch(r".*/([0-9a-f]{16})/(?:[a-z0-9.]+/[0-9]+|root|index)", origin)
         if found:
             return found[1]
     raise ServiceError(

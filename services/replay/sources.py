@@ -56,8 +56,8 @@ def origins(
             Origin(f"goods.{version}", f"{kafka.topic(topics.GOODS_STORED)}.{version}")
             for version in sorted(versions)
         ),
-        Origin(ROOT_PREFIX, kafka.topic(topics.LOGS_CHECKPOINTS)),
         Origin(INDEX_PREFIX, kafka.topic(topics.LOGS_INDEX)),
+        Origin(ROOT_PREFIX, kafka.topic(topics.LOGS_CHECKPOINTS)),
     ]
 
 

@@ -32,7 +32,7 @@ from tests.integration.looking import Looking, eventually
 from tests.memory_store import Failure, Killed
 from tests.unit.completeness_builders import pieces, verified
 
-SOURCE_CALLS = ("root_size", "root_hash", "pins")  # rows are given one after the other
+SOURCE_CALLS = ("root_size", "root_hash", "pins", "reaches")  # rows are given one after the other
 ITEM = "https://id.gs1.org/01/09521234543213/21/{}"
 
 

@@ -44,6 +44,15 @@ class IndexSource:
         stored = await self._reader.checkpoint(ROOT_LOG)
         return stored.size if stored else 0
 
+    async def reaches(self, root_size: int, sizes: Mapping[str, int]) -> bool:
+        """Tell whether the root log and the others have as many entries; not so in a store that is just made anew from Kafka."""
+        newest = await self._reader.newest()
+        return all(
+            log in newest and newest[log].size >= size
+            for log, size in ({ROOT_LOG: root_size} | dict(sizes)).items()
+            if size
+        )
+
     async def root_hash(self, size: int) -> bytes:
         """Give the root log's root at a size."""
         tiles = await self._reader.tiles(ROOT_LOG, tlog.edge_tiles(size))
