@@ -5,7 +5,8 @@ stages      `goods.collected` is full; one collector process takes all of it thr
 alone       each stage as the pure function that it is, microseconds of a core an event, without Kafka.
 workers     1, 2 and 4 collector processes over four partitions.
 whole way   documents by HTTP from several clients, with validation and event hashes, until sealed under a signed checkpoint;
-            collector, ledger, query and audit run. With it what each process computed for an event.
+            collector, ledger, query and audit run. With it what each process computed for an event. Then ten times as many
+            a second onto `goods.ingress` for a while: how long until all of them are sealed, and what the collector grew by.
 
 Events are of 1 kB and name 1 or 3 keys; with 100 and 10,000 keys they are as large as that makes them.
 """
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.limits import kafka_copy_rate
-from bench.processes import cpu_s
+from bench.processes import cpu_s, rss_mib
 from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT
 from deploy.stack import Stack
@@ -50,11 +51,14 @@ WORKERS: Final = (1, 2, 4)
 CLIENTS: Final = 4
 EVENTS_A_DOCUMENT: Final = 100
 SECRET: Final = bytes(range(32))
-DEADLINE_S: Final = 900
+DEADLINE_S: Final = 1800
+BURST: Final = 10
 CONTEXT: Final = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
 console = Console(stderr=True)
 
 Figures = dict[str, float]
+Measured = Iterator[tuple[str, Figures]]
+"""What was measured, as soon as it is: what it is about, and its figures."""
 Values = list[list[bytes]]
 """Records of `goods.collected` by partition."""
 
@@ -67,58 +71,56 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--events", type=int, default=60_000, help="events of a run with few keys (60,000)")
-    parser.add_argument("--only", choices=("stages", "workers", "whole"), action="append", help="only this")
-    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser.add_argument("--only", choices=tuple(PARTS), action="append", help="only this")
+    parser.add_argument(
+        "--keys", type=int, action="append", help="for the stages: only events of so many keys"
+    )
+    parser.add_argument("--burst-s", type=float, default=5, help="how long the burst lasts, seconds (5)")
+    parser.add_argument("--out", type=Path, help="write the JSON here, anew after each part")
     arguments = parser.parse_args()
-    parts = arguments.only or ["stages", "workers", "whole"]
     figures: Figures = {}
     with tempfile.TemporaryDirectory(prefix="goodstrace-bench-") as folder:
         stack = Stack.on_free_ports(Path(folder) / "stack")
         stack.start()
         try:
-            for part in parts:
-                figures |= PARTS[part](stack, Path(folder), arguments.events)
+            for part in arguments.only or PARTS:
+                for name, found in PARTS[part](stack, Path(folder), arguments):
+                    show(name, found)
+                    figures |= found
+                    if arguments.out:
+                        arguments.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         finally:
             stack.stop()
-    show(figures)
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(figures, indent=2))
     return 0
 
 
-def stages(stack: Stack, folder: Path, events: int) -> Figures:
+def stages(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
     """Measure the stages for each number of keys an event."""
-    figures: Figures = {}
-    for keys in KEYS:
-        count = max(200, min(events, KEYS_IN_ALL // keys))
-        values, collect_us = collected(count, keys)
+    for keys in asked.keys or KEYS:
+        count = max(200, min(asked.events, KEYS_IN_ALL // keys))
         told(f"{count:,} events of {keys:,} keys")
-        figures[f"keys_{keys}_collect_us"] = collect_us
-        figures |= {f"keys_{keys}_{name}": value for name, value in alone(values).items()}
-        ran = stage_run(stack, folder / f"stages-{keys}", values, workers=1)
+        values, collect_us = collected(count, keys)
+        found = {"collect_us": collect_us, **alone(values)}
+        found |= stage_run(stack, folder / f"stages-{keys}", values, workers=1)
         flat = [value for of_partition in values for value in of_partition]
         limit = kafka_copy_rate(stack.kafka_bootstrap_servers, flat, len(ORDER))
-        figures |= {f"keys_{keys}_{name}": value for name, value in ran.items()}
-        figures[f"keys_{keys}_bare_copy_events_per_s"] = limit
-        figures[f"keys_{keys}_ratio_to_bare_copy"] = ran["stages_events_per_s"] / limit
-    return figures
+        found["bare_copy_events_per_s"] = limit
+        found["ratio_to_bare_copy"] = found["stages_events_per_s"] / limit
+        yield f"{keys:,} keys an event", {f"keys_{keys}_{name}": value for name, value in found.items()}
 
 
-def workers(stack: Stack, folder: Path, events: int) -> Figures:
+def workers(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
     """Measure several collector processes over the same partitions."""
-    values, _ = collected(events, 3)
-    figures: Figures = {}
+    values, _ = collected(asked.events, 3)
     for count in WORKERS:
         told(f"{count} workers")
         ran = stage_run(stack, folder / f"workers-{count}", values, workers=count)
-        figures[f"workers_{count}_events_per_s"] = ran["stages_events_per_s"]
-    return figures
+        yield f"{count} workers", {f"workers_{count}_{name}": value for name, value in ran.items()}
 
 
-def whole(stack: Stack, folder: Path, events: int) -> Figures:
-    """Measure the whole way by HTTP, sustained, with all services on the same cores."""
+def whole(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
+    """Measure the whole way by HTTP, sustained, with all services on the same cores; then a burst of ten times that."""
     told("the whole way")
     system = System(
         stack,
@@ -126,34 +128,73 @@ def whole(stack: Stack, folder: Path, events: int) -> Figures:
         {"GOODSTRACE_PARTITIONS": str(PARTITIONS), "GOODSTRACE_COLLECTOR_AUTH": "required"},
     ).start()
     try:
-        bodies = list(bodies_of(events, 3))
-        warm = bodies[:CLIENTS]
-        before = system.sealed_count()
-        send_all(system, warm)
-        wait_for(lambda: system.sealed_count() >= before + len(warm) * EVENTS_A_DOCUMENT, system)
-        costs = {name: cpu_s(pid) for name, pid in processes(stack, system).items()}
-        before = system.sealed_count()
-        begun = time.perf_counter()
-        taken = send_all(system, bodies[CLIENTS:])
-        captured_s = time.perf_counter() - begun
-        count = (len(bodies) - CLIENTS) * EVENTS_A_DOCUMENT
-        wait_for(lambda: system.sealed_count() >= before + count, system)
-        sealed_s = time.perf_counter() - begun
-        spent = {
-            f"whole_cpu_us_{name}": (cpu_s(pid) - costs[name]) * 1e6 / count
-            for name, pid in processes(stack, system).items()
-        }
-        return {
-            "whole_captured_events_per_s": count / captured_s,
-            "whole_sealed_events_per_s": count / sealed_s,
-            "whole_capture_p50_ms": statistics.median(taken) * 1000,
-            **spent,
-        }
+        sustained = _sustained(stack, system, asked.events)
+        yield "the whole way", sustained
+        told(f"a burst of {BURST} times that for {asked.burst_s} s")
+        rate = int(sustained["whole_sealed_events_per_s"]) * BURST
+        yield "a burst", _burst(stack, system, asked.events, rate, asked.burst_s)
     finally:
         system.stop()
 
 
-PARTS: Final[dict[str, Callable[[Stack, Path, int], Figures]]] = {
+def _sustained(stack: Stack, system: System, events: int) -> Figures:
+    bodies = list(bodies_of(events, 3))
+    warm = bodies[:CLIENTS]
+    before = system.sealed_count()
+    send_all(system, warm)
+    wait_for(lambda: system.sealed_count() >= before + len(warm) * EVENTS_A_DOCUMENT, system)
+    costs = {name: cpu_s(pid) for name, pid in processes(stack, system).items()}
+    before = system.sealed_count()
+    begun = time.perf_counter()
+    taken = send_all(system, bodies[CLIENTS:])
+    captured_s = time.perf_counter() - begun
+    count = (len(bodies) - CLIENTS) * EVENTS_A_DOCUMENT
+    wait_for(lambda: system.sealed_count() >= before + count, system)
+    sealed_s = time.perf_counter() - begun
+    spent = {
+        f"whole_cpu_us_{name}": (cpu_s(pid) - costs[name]) * 1e6 / count
+        for name, pid in processes(stack, system).items()
+    }
+    return {
+        "whole_captured_events_per_s": count / captured_s,
+        "whole_sealed_events_per_s": count / sealed_s,
+        "whole_capture_p50_ms": statistics.median(taken) * 1000,
+        **spent,
+    }
+
+
+def _burst(stack: Stack, system: System, first: int, rate: int, seconds: float) -> Figures:
+    """Write documents onto `goods.ingress` at a pace, and wait until the last of their events is sealed."""
+    count = int(rate * seconds) // EVENTS_A_DOCUMENT * EVENTS_A_DOCUMENT
+    collector = system.pids()["collector"]
+    memory, before = rss_mib(collector), system.sealed_count()
+    topic = f"{system.topic_prefix}{topics.GOODS_INGRESS}"
+    writer = kafka.producer(stack.kafka_bootstrap_servers)
+    begun = time.perf_counter()
+    for number, body in enumerate(bodies_of(count, 3, first)):
+        time.sleep(max(0.0, begun + number * EVENTS_A_DOCUMENT / rate - time.perf_counter()))
+        writer.produce(topic, body, partition=number % PARTITIONS)
+        writer.poll(0)
+    if writer.flush(60):
+        raise SystemExit("Kafka did not take the burst")
+    offered_s = time.perf_counter() - begun
+    most = memory
+    while (sealed := system.sealed_count() - before) < count:
+        most = max(most, rss_mib(collector))
+        if time.perf_counter() - begun > DEADLINE_S:
+            raise SystemExit(f"{sealed} of {count} events are sealed\n{system.tails()}")
+        time.sleep(0.5)
+    sealed_s = time.perf_counter() - begun
+    return {
+        "burst_events": count,
+        "burst_offered_events_per_s": count / offered_s,
+        "burst_sealed_events": sealed,
+        "burst_sealed_events_per_s": count / sealed_s,
+        "burst_collector_growth_mib": most - memory,
+    }
+
+
+PARTS: Final[dict[str, Callable[[Stack, Path, argparse.Namespace], Measured]]] = {
     "stages": stages,
     "workers": workers,
     "whole": whole,
@@ -183,11 +224,11 @@ def event(number: int, keys: int) -> dict[str, Any]:
     return {**made, "ext:note": "x" * short} if short > 0 else made
 
 
-def bodies_of(events: int, keys: int) -> Iterator[bytes]:
+def bodies_of(events: int, keys: int, first: int = 0) -> Iterator[bytes]:
     """Make documents of a hundred such events, or fewer where they would be over the limit of a request."""
     together = max(1, min(EVENTS_A_DOCUMENT, 200_000 // keys))
-    for first in range(0, events, together):
-        listed = [event(number, keys) for number in range(first, min(events, first + together))]
+    for start in range(first, first + events, together):
+        listed = [event(number, keys) for number in range(start, min(first + events, start + together))]
         yield json.dumps(
             {
                 "@context": [CONTEXT, {"ext": "https://example.com/ext/"}],
@@ -351,9 +392,9 @@ def told(what: str) -> None:
     console.print(f"{what} ...", highlight=False)
 
 
-def show(figures: Figures) -> None:
-    """Print the figures as a table."""
-    table = Table(title="goodstrace collector", title_justify="left")
+def show(title: str, figures: Figures) -> None:
+    """Print figures as a table."""
+    table = Table(title=title, title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in figures.items():

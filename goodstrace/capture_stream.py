@@ -17,6 +17,7 @@ from typing import Final, Self, cast
 
 import grpc
 
+from goodstrace.call_failures import call_error
 from goodstrace.collector.v1 import capture_pb2, capture_pb2_grpc
 from goodstrace.errors import CallError
 
@@ -87,7 +88,7 @@ class CaptureStream:
                 failures += 1
                 fault = cast("grpc.Call", error)
                 if fault.code() not in _PASSING or time.monotonic() - heard > self._patience_s:
-                    raise CallError(fault.code().name, fault.details() or "") from error
+                    raise call_error(error) from error
                 time.sleep(_wait_s(failures))
             finally:
                 sending.break_off()

@@ -9,19 +9,23 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import grpc
 
-from goodstrace.answer_checks import check_answer, check_as_of, check_browses
+from goodstrace.answer_checks import check_answer, check_as_of
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.browse_records import Browses, check_browses
+from goodstrace.call_failures import call_error
 from goodstrace.complete import Complete
 from goodstrace.completing import Completing
 from goodstrace.errors import AnswerError, CallError, RollbackError
+from goodstrace.event_filter import event_filter
+from goodstrace.goods_answer import Goods, check_goods
 from goodstrace.identifiers import canonical_key
 from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
@@ -31,13 +35,28 @@ from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
-from goodstrace.query.v1 import completeness_pb2_grpc, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import (
+    completeness_pb2_grpc,
+    goods_pb2,
+    registrations_pb2,
+    subscribe_pb2,
+    trace_pb2,
+    trace_pb2_grpc,
+)
+from goodstrace.registration import merchant_key
+from goodstrace.registrations import (
+    RegisteredKeys,
+    Registration,
+    read_registration,
+    signed_merchants,
+)
 from goodstrace.retrace import ShownEvent, check_named, check_tree, query_of, shown
 from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.signatures import MerchantKeys
+from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
+from goodstrace.tracing.filtering import EventFilter
 from goodstrace.verification import (
     VerifiedCheckpoint,
-    VerifiedEntry,
     remembered_checkpoint,
     verify_checkpoints,
     verify_entry,
@@ -50,6 +69,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final = (("grpc.max_receive_message_length", MAX_ANSWER_BYTES),)
 _PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # what metadata carries as it is; all else but letters is percent-encoded
 _Answer = TypeVar("_Answer")
+_ALL_EVENTS: Final = EventFilter()
 
 DIRECTIONS: Final[Mapping[str, trace_pb2.Direction.ValueType]] = {
     "both": trace_pb2.DIRECTION_BOTH,
@@ -65,8 +85,8 @@ class Trace:
 
     `withheld` and `erased` count events with a part not shown; `truncated` is true where a limit of the walk was reached.
     `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
-    the answer is truncated or facts are withheld. `complete` says up to where it was shown that nothing is left out; None where
-    that was not, and `incomplete_because` says why.
+    the answer is truncated, facts are withheld or events are filtered; `filtered` counts these. `complete` says up to where it was
+    shown that nothing is left out; None where that was not, and `incomplete_because` says why.
     """
 
     key: str
@@ -78,17 +98,9 @@ class Trace:
     truncated: bool
     tree_verified: bool
     browse_ids: tuple[str, ...]
+    filtered: int = 0
     complete: Complete | None = None
     incomplete_because: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Browses:
-    """Verified browse records, newest first, and the checkpoints they are proved under."""
-
-    entries: tuple[VerifiedEntry, ...]
-    checkpoints: Mapping[str, VerifiedCheckpoint]
-    browse_ids: tuple[str, ...]
 
 
 class Client:
@@ -113,6 +125,7 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         merchant_keys: MerchantKeys | None = None,
         index_token: str = "",
+        registered_keys: bool = False,
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -128,6 +141,8 @@ class Client:
             credentials: for TLS; without, the channel is in clear text.
             merchant_keys: merchants' keys, by which their signatures are checked.
             index_token: shown to get the index secret, where the service asks for one.
+            registered_keys: check other signatures by the keys that merchants have registered, as the logs prove them: one
+                more call, which is recorded too, for each merchant of an answer that signs its events.
         """
         self._keys = log_keys
         self._memory = memory or VolatileMemory()
@@ -136,6 +151,7 @@ class Client:
         self._timeout_s = timeout_s
         self._policy = policy
         self._merchants = merchant_keys
+        self._registered = registered_keys
         self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),)
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
@@ -157,6 +173,7 @@ class Client:
         max_depth: int = DEFAULT_DEPTH,
         as_of: Mapping[str, int] | None = None,
         page_size: int = 0,
+        only: EventFilter = _ALL_EVENTS,
         complete: bool | None = None,
     ) -> Trace:
         """Trace goods, all pages of it, and verify every part of the answer.
@@ -167,8 +184,10 @@ class Client:
             max_depth: levels at the most, 1..100.
             as_of: log sizes to answer as of, by log name.
             page_size: events a page, 1..1000; 0 leaves it to the service.
+            only: which events to show; the tree can be walked again only where all are.
             complete: check too that nothing was left out; True: fail where that cannot be checked; None: where it can be, that is
-                where the key of the log `index` is trusted, the service proves, and the answer is no larger than that allows.
+                where the key of the log `index` is trusted, the service proves, and the answer shows all events and is no larger
+                than that allows.
         """
         request = trace_pb2.TraceRequest(
             key=key,
@@ -177,14 +196,17 @@ class Client:
             purpose=self._purpose,
             as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
             page_size=page_size,
+            from_us=only.from_us,
+            until_us=only.until_us,
+            steps=sorted(only.steps),
         )
         pages = list(self._pages(request, self._query.Trace))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         check_as_of(as_of or {}, checkpoints)
-        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
+        events = self._shown([each for page in pages for each in page.events], checkpoints)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]
-        check_answer(canonical_key(key), first, events)
+        check_answer(canonical_key(key), first, events, only)
         query = query_of(first.key, direction, max_depth)
         answer = Trace(
             key=first.key,
@@ -194,13 +216,14 @@ class Client:
             withheld=first.withheld,
             erased=first.erased,
             truncated=first.truncated,
-            tree_verified=not first.truncated and check_tree(query, nodes, events),
+            tree_verified=only.is_open and not first.truncated and check_tree(query, nodes, events),
+            filtered=first.filtered,
             browse_ids=tuple(page.browse_id for page in pages),
         )
         if complete is False:
             return answer
         proved, reason = self._completing.completed(
-            query, nodes, events, checkpoints, truncated=first.truncated, must=bool(complete)
+            query, nodes, events, checkpoints, whole=only.is_open and not first.truncated, must=bool(complete)
         )
         return replace(answer, complete=proved, incomplete_because=reason)
 
@@ -209,13 +232,28 @@ class Client:
         request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose)
         pages = list(self._pages(request, self._query.GetEvent))
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        events = tuple(shown(each, checkpoints, self._merchants) for page in pages for each in page.events)
+        events = self._shown([each for page in pages for each in page.events], checkpoints)
         if len(events) != pages[0].total_events:
             raise AnswerError(
                 f"the answer says it has {pages[0].total_events} events and shows {len(events)}"
             )
         check_named(event_id, events, truncated=pages[0].truncated)
         return events
+
+    def registrations(self, key: str) -> tuple[Registration, ...]:
+        """Show all that was registered under a key, verified, newest first: what holds at a time is the newest of then.
+
+        Args:
+            key: `urn:goodstrace:merchant:<number>`, or that of goods or a place in any spelling.
+        """
+        request = registrations_pb2.GetRegistrationsRequest(key=key, purpose=self._purpose)
+        pages = list(self._pages(request, self._query.GetRegistrations))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        entries = [verify_entry(each, checkpoints) for page in pages for each in page.registrations]
+        found = [read_registration(each, canonical_key(key)) for each in entries]
+        if len({(each.entry.log, each.entry.index) for each in found}) != len(found):
+            raise AnswerError("the answer shows one registration twice")
+        return tuple(sorted(found, key=lambda each: each.order, reverse=True))
 
     def checkpoints(self) -> Mapping[str, VerifiedCheckpoint]:
         """Get the newest checkpoint of every log, verified and consistent with those remembered."""
@@ -281,6 +319,56 @@ class Client:
         check_browses(browses, canonical_key(key) if key else "", user)
         return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
 
+    def goods(self, key: str, *, as_of: Mapping[str, int] | None = None, page_size: int = 0) -> Goods:
+        """Tell how goods stand: where, with whom, in what, since when; derived again from the proved events.
+
+        Args:
+            key: the goods, in any spelling.
+            as_of: log sizes to answer as of, by log name.
+            page_size: events a page, 1..1000; 0 leaves it to the service.
+        """
+        request = goods_pb2.GetGoodsRequest(
+            key=key,
+            purpose=self._purpose,
+            as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
+            page_size=page_size,
+        )
+        pages = list(self._pages(request, self._query.GetGoods))
+        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        check_as_of(as_of or {}, checkpoints)
+        return check_goods(canonical_key(key), pages, checkpoints, self._merchants)
+
+    def subscribe(
+        self,
+        *,
+        keys: Iterable[str] = (),
+        merchants: Iterable[int] = (),
+        steps: Iterable[str] = (),
+        prefixes: Iterable[str] = (),
+        start: str = NOW,
+        page_size: int = 0,
+        heartbeat_s: int = 0,
+        patience_s: float = 300,
+    ) -> Generator[Subscribed, None, None]:
+        """Follow events as they are published, without end; each is verified. See docs/subscriptions.md.
+
+        Args:
+            keys: events that name one of them, in any spelling.
+            merchants: events that one of them captured.
+            steps: events of one of these steps.
+            prefixes: events that name something of one of these GS1 companies. What is not given is not asked.
+            start: "now", "beginning", or the `cursor` of the last message that was dealt with.
+            page_size: events a message, 1..1000; 0 leaves it to the service.
+            heartbeat_s: a message comes at least so often, 1..300; 0 leaves it to the service.
+            patience_s: how long to call a service again that is away; what comes goes on from the last cursor.
+        Raises: FilterError at once.
+        """
+        asked = event_filter(keys, merchants, steps, prefixes)
+        request = request_of(
+            asked, start, purpose=self._purpose, page_size=page_size, heartbeat_s=heartbeat_s
+        )
+        return follow(request, asked, Ports(self._stream, self._checkpoints, self._merchants), patience_s)
+
     def close(self) -> None:
         """Close the connections."""
         self._channel.close()
@@ -295,6 +383,18 @@ class Client:
     ) -> None:
         self.close()
 
+    def _shown(
+        self, messages: Sequence[trace_pb2.TraceEvent], checkpoints: Mapping[str, VerifiedCheckpoint]
+    ) -> tuple[ShownEvent, ...]:
+        """Verify the events of an answer, and find out who signed them."""
+        events = [shown(each, checkpoints, self._merchants) for each in messages]
+        if not self._registered:
+            return tuple(events)
+        numbers = sorted(signed_merchants(each.event for each in events))
+        found = {number: self.registrations(merchant_key(number)) for number in numbers}
+        keys = RegisteredKeys(found)
+        return tuple(replace(each, event=keys.signed(each.event)) for each in events)
+
     def _pages(self, request: Any, method: Callable[..., _Answer]) -> Iterator[_Answer]:
         token, seen = "", set[str]()
         while True:
@@ -308,14 +408,16 @@ class Client:
                 raise AnswerError("the service gives the same page again and again")
             seen.add(token)
 
+    def _stream(self, request: subscribe_pb2.SubscribeRequest, timeout_s: float) -> Any:
+        return self._query.Subscribe(request, timeout=timeout_s, metadata=self._metadata)
+
     def _call(
         self, method: Callable[..., _Answer], request: Any, more: tuple[tuple[str, str], ...] = ()
     ) -> _Answer:
         try:
             return method(request, timeout=self._timeout_s, metadata=(*self._metadata, *more))
         except grpc.RpcError as error:
-            call = cast("grpc.Call", error)  # what a unary call raises is both
-            raise CallError(call.code().name, call.details() or "no details") from error
+            raise call_error(error) from error
 
     def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
         """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered."""

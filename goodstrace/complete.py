@@ -18,6 +18,7 @@ from goodstrace.retrace import ShownEvent, check_against
 from goodstrace.tracing import Lookup, Query, SealedFacts, Trace, drive, trace
 from goodstrace.tracing.events import names
 from goodstrace.tracing.model import Name, NameKind
+from goodstrace.tracing.reading import FACTS, facts_at
 from goodstrace.tracing.wire import ABRIDGED
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry
 
@@ -31,6 +32,7 @@ TAG_KINDS: Final[Mapping[NameKind, TagKind]] = {
     NameKind.TRANSFORMATION: TagKind.TRANSFORMATION,
     NameKind.EVENT_ID: TagKind.EVENT_ID,
     NameKind.ORDER: TagKind.ORDER,
+    NameKind.REGISTRATION: TagKind.REGISTRATION,
 }
 Position = tuple[str, int]
 
@@ -99,7 +101,7 @@ class Complete:
 
 @dataclass(slots=True)
 class _Held:
-    """What the walk has: the facts by place, None where a record is no event or its facts are withheld."""
+    """What the walk has: the facts by place, None where a record is neither event nor registration, or its facts are withheld."""
 
     facts: dict[Position, SealedFacts | None]
     withheld: bool = False
@@ -109,11 +111,13 @@ class _Held:
         places = {at: None for name in asked for at in (*self.rows[name].proved, *self.rows[name].newer)}
         return list(places)
 
-    def take(self, entries: Iterable[VerifiedEntry]) -> None:
-        for each in entries:
-            facts = each.facts() if each.entry.kind == Kind.EVENT else None
-            self.withheld = self.withheld or (each.entry.kind == Kind.EVENT and facts is None)
-            self.facts[each.log, each.index] = _sealed(each) if facts is not None else None
+    def take(self, entry: VerifiedEntry, same: VerifiedEntry | None = None) -> None:
+        """Take a record in; `same` is one of the same identity, which tells what is not told again."""
+        parts = entry.parts if FACTS in entry.parts or same is None else same.parts
+        found = facts_at(entry.entry, entry.log, entry.index, parts)
+        told = entry.entry.kind not in (Kind.EVENT, Kind.REGISTRATION) or found is not None
+        self.withheld = self.withheld or not told
+        self.facts[entry.log, entry.index] = found
 
 
 def check_complete(
@@ -136,7 +140,8 @@ def check_complete(
     """
     held = _Held({})
     for each in events:
-        held.take((each.event.position, *each.event.also_at))
+        for entry in (each.event.position, *each.event.also_at):
+            held.take(entry, each.event.position)
     shown = [facts for facts in held.facts.values() if facts is not None]
     first = _names_of(query, shown)
     _prove(first, held, prover)
@@ -176,7 +181,8 @@ def _look_up(lookup: Lookup, held: _Held, prover: Prover) -> list[SealedFacts]:
     places = held.of(lookup.names)
     missing = [at for at in places if at not in held.facts]
     if missing:
-        held.take(prover.records(missing))
+        for entry in prover.records(missing):
+            held.take(entry)
     return [facts for at in places if (facts := held.facts[at]) is not None]
 
 
@@ -216,10 +222,3 @@ def claim(leaf: IndexLeaf, checkpoints: Mapping[str, VerifiedCheckpoint]) -> dic
     if missing:
         raise LeftOutError(f"the answer was made without the log {missing[0]}")
     return _claimed(leaf, checkpoints)
-
-
-def _sealed(entry: VerifiedEntry) -> SealedFacts | None:
-    facts = entry.facts()
-    if facts is None:
-        return None
-    return SealedFacts(entry.log, entry.index, entry.entry.merchant, entry.entry.time, facts)

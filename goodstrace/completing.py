@@ -55,7 +55,7 @@ class Completing:
         events: Sequence[ShownEvent],
         checkpoints: Mapping[str, VerifiedCheckpoint],
         *,
-        truncated: bool,
+        whole: bool,
         must: bool,
     ) -> tuple[Complete | None, str]:
         """Check that a whole answer leaves nothing out; where that cannot be told, say why.
@@ -65,7 +65,7 @@ class Completing:
             nodes: of the answer, verified.
             events: of the answer, verified.
             checkpoints: that it was made from.
-            truncated: what it says of itself.
+            whole: whether it shows all that there is: it is neither truncated nor filtered.
             must: raise where it cannot be told.
         Raises: LeftOutError, and whatever else says that proofs do not hold; CallError; where it must be told UnknownLogError
             and TooMuchError too.
@@ -74,9 +74,9 @@ class Completing:
         try:
             if INDEX_LOG not in self._keys.logs():
                 reason = UnknownLogError("the key of the log `index` is not among those trusted")
-            elif truncated:
+            elif not whole:
                 reason = TooMuchError(
-                    "a limit of the walk was reached: what there is beyond it nobody has looked at"
+                    "the answer is filtered, or a limit of the walk was reached: it does not show all"
                 )
             else:
                 prover = self._prover(query, checkpoints)

@@ -5,6 +5,8 @@ GoodstraceError
 ├── CredentialsError        a file of keys or tokens cannot be read
 ├── EventContentError       an event part is neither JSON nor XML of an event
 ├── EventHashError          an event cannot be hashed (goodstrace.event_hash)
+├── FilterError             what a subscription asks for is out of its limits
+├── RegistryFileError       a file of goods or places cannot be read
 ├── RememberedError         the file of remembered checkpoints cannot be read or written
 └── VerificationError       something from outside is not what it must be: do not use it
     ├── TreeError           tree data (frontier, tiles) that is malformed or does not fit the tree's size
@@ -72,6 +74,10 @@ class BlockError(VerificationError):
     """A block header is malformed, wrongly signed, or does not follow the one before it."""
 
 
+class RegistryFileError(GoodstraceError):
+    """A file of goods or places is none, or has a fault: the message names the place."""
+
+
 class SignatureError(VerificationError):
     """A merchant's signature over an event, or its key, is malformed, or the signature does not hold."""
 
@@ -93,11 +99,25 @@ class KeyChangeError(VerificationError):
 
 
 class CallError(GoodstraceError):
-    """A service refused a call or could not be reached; `code` is the gRPC status or HTTP status as text."""
+    """A service refused a call or could not be reached; `code` is the gRPC status or HTTP status as text.
 
-    def __init__(self, code: str, message: str) -> None:
+    Where the service says so: `reason` is the name of what went wrong, `field` the field of the request that is wrong, and
+    `retry_after_s` after how many seconds the same call may succeed.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, reason: str = "", field: str = "", retry_after_s: float = 0.0
+    ) -> None:
         super().__init__(f"{code}: {message}")
-        self.code = code
+        self.code, self.reason, self.field, self.retry_after_s = code, reason, field, retry_after_s
+
+
+class FilterError(GoodstraceError):
+    """What a subscription asks for is out of its limits; `field` names the filter."""
+
+    def __init__(self, problem: str, field: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.problem, self.field = problem, field
 
 
 class RememberedError(GoodstraceError):

@@ -11,13 +11,17 @@ import msgspec
 
 from goodstrace.errors import EntryError
 
-PIPELINE_VERSION: Final = "2"
+PIPELINE_VERSION: Final = "3"
 READ_GAP_US: Final = 60_000_000
 """The longest pause within a run of reads, microseconds of event time. It never changes for records of a pipeline version."""
 
 
 class Role:
-    """Names of the roles under which an event names keys (`Facts.keys`)."""
+    """Names of the roles under which an event names keys (`Facts.keys`).
+
+    SENSOR are the devices that measured (`deviceID`), from pipeline "3" on. REGISTERED are those of a registration: what it is of,
+    and the lot that it says registered goods to be of.
+    """
 
     EPC = "epc"
     LOT = "lot"
@@ -30,17 +34,22 @@ class Role:
     PARTY = "party"
     TRANSACTION = "transaction"
     REGISTERED = "registered"
+    SENSOR = "sensor"
 
 
 GOODS_ROLES: Final = (Role.EPC, Role.LOT, Role.CLASS, Role.PARENT, Role.CHILD, Role.INPUT, Role.OUTPUT)
 
 
 class Flag:
-    """Names of the flags a stage may raise; they mark, they never block."""
+    """Names of the flags a stage may raise; they mark, they never block.
+
+    SIGNED_LATER: the same event came before without a signature, and is sealed twice; from pipeline "3" on.
+    """
 
     FUTURE_TIME = "future-time"
     CONFLICTING_ID = "conflicting-id"
     NORMALISED_VOCABULARY = "normalised-vocabulary"
+    SIGNED_LATER = "signed-later"
 
 
 class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -111,7 +120,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     {"xmlns": {prefix: URI}}, the namespaces declared around it ("" for the default one).
     hash_ignores: names the capture's document left out of the event hash (`ignoreFields`), as `event_hash` takes them.
     pipeline: version of the pipeline that made these facts. flags: sorted names from a closed set.
-    repeats: the run of reads this one goes on with; from pipeline "2" on.
+    repeats: the run of reads this one goes on with; from pipeline "2" on. sensor_reports: how many it holds; from pipeline "3" on.
     rule_sets: the sets of rules that were tried on the event. verdicts: what they found, by rule ID, each rule once.
     A table or set that came with the program is named by its version, an operator's by `<version> sha256:<hex>` of its file.
     """
@@ -137,6 +146,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     read_point: str = ""
     repeats: Repeat | None = None
     rule_sets: tuple[str, ...] = ()
+    sensor_reports: int = 0
     sources: tuple[Typed, ...] = ()
     step: str = ""
     step_table: str = ""

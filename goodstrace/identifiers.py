@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-__all__ = ["Grade", "canonical_key", "class_of", "grade", "hash_form", "lot_of"]
+__all__ = ["Grade", "Named", "canonical_key", "class_of", "grade", "hash_form", "lot_of", "named"]
 
 _CANONICAL: Final = "https://id.gs1.org"
 
@@ -34,6 +34,14 @@ class Grade(StrEnum):
     ASSET = "asset"
     SERVICE = "service"
     OTHER = "other"
+
+
+class Named(NamedTuple):
+    """What a URI names: its key, the grade of that, and the key of the lot that it also names, else empty."""
+
+    key: str
+    grade: Grade
+    lot: str
 
 
 class _Identity(NamedTuple):
@@ -61,6 +69,14 @@ def canonical_key(uri: str) -> str:
     return uri if identity is None else _link(identity)
 
 
+def named(uri: str) -> Named:
+    """Return `canonical_key(uri)`, the `grade` of that and `lot_of(uri)`, for a third of what the three cost. Never raises."""
+    identity = _parse(uri, strict=True)
+    if identity is None:
+        return Named(uri, _grade(None, uri), "")
+    return Named(_link(identity), _grade(identity, uri), _lot_beside(identity) or "")
+
+
 def hash_form(uri: str) -> str:
     """Return the constrained canonical Digital Link that the CBV 2.0 event hash puts in the place of `uri`.
 
@@ -78,19 +94,13 @@ def grade(key: str) -> Grade:
     Besides GS1 identifiers it reads the URNs of the Global Dialogue on Seafood Traceability: urn:gdst:<party>: followed
     by product:lot:class, product:class, product:serial:obj, location:loc or party.
     """
-    identity = _parse(key, strict=True)
-    if identity is not None:
-        return _GRADES.get((identity.ai, identity.finer_ai), Grade.OTHER)
-    match = _GDST.match(key)
-    return _GDST_GRADES[match[2]] if match else Grade.OTHER
+    return _grade(_parse(key, strict=True), key)
 
 
 def lot_of(uri: str) -> str | None:
     """Return the key of the lot that a Digital Link of a serial also names (01+10+21 or 8006+10+21), else None."""
     identity = _parse(uri, strict=True)
-    if identity is None or not (identity.lot and identity.finer_ai == "21"):
-        return None
-    return _link(_Identity(identity.ai, identity.value, "10", identity.lot))
+    return None if identity is None else _lot_beside(identity)
 
 
 def class_of(key: str) -> str | None:
@@ -107,6 +117,19 @@ def class_of(key: str) -> str | None:
         return None
     product = match[3].split(".", 2)
     return f"{match[1]}product:class:{product[0]}.{product[1]}" if len(product) == 3 and product[1] else None
+
+
+def _grade(identity: _Identity | None, uri: str) -> Grade:
+    if identity is not None:
+        return _GRADES.get((identity.ai, identity.finer_ai), Grade.OTHER)
+    match = _GDST.match(uri)
+    return _GDST_GRADES[match[2]] if match else Grade.OTHER
+
+
+def _lot_beside(identity: _Identity) -> str | None:
+    if not (identity.lot and identity.finer_ai == "21"):
+        return None
+    return _link(_Identity(identity.ai, identity.value, "10", identity.lot))
 
 
 def _parse(uri: str, *, strict: bool) -> _Identity | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from goodstrace.durable import replace_file
 from goodstrace.errors import RememberedError
 
 try:
@@ -84,7 +84,7 @@ class FileMemory:
                 notes = self._read()
                 if notes.get(origin) != before:
                     return False
-                self._write(json.dumps({**notes, origin: note}, indent=1, sort_keys=True))
+                replace_file(self._path, json.dumps({**notes, origin: note}, indent=1, sort_keys=True))
         except OSError as error:
             raise RememberedError(f"cannot remember checkpoints in {self._path}: {error}") from error
         return True
@@ -101,24 +101,6 @@ class FileMemory:
             yield
         finally:
             os.close(descriptor)  # which gives the lock up
-
-    def _write(self, text: str) -> None:
-        """Write beside the file, then rename over it: a crash leaves the old file or the new one, and no third."""
-        descriptor, name = tempfile.mkstemp(prefix=self._path.name, dir=self._path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _read(self) -> dict[str, str]:
         try:

@@ -1,7 +1,9 @@
-"""A client of the collector's registry of merchants, for operators. See docs/merchants.md."""
+"""A client of the collector's registry: of merchants for operators, of goods and places for merchants. See docs/merchants.md."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -13,7 +15,7 @@ _PAGE: Final = 1000
 
 
 class RegistryClient:
-    """Asks the registry at `url` (that of the capture API) as the operator whose token it is."""
+    """Asks the registry at `url` (that of the capture API) as the operator whose token, or the merchant whose API key it is."""
 
     def __init__(self, url: str, token: str, *, timeout_s: float = 30) -> None:
         """Prepare to ask; `timeout_s` bounds each request."""
@@ -60,6 +62,38 @@ class RegistryClient:
         """Take an API key back for good. Raises: CallError."""
         self._ask("DELETE", f"/merchants/{number}/keys/{identifier}")
 
+    def register(self, kind: str, content: dict[str, Any], *, patience_s: float = 60) -> dict[str, Any]:
+        """Register one of the merchant's goods or places; the same again changes nothing.
+
+        Args:
+            kind: "goods" or "places".
+            content: its fields, see docs/merchants.md.
+            patience_s: over the merchant's rate, wait and try again for so long.
+        Raises: CallError.
+        """
+        end_s = time.monotonic() + patience_s
+        while True:
+            try:
+                return self._ask("PUT", f"/{kind}", json=content)
+            except CallError as error:
+                if error.code != "429" or time.monotonic() > end_s:
+                    raise
+                time.sleep(1)
+
+    def registered(self, kind: str, key: str) -> dict[str, Any]:
+        """Show one of the merchant's goods or places by its key, in any spelling. Raises: CallError."""
+        return self._ask("GET", f"/{kind}", params={"key": key})
+
+    def list_registered(self, kind: str) -> Iterator[dict[str, Any]]:
+        """List the merchant's goods or places by key, page after page. Raises: CallError."""
+        after = ""
+        while True:
+            page = self._ask("GET", f"/{kind}", params={"after": after, "limit": _PAGE})["registered"]
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1]["key"]
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -80,4 +114,10 @@ class RegistryClient:
             raise CallError("UNAVAILABLE", f"{self._http.base_url}: {error}") from error
         if answer.is_success and isinstance(told, dict):
             return told
-        raise CallError(str(answer.status_code), str(told.get("detail", answer.reason_phrase)))
+        raise CallError(str(answer.status_code), _refusal(told, answer.reason_phrase))
+
+
+def _refusal(told: Any, phrase: str) -> str:
+    """Say what is wrong and where."""
+    detail = told.get("detail", phrase) if isinstance(told, dict) else phrase
+    return str(detail)

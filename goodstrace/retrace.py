@@ -10,10 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from goodstrace import registration
+from goodstrace.entry import Kind
 from goodstrace.errors import AnswerError
 from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing import Direction, Query, SealedFacts, Trace, TracedEvent, drive, trace
 from goodstrace.tracing.named import named
+from goodstrace.tracing.reading import FACTS, facts_at
 from goodstrace.tracing.wire import ABRIDGED, mention_messages, node_message
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry, VerifiedEvent, verify_event
 
@@ -49,7 +52,7 @@ def check_tree(query: Query, nodes: Iterable[trace_pb2.TraceNode], events: Seque
     Returns: True; or False where it cannot be told, because facts were withheld or places left away.
     Raises: AnswerError naming the first node or event that does not follow.
     """
-    if any(each.event.facts is None or ABRIDGED in each.marks for each in events):
+    if any(not _is_told(each.event) or ABRIDGED in each.marks for each in events):
         return False
     sealed = [facts for each in events for facts in _sealed(each.event)]
     check_against(drive(trace(query), lambda _: sealed), nodes, events)
@@ -72,18 +75,30 @@ def check_named(event_id: str, events: Sequence[ShownEvent], *, truncated: bool)
             found by their hash, since their marks depend on others of their ID.
     Raises: AnswerError.
     """
-    known = [facts for facts in (each.event.facts for each in events) if facts is not None]
+    known = [facts for facts in (each.event.facts for each in events if _is_event(each)) if facts is not None]
     for facts in known:
         if event_id not in (facts.event_id, facts.event_hash):
             raise AnswerError(f"asked for the event {event_id} and got {facts.event_id}")
     identities = {each.event.identity for each in events}
     if len(identities) != len(events):
         raise AnswerError("the answer shows one event twice")
-    abridged = len(known) < len(events) or any(ABRIDGED in each.marks for each in events)
+    abridged = not all(_is_told(each.event) for each in events) or any(
+        ABRIDGED in each.marks for each in events
+    )
     if truncated or abridged or any(facts.event_id != event_id for facts in known):
         return
     sealed = [facts for each in events for facts in _sealed(each.event)]
     _compare_events(drive(named(event_id), lambda _: sealed).events, events)
+
+
+def _is_event(each: ShownEvent) -> bool:
+    return each.event.position.entry.kind is Kind.EVENT
+
+
+def _is_told(event: VerifiedEvent) -> bool:
+    """Tell whether all that tracing reads was disclosed."""
+    is_whole = event.position.entry.kind is Kind.EVENT or registration.PART in event.position.parts
+    return event.facts is not None and is_whole
 
 
 def query_of(key: str, direction: str, max_depth: int) -> Query:
@@ -99,10 +114,11 @@ def _sealed(event: VerifiedEvent) -> Iterable[SealedFacts]:
 
 
 def _sealed_at(entry: VerifiedEntry, event: VerifiedEvent) -> SealedFacts:
-    facts = entry.facts() or event.facts
-    if facts is None:
+    parts = entry.parts if FACTS in entry.parts else event.position.parts
+    found = facts_at(entry.entry, entry.log, entry.index, parts)
+    if found is None:
         raise AnswerError(f"{entry.log}[{entry.index}]: the facts of the event are withheld")
-    return SealedFacts(entry.log, entry.index, entry.entry.merchant, entry.entry.time, facts)
+    return found
 
 
 def _compare_nodes(again: Trace, nodes: Iterable[trace_pb2.TraceNode]) -> None:

@@ -35,6 +35,8 @@ from goodstrace.errors import SignatureError
 
 PART: Final = "signature"
 MEMBER: Final = "goodstrace:signatures"
+NAMESPACE: Final = "urn:goodstrace:signatures"
+"""Of the XML elements `signatures` and `signature`, which say in a document in XML what MEMBER says in one in JSON."""
 HEADER: Final = "Goodstrace-Signature"
 MAX_CHARACTERS: Final = 1024
 _SIZE: Final = 64

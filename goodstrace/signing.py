@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 import msgspec
 
 from goodstrace.errors import SignatureError
-from goodstrace.signatures import MEMBER, PrivateKey, sign
+from goodstrace.signatures import MEMBER, NAMESPACE, PrivateKey, sign
+from goodstrace.xml_slices import event_slices
 
+_BOM: Final = b"\xef\xbb\xbf"
+_XML: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*+<")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _PLACES: Final = {
@@ -19,10 +23,13 @@ _PLACES: Final = {
 
 
 def sign_document(document: bytes, private: PrivateKey) -> bytes:
-    """Give the document with the signatures of all its events in the member `goodstrace:signatures`; no other byte changes.
+    """Give the document with the signatures of all its events; no other byte changes.
 
-    Raises: SignatureError where it is no EPCIS document in JSON, or signed already.
+    In JSON they are the member `goodstrace:signatures`, in XML (UTF-8) an element of that name, the last in the document's own.
+    Raises: SignatureError where it is no EPCIS document, or signed already.
     """
+    if _XML.match(document):
+        return _sign_xml(document, private)
     try:
         top = _MEMBERS.decode(document)
         level = top
@@ -31,8 +38,24 @@ def sign_document(document: bytes, private: PrivateKey) -> bytes:
             level = _MEMBERS.decode(level[name])
         events = _ITEMS.decode(level[path[-1]])
     except (KeyError, TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-        raise SignatureError("not an EPCIS document in JSON") from error
+        raise SignatureError("not an EPCIS document in JSON or XML") from error
     if MEMBER in top:
         raise SignatureError("the document is signed already")
     signatures = json.dumps([sign(bytes(event), private) for event in events])
     return document.rstrip()[:-1] + f', "{MEMBER}": {signatures}}}\n'.encode()
+
+
+def _sign_xml(document: bytes, private: PrivateKey) -> bytes:
+    text = document.removeprefix(_BOM)
+    if NAMESPACE.encode() in text:
+        raise SignatureError("the document is signed already")
+    try:
+        text.decode()
+        found = event_slices(text)
+    except ValueError as error:
+        raise SignatureError(f"not an EPCIS document in XML: {error}") from error
+    listed = "".join(
+        f"<gst:signature>{sign(text[begin:end], private)}</gst:signature>" for begin, end in found.events
+    )
+    added = f'<gst:signatures xmlns:gst="{NAMESPACE}">{listed}</gst:signatures>'.encode()
+    return text[: found.root_end] + added + text[found.root_end :]

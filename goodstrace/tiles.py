@@ -26,6 +26,7 @@ from goodstrace.merkle import (
     parents_of,
     range_nodes,
 )
+from goodstrace.multiproof import multiproof_path
 
 TILE_HEIGHT: Final = 8
 TILE_WIDTH: Final = 1 << TILE_HEIGHT
@@ -182,6 +183,14 @@ def tiles_for_inclusion(index: int, size: int) -> set[Tile]:
     return _tiles_of(_inclusion_places(index, size), size)
 
 
+def tiles_for_multiproof(indexes: Sequence[int], size: int) -> set[Tile]:
+    """Return the tiles, as wide as they are at `size`, from which the multiproof of leaves, named in order, can be made.
+
+    Raises: ProofError as `multiproof_path`.
+    """
+    return _tiles_of(_places(multiproof_path(indexes, size)), size)
+
+
 def tiles_for_consistency(old_size: int, new_size: int) -> set[Tile]:
     """Return the tiles, as wide as they are at `new_size`, from which the consistency proof can be made.
 
@@ -197,6 +206,15 @@ def inclusion_proof(index: int, size: int, tiles: Tiles) -> list[bytes]:
     Raises: ProofError, if there is no such leaf; TreeError, if a needed tile is missing, malformed or too narrow.
     """
     return [_hash_of(tiles, subtree) for subtree in _inclusion_places(index, size)]
+
+
+def multiproof(indexes: Sequence[int], size: int, tiles: Tiles) -> list[bytes]:
+    """Make the proof that leaves, named in order, are in the tree of `size` leaves: 32-byte hashes, each once.
+
+    Only hashes within `size` are used. The tiles are not checked: the proof is, by `verify_multiproof`.
+    Raises: ProofError as `multiproof_path`; TreeError, if a needed tile is missing, malformed or too narrow.
+    """
+    return [_hash_of(tiles, subtree) for subtree in _places(multiproof_path(indexes, size))]
 
 
 def consistency_proof(old_size: int, new_size: int, tiles: Tiles) -> list[bytes]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
+from goodstrace import registration
 from goodstrace.checkpoint import Checkpoint
 from goodstrace.entry import Entry
 from goodstrace.errors import (
@@ -71,7 +72,8 @@ class VerifiedEvent:
     """An event of an answer: sealed at `position` and, with the same identity, at each of `also_at`.
 
     `content` is the event's exact bytes and `facts` what the stages found; both None where they were withheld. `signed_by` is the ID
-    of the merchant's key, trusted by the client, that signed these bytes; None where there is none.
+    of the merchant's key, trusted by the client, that signed the event at one of its positions, `signed_at`; None where there is none.
+    `registration` is the merchant's registration by which the key is known, None where the client was given it by hand.
     """
 
     identity: str
@@ -80,6 +82,8 @@ class VerifiedEvent:
     facts: Facts | None
     content: bytes | None
     signed_by: str | None = None
+    signed_at: VerifiedEntry | None = None
+    registration: VerifiedEntry | None = None
 
     def document(self) -> dict[str, Any]:
         """Give the event in the JSON form of EPCIS 2.0; empty where it, or the namespaces that its XML needs, was withheld."""
@@ -150,7 +154,7 @@ def verify_event(
     checkpoints: Mapping[str, VerifiedCheckpoint],
     keys: MerchantKeys | None = None,
 ) -> VerifiedEvent:
-    """Check an event of an answer at all its positions, and that its identity is what its sealed facts say.
+    """Check an event (or a registration) of an answer at all its positions, and that its identity is what its sealed facts say.
 
     Where the merchant's key is among `keys`, its signature is checked too.
     Raises: ProofError, EntryError, AnswerError, SignatureError.
@@ -159,18 +163,25 @@ def verify_event(
     also_at = tuple(verify_entry(each, checkpoints) for each in message.also_at)
     for each in (position, *also_at):
         place = f"{each.log}[{each.index}]"
-        if each.entry.kind != entries.Kind.EVENT:
+        if each.entry.kind not in (entries.Kind.EVENT, entries.Kind.REGISTRATION):
             raise AnswerError(f"{place}: a {each.entry.kind} stands where an event should")
         facts = each.facts()
         if facts is None:
             continue
+        if (facts.type == registration.TYPE) != (each.entry.kind is entries.Kind.REGISTRATION):
+            raise AnswerError(f"{place}: the sealed facts are not those of a {each.entry.kind}")
         if sealed_facts.identity(each.entry.merchant, facts) != message.identity:
             raise AnswerError(f"{place}: the sealed facts are not those of the event {message.identity}")
         if "event" in each.parts and event_hash_of(each.parts["event"], facts) != facts.event_hash:
             raise AnswerError(f"{place}: the event hash in the sealed facts is not that of the sealed event")
-    signed_by = [_signed_by(each, keys) if keys is not None else None for each in (position, *also_at)]
+        if registration.PART in each.parts and (
+            registration.content_hash(each.parts[registration.PART]) != facts.event_hash
+        ):
+            raise AnswerError(f"{place}: the hash in the sealed facts is not that of the sealed registration")
+    signers = [(_signed_by(each, keys) if keys is not None else None, each) for each in (position, *also_at)]
+    signed_by, signed_at = next((found for found in signers if found[0] is not None), (None, None))
     facts, content = position.facts(), position.parts.get("event")
-    return VerifiedEvent(message.identity, position, also_at, facts, content, signed_by[0])
+    return VerifiedEvent(message.identity, position, also_at, facts, content, signed_by, signed_at)
 
 
 def _signed_by(entry: VerifiedEntry, keys: MerchantKeys) -> str | None:

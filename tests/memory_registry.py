@@ -3,11 +3,13 @@
 `check_registry` is the contract that this and the real store both keep.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 
+from goodstrace.registration import merchant_key
 from services.collector.registry.api_keys import ApiKey, new_key
 from services.collector.registry.registrations import (
     Changes,
@@ -18,7 +20,8 @@ from services.collector.registry.registrations import (
     registered,
 )
 from services.collector.registry.store import RegistryStore
-from services.collector.registry.values import Delegation, Merchant, What, merchant_key, plain
+from services.collector.registry.under_way import LASTS_MS, AllUnderWay, UnderWay
+from services.collector.registry.values import Delegation, Merchant, What, plain
 from services.runtime.errors import UnavailableError
 
 
@@ -31,6 +34,7 @@ class MemoryRegistry:
         self.documents: dict[tuple[What, int | str], dict[str, Any]] = {}
         self.rows: dict[str, ApiKey] = {}
         self.numbers = 0
+        self.all_under_way = AllUnderWay()
 
     async def apply(self, found: Changes) -> None:
         self._asked()
@@ -51,6 +55,16 @@ class MemoryRegistry:
             Registration(what, key, told["merchant"], told["content"]), told["record"], told["time_ms"]
         )
 
+    async def registered_by(self, what: What, merchant: int, after: str, limit: int) -> list[Registered]:
+        self._asked()
+        keys = sorted(
+            str(own)
+            for (kind, own), told in self.documents.items()
+            if kind is what and told["merchant"] == merchant and str(own) > after
+        )
+        found = [await self.find(what, key) for key in keys[:limit]]
+        return [each for each in found if each is not None]
+
     async def merchants(self, after: int = 0, limit: int = 0) -> AsyncIterator[tuple[int, Merchant]]:
         self._asked()
         numbers = sorted(int(own) for what, own in self.documents if what is What.MERCHANT)
@@ -70,6 +84,25 @@ class MemoryRegistry:
         self._asked()
         self.numbers += 1
         return self.numbers
+
+    async def under_way(self) -> AllUnderWay:
+        self._asked()
+        seen = self.all_under_way
+        await asyncio.sleep(0)  # another collector has its turn
+        return seen
+
+    async def begin(self, seen: AllUnderWay, following: AllUnderWay) -> bool:
+        self._asked()
+        if seen.version != self.all_under_way.version:
+            return False
+        self.all_under_way = following
+        return True
+
+    async def end(self, mine: UnderWay) -> None:
+        self._asked()
+        now = self.all_under_way
+        left = tuple(each for each in now.registrations if each.id != mine.id)
+        self.all_under_way = AllUnderWay(now.version + 1, left)
 
     async def add_key(self, key: ApiKey) -> None:
         self._asked()
@@ -134,6 +167,10 @@ async def check_registry(store: RegistryStore, random: Callable[[int], bytes]) -
     kept = await store.find(What.PLACE, "urn:a:1")
     assert kept is not None
     assert kept.registration == place
+    assert await store.registered_by(What.PLACE, first, "", 9) == [kept]
+    assert await store.registered_by(What.PLACE, first, "urn:a:1", 9) == []
+    assert await store.registered_by(What.PLACE, second, "", 9) == []
+    assert await store.registered_by(What.GOODS, first, "", 9) == []
     key, _ = new_key(second, "till", 8, random)
     await store.add_key(key)
     assert await store.key(key.id) == key
@@ -143,3 +180,25 @@ async def check_registry(store: RegistryStore, random: Callable[[int], bytes]) -
     assert await store.revoke_key(second, key.id, 10)
     assert await store.keys(second) == [msgspec.structs.replace(key, revoked_ms=9)]
     assert await store.reserve_number() == 3
+    await check_under_way(store)
+
+
+async def check_under_way(store: RegistryStore) -> None:
+    """Of two that begin from the same state one is first."""
+    empty = await store.under_way()
+    assert not empty.registrations
+    mine, other = (UnderWay(name, 0, 5, plain(Merchant(name, prefixes=("0614141",)))) for name in "ab")
+    assert await store.begin(empty, empty.with_one(mine, 6))
+    assert not await store.begin(empty, empty.with_one(other, 6))
+    seen = await store.under_way()
+    assert (seen.registrations, seen.registrations[0].merchant().prefixes) == ((mine,), ("0614141",))
+    assert await store.begin(seen, seen.with_one(other, 6))
+    await store.end(mine)
+    assert not await store.begin(seen, seen.with_one(mine, 6))
+    left = await store.under_way()
+    assert left.registrations == (other,)
+    late = left.with_one(mine, 5 + LASTS_MS)
+    assert late.registrations == (mine,)
+    assert await store.begin(left, late)
+    await store.end(mine)
+    assert not (await store.under_way()).registrations

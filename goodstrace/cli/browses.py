@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from goodstrace.browse_records import Browses
 from goodstrace.cli.display import console, short
 from goodstrace.cli.options import client_options, connect, json_option, print_json
-from goodstrace.client import Browses
 from goodstrace.verification import VerifiedEntry
 
 

@@ -10,11 +10,14 @@ import click
 
 from goodstrace.cli.browses import browses
 from goodstrace.cli.capture import capture
+from goodstrace.cli.goods import goods
 from goodstrace.cli.merchants import merchants
 from goodstrace.cli.prove import prove
+from goodstrace.cli.registry import registry
 from goodstrace.cli.rejected import rejected
 from goodstrace.cli.sign import sign
 from goodstrace.cli.simulate import simulate
+from goodstrace.cli.subscribe import subscribe
 from goodstrace.cli.trace import trace
 from goodstrace.cli.verify import verify
 from goodstrace.errors import GoodstraceError, VerificationError
@@ -51,7 +54,9 @@ def cli() -> None:
       goodstrace capture run/samples/*.jsonld
       goodstrace rejected list      what was refused, and why
       goodstrace trace KEY          (run/samples/index.json names some keys)
+      goodstrace goods KEY          how it stands: where, with whom, in what, since when
       goodstrace browses KEY        who looked at it
+      goodstrace subscribe          events as they are published
       goodstrace prove LOG INDEX --out FILE      a proof to hand on
       goodstrace verify FILE --vkeys run/keys    check it without any service
       goodstrace fsck               re-derive everything that is sealed
@@ -60,7 +65,20 @@ def cli() -> None:
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
-for _command in (capture, rejected, merchants, sign, trace, browses, prove, verify, simulate):
+for _command in (
+    capture,
+    rejected,
+    merchants,
+    registry,
+    sign,
+    trace,
+    goods,
+    subscribe,
+    browses,
+    prove,
+    verify,
+    simulate,
+):
     cli.add_command(_command)
 
 

@@ -89,7 +89,7 @@ def client_options(command: Command) -> Command:
             "--merchant-keys",
             type=click.Path(exists=True, path_type=Path, dir_okay=False),
             envvar="GOODSTRACE_MERCHANT_KEYS",
-            help='JSON file {"<number>": [<JWK>, ...]}: merchants whose signatures are checked.',
+            help='JSON file {"<number>": [<JWK>, ...]}: keys of merchants that you got from them; others are taken from what the log proves them to have registered.',
         ),
         click.option(
             "--index-token-file",
@@ -126,6 +126,7 @@ def connect(
         policy=read_policy(policy) if policy else None,
         merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
         index_token=read_token(index_token_file) if index_token_file else "",
+        registered_keys=True,
     )
 
 

@@ -32,7 +32,7 @@ from goodstrace.signing import sign_document
 )
 @json_option
 def sign(file: Path, key_file: Path, out: Path, *, as_json: bool) -> None:
-    """Sign every event of an EPCIS document (JSON) as its merchant, over its exact bytes.
+    """Sign every event of an EPCIS document (JSON or XML) as its merchant, over its exact bytes.
 
     \b
       openssl genpkey -algorithm ed25519 -out ann.pem

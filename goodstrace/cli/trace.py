@@ -17,14 +17,17 @@ from rich.tree import Tree
 
 from goodstrace.cli import wrong_index
 from goodstrace.cli.display import console, moment, short, to_second
+from goodstrace.cli.moments import moment_us
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
 from goodstrace.cli.runs import Shown, runs
+from goodstrace.cli.signers import signers
 from goodstrace.client import DEFAULT_DEPTH, DIRECTIONS, Trace
 from goodstrace.errors import WrongIndexError
 from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
+from goodstrace.tracing import EventFilter
 
 _HEADINGS: Final = {
     Direction.DIRECTION_UPSTREAM: "made from",
@@ -58,6 +61,28 @@ _SEVERITIES: Final = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severit
     help="Answer as of a log's size, such as goods/0=120; may be given for several logs.",
 )
 @click.option(
+    "--from",
+    "from_us",
+    type=moment_us,
+    default=0,
+    metavar="TIME",
+    help="Show events from this time on only, such as 2026-03-01 or 2026-03-01T08:00:00+02:00 (UTC without offset).",
+)
+@click.option(
+    "--to",
+    "until_us",
+    type=moment_us,
+    default=0,
+    metavar="TIME",
+    help="Show events before this time only.",
+)
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    help="Show events of this step only, such as logistics; may be given several times.",
+)
+@click.option(
     "--root",
     "up_to_root",
     is_flag=True,
@@ -83,6 +108,9 @@ def trace(
     depth: int,
     as_of: tuple[str, ...],
     *,
+    from_us: int,
+    until_us: int,
+    steps: tuple[str, ...],
     up_to_root: bool,
     show_all: bool,
     complete: bool | None,
@@ -95,10 +123,13 @@ def trace(
     signed checkpoint that is consistent with those seen before, and it is byte for byte what was sealed. Where the service keeps
     the log `index`, it is proved that no event is left out, up to what that covers. The look-up is recorded.
     """
-    sizes = _sizes(as_of)
+    sizes = sizes_of(as_of)
     with connect(**connection) as client:
+        only = EventFilter(from_us, until_us, frozenset(steps))
         try:
-            answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes, complete=complete)
+            answer = client.trace(
+                key, direction=direction, max_depth=depth, as_of=sizes, only=only, complete=complete
+            )
         except WrongIndexError as error:
             wrong_index.write(error)
             raise
@@ -125,6 +156,7 @@ def as_document(answer: Trace) -> dict[str, Any]:
         "withheld": answer.withheld,
         "erased": answer.erased,
         "truncated": answer.truncated,
+        "filtered": answer.filtered,
         "tree_verified": answer.tree_verified,
         "browse_ids": list(answer.browse_ids),
         "complete": _complete_document(answer),
@@ -155,8 +187,9 @@ def show(answer: Trace, out: Console, *, most_events: int = _MAX_EVENTS_SHOWN) -
 def _show_totals(answer: Trace, out: Console) -> None:
     levels = max((node.level for node in answer.nodes), default=0)
     proofs = sum(1 + len(each.event.also_at) for each in answer.events)
+    not_asked = f" ({answer.filtered} more not asked for)" if answer.filtered else ""
     out.print(
-        f"{len(answer.events)} events, {len(answer.nodes)} keys, {levels} levels; "
+        f"{len(answer.events)} events{not_asked}, {len(answer.nodes)} keys, {levels} levels; "
         f"[green]{proofs} of {proofs} inclusion proofs verified[/green]; "
         + (
             "[green]the tree follows from these events[/green]"
@@ -171,8 +204,8 @@ def _show_totals(answer: Trace, out: Console) -> None:
         out.print("  [dim]✔ log\\[index]: proved to be sealed there, byte for byte[/dim]")
     else:
         out.print("[yellow]nothing sealed names this key[/yellow]")
-    if signed := sum(each.event.signed_by is not None for each in answer.events):
-        out.print(f"  [dim]signed: {signed} events, by the merchant's own key over their exact bytes[/dim]")
+    for line in signers(each.event for each in answer.events):
+        out.print(f"  [dim]{escape(line)}[/dim]")
     _show_complete(answer, out)
     if answer.truncated:
         out.print(
@@ -288,6 +321,11 @@ def _event_document(traced: ShownEvent) -> dict[str, Any]:
         "event_id": event.facts.event_id if event.facts else None,
         "proof": {"log": event.position.log, "index": event.position.index, "verified": True},
         "signed_by": event.signed_by,
+        "key_registered": (
+            {"log": event.registration.log, "index": event.registration.index, "verified": True}
+            if event.registration
+            else None
+        ),
         "also_at": [{"log": each.log, "index": each.index, "verified": True} for each in event.also_at],
         "marks": list(traced.marks),
         "mentions": [MessageToDict(each, preserving_proto_field_name=True) for each in traced.mentions],
@@ -296,7 +334,8 @@ def _event_document(traced: ShownEvent) -> dict[str, Any]:
     }
 
 
-def _sizes(as_of: tuple[str, ...]) -> dict[str, int]:
+def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:
+    """Read the values of --as-of. Raises: UsageError."""
     sizes = {}
     for text in as_of:
         log, equals, size = text.partition("=")

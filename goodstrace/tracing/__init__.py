@@ -1,6 +1,7 @@
 """Tracing goods level by level over sealed facts; docs/tracing.md says by which rules. Pure: no I/O, no clock."""
 
-from goodstrace.tracing.engine import Tracing, drive, trace
+from goodstrace.tracing.engine import Tracing, drive, trace, trace_levels
+from goodstrace.tracing.filtering import EventFilter
 from goodstrace.tracing.model import (
     Certainty,
     Direction,
@@ -23,6 +24,7 @@ from goodstrace.tracing.model import (
 __all__ = [
     "Certainty",
     "Direction",
+    "EventFilter",
     "Link",
     "LinkKind",
     "Listing",
@@ -40,4 +42,5 @@ __all__ = [
     "Tracing",
     "drive",
     "trace",
+    "trace_levels",
 ]

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from goodstrace.identifiers import Grade
-from goodstrace.tracing.events import Event, grade, is_followed
+from goodstrace.tracing.events import AGGREGATION, Event, grade, is_followed
 from goodstrace.tracing.intervals import ALWAYS, BEGINNING, Interval, Window, contain
 from goodstrace.tracing.pool import Pool
 
@@ -48,14 +48,15 @@ class Content(NamedTuple):
 
 
 class Containers:
-    """Reads containment out of a pool.
+    """Reads containment out of a pool; where `kind` is ASSOCIATION, of which things others are components (rule 10).
 
     opened: the containers whose contents were read. checked: (child, container) where the child's events were read
     to tell. They are only complete after a walk that found nothing settled before.
     """
 
-    def __init__(self, pool: Pool, limit: int) -> None:
+    def __init__(self, pool: Pool, limit: int, kind: str = AGGREGATION) -> None:
         self._pool: Final = pool
+        self._kind: Final = kind
         self._limit: Final = limit
         self.opened: set[str] = set()
         self.checked: set[tuple[str, str]] = set()
@@ -63,15 +64,16 @@ class Containers:
 
     def intervals(self, child: str) -> tuple[Interval, ...]:
         """Return when `child` was inside which parent (rules 4 and 5)."""
-        return self._pool.settled(("intervals", child), lambda: self._intervals(child))
+        return self._pool.settled(("intervals", self._kind, child), lambda: self._intervals(child))
 
     def _intervals(self, child: str) -> tuple[Interval, ...]:
         pool = self._pool
         own = pool.naming(child)
-        parents = {event.parent for event in own if event.puts(child, event.parent)}
+        parents = {event.parent for event in own if event.puts(child, event.parent, self._kind)}
         # A location is never emptied as a whole: what else happens there is not asked for (rule 10).
         asked = sorted(parent for parent in parents if is_followed(parent))
-        return contain(child, own, {parent: pool.naming(parent) for parent in asked}, pool.is_live)
+        of_parents = {parent: pool.naming(parent) for parent in asked}
+        return contain(child, own, of_parents, pool.is_live, kind=self._kind)
 
     def carriage(self, key: str) -> Carriage:
         """Return the containers of `key` at any depth, each with the stretch of time they share (rule 6).
@@ -126,13 +128,15 @@ class Containers:
     def inside(self, container: str, windows: Iterable[Window]) -> tuple[Content, ...]:
         """Return what was directly inside `container` during any of `windows` (rule 9)."""
         windows = tuple(windows)
-        return self._pool.settled(("inside", container, windows), lambda: self._inside(container, windows))
+        return self._pool.settled(
+            ("inside", self._kind, container, windows), lambda: self._inside(container, windows)
+        )
 
     def _inside(self, container: str, windows: tuple[Window, ...]) -> tuple[Content, ...]:
         children = {
             child
             for event in self._pool.naming(container)
-            if event.is_aggregation and event.parent == container
+            if event.joins(self._kind) and event.parent == container
             for child in event.children
         }
         children.discard(container)
@@ -153,10 +157,10 @@ class Containers:
         children that may have been inside are looked up. A class is never looked up (rule 12).
         """
         events = self._pool.naming(container)
-        own = [event for event in events if event.puts(child, container)]
+        own = [event for event in events if event.puts(child, container, self._kind)]
         is_class = grade(child) is Grade.CLASS
         reach = None if is_class else BEGINNING
-        longest = contain(child, own, {container: events}, self._pool.is_live, reach)
+        longest = contain(child, own, {container: events}, self._pool.is_live, reach=reach, kind=self._kind)
         if is_class:
             yield from longest
         elif any(interval.window.meet(window) for interval in longest for window in windows):

@@ -1,6 +1,7 @@
 """Tracing without I/O: a generator that yields look-ups, is sent what they find, and returns the trace."""
 
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from goodstrace.tracing.evidence import answer_events
@@ -10,6 +11,7 @@ from goodstrace.tracing.walk import Walk
 
 Answer = TypeVar("Answer")
 Tracing = Generator[Lookup, Iterable[SealedFacts], Trace]
+LevelTracing = Generator[Lookup | Trace, Iterable[SealedFacts] | None, Trace]
 
 
 def trace(query: Query) -> Tracing:
@@ -26,6 +28,32 @@ def trace(query: Query) -> Tracing:
         of one name were found than the limit.
     """
     pool = Pool(query.max_events)
+    walk, identities = yield from _walked(query, pool)
+    return _answer(query, walk, pool, identities)
+
+
+def trace_levels(query: Query) -> LevelTracing:
+    """Trace goods level after level: yields look-ups, and between them the trace of max_depth 0, then 1 and so on.
+
+    It is sent what was found for a look-up, and None for a trace. Nothing is looked up twice. It ends with the level behind which
+    there is none, or the query's max_depth.
+
+    Returns: the last of these traces, the same that `trace` gives.
+    """
+    pool = Pool(query.max_events)
+    for depth in range(query.max_depth + 1):
+        shallow = replace(query, max_depth=depth)
+        walk, identities = yield from _walked(shallow, pool)
+        answer = _answer(shallow, walk, pool, identities)
+        if walk.is_exhausted or depth == query.max_depth:
+            break
+        yield answer
+    return answer
+
+
+def _walked(
+    query: Query, pool: Pool
+) -> Generator[Lookup, Iterable[SealedFacts], tuple[Walk, frozenset[str]]]:
     while True:
         _walk(query, pool)
         if not pool.missing:
@@ -33,8 +61,7 @@ def trace(query: Query) -> Tracing:
         names = frozenset(pool.missing)
         pool.add(names, (yield Lookup(names, query.max_events + 1)))
     pool.forget()
-    walk, identities = _walk(query, pool)
-    return _answer(query, walk, pool, identities)
+    return _walk(query, pool)
 
 
 def drive(
@@ -75,6 +102,7 @@ def _answer(query: Query, walk: Walk, pool: Pool, identities: frozenset[str]) ->
                 event.facts,
                 pool.marks(event),
                 tuple(walk.mentions[event.identity, key] for key in sorted(mentions.get(event.identity, ()))),
+                event.registration,
             )
             for event in events
         ),

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from goodstrace import identifiers
-from goodstrace.facts import Facts, Role, identity
+from goodstrace import identifiers, registration
+from goodstrace.facts import GOODS_ROLES, Facts, Role, identity
 from goodstrace.identifiers import Grade
 from goodstrace.tracing.model import Name, NameKind, SealedFacts
 
@@ -14,6 +14,7 @@ AGGREGATION: Final = "AggregationEvent"
 ASSOCIATION: Final = "AssociationEvent"
 TRANSACTION: Final = "TransactionEvent"
 TRANSFORMATION: Final = "TransformationEvent"
+REGISTRATION: Final = registration.TYPE
 
 grade = lru_cache(maxsize=65_536)(identifiers.grade)
 
@@ -40,12 +41,14 @@ class Event:
         "outputs",
         "parent",
         "places",
+        "registration",
         "serials",
     )
 
     def __init__(self, sealed: SealedFacts) -> None:
         self.identity = identity(sealed.merchant, sealed.facts)
         self.merchant = sealed.merchant
+        self.registration = sealed.registration
         self.places = [(sealed.record_ms, sealed.log, sealed.index)]
         self._read(sealed.facts)
 
@@ -81,17 +84,18 @@ class Event:
         return self.facts.type == TRANSFORMATION
 
     @property
-    def is_aggregation(self) -> bool:
-        """Tell whether it may open or close containment (rules 4 and 5)."""
-        return self.facts.type == AGGREGATION and bool(self.parent)
+    def record_ms(self) -> int:
+        """When it was recorded first, Unix milliseconds."""
+        return self.places[0][0]
 
-    def empties(self, parent: str) -> bool:
+    def joins(self, kind: str) -> bool:
+        """Tell whether it may open or close containment (AGGREGATION; rules 4 and 5), or associations (ASSOCIATION; rule 10)."""
+        return self.facts.type == kind and bool(self.parent)
+
+    def empties(self, parent: str, kind: str = AGGREGATION) -> bool:
         """Tell whether it takes all children out of `parent`: a DELETE naming no child (rule 4)."""
         return (
-            self.is_aggregation
-            and self.facts.action == "DELETE"
-            and self.parent == parent
-            and not self.children
+            self.joins(kind) and self.facts.action == "DELETE" and self.parent == parent and not self.children
         )
 
     def ends(self, key: str) -> bool:
@@ -107,13 +111,19 @@ class Event:
             or facts.disposition in _ENDING_DISPOSITIONS
         )
 
-    def ends_inside(self, parent: str) -> bool:
-        """Tell whether nothing is inside `parent` from here on."""
-        return (self.empties(parent) or self.ends(parent)) and is_followed(parent)
+    def ends_inside(self, parent: str, kind: str = AGGREGATION) -> bool:
+        """Tell whether nothing is inside `parent`, or a component of it, from here on."""
+        return (self.empties(parent, kind) or self.ends(parent)) and is_followed(parent)
 
-    def puts(self, child: str, parent: str) -> bool:
-        """Tell whether it is an aggregation that names both."""
-        return self.is_aggregation and self.parent == parent and child in self.children
+    def puts(self, child: str, parent: str, kind: str = AGGREGATION) -> bool:
+        """Tell whether it is an aggregation (or, of that kind, an association) that names both."""
+        return self.joins(kind) and self.parent == parent and child in self.children
+
+    def senses(self, key: str) -> bool:
+        """Tell whether it is a sensor event of `key`: it reports measurements, and `key` is what they are of, or made them."""
+        return self.facts.sensor_reports > 0 and (
+            key in self.items or key in self.facts.keys.get(Role.SENSOR, ())
+        )
 
     def only_moves_others(self, container: str, inner: str) -> bool:
         """Tell whether all it does to `container` is to move children other than `inner` (rule 6)."""
@@ -134,8 +144,17 @@ def _goods(facts: Facts, role: str) -> frozenset[str]:
     return frozenset(facts.keys.get(role, ())).union(amount.key for amount in facts.quantities.get(role, ()))
 
 
+def goods_of(event: Event) -> set[str]:
+    """Return all goods that an event names."""
+    return {key for role in GOODS_ROLES for key in event.facts.keys.get(role, ())}
+
+
 def names(facts: Facts) -> Iterator[Name]:
     """Name everything an event is looked up by; the same names as the tags of its record."""
+    if facts.type == REGISTRATION:
+        for key in facts.keys.get(Role.REGISTERED, ()):
+            yield NameKind.REGISTRATION, key
+        return
     for keys in facts.keys.values():
         for key in keys:
             yield NameKind.KEY, key
@@ -161,14 +180,12 @@ def is_counted(event: Event, child: str) -> bool:
     return any(amount.key == child for amount in event.facts.quantities.get(Role.CHILD, ()))
 
 
-def cancels(correction: Event, event: Event) -> bool:
-    """Tell whether `correction` declares `event` an error (rule 3).
+def means(correction: Event, event: Event) -> bool:
+    """Tell whether `correction` declares `event` an error, whoever says so (rule 3).
 
-    Same merchant, and the event's own ID, or the same hash where it has no ID of its own.
+    It has the event's own ID, or the same hash where that has no ID of its own.
     """
     if correction.facts.correction is None or event.facts.correction is not None:
-        return False
-    if correction.merchant != event.merchant:
         return False
     if correction.facts.event_id == event.facts.event_id:
         return True

@@ -13,7 +13,8 @@ def answer_events(walk: Walk, pool: Pool) -> frozenset[str]:
     1. The histories of the nodes, and the events that make links (intervals of containers outside of the time in
        which they carried the goods are not shown, but the events that start and end an interval are).
     2. All events of a container whose contents were walked.
-    3. Whatever carries the event ID of one of these: it may correct it, or conflict with it (rules 2 and 3).
+    3. Whatever carries the event ID of one of these: it may correct it, or conflict with it (rules 2 and 3); and the registrations
+       that decide for whom a correction speaks.
     4. Of an interval of a walked container that is named by an event already in the answer: its start, and its end
        where it begins before the container's last time with the goods. Without that end it would seem to go on.
     3 and 4 are repeated until nothing is added.
@@ -24,7 +25,10 @@ def answer_events(walk: Walk, pool: Pool) -> frozenset[str]:
             found.update(event.identity for event in pool.naming(container))
     bounds = tuple(_bounds(walk))
     while True:
-        added = {sibling.identity for identity in found for sibling in pool.siblings(pool.get(identity))}
+        added: set[str] = set()
+        for event in map(pool.get, found):
+            added.update(sibling.identity for sibling in pool.siblings(event))
+            added.update(giver.identity for giver in pool.deciding(event))
         for interval, last in bounds:
             if any(event.identity in found for event in interval.touched):
                 ends = (interval.opened, interval.closed if interval.window.start <= last else None)
@@ -37,8 +41,8 @@ def answer_events(walk: Walk, pool: Pool) -> frozenset[str]:
 def _bounds(walk: Walk) -> Iterator[tuple[Interval, Bound]]:
     """Yield the intervals that must not seem longer than they are, each with the last moment that matters.
 
-    Those of the containers that carried goods, and of children that were looked at as contents: what shows that one was
-    not inside any more must be shown.
+    Those of the containers that carried goods, and of children that were looked at as contents or components: what shows that
+    one was not inside any more must be shown.
     """
     for container, last in walk.walked.items():
         for interval in walk.containers.intervals(container):
@@ -48,3 +52,7 @@ def _bounds(walk: Walk) -> Iterator[tuple[Interval, Bound]]:
             for interval in walk.containers.intervals(child):
                 if interval.parent == container:
                     yield interval, FOREVER
+    for child, container in walk.associations.checked:
+        for interval in walk.associations.intervals(child):
+            if interval.parent == container:
+                yield interval, FOREVER

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from goodstrace.facts import Quantity, Role
 from goodstrace.identifiers import Grade
-from goodstrace.tracing.events import Event, grade, is_counted
+from goodstrace.tracing.events import AGGREGATION, ASSOCIATION, Event, grade, is_counted, is_followed
 from goodstrace.tracing.model import Mark
 
 Bound = tuple[int, int]
@@ -64,6 +64,11 @@ class Interval:
     counted: bool
     marks: tuple[str, ...]
 
+    @property
+    def bounds(self) -> tuple[Event, ...]:
+        """The events that start and end it, as far as they are known."""
+        return tuple(event for event in (self.opened, self.closed) if event is not None)
+
 
 @dataclass(slots=True)
 class _Open:
@@ -81,8 +86,9 @@ class _Open:
 class Containment:
     """The intervals of one child, read from events in order. Give each event to `read`, then take `result`."""
 
-    def __init__(self, child: str, is_live: Callable[[Event], bool], reach: Bound | None = None) -> None:
+    def __init__(self, child: str, is_live: Callable[[Event], bool], reach: Bound | None, kind: str) -> None:
         self._child: Final = child
+        self._kind: Final = kind
         self._is_live: Final = is_live
         self._reach: Final = reach
         self._previous: Event | None = None
@@ -91,11 +97,11 @@ class Containment:
 
     def read(self, event: Event, *, is_own: bool) -> None:
         """Read the next event; `is_own`: it names the child. Others matter only where they end an open containment."""
-        if not is_own and not any(event.ends_inside(parent) for parent, _ in self._open):
+        if not is_own and not any(event.ends_inside(parent, self._kind) for parent, _ in self._open):
             return
         if not self._is_live(event):
             return
-        if event.puts(self._child, event.parent) and event.parent != self._child:
+        if event.puts(self._child, event.parent, self._kind) and event.parent != self._child:
             self._move(event)
         self._end(event)
         if is_own:
@@ -115,7 +121,7 @@ class Containment:
         is_child_ended = event.ends(self._child)
         for parent, unit in sorted(self._open):
             child_ends_it = is_child_ended and not self._open[parent, unit].counted
-            if child_ends_it or event.ends_inside(parent):
+            if child_ends_it or event.ends_inside(parent, self._kind):
                 self._close(parent, unit, event)
 
     def _move(self, event: Event) -> None:
@@ -133,7 +139,9 @@ class Containment:
     def _leave_others(self, event: Event) -> None:
         for parent, unit in sorted(self._open):
             found = self._open[parent, unit]
-            if parent != event.parent and not found.counted:
+            # A sensor in a box is in the room as well: only a box that it is said to be in now ends the box before.
+            stays = self._kind == ASSOCIATION and is_followed(parent) != is_followed(event.parent)
+            if parent != event.parent and not found.counted and not stays:
                 found.marks.add(Mark.IMPLIED)
                 self._close(parent, unit, event)
 
@@ -237,9 +245,11 @@ def contain(
     own: Sequence[Event],
     of_parents: Mapping[str, Sequence[Event]],
     is_live: Callable[[Event], bool],
+    *,
     reach: Bound | None = None,
+    kind: str = AGGREGATION,
 ) -> tuple[Interval, ...]:
-    """Return when `child` was inside which parent.
+    """Return when `child` was inside which parent, or a component of it.
 
     Args:
         child: the key.
@@ -247,14 +257,15 @@ def contain(
         of_parents: for each parent named in them, the events naming that parent.
         is_live: whether an event counts (rule 3); asked only of those that would matter.
         reach: where a DELETE without ADD reaches back to, in place of the child's previous own event.
+        kind: the type of events that say so: AGGREGATION, or ASSOCIATION (rule 10).
     """
-    containment = Containment(child, is_live, reach)
+    containment = Containment(child, is_live, reach, kind)
     own_ids = {event.identity for event in own}
     others = {
         event.identity: event
         for parent, events in of_parents.items()
         for event in events
-        if event.identity not in own_ids and event.ends_inside(parent)
+        if event.identity not in own_ids and event.ends_inside(parent, kind)
     }
     for event in sorted([*own, *others.values()], key=lambda event: event.order):
         containment.read(event, is_own=event.identity in own_ids)

@@ -1,13 +1,12 @@
-"""Links between goods: transformations, lots and their serials, contents, orders (rules 7, 8, 9 and 11)."""
+"""Links between goods: transformations, lots and their serials, contents, components, orders (rules 7 to 11)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from goodstrace.facts import GOODS_ROLES
 from goodstrace.identifiers import Grade
 from goodstrace.tracing.containers import Containers, Content
-from goodstrace.tracing.events import TRANSACTION, Event, grade
-from goodstrace.tracing.intervals import BEGINNING, FOREVER, Bound, Interval, Window
+from goodstrace.tracing.events import TRANSACTION, Event, goods_of, grade, is_followed
+from goodstrace.tracing.intervals import ALWAYS, BEGINNING, FOREVER, Bound, Interval, Window
 from goodstrace.tracing.model import Certainty, Direction, Link, LinkKind, Listing, Mark, NameKind
 from goodstrace.tracing.pool import Pool
 
@@ -37,11 +36,10 @@ def ends_walk(key: str) -> bool:
 def link_of(interval: Interval, key: str, kind: LinkKind) -> Link:
     """Make the link that an interval of containment is."""
     is_start_unknown = Mark.START_UNKNOWN in interval.marks
-    events = [event for event in (interval.opened, interval.closed) if event is not None]
     return Link(
         key,
         kind,
-        _identities(events),
+        _identities(interval.bounds),
         Certainty.POSSIBLE if interval.counted else Certainty.CERTAIN,
         interval.marks,
         0 if is_start_unknown else _time(interval.window.start),
@@ -60,9 +58,10 @@ def _identities(events: Iterable[Event]) -> tuple[str, ...]:
 class Links:
     """Reads the links of a key out of a pool."""
 
-    def __init__(self, pool: Pool, containers: Containers) -> None:
+    def __init__(self, pool: Pool, containers: Containers, associations: Containers) -> None:
         self._pool: Final = pool
         self._containers: Final = containers
+        self._associations: Final = associations
         self.is_cut = False
 
     def neighbours(self, key: str, way: Direction, *, with_contents: bool) -> tuple[Neighbour, ...]:
@@ -76,9 +75,13 @@ class Links:
 
     def _neighbours(self, key: str, way: Direction, *, with_contents: bool) -> tuple[Neighbour, ...]:
         if way is Direction.UPSTREAM:
-            found = [*self._made_of(key, with_contents=with_contents), *self._lots(key)]
+            found = [
+                *self._made_of(key, with_contents=with_contents),
+                *self._lots(key),
+                *self._components(key),
+            ]
         else:
-            found = [*self._made_into(key), *self._serials(key)]
+            found = [*self._made_into(key), *self._serials(key), *self._assemblies(key)]
         return _in_order(each for each in found if each.key != key)
 
     # ---- rule 7: transformations
@@ -151,7 +154,15 @@ class Links:
             lot = event.facts.lot_of.get(key)
             if lot and lot != key and self._pool.is_live(event):
                 lots.setdefault(lot, []).append(event)
+        registered = self._registered_lot(key)
+        if registered is not None:
+            lots.setdefault(registered.facts.lot_of[key], []).append(registered)
         return lots
+
+    def _registered_lot(self, serial: str) -> Event | None:
+        """Return the newest registration of an item where it says of which lot it is; other goods are registered as of none."""
+        registered = self._pool.registered(serial) if grade(serial) is Grade.ITEM else None
+        return registered if registered is not None and serial in registered.facts.lot_of else None
 
     def _lots(self, key: str) -> Iterator[Neighbour]:
         for lot, events in self.lots_of(key).items():
@@ -164,8 +175,29 @@ class Links:
             if named and self._pool.is_live(event):
                 for serial in named:
                     serials.setdefault(serial, []).append(event)
+        for serial, registered in self._registered_serials(key):
+            serials.setdefault(serial, []).append(registered)
         for serial, events in serials.items():
             yield Neighbour(serial, Link(key, LinkKind.SERIAL_OF_LOT, _identities(events)))
+
+    def _registered_serials(self, lot: str) -> Iterator[tuple[str, Event]]:
+        """Yield the items that were registered as of a lot, and are by their newest registration."""
+        found = self._pool.registrations(lot) if grade(lot) is Grade.LOT else ()
+        for serial in sorted({serial for event in found for serial in event.serials.get(lot, ())}):
+            registered = self._registered_lot(serial)
+            if registered is not None and registered.facts.lot_of[serial] == lot:
+                yield serial, registered
+
+    # ---- rule 10: components
+
+    def _components(self, key: str) -> Iterator[Neighbour]:
+        for stay in self._associations.inside(key, (ALWAYS,)):
+            yield Neighbour(stay.child, link_of(stay.interval, key, LinkKind.COMPONENT_OF))
+
+    def _assemblies(self, key: str) -> Iterator[Neighbour]:
+        for interval in self._associations.intervals(key):
+            if is_followed(interval.parent):
+                yield Neighbour(interval.parent, link_of(interval, key, LinkKind.HAS_COMPONENT))
 
     # ---- rule 9: contents
 
@@ -257,11 +289,6 @@ def _in_order(neighbours: Iterable[Neighbour]) -> tuple[Neighbour, ...]:
         *sorted((each for each in distinct if each.link.kind is not LinkKind.CONTAINS), key=place),
         *contents,
     )
-
-
-def goods_of(event: Event) -> set[str]:
-    """Return all goods that an event names."""
-    return {key for role in GOODS_ROLES for key in event.facts.keys.get(role, ())}
 
 
 def _moment(event: Event) -> Window:

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from goodstrace.facts import Facts
+from goodstrace.registration import Registration
 
 MAX_DEPTH: Final = 100
 
@@ -41,6 +42,8 @@ class LinkKind(StrEnum):
     LOT_OF_SERIAL = "lot-of-serial"
     SERIAL_OF_LOT = "serial-of-lot"
     ORDER = "order"
+    COMPONENT_OF = "component-of"
+    HAS_COMPONENT = "has-component"
 
 
 class Mark(StrEnum):
@@ -65,6 +68,7 @@ class NameKind(StrEnum):
     TRANSFORMATION = "transformation"
     EVENT_ID = "event-id"
     ORDER = "order"
+    REGISTRATION = "registration"
 
 
 Name = tuple[NameKind, str]
@@ -102,13 +106,17 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class SealedFacts:
-    """The facts of one sealed event and where they lie; `record_ms`: record time, Unix milliseconds."""
+    """The facts of one sealed event and where they lie; `record_ms`: record time, Unix milliseconds.
+
+    registration: what it says where it is no event but a registration, which is found by names of that kind alone.
+    """
 
     log: str
     index: int
     merchant: int
     record_ms: int
     facts: Facts
+    registration: Registration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +174,8 @@ class Mention:
 class TracedEvent:
     """One event of the answer. positions: (log, index), the first one by record time first.
 
-    Without mentions it is there to prove the answer: it makes a link, bounds an interval, or has the ID of one that does.
+    Without mentions it is there to prove the answer: it makes a link, bounds an interval, or has the ID of one that does. So is a
+    registration (`registration` is not None), from which a lot or a delegation follows.
     """
 
     identity: str
@@ -176,6 +185,7 @@ class TracedEvent:
     facts: Facts
     marks: tuple[str, ...] = ()
     mentions: tuple[Mention, ...] = ()
+    registration: Registration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,28 @@ def named(event_id: str) -> Generator[Lookup, Iterable[SealedFacts], Named]:
     pool = Pool(MAX_RECORDS)
     while True:
         found = pool.find(NameKind.EVENT_ID, event_id)
-        events = tuple(_traced(event, pool.marks(event)) for event in found)
+        events = tuple(_traced(event, pool.marks(event)) for event in [*found, *_givers(pool, found)])
         if not pool.missing:
             return Named(events, pool.is_cut)
         asked = frozenset(pool.missing)
         pool.add(asked, (yield Lookup(asked, MAX_RECORDS + 1)))
 
 
+def _givers(pool: Pool, found: Iterable[Event]) -> Iterable[Event]:
+    """The registrations that decide whether corrections count: behind the events, since they are none of that name."""
+    givers = {giver.identity: giver for event in found for giver in pool.deciding(event)}
+    return [givers[identity] for identity in sorted(givers)]
+
+
 def _traced(event: Event, marks: tuple[str, ...]) -> TracedEvent:
     record_ms = event.places[0][0]
     positions = tuple((log, index) for _, log, index in event.places)
-    return TracedEvent(event.identity, positions, event.merchant, record_ms, event.facts, marks)
+    return TracedEvent(
+        event.identity,
+        positions,
+        event.merchant,
+        record_ms,
+        event.facts,
+        marks,
+        registration=event.registration,
+    )

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
-from goodstrace.tracing.events import Event, cancels, names
+from goodstrace.registration import merchant_key, speaks_for
+from goodstrace.tracing.events import Event, goods_of, means, names
 from goodstrace.tracing.model import Mark, Name, NameKind, SealedFacts
 
 Result = TypeVar("Result")
@@ -69,7 +70,21 @@ class Pool:
 
     def siblings(self, event: Event) -> Sequence[Event]:
         """Return all events that carry the event's ID (or have it as their hash), itself among them."""
-        return self.find(NameKind.EVENT_ID, event.facts.event_id)
+        return () if event.registration else self.find(NameKind.EVENT_ID, event.facts.event_id)
+
+    def registrations(self, key: str) -> Sequence[Event]:
+        """Return what was registered of a key, and of goods as being of that lot, oldest first."""
+        found = (event for event in self.find(NameKind.REGISTRATION, key) if event.registration)
+        return sorted(found, key=lambda event: (event.record_ms, event.facts.event_id))
+
+    def registered(self, key: str, until_ms: int | None = None) -> Event | None:
+        """Return the newest registration of a key itself; `until_ms`: the one that counted then, Unix milliseconds."""
+        newest = None
+        for event in self.registrations(key):
+            is_own = event.registration is not None and event.registration.key == key
+            if is_own and (until_ms is None or event.record_ms <= until_ms):
+                newest = event
+        return newest
 
     def get(self, identity: str) -> Event:
         """Return the event of an identity that was met."""
@@ -80,20 +95,51 @@ class Pool:
         return event.facts.correction is None and not self.is_corrected(event)
 
     def is_corrected(self, event: Event) -> bool:
-        """Tell whether a correction cancels the event; where one ID has several contents, that of the same content."""
-        siblings = self.siblings(event)
-        for correction in siblings:
-            if cancels(correction, event):
-                same_content = correction.facts.event_hash == event.facts.event_hash
-                if same_content or not any(
-                    cancels(correction, other) and other.facts.event_hash == correction.facts.event_hash
-                    for other in siblings
-                ):
-                    return True
-        return False
+        """Tell whether a correction cancels the event (rule 3)."""
+        return any(self._cancels(correction, event) for correction in self.siblings(event))
+
+    def _cancels(self, correction: Event, event: Event) -> bool:
+        """Tell whether a correction cancels an event.
+
+        Where one ID has several contents, it cancels that of the same content; where its merchant has an event of its own that it
+        means, it does not speak for another.
+        """
+        if not means(correction, event) or not self._may_correct(correction, event):
+            return False
+        meant = [other for other in self.siblings(event) if means(correction, other)]
+        own = [other for other in meant if other.merchant == correction.merchant]
+        if own and event.merchant != correction.merchant:
+            return False
+        same = correction.facts.event_hash
+        if event.facts.event_hash == same:
+            return True
+        rivals = own or [other for other in meant if self._may_correct(correction, other)]
+        return not any(other.facts.event_hash == same for other in rivals)
+
+    def _may_correct(self, correction: Event, event: Event) -> bool:
+        """Tell whether a correction is by the event's merchant, or by who spoke for these goods of its when it was recorded."""
+        if correction.merchant == event.merchant:
+            return True
+        giver = self._giver(correction, event)
+        if giver is None or giver.registration is None:
+            return False
+        return speaks_for(giver.registration, correction.merchant, goods_of(event), correction.record_ms)
+
+    def _giver(self, correction: Event, event: Event) -> Event | None:
+        return self.registered(merchant_key(event.merchant), correction.record_ms)
+
+    def deciding(self, event: Event) -> Iterable[Event]:
+        """Yield the registrations that decide whether corrections by other merchants count for the event."""
+        for correction in self.siblings(event):
+            if correction.merchant != event.merchant and means(correction, event):
+                giver = self._giver(correction, event)
+                if giver is not None:
+                    yield giver
 
     def marks(self, event: Event) -> tuple[str, ...]:
         """Return the marks of an event: its flags, and those of rules 2 and 3."""
+        if event.registration is not None:
+            return ()
         marks: set[str] = set(event.facts.flags)
         same_id = [other for other in self.siblings(event) if other.facts.event_id == event.facts.event_id]
         if any(other.facts.event_hash != event.facts.event_hash for other in same_id):

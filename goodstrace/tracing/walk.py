@@ -1,12 +1,12 @@
-"""The walk: from the root level by level, each key once in each direction (rules 8, 9, 11 and 12)."""
+"""The walk: from the root level by level, each key once in each direction (rules 6 and 8 to 12)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from goodstrace.tracing.containers import Carrier, Containers
-from goodstrace.tracing.events import grade, is_followed
-from goodstrace.tracing.intervals import ALWAYS, Bound
+from goodstrace.tracing.events import ASSOCIATION, grade, is_followed
+from goodstrace.tracing.intervals import ALWAYS, Bound, Interval, Window
 from goodstrace.tracing.links import Links, Neighbour, ends_walk, link_of
 from goodstrace.tracing.model import (
     Certainty,
@@ -55,13 +55,17 @@ class _Met:
 
 
 class Walk:
-    """One walk over a pool. It may miss look-ups (see Pool): then what it finds is only good for asking them."""
+    """One walk over a pool. It may miss look-ups (see Pool): then what it finds is only good for asking them.
+
+    is_exhausted: there is nothing behind the last level met, so that a larger max_depth gives no more.
+    """
 
     def __init__(self, query: Query, pool: Pool) -> None:
         self._query: Final = query
         self._pool: Final = pool
         self.containers: Final = Containers(pool, query.max_events)
-        self._links: Final = Links(pool, self.containers)
+        self.associations: Final = Containers(pool, query.max_events, ASSOCIATION)
+        self._links: Final = Links(pool, self.containers, self.associations)
         self._nodes: dict[Place, _Met] = {}
         self._carried: dict[Place, _Met] = {}
         self._event_ids: set[str] = set()
@@ -69,6 +73,7 @@ class Walk:
         self.link_events: set[str] = set()
         self.walked: dict[str, Bound] = {}
         self._is_stopped = False
+        self.is_exhausted = False
 
     def run(self) -> None:
         """Walk from the root until nothing is left or a limit is met."""
@@ -80,6 +85,7 @@ class Walk:
         for depth in range(self._query.max_depth + 1):
             level = self._expand(level, depth)
             if not level:
+                self.is_exhausted = depth < self._query.max_depth
                 break
 
     def _expand(self, level: list[_Met], depth: int) -> list[_Met]:
@@ -116,7 +122,9 @@ class Walk:
     @property
     def is_truncated(self) -> bool:
         """Tell whether a limit was met anywhere."""
-        return self._is_stopped or self.containers.is_cut or self._links.is_cut
+        return self._is_stopped or any(
+            each.is_cut for each in (self.containers, self.associations, self._links)
+        )
 
     def _met(self, node: _Met, found: Iterable[Neighbour], way: Direction, level: int) -> list[_Met]:
         """Add what was met from `node`, and return what is new. A key met again is seen, not expanded (rule 12)."""
@@ -160,7 +168,14 @@ class Walk:
             self._carry(node, carrier)
             for event in self.containers.passing(carrier):
                 self._mention(event.identity, node.key, is_possible=carrier.is_possible, path=carrier.path)
+            self._sense(
+                node, carrier.container, carrier.window, carrier.path, is_possible=carrier.is_possible
+            )
+        self._sense(node, node.key, ALWAYS, (), is_possible=False)
         self._mention_lots(node)
+        for interval in self.associations.intervals(node.key):
+            if not is_followed(interval.parent):
+                self._list(node.place, node.level, interval, LinkKind.HAS_COMPONENT)
         listed = self._links.listings(node.key)
         node.listings = listed.listings
         self.link_events.update(event.identity for event in listed.events)
@@ -173,6 +188,21 @@ class Walk:
         if known is None or _sureness(mention) < _sureness(known):
             self.mentions[identity, key] = mention
         self._event_ids.add(identity)
+
+    def _sense(
+        self, node: _Met, parent: str, window: Window, path: tuple[str, ...], *, is_possible: bool
+    ) -> None:
+        """What sensors that were components of `parent` in the meantime reported concerns the node (rule 10)."""
+        if not is_followed(parent):
+            return
+        for stay in self.associations.inside(parent, (window,)):
+            if stay.child in (node.key, *path) or ends_walk(stay.child):
+                continue
+            for event in self._pool.naming(stay.child):
+                if event.senses(stay.child) and stay.window.holds(event):
+                    self.link_events.update(each.identity for each in stay.interval.bounds)
+                    doubt = is_possible or stay.interval.counted
+                    self._mention(event.identity, node.key, is_possible=doubt, path=(*path, stay.child))
 
     def _mention_lots(self, node: _Met) -> None:
         """Events of its lot may have concerned a serial (rule 8); not repeated for serials met from their lot."""
@@ -187,16 +217,19 @@ class Walk:
     def _carry(self, node: _Met, carrier: Carrier) -> None:
         """List a container at the level of its goods, unless it is goods of this trace itself (rule 9)."""
         container, inner = carrier.container, carrier.inner
-        link = link_of(carrier.intervals[-1], inner, LinkKind.CONTAINED)
-        self.link_events.update(link.identities)
         if is_followed(container):
             self.walked[container] = max(self.walked.get(container, carrier.window.end), carrier.window.end)
-        known = self._carried.get((container, Direction.HISTORY))
-        if known is None:
-            known = _Met(container, Direction.HISTORY, node.level, NodeRole.CONTAINER)
-            self._carried[known.place] = known
-        known.level = min(known.level, node.level)
         nearer = node.place if inner == node.key else (inner, Direction.HISTORY)
+        self._list(nearer, node.level, carrier.intervals[-1], LinkKind.CONTAINED)
+
+    def _list(self, nearer: Place, level: int, interval: Interval, kind: LinkKind) -> None:
+        link = link_of(interval, interval.child, kind)
+        self.link_events.update(link.identities)
+        known = self._carried.get((interval.parent, Direction.HISTORY))
+        if known is None:
+            known = _Met(interval.parent, Direction.HISTORY, level, NodeRole.CONTAINER)
+            self._carried[known.place] = known
+        known.level = min(known.level, level)
         known.links.setdefault(link, nearer)
 
     # ---- the answer
@@ -279,6 +312,7 @@ class Walk:
         if (
             near is None
             or link.kind in (LinkKind.CONTAINED, LinkKind.CONTAINS)
+            or met.role is NodeRole.CONTAINER
             or near.level == met.level - 1
         ):
             return link

@@ -26,8 +26,10 @@ from services.collector.projector import Projector
 from services.collector.registry.directory import Directory
 from services.collector.registry.gate import Gate
 from services.collector.registry.jwks import Jwks
+from services.collector.registry.rate_store import MongoRateStore
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
+from services.collector.registry.sharing import Sharing
 from services.collector.registry.store import RegistryStore
 from services.collector.registry.tokens import Tokens
 from services.collector.rejected_reader import RejectedReader
@@ -40,6 +42,7 @@ from services.collector.state_keeper import StateKeeper
 from services.collector.state_store import StateStore
 from services.collector.transactions import Transactions
 from services.runtime import lifecycle, logs, topics
+from services.runtime.errors import UnavailableError
 from services.runtime.kafka import KafkaProbe
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
@@ -89,10 +92,12 @@ async def collector(
         "mongodb": mongo.ping,
     }
     watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
+    sharing = asyncio.create_task(parts.sharing.run(stop))
     try:
         await run_parts(stop, monitoring.readiness, api=api, ingress=ingress, behind=behind)
     finally:
         watching.cancel()
+        await asyncio.wait([sharing])
         mongo.close()
         monitoring.stop()
 
@@ -113,7 +118,11 @@ class _Parts:
             self._directory = Directory(self._registry, settings.staleness(), time.monotonic, _now_ms)
         else:
             log.warning("captures need no key: whoever reaches a port captures", merchant=settings.merchant)
-        self._gate = _gate(settings, self._directory)
+        rates = Rates(time.monotonic)
+        failed = self._metrics.failures.labels("rates", UnavailableError.category).inc
+        store = MongoRateStore(self.mongo.database)
+        self.sharing = Sharing(rates, store, time.monotonic, _now_ms, failed)
+        self._gate = _gate(settings, self._directory, rates, self.sharing)
         self._preparer = Preparer(
             self.kafka, self._gate, settings.limits(), settings.collecting(), self._ports
         )
@@ -220,11 +229,12 @@ class _Parts:
         return parts
 
 
-def _gate(settings: CollectorSettings, directory: Directory | None) -> Gate:
+def _gate(settings: CollectorSettings, directory: Directory | None, rates: Rates, sharing: Sharing) -> Gate:
     rules = settings.token_rules()
     return Gate(
         directory,
-        rates=Rates(time.monotonic),
+        rates=rates,
+        sharing=sharing,
         tokens=Tokens(rules, Jwks(settings.jwt_jwks, time.monotonic), _now_ms) if rules else None,
         policy=settings.speaks_for,
         defaults=settings.default_limits(),

@@ -22,6 +22,7 @@ from services.collector.idempotency import Idempotency
 from services.collector.intake import Intake
 from services.collector.job_views import JobViews
 from services.collector.metrics import CODES, Metrics
+from services.collector.openapi_security import BY_ANYONE, described
 from services.collector.problems import VALIDATION, Problem, of_error, of_status
 from services.collector.registry.credentials import credential_of
 from services.collector.registry.errors import RefusedError
@@ -69,6 +70,7 @@ def make_app(
     if registrar is not None:
         Routes(registrar, intake.gate, lambda answer: _measured("registry", edge, answer)).join(app)
     _add_refusals(app, metrics)
+    described(app, is_open=intake.gate.is_open)
     return app
 
 
@@ -128,7 +130,7 @@ def _add_discovery(app: FastAPI, edge: Edge) -> None:
     @app.get(
         ROOT,
         responses=openapi.ROOT_ANSWERS,
-        openapi_extra={"parameters": openapi.VERSIONS},
+        openapi_extra={"parameters": openapi.VERSIONS, "security": BY_ANYONE},
         summary="The resources that there are",
     )
     async def get_root(request: Request) -> Response:
@@ -144,7 +146,7 @@ def _add_discovery(app: FastAPI, edge: Edge) -> None:
             methods=["OPTIONS"],
             status_code=204,
             responses=openapi.DISCOVERY_ANSWERS,
-            openapi_extra={"parameters": [*named, *openapi.VERSIONS]},
+            openapi_extra={"parameters": [*named, *openapi.VERSIONS], "security": BY_ANYONE},
             summary="What is spoken here",
         )
 

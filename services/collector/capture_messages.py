@@ -38,13 +38,21 @@ def request_of(sending: wire.Sending, after: int, caller: Caller) -> Request:
         raise InvalidRequestError("is none of those there are", "sending.error_behaviour")
     bare = kind == "event"
     trace = sending.traceparent if _TRACEPARENT.fullmatch(sending.traceparent) else ""
-    return Request(caller, sending.event if bare else sending.document, behaviour, trace, bare)
+    return Request(
+        caller,
+        sending.event if bare else sending.document,
+        behaviour,
+        trace,
+        bare,
+        signatures=tuple(sending.signatures),
+        beside=True,
+    )
 
 
 def check_size(request: Request) -> None:
     """Check a message's size. Raises: DocumentError."""
     largest = min(MAX_CONTENT_BYTES, request.caller.body_bytes)
-    if len(request.body) > largest:
+    if request.size_bytes > largest:
         raise DocumentError(Found("", f"over {largest} bytes"), too_large=True)
 
 

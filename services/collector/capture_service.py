@@ -133,7 +133,7 @@ class _Call:
                 )  # anew: a key that is revoked is none within a call either
                 request = capture_messages.request_of(message.sending, last, caller)
                 last = message.sending.sequence
-                size = len(request.body) + _MESSAGE_BYTES
+                size = request.size_bytes + _MESSAGE_BYTES * (1 + len(request.signatures))
                 await self._hold(size)
                 await self._under_way.put(self._begin(last, request, size))
         finally:

@@ -34,13 +34,14 @@ async def capture(request: Request, edge: Edge, *, bare: bool) -> Response:
     credential = credential_of(told.items())
     caller = await gate.admit(credential)
     kind = headers.body_kind(told, streams=not bare)
+    signature = told.get(SIGNATURE_HEADER, "")
     wanted = CaptureRequest(
         caller,
         b"",
         headers.error_behaviour(told),
         headers.traceparent(told),
         bare,
-        signature=told.get(SIGNATURE_HEADER, ""),
+        signatures=(signature,) if signature else (),
     )
     key = headers.idempotency_key(told)
     if kind is BodyKind.STREAM:
@@ -65,7 +66,7 @@ async def _stream(request: Request, edge: Edge, sender: Sender, key: str) -> Res
     if key:
         detail = "lines are recognised by their content, when a stream is sent again: leave it out"
         raise RefusedHeaderError(400, "ValidationException", headers.KEY_HEADER, detail)
-    if sender.wanted.signature:
+    if sender.wanted.signatures:
         detail = f"it is over one bare event: in a stream documents have the member {MEMBER}"
         raise RefusedHeaderError(400, "ValidationException", SIGNATURE_HEADER, detail)
     chunks = bodies.endless(request, edge.body_timeout_s)

@@ -115,7 +115,7 @@ def _read_xml(text: bytes, limits: Limits) -> Document:
     found = xml_documents.cut(
         text, most_events=limits.events, largest_event=limits.event, largest_text=limits.body
     )
-    return Document(found.events, found.place, None, found.ignored, found.starts)
+    return Document(found.events, found.place, None, found.ignored, found.starts, found.signatures)
 
 
 def _read_document(top: dict[str, bytes], path: tuple[str, ...], limits: Limits) -> Document:

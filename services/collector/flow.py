@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace import facts as facts_format
-from goodstrace import signatures
+from goodstrace import registration, signatures
 from goodstrace.errors import EntryError, EventContentError
 from goodstrace.event_content import read_event
 from goodstrace.facts import Facts
@@ -19,7 +19,7 @@ DOCUMENT_PART: Final = "document"
 CONTEXT_PART: Final = "context"
 MAX_CONTEXT_BYTES: Final = 32 * 1024
 SIGNATURE_PART: Final = signatures.PART
-REGISTRATION_PART: Final = "registration"
+REGISTRATION_PART: Final = registration.PART
 MAX_DETAIL: Final = 2000
 MAX_RECORD_BYTES: Final = (
     topics.MAX_MESSAGE_BYTES - 64 * 1024
@@ -52,7 +52,8 @@ class Item(msgspec.Struct, frozen=True):
     """A record between stages of one process: its facts and event decoded, so that no stage does that again.
 
     `facts` stand for the record's facts part, which is written anew by `settled`. `event` is None until a stage needed it.
-    `wire` is the record's exact value on a topic, None where it never was on one; `changed` says that facts are newer.
+    `wire` is the record's exact value on a topic, None where it never was on one; `changed` says that facts are newer. `head` is what
+    stands before the facts in `wire`, where that is known.
     """
 
     record: Record
@@ -60,16 +61,16 @@ class Item(msgspec.Struct, frozen=True):
     event: dict[str, Any] | None = None
     wire: bytes | None = None
     changed: bool = False
+    head: bytes | None = None
 
     def with_facts(self, **changes: Any) -> "Item":
         """Give the item with some facts changed."""
-        return Item(
-            self.record, msgspec.structs.replace(self.facts, **changes), self.event, self.wire, changed=True
-        )
+        facts = msgspec.structs.replace(self.facts, **changes)
+        return Item(self.record, facts, self.event, self.wire, changed=True, head=self.head)
 
     def with_event(self, event: dict[str, Any]) -> "Item":
         """Give the item with its event decoded."""
-        return Item(self.record, self.facts, event, self.wire, self.changed)
+        return Item(self.record, self.facts, event, self.wire, self.changed, self.head)
 
     def decoded(self) -> "Item":
         """Give the item with its event decoded, by whichever stage needs it first. Raises: EntryError as `event_of` does."""
@@ -81,22 +82,23 @@ def settled(item: Item) -> Item:
     if item.wire is not None and not item.changed:
         return item
     record = with_facts_part(item)
-    value = None
+    head = None
     if item.wire is not None and record.parts[-1].name == FACTS_PART:
-        value = envelope.with_last_part(item.wire, item.record, record.parts[-1])
-    return Item(record, item.facts, item.event, value or envelope.encode(record))
+        head = item.head or envelope.without_last_part(item.wire, item.record)
+    wire = envelope.encode(record) if head is None else head + envelope.part_field(record.parts[-1])
+    return Item(record, item.facts, item.event, wire, head=head)
 
 
 def with_facts_part(item: Item) -> Record:
     """Give the record with its facts part written."""
     content = facts_format.encode(item.facts)
-    parts = tuple(
-        [
-            Part(part.name, part.salt, content) if part.name == FACTS_PART else part
-            for part in item.record.parts
-        ]
-    )
-    return msgspec.structs.replace(item.record, parts=parts)
+    parts = item.record.parts
+    if parts[-1].name == FACTS_PART:
+        return msgspec.structs.replace(
+            item.record, parts=(*parts[:-1], Part(FACTS_PART, parts[-1].salt, content))
+        )
+    written = [Part(part.name, part.salt, content) if part.name == FACTS_PART else part for part in parts]
+    return msgspec.structs.replace(item.record, parts=tuple(written))
 
 
 class Unanswered(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Growing the number of partitions: `python -m services.collector.growth`, with `GOODSTRACE_PARTITIONS` set to the new number.
+"""Growing the number of partitions: what `goodstrace grow` does, with `GOODSTRACE_PARTITIONS` as the new number.
 
 The collectors must be stopped. (1) Check that they are and that the stages have taken everything; (2) read back from
 `goods.summarised` what the windows of all partitions remember; (3) grow every topic of goods; (4) write to each partition of
@@ -8,7 +8,6 @@ nothing but the records of its partition, and a replay meets the same memory at 
 May be repeated: what is remembered twice is remembered once. Where it was cut off, repeat it before the collectors start.
 """
 
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -18,15 +17,14 @@ from confluent_kafka.cimpl import NewPartitions
 
 from services.collector.flow import Item, StageName, from_wire
 from services.collector.runner import group_of
-from services.collector.settings import CollectorSettings
 from services.collector.stages import INPUTS, ORDER
 from services.collector.summarise import memories
 from services.collector.transactions import Transactions, Write
 from services.runtime import envelope, kafka, topics
 from services.runtime.envelope import Memory, Remembered
-from services.runtime.errors import ConflictError, ServiceError, UnavailableError
+from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.read_back import read_back, settled_end
-from services.runtime.settings import KafkaSettings, load
+from services.runtime.settings import KafkaSettings
 
 MEMORY_RECORDS: Final = 8_000
 """Events remembered in one message, which is then under a MiB."""
@@ -179,18 +177,3 @@ def _grow_topics(settings: KafkaSettings, before: dict[str, int]) -> None:
         while any(count < settings.partitions for count in _counts(settings).values()):
             if time.monotonic() > deadline:
                 raise UnavailableError("Kafka: the new partitions do not show in time")
-
-
-def main() -> None:
-    """Run; exit with 1 and the reason where it cannot be done."""
-    try:
-        for said in grow(load(KafkaSettings), load(CollectorSettings).window):
-            sys.stdout.write(f"growth: {said}\n")
-            sys.stdout.flush()
-    except ServiceError as error:
-        sys.stderr.write(f"growth: {error}\n")
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,7 +17,7 @@ from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_nam
 SERVICE: Final = capture_pb2.DESCRIPTOR.services_by_name["CaptureService"]
 _MAX_CALLS: Final = 64  # each may have a message of 4 MiB on its way in
 _MAX_CALL_S: Final = 30.0
-_FRAME_BYTES: Final = 4096
+_FRAME_BYTES: Final = 64 * 1024  # tags and lengths of 10,000 signatures, and of the rest
 _NOTICE_S: Final = 0.5
 
 

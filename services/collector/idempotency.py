@@ -125,7 +125,7 @@ class Idempotency:
     def _reservation(self, request: Request, key: str) -> Reservation:
         now_ms = self._ports.now_ms()
         name = hashlib.sha256(f"{request.caller.merchant}/{key}".encode()).hexdigest()
-        told = hashlib.sha256(f"{request.behaviour}/{request.bare}/{request.signature}/".encode())
+        told = hashlib.sha256(f"{request.behaviour}/{request.bare}/{','.join(request.signatures)}/".encode())
         told.update(request.body)
         return Reservation(
             name=name,

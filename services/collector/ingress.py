@@ -5,10 +5,8 @@ A cycle: (1) read a batch, read_committed; (2) make records of it, with clock an
 go back to the committed offsets, and make other records of the same messages.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -23,16 +21,13 @@ from services.collector.preparing import Prepared, Preparer
 from services.collector.producer import writes_of
 from services.collector.registry.errors import ForbiddenError
 from services.collector.registry.gate import Caller, Gate
-from services.collector.retry import persistently
+from services.collector.transacting import WAIT_S, Transacting, place_of
 from services.collector.transactions import Move, Transactions
 from services.runtime import topics
-from services.runtime.errors import ServiceError
 from services.runtime.settings import KafkaSettings
 
-T = TypeVar("T")
 _BATCH_RECORDS: Final = 1_000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
-_WAIT_S: Final = 0.2
 
 
 class Beginnings(Protocol):
@@ -45,7 +40,7 @@ class Beginnings(Protocol):
         """Add partitions; those that are there stay. Raises: UnavailableError."""
 
 
-class Ingress:
+class Ingress(Transacting):
     """Takes in what others write to `goods.ingress`, until it is asked to stop. Several share its partitions."""
 
     def __init__(
@@ -72,53 +67,34 @@ class Ingress:
             metrics: counts messages and records.
             log: told of partitions and failures.
         """
+        transactions = Transactions(
+            kafka.bootstrap_servers,
+            kafka.topic(f"collector.ingress.{instance}"),
+            (kafka.topic(topics.GOODS_COLLECTED), kafka.partitions),
+        )
+        super().__init__("ingress", transactions, metrics, log)
         self._kafka = kafka
         self._topic = kafka.topic(topics.GOODS_INGRESS)
         self._preparer = preparer
         self._gate, self._merchant = gate, merchant
         self._beginnings = beginnings
-        self._metrics = metrics
-        self._log = log
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingress")
-        self._transactions = Transactions(
-            kafka.bootstrap_servers,
-            kafka.topic(f"collector.ingress.{instance}"),
-            (kafka.topic(topics.GOODS_COLLECTED), kafka.partitions),
-        )
-        self._source: Source | None = None
         self._begun: frozenset[int] = frozenset()
         self._unmarked: set[int] = set()
-        self._rewind = False
 
-    async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
-        """Take in batch after batch; one that has begun is finished before it returns. `started`: called once it reads.
-
-        Raises: ServiceError that a retry does not mend: fenced, offsets lost, a gap in the topic.
-        """
-        try:
-            await self._persistently(self._recall, stop)
-            await self._persistently(lambda: self._in_thread(self._start), stop)
-            started()
-            while not stop.is_set():
-                await self._persistently(self._cycle, stop)
-        finally:
-            await self._in_thread(self._close)
-
-    async def _recall(self) -> None:
+    async def _prepare(self) -> None:
         self._begun = await self._beginnings.begun()
 
     async def _cycle(self) -> None:
         await self._mark()
-        batch = await self._in_thread(self._read)
-        if not batch:
-            return
-        self._rewind = True  # until this batch is committed
+        await super()._cycle()
+
+    async def _take(self, batch: list[Message]) -> None:
         self._metrics.ingress_busy.set(len(batch))
         try:
             prepared = await self._in_thread(self._commit, batch, await self._caller())
         finally:
             self._metrics.ingress_busy.set(0)
-        self._rewind = False
+        self._committed()
         self._count(len(batch), prepared)
 
     async def _caller(self) -> Caller:
@@ -137,26 +113,18 @@ class Ingress:
             self._begun |= fresh
             self._unmarked.clear()
 
-    def _start(self) -> None:
-        # First take the transactional ID over: what a killed predecessor left open is aborted, and its offsets are stable.
-        self._transactions.start()
-        if self._source is None:
-            self._source = Source(
-                self._kafka.bootstrap_servers,
-                self._kafka.topic("collector.ingress"),
-                [self._topic],
-                on_partition=self._take_partition,
-                on_first=self._check_first,
-            )
+    def _open(self) -> Source:
+        return Source(
+            self._kafka.bootstrap_servers,
+            self._kafka.topic("collector.ingress"),
+            [self._topic],
+            on_partition=self._take_partition,
+            on_first=self._check_first,
+        )
 
-    def _read(self) -> list[Message]:
-        assert self._source is not None
-        self._transactions.start()
-        if self._rewind:
-            self._source.rewind()
-            self._rewind = False
-        batch = self._source.poll(_BATCH_RECORDS, _BATCH_BYTES, _WAIT_S)
-        self._metrics.ingress_lag.set(self._source.lag())
+    def _poll(self, source: Source) -> list[Message]:
+        batch = source.poll(_BATCH_RECORDS, _BATCH_BYTES, WAIT_S)
+        self._metrics.ingress_lag.set(source.lag())
         return batch
 
     def _take_partition(self, _topic: str, partition: int, offset: int) -> None:
@@ -172,10 +140,9 @@ class Ingress:
             )
 
     def _commit(self, batch: Sequence[Message], caller: Caller) -> list[Prepared]:
-        assert self._source is not None
-        metadata = self._source.metadata()
+        metadata = self._reading.metadata()
         prepared = [take(self._preparer, self._arrival(message, caller)) for message in batch]
-        following = {_place(message)[0]: _place(message)[1] + 1 for message in batch}
+        following = {partition: offset + 1 for partition, offset in map(place_of, batch)}
         self._transactions.write(
             writes_of(placed for each in prepared for placed in each.placed),
             lambda _: [
@@ -187,7 +154,7 @@ class Ingress:
         return prepared
 
     def _arrival(self, message: Message, caller: Caller) -> Arrival:
-        partition, offset = _place(message)
+        partition, offset = place_of(message)
         return Arrival(self._topic, partition, offset, caller, message.value() or b"")
 
     def _note(self, partition: int) -> None:
@@ -202,22 +169,3 @@ class Ingress:
         self._metrics.ingress_last.set_to_current_time()
         for each in prepared:
             count_collected(self._metrics, each)
-
-    def _close(self) -> None:
-        if self._source is not None:
-            self._source.close()
-        self._transactions.close()
-
-    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-    async def _persistently(self, attempt: Callable[[], Any], stop: asyncio.Event) -> Any:
-        try:
-            return await persistently(attempt, "ingress", stop, self._metrics, self._log)
-        except ServiceError as error:
-            self._log.error("the ingress stops", category=error.category, error=str(error))
-            raise
-
-
-def _place(message: Message) -> tuple[int, int]:
-    return int(message.partition() or 0), int(message.offset() or 0)

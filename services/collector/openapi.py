@@ -23,81 +23,84 @@ from services.collector.job_views import (
     PER_PAGE,
 )
 from services.collector.jobs import ACCEPTED, DUPLICATE, REJECTED
+from services.collector.openapi_security import BY_EITHER, BY_MERCHANT
 from services.collector.preparing import BEHAVIOURS, ROLLBACK
 from services.collector.problems import PROBLEM_TYPE
 
 Described = dict[str, Any]
 
-_TEXT: Final[Described] = {"type": "string"}
-_NUMBER: Final[Described] = {"type": "integer", "minimum": 0}
+TEXT: Final[Described] = {"type": "string"}
+NUMBER: Final[Described] = {"type": "integer", "minimum": 0}
 _FLAG: Final[Described] = {"type": "boolean"}
 _TIME: Final[Described] = {"type": "string", "format": "date-time"}
 _VERSION: Final[Described] = {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9}){0,5}$"}
 
 
-def _object(required: tuple[str, ...] = (), **properties: Described) -> Described:
+def an_object(required: tuple[str, ...] = (), **properties: Described) -> Described:
+    """Describe an object and the members that it must have."""
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-def _array(items: Described) -> Described:
+def array(items: Described) -> Described:
+    """Describe an array."""
     return {"type": "array", "items": items}
 
 
-_PROBLEM: Final = _object(
+_PROBLEM: Final = an_object(
     ("type", "title", "status", "detail"),
-    type=_TEXT,
-    title=_TEXT,
-    status=_NUMBER,
-    detail=_TEXT,
-    header={**_TEXT, "description": "The request's header that is concerned."},
-    parameter={**_TEXT, "description": "The query parameter that is concerned."},
+    type=TEXT,
+    title=TEXT,
+    status=NUMBER,
+    detail=TEXT,
+    header={**TEXT, "description": "The request's header that is concerned."},
+    parameter={**TEXT, "description": "The query parameter that is concerned."},
     errors={
-        **_array(_object(("pointer", "detail"), pointer=_TEXT, detail=_TEXT, event=_NUMBER)),
+        **array(an_object(("pointer", "detail"), pointer=TEXT, detail=TEXT, event=NUMBER)),
         "description": "The faults: JSON pointer (RFC 6901) from the top of what was sent, and the event's number, from 0.",
     },
 )
-_VERDICT: Final = _object(
+_VERDICT: Final = an_object(
     ("index", "verdict", "recordID"),
-    index={**_NUMBER, "description": "The event's number in the capture, from 0."},
+    index={**NUMBER, "description": "The event's number in the capture, from 0."},
     verdict={"enum": [ACCEPTED, DUPLICATE, REJECTED]},
-    recordID=_TEXT,
-    eventID=_TEXT,
-    eventHash={**_TEXT, "description": "The receipt: the event hash of CBV 2.0."},
-    flags=_array(_TEXT),
-    stage=_TEXT,
-    reason=_TEXT,
-    detail=_TEXT,
-    pointer=_TEXT,
-    firstRecordID={**_TEXT, "description": "Of a duplicate: the record that is sealed."},
+    recordID=TEXT,
+    eventID=TEXT,
+    eventHash={**TEXT, "description": "The receipt: the event hash of CBV 2.0."},
+    flags=array(TEXT),
+    stage=TEXT,
+    reason=TEXT,
+    detail=TEXT,
+    pointer=TEXT,
+    firstRecordID={**TEXT, "description": "Of a duplicate: the record that is sealed."},
     sealed={
-        **_object(("log", "index"), log=_TEXT, index=_NUMBER),
+        **an_object(("log", "index"), log=TEXT, index=NUMBER),
         "description": "Where the record is sealed; of a duplicate, where its first one is.",
     },
 )
 _JOB_FIELDS: Final[dict[str, Described]] = {
-    "captureID": _TEXT,
+    "captureID": TEXT,
     "createdAt": _TIME,
     "finishedAt": _TIME,
     "running": _FLAG,
     "success": {**_FLAG, "description": "Nothing was refused so far."},
     "captureErrorBehaviour": {"enum": list(BEHAVIOURS)},
-    "errors": _array(_object(("type", "title"), type=_TEXT, title=_TEXT, detail=_TEXT, pointer=_TEXT)),
-    "eventCount": _NUMBER,
-    "counts": _object(accepted=_NUMBER, duplicate=_NUMBER, rejected=_NUMBER),
+    "errors": array(an_object(("type", "title"), type=TEXT, title=TEXT, detail=TEXT, pointer=TEXT)),
+    "eventCount": NUMBER,
+    "counts": an_object(accepted=NUMBER, duplicate=NUMBER, rejected=NUMBER),
 }
 _JOB_REQUIRED: Final = tuple(name for name in _JOB_FIELDS if name != "finishedAt")
-_JOBS: Final = _array(_object(_JOB_REQUIRED, **_JOB_FIELDS))
-_JOB: Final = _object((*_JOB_REQUIRED, "events"), **_JOB_FIELDS, events=_array(_VERDICT))
-_LINE: Final = _object(
-    line={**_NUMBER, "description": "The number of the line, from 1."},
-    captureID=_TEXT,
-    recordID=_TEXT,
-    eventID=_TEXT,
-    eventHash=_TEXT,
-    events=_array(_object(("recordID",), recordID=_TEXT, eventID=_TEXT, eventHash=_TEXT, problem=_PROBLEM)),
+_JOBS: Final = array(an_object(_JOB_REQUIRED, **_JOB_FIELDS))
+_JOB: Final = an_object((*_JOB_REQUIRED, "events"), **_JOB_FIELDS, events=array(_VERDICT))
+_LINE: Final = an_object(
+    line={**NUMBER, "description": "The number of the line, from 1."},
+    captureID=TEXT,
+    recordID=TEXT,
+    eventID=TEXT,
+    eventHash=TEXT,
+    events=array(an_object(("recordID",), recordID=TEXT, eventID=TEXT, eventHash=TEXT, problem=_PROBLEM)),
     problem=_PROBLEM,
 )
-_COLLECTION: Final = _object(("type", "member"), type=_TEXT, member=_array(_TEXT))
+_COLLECTION: Final = an_object(("type", "member"), type=TEXT, member=array(TEXT))
 
 
 def _header(name: str, schema: Described, description: str) -> Described:
@@ -131,21 +134,20 @@ _SIGNATURE: Final = _header(
     {"type": "string", "maxLength": MAX_CHARACTERS},
     "Over a bare event: a detached JWS of the merchant's. See docs/signatures.md.",
 )
-_TOKEN: Final = _query(
-    NEXT, _TEXT, "From the `Link` of the page before; bound to this resource and merchant."
-)
-CAPTURE_ID: Final[Described] = {"name": "capture_id", "in": "path", "required": True, "schema": _TEXT}
+_TOKEN: Final = _query(NEXT, TEXT, "From the `Link` of the page before; bound to this resource and merchant.")
+CAPTURE_ID: Final[Described] = {"name": "capture_id", "in": "path", "required": True, "schema": TEXT}
 
 _GOOD_HEADERS: Final = ("GS1-EPCIS-Version", "GS1-CBV-Version")
 _PAGE_HEADERS: Final = (*_GOOD_HEADERS, "Link", "GS1-Next-Page-Token-Expires")
-_REFUSALS: Final[dict[int, str]] = {
+REFUSALS: Final[dict[int, str]] = {
     400: "Not as it must be: `errors`, `header` or `parameter` say what and where. Nothing was kept.",
     401: "No good API key or token; `WWW-Authenticate` says what is wanted. Nothing was kept.",
     403: "The merchant is suspended, or may not speak for goods at the places in `errors`. Nothing was kept.",
-    404: "There is no such resource.",
+    404: "There is no such resource, or none that the caller may see.",
     405: "Not with this method: see `Allow`.",
     406: "The answer cannot be in the version or media type that is wanted: see `header`.",
     408: "The body did not come within a minute. Nothing was kept.",
+    410: "Kafka no longer has it.",
     409: "The first request of the Idempotency-Key is still under way: try again after Retry-After.",
     413: "Over a limit of size, inflated or not. Nothing was kept.",
     415: "Not a media type, charset or coding that is read: see `header`.",
@@ -155,27 +157,29 @@ _REFUSALS: Final[dict[int, str]] = {
 }
 
 
-def _good(
+def good(
     description: str, content: dict[str, Described], named: tuple[str, ...] = _GOOD_HEADERS
 ) -> Described:
+    """Describe an answer: its bodies by media type, and its headers."""
     return {
         "description": description,
-        "headers": {name: {"schema": _TEXT} for name in named},
+        "headers": {name: {"schema": TEXT} for name in named},
         "content": {name: {"schema": schema} for name, schema in content.items()},
     }
 
 
-def _refusals(*statuses: int) -> dict[int | str, Described]:
+def refusals(*statuses: int) -> dict[int | str, Described]:
+    """Describe refusals by their statuses."""
     return {
-        status: {"description": _REFUSALS[status], "content": {PROBLEM_TYPE: {"schema": _PROBLEM}}}
+        status: {"description": REFUSALS[status], "content": {PROBLEM_TYPE: {"schema": _PROBLEM}}}
         for status in statuses
     }
 
 
-_LOCATED: Final = _good(
+_LOCATED: Final = good(
     "Every event is durable; `Location` is the capture job.", {}, (*_GOOD_HEADERS, "Location")
 )
-_STREAMED: Final = _good(
+_STREAMED: Final = good(
     "Of a stream: a verdict for each line, each once its line is durable. Where the stream ends by an error, the last line has"
     " `problem` and `linesAnswered`.",
     {STREAM_TYPE: _LINE},
@@ -187,36 +191,38 @@ def _captures(types: tuple[str, ...]) -> Described:
         "requestBody": {
             "required": True,
             "content": {
-                name: {"schema": _TEXT if name in XML_TYPES else {"type": "object"}} for name in types
+                name: {"schema": TEXT if name in XML_TYPES else {"type": "object"}} for name in types
             },
         },
         "parameters": [_BEHAVIOUR, _KEY, _SIGNATURE, *VERSIONS],
+        "security": BY_MERCHANT,
     }
 
 
 CAPTURE: Final = _captures(DOCUMENT_TYPES)
 STREAM_BODY: Final[Described] = {
-    STREAM_TYPE: {"schema": {**_TEXT, "description": "An event or document a line."}}
+    STREAM_TYPE: {"schema": {**TEXT, "description": "An event or document a line."}}
 }
 CAPTURE["requestBody"]["content"] |= STREAM_BODY
 CAPTURE_ANSWERS: Final = {
     202: _LOCATED,
     200: _STREAMED,
-    **_refusals(400, 401, 403, 406, 408, 409, 413, 415, 422, 429, 503),
+    **refusals(400, 401, 403, 406, 408, 409, 413, 415, 422, 429, 503),
 }
 EVENTS: Final = _captures(DOCUMENT_TYPES)
-EVENTS_ANSWERS: Final = {202: _LOCATED, **_refusals(400, 401, 403, 406, 408, 409, 413, 415, 422, 429, 503)}
+EVENTS_ANSWERS: Final = {202: _LOCATED, **refusals(400, 401, 403, 406, 408, 409, 413, 415, 422, 429, 503)}
 LIST: Final[Described] = {
     "parameters": [
         _query(PER_PAGE, {"type": "integer", "minimum": 1, "maximum": MAX_JOBS_PER_PAGE, "default": JOBS_PER_PAGE}, "Jobs."),
-        _query(MERCHANT, _NUMBER, "Whose jobs: for operators."),
+        _query(MERCHANT, NUMBER, "Whose jobs: for operators."),
         _TOKEN,
         *VERSIONS,
-    ]
+    ],
+    "security": BY_EITHER,
 }  # fmt: skip
 LIST_ANSWERS: Final = {
-    200: _good("The merchant's jobs, newest first.", {"application/json": _JOBS}, _PAGE_HEADERS),
-    **_refusals(400, 401, 403, 406, 503),
+    200: good("The merchant's jobs, newest first.", {"application/json": _JOBS}, _PAGE_HEADERS),
+    **refusals(400, 401, 403, 406, 503),
 }
 JOB: Final[Described] = {
     "parameters": [
@@ -228,20 +234,21 @@ JOB: Final[Described] = {
         ),
         _TOKEN,
         *VERSIONS,
-    ]
+    ],
+    "security": BY_EITHER,
 }
 JOB_ANSWERS: Final = {
-    200: _good("The job, and a page of its events.", {"application/json": _JOB}, _PAGE_HEADERS),
-    **_refusals(400, 401, 403, 404, 406, 503),
+    200: good("The job, and a page of its events.", {"application/json": _JOB}, _PAGE_HEADERS),
+    **refusals(400, 401, 403, 404, 406, 503),
 }
 ROOT_ANSWERS: Final = {
-    200: _good("The resources that there are.", {"application/json": _COLLECTION}),
-    **_refusals(400, 406),
+    200: good("The resources that there are.", {"application/json": _COLLECTION}),
+    **refusals(400, 406),
 }
 DISCOVERY_ANSWERS: Final[dict[int | str, Described]] = {
     204: {
         "description": "What is spoken here, in headers; where events are captured with the limits.",
-        "headers": {name: {"schema": _TEXT} for name in ("Allow", *VERSION_HEADERS, "GS1-Vendor-Version")},
+        "headers": {name: {"schema": TEXT} for name in ("Allow", *VERSION_HEADERS, "GS1-Vendor-Version")},
     },
-    **_refusals(400, 406),
+    **refusals(400, 406),
 }

@@ -21,12 +21,16 @@ class Pipeline(msgspec.Struct, frozen=True):
         steps: the table of steps that events are classified by, where the operator named none.
         rules: the rules that come with the program and are tried on each event, by version; empty: none.
         read_storms: `summarise` links a read of the same things at the same place to the first of its run.
+        late_signatures: `summarise` lets a signed event pass that came before without a signature.
+        sensors: `record` counts sensor reports, and names the devices that made them.
     """
 
     version: str
     steps: str
     rules: str
     read_storms: bool
+    late_signatures: bool = False
+    sensors: bool = False
 
 
 _VERSIONS: Final = MappingProxyType(
@@ -35,6 +39,7 @@ _VERSIONS: Final = MappingProxyType(
         for each in (
             Pipeline("1", steps="1", rules="", read_storms=False),
             Pipeline("2", steps="2", rules="1", read_storms=True),
+            Pipeline("3", steps="2", rules="1", read_storms=True, late_signatures=True, sensors=True),
         )
     }
 )

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from goodstrace.entry import ID_BYTES
-from goodstrace.signatures import MEMBER
+from goodstrace.signatures import MAX_CHARACTERS, MEMBER
 from services.collector import documents
 from services.collector.collect import Rules, Sent, Stamp, collect, refuse_whole
 from services.collector.documents import Document, Limits
@@ -45,8 +45,8 @@ class Request(msgspec.Struct, frozen=True):
         traceparent: the W3C trace context, or empty.
         bare: whether the body must be one event.
         capture_id: 16 bytes chosen before, or empty.
-        signature: over the one event of the body, or empty.
-        enclosed: whether a bare event was put into the document that the body is.
+        signatures: sent beside the body, one for each of its events and empty for one that has none; empty: there are none.
+        beside: whether a document, too, may have its signatures beside it; else only a bare event.
     """
 
     caller: Caller
@@ -55,8 +55,13 @@ class Request(msgspec.Struct, frozen=True):
     traceparent: str = ""
     bare: bool = False
     capture_id: bytes = b""
-    signature: str = ""
-    enclosed: bool = False
+    signatures: tuple[str, ...] = ()
+    beside: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """What of it counts for the sender's rate, and is held in memory."""
+        return len(self.body) + sum(map(len, self.signatures))
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -102,9 +107,9 @@ class Preparer:
         document = documents.read(request.body, self.limits)
         if request.bare and document.place is not None:
             raise DocumentError(Fault(document.place, "must be one event; documents go to /epcis/v2/capture"))
-        if request.signature:
+        if request.signatures:
             document = _signed(document, request)
-        self.gate.take(request.caller, events=len(document.events), size_bytes=len(request.body))
+        self.gate.take(request.caller, events=len(document.events), size_bytes=request.size_bytes)
         return self._prepared(stamp, request, self._collect(document, stamp, request))
 
     def refusal(self, request: Request, error: DocumentError, detail: str) -> Prepared:
@@ -196,11 +201,18 @@ class Preparer:
 
 
 def _signed(document: Document, request: Request) -> Document:
-    if document.place is not None and not request.enclosed:
+    if document.place is not None and not request.beside:
+        raise DocumentError(Fault("", f"signatures over the events of a document go into it, as {MEMBER}"))
+    if document.signatures:
         raise DocumentError(
-            Fault("", f"signatures over the events of a document go into its member {MEMBER}")
+            Fault("", f"its signatures are in the document ({MEMBER}), and beside it as well")
         )
-    return msgspec.structs.replace(document, signatures=(request.signature,))
+    if len(request.signatures) != len(document.events):
+        told = f"{len(request.signatures)} signatures for {len(document.events)} events"
+        raise DocumentError(Fault("", f"{told}: send one for each, empty for an event that has none"))
+    if any(len(each) > MAX_CHARACTERS for each in request.signatures):
+        raise DocumentError(Fault("", f"a signature is over {MAX_CHARACTERS} characters"))
+    return msgspec.structs.replace(document, signatures=tuple(each or None for each in request.signatures))
 
 
 def reason_of(sent: Sent) -> Reason | None:

@@ -3,8 +3,7 @@
 Everything here is read from the event's own bytes; the time is there already, since the identity of an event needs no less.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -12,9 +11,10 @@ from urllib.parse import quote
 
 from goodstrace import identifiers
 from goodstrace.facts import Facts, Flag, Quantity, Role, Typed
-from goodstrace.identifiers import Grade
+from goodstrace.identifiers import Grade, Named
 from goodstrace.vocabulary import Kind, term
 from services.collector.flow import Accepted, Item, Outcome
+from services.collector.pipeline import pipeline_of
 
 LOT_NUMBERS: Final = (
     "cbvmda:lotNumber",
@@ -28,7 +28,6 @@ LOT_NUMBERS: Final = (
 )
 _MAX_DIGITS: Final = 40
 _LOT_SIZE: Final = 20
-_QUALIFIED: Final = re.compile(r"/(?:10|lot)/")
 _EPC_ROLES: Final = (
     ("epcList", None),
     ("childEPCs", Role.CHILD),
@@ -43,8 +42,13 @@ _QUANTITY_ROLES: Final = (
 )
 _GRADE_ROLES: Final = {Grade.LOT: Role.LOT, Grade.CLASS: Role.CLASS}
 
-canonical_key = lru_cache(maxsize=16_384)(identifiers.canonical_key)
+named = lru_cache(maxsize=16_384)(identifiers.named)
 grade = lru_cache(maxsize=16_384)(identifiers.grade)
+
+
+def canonical_key(uri: str) -> str:
+    """Give `identifiers.canonical_key(uri)`, remembered."""
+    return named(uri).key
 
 
 def record(item: Item) -> Outcome:
@@ -53,7 +57,7 @@ def record(item: Item) -> Outcome:
     facts = item.facts
     assert item.event is not None
     reading = _Reading(item.event)
-    found = reading.facts()
+    found = reading.facts(sensors=pipeline_of(item.record.pipeline_version).sensors)
     if reading.normalised:
         found["flags"] = tuple(sorted({*facts.flags, Flag.NORMALISED_VOCABULARY}))
     return Accepted(item.with_facts(**found))
@@ -69,7 +73,7 @@ class _Reading:
         self._lot_of: dict[str, str] = {}
         self.normalised = False
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, *, sensors: bool) -> dict[str, Any]:
         event = self._event
         self._goods()
         read_point, location = self._place("readPoint"), self._place("bizLocation")
@@ -84,6 +88,8 @@ class _Reading:
             "destinations": self._typed("destinationList", "destination", "sdt"),
             "transformation": event.get("transformationID", ""),
         }
+        if sensors:
+            found["sensor_reports"] = self._sensors()
         found["keys"] = {role: tuple(sorted(keys)) for role, keys in sorted(self._keys.items())}
         found["quantities"] = {role: tuple(listed) for role, listed in sorted(self._quantities.items())}
         found["lot_of"] = self._lot_of
@@ -106,57 +112,65 @@ class _Reading:
                 self._quantity(role, element)
         parent = event.get("parentID")
         if parent is not None:
-            self._add(Role.PARENT, canonical_key(parent))
-            self._lot_in_link(parent)
+            found = named(parent)
+            self._add(Role.PARENT, found.key)
+            self._lot_in_link(found)
         ilmd = event.get("ilmd")
         if ilmd:
             self._lot_in_ilmd(ilmd, (*event.get("epcList", ()), *event.get("outputEPCList", ())))
 
     def _epc(self, role: str | None, uri: str) -> None:
-        key = canonical_key(uri)
-        self._add(role or _GRADE_ROLES.get(grade(key), Role.EPC), key)
-        self._lot_in_link(uri)
+        found = named(uri)
+        self._add(role or _GRADE_ROLES.get(found.grade, Role.EPC), found.key)
+        self._lot_in_link(found)
 
     def _quantity(self, role: str | None, element: dict[str, Any]) -> None:
-        key = canonical_key(element["epcClass"])
-        place = role or (Role.LOT if grade(key) is Grade.LOT else Role.CLASS)
+        key, kind, _ = named(element["epcClass"])
+        place = role or (Role.LOT if kind is Grade.LOT else Role.CLASS)
         self._add(place, key)
         quantity = Quantity(key, decimal_text(element.get("quantity")), element.get("uom", ""))
         self._quantities.setdefault(place, []).append(quantity)
 
-    def _lot_in_link(self, uri: str) -> None:
+    def _lot_in_link(self, found: Named) -> None:
         """A Digital Link of a serial may name its lot too."""
-        if _QUALIFIED.search(uri):
-            lot = identifiers.lot_of(uri)
-            if lot is not None:
-                self._lot_of[canonical_key(uri)] = lot
+        if found.lot:
+            self._lot_of[found.key] = found.lot
 
     def _lot_in_ilmd(self, ilmd: dict[str, Any], serials: Iterable[str]) -> None:
         """Commissioning says the lot number: with the GTIN of each serial it is the key of its lot."""
-        number = next((ilmd[name] for name in LOT_NUMBERS if type(ilmd.get(name)) is str), "").strip()
-        if not number or len(number) > _LOT_SIZE:
-            return
-        for uri in serials:
+        number = lot_number(ilmd)
+        for uri in serials if number else ():
             key = canonical_key(uri)
-            product = identifiers.class_of(key) if grade(key) is Grade.ITEM else None
-            lot = canonical_key(f"{product}/10/{quote(number, safe='')}") if product else ""
-            if lot and grade(lot) is Grade.LOT:
+            lot = numbered_lot(key, number)
+            if lot:
                 self._lot_of.setdefault(key, lot)
+
+    def _sensors(self) -> int:
+        """Name the devices that measured, and count what they report."""
+        count = 0
+        for element in self._event.get("sensorElementList", ()):
+            reports = element["sensorReport"]
+            count += len(reports)
+            for head in (element.get("sensorMetadata") or {}, *reports):
+                if head.get("deviceID"):
+                    self._add(Role.SENSOR, canonical_key(head["deviceID"]))
+        return count
 
     def _place(self, name: str) -> str:
         place = self._event.get(name)
         if place is None:
             return ""
-        key = canonical_key(place["id"])
+        key = named(place["id"]).key
         self._add(Role.LOCATION, key)
         return key
 
     def _typed(self, name: str, member: str, kind: Kind) -> tuple[Typed, ...]:
         listed = []
         for element in self._event.get(name, ()):
-            typed = Typed(canonical_key(element[member]), self._term(kind, element.get("type", "")))
+            found = named(element[member])
+            typed = Typed(found.key, self._term(kind, element.get("type", "")))
             listed.append(typed)
-            self._add(_typed_role(typed, kind), typed.key)
+            self._add(_typed_role(typed, found.grade, kind), typed.key)
         return tuple(listed)
 
     def _term(self, kind: Kind, text: str) -> str:
@@ -168,14 +182,27 @@ class _Reading:
         return word
 
 
-def _typed_role(typed: Typed, kind: Kind) -> str:
+def lot_number(said: Mapping[str, Any]) -> str:
+    """Give the lot number among what is said of goods (ILMD, or attributes of a registration); empty where there is none."""
+    number = next((said[name] for name in LOT_NUMBERS if type(said.get(name)) is str), "").strip()
+    return number if len(number) <= _LOT_SIZE else ""
+
+
+def numbered_lot(key: str, number: str) -> str:
+    """Give the key of the lot of this number that an item is of; empty where the key is no item's, or the number none."""
+    product = identifiers.class_of(key) if named(key).grade is Grade.ITEM else None
+    lot = named(f"{product}/10/{quote(number, safe='')}") if product and number else None
+    return lot.key if lot is not None and lot.grade is Grade.LOT else ""
+
+
+def _typed_role(typed: Typed, named_as: Grade, kind: Kind) -> str:
     if kind == "btt":
         return Role.TRANSACTION
     if typed.type == "location":
         return Role.LOCATION
     if typed.type in ("owning_party", "possessing_party"):
         return Role.PARTY
-    return Role.LOCATION if grade(typed.key) is Grade.LOCATION else Role.PARTY
+    return Role.LOCATION if named_as is Grade.LOCATION else Role.PARTY
 
 
 def decimal_text(value: Decimal | int | None) -> str:

@@ -110,8 +110,8 @@ class RejectionDesk:
         caller = await self.gate.on_behalf_of(found.merchant)
         refused = await self._read(found)
         body = self._body(refused, corrected)
-        signature = _signature(refused) if corrected is None else ""
-        prepared = await self._intake.take(Request(caller, body, signature=signature, enclosed=True))
+        signatures = _signatures(refused) if corrected is None else ()
+        prepared = await self._intake.take(Request(caller, body, signatures=signatures, beside=True))
         again = Again(
             capture=prepared.job.id,
             records=tuple(each.outcome.record.id.hex() for each in prepared.sent),
@@ -142,6 +142,7 @@ class RejectionDesk:
         return record
 
 
-def _signature(refused: Record) -> str:
-    found = (part.content for part in refused.parts if part.name == SIGNATURE_PART)
-    return next(found, b"").decode(errors="replace")
+def _signatures(refused: Record) -> tuple[str, ...]:
+    return tuple(
+        part.content.decode(errors="replace") for part in refused.parts if part.name == SIGNATURE_PART
+    )

@@ -18,6 +18,8 @@ from services.collector import bodies
 from services.collector.api import answered
 from services.collector.flow import Reason
 from services.collector.metrics import CODES, Metrics
+from services.collector.openapi import TEXT, good, refusals
+from services.collector.openapi_security import BY_EITHER
 from services.collector.registry.credentials import credential_of
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import Wanted
@@ -30,12 +32,27 @@ BODY_TIMEOUT_S: Final = 60.0
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN: Final = r"^([0-9]{15}-[0-9a-f]{32})?$"  # noqa: S105 - a place in a list, no secret
 _CAPTURE: Final = r"^([0-9a-f]{32})?$"
+_SECURITY: Final[dict[str, Any]] = {"security": BY_EITHER}
+_REFUSED: Final = (400, 401, 403, 404, 410, 503)
+_SHOWN: Final = {
+    200: good("As it stands.", {"application/json": {"type": "object"}}, ()),
+    **refusals(*_REFUSED),
+}
+_CONTENT: Final = {
+    200: good("The exact bytes.", {"application/octet-stream": TEXT}, ("Content-Disposition",)),
+    **refusals(*_REFUSED),
+}
+_TAKEN: Final = {
+    202: good("Every event is durable.", {"application/json": {"type": "object"}}, ("Location",)),
+    **refusals(*_REFUSED, 408, 409, 413, 415, 429),
+}
 _BODY: Final[dict[str, Any]] = {
+    **_SECURITY,
     "requestBody": {
         "required": False,
         "content": {"application/ld+json": {"schema": {"type": "object"}}},
         "description": "What to capture instead: the corrected event, or a document. Without it, what was refused as it was.",
-    }
+    },
 }
 
 
@@ -47,7 +64,7 @@ def join(app: FastAPI, desk: RejectionDesk, metrics: Metrics) -> None:
 
     router = APIRouter(prefix=PATH, tags=["rejections"])
 
-    @router.get("", summary="List what was refused")
+    @router.get("", responses=_SHOWN, openapi_extra=_SECURITY, summary="List what was refused")
     async def rejections(
         request: Request,
         *,
@@ -61,18 +78,27 @@ def join(app: FastAPI, desk: RejectionDesk, metrics: Metrics) -> None:
         wanted = _wanted(state, reason, capture)
         return await measured("rejections", lambda: _list(desk, request, wanted, page_token, limit))
 
-    @router.get("/{record_id}", summary="One rejection")
+    @router.get("/{record_id}", responses=_SHOWN, openapi_extra=_SECURITY, summary="One rejection")
     async def rejection(record_id: str, request: Request) -> Response:
         """Show why a record was refused, where it lies, and what was done about it."""
         return await measured("rejection", lambda: _show(desk, record_id, request))
 
-    @router.get("/{record_id}/content", summary="What was refused, in its exact bytes")
+    @router.get(
+        "/{record_id}/content",
+        responses=_CONTENT,
+        openapi_extra=_SECURITY,
+        summary="What was refused, in its exact bytes",
+    )
     async def content(record_id: str, request: Request) -> Response:
         """Give the exact bytes, where no sealed record holds the same."""
         return await measured("rejection_content", lambda: _content(desk, record_id, request))
 
     @router.post(
-        "/{record_id}/resubmit", status_code=202, openapi_extra=_BODY, summary="Capture it once more"
+        "/{record_id}/resubmit",
+        status_code=202,
+        responses=_TAKEN,
+        openapi_extra=_BODY,
+        summary="Capture it once more",
     )
     async def resubmit(record_id: str, request: Request) -> Response:
         """Capture what was refused once more, corrected or as it was, for the same merchant."""

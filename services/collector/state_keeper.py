@@ -16,10 +16,11 @@ import structlog
 from confluent_kafka import Message
 
 from goodstrace.errors import EntryError
+from goodstrace.goods.sightings import Kept
 from services.collector.following import Following
+from services.collector.goods_states import Stored, sightings
 from services.collector.kafka import Source
 from services.collector.metrics import Metrics
-from services.collector.sightings import Kept, Placed, sightings
 from services.collector.state_store import StateStore
 from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
@@ -67,12 +68,12 @@ class StateKeeper(Following):
         self._metrics.states_seconds.observe(time.perf_counter() - started)
 
 
-def placed(partition: int, offset: int, value: bytes) -> Placed:
+def placed(partition: int, offset: int, value: bytes) -> Stored:
     """Give a record of `goods.stored` its place in its log. Raises: EnvelopeError."""
-    return Placed(f"goods/{partition}", offset, envelope.decode(value))
+    return Stored(f"goods/{partition}", offset, envelope.decode(value))
 
 
-def gathered(records: Sequence[Placed]) -> Mapping[str, Kept]:
+def gathered(records: Sequence[Stored]) -> Mapping[str, Kept]:
     """Gather what records say of goods. Raises: EnvelopeError."""
     try:
         return sightings(records)

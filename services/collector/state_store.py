@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 from pymongo import InsertOne, ReplaceOne
 
-from services.collector.sightings import Kept, joined
-from services.collector.state import derived
+from goodstrace.goods.sightings import Kept, joined
+from goodstrace.goods.state import derived
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.mongo import Database, translated
 

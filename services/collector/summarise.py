@@ -1,5 +1,7 @@
 """Stage `summarise`: duplicates, conflicts and read storms within the last N records of a partition. Deterministic, without a clock.
 
+A signed event that came before without a signature is no mere duplicate: it passes once, marked, so that its signature is sealed.
+
 The window holds what the stage itself let pass, so it can be filled again from `goods.summarised`. It is counted in records:
 a duplicate that comes after more than N other records of its partition is sealed a second time; tracing then shows it
 once, with both positions.
@@ -11,19 +13,30 @@ from typing import Final
 
 from goodstrace.errors import EntryError
 from goodstrace.facts import Facts, Flag, identity
-from services.collector.flow import Accepted, Item, Outcome, Reason, StageName, from_wire, reject
+from services.collector.flow import (
+    SIGNATURE_PART,
+    Accepted,
+    Item,
+    Outcome,
+    Reason,
+    StageName,
+    from_wire,
+    reject,
+)
 from services.collector.pipeline import pipeline_of
 from services.collector.read_storms import MAX_ID, Read, next_read, read_key
-from services.runtime.envelope import Memory, Remembered
+from services.runtime.envelope import Memory, Record, Remembered
 from services.runtime.errors import EnvelopeError
 from services.runtime.partitioner import event_key, key_hash
 
 DEFAULT_WINDOW: Final = 50_000
 _DIGEST_BYTES: Final = 16
+_NO_READ: Final = frozenset({Flag.CONFLICTING_ID, Flag.SIGNED_LATER})
+"""Flags of records that are no read of a run."""
 
 
-Passed = tuple[bytes, bytes, bytes, bytes, Read | None]
-"""What a window holds of a record: identity, name, content, record ID, and what it is in a run of reads."""
+Passed = tuple[bytes, bytes, bytes, bytes, Read | None, bool]
+"""What a window holds of a record: identity, name, content, record ID, what it is in a run of reads, whether it is (or may be) signed."""
 
 
 class Window:
@@ -38,6 +51,7 @@ class Window:
         self._latest: dict[bytes, bytes] = {}
         self._contents: dict[bytes, list[bytes]] = {}
         self._reads: dict[bytes, Read] = {}
+        self._signed: set[bytes] = set()  # identities whose later record is signed, or may be
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -50,6 +64,10 @@ class Window:
         """
         return self._latest.get(same)
 
+    def lacks_signature(self, same: bytes) -> bool:
+        """Say whether the record that `first_of` names is known to have no signature."""
+        return same in self._latest and same not in self._signed
+
     def conflicts(self, name: bytes, content: bytes) -> bool:
         """Say whether the window has the same merchant and event ID with other content."""
         return any(each != content for each in self._contents.get(name, ()))
@@ -58,8 +76,14 @@ class Window:
         """Give the last record with this key of a read, None where the window has none."""
         return self._reads.get(key)
 
-    def add(
-        self, same: bytes, name: bytes, content: bytes, record_id: bytes, read: Read | None = None
+    def add(  # noqa: PLR0917 - what `Passed` holds
+        self,
+        same: bytes,
+        name: bytes,
+        content: bytes,
+        record_id: bytes,
+        read: Read | None = None,
+        signed: bool = False,  # noqa: FBT001, FBT002 - as above
     ) -> None:
         """Take in a record that passed; the oldest leaves where the window is full."""
         if len(self._entries) >= self._size:
@@ -69,11 +93,16 @@ class Window:
         self._contents.setdefault(name, []).append(content)
         if read is not None:
             self._reads[read.key] = read
+        if signed:
+            self._signed.add(same)
+        else:
+            self._signed.discard(same)
 
     def _forget(self) -> None:
         same, name, record_id, read = self._entries.popleft()
         if self._latest.get(same) == record_id:
             del self._latest[same]
+            self._signed.discard(same)
         contents = self._contents[name]
         del contents[0]
         if not contents:
@@ -87,13 +116,17 @@ def remembered(value: bytes) -> list[Passed]:
     found = _passed(value)
     if isinstance(found, Memory):
         return held(found)
-    key = None if Flag.CONFLICTING_ID in found.facts.flags else _read_key(found)[1]
-    return [(*_digests(found.record.merchant, found.facts), found.record.id, _read_before(found.facts, key))]
+    key = None if _NO_READ.intersection(found.facts.flags) else _read_key(found)[1]
+    digests = _digests(found.record.merchant, found.facts)
+    return [(*digests, found.record.id, _read_before(found.facts, key), _is_signed(found.record))]
 
 
 def held(memory: Memory) -> list[Passed]:
-    """Give what `Window.add` takes of a memory, one after the other. Runs of reads are not remembered: they begin anew."""
-    return [(each.same, each.name, each.content, each.record_id, None) for each in memory.remembered]
+    """Give what `Window.add` takes of a memory, one after the other. Runs of reads are not remembered: they begin anew.
+
+    Nor are signatures: what is remembered may be signed, so that one which comes later is refused and nothing is sealed twice for a retry.
+    """
+    return [(each.same, each.name, each.content, each.record_id, None, True) for each in memory.remembered]
 
 
 def memories(value: bytes) -> list[Remembered]:
@@ -118,16 +151,31 @@ def summarise(window: Window, item: Item) -> Outcome:
     record = item.record
     same, name, content = _digests(record.merchant, item.facts)
     first = window.first_of(same)
+    signed = _is_signed(record)
+    late = signed and pipeline_of(record.pipeline_version).late_signatures
+    if first is not None and late and window.lacks_signature(same):
+        conflicting = (Flag.CONFLICTING_ID,) if window.conflicts(name, content) else ()
+        window.add(same, name, content, record.id, signed=True)
+        return Accepted(_flagged(item, Flag.SIGNED_LATER, *conflicting))
     if first is not None:
         detail = f"the same event was captured before as record {first.hex()}"
+        detail += ", whose signature counts: that of this one is not sealed" if late else ""
         return reject(record, StageName.SUMMARISE, Reason.DUPLICATE, detail, first)
     if window.conflicts(name, content):
-        window.add(same, name, content, record.id)
-        return Accepted(item.with_facts(flags=tuple(sorted({*item.facts.flags, Flag.CONFLICTING_ID}))))
+        window.add(same, name, content, record.id, signed=signed)
+        return Accepted(_flagged(item, Flag.CONFLICTING_ID))
     item, key = _read_key(item)
     read = next_read(window.latest_read(key), key, item.facts) if key is not None else None
-    window.add(same, name, content, record.id, read)
+    window.add(same, name, content, record.id, read, signed)
     return Accepted(item.with_facts(repeats=read.repeats) if read is not None and read.number > 1 else item)
+
+
+def _flagged(item: Item, *flags: str) -> Item:
+    return item.with_facts(flags=tuple(sorted({*item.facts.flags, *flags})))
+
+
+def _is_signed(record: Record) -> bool:
+    return any(part.name == SIGNATURE_PART for part in record.parts)
 
 
 def _read_key(item: Item) -> tuple[Item, bytes | None]:

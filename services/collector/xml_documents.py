@@ -17,8 +17,10 @@ from xml.sax.saxutils import quoteattr
 import msgspec
 
 from goodstrace.event_hash import MAX_DEPTH
+from goodstrace.signatures import MAX_CHARACTERS, NAMESPACE
 from goodstrace.xml_event import WRAPPERS, namespaces_of
 from goodstrace.xml_names import STANDARD_NAMESPACES, Names
+from goodstrace.xml_slices import element_end
 from services.collector.errors import DocumentError, Fault
 from services.collector.times import parse_time
 from services.collector.validation import EVENT_TYPES
@@ -28,6 +30,9 @@ MAX_NAMES: Final = 10_000
 _DOCUMENTS: Final = ("EPCISDocument", "EPCISQueryDocument")
 _BARE: Final = frozenset({*EVENT_TYPES, "QuantityEvent"})
 _WAY: Final = frozenset({"EPCISBody", "QueryResults", "resultsBody", "EventList"})
+_SIGNATURES: Final = (NAMESPACE, "signatures")
+_SIGNATURE: Final = (NAMESPACE, "signature")
+_TOP: Final = 1  # how many elements are open around what lies in the document's own element
 _IGNORE_FIELDS: Final = ("https://repository-x.example.com/", "ignoreFields")
 _ENCODINGS: Final = frozenset({"utf-8", "us-ascii"})
 _CHUNK_BYTES: Final = 64 * 1024  # a handler that raises stops expat only at the end of what it was given
@@ -36,7 +41,6 @@ _XML: Final = re.compile(rb"[ \t\r\n]*+<")
 _PROLOG: Final = re.compile(
     rb"(?:[ \t\r\n]++|<\?(?:[^?]++|\?(?!>))*+\?>|<!--(?:[^-]++|-(?!->))*+-->)*+"
 )  # possessive: no states to go back to
-_TAG: Final = re.compile(rb"<(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+>")
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -52,12 +56,13 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """A document taken apart: `place` is the path of the list of events, None for a bare event."""
+    """A document taken apart: `place` is the path of the list of events, None for a bare event; `signatures` as Document has them."""
 
     events: tuple[bytes, ...]
     starts: tuple[Start, ...]
     place: str | None
     ignored: frozenset[str]
+    signatures: tuple[str | None, ...] = ()
 
 
 def is_xml(text: bytes) -> bool:
@@ -107,10 +112,20 @@ def enclose(event: bytes, context: object, created: str) -> bytes:
 class _Outer:
     """An element around the events that has begun: `way` says that the list of events may lie in it."""
 
-    __slots__ = ("children", "declares", "ignoring", "list", "path", "way")
+    __slots__ = ("children", "declares", "ignoring", "list", "name", "path", "way")
 
-    def __init__(self, path: str, *, way: bool, within_list: bool, ignoring: bool, declares: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        name: tuple[str, str],
+        *,
+        way: bool,
+        within_list: bool,
+        ignoring: bool,
+        declares: bool,
+    ) -> None:
         self.path = path
+        self.name = name
         self.way = way
         self.list = within_list
         self.ignoring = ignoring
@@ -139,6 +154,9 @@ class _Cutter:
         self._starts: list[Start] = []
         self._place: str | None = None
         self._ignored: set[str] = set()
+        self._signatures: list[str | None] | None = None
+        self._signatures_path = ""
+        self._signature: list[str] = []
         self._written: dict[str, str] = {}
         self._parser = expat.ParserCreate("utf-8", intern=self._written)
 
@@ -157,7 +175,17 @@ class _Cutter:
         bare = bool(self._events) and self._place is None
         if self._place is None and not bare:
             raise DocumentError(Fault("", "there is no EventList"))
-        return Cut(tuple(self._events), tuple(self._starts), self._place, frozenset(self._ignored))
+        signatures = self._checked_signatures() if self._signatures else ()
+        ignored = frozenset(self._ignored)
+        return Cut(tuple(self._events), tuple(self._starts), self._place, ignored, signatures)
+
+    def _checked_signatures(self) -> tuple[str | None, ...]:
+        """Give the signatures, which must be one for each event. Raises: DocumentError."""
+        found = tuple(self._signatures or ())
+        if len(found) != len(self._events):
+            told = f"{len(found)} signatures for {len(self._events)} events: one for each, please"
+            raise DocumentError(Fault(self._signatures_path, told))
+        return found
 
     def _feed(self, parser: expat.XMLParserType) -> None:
         view = memoryview(self._text)
@@ -195,16 +223,14 @@ class _Cutter:
                 self._events.append(event)
                 self._event_bytes += len(event)
             return
-        if self._outer.pop().declares:
+        ended = self._outer.pop()
+        if ended.declares:
             self._names.leave()
+        if ended.name == _SIGNATURE and self._signatures is not None:
+            self._end_signature(self._signatures)
 
     def _event_end(self) -> int:
-        begun = _TAG.match(self._text, self._begin)
-        if begun is None:
-            raise AssertionError("expat has read this tag")
-        if begun[0].endswith(b"/>"):
-            return begun.end()
-        return self._text.index(b">", self._parser.CurrentByteIndex) + 1
+        return element_end(self._text, self._begin, self._parser.CurrentByteIndex)
 
     # ---- around the events
 
@@ -217,6 +243,8 @@ class _Cutter:
             raise ValueError(f"nested deeper than {MAX_DEPTH}")
         if self._parser.CurrentByteIndex - self._event_bytes > self._largest_event:
             raise self._fault(f"over {self._largest_event} bytes beside its events", too_large=True)
+        if parent.name == _SIGNATURE:
+            raise ValueError("a signature has an element in it")
         parent.children[written] += 1
         number = parent.children[written]
         if parent.list and not self._wraps(written, attributes):
@@ -233,8 +261,10 @@ class _Cutter:
         within_list = way and (parent.list or local == "EventList")
         ignoring = parent.way and not parent.list and (uri, local) == _IGNORE_FIELDS
         self._outer.append(
-            _Outer(path, way=way, within_list=within_list, ignoring=ignoring, declares=declares)
+            _Outer(path, (uri, local), way=way, within_list=within_list, ignoring=ignoring, declares=declares)
         )
+        if uri == NAMESPACE:
+            self._open_signatures(parent)
 
     def _open_root(self, written: str, attributes: dict[str, str]) -> None:
         scope = Names({}, frozenset())
@@ -249,7 +279,31 @@ class _Cutter:
             raise DocumentError(Fault(path, f"must be one of {wanted}"))
         _check_head(path, attributes)
         declares = self._names.declare(attributes)
-        self._outer.append(_Outer(path, way=True, within_list=False, ignoring=False, declares=declares))
+        self._outer.append(
+            _Outer(path, (uri, local), way=True, within_list=False, ignoring=False, declares=declares)
+        )
+
+    def _open_signatures(self, parent: _Outer) -> None:
+        """Take note of signatures, or of one of them."""
+        name = self._outer[-1].name
+        if name == _SIGNATURES and len(self._outer) == _TOP + 1:
+            if self._signatures is not None:
+                raise ValueError("signatures are there twice")
+            self._signatures, self._signatures_path = [], self._outer[-1].path
+        elif name == _SIGNATURE and parent.name == _SIGNATURES and self._signatures is not None:
+            if len(self._signatures) >= self._most_events:
+                raise self._fault(f"more than {self._most_events} signatures", too_large=True)
+            self._signature = []
+            self._parser.CharacterDataHandler = self._signature.append
+        else:
+            raise ValueError("signatures lie in the document's own element, one below the other")
+
+    def _end_signature(self, signatures: list[str | None]) -> None:
+        self._parser.CharacterDataHandler = None
+        text = "".join(self._signature).strip()
+        if len(text) > MAX_CHARACTERS:
+            raise self._fault(f"a signature is over {MAX_CHARACTERS} characters")
+        signatures.append(text or None)
 
     def _wraps(self, written: str, attributes: Mapping[str, str]) -> bool:
         """Say whether an element of the list is one in which EPCIS 1.x wraps the events of later versions."""

@@ -12,6 +12,7 @@ from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_serve
 from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
+from services.query.forward import Forward, Heads
 from services.query.http_app import make_app
 from services.query.index_endpoints import IndexEndpoints
 from services.query.index_gate import IndexGate
@@ -19,6 +20,7 @@ from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.query.settings import IndexAccessSettings, QuerySettings
+from services.query.subscribing import Subscriptions
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
 from services.runtime.settings import MonitoringSettings, load
@@ -45,6 +47,18 @@ def main() -> None:
                 front.reader,
                 front.recorder,
                 Pins(front.mongo.database),
+                Subscriptions(
+                    front.reader,
+                    front.recorder,
+                    Forward(front.reader),
+                    Heads(front.reader, settings.subscription_poll_ms / 1000),
+                    secret=front.secret,
+                    page_bytes=settings.page_bytes,
+                    most=settings.max_subscriptions,
+                    stop=stop,
+                    metrics=metrics,
+                    log=log,
+                ),
                 secret=front.secret,
                 max_events=settings.max_events,
                 page_bytes=settings.page_bytes,

@@ -11,6 +11,7 @@ import grpc
 import msgspec
 import structlog
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
 
 from services.query import epcis_headers as headers
 from services.query.epcis_parameters import (
@@ -116,6 +117,8 @@ class EpcisApi:
         named = dict(headers.EPCIS_HEADERS)
         if answer.browse_id:
             named[headers.BROWSE] = answer.browse_id
+        if answer.hidden:
+            named[headers.HIDDEN] = str(answer.hidden)
         if answer.token:
             base = self._public_url or base_url(request)
             named["Link"] = headers.next_link(base, look.query, answer.token)
@@ -142,9 +145,9 @@ def no_such_path(status: int) -> Response:
     """Answer a path or method that there is not below ROOT."""
     if status == 405:
         response = problem_response(
-            problem(405, "MethodNotAllowed", "only GET: events are captured elsewhere")
+            problem(405, "MethodNotAllowed", "only GET and OPTIONS: events are captured elsewhere")
         )
-        response.headers["Allow"] = "GET"
+        response.headers["Allow"] = headers.DISCOVERY["Allow"]
         return response
     return problem_response(problem(404, "NoSuchResourceException", "see /docs for what there is"))
 
@@ -174,6 +177,17 @@ def add_routes(app: FastAPI, api: EpcisApi) -> None:
     for name, parameter in PARAMETER_OF.items():
         _add_list(app, api, name)
         _add_events_of(app, api, name, parameter)
+    _add_discovery(app)
+
+
+def _add_discovery(app: FastAPI) -> None:
+    """Answer OPTIONS at every path that there is: what is spoken here, in headers. Nothing of any record is shown."""
+
+    async def options() -> Response:
+        return Response(status_code=204, headers=dict(headers.DISCOVERY))
+
+    for path in [each.path for each in app.routes if isinstance(each, APIRoute)]:
+        app.add_api_route(path, options, methods=["OPTIONS"], status_code=204, include_in_schema=False)
 
 
 def _add_list(app: FastAPI, api: EpcisApi, name: str) -> None:
@@ -259,6 +273,12 @@ def _described(parameters: list[dict[str, Any]]) -> dict[str, Any]:
     }
     answers["200"] = {
         "description": "One page; the Link header (rel=next) leads to the next one.",
+        "headers": {
+            headers.HIDDEN: {
+                "schema": {"type": "integer"},
+                "description": "How many events were passed over, since they are withheld or erased.",
+            }
+        },
         "content": {kind: {"schema": {"type": "object"}} for kind in (headers.JSON, headers.JSON_LD)},
     }
     return {"parameters": parameters, "responses": answers}

@@ -11,10 +11,13 @@ from urllib.parse import quote, unquote
 from services.query.epcis_parameters import NEXT_PAGE_TOKEN
 from services.query.epcis_problems import NotAcceptableError, ParameterError
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, MAX_USER_CHARS
+from services.runtime.monitoring import VERSION as PRODUCT_VERSION
 
 USER: Final = "goodstrace-user"
 PURPOSE: Final = "goodstrace-purpose"
 BROWSE: Final = "Goodstrace-Browse-ID"
+HIDDEN: Final = "Goodstrace-Events-Hidden"
+METHODS: Final = ("GET", "OPTIONS")
 ANONYMOUS: Final = "anonymous"
 VERSION: Final = "2.0.0"
 JSON: Final = "application/json"
@@ -27,6 +30,16 @@ EPCIS_HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",  # a look that no record is made of must not be answered by a cache
     "X-Content-Type-Options": "nosniff",
 }
+DISCOVERY: Final[Mapping[str, str]] = {
+    "Allow": ", ".join(METHODS),
+    **{
+        f"GS1-{standard}-{end}": VERSION for standard in ("EPCIS", "CBV") for end in ("Version", "Min", "Max")
+    },
+    "GS1-EPC-Format": "Never_Translates",
+    "GS1-CBV-XML-Format": "Never_Translates",
+    "GS1-Vendor-Version": f"goodstrace-{PRODUCT_VERSION}",
+}
+"""What OPTIONS is answered with. Source: EPCIS 2.0 section 12.4 (discovery)."""
 _AS_SEALED: Final = ("No_Preference", "Never_Translates")
 _VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,2}", re.ASCII)
 _NO_WEIGHT: Final = re.compile(r"q=0(\.0{0,3})?", re.ASCII)

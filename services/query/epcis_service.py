@@ -40,13 +40,15 @@ class Look(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """One page: `browse_id` is empty where nothing of any record is shown, `token` where it is the last one.
 
-    shown: how many records it shows something of.
+    shown: how many records it shows something of. hidden: how many events were passed over for it, of which content or facts are
+    withheld or erased.
     """
 
     body: bytes
     shown: int = 0
     token: str = ""
     browse_id: str = ""
+    hidden: int = 0
 
 
 class EpcisQueries:
@@ -93,17 +95,17 @@ class EpcisQueries:
             place = await self._place(bound, asked.token)
             page = Page(asked.per_page, self._page_bytes)
             hashes: list[str] = []
-            rest = await self._fill(page, asked, place, hashes)
+            rest, hidden = await self._fill(page, asked, place, hashes)
             created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             body, shown = page.document(created), len(page.events)
             keys = epcis_matching.names(asked.query) or tuple(sorted(set(hashes)))
             browse_id = await self._record(EVENTS, look, place.sizes, keys, shown)
-            return Answer(body, shown, self._sealed(bound, rest), browse_id)
+            return Answer(body, shown, self._sealed(bound, rest), browse_id, hidden)
 
     async def event(self, asked: Asked, look: Look) -> Answer:
         """Give the events of an event ID. Raises: NotFoundError, once the look is recorded, where there is none."""
         answer = await self.events(asked, look)
-        if not answer.shown and not answer.token and not asked.token:
+        if not answer.shown and not answer.hidden and not answer.token and not asked.token:
             raise NotFoundError("there is no event of this ID, or it is not sealed yet")
         return answer
 
@@ -127,21 +129,27 @@ class EpcisQueries:
         body = msgspec.json.encode(collection(words[start:end]))
         return Answer(body, 0, self._sealed(bound, Place({}, offset=end) if end < len(words) else None))
 
-    async def _fill(self, page: Page, asked: Asked, place: Place, hashes: list[str]) -> Place | None:
-        """Put events on a page until one does not fit or enough was looked at; give where to go on, None at the end."""
-        last, looked_at = place, 0
+    async def _fill(
+        self, page: Page, asked: Asked, place: Place, hashes: list[str]
+    ) -> tuple[Place | None, int]:
+        """Put events on a page until one does not fit or enough was looked at.
+
+        Gives where to go on, None at the end, and how many events were passed over since they are hidden.
+        """
+        last, looked_at, hidden = place, 0, 0
         async with aclosing(self._steps(asked.query, place)) as steps:
             async for step in steps:
                 if looked_at >= LOOKED_AT:
-                    return last
+                    return last, hidden
                 looked_at += 1
                 found = step.found
                 if found is not None and epcis_matching.matches(asked.query, found.facts, found.record_ms):
                     if not _put(page, found, place.sizes[found.log]):
-                        return last
+                        return last, hidden
                     hashes.append(found.facts.event_hash)
+                hidden += step.hidden
                 last = step.after
-        return None
+        return None, hidden
 
     async def _collect(
         self, page: ValuePage, named: Callable[[Facts], list[str]], start: Place
@@ -165,8 +173,8 @@ class EpcisQueries:
         if query.order or query.most_events:
             return epcis_walk.in_order(self._reader, tags, query, place, self._max_events)
         if tags:
-            return epcis_walk.by_tag(self._reader, tags, place)
-        return epcis_walk.without_index(self._reader, place)
+            return epcis_walk.by_tag(self._reader, tags, place, query)
+        return epcis_walk.without_index(self._reader, place, query)
 
     async def _place(self, bound: bytes, token: str) -> Place:
         """Give where to begin: the token's place, else the beginning of the newest checkpoints."""

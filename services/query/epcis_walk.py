@@ -24,8 +24,11 @@ from services.sealing.values import SealedRecord
 
 BATCH: Final = 100  # records read at a time: at the most a MiB and more each
 CHUNK: Final = 64  # records of each log read at a time where there is no index: what a pack holds
+LATEST_CLOCK_MS: Final = 60_000
+"""By so much the clock of a collector may be ahead of the ledger's: a record may seem to be later than its block."""
 EVENT: Final = "event"
 FACTS: Final = "facts"
+_SINCE: Final = "GE_recordTime"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -55,10 +58,14 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One record looked at: `found` where it is an event with all its content; `after` is the place behind it."""
+    """One record looked at: `found` where it is an event with all its content; `after` is the place behind it.
+
+    hidden: how many events were passed over since content or facts are not shown any more.
+    """
 
     found: Found | None
     after: Place
+    hidden: int = 0
 
 
 class NewestFirst(Protocol):
@@ -74,8 +81,14 @@ class NewestFirst(Protocol):
         """Give the records at these indexes."""
         ...
 
+    async def sealed_ms(self, log: str, index: int) -> int:
+        """Tell when an entry was sealed."""
+        ...
 
-async def by_tag(reader: NewestFirst, tags: Sequence[bytes], place: Place) -> AsyncGenerator[Step, None]:
+
+async def by_tag(
+    reader: NewestFirst, tags: Sequence[bytes], place: Place, query: EventsQuery | None = None
+) -> AsyncGenerator[Step, None]:
     """Go through the records of tags: one tag after the other, each newest first, no record twice."""
     for number in range(place.tag, len(tags)):
         earlier = frozenset(tags[:number])
@@ -85,18 +98,28 @@ async def by_tag(reader: NewestFirst, tags: Sequence[bytes], place: Place) -> As
             for record in records:
                 before = position(record)
                 if earlier.isdisjoint(record.tags):
-                    yield Step(found_in(record), Place(place.sizes, number, before))
+                    after = Place(place.sizes, number, before)
+                    yield Step(found_in(record), after, _hidden(record, query))
             if len(records) < BATCH:
                 break
 
 
-async def without_index(reader: NewestFirst, place: Place) -> AsyncGenerator[Step, None]:
-    """Go through all records from the newest to the oldest: of each log from its end, between logs by record time."""
+async def without_index(
+    reader: NewestFirst, place: Place, query: EventsQuery | None = None
+) -> AsyncGenerator[Step, None]:
+    """Go through all records from the newest to the oldest: of each log from its end, between logs by record time.
+
+    A log ends where all that is left of it was sealed before the earliest record time that `query` asks for.
+    """
     ends = {log: min(size, place.ends.get(log, size)) for log, size in place.sizes.items()}
     waiting: dict[str, deque[tuple[int, SealedRecord]]] = {log: deque() for log in ends}
+    since_ms = query.times.get(_SINCE, 0) // 1000 if query else 0
     while True:
         for log, queue in waiting.items():
             if not queue and ends[log]:
+                if since_ms and await reader.sealed_ms(log, ends[log] - 1) + LATEST_CLOCK_MS < since_ms:
+                    ends[log] = 0
+                    continue
                 indexes = range(max(0, ends[log] - CHUNK), ends[log])
                 read = await reader.records(log, indexes)
                 queue.extend((entries.decode(each.entry).time, each) for each in reversed(read))
@@ -106,7 +129,7 @@ async def without_index(reader: NewestFirst, place: Place) -> AsyncGenerator[Ste
         _, log = max(heads)
         _, record = waiting[log].popleft()
         ends[log] = record.index
-        yield Step(found_in(record), Place(place.sizes, ends=dict(ends)))
+        yield Step(found_in(record), Place(place.sizes, ends=dict(ends)), _hidden(record, query))
 
 
 async def in_order(
@@ -116,7 +139,9 @@ async def in_order(
 
     Raises: TooLargeError where over `most` records have the tags, or more events match than `query` allows.
     """
-    places = await _ordered(reader, tags, query, place, most)
+    places, hidden = await _ordered(reader, tags, query, place, most)
+    if hidden and not place.offset:
+        yield Step(None, place, hidden)
     for start in range(place.offset, len(places), BATCH):
         records = await _read(reader, places[start : start + BATCH])
         for offset, record in enumerate(records, start + 1):
@@ -125,12 +150,14 @@ async def in_order(
 
 async def _ordered(
     reader: NewestFirst, tags: Sequence[bytes], query: EventsQuery, place: Place, most: int
-) -> list[Position]:
+) -> tuple[list[Position], int]:
+    """Give the places of the events in order, and how many are hidden."""
     keys: list[tuple[int, int, str, int]] = []
-    looked_at = 0
-    async with aclosing(by_tag(reader, tags, Place(place.sizes))) as steps:
+    looked_at = hidden = 0
+    async with aclosing(by_tag(reader, tags, Place(place.sizes), query)) as steps:
         async for step in steps:
             looked_at += 1
+            hidden += step.hidden
             if looked_at > most:
                 detail = f"over {most} events have it: ask for less, or without orderBy and maxEventCount"
                 raise TooLargeError(detail)
@@ -141,7 +168,7 @@ async def _ordered(
     if query.most_events and len(keys) > query.most_events:
         raise TooLargeError(f"there are {len(keys)} events", "maxEventCount")
     keys.sort(reverse=query.descending)
-    return [(log, index) for _, _, log, index in keys[: query.count_limit or len(keys)]]
+    return [(log, index) for _, _, log, index in keys[: query.count_limit or len(keys)]], hidden
 
 
 async def _read(reader: NewestFirst, places: Iterable[Position]) -> list[SealedRecord]:
@@ -164,3 +191,16 @@ def found_in(record: SealedRecord) -> Found | None:
         return None
     facts = sealed_facts.decode(parts[FACTS])
     return Found(record.log, record.index, parts[EVENT], facts, entry.time)
+
+
+def _hidden(record: SealedRecord, query: EventsQuery | None) -> int:
+    """Give 1 for an event of which content or facts are withheld or erased; not where its facts say that it is not meant."""
+    names = {part.name: part.content for part in record.parts}
+    if EVENT in names and FACTS in names:
+        return 0
+    entry = entries.decode(record.entry)
+    if entry.kind is not Kind.EVENT:
+        return 0
+    if FACTS in names and query is not None:
+        return int(matches(query, sealed_facts.decode(names[FACTS]), entry.time))
+    return 1

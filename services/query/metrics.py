@@ -17,6 +17,8 @@ _METHODS = [
     "GetIndexSecret",
     "ProveComplete",
     "GetRecords",
+    "GetGoods",
+    "Subscribe",
     "QueryEvents",
     "ListValues",
 ]
@@ -34,6 +36,11 @@ class QueryMetrics(FrontMetrics):
             "goodstrace_query_trace_rounds",
             "Rounds of look-ups that one trace took.",
             buckets=_ROUNDS,
+            registry=registry,
+        )
+        self.forward_entries = Counter(
+            "goodstrace_query_forward_entries",
+            "Entries looked at for subscriptions and webhooks, also where another one had read them.",
             registry=registry,
         )
         self.log_requests = Counter(

@@ -8,14 +8,17 @@ import structlog
 
 from goodstrace import tracing
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import goods_pb2, registrations_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.tracing.model import TracedEvent
 from goodstrace.tracing.named import named
-from services.query import core, proofs, requests
+from services.query import core, goods_pages, proofs, requests
 from services.query.core import Page
 from services.query.metrics import QueryMetrics
-from services.query.requests import EventQuery, PageState, TraceQuery
+from services.query.registrations import Registrations
+from services.query.requests import EventQuery, GoodsQuery, PageState, TraceQuery
 from services.query.root_proofs import root_proof
+from services.query.standing import Standings
+from services.query.subscribing import Subscriptions
 from services.query.walk import Walk, Walker
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.grpc import Context, caller
@@ -40,6 +43,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         reader: LogReader,
         recorder: BrowseRecorder,
         pins: Pins,
+        subscriptions: Subscriptions,
         *,
         secret: bytes,
         max_events: int,
@@ -56,10 +60,13 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._reader = reader
         self._recorder = recorder
         self._pins = pins
+        self._subscriptions = subscriptions
         self._secret = secret
         self._max_events = max_events
         self._page_bytes = page_bytes
         self._tokens = PageTokens(secret, PageState)
+        self._standings = Standings(reader, secret, max_events)
+        self._registrations = Registrations(reader, recorder, secret=secret, page_bytes=page_bytes)
         self._metrics = metrics
         self._log = log
 
@@ -78,7 +85,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             walk, trace = await self._walk(
                 checkpoints, tracing.trace(core.engine_query(query, self._max_events))
             )
-            page = self._cut(walk, trace.nodes, trace.events, state, page_size)
+            shown = query.only.shown(trace.events)
+            page = self._cut(walk, trace.nodes, shown, state, page_size)
             answer = trace_pb2.TraceResponse(
                 key=query.key,
                 nodes=page.nodes,
@@ -86,8 +94,9 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 checkpoints=map(showing.checkpoint_message, checkpoints.values()),
                 next_page_token=self._sealed(query, page, checkpoints),
                 total_events=len(trace.events),
-                paged_out=len(trace.events) - len(page.events),
-                erased=sum(not walk.incomplete.isdisjoint(event.positions) for event in trace.events),
+                paged_out=len(shown) - len(page.events),
+                filtered=len(trace.events) - len(shown),
+                erased=sum(not walk.incomplete.isdisjoint(event.positions) for event in shown),
                 truncated=trace.truncated,
             )
             browse = _browse(
@@ -122,6 +131,13 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             )
             answer.browse_id = await self._record(browse)
             return answer
+
+    async def GetRegistrations(  # noqa: N802 - the name in the proto
+        self, request: registrations_pb2.GetRegistrationsRequest, context: Context
+    ) -> registrations_pb2.GetRegistrationsResponse:
+        """Show what was registered under a key; see registrations.proto."""
+        async with self._turns:
+            return await self._registrations.answer(caller(context), request)
 
     async def GetCheckpoint(  # noqa: N802 - the name in the proto
         self, request: trace_pb2.GetCheckpointRequest, _context: Context
@@ -159,7 +175,44 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """Give the changes of a log's key; see trace.proto."""
         return await proofs.key_changes_of(self._reader, request)
 
-    def _opened(self, query: TraceQuery | EventQuery, token: str) -> PageState | None:
+    async def GetGoods(  # noqa: N802 - the name in the proto
+        self, request: goods_pb2.GetGoodsRequest, context: Context
+    ) -> goods_pb2.GetGoodsResponse:
+        """Tell how goods stand; see goods.proto."""
+        user, query, page_size = (
+            caller(context),
+            requests.goods_query(request),
+            requests.page_size_of(request),
+        )
+        state = self._opened(query, request.page_token)
+        async with self._turns:
+            checkpoints = await self._checkpoints(query.as_of, state)
+            sizes = showing.sizes_of(checkpoints)
+            found = await self._standings.find(query.key, sizes)
+            cut = goods_pages.cut(query.key, found, state.offset if state else 0, page_size, self._page_bytes)
+            await goods_pages.prove(cut, found, self._reader, sizes)
+            answer = cut.answer
+            answer.checkpoints.extend(map(showing.checkpoint_message, checkpoints.values()))
+            if cut.next_offset is not None:
+                answer.next_page_token = self._tokens.seal(query.encode(), PageState(sizes, cut.next_offset))
+            browse = Browse(
+                user=user,
+                method="GetGoods",
+                keys=(query.key,),
+                sizes=sizes,
+                purpose=request.purpose,
+                events=len(answer.events) + answer.HasField("registration"),
+            )
+            answer.browse_id = await self._record(browse)
+            return answer
+
+    async def Subscribe(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
+        self, request: subscribe_pb2.SubscribeRequest, context: Context
+    ) -> None:
+        """Send events as they are published; see subscribe.proto."""
+        await self._subscriptions.serve(request, context)
+
+    def _opened(self, query: TraceQuery | EventQuery | GoodsQuery, token: str) -> PageState | None:
         return self._tokens.open(query.encode(), token) if token else None
 
     def _sealed(self, query: TraceQuery | EventQuery, page: Page, checkpoints: Checkpoints) -> str:

@@ -13,7 +13,8 @@ class QuerySettings(FrontSettings):
     """How the query service serves.
 
     A trace stops at `max_events` events, or as many nodes, and says so. At most `max_walks` traces are walked at a time,
-    since each may hold tens of megabytes; the others wait for their turn.
+    since each may hold tens of megabytes; the others wait for their turn. At most `max_subscriptions` are open at a time;
+    what is new for them is asked for each `subscription_poll_ms`, once for all.
 
     The public logs are served on `http_port` (0 for any), to `http_connections` at a time, each request within
     `http_timeout_s`. `public_url` is that port as clients see it, where a proxy stands before it: the urls of `/logs`
@@ -25,6 +26,8 @@ class QuerySettings(FrontSettings):
     grpc_port: int = Field(50051, ge=0, le=65535)
     metrics_port: int = Field(9103, ge=0, le=65535)
     max_walks: int = Field(16, ge=1, le=1024)
+    max_subscriptions: int = Field(64, ge=1, le=1024)
+    subscription_poll_ms: int = Field(250, ge=20, le=60_000)
     max_events: int = Field(10_000, ge=1, le=100_000)
     http_port: int = Field(8081, ge=0, le=65535)
     http_connections: int = Field(512, ge=1, le=65536)

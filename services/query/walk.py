@@ -7,14 +7,13 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 
 from goodstrace import entry as entries
-from goodstrace import facts as sealed_facts
-from goodstrace.entry import Entry, Kind, TagKind, tag
+from goodstrace.entry import Entry, TagKind, tag
 from goodstrace.tracing.model import Lookup, NameKind, SealedFacts
+from goodstrace.tracing.reading import facts_at
 from services.query.core import Cost
 from services.sealing.showing import Position, position, record_bytes
 from services.sealing.values import SealedRecord
 
-FACTS: Final = "facts"
 HELD_BYTES: Final = 16 * 1024 * 1024
 THINK_INLINE_RECORDS: Final = 200  # the engine is through with so many in some milliseconds
 THINK_INLINE_BYTES: Final = 512 * 1024  # unless they name much: one event of a MiB names 20,000 keys
@@ -23,6 +22,7 @@ TAG_KINDS: Final[Mapping[NameKind, TagKind]] = {
     NameKind.TRANSFORMATION: TagKind.TRANSFORMATION,
     NameKind.EVENT_ID: TagKind.EVENT_ID,
     NameKind.ORDER: TagKind.ORDER,
+    NameKind.REGISTRATION: TagKind.REGISTRATION,
 }
 Answer = TypeVar("Answer")
 Walker = Generator[Lookup, Iterable[SealedFacts], Answer]
@@ -107,14 +107,12 @@ class Walk(Generic[Answer]):
         return [facts for record in records.values() if (facts := self._met(record)) is not None]
 
     def _met(self, record: SealedRecord) -> SealedFacts | None:
-        """Note a record; None where it is no event, or its facts are not there any more."""
+        """Note a record; None where it is neither event nor registration, or what tracing reads is not there any more."""
         entry = entries.decode(record.entry)
-        content = next((part.content for part in record.parts if part.name == FACTS), None)
-        if entry.kind is not Kind.EVENT or content is None:
-            return None
-        self._note(record, entry)
-        facts = sealed_facts.decode(content)
-        return SealedFacts(record.log, record.index, entry.merchant, entry.time, facts)
+        found = facts_at(entry, record.log, record.index, {part.name: part.content for part in record.parts})
+        if found is not None:
+            self._note(record, entry)
+        return found
 
     def _note(self, record: SealedRecord, entry: Entry) -> None:
         place = position(record)

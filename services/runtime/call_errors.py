@@ -4,21 +4,22 @@ CallError(ServiceError)      the caller's fault: its text is for the caller
 ├── InvalidRequestError      a field, a metadata value or a page token is not as it must be
 ├── NotAllowedError          this is not for the caller
 ├── NotFoundError            there is nothing of that name
-└── OutOfRangeError          a position that does not exist yet
+├── OutOfRangeError          a position that does not exist yet
+└── ExhaustedError           as many as may be are under way already
 """
 
 from services.runtime.errors import ServiceError
 
 
 class CallError(ServiceError):
-    """The caller's fault. `field` is the request's field or metadata key concerned, or empty."""
+    """The caller's fault. `field` is the request's field or metadata key concerned, or empty; `problem` is what is wrong."""
 
     category = "request"
 
     def __init__(self, problem: str, field: str = "") -> None:
         """Say what is wrong, in words for the caller, and where."""
         super().__init__(f"{field}: {problem}" if field else problem)
-        self.field = field
+        self.problem, self.field = problem, field
 
 
 class InvalidRequestError(CallError):
@@ -35,3 +36,7 @@ class NotFoundError(CallError):
 
 class OutOfRangeError(CallError):
     """The request names a position beyond what is sealed now."""
+
+
+class ExhaustedError(CallError):
+    """As many calls of this kind as may be are under way: the caller may try again later."""

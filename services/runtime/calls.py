@@ -1,29 +1,35 @@
 """What a gRPC call can fail with, and how each failure looks to the caller: one code, one `google.rpc.ErrorInfo`.
 
+Beside that a `BadRequest` names the field that is wrong, and a `RetryInfo` says when to try again where that can help.
 Pure: the server's interceptor (`services.runtime.grpc`) applies it. The caller is told what to do, the log is told the
-cause, and neither gets a secret. Source: google.rpc.Status and ErrorInfo (AIP-193).
+cause, and neither gets a secret. Source: google.rpc.Status and its details (AIP-193).
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import grpc
 import msgspec
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from services.runtime.call_errors import (
     CallError,
+    ExhaustedError,
     InvalidRequestError,
     NotAllowedError,
     NotFoundError,
     OutOfRangeError,
 )
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import ServiceError, UnavailableError
 
 ERROR_DOMAIN: Final = "goodstrace"
+_RETRY_S: Final = 1.0
+_RETRIED: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_AT_A_FIELD: Final = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE)
 CODES: Final = (
     grpc.StatusCode.OK,
     grpc.StatusCode.CANCELLED,
@@ -56,6 +62,7 @@ COMMON_FAILURES: Final[Failures] = {
     NotAllowedError: Failure(grpc.StatusCode.PERMISSION_DENIED, "NOT_ALLOWED"),
     NotFoundError: Failure(grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
     OutOfRangeError: Failure(grpc.StatusCode.OUT_OF_RANGE, "OUT_OF_RANGE"),
+    ExhaustedError: Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY"),
     UnavailableError: Failure(
         grpc.StatusCode.UNAVAILABLE,
         "DEPENDENCY_UNAVAILABLE",
@@ -76,15 +83,30 @@ def failure_of(error: BaseException, failures: Failures) -> Failure:
 
 
 def status_of(error: BaseException, failure: Failure) -> grpc.Status:
-    """Build the status a caller gets: code, message and one ErrorInfo with the field concerned."""
+    """Build the status a caller gets: code, message, an ErrorInfo, and a BadRequest and a RetryInfo where they say something."""
+    details = []
+    for each in _details(error, failure):
+        packed = any_pb2.Any()
+        packed.Pack(each)
+        details.append(packed)
+    code = code_pb2.Code.Value(failure.code.name)
+    status: grpc.Status = rpc_status.to_status(
+        status_pb2.Status(code=code, message=failure.message or str(error), details=details)
+    )
+    return status
+
+
+def _details(error: BaseException, failure: Failure) -> Iterator[Message]:
     field = error.field if isinstance(error, CallError) else ""
     info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=ERROR_DOMAIN)
     if field:
         info.metadata["field"] = field
-    detail = any_pb2.Any()
-    detail.Pack(info)
-    code = code_pb2.Code.Value(failure.code.name)
-    status: grpc.Status = rpc_status.to_status(
-        status_pb2.Status(code=code, message=failure.message or str(error), details=[detail])
-    )
-    return status
+    yield info
+    if isinstance(error, CallError) and field and failure.code in _AT_A_FIELD:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=error.problem)
+        yield error_details_pb2.BadRequest(field_violations=[violation])
+    if failure.code in _RETRIED:
+        told_s = error.retry_after_s if isinstance(error, ServiceError) else 0.0
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(1000 * (told_s or _RETRY_S)))
+        yield error_details_pb2.RetryInfo(retry_delay=delay)

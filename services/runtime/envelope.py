@@ -5,6 +5,7 @@ The only place that knows the wire form. No Kafka headers are used: `produce_bat
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -113,16 +114,16 @@ def encode(record: Record) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def with_last_part(value: bytes, record: Record, after: Part) -> bytes | None:
-    """Give an encoded record with its last part exchanged: the bytes that `encode` makes of the changed record.
+def without_last_part(value: bytes, record: Record) -> bytes | None:
+    """Give an encoded record up to its last part, to which `part_field` adds another: the bytes that `encode` makes of that record.
 
     Protobuf writes fields by number one after the other, so what stands before the part stays as it is and is not encoded
     again. None where `record`, which `value` encodes, has fields of after `parts`, or was encoded by others.
     """
     if record.entry or record.tags or record.rejection or not record.parts:
         return None
-    old = _part_field(record.parts[-1])
-    return value[: -len(old)] + _part_field(after) if value.endswith(old) else None
+    last = part_field(record.parts[-1])
+    return value[: -len(last)] if value.endswith(last) else None
 
 
 def entry_fields(entry: bytes, tags: Sequence[bytes]) -> bytes:
@@ -131,23 +132,28 @@ def entry_fields(entry: bytes, tags: Sequence[bytes]) -> bytes:
     return b"\x62" + _varint(len(entry)) + entry + fields if entry else fields
 
 
-def _part_field(part: Part) -> bytes:
-    """Encode a part as field 11 of a record."""
-    name = part.name.encode()
-    body = b"".join(
-        (
-            b"\x0a" + _varint(len(name)) + name if name else b"",
-            b"\x12" + _varint(len(part.salt)) + part.salt if part.salt else b"",
-            b"\x1a" + _varint(len(part.content)) + part.content if part.content else b"",
-        )
-    )
-    return b"\x5a" + _varint(len(body)) + body
+def part_field(part: Part) -> bytes:
+    """Encode a part, as field 11 of a record."""
+    content = part.content
+    tail = b"\x1a" + _varint(len(content)) + content if content else b""
+    start = _part_start(part.name, len(part.salt))
+    return b"\x5a" + _varint(len(start) + len(part.salt) + len(tail)) + start + part.salt + tail
+
+
+@lru_cache(maxsize=64)
+def _part_start(name: str, salt_bytes: int) -> bytes:
+    """Encode what comes before a part's salt."""
+    encoded = name.encode()
+    named = b"\x0a" + _varint(len(encoded)) + encoded if encoded else b""
+    return named + b"\x12" + _varint(salt_bytes) if salt_bytes else named
 
 
 def _varint(number: int) -> bytes:
     """Encode a length. Source: protobuf encoding, base 128 varints."""
     if number < 0x80:
         return _SMALL_VARINTS[number]
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     digits = bytearray()
     while number >= 0x80:
         digits.append(number & 0x7F | 0x80)

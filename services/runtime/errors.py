@@ -12,10 +12,14 @@ from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """Root of the services' errors. `category` is the metric label, from a closed set; `retry` says whether to try again."""
+    """Root of the services' errors. `category` is the metric label, from a closed set; `retry` says whether to try again.
+
+    `retry_after_s` says when a caller may be let through; 0 where that is not known.
+    """
 
     category: ClassVar[str] = "internal"
     retry: ClassVar[bool] = False
+    retry_after_s: float = 0.0
 
 
 class SettingsError(ServiceError):

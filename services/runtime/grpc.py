@@ -33,6 +33,7 @@ _Unary: TypeAlias = "Callable[[Any, Context], Awaitable[Any]]"
 _Bounded: TypeAlias = "Callable[[_Unary, Any, Context], Awaitable[Any]]"
 _HANDLERS: Final[dict[str, Callable[..., Any]]] = {
     "unary_unary": grpc.unary_unary_rpc_method_handler,
+    "unary_stream": grpc.unary_stream_rpc_method_handler,
     "stream_unary": grpc.stream_unary_rpc_method_handler,
     "stream_stream": grpc.stream_stream_rpc_method_handler,
 }
@@ -81,7 +82,7 @@ class CallMetrics:
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
     """Puts deadline, metrics, error table and log around each call of the services named.
 
-    Of calls whose requests come in a stream, those without a deadline may last `max_stream_s` seconds.
+    Of calls with a stream, those without a deadline may last `max_stream_s` seconds.
     """
 
     def __init__(
@@ -177,13 +178,14 @@ class Server:
         *,
         max_concurrent_calls: int,
         max_request_bytes: int = MAX_REQUEST_BYTES,
+        share_port: bool = False,
     ) -> None:
-        """Make the server; calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
+        """Make the server; with `share_port` others that say so too may listen on its port. Calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
         self.grpc = grpc.aio.server(
             interceptors=[interceptor],
             maximum_concurrent_rpcs=max_concurrent_calls,
             options=[
-                ("grpc.so_reuseport", 0),  # a taken port must fail, not share its calls
+                ("grpc.so_reuseport", int(share_port)),  # else a taken port must fail, not share its calls
                 ("grpc.max_receive_message_length", max_request_bytes),
                 ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
             ],

@@ -24,7 +24,16 @@ _LOOK_S: Final = 0.02
 class HttpServer:
     """One listening port and its application."""
 
-    def __init__(self, app: Any, host: str, port: int, *, max_connections: int, drain_s: float) -> None:
+    def __init__(
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        *,
+        max_connections: int,
+        drain_s: float,
+        share_port: bool = False,
+    ) -> None:
         """Prepare to serve; nothing is bound yet.
 
         Args:
@@ -33,8 +42,10 @@ class HttpServer:
             port: 0 for any.
             max_connections: those over it are answered 503.
             drain_s: how long requests that have begun may take once it shall stop.
+            share_port: whether others that say so too may listen on the port.
         """
         self._address = (host, port)
+        self._share_port = share_port
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -80,6 +91,8 @@ class HttpServer:
         bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._share_port:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             bound.bind(self._address)
         except OSError as error:
             bound.close()

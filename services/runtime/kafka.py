@@ -142,7 +142,7 @@ def create_topics(bootstrap: str, topics: Iterable[Topic], timeout_s: float = 30
             if name in there and len(there[name].partitions) != topic.partitions:
                 raise ConflictError(
                     f"topic {name} has {len(there[name].partitions)} partitions and {topic.partitions} are set: "
-                    "growing is an operation of its own: python -m services.collector.growth (docs/logs.md)"
+                    "growing is an operation of its own: goodstrace grow (docs/logs.md)"
                 )
         missing = [
             NewTopic(topic.name, topic.partitions, topic.replication, config=topic.config())

@@ -45,7 +45,9 @@ class FrontSettings(BaseSettings):
 
     browse_timeout_s bounds the wait for Kafka's acknowledgement of a browse record; max_call_s a call whose caller gave no
     deadline, and every other one; page_bytes an answer; notice_s is how long health says NOT_SERVING before the port
-    closes, drain_s how long running calls may take then.
+    closes, drain_s how long running calls may take then. remember_mib of tiles, and as many of packs, are kept in memory once they
+    were read; 0: each answer reads all again. share_ports: several such processes may listen on the same ports (SO_REUSEPORT), and
+    the kernel gives each new connection to one of them; the ports for metrics must differ.
     """
 
     model_config = SettingsConfigDict(frozen=True)
@@ -58,6 +60,8 @@ class FrontSettings(BaseSettings):
     page_bytes: int = Field(3 * 1024 * 1024, ge=64 * 1024, le=32 * 1024 * 1024)
     notice_s: float = Field(0.5, ge=0, le=60)
     drain_s: float = Field(10, ge=0, le=300)
+    remember_mib: int = Field(16, ge=0, le=65536)
+    share_ports: bool = False
 
 
 class FrontMetrics:
@@ -95,7 +99,7 @@ class Front:
         self.settings, self.metrics, self.log = settings, metrics, log
         self.mongo, self.monitoring = mongo, monitoring
         self.secret = load_secret(logs.index_secret_file)
-        self.reader = LogReader(mongo.database)
+        self.reader = LogReader(mongo.database, remember_bytes=settings.remember_mib * 2**20)
         self.recorder = BrowseRecorder(
             producer,
             topic=kafka.topic(GOODS_BROWSED),
@@ -129,7 +133,11 @@ class Front:
             settings.max_call_s,
             self.log,
         )
-        server = Server(interceptor, max_concurrent_calls=settings.max_concurrent_calls)
+        server = Server(
+            interceptor,
+            max_concurrent_calls=settings.max_concurrent_calls,
+            share_port=settings.share_ports,
+        )
         add(server.grpc)
         port = await server.start(
             load(MonitoringSettings).host, settings.grpc_port, [service.full_name for service in services]
@@ -162,6 +170,7 @@ class Front:
             port,
             max_connections=max_connections,
             drain_s=self.settings.drain_s,
+            share_port=self.settings.share_ports,
         )
         await server.run(stop, started)
 

@@ -26,12 +26,16 @@ class TagLookup:
         self._indexes: dict[str, TagIndex] = {}
         self._remembered: Remembered[str, Page] = Remembered(PAGES_BYTES)
 
-    async def firsts(self, sizes: Sizes, tags: Iterable[bytes]) -> dict[str, dict[bytes, list[int]]]:
+    async def firsts(
+        self, sizes: Sizes, tags: Iterable[bytes], begin: Sizes | None = None
+    ) -> dict[str, dict[bytes, list[int]]]:
         """Find the packs that hold tags, in the first entries of logs.
 
         Args:
             sizes: how many entries of each log.
             tags: 16 bytes each.
+            begin: by log an index before which nothing is sought: runs that end there are not read, and packs from before it
+                may be named or not.
         Returns: for each log and tag the packs' first indexes in order.
         Raises: CorruptError where an index ends before its size, which is published, or a page of it is missing.
         """
@@ -40,7 +44,10 @@ class TagLookup:
         found: dict[str, dict[bytes, list[int]]] = {log: {} for log in sizes}
         for start in range(0, len(wanted), TAGS_AT_ONCE):
             some = wanted[start : start + TAGS_AT_ONCE]
-            needs = {log: tag_index.needed(index, some, sizes[log]) for log, index in indexes.items()}
+            needs = {
+                log: tag_index.needed(index, some, sizes[log], (begin or {}).get(log, 0))
+                for log, index in indexes.items()
+            }
             rows = await self._rows(
                 {place for of_log in needs.values() for places in of_log.values() for place in places}
             )

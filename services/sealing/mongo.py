@@ -27,6 +27,7 @@ from services.sealing.ports import TileNames
 from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint, block_id
 
 _INSTANCE_ID = "instance"
+_AFTER_NAMES = "\U0010ffff"  # sorts behind all that may go on after a prefix
 
 
 class MongoBlockStore(MongoTagIndex):
@@ -231,8 +232,15 @@ class MongoBlockStore(MongoTagIndex):
 
     async def heads(self, logs: Sequence[str]) -> dict[str, Head]:
         """Tell how far logs are signed and published, in one call; those without any checkpoint are left out."""
+        return await self._heads({"_id": {"$in": list(logs)}})
+
+    async def heads_under(self, prefix: str) -> dict[str, Head]:
+        """Tell how far the logs are signed and published whose names begin with `prefix` ("goods/"), in one call."""
+        return await self._heads({"_id": {"$gte": prefix, "$lt": prefix + _AFTER_NAMES}})
+
+    async def _heads(self, query: dict[str, Any]) -> dict[str, Head]:
         async with translated():
-            found = await self._database[HEADS].find({"_id": {"$in": list(logs)}}).to_list(None)
+            found = await self._database[HEADS].find(query).to_list(None)
         return {document["_id"]: documents.head(document) for document in found}
 
     async def remove_orphans(self, last: Sequence[StoredBlock]) -> int:

@@ -43,6 +43,7 @@ class Columns:
 
     def __init__(self, entries: bytes, parts: bytes, tags: bytes) -> None:
         """Take the byte strings apart. Raises: CorruptError, where they are not lists of one length."""
+        self.size_bytes = len(entries) + len(parts) + len(tags)
         self._entries = decode_entries(entries)
         try:
             self._parts, self._tags = _RAW_LIST.decode(parts), _BYTE_STRINGS.decode(tags)

@@ -22,13 +22,13 @@ from services.sealing import documents
 from services.sealing.core import PACK_ENTRIES
 from services.sealing.documents import OpenedPack
 from services.sealing.errors import CorruptError
-from services.sealing.indexes import CHECKPOINTS, LOGS, PACKS
+from services.sealing.indexes import CHECKPOINTS, PACKS
 from services.sealing.lookup import TagLookup
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.remembered import Remembered
 from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
 
-TILES_BYTES: Final = 16 * 2**20  # those of 450,000 entries
+REMEMBER_BYTES: Final = 16 * 2**20  # the tiles of 450,000 entries
 # A store may compare each value asked for with each pack it found.
 PACKS_PER_QUERY: Final = 16  # of at most about 50 KB each
 LOGS_AT_ONCE: Final = 4
@@ -48,13 +48,23 @@ class LogReader:
     says.
     """
 
-    def __init__(self, database: Database, index_secret: bytes | None = None) -> None:
-        """Read from a database; the index secret (32 bytes) is needed for `tag` only."""
+    def __init__(
+        self,
+        database: Database,
+        index_secret: bytes | None = None,
+        *,
+        remember_bytes: int = REMEMBER_BYTES,
+    ) -> None:
+        """Read from a database; the index secret (32 bytes) is needed for `tag` only.
+
+        `remember_bytes` bounds the tiles, and again the packs, that are not read a second time.
+        """
         self._database = database
         self._secret = index_secret
         self._store = MongoBlockStore(database)
         self._lookup = TagLookup(self._store)
-        self._tiles: Remembered[tuple[str, int, int], bytes] = Remembered(TILES_BYTES)
+        self._tiles: Remembered[tuple[str, int, int], bytes] = Remembered(remember_bytes)
+        self._packs: Remembered[tuple[str, int], tuple[OpenedPack, ...]] = Remembered(remember_bytes)
 
     def tag(self, kind: TagKind, text: str) -> bytes:
         """Derive the tag by which records are found. Raises: ValueError without an index secret."""
@@ -92,11 +102,8 @@ class LogReader:
 
     async def newest(self, prefix: str = "") -> dict[str, StoredCheckpoint]:
         """Give the newest published checkpoint of every log that has one, if its name begins with `prefix` ("goods/")."""
-        async with translated():
-            names = [each["_id"] async for each in self._database[LOGS].find({}, {"_id": 1}).sort("_id", 1)]
-        wanted = [name for name in names if name.startswith(prefix)]
-        heads = await self._store.heads(wanted)
-        shown = {name: heads[name].published for name in wanted if name in heads}
+        heads = await self._store.heads_under(prefix)
+        shown = {name: head.published for name, head in sorted(heads.items())}
         return {name: published for name, published in shown.items() if published is not None}
 
     async def find(self, tags: Sequence[bytes], sizes: Sizes, limit: int) -> dict[bytes, list[SealedRecord]]:
@@ -137,6 +144,34 @@ class LogReader:
         merged = sorted((each for page in pages for each in page), key=lambda each: each[0], reverse=True)
         return [record for _, record in merged[:limit]]
 
+    async def find_from(
+        self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
+    ) -> list[SealedRecord]:
+        """Find the records of a log that have any of some tags, from an index on, oldest first.
+
+        Args:
+            log: its name.
+            tags: 16 bytes each, at least one.
+            first: index of the first entry that counts; runs of the index that end before it are not read.
+            size: how far to look, at most a published size.
+            limit: the most records, at least 1.
+        """
+        places = await self._lookup.firsts({log: size}, tags, {log: first})
+        near = first - MOST_IN_PACK
+        firsts = sorted({each for of_tag in places[log].values() for each in of_tag if each > near})
+        found: dict[int, list[SealedRecord]] = {}
+        wanted = frozenset(tags)
+        for start in range(0, len(firsts), PACKS_PER_QUERY):
+            for pack in await self._packs_at(log, firsts[start : start + PACKS_PER_QUERY], size):
+                for record, _ in _with_any(pack, wanted, size):
+                    if record.index >= first:
+                        found.setdefault(record.index, []).append(record)
+            # A pack that is not read yet may hold what is at its first index too, where a commit was cut off.
+            unread = firsts[start + PACKS_PER_QUERY : start + PACKS_PER_QUERY + 1]
+            if unread and sum(index < unread[0] for index in found) >= limit:
+                break
+        return await self._settled(log, found, limit)
+
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes, in the order asked. Raises: CorruptError where one is not there."""
         distinct = sorted(set(indexes))
@@ -147,6 +182,18 @@ class LogReader:
         found = {each.index: each for each in await self._settled(log, by_index, len(distinct))}
         return [found[index] for index in indexes]
 
+    async def sealed_ms(self, log: str, index: int) -> int:
+        """Tell when the block of an entry was sealed, in Unix milliseconds; where several packs may hold it, the latest of them.
+
+        Raises: CorruptError where it is in no pack.
+        """
+        query = {"log": log, "first": {"$gt": index - MOST_IN_PACK, "$lte": index}}
+        async with translated():
+            times = [each["time"] async for each in self._database[PACKS].find(query, {"time": 1})]
+        if not times:
+            raise CorruptError(f"{log}: entry {index} is in no pack")
+        return int(max(times))
+
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         """Make the inclusion proofs of entries in the log at `size`, in the order asked.
 
@@ -156,6 +203,16 @@ class LogReader:
         data = await self.tiles(log, needed)
         with _as_corrupt(log):
             return [tlog.inclusion_proof(index, size, data) for index in indexes]
+
+    async def multiproof(self, log: str, indexes: Iterable[int], size: int) -> list[bytes]:
+        """Make the proof that entries are in the log at `size`, each hash once, from left to right.
+
+        Raises: ProofError, unless 0 <= each index < size.
+        """
+        rising = sorted(set(indexes))
+        data = await self.tiles(log, tlog.tiles_for_multiproof(rising, size))
+        with _as_corrupt(log):
+            return tlog.multiproof(rising, size, data)
 
     async def consistency_proof(self, log: str, old_size: int, new_size: int) -> list[bytes]:
         """Make the proof that the log at `new_size` begins with all of what it was at `old_size`.
@@ -207,7 +264,7 @@ class LogReader:
                 first = waiting.popleft()
                 if any(len(found[each]) < limit for each in held[first]):
                     some.append(first)
-            for pack in await self._packs_at(log, some):
+            for pack in await self._packs_at(log, some, size):
                 for record, those in _with_any(pack, held[pack.first], size):
                     for each in those:
                         found[each].setdefault(record.index, []).append(record)
@@ -224,7 +281,7 @@ class LogReader:
         while firsts and len(found) < limit:
             some = firsts[-PACKS_PER_QUERY:]
             del firsts[-PACKS_PER_QUERY:]
-            for pack in await self._packs_at(log, some):
+            for pack in await self._packs_at(log, some, size):
                 for record, _ in _with_any(pack, {tag}, size):
                     key = (pack.time, log, record.index)
                     if bound is None or key < bound:
@@ -255,18 +312,34 @@ class LogReader:
             raise CorruptError(f"{log}: entry {index} is in no pack")
         return max(times), log, index
 
-    async def _packs_at(self, log: str, firsts: Sequence[int]) -> list[OpenedPack]:
-        """Read the packs that begin at these indexes, in order; those that no block names too."""
+    async def _packs_at(self, log: str, firsts: Sequence[int], size: int) -> list[OpenedPack]:
+        """Read the packs that begin at these indexes, in order; those that no block names too.
+
+        Those that begin below `size`, a published one, are remembered: the block that names one of them is there, and none of
+        its bytes changes any more.
+        """
+        known = {first: packs for first in firsts if (packs := self._packs.get((log, first)))}
+        for first, packs in (
+            await self._packs_read(log, [each for each in firsts if each not in known])
+        ).items():
+            known[first] = packs
+            if first < size:
+                self._packs.put((log, first), packs, sum(pack.columns.size_bytes for pack in packs))
+        return [pack for first in sorted(known) for pack in known[first]]
+
+    async def _packs_read(self, log: str, firsts: Sequence[int]) -> dict[int, tuple[OpenedPack, ...]]:
         if not firsts:
-            return []
+            return {}
         wanted: Any = {"$in": list(firsts)} if len(firsts) > 1 else firsts[0]
+        found: dict[int, tuple[OpenedPack, ...]] = {}
         async with translated():
             read = await self._database[PACKS].find({"log": log, "first": wanted}).to_list(None)
-        packs = sorted(map(documents.opened_pack, read), key=lambda pack: pack.first)
-        missing = set(firsts) - {pack.first for pack in packs}
+        for pack in map(documents.opened_pack, read):
+            found[pack.first] = (*found.get(pack.first, ()), pack)
+        missing = set(firsts) - found.keys()
         if missing:
             raise CorruptError(f"{log}: there is no pack of entry {min(missing)}")
-        return packs
+        return found
 
     async def _packs_with(self, log: str, indexes: Sequence[int]) -> list[OpenedPack]:
         """Read the packs that may hold entries, each once: one query for neighbours."""

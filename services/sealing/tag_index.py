@@ -175,9 +175,11 @@ def _row_of(data: bytes, prefix: bytes) -> int:
     return place // ROW_BYTES if place >= 0 else len(data) // ROW_BYTES
 
 
-def needed(index: TagIndex, tags: Iterable[bytes], size: int) -> dict[bytes, list[tuple[Run, int]]]:
-    """Name the pages that have the rows of tags in the log's first `size` entries: for each tag, oldest first."""
-    runs = [run for run in index.runs if run.first < size]
+def needed(
+    index: TagIndex, tags: Iterable[bytes], size: int, first: int = 0
+) -> dict[bytes, list[tuple[Run, int]]]:
+    """Name the pages that have the rows of tags in the log's entries `first`..`size` - 1: for each tag, oldest first."""
+    runs = [run for run in index.runs if run.first < size and run.end > first]
     return {tag: [(run, run.page_of(tag)) for run in runs] for tag in tags}
 
 

@@ -228,7 +228,7 @@ async def test_a_call_that_is_wrong_ends_with_one_reason(
     if field:
         status = rpc_status.from_call(raised.value)  # type: ignore[arg-type]
         assert status is not None
-        (detail,) = status.details
+        detail = status.details[0]
         info = error_details_pb2.ErrorInfo()
         assert detail.Unpack(info)
         assert info.metadata["field"] == field

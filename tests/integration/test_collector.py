@@ -20,10 +20,10 @@ from pymongo import MongoClient
 
 from deploy.processes import free_port
 from deploy.stack import Stack
+from goodstrace.goods.state import derived
 from goodstrace.simulate import SimulationOptions, simulate
 from services.collector.flow import StageName
-from services.collector.sightings import Placed, sightings
-from services.collector.state import derived
+from services.collector.goods_states import Stored, sightings
 from services.collector.state_store import StateStore
 from services.collector.state_store import document as state_document
 from services.runtime import envelope, topics
@@ -168,7 +168,7 @@ def ids(records: list[Record]) -> Counter[tuple[str, int]]:
 
 def states_are_those_of(database: Any, stored: list[Record]) -> bool:
     """Whether the collection holds what the records say, each found by its key."""
-    placed = [Placed("goods/x", offset, record) for offset, record in enumerate(stored)]
+    placed = [Stored("goods/x", offset, record) for offset, record in enumerate(stored)]
     expected = {key: derived(key, kept) for key, kept in sightings(placed).items()}
     found = {each.pop("_id"): each for each in database["goods_states"].find({}, {"rev": 0, "kept": 0})}
     return found == expected
@@ -181,7 +181,7 @@ async def test_keepers_that_meet_in_a_key_end_in_what_one_would_write(stack: Sta
         for number in range(24)
     ]
     values = run_all(wires(collected(document(*events)))).passed[StageName.STORE]
-    placed = [Placed("goods/0", offset, envelope.decode(value)) for offset, value in enumerate(values)]
+    placed = [Stored("goods/0", offset, envelope.decode(value)) for offset, value in enumerate(values)]
     whole = sightings(placed)
     try:
         keepers = [StateStore(mongo.database) for _ in range(4)]

@@ -1,6 +1,7 @@
 """EPCIS queries of the query service as a process: pages of one state, proved by position, recorded."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
@@ -63,6 +64,13 @@ async def test_pages_are_of_one_state_and_each_event_is_proved_by_its_position(l
         ordered = await http.get(f"{ROOT}/events?MATCH_epc={ITEM_URN}&orderBy=eventTime&eventCountLimit=2")
         listed = await http.get(f"{ROOT}/epcs")
         refused = await http.get(f"{ROOT}/events?EQ_quantity=1")
+        none = await http.get(f"{ROOT}/events?perPage=1000&GE_recordTime=2199-01-01T00:00:00Z")
+        all_of_them = await http.get(f"{ROOT}/events?perPage=1000&GE_recordTime=1971-01-01T00:00:00Z")
+        told = await http.options(f"{ROOT}/events")
+    assert await looking.reader.sealed_ms("goods/0", 125) <= time.time_ns() // 1_000_000
+    assert (told.status_code, told.headers["Allow"]) == (204, "GET, OPTIONS")
+    for answer, count in ((none, 0), (all_of_them, 252)):
+        assert len(answer.json()["epcisBody"]["queryResults"]["resultsBody"]["eventList"]) == count
 
     assert len(texts) == 3
     assert len(places) == len(set(places)) == 250
@@ -74,7 +82,7 @@ async def test_pages_are_of_one_state_and_each_event_is_proved_by_its_position(l
     assert (refused.status_code, refused.json()["parameter"]) == (400, "EQ_quantity")
 
     looks = [parts_of(record) for record in await looking.browsed()]
-    assert [each["what"]["method"] for each in looks].count("QueryEvents") == 5
+    assert [each["what"]["method"] for each in looks].count("QueryEvents") == 7
     of_ann = [each for each in looks if each["who"] == {"user": "ann"}]
     assert sum(each["outcome"]["events"] for each in of_ann) == 250
     assert [each["what"]["keys"] for each in of_ann] == [[ITEM]] * 3

@@ -17,7 +17,7 @@ from deploy.service_processes import not_ready
 from deploy.stack import Stack
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import verify_consistency, verify_inclusion
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import registrations_pb2, trace_pb2, trace_pb2_grpc
 from tests.conftest import Names
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
@@ -54,9 +54,8 @@ async def _few(looking: Looking) -> None:
 def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
     metadata: Any = error.trailing_metadata()
     data = dict(metadata)["grpc-status-details-bin"]
-    [detail] = status_pb2.Status.FromString(data).details
     info = error_details_pb2.ErrorInfo()
-    assert detail.Unpack(info)
+    assert status_pb2.Status.FromString(data).details[0].Unpack(info)
     return info
 
 
@@ -328,6 +327,7 @@ async def _outage(looking: Looking, stack: Stack, stub: Stub) -> None:
     calls: tuple[tuple[Any, Any], ...] = (
         (stub.Trace, request),
         (stub.GetEvent, trace_pb2.GetEventRequest(event_id="x")),
+        (stub.GetRegistrations, registrations_pb2.GetRegistrationsRequest(key="x")),
     )
     for call, asked in calls:
         with pytest.raises(grpc.aio.AioRpcError) as raised:

@@ -338,7 +338,15 @@ def test_a_merchant_captures_for_what_is_its_own_or_delegated_until_it_is_stoppe
     keys.write_text(json.dumps({bo: [dict(MerchantKey.of(signer.public_key()).jwk)]}))
     traced = json.loads(ok(system, "trace", "--json", "--merchant-keys", str(keys), f"{own}0"))
     assert [each["signed_by"] for each in traced["events"]] == [kid]
-    assert "signed: 1 events" in ok(system, "trace", "--merchant-keys", str(keys), f"{own}0")
+    assert "which you were given" in ok(system, "trace", "--merchant-keys", str(keys), f"{own}0")
+    by_registration = json.loads(ok(system, "trace", "--json", f"{own}0"))
+    (event,) = by_registration["events"]
+    place = event["key_registered"]
+    assert (event["signed_by"], place["verified"]) == (kid, True)
+    assert (
+        f"signed: 1 events by merchant {bo} over their exact bytes, key {kid}, registered in {place['log']}[{place['index']}]"
+        in ok(system, "trace", f"{own}0")
+    )
     told = [
         json.loads(each.parts["registration"]) for each in system.sealed() if "registration" in each.parts
     ]

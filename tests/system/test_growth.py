@@ -39,14 +39,14 @@ def test_a_partition_more_is_a_log_more_and_what_came_before_is_remembered(grown
     assert set(before) == {"goods/0", "goods/1"}
     kept = {name: pid for name, pid in system.pids().items() if name != "collector"}
     system.environment["GOODSTRACE_PARTITIONS"] = "3"
-    refused = system.run_module("services.collector.growth")
+    refused = system.cli("grow")
     assert refused.returncode == 1
     assert "collectors run still" in refused.stderr
 
     # Capture pauses, since it spreads events over as many partitions as it was told; all it took is sealed by now.
     system.daemons["collector"].stop()
     for _ in range(2):  # it may be repeated
-        done = system.run_module("services.collector.growth")
+        done = system.cli("grow")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "60 events are remembered" in done.stdout
         assert "every topic of goods has 3 partitions" in done.stdout

@@ -185,6 +185,7 @@ class CompleteWorld:
             reader,
             self.recorder,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
             secret=SECRET,
             max_events=10_000,
             page_bytes=self.page_bytes,

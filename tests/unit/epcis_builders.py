@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from goodstrace import entry as entries
 from goodstrace.facts import Facts
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
@@ -126,6 +127,7 @@ class MemoryLogs:
     def __init__(self, records: Sequence[Record], logs: int = 2) -> None:
         self.records_of: dict[str, list[SealedRecord]] = {f"goods/{number}": [] for number in range(logs)}
         self.away = False
+        self.read = 0
         for number, record in enumerate(records):
             log = f"goods/{number % logs}"
             index = len(self.records_of[log])
@@ -153,7 +155,12 @@ class MemoryLogs:
         return sorted(found, key=lambda each: (each.index, each.log), reverse=True)[:limit]
 
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
+        self.read += len(indexes)
         return [self.records_of[log][index] for index in indexes]
+
+    async def sealed_ms(self, log: str, index: int) -> int:
+        entry = entries.decode(self.records_of[log][index].entry)
+        return entry.time + 1_000
 
 
 class Topic:

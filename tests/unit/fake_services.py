@@ -24,7 +24,7 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import consistency_path, inclusion_path, leaf_hash, root_of
 from goodstrace.note import Signer
 from goodstrace.proof_file import ProofFile
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import registrations_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 
 MAX_PAGE = 50
 KEY = "urn:test:goods"
@@ -61,16 +61,16 @@ class FakeLog:
     def origin(self) -> str:
         return self.signer.name
 
-    def append(self, kind: Kind, parts: Mapping[str, bytes]) -> int:
-        """Seal a record; gives its index."""
+    def append(self, kind: Kind, parts: Mapping[str, bytes], time_ms: int = 0) -> int:
+        """Seal a record; gives its index. Without a time each is a millisecond later than the one before."""
         salted = [(name, salt_of(f"{self.name}/{self.size}/{name}"), parts[name]) for name in parts]
         entry = Entry(
             id=f"{self.size:032x}",
             kind=kind,
-            merchant=1 if kind is Kind.EVENT else 0,
+            merchant=1 if kind in (Kind.EVENT, Kind.REGISTRATION) else 0,
             parts=tuple(entries.part_commitment(*part) for part in salted),
             tags=entries.tags_commitment([]),
-            time=1_700_000_000_000 + self.size,
+            time=time_ms or 1_700_000_000_000 + self.size,
         )
         self.records.append((entries.encode(entry), salted))
         return self.size - 1
@@ -160,11 +160,13 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
         self.logs = {log.name: log for log in logs}
         self.traces: list[trace_pb2.TraceResponse] = []
         self.events: list[trace_pb2.GetEventResponse] = []
+        self.registrations: list[registrations_pb2.GetRegistrationsResponse] = []
         self.root_proof: trace_pb2.GetRootProofResponse | None = None
         self.altered: Callable[[Any], None] = lambda _: None
         self.altered_change: Callable[[bytes], bytes] = lambda change: change
         self.consistency_error: grpc.StatusCode | None = None
         self.error: grpc.StatusCode | None = None
+        self.subscriptions: list[list[subscribe_pb2.SubscribeResponse]] = []
         self.requests: list[Any] = []
         self.users: list[str] = []
 
@@ -173,6 +175,27 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
 
     def GetEvent(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         return self._answer(request, context, self.events[0])
+
+    def Subscribe(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - gRPC's name
+        """Give the messages of one stream after the other, each of which breaks off."""
+        if not self.subscriptions:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no more streams")
+        for message in self.subscriptions.pop(0):
+            yield self._answer(request, context, message)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "told to break off")
+
+    def message(self, log: FakeLog, *indexes: int, after: int, **more: Any) -> Any:
+        """A message of a subscription with these entries of a log, whose cursor is at `after`."""
+        return subscribe_pb2.SubscribeResponse(
+            events=[subscribe_pb2.SubscribedEvent(sealed=log.sealed(index)) for index in indexes],
+            checkpoints=[log.checkpoint()],
+            cursor=more.pop("cursor", f"{log.name}@{after}"),
+            positions=[log_pb2.LogSize(log=log.name, size=after)],
+            **more,
+        )
+
+    def GetRegistrations(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        return self._answer(request, context, self.registrations[int(request.page_token or 0)])
 
     def GetCheckpoint(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         checkpoints = [log.checkpoint() for log in self.logs.values()]

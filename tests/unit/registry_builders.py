@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 import structlog
+from fastapi import FastAPI
 
+from services.collector import rejections_api
 from services.collector.preparing import Ports
 from services.collector.registry.claims import Policy
 from services.collector.registry.directory import Directory, Staleness
@@ -15,10 +17,12 @@ from services.collector.registry.gate import DefaultLimits, Gate
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
 from services.collector.registry.tokens import Tokens
+from services.collector.rejection_desk import RejectionDesk
 from services.runtime.settings import KafkaSettings
 from tests.memory_registry import MemoryRegistry
 from tests.unit.capture_api import Running
 from tests.unit.collector_builders import NOW_MS
+from tests.unit.rejection_builders import Store, Topic
 
 LOG = structlog.get_logger()
 OPERATOR = "operator-token"
@@ -44,8 +48,9 @@ class Registry:
         policy: Policy = Policy.ORIGIN,
         defaults: DefaultLimits = DefaultLimits(),  # noqa: B008 - frozen
         tokens: Tokens | None = None,
+        store: MemoryRegistry | None = None,
     ) -> None:
-        self.store = MemoryRegistry()
+        self.store = store or MemoryRegistry()
         self.now_s = 0.0
         now_ms = lambda: NOW_MS + int(self.now_s * 1000)  # noqa: E731 - used twice, here alone
         directory = Directory(self.store, Staleness(2, 300), lambda: self.now_s, now_ms)  # type: ignore[arg-type]
@@ -94,6 +99,14 @@ class Registry:
         if key:
             told["authorization"] = f"Bearer {key}"
         return await self.http.post("/epcis/v2/capture", content=body, headers=told)
+
+
+def whole_app(here: Registry) -> FastAPI:
+    """Add the rejections to a collector's API: all of it then."""
+    running = here.running
+    desk = RejectionDesk(Store(), Topic(), running.intake, lambda: NOW_MS)
+    rejections_api.join(running.app, desk, running.metrics)
+    return running.app
 
 
 @asynccontextmanager

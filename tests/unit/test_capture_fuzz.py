@@ -28,8 +28,11 @@ from schemathesis.checks import CHECKS
 
 from services.collector.documents import Limits
 from services.collector.headers import VERSION_HEADERS
+from services.collector.openapi_security import MERCHANT_BEARER, MERCHANT_KEY, OPERATOR_TOKEN
+from services.collector.registry.credentials import API_KEY, AUTHORIZATION
 from tests.unit.capture_api import LOG, Running
 from tests.unit.collector_builders import document, object_event
+from tests.unit.registry_builders import OPERATOR, Registry, whole_app
 
 MIB = 1024 * 1024
 CHECKED = (
@@ -44,11 +47,12 @@ LEAKS = re.compile(
     rb"Traceback|File \"|site-packages|\.py\b|/usr/|/home/|0x[0-9a-f]{8}|pymongo|msgspec|starlette|"
     + re.escape(ROOT)
 )
+CREDENTIALS = (AUTHORIZATION, API_KEY)
 TYPES = ("application/ld+json", "application/x-ndjson")
 REFUSED = {400, 413}
 MOST_OBJECTS = 20_000
 MOST_BYTES = 64 * MIB
-SCHEMA = schemathesis.openapi.from_dict(Running().app.openapi())
+SCHEMA = schemathesis.openapi.from_dict(whole_app(Registry()).openapi())
 OPERATIONS = [each.ok() for each in SCHEMA.get_all_operations()]
 Say = Callable[[str], None]
 
@@ -68,14 +72,14 @@ def examples(number: int) -> settings:
 class Client:
     """The API on an event loop of its own, for tests that are not coroutines; counts what it answered."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, here: Running | None = None) -> None:
         self._loop = loop
-        self.here = Running(limits=Limits(body=32 * MIB))
+        self.here = here or Running(limits=Limits(body=32 * MIB))
         self._committing = loop.create_task(self.here.commits.run(LOG))
         self.statuses: Counter[int] = Counter()
 
     def send(self, request: httpx.Request) -> httpx.Response:
-        answer = self._wait(self.here.http.send(request))
+        answer = self.wait(self.here.http.send(request))
         self.statuses[answer.status_code] += 1
         assert answer.status_code < 500, answer.text
         assert not LEAKS.search(answer.content), answer.text
@@ -96,10 +100,10 @@ class Client:
 
     def close(self) -> None:
         self.here.commits.close()
-        self._wait(asyncio.wait([self._committing]))
-        self._wait(self.here.http.aclose())
+        self.wait(asyncio.wait([self._committing]))
+        self.wait(self.here.http.aclose())
 
-    def _wait(self, what: Awaitable[Any]) -> Any:
+    def wait(self, what: Awaitable[Any]) -> Any:
         return self._loop.run_until_complete(what)  # type: ignore[arg-type]
 
 
@@ -138,18 +142,48 @@ def memory(client: Client) -> Iterator[Callable[[], str]]:
     assert grown[1] < MOST_BYTES
 
 
+class Known:
+    """The whole API of a collector that knows who is who, with a merchant's key and the operator's token."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        registry = Registry()
+        whole_app(registry)
+        self.client = Client(loop, registry.running)
+        _, self.key = self.client.wait(registry.merchant(everything=True))
+
+    def shown(self, requirements: list[dict[str, Any]]) -> dict[str, str]:
+        """Headers with the first credential that an operation's OpenAPI names."""
+        schemes = {
+            MERCHANT_KEY: {"X-API-Key": self.key},
+            MERCHANT_BEARER: {"Authorization": f"Bearer {self.key}"},
+            OPERATOR_TOKEN: {"Authorization": f"Bearer {OPERATOR}"},
+        }
+        return schemes[next(iter(requirements[0]))] if requirements else {}
+
+
+@pytest.fixture
+def known() -> Iterator[Known]:
+    loop = asyncio.new_event_loop()
+    made = Known(loop)
+    yield made
+    made.client.close()
+    loop.close()
+
+
 @pytest.mark.parametrize(
     "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value
 )
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
 def test_every_answer_is_as_the_openapi_says(
-    client: Client, say: Say, operation: Any, mode: GenerationMode
+    known: Known, say: Say, operation: Any, mode: GenerationMode
 ) -> None:
-    checks = [CHECKS.get_one(name) for name in CHECKED]
+    checks, client = [CHECKS.get_one(name) for name in CHECKED], known.client
+    security = operation.definition.raw["security"]
+    client.statuses.clear()
 
-    @examples(15)
-    @given(case=operation.as_strategy(generation_mode=mode), plain=st.booleans())
-    def run(case: Any, *, plain: bool) -> None:
+    @examples(8)
+    @given(case=operation.as_strategy(generation_mode=mode), plain=st.booleans(), who=st.integers(0, 4))
+    def run(case: Any, *, plain: bool, who: int) -> None:
         sent = requests.Request(**case.as_transport_kwargs(base_url="http://collector")).prepare()
         body = sent.body.encode() if isinstance(sent.body, str) else sent.body
         told = dict(sent.headers)
@@ -157,8 +191,13 @@ def test_every_answer_is_as_the_openapi_says(
             told = {name: text for name, text in told.items() if name not in VERSION_HEADERS}
             body = body and document(object_event())
             told.pop("Content-Length", None)
+        if who:  # else what was made up, or nothing
+            told = {name: text for name, text in told.items() if name.lower() not in CREDENTIALS}
+            told |= known.shown(security)
         request = httpx.Request(str(sent.method), str(sent.url), headers=told, content=body)
-        case.validate_response(client.send(request), checks=checks)
+        answer = client.send(request)
+        case.validate_response(answer, checks=checks)
+        assert (answer.status_code == 401) <= (bool(security) and not who)
 
     run()
     say(f"{sum(client.statuses.values())} requests, {dict(sorted(client.statuses.items()))}")

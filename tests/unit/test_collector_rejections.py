@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-import msgspec
 import pytest
 
 from services.collector import rejections_api
@@ -18,57 +17,15 @@ from services.collector.jobs import Seen
 from services.collector.preparing import PROCEED, Request
 from services.collector.registry.gate import Caller
 from services.collector.rejection_desk import RejectionDesk
-from services.collector.rejection_store import Wanted
-from services.collector.rejections import Again, Rejection, State, of_batch
+from services.collector.rejections import of_batch
 from services.runtime import envelope
 from services.runtime.envelope import Record
-from services.runtime.errors import UnavailableError
-from services.runtime.kafka import OffsetGapError
 from tests.unit.capture_api import LOG, Running
 from tests.unit.collector_builders import NOW_MS, collected, document, object_event
+from tests.unit.rejection_builders import Store, Topic
 from tests.unit.xml_builders import event_element, xml_document
 
 CONTEXT = {"example": "https://example.com/ns/"}
-
-
-class Store:
-    """Rejections in memory; away while `away`."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Rejection] = {}
-        self.away = False
-
-    async def find(self, record: str) -> Rejection | None:
-        return self.kept.get(record)
-
-    async def page(self, wanted: Wanted, before: str, limit: int) -> Sequence[Rejection]:
-        query = wanted.query()
-        found = [
-            each
-            for each in self.kept.values()
-            if all(getattr(each, name) == value for name, value in query.items())
-            and (not before or each.order < before)
-        ]
-        return sorted(found, key=lambda each: each.order, reverse=True)[:limit]
-
-    async def resubmitted(self, record: str, again: Again) -> None:
-        if self.away:
-            raise UnavailableError("away")
-        found = self.kept[record]
-        changed = msgspec.structs.replace(found, state=State.RESUBMITTED, again=(*found.again, again))
-        self.kept[record] = changed
-
-
-class Topic:
-    """`goods.rejected` in memory."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-    async def read(self, partition: int, offset: int) -> Record:
-        if offset >= len(self.records):
-            raise OffsetGapError("gone")
-        return self.records[offset]
 
 
 class Desk:

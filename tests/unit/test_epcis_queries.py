@@ -1,20 +1,24 @@
 """EPCIS queries over HTTP: pages are one answer, each look is recorded before it is shown, and nothing is a 5xx."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goodstrace import entry as entries
 from goodstrace.vocabulary import words
-from services.query import epcis_service
+from services.query import epcis_service, epcis_walk
 from services.query.epcis_document import EPCIS_CONTEXT
 from services.query.epcis_matching import matches
 from services.query.epcis_parameters import EVENT_TYPES, asked, pairs
 from services.query.epcis_walk import found_in
+from services.sealing.values import SealedRecord
 from tests.integration.looking import parts_of
 from tests.unit.collector_builders import object_event
 from tests.unit.epcis_builders import LINKS, PLACES, SERIALS, TIMES, Service, events, pages, sealed, shown
@@ -290,7 +294,7 @@ async def test_there_is_nothing_else_and_the_description_names_every_path(servic
         answer = await client.get(f"{ROOT}/eventTypes/QuantityEvent/events")
         assert answer.status_code == 404
         answer = await client.post(f"{ROOT}/events", content=b"{}")
-        assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, OPTIONS")
         assert (await client.get("/docs")).status_code == 200
         described = (await client.get("/openapi.json")).json()["paths"]
     names = ("eventTypes", "epcs", "bizSteps", "bizLocations", "readPoints", "dispositions")
@@ -356,3 +360,75 @@ async def test_no_query_string_is_a_fault_of_the_service(
 
 
 FUZZED = Service(sealed([object_event(epcList=list(SERIALS))]))
+
+
+async def test_options_tells_what_is_spoken_at_every_path_and_shows_nothing(service: Service) -> None:
+    async with service.client() as client:
+        for path in ("events", "events/urn:e:1", "epcs", "bizSteps/shipping/events", "readPoints"):
+            answer = await client.options(f"{ROOT}/{path}")
+            assert (answer.status_code, answer.headers["Allow"], answer.content) == (204, "GET, OPTIONS", b"")
+            assert answer.headers["GS1-EPCIS-Min"] == answer.headers["GS1-CBV-Max"] == "2.0.0"
+            assert answer.headers["GS1-EPC-Format"] == "Never_Translates"
+        assert (await client.options(f"{ROOT}/queries")).status_code == 404
+    assert not service.topic.records
+
+
+def without(record: SealedRecord, *names: str) -> SealedRecord:
+    return msgspec.structs.replace(
+        record, parts=tuple(each for each in record.parts if each.name not in names)
+    )
+
+
+async def test_events_that_are_hidden_are_counted_where_they_are_meant() -> None:
+    listed = [
+        object_event(eventID=f"urn:e:{number}", bizStep=step)
+        for number, step in enumerate(["shipping", "packing"] * 4)
+    ]
+    service = Service(sealed(listed))
+    for log, index, gone in (
+        ("goods/0", 0, ["event"]),
+        ("goods/1", 0, ["event"]),
+        ("goods/0", 1, ["event", "facts"]),
+    ):
+        records = service.logs.records_of[log]
+        records[index] = without(records[index], *gone)
+    epc = f"MATCH_epc={quote(listed[0]['epcList'][0])}"
+    async with service.client() as client:
+        for query, seen, hidden in (
+            ("EQ_bizStep=shipping", 2, 2),  # one of packing says so by its facts, and one says nothing
+            ("EQ_bizStep=packing", 3, 2),
+            (epc, 5, 3),
+            (f"{epc}&orderBy=eventTime", 5, 3),
+            ("EQ_bizStep=inspecting", 0, 1),
+        ):
+            answers = await pages(client, f"{ROOT}/events?perPage=2&{query}")
+            assert len(shown(answers)) == seen
+            assert sum(int(each.headers.get("Goodstrace-Events-Hidden", 0)) for each in answers) == hidden
+        gone = await client.get(f"{ROOT}/events/urn:e:0")
+        assert (gone.status_code, gone.headers["Goodstrace-Events-Hidden"], shown([gone])) == (200, "1", [])
+        assert "Goodstrace-Events-Hidden" not in (await client.get(f"{ROOT}/events/urn:e:3")).headers
+        assert (await client.get(f"{ROOT}/events/urn:e:99")).status_code == 404
+
+
+def at(record: SealedRecord, time_ms: int) -> SealedRecord:
+    entry = msgspec.structs.replace(entries.decode(record.entry), time=time_ms)
+    return msgspec.structs.replace(record, entry=entries.encode(entry))
+
+
+@pytest.mark.parametrize("per_page", [1, 7, 1000])
+async def test_a_walk_ends_where_all_that_is_left_was_sealed_before_the_record_time_asked_for(
+    per_page: int,
+) -> None:
+    service = Service(sealed([object_event(eventID=f"urn:e:{number}") for number in range(600)]))
+    start_ms = 1_800_000_000_000
+    for log, records in service.logs.records_of.items():
+        service.logs.records_of[log] = [at(each, start_ms + each.index * 60_000) for each in records]
+    async with service.client() as client:
+        since = datetime.fromtimestamp(start_ms / 1000 + 290 * 60, UTC).isoformat().replace("+", "%2B")
+        answers = await pages(client, f"{ROOT}/events?GE_recordTime={since}&perPage={per_page}")
+        assert len(shown(answers)) == 20
+        if per_page == 1000:
+            assert service.logs.read == 2 * epcis_walk.CHUNK
+            service.logs.read = 0
+            assert len(shown(await pages(client, f"{ROOT}/events?perPage=1000"))) == 600
+            assert service.logs.read == 600

@@ -8,13 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodstrace.facts import Role, decode
+from goodstrace.goods.sightings import KEPT, Kept, joined
+from goodstrace.goods.state import derived
 from goodstrace.tracing import SealedFacts
-from goodstrace.tracing.events import Event, names
+from goodstrace.tracing.containers import Containers
+from goodstrace.tracing.events import ASSOCIATION, Event, names
 from goodstrace.tracing.intervals import FOREVER, contain
+from goodstrace.tracing.links import Links
 from goodstrace.tracing.pool import Pool
 from services.collector.flow import StageName
-from services.collector.sightings import KEPT, Kept, Placed, joined, sightings
-from services.collector.state import derived
+from services.collector.goods_states import Stored, sightings
 from services.runtime import envelope
 from tests.unit.collector_builders import (
     WHOLE,
@@ -63,13 +66,13 @@ def taken_back(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "errorDeclaration": DECLARED}
 
 
-def stored(events: list[dict[str, Any]]) -> list[Placed]:
+def stored(events: list[dict[str, Any]]) -> list[Stored]:
     """The events sealed one after the other, each a document of its own time; duplicates stay out."""
     random = counted()
     values = [value for event in events for value in wires(collected(document(event), random=random))]
     output = WHOLE.run(fresh_state(), values)
     return [
-        Placed("goods/0", offset, envelope.decode(value))
+        Stored("goods/0", offset, envelope.decode(value))
         for offset, value in enumerate(output.passed[StageName.STORE])
     ]
 
@@ -153,6 +156,33 @@ def test_what_is_used_up_has_no_disposition_of_what_is_made() -> None:
     assert state_of(OTHER_KEY, made)["disposition"]["value"] == "active"
 
 
+def trade(number: int, minute: int, action: str, *orders: str, **changes: Any) -> dict[str, Any]:
+    """A TransactionEvent."""
+    listed = [{"type": "po", "bizTransaction": each} for each in orders]
+    return seen(number, minute, type="TransactionEvent", action=action, bizTransactionList=listed, **changes)
+
+
+def test_in_which_orders_it_is() -> None:
+    shipped = seen(1, 1, bizTransactionList=[{"type": "inv", "bizTransaction": "urn:o:1"}])
+    add, off = trade(2, 2, "ADD", "urn:o:2", "urn:o:3"), trade(3, 3, "DELETE", "urn:o:2")
+    state = state_of(ITEM_KEY, shipped, add, off)
+    assert [(each["type"], each["value"]) for each in state["orders"]] == [
+        ("inv", "urn:o:1"),
+        ("po", "urn:o:3"),
+    ]
+    assert state["unsure"] == []
+    again = trade(4, 4, "OBSERVE", "urn:o:3")
+    (_, order) = state_of(ITEM_KEY, shipped, add, off, again)["orders"]
+    assert order["time_us"] - order["since_us"] == 120_000_000
+    assert len(state_of(ITEM_KEY, shipped, add, off, taken_back(off))["orders"]) == 3
+    many = [f"urn:o:{number}" for number in range(20)]
+    assert state_of(ITEM_KEY, shipped, trade(5, 5, "ADD", *many))["unsure"] == ["orders"]
+    more = [trade(number, number, "OBSERVE", "urn:o:9") for number in range(10, 10 + KEPT)]
+    state = state_of(ITEM_KEY, shipped, *more)
+    assert ([each["value"] for each in state["orders"]], state["unsure"]) == (["urn:o:9"], ["orders"])
+    assert state["orders"][0]["since_at_latest"] is True
+
+
 def test_where_more_was_taken_back_than_is_kept_it_says_so() -> None:
     events = [seen(number, number, bizLocation={"id": SITES[number % 3]}) for number in range(20)]
     last = events[-KEPT:]
@@ -182,7 +212,7 @@ def test_only_the_same_merchant_takes_an_event_back(merchant: int) -> None:
     values = wires(collected(document(event), random=random))
     values += wires(collected(document(taken_back(event)), random=random, merchant=merchant))
     output = WHOLE.run(fresh_state(), values).passed[StageName.STORE]
-    placed = [Placed("goods/0", offset, envelope.decode(value)) for offset, value in enumerate(output)]
+    placed = [Stored("goods/0", offset, envelope.decode(value)) for offset, value in enumerate(output)]
     assert ("place" in derived(ITEM_KEY, sightings(placed)[ITEM_KEY])) is (merchant == 2)
 
 
@@ -206,6 +236,12 @@ observed = st.builds(
     st.sampled_from([None, "a", "b"]),
     st.sampled_from([False] * 9 + [True]),
 )
+traded = st.builds(
+    lambda minute, action, orders: trade(0, minute, action, *orders),
+    st.integers(0, 12),
+    st.sampled_from(ACTIONS),
+    st.lists(st.sampled_from(["urn:o:1", "urn:o:2"]), min_size=1, max_size=2, unique=True),
+)
 aggregated = st.builds(
     lambda minute, action, parent: moved(0, minute, action, parent),
     st.integers(0, 12),
@@ -218,7 +254,9 @@ aggregated = st.builds(
 def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Events of one item, some of which are declared errors, before or after they come."""
     events: list[dict[str, Any]] = []
-    for number, drawn in enumerate(draw(st.lists(st.one_of(observed, aggregated), min_size=1, max_size=14))):
+    for number, drawn in enumerate(
+        draw(st.lists(st.one_of(observed, aggregated, traded), min_size=1, max_size=14))
+    ):
         named = draw(st.sampled_from([f"urn:e:{number}", f"urn:e:{number}", None, "urn:e:0"]))
         event = {**seen(number, 0), **drawn, "eventID": named}
         events.append({name: value for name, value in event.items() if value is not None})
@@ -227,7 +265,7 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
     return list(draw(st.permutations(events)))
 
 
-def brute(placed: list[Placed]) -> dict[str, Any]:
+def brute(placed: list[Stored]) -> dict[str, Any]:
     """The newest event that counts, for each field, and the containment that is open, by the tracing engine's own rules."""
     pool = Pool(10_000)
     facts = {each.offset: decode(each.record.part("facts").content) for each in placed}
@@ -247,6 +285,9 @@ def brute(placed: list[Placed]) -> dict[str, Any]:
             found |= _says(event, content[event.places[0][1:]])
     intervals = contain(ITEM_KEY, own, {}, pool.is_live)
     found["inside"] = sorted(each.parent for each in intervals if each.window.end == FOREVER)
+    containers, associations = Containers(pool, 1000), Containers(pool, 1000, ASSOCIATION)
+    listings = Links(pool, containers, associations).listings(ITEM_KEY).listings
+    found["orders"] = sorted((each.type, each.key) for each in listings if not each.until_us)
     return found
 
 
@@ -286,6 +327,10 @@ def test_it_is_what_a_derivation_from_all_events_gives_or_says_that_it_is_unsure
     if "inside" not in state["unsure"]:
         assert inside == truth["inside"]
     assert set(inside) <= set(truth["inside"])
+    orders = sorted((each["type"], each["value"]) for each in state.get("orders", ()))
+    if "orders" not in state["unsure"]:
+        assert orders == truth["orders"]
+    assert set(orders) <= set(truth["orders"])
 
 
 @given(histories(), st.data())

@@ -7,7 +7,7 @@ from biip.gs1_digital_link_uris import GS1DigitalLinkURI
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from goodstrace.identifiers import Grade, canonical_key, class_of, grade, hash_form, lot_of
+from goodstrace.identifiers import Grade, Named, canonical_key, class_of, grade, hash_form, lot_of, named
 
 ROWS = json.loads((Path(__file__).parents[1] / "vectors" / "identifiers.json").read_text())["rows"]
 
@@ -80,6 +80,7 @@ def test_what_looks_like_an_identifier_never_raises_and_settles_at_once(text: st
     assert canonical_key(key) == key
     assert grade(text) == grade(key)
     lot, item_class = lot_of(text), class_of(text)
+    assert named(text) == Named(key, grade(text), lot or "")
     assert lot is None or (canonical_key(lot), grade(lot)) == (lot, Grade.LOT)
     assert item_class is None or grade(item_class) == Grade.CLASS
 

@@ -43,10 +43,12 @@ class Counting(LogReader):
         self.read += names
         return {name: self.stored[name] for name in names}
 
-    async def _packs_at(self, log: str, firsts: Sequence[int]) -> list[OpenedPack]:
+    async def _packs_read(self, log: str, firsts: Sequence[int]) -> dict[int, tuple[OpenedPack, ...]]:
         assert log == LOG
         self.taken += firsts
-        return [documents.opened_pack(documents.pack_document(self.packs[first])) for first in firsts]
+        return {
+            first: (documents.opened_pack(documents.pack_document(self.packs[first])),) for first in firsts
+        }
 
 
 async def test_many_tags_of_one_record_read_it_once() -> None:
@@ -57,6 +59,20 @@ async def test_many_tags_of_one_record_read_it_once() -> None:
     assert reader.taken == [0]
     assert set(reader.read) == set(reader.stored)
     assert len(reader.read) < 2 * len(TAGS) // 64 + len(reader.stored)
+
+
+async def test_a_pack_is_read_once_where_its_block_is_published() -> None:
+    reader = Counting([pack(first, TAGS[:1]) for first in range(4)])
+    for _ in range(2):
+        found = await reader.find(TAGS[:1], {LOG: 4}, 10)
+        assert [each.index for each in found[TAGS[0]]] == [0, 1, 2, 3]
+    assert reader.taken == [0, 1, 2, 3]
+    ahead = await reader._packs_at(LOG, [3], 3)  # its block may yet be cut off, and another pack be the one
+    assert ahead[0].first == 3
+    fresh = Counting([pack(first, TAGS[:1]) for first in range(4)])
+    for _ in range(2):
+        await fresh._packs_at(LOG, [3], 3)
+    assert fresh.taken == [3, 3]
 
 
 async def test_no_more_packs_are_read_than_give_what_is_asked_for() -> None:

@@ -1,5 +1,6 @@
 """`/registry/v1`: who may register what, what is sealed, what is told."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,8 +10,10 @@ from goodstrace import entry
 from goodstrace.entry import Kind, TagKind
 from services.collector.flow import StageName
 from services.collector.registry import registrations
+from services.collector.registry.under_way import LASTS_MS
 from services.collector.registry.values import What
 from services.runtime import envelope
+from services.runtime.errors import UnavailableError
 from services.sealing.entries import check
 from tests.unit.collector_builders import NOW_MS, SECRET, document, object_event, run_all
 from tests.unit.registry_builders import registry
@@ -237,6 +240,52 @@ async def test_while_kafka_or_the_store_is_away_nothing_is_registered_or_it_foll
         here.store.away = True
         assert (await here.operate("POST", "merchants", json={"name": "A"})).status_code == 503
         assert not here.kafka.transactions
+
+
+async def test_two_collectors_do_not_register_one_prefix_twice() -> None:
+    async with registry() as here, registry(store=here.store) as there:
+        for number in range(10):
+            prefix = f"06141{number}"
+            answers = await asyncio.gather(
+                *(
+                    each.operate("POST", "merchants", json={"name": name, "prefixes": [prefix + more]})
+                    for each, name, more in ((here, "A", ""), (there, "B", "1"), (there, "C", "1"))
+                )
+            )
+            assert sorted(each.status_code for each in answers) == [201, 409, 409]
+        assert not here.store.all_under_way.registrations
+
+
+async def test_two_collectors_change_one_merchant_one_after_the_other() -> None:
+    async with registry() as here, registry(store=here.store) as there:
+        number, _ = await here.merchant(prefixes=["0614141"])
+        changes = [{"glns": ["4012345000009"]}, {"uris": ["urn:a:b"]}, {"status": "suspended"}]
+        answers = await asyncio.gather(
+            *(
+                each.operate("PATCH", f"merchants/{number}", json=change)
+                for each, change in zip((here, there, here), changes, strict=True)
+            )
+        )
+        assert [each.status_code for each in answers] == [200] * 3
+        content = (await here.operate("GET", f"merchants/{number}")).json()["content"]
+        assert content == {"name": "Ann", "prefixes": ["0614141"], **changes[0], **changes[1], **changes[2]}
+
+
+async def test_what_a_killed_collector_was_registering_counts_until_its_fate_is_known() -> None:
+    async with registry() as here:
+        here.kafka.failures = [UnavailableError("away")]
+        wanted = {"name": "A", "prefixes": ["0614141"]}
+        assert (await here.operate("POST", "merchants", json=wanted)).status_code == 503
+        refused = await here.operate("POST", "merchants", json={"name": "B", "prefixes": ["06141412"]})
+        assert (refused.status_code, "two minutes" in refused.json()["detail"]) == (409, True)
+        assert (
+            await here.operate("POST", "merchants", json={"name": "C", "prefixes": ["07"]})
+        ).status_code == 400
+        assert (
+            await here.operate("POST", "merchants", json={"name": "C", "prefixes": ["0799"]})
+        ).status_code == 201
+        here.now_s += LASTS_MS / 1000
+        assert (await here.operate("POST", "merchants", json=wanted)).status_code == 201
 
 
 async def test_the_api_is_described() -> None:

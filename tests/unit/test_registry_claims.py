@@ -4,16 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodstrace.claims import Claims, is_under, is_within, levels_of
+from goodstrace.company import company_digits
 from goodstrace.identifiers import canonical_key
 from services.collector.registry.claims import (
-    Claims,
     Policy,
     Speech,
-    company_digits,
     delegated,
-    is_under,
-    is_within,
-    levels_of,
     overlap,
 )
 from services.collector.registry.values import Delegation, Merchant, Status

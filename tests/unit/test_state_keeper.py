@@ -7,9 +7,9 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
+from goodstrace.goods.sightings import Kept
 from services.collector.flow import StageName
 from services.collector.metrics import Metrics
-from services.collector.sightings import Kept
 from services.collector.state_keeper import StateKeeper
 from services.runtime.settings import KafkaSettings
 from tests.unit.collector_builders import collected, document, object_event, run_all, wires

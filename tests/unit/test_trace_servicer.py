@@ -46,6 +46,7 @@ async def test_only_so_many_traces_are_walked_at_a_time() -> None:
         reader,  # type: ignore[arg-type]
         Recorder(),  # type: ignore[arg-type]
         Pins(),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]  # nobody subscribes
         secret=bytes(32),
         max_events=10,
         page_bytes=1_000_000,

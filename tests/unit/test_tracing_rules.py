@@ -99,6 +99,60 @@ class TestRule3Corrections:
         assert "shipped" in history(chain.trace("item"), "item")
 
 
+class TestRule3Delegates:
+    """Merchant 1's goods, corrected by merchant 2."""
+
+    def seen(self, chain: Chain) -> bool:
+        return levels(chain.trace("bread", UP), UP) == {"flour": 1}
+
+    def test_a_delegate_corrects_and_the_registration_is_in_the_answer(self, chain: Chain) -> None:
+        told = chain.lend(2, "bread", "flour", uris=["bread", "flour"])
+        chain.correct(chain.make(2, ["flour"], ["bread"], id="wrong"), merchant=2)
+        answer = chain.trace("bread", UP)
+        assert levels(answer, UP) == {}
+        assert [event.registration for event in answer.events if event.registration] == [told.registration]
+
+    @pytest.mark.parametrize(
+        "how",
+        [
+            {"until_ms": 1001},
+            {"status": "suspended"},
+            {"uris": ["flour"]},
+            {"merchant": 3},
+            {"prefixes": 7},
+        ],
+        ids=str,
+    )
+    def test_not_once_it_is_over_or_was_not_the_givers_to_give(
+        self, chain: Chain, how: dict[str, Any]
+    ) -> None:
+        chain.lend(2, "bread", **{"uris": ["bread", "flour"], **how})
+        chain.correct(chain.make(2, ["flour"], ["bread"]), merchant=2)
+        assert self.seen(chain)
+
+    def test_goods_of_others_in_the_event_do_not_matter(self, chain: Chain) -> None:
+        chain.lend(2, "bread", uris=["bread"])
+        chain.correct(chain.make(2, ["flour"], ["bread"]), merchant=2)
+        assert not self.seen(chain)
+
+    def test_a_delegation_that_came_or_went_after_the_correction_changes_nothing(self, chain: Chain) -> None:
+        chain.lend(2, "bread", uris=["bread"])
+        chain.correct(chain.make(2, ["flour"], ["bread"]), merchant=2)
+        chain.lend(3, "bread", uris=["bread"])
+        assert not self.seen(chain)
+        chain.correct(chain.make(3, ["flour"], ["bread"]), merchant=2)
+        chain.lend(2, "bread", uris=["bread"])
+        assert self.seen(chain)
+
+    def test_a_correction_of_its_own_event_speaks_for_nobody_else(self, chain: Chain) -> None:
+        chain.lend(2, "bread", uris=["bread"])
+        mine = chain.make(2, ["flour"], ["bread"], id="same")
+        chain.seal(mine.facts, merchant=2)
+        chain.correct(mine, merchant=2)
+        assert self.seen(chain)
+        assert "corrected" in marks(chain.trace("bread"))["same"]
+
+
 class TestRule4Containment:
     def test_from_add_to_delete_with_both(self, chain: Chain) -> None:
         chain.see(1, "case", id="before")
@@ -278,6 +332,19 @@ class TestRule8LotsAndSerials:
         assert levels(answer, UP) == {"lot:x": 1, "milk": 2}
         assert node(answer, "lot:x").links[0].kind == "lot-of-serial"
 
+    def test_a_registration_says_the_lot_and_the_newest_counts(self, chain: Chain) -> None:
+        chain.make(1, ["milk"], ["lot:x"])
+        chain.make(1, ["cream"], ["lot:y"])
+        chain.see(2, "item:1", action="ADD")
+        first = chain.register("item:1", {}, lot="lot:x")
+        assert levels(chain.trace("item:1", UP), UP) == {"lot:x": 1, "milk": 2}
+        assert levels(chain.trace("milk", DOWN), DOWN) == {"lot:x": 1, "item:1": 2}
+        answer = chain.trace("item:1", UP)
+        assert [event.registration for event in answer.events if event.registration] == [first.registration]
+        chain.register("item:1", {}, lot="lot:y")
+        assert levels(chain.trace("item:1", UP), UP) == {"lot:y": 1, "cream": 2}
+        assert levels(chain.trace("milk", DOWN), DOWN) == {"lot:x": 1}
+
     def test_lot_events_are_possible_for_a_serial(self, chain: Chain) -> None:
         chain.see(1, "lot:x", id="of the lot")
         chain.see(2, "serial", lot="lot:x", id="of the serial")
@@ -362,11 +429,69 @@ class TestRule9Containers:
 
 
 class TestRule10Association:
-    def test_it_is_in_the_history_of_what_it_names_and_opens_nothing(self, chain: Chain) -> None:
-        chain.pack(1, "truck", "sensor", kind="Association")
+    def test_the_child_is_upstream_of_its_parent_and_the_parent_downstream_of_it(self, chain: Chain) -> None:
+        chain.make(1, ["steel"], ["engine"])
+        chain.pack(2, "car", "engine", kind="Association")
+        chain.unpack(5, "car", "engine", kind="Association")
+        answer = chain.trace("car", UP)
+        assert levels(answer, UP) == {"engine": 1, "steel": 2}
+        (link,) = node(answer, "engine").links
+        assert (link.kind, link.from_us, link.until_us) == ("component-of", 2, 5)
+        answer = chain.trace("engine", DOWN)
+        assert levels(answer, DOWN) == {"car": 1}
+        assert node(answer, "car").links[0].kind == "has-component"
+
+    def test_its_sensor_events_count_for_the_parent_and_what_is_in_it_while_associated(
+        self, chain: Chain
+    ) -> None:
+        chain.sense(1, "probe", id="before")
+        chain.pack(2, "truck", "probe", kind="Association", id="mounted")
+        chain.pack(3, "truck", "case", id="loaded")
+        chain.sense(4, "probe", id="on the way")
+        chain.sense(5, device="probe", id="by the device alone")
+        chain.see(5, "probe", id="no measurement")
+        chain.unpack(6, "truck", "case", id="unloaded")
+        chain.sense(7, "probe", id="still mounted")
+        chain.unpack(8, "truck", "probe", kind="Association", id="taken off")
+        chain.sense(9, "probe", id="after")
+        assert history(chain.trace("case"), "case") == {
+            "loaded": "certain",
+            "on the way": "certain/truck/probe",
+            "by the device alone": "certain/truck/probe",
+            "unloaded": "certain",
+        }
+        assert list(history(chain.trace("truck"), "truck")) == [
+            "mounted",
+            "loaded",
+            "on the way",
+            "by the device alone",
+            "unloaded",
+            "still mounted",
+            "taken off",
+        ]
+
+    def test_a_place_and_a_thing_do_not_end_each_other_and_two_things_do(self, chain: Chain) -> None:
+        chain.pack(1, "place:store", "probe", kind="Association")
+        chain.pack(2, "fridge", "probe", kind="Association")
+        chain.pack(3, "freezer", "probe", kind="Association")
+        answer = chain.trace("probe", DOWN)
+        ends = {name: node(answer, name).links[0].until_us for name in ("place:store", "fridge", "freezer")}
+        assert ends == {"place:store": 0, "fridge": 3, "freezer": 0}
+        assert node(answer, "fridge").links[0].marks == ("implied",)
+
+    def test_it_opens_no_containment(self, chain: Chain) -> None:
+        chain.pack(1, "truck", "probe", kind="Association")
         chain.see(2, "truck")
-        assert list(history(chain.trace("sensor"), "sensor")) == ["e0"]
+        assert list(history(chain.trace("probe"), "probe")) == ["e0"]
         assert list(history(chain.trace("truck"), "truck")) == ["e0", "e1"]
+
+    def test_a_place_it_is_associated_with_is_shown_never_followed(self, chain: Chain) -> None:
+        chain.pack(1, "place:store", "probe", kind="Association")
+        chain.see(2, "place:store")
+        answer = chain.trace("probe", DOWN)
+        assert list(history(answer, "probe")) == ["e0"]
+        assert levels(answer, DOWN) == {}
+        assert node(answer, "place:store").role == "container"
 
     def test_a_location_as_parent_is_shown_never_followed(self, chain: Chain) -> None:
         chain.pack(1, "place:store", "item")

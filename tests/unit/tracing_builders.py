@@ -4,6 +4,7 @@ Keys are made readable: `lot:...` and `class:...` become URNs of that grade, `pl
 Times are small integers of microseconds. Events seal in the order they are written, one record a millisecond.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable
 from typing import Any
@@ -12,12 +13,14 @@ import msgspec
 
 from goodstrace.facts import Correction, Facts, Quantity, Role, Typed
 from goodstrace.identifiers import Grade, grade
+from goodstrace.registration import Registration, merchant_key
 from goodstrace.tracing import Direction, Lookup, Query, SealedFacts, Trace, drive, trace
 
 _FORMS = {
     "lot": "urn:gdst:test:product:lot:class:maker.thing.",
     "class": "urn:gdst:test:product:class:maker.",
     "place": "urn:gdst:test:location:loc:maker.",
+    "item": "https://id.gs1.org/01/09521234543213/21/",
 }
 
 
@@ -46,6 +49,8 @@ def _hash(content: Any) -> str:
 
 def names_of(facts: Facts) -> set[tuple[str, str]]:
     """By which names a source finds the event: as design.md says of the tags of a record."""
+    if facts.type == "Registration":
+        return {("registration", key) for key in facts.keys["registered"]}
     found = {("key", key) for keys in facts.keys.values() for key in keys}
     found |= {("key", lot) for lot in facts.lot_of.values()}
     found |= {("event-id", facts.event_id), ("event-id", facts.event_hash)}
@@ -149,6 +154,44 @@ class Chain:
     ) -> SealedFacts:
         correction = Correction(digest=_hash([reason, len(self.sealed)]), time_us=10**9, reason=reason)
         return self.seal(msgspec.structs.replace(wrong.facts, correction=correction, **changes), merchant)
+
+    def sense(self, time: int, *goods: str, device: str = "", **more: Any) -> SealedFacts:
+        keys = {Role.EPC: goods, **({Role.SENSOR: [device]} if device else {})}
+        return self.event("Object", time, "OBSERVE", keys=keys, sensor_reports=1, **more)
+
+    def register(
+        self, key: str, content: dict[str, Any], *, what: str = "goods", lot: str = "", merchant: int = 1
+    ) -> SealedFacts:
+        """What `services.collector.registry.registrations` seals, without the parts."""
+        number = len(self.sealed)
+        facts = Facts(
+            event_id=f"urn:goodstrace:registration:{number:032x}",
+            event_hash=f"ni:///sha-256;{number:064x}?ver=registration1",
+            type="Registration",
+            time_us=(1000 + number) * 1000,
+            offset="+00:00",
+            pipeline="3",
+            keys={Role.REGISTERED: tuple(sorted({key_of(key), *([key_of(lot)] if lot else [])}))},
+            lot_of={key_of(key): key_of(lot)} if lot else {},
+        )
+        sealed = self.seal(facts, merchant)
+        told = dataclasses.replace(sealed, registration=Registration(what, key_of(key), merchant, content))
+        self.sealed[-1] = told
+        return told
+
+    def lend(
+        self,
+        to: int,
+        *scopes: str,
+        until_ms: int = 10**6,
+        uris: Iterable[str] = (),
+        merchant: int = 1,
+        **more: Any,
+    ) -> SealedFacts:
+        """A merchant's registration by which it lets another speak for some of its goods."""
+        content: dict[str, Any] = {"name": "giver", "uris": [key_of(each) for each in uris], **more}
+        content["delegations"] = [{"to": to, "scope": key_of(each), "untilMs": until_ms} for each in scopes]
+        return self.register(merchant_key(merchant), content, what="merchant", merchant=merchant)
 
     def trace(self, name: str, direction: Direction = Direction.HISTORY, **limits: int) -> Trace:
         return drive(trace(Query(key_of(name), direction, **limits)), Source(self.sealed))

@@ -4,7 +4,7 @@ No look-ups, no queues, no covering: containment by scanning on from each event 
 containers, levels by relaxing all links until nothing changes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -24,6 +24,10 @@ class Ev(NamedTuple):
 
     def all(self, role: str) -> set[str]:
         return set(self.facts.keys.get(role, ())) | {q.key for q in self.facts.quantities.get(role, ())}
+
+    @property
+    def recorded(self) -> int:
+        return int(self.order[2])
 
     @property
     def parent(self) -> str:
@@ -47,14 +51,30 @@ def is_lot(key: str) -> bool:
     return grade(key) in ("lot", "class")
 
 
+GOODS = ("epc", "lot", "class", "parent", "child", "input", "output")
+
+
+def below(key: str, uris: Iterable[str]) -> bool:
+    """Whether a key is one of the URIs, or on a level below one."""
+    return any(key == uri or (key.startswith(uri) and (uri + key[len(uri)])[-1] in "/:#.?=") for uri in uris)
+
+
 def is_place(key: str) -> bool:
     return grade(key) in ("location", "party")
 
 
-class Oracle:
+class Records:
+    """Rules 1 to 5: which events count, and what was in what when; rule 10 for what was attached to what."""
+
     def __init__(self, sealed: list[SealedFacts]) -> None:
         first: dict[str, Ev] = {}
+        self.registered = sorted(
+            (each for each in sealed if each.registration is not None),
+            key=lambda each: (each.record_ms, each.facts.event_id),
+        )
         for each in sealed:
+            if each.registration is not None:
+                continue
             name = identity(each.merchant, each.facts)
             rank = 0 if each.facts.action == "DELETE" else 1
             order = (each.facts.time_us, rank, each.record_ms, each.log, each.index)
@@ -65,30 +85,72 @@ class Oracle:
             event for event in self.events if not event.facts.correction and not self.corrected(event)
         ]
         self.goods = {key for event in self.live for role in ("child", "parent") for key in event.all(role)}
-        self.inside = [each for child in sorted(self.goods) for each in self.intervals(child)]
+        self.inside = [
+            each for child in sorted(self.goods) for each in self.intervals(child, "AggregationEvent")
+        ]
+        self.attached = [
+            each for child in sorted(self.goods) for each in self.intervals(child, "AssociationEvent")
+        ]
+        self.lots = {
+            (serial, lot) for e in self.live for serial, lot in e.facts.lot_of.items() if serial != lot
+        }
+        newest = {each.registration.key: each for each in self.registered if each.registration}
+        self.lots |= {
+            (serial, lot)
+            for key, each in newest.items()
+            for serial, lot in each.facts.lot_of.items()
+            if serial == key and grade(serial) == "item"
+        }
+
+    # ---- rule 3
 
     def corrected(self, event: Ev) -> bool:
-        return any(self.corrects(other, event) for other in self.events)
+        return any(self.corrects(other, event) for other in self.events if self.means(other, event))
+
+    def means(self, other: Ev, event: Ev) -> bool:
+        a, b = other.facts, event.facts
+        if not a.correction or b.correction:
+            return False
+        return b.event_id == a.event_id or b.event_id == b.event_hash == a.event_hash
 
     def corrects(self, other: Ev, event: Ev) -> bool:
-        a, b = other.facts, event.facts
-        if not a.correction or b.correction or other.merchant != event.merchant:
-            return False
-        if a.event_hash == b.event_hash:
-            return b.event_id in (a.event_id, b.event_hash)
-        twins = [
-            each
-            for each in self.events
-            if each.facts.event_id == a.event_id
-            and each.facts.event_hash == a.event_hash
-            and each.merchant == other.merchant
-            and not each.facts.correction
+        """Its own before another's that it may speak for; of several contents under the name, its own before others."""
+        name = event.facts.event_id
+        meant = [
+            e for e in self.events if self.means(other, e) and name in (e.facts.event_id, e.facts.event_hash)
         ]
-        return a.event_id == b.event_id and not twins
+        own = [e for e in meant if e.merchant == other.merchant]
+        meant = own or [e for e in meant if self.lent(e, other)]
+        same = [e for e in meant if e.facts.event_hash == other.facts.event_hash]
+        return event in (same or meant)
+
+    def lent(self, event: Ev, other: Ev) -> bool:
+        """Whether the merchant of `event` let that of `other` speak for the goods in it when that was recorded."""
+        then = [
+            each.registration.content
+            for each in self.registered
+            if each.registration is not None
+            and each.registration.key == f"urn:goodstrace:merchant:{event.merchant}"
+            and each.record_ms <= other.recorded
+        ]
+        if not then or then[-1].get("status") == "suspended":
+            return False
+        giver = then[-1]
+        goods = {key for role in GOODS for key in event.facts.keys.get(role, ())}
+        own = [key for key in goods if giver.get("everything") or below(key, giver.get("uris", ()))]
+        scopes = [
+            each["scope"]
+            for each in giver.get("delegations", ())
+            if each["to"] == other.merchant
+            and other.recorded < each["untilMs"]
+            and (giver.get("everything") or below(each["scope"], giver.get("uris", ())))
+        ]
+        return bool(own) and all(below(key, scopes) for key in own)
 
     # ---- rules 4 and 5
 
-    def intervals(self, child: str) -> Iterator[In]:
+    def intervals(self, child: str, kind: str) -> Iterator[In]:
+        self.kind = kind
         for parent in sorted(self.goods):
             if parent != child:
                 listed = [e for e in self.live if self.aggregates(e, child, parent)]
@@ -96,7 +158,7 @@ class Oracle:
                 yield from self.counted(child, parent, [e for e in listed if self.is_counted(e, child)])
 
     def aggregates(self, e: Ev, child: str, parent: str) -> bool:
-        return e.facts.type == "AggregationEvent" and e.parent == parent and child in e.all("child")
+        return e.facts.type == self.kind and e.parent == parent and child in e.all("child")
 
     def is_counted(self, e: Ev, child: str) -> bool:
         return is_lot(child) or any(q.key == child for q in e.facts.quantities.get("child", ()))
@@ -111,14 +173,16 @@ class Oracle:
     def emptied(self, e: Ev, parent: str) -> bool:
         if is_place(parent):
             return False
-        is_all = e.facts.type == "AggregationEvent" and e.facts.action == "DELETE" and not e.all("child")
+        is_all = e.facts.type == self.kind and e.facts.action == "DELETE" and not e.all("child")
         return self.dies(e, parent) or (is_all and e.parent == parent)
 
     def stops_serial(self, e: Ev, child: str, parent: str) -> bool:
-        if e.facts.type == "AggregationEvent" and child in e.all("child") and e.parent:
+        if e.facts.type == self.kind and child in e.all("child") and e.parent:
             if e.facts.action == "DELETE" and e.parent == parent:
                 return True
             moved = e.facts.action == "ADD" and e.parent not in (parent, child)
+            if self.kind == "AssociationEvent" and is_place(e.parent) != is_place(parent):
+                moved = False
             if moved and not self.is_counted(e, child):
                 return True
         return self.dies(e, child) or self.emptied(e, parent)
@@ -196,157 +260,11 @@ class Oracle:
 
     def any_open(self, child: str, parent: str, listed: list[Ev], at: Ev) -> bool:
         """Whether any unit was open just before `at`."""
-        shorter = Oracle.__new__(Oracle)
+        shorter = Records.__new__(Records)
+        shorter.kind = self.kind
         shorter.events = shorter.live = [e for e in self.live if e.order < at.order]
         earlier = [e for e in listed if e.order < at.order]
         units = {q.unit for e in listed for q in e.facts.quantities.get("child", ()) if q.key == child} | {""}
         return any(
             i.end == NEVER for unit in units for i in shorter.counted_unit(child, parent, unit, earlier)
         )
-
-    # ---- rule 6
-
-    def around(self, key: str) -> Iterator[tuple[tuple[str, ...], tuple[Any, Any], bool, In]]:
-        """Every path outwards that uses no interval twice: (path, window, possible, last interval)."""
-
-        def go(inner: str, used: tuple[In, ...], start: Any, end: Any, possible: bool) -> Iterator[Any]:
-            for each in self.inside:
-                low, high = max(start, each.start), min(end, each.end)
-                if each.child == inner and each.parent != key and each not in used and low <= high:
-                    longer = (*used, each)
-                    yield tuple(one.parent for one in longer), (low, high), possible or each.counted, each
-                    if not is_place(each.parent):
-                        yield from go(each.parent, longer, low, high, possible or each.counted)
-
-        yield from go(key, (), *ALL, possible=False)
-
-    def during(self, e: Ev, window: tuple[Any, Any]) -> bool:
-        low, high = window
-        if e.facts.action in ("ADD", "DELETE"):
-            return bool(low <= e.order[:2] <= high)
-        return bool(low[0] <= e.order[0] <= high[0])
-
-    def moves_others(self, e: Ev, container: str, inner: str) -> bool:
-        is_move = e.facts.type in ("AggregationEvent", "AssociationEvent") and e.facts.action in (
-            "ADD",
-            "DELETE",
-        )
-        children = e.all("child")
-        return is_move and e.parent == container and bool(children) and inner not in children
-
-    def passing(self, key: str) -> Iterator[tuple[Ev, tuple[str, ...], bool, tuple[Any, Any]]]:
-        for path, window, possible, last in self.around(key):
-            if not is_place(path[-1]):
-                for e in self.events:
-                    named = any(path[-1] in keys for keys in e.facts.keys.values())
-                    if named and self.during(e, window) and not self.moves_others(e, path[-1], last.child):
-                        yield e, path, possible, window
-
-    def history(self, key: str, *, from_lot: bool = False) -> dict[str, tuple[bool, int, tuple[str, ...]]]:
-        """Events by identity: (possible, length of path, path)."""
-        found: dict[str, tuple[bool, int, tuple[str, ...]]] = {}
-
-        def add(e: Ev, possible: bool, path: tuple[str, ...]) -> None:
-            best = (possible, len(path), path)
-            found[e.name] = min(found.get(e.name, best), best)
-
-        for e in self.events:
-            if e.names(key):
-                add(e, not any(key in keys for keys in e.facts.keys.values()), ())
-        for e, path, possible, _ in self.passing(key):
-            add(e, possible, path)
-        lots = {e.facts.lot_of[key] for e in self.live if key in e.facts.lot_of}
-        for lot in set() if from_lot else lots:
-            for e in self.events:
-                if any(lot in keys for keys in e.facts.keys.values()):
-                    add(e, True, (lot,))
-        return found
-
-    # ---- rules 7, 8, 9
-
-    def groups(self) -> list[list[Ev]]:
-        found: dict[Any, list[Ev]] = {}
-        for e in self.live:
-            if e.facts.type == "TransformationEvent":
-                found.setdefault(
-                    (e.merchant, e.facts.transformation) if e.facts.transformation else e.name, []
-                ).append(e)
-        return list(found.values())
-
-    def contents(self, container: str, windows: list[tuple[Any, Any]]) -> set[tuple[str, str, bool]]:
-        """(content, its own container, some of it only), at any depth."""
-        found: set[tuple[str, str, bool]] = set()
-
-        def go(outer: str, low: Any, high: Any, path: tuple[str, ...]) -> None:
-            for each in self.inside:
-                start, end = max(low, each.start), min(high, each.end)
-                if each.parent == outer and start <= end:
-                    found.add((each.child, outer, each.counted))
-                    ends = grade(each.child) in ("class", "location", "party")
-                    if not ends and each.child not in path:
-                        go(each.child, start, end, (*path, each.child))
-
-        for low, high in [] if grade(container) in ("class", "location", "party") else windows:
-            go(container, low, high, (container,))
-        return found
-
-    def links(self, way: str) -> set[tuple[str, str, str, bool]]:
-        """(key nearer to the root, kind, key further away, possible); contents hang on their container."""
-        found: set[tuple[str, str, str, bool]] = set()
-        for group in self.groups():
-            outputs = {key for e in group for key in e.all("output")}
-            for e in group:
-                at = ((e.order[0], 1), (e.order[0], 1))
-                for source in e.all("input"):
-                    if way == "upstream":
-                        found |= {(out, "transformation", source, False) for out in outputs}
-                    else:
-                        found |= {(source, "transformation", out, False) for out in outputs}
-                        for key in self.goods - {source}:
-                            for path, (low, high), possible, _ in self.around(key):
-                                if path[-1] == source and not is_place(source) and low <= at[0] <= high:
-                                    found |= {
-                                        (key, "transformation", out, possible)
-                                        for out in outputs
-                                        if out != source
-                                    }
-        for e in self.live:
-            for serial, lot in e.facts.lot_of.items():
-                up = way == "upstream"
-                found.add(
-                    (serial, "lot-of-serial", lot, False) if up else (lot, "serial-of-lot", serial, False)
-                )
-        return {link for link in found if link[0] != link[2]}
-
-    def trace(self, root: str, way: str) -> dict[str, tuple[int, str]]:
-        """The goods met one way: key -> (level, root or way); the root's contents count as roots."""
-        links = self.links(way)
-        ends = {
-            key
-            for link in links
-            for key in (link[0], link[2])
-            if grade(key) in ("class", "location", "party")
-        }
-        roots = {root: 0} | {key: 0 for key, _, _ in self.contents(root, [ALL])}
-        levels = dict(roots)
-        edges = [
-            (near, kind, far) for near, kind, far, _ in links if near not in ends and grade(near) != "class"
-        ]
-        inner: dict[tuple[str, str], set[tuple[str, str, bool]]] = {}
-        if way == "upstream":
-            for group in self.groups():
-                for source in {key for e in group for key in e.all("input")}:
-                    moments = [((e.order[0], 1), (e.order[0], 1)) for e in group if source in e.all("input")]
-                    for out in {key for e in group for key in e.all("output")} - {source}:
-                        inner.setdefault((out, source), set()).update(self.contents(source, moments))
-        changed = True
-        while changed:
-            changed = False
-            for near, _, far in edges:
-                if near in levels:
-                    reached = [far] + [key for key, _, _ in inner.get((near, far), ()) if key != near]
-                    for key in reached:
-                        if levels.get(key, 1 << 30) > levels[near] + 1:
-                            levels[key] = levels[near] + 1
-                            changed = True
-        return {key: (level, "root" if key in roots else way) for key, level in levels.items()}

@@ -1,28 +1,13 @@
-"""Whether a key lies under what a merchant may speak for. Pure.
+"""What a merchant may speak for, by its registration and by those of others. Pure; goodstrace/claims.py says what lies under it."""
 
-A GS1 key begins with a company prefix, behind an indicator, extension or leading digit where the standard puts one. Source: GS1
-General Specifications, section 1.4 and 3 (application identifiers); EPC Tag Data Standard 2.0, section 6.3.
-"""
-
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import StrEnum
-from functools import lru_cache
-from typing import Final
 
 import msgspec
 
+from goodstrace.claims import Claims, is_under, is_within, levels_of, scope_claims
+from goodstrace.company import company_digits
 from services.collector.registry.values import Delegation, Merchant
-
-_GS1_KEY: Final = re.compile(r"https://id\.gs1\.org/([0-9]{2,4})/([0-9]{6,}[^/]*)", re.ASCII)
-_MALFORMED_URN: Final = re.compile(
-    r"urn:epc:(?:id|class|idpat):[a-z]+:([0-9]{6,12})\.", re.ASCII | re.IGNORECASE
-)
-_AFTER_ONE_DIGIT: Final = frozenset({"00", "01", "8003", "8006"})
-_GLN_KEYS: Final = frozenset({"414", "417"})
-_LEVEL_ENDS: Final = "/:#.?="
-_PREFIX: Final = re.compile(r"[0-9]{4,12}", re.ASCII)
-_GLN: Final = re.compile(r"[0-9]{13}", re.ASCII)
 
 
 class Policy(StrEnum):
@@ -30,24 +15,6 @@ class Policy(StrEnum):
 
     ORIGIN = "origin"
     STRICT = "strict"
-
-
-class Claims(msgspec.Struct, frozen=True):
-    """What somebody may speak for; see Merchant."""
-
-    prefixes: tuple[str, ...] = ()
-    glns: tuple[str, ...] = ()
-    uris: tuple[str, ...] = ()
-    everything: bool = False
-
-    def cover(self, key: str) -> bool:
-        """Say whether a canonical key lies under them."""
-        if self.everything:
-            return True
-        digits, gln = company_digits(key)
-        if digits and digits.startswith(self.prefixes):
-            return True
-        return (bool(gln) and gln in self.glns) or any(is_under(key, uri) for uri in self.uris)
 
 
 class Speech(msgspec.Struct, frozen=True):
@@ -87,56 +54,6 @@ def delegated(giver: Merchant, delegations: Iterable[Delegation], now_ms: int) -
         for each in delegations
         if now_ms < each.until_ms and is_within(each.scope, own)
     ]
-
-
-def scope_claims(scope: str) -> Claims:
-    """Read a delegation's scope: a company prefix, a GLN, or a URI."""
-    if _PREFIX.fullmatch(scope):
-        return Claims(prefixes=(scope,))
-    if _GLN.fullmatch(scope):
-        return Claims(glns=(scope,))
-    return Claims(uris=(scope,))
-
-
-def is_within(scope: str, claims: Claims) -> bool:
-    """Say whether a delegation's scope lies under claims."""
-    if claims.everything:
-        return True
-    if _PREFIX.fullmatch(scope):
-        return scope.startswith(claims.prefixes) if claims.prefixes else False
-    if _GLN.fullmatch(scope):
-        return scope in claims.glns or (bool(claims.prefixes) and scope.startswith(claims.prefixes))
-    return claims.cover(scope)
-
-
-def is_under(key: str, uri: str) -> bool:
-    """Say whether a key is `uri` or lies on a level below it: `urn:a:b` holds `urn:a:b:c`, and not `urn:a:bc`."""
-    return key.startswith(uri) and (
-        len(key) == len(uri) or uri[-1] in _LEVEL_ENDS or key[len(uri)] in _LEVEL_ENDS
-    )
-
-
-def levels_of(key: str) -> Iterator[str]:
-    """List every URI that holds a key: itself, and what `is_under` finds it below."""
-    yield key
-    for place, character in enumerate(key):
-        if character in _LEVEL_ENDS:
-            yield key[:place]
-            yield key[: place + 1]
-
-
-@lru_cache(maxsize=65_536)
-def company_digits(key: str) -> tuple[str, str]:
-    """Give a key from where its company prefix begins, and its GLN where it is one; empty texts where it is no GS1 key.
-
-    An EPC URN that is malformed otherwise still names its company.
-    """
-    match = _GS1_KEY.match(key)
-    if match is not None:
-        ai, value = match[1], match[2]
-        return value[1:] if ai in _AFTER_ONE_DIGIT else value, value if ai in _GLN_KEYS else ""
-    urn = _MALFORMED_URN.match(key)
-    return (urn[1], "") if urn else ("", "")
 
 
 def overlap(merchant: Merchant, other: Merchant) -> str | None:

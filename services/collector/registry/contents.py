@@ -5,11 +5,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from goodstrace.claims import is_within
 from goodstrace.errors import SignatureError
 from goodstrace.signatures import MerchantKey
 from services.collector.errors import DocumentError, Fault
 from services.collector.record import canonical_key
-from services.collector.registry.claims import claims_of, is_within
+from services.collector.registry.claims import claims_of
 from services.collector.registry.values import Goods, Merchant, Place
 from services.collector.strict_json import pointer
 

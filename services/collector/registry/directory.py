@@ -11,9 +11,10 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from goodstrace.claims import Claims
 from goodstrace.signatures import MerchantKey
 from services.collector.registry.api_keys import ApiKey
-from services.collector.registry.claims import Claims, claims_of, delegated
+from services.collector.registry.claims import claims_of, delegated
 from services.collector.registry.store import RegistryStore
 from services.collector.registry.values import Merchant, Status, What
 from services.runtime.errors import UnavailableError

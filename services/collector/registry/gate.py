@@ -10,6 +10,7 @@ from services.collector.registry.claims import Policy, Speech
 from services.collector.registry.directory import Directory, Standing
 from services.collector.registry.errors import ForbiddenError, UnauthenticatedError
 from services.collector.registry.rates import BYTES, EVENTS, Left, Rate, Rates
+from services.collector.registry.sharing import Sharing
 from services.collector.registry.tokens import Tokens
 from services.collector.registry.values import Status
 
@@ -43,6 +44,7 @@ class Gate:
         directory: who is registered; None: open to everyone, all of whom are `open_merchant`.
         tokens: what verifies JSON Web Tokens; None: none are taken.
         operator_token: what an operator shows; None: there is no operator.
+        sharing: keeps `rates` in step with other collectors; None: there are none.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class Gate:
         defaults: DefaultLimits = DefaultLimits(),  # noqa: B008 - frozen
         operator_token: str | None = None,
         open_merchant: int = 1,
+        sharing: Sharing | None = None,
     ) -> None:
         self._directory = directory
+        self._sharing = sharing
         self._rates = rates
         self._tokens = tokens
         self._policy = policy
@@ -74,6 +78,8 @@ class Gate:
         if self._directory is None:
             return self._open
         caller = await self.identify(credential)
+        if self._sharing is not None:
+            await self._sharing.meet(caller.merchant, caller.rates)
         self._rates.check(caller.merchant, caller.rates)
         return caller
 

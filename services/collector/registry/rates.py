@@ -2,7 +2,7 @@
 
 A bucket fills at the rate, up to a burst. What is asked while it is above zero is taken whole, and may leave a debt, so that a
 document larger than what is left gets in and is made up for by a longer wait: over any time the rate holds, plus a burst, plus one
-request. Why not a library: docs/decisions/0020. In memory of one process: several collectors each give the whole rate.
+request. Why not a library: docs/decisions/0020. What several collectors take is put together by `sharing`.
 """
 
 import threading
@@ -16,6 +16,7 @@ from services.collector.registry.errors import RateLimitedError
 
 EVENTS: Final = "events"
 BYTES: Final = "bytes"
+NAMES: Final = (EVENTS, BYTES)
 MAX_BUCKETS: Final = 20_000
 
 
@@ -27,16 +28,32 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class Bucket(msgspec.Struct):
-    """What is left, at a time in seconds."""
+    """What is left, at a time in seconds; `untold_s`: what was taken since `since_s` and the others do not know, in seconds of the rate."""
 
     level: float
     at_s: float
+    untold_s: float = 0.0
+    since_s: float = 0.0
+
+    def take(self, amount: float, rate: Rate) -> None:
+        """Take so much, and note it."""
+        self.level -= amount
+        if not self.untold_s:
+            self.since_s = self.at_s
+        self.untold_s += amount / rate.per_s
 
     def settle(self, rate: Rate, now_s: float) -> float:
         """Fill up to now; gives the level."""
         self.level = min(rate.burst, self.level + max(0.0, now_s - self.at_s) * rate.per_s)
         self.at_s = max(self.at_s, now_s)
         return self.level
+
+
+class Untold(msgspec.Struct, frozen=True):
+    """What was taken of a bucket: `used_s` seconds of its rate, since `ago_s` seconds."""
+
+    used_s: float
+    ago_s: float
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -68,7 +85,38 @@ class Rates:
         with self._lock:
             self._check(merchant, rates)
             for name, amount in amounts.items():
-                self._bucket(merchant, name, rates[name]).level -= amount
+                self._bucket(merchant, name, rates[name]).take(amount, rates[name])
+
+    def untold(self, merchant: int) -> dict[str, Untold]:
+        """Give what a merchant has taken since the last `told`, by bucket; those of which nothing was taken are left out."""
+        with self._lock:
+            now_s = self._clock_s()
+            found = {name: self._buckets.get((merchant, name)) for name in NAMES}
+            return {
+                name: Untold(each.untold_s, now_s - each.since_s)
+                for name, each in found.items()
+                if each is not None and each.untold_s
+            }
+
+    def told(
+        self, merchant: int, rates: dict[str, Rate], sent: dict[str, Untold], full_in_s: dict[str, float]
+    ) -> None:
+        """Stand where all collectors together do.
+
+        Args:
+            merchant: whose buckets.
+            rates: its rates.
+            sent: what `untold` gave, which the others know now.
+            full_in_s: how many seconds each bucket needs until it is full again, by what all have told.
+        """
+        with self._lock:
+            for name, rate in rates.items():
+                bucket = self._bucket(merchant, name, rate)
+                if name in sent:  # what was taken since is of now
+                    bucket.untold_s = max(0.0, bucket.untold_s - sent[name].used_s)
+                    bucket.since_s = bucket.at_s
+                missing_s = full_in_s.get(name, 0.0) + bucket.untold_s
+                bucket.level = min(rate.burst, rate.burst - missing_s * rate.per_s)
 
     def left(self, merchant: int, rates: dict[str, Rate]) -> list[Left]:
         """Tell how a merchant stands."""

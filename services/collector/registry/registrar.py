@@ -1,11 +1,13 @@
 """Registering: checked, sealed like an event, and at once in the documents that follow from what is sealed."""
 
 import asyncio
-from typing import Any
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
-import msgspec
-
-from services.collector.errors import DocumentError, Fault
+from goodstrace.entry import ID_BYTES
+from goodstrace.registration import merchant_key
+from services.collector.errors import DocumentError, Fault, OverloadedError
 from services.collector.flow import to_wire
 from services.collector.intake import Ports
 from services.collector.producer import GroupCommit, Placed
@@ -17,18 +19,21 @@ from services.collector.registry.errors import ForbiddenError, TakenError, Unkno
 from services.collector.registry.gate import Caller
 from services.collector.registry.registrations import Registered, Registration
 from services.collector.registry.store import RegistryStore
-from services.collector.registry.values import Goods, Merchant, Place, What, merchant_key, plain
+from services.collector.registry.under_way import UnderWay
+from services.collector.registry.values import Goods, Merchant, Place, What, plain
 from services.runtime import topics
+from services.runtime.errors import UnavailableError
 from services.runtime.partitioner import event_key, partition_of
 from services.runtime.settings import KafkaSettings
 
+_Read = Callable[[], Awaitable[tuple[Merchant, Registered | None]]]
+"""Gives a merchant as it is to be, and as it is registered."""
+_ATTEMPTS: Final = 50
+_WAIT_S: Final = 0.1
+
 
 class Registrar:
-    """Registers one thing after the other: what is checked must still hold when it is written.
-
-    That is so within one process. Two operators who register the same prefix through two collectors in the same moment
-    would both get it: let one collector serve `/registry`.
-    """
+    """Registers one thing after the other: what is checked must still hold when it is written, see `under_way`."""
 
     def __init__(
         self,
@@ -50,22 +55,53 @@ class Registrar:
     async def add_merchant(self, values: object) -> Registered:
         """Register a new merchant under the next number. Raises: DocumentError, TakenError, ServiceError."""
         merchant = contents.read_merchant(values)
-        async with self._lock:
-            await self._refuse_overlap(merchant, 0)
-            number = await self._store.reserve_number()
-            return await self._seal(
-                Registration(What.MERCHANT, merchant_key(number), number, plain(merchant))
-            )
+
+        async def read() -> tuple[Merchant, Registered | None]:
+            return merchant, None
+
+        return await self._register_merchant(0, read)
 
     async def change_merchant(self, number: int, patch: object) -> Registered:
         """Register a merchant anew, changed by a merge patch. Raises: DocumentError, UnknownError, TakenError, ServiceError."""
-        async with self._lock:
+
+        async def read() -> tuple[Merchant, Registered | None]:
             known = await self.find(What.MERCHANT, number)
-            merchant = contents.read_merchant(contents.merged(known.registration.content, patch))
-            await self._refuse_overlap(merchant, number)
-            return await self._seal(
-                msgspec.structs.replace(known.registration, content=plain(merchant)), known
-            )
+            return contents.read_merchant(contents.merged(known.registration.content, patch)), known
+
+        return await self._register_merchant(number, read)
+
+    async def _register_merchant(self, number: int, read: _Read) -> Registered:
+        """Check a merchant against all others, also those that other collectors are registering, and register it.
+
+        Where it is not known whether Kafka has it, what it wants stays under way, until that must be known.
+        """
+        async with self._lock:
+            mine, merchant, known = await self._begin(number, read)
+            try:
+                number = number or await self._store.reserve_number()
+                wanted = Registration(What.MERCHANT, merchant_key(number), number, plain(merchant))
+                made = await self._seal(wanted, known)
+            except OverloadedError:
+                await self._end(mine)
+                raise
+            await self._end(mine)
+            return made
+
+    async def _end(self, mine: UnderWay) -> None:
+        with contextlib.suppress(UnavailableError):  # it ends by itself
+            await self._store.end(mine)
+
+    async def _begin(self, number: int, read: _Read) -> tuple[UnderWay, Merchant, Registered | None]:
+        for _ in range(_ATTEMPTS):
+            seen, now_ms = await self._store.under_way(), self._ports.now_ms()
+            if not seen.changes(number, now_ms) and not seen.is_full(now_ms):
+                merchant, known = await read()
+                await self._refuse_overlap(merchant, number, list(seen.counting(now_ms)))
+                mine = UnderWay(self._ports.random(ID_BYTES).hex(), number, now_ms, plain(merchant))
+                if await self._store.begin(seen, seen.with_one(mine, now_ms)):
+                    return mine, merchant, known
+            await asyncio.sleep(_WAIT_S)
+        raise TakenError("the merchant is being registered by another one: try again in two minutes")
 
     async def register_goods(self, caller: Caller, values: object) -> Registered:
         """Register goods that the caller may speak for. Raises: DocumentError, ForbiddenError, ServiceError."""
@@ -88,6 +124,10 @@ class Registrar:
         if found is None:
             raise UnknownError(f"no such {what}")
         return found
+
+    async def registered_by(self, what: What, merchant: int, after: str, limit: int) -> list[Registered]:
+        """List goods or places that a merchant registered, by key, from the one after `after`. Raises: ServiceError."""
+        return await self._store.registered_by(what, merchant, after, limit)
 
     async def merchants(self, after: int, limit: int) -> list[tuple[int, Merchant]]:
         """List merchants by number, from the one after `after`. Raises: ServiceError."""
@@ -112,7 +152,15 @@ class Registrar:
         if self._directory is not None:
             self._directory.changed_key(identifier)
 
-    async def _refuse_overlap(self, merchant: Merchant, number: int) -> None:
+    async def _refuse_overlap(
+        self, merchant: Merchant, number: int, under_way: Sequence[UnderWay] = ()
+    ) -> None:
+        for one in under_way:
+            shared = overlap(merchant, one.merchant())
+            if shared is not None:
+                raise TakenError(
+                    f"{shared} overlaps with what another merchant is being registered for: try again in two minutes"
+                )
         async for other, content in self._store.merchants():
             shared = overlap(merchant, content) if other != number else None
             if shared is not None:

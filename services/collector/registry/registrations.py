@@ -4,7 +4,6 @@ The record has two parts: `registration`, the canonical JSON {"content", "key", 
 the stages. It is found by the tag of its key of kind REGISTRATION, and never by the tags of events.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -13,13 +12,14 @@ import msgspec
 from goodstrace import facts as facts_format
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind
 from goodstrace.facts import PIPELINE_VERSION, Facts, Role
+from goodstrace.registration import TYPE, content_hash
 from services.collector.flow import FACTS_PART, REGISTRATION_PART, Item
 from services.collector.goods import Change
+from services.collector.record import lot_number, numbered_lot
 from services.collector.registry.values import What
 from services.runtime.envelope import Part, Record
 from services.runtime.errors import EnvelopeError
 
-TYPE: Final = "Registration"
 Changes = dict[What, dict[Any, Change]]
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
@@ -48,14 +48,16 @@ def item_of(registration: Registration, time_ms: int, random: Callable[[int], by
     """Make the record of a registration, for `goods.collected`: each is one of its own, also with content of before."""
     content = _ENCODER.encode(registration)
     record_id = random(ID_BYTES)
+    lot = _lot_of(registration)
     facts = Facts(
         event_id=f"urn:goodstrace:registration:{record_id.hex()}",
-        event_hash=f"ni:///sha-256;{hashlib.sha256(content).hexdigest()}?ver=registration1",
+        event_hash=content_hash(content),
         type=TYPE,
         time_us=time_ms * 1000,
         offset="+00:00",
         pipeline=PIPELINE_VERSION,
-        keys={Role.REGISTERED: (registration.key,)},
+        keys={Role.REGISTERED: tuple(sorted({registration.key, lot} - {""}))},
+        lot_of={registration.key: lot} if lot else {},
     )
     record = Record(
         id=record_id,
@@ -71,6 +73,13 @@ def item_of(registration: Registration, time_ms: int, random: Callable[[int], by
         merchant=registration.merchant,
     )
     return Item(record, facts)
+
+
+def _lot_of(registration: Registration) -> str:
+    """Give the lot that an item is registered as of, by its attributes: by it the item is found too, when the lot is traced."""
+    if registration.what is not What.GOODS:
+        return ""
+    return numbered_lot(registration.key, lot_number(registration.content.get("attributes", {})))
 
 
 def registered(record: Record) -> Registered:

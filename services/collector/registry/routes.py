@@ -9,6 +9,8 @@ from fastapi.responses import JSONResponse
 
 from services.collector import strict_json
 from services.collector.errors import DocumentError, Fault
+from services.collector.openapi import NUMBER, TEXT, an_object, array, good, refusals
+from services.collector.openapi_security import BY_EITHER, BY_MERCHANT, BY_OPERATOR, Requirements
 from services.collector.record import canonical_key
 from services.collector.registry.api_keys import ApiKey
 from services.collector.registry.credentials import credential_of
@@ -27,6 +29,40 @@ Register = Callable[[Caller, object], Awaitable[Registered]]
 Answer = Callable[[], Awaitable[Response]]
 Measured = Callable[[Answer], Awaitable[Response]]
 """Answers, turning errors into problems, and counts."""
+
+
+_REFUSED: Final = (400, 401, 403, 404, 409, 413, 429, 503)
+_REGISTERED: Final = an_object(
+    ("what", "key", "merchant", "content", "recordID", "timeMs"),
+    what={"enum": [each.value for each in What]},
+    key=TEXT,
+    merchant=NUMBER,
+    content={"type": "object"},
+    recordID={**TEXT, "description": "The record that is sealed."},
+    timeMs=NUMBER,
+)
+_KEY: Final = an_object(
+    ("id", "merchant", "label", "createdMs", "revokedMs"),
+    id=TEXT,
+    merchant=NUMBER,
+    label=TEXT,
+    createdMs=NUMBER,
+    revokedMs={"type": ["integer", "null"]},
+    apiKey={**TEXT, "description": "The key itself, told where it is made."},
+)
+_MERCHANTS: Final = an_object(
+    ("merchants",),
+    merchants=array(an_object(("merchant", "content"), merchant=NUMBER, content={"type": "object"})),
+)
+
+
+def _answers(status: int, description: str, schema: dict[str, Any] | None = None) -> dict[int | str, Any]:
+    content = {"application/json": schema} if schema else {}
+    return {status: good(description, content, ()), **refusals(*_REFUSED)}
+
+
+def _by(who: Requirements, **extra: Any) -> dict[str, Any]:
+    return {"openapi_extra": {"security": who, **extra}}
 
 
 def _body(shape: Any) -> dict[str, Any]:
@@ -52,26 +88,57 @@ class Routes:
 
     def join(self, app: FastAPI) -> None:
         """Add the routes to an application."""
-        add = app.add_api_route
-        number = f"{_ROOT}/merchants/{{number}}"
+        self._join_merchants(app)
+        self._join_things(app)
+
+    def _join_merchants(self, app: FastAPI) -> None:
+        add, number = app.add_api_route, f"{_ROOT}/merchants/{{number}}"
+        shown = _answers(200, "The merchant as it is registered.", _REGISTERED)
         add(
             f"{_ROOT}/merchants",
             self.add_merchant,
             methods=["POST"],
             status_code=201,
-            openapi_extra=_body(Merchant),
+            responses=_answers(201, "The merchant, with its number.", _REGISTERED),
+            **_by(BY_OPERATOR, **_body(Merchant)),
         )
-        add(f"{_ROOT}/merchants", self.list_merchants, methods=["GET"])
-        add(number, self.show_merchant, methods=["GET"])
-        add(number, self.change_merchant, methods=["PATCH"], openapi_extra=_body(dict[str, Any]))
-        add(f"{number}/keys", self.new_key, methods=["POST"], status_code=201)
-        add(f"{number}/keys", self.list_keys, methods=["GET"])
-        add(f"{number}/keys/{{identifier}}", self.revoke_key, methods=["DELETE"], status_code=204)
-        add(f"{_ROOT}/me", self.me, methods=["GET"])
-        add(f"{_ROOT}/goods", self.register_goods, methods=["PUT"], openapi_extra=_body(Goods))
-        add(f"{_ROOT}/goods", self.show_goods, methods=["GET"])
-        add(f"{_ROOT}/places", self.register_place, methods=["PUT"], openapi_extra=_body(Place))
-        add(f"{_ROOT}/places", self.show_place, methods=["GET"])
+        listed = _answers(200, "A page of merchants, by number.", _MERCHANTS)
+        add(f"{_ROOT}/merchants", self.list_merchants, methods=["GET"], responses=listed, **_by(BY_OPERATOR))
+        add(number, self.show_merchant, methods=["GET"], responses=shown, **_by(BY_EITHER))
+        patch = _by(BY_OPERATOR, **_body(dict[str, Any]))
+        add(number, self.change_merchant, methods=["PATCH"], responses=shown, **patch)
+        made = _answers(201, "The key: `apiKey` is told this once.", _KEY)
+        add(
+            f"{number}/keys",
+            self.new_key,
+            methods=["POST"],
+            status_code=201,
+            responses=made,
+            **_by(BY_OPERATOR),
+        )
+        keys = _answers(200, "The merchant's keys.", an_object(("keys",), keys=array(_KEY)))
+        add(f"{number}/keys", self.list_keys, methods=["GET"], responses=keys, **_by(BY_EITHER))
+        add(
+            f"{number}/keys/{{identifier}}",
+            self.revoke_key,
+            methods=["DELETE"],
+            status_code=204,
+            responses=_answers(204, "The key counts no more."),
+            **_by(BY_EITHER),
+        )
+        add(f"{_ROOT}/me", self.me, methods=["GET"], responses=shown, **_by(BY_MERCHANT))
+
+    def _join_things(self, app: FastAPI) -> None:
+        listed = an_object(("registered",), registered=array(_REGISTERED))
+        done = _answers(200, "As it is registered.", _REGISTERED)
+        shown = _answers(200, "As it is registered, or a page of all.", {"oneOf": [_REGISTERED, listed]})
+        for path, shape, register, show in (
+            (f"{_ROOT}/goods", Goods, self.register_goods, self.show_goods),
+            (f"{_ROOT}/places", Place, self.register_place, self.show_place),
+        ):
+            put = _by(BY_MERCHANT, **_body(shape))
+            app.add_api_route(path, register, methods=["PUT"], responses=done, **put)
+            app.add_api_route(path, show, methods=["GET"], responses=shown, **_by(BY_MERCHANT))
 
     async def add_merchant(self, request: Request) -> Response:
         """Register a merchant (operators). 201 with its number; 409 where a prefix is another's."""
@@ -87,8 +154,7 @@ class Routes:
 
         async def answer() -> Response:
             self._operator(request)
-            if not 0 < limit <= MAX_PAGE:
-                raise DocumentError(Fault("", f"limit must be 1 to {MAX_PAGE}"))
+            _check_limit(limit)
             rows = await self._registrar.merchants(after, limit)
             listed = [{"merchant": number, "content": plain(content)} for number, content in rows]
             return JSONResponse({"merchants": listed})
@@ -157,17 +223,21 @@ class Routes:
         """Register goods (merchants, for keys that are theirs or delegated to them); the same again changes nothing."""
         return await self._measured(lambda: self._register(request, self._registrar.register_goods))
 
-    async def show_goods(self, request: Request, key: str) -> Response:
-        """Show goods that the caller has registered."""
-        return await self._measured(lambda: self._show(request, What.GOODS, key))
+    async def show_goods(
+        self, request: Request, key: str = "", after: str = "", limit: int = 100
+    ) -> Response:
+        """Show goods that the caller has registered: those with `key`, else a page of all by key, from the one after `after`."""
+        return await self._measured(lambda: self._show(request, What.GOODS, key, (after, limit)))
 
     async def register_place(self, request: Request) -> Response:
         """Register a place or party (merchants, for keys that are theirs or delegated to them)."""
         return await self._measured(lambda: self._register(request, self._registrar.register_place))
 
-    async def show_place(self, request: Request, key: str) -> Response:
-        """Show a place or party that the caller has registered."""
-        return await self._measured(lambda: self._show(request, What.PLACE, key))
+    async def show_place(
+        self, request: Request, key: str = "", after: str = "", limit: int = 100
+    ) -> Response:
+        """Show a place or party that the caller has registered, by `key`, else a page of all, from the one after `after`."""
+        return await self._measured(lambda: self._show(request, What.PLACE, key, (after, limit)))
 
     async def _register(self, request: Request, register: Register) -> Response:
         caller = await self._caller(request)
@@ -175,8 +245,13 @@ class Routes:
         self._gate.take(caller, events=1, size_bytes=0)
         return _told(await register(caller, values))
 
-    async def _show(self, request: Request, what: What, key: str) -> Response:
+    async def _show(self, request: Request, what: What, key: str, page: tuple[str, int]) -> Response:
         caller = await self._caller(request)
+        if not key:
+            after, limit = page
+            _check_limit(limit)
+            rows = await self._registrar.registered_by(what, caller.merchant, after, limit)
+            return JSONResponse({"registered": [told(each) for each in rows]})
         found = await self._registrar.find(what, canonical_key(key))
         if found.registration.merchant != caller.merchant:
             raise UnknownError(f"no such {what}")
@@ -198,6 +273,11 @@ class Routes:
             return
         if (await self._gate.admit(credential)).merchant != number:
             raise ForbiddenError("this is another merchant's")
+
+
+def _check_limit(limit: int) -> None:
+    if not 0 < limit <= MAX_PAGE:
+        raise DocumentError(Fault("", f"limit must be 1 to {MAX_PAGE}"))
 
 
 async def _json(request: Request) -> object:

@@ -1,7 +1,8 @@
 """Merchants, their API keys, goods and places in MongoDB.
 
 `merchants`, `goods` and `places` follow from sealed registrations, in the field `registered`. `api_keys` is sealed nowhere: it has to be
-backed up with the database. `merchant_numbers` keeps two registrations from taking one number.
+backed up with the database. `merchant_numbers` keeps two registrations from taking one number, `registrations_under_way` two of them from
+taking one prefix.
 """
 
 import contextlib
@@ -11,17 +12,23 @@ from typing import Any, Final
 import msgspec
 from pymongo import IndexModel, UpdateOne
 
+from goodstrace.registration import merchant_key
 from services.collector.registry.api_keys import ApiKey
 from services.collector.registry.registrations import Changes, Registered, Registration
-from services.collector.registry.values import Merchant, What, merchant_key
+from services.collector.registry.under_way import AllUnderWay, UnderWay
+from services.collector.registry.values import Merchant, What
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.mongo import Database, create_indexes, translated, within
 
 API_KEYS: Final = "api_keys"
 NUMBERS: Final = "merchant_numbers"
+UNDER_WAY: Final = "registrations_under_way"
+_MERCHANTS: Final = "merchants"  # its one document
 COLLECTIONS: Final = {What.MERCHANT: "merchants", What.GOODS: "goods", What.PLACE: "places"}
+_BY_MERCHANT: Final = IndexModel([("registered.merchant", 1), ("_id", 1)], name="merchant", sparse=True)
 INDEXES: Final = {
     "merchants": [IndexModel([("registered.content.delegations.to", 1)], name="delegations", sparse=True)],
+    **{name: [_BY_MERCHANT] for name in ("goods", "places")},
     API_KEYS: [IndexModel([("merchant", 1)], name="merchant")],
 }
 LOOK_UP_S: Final = 1.0
@@ -59,6 +66,14 @@ class RegistryStore:
                     {"_id": own, "registered": {"$exists": True}}, {"registered": 1}
                 )
         return _registered(what, found) if found else None
+
+    async def registered_by(self, what: What, merchant: int, after: str, limit: int) -> list[Registered]:
+        """List goods or places that a merchant registered, by key, those after `after`. Raises: UnavailableError."""
+        query = {"registered.merchant": merchant, "_id": {"$gt": after}}
+        async with translated():
+            with within(LOOK_UP_S):
+                rows = self._database[COLLECTIONS[what]].find(query, {"registered": 1})
+                return [_registered(what, each) async for each in rows.sort("_id", 1).limit(limit)]
 
     async def merchants(self, after: int = 0, limit: int = 0) -> AsyncIterator[tuple[int, Merchant]]:
         """List merchants by number, those after `after`; all of them where `limit` is 0. Raises: UnavailableError."""
@@ -99,6 +114,31 @@ class RegistryStore:
                 async with translated():
                     await self._database[NUMBERS].insert_one({"_id": highest})
                 return highest
+
+    async def under_way(self) -> AllUnderWay:
+        """Give the registrations of merchants that are under way. Raises: UnavailableError."""
+        async with translated():
+            found = await self._database[UNDER_WAY].find_one({"_id": _MERCHANTS})
+        return msgspec.convert(found, AllUnderWay) if found else AllUnderWay()
+
+    async def begin(self, seen: AllUnderWay, following: AllUnderWay) -> bool:
+        """Put `following` in the place of what was seen; False where that is no more what there is. Raises: UnavailableError."""
+        told = msgspec.to_builtins(following)
+        if not seen.version:
+            with contextlib.suppress(ConflictError):
+                async with translated():
+                    await self._database[UNDER_WAY].insert_one({"_id": _MERCHANTS, **told})
+                return True
+        query = {"_id": _MERCHANTS, "version": seen.version}
+        async with translated():
+            done = await self._database[UNDER_WAY].update_one(query, {"$set": told})
+        return bool(done.matched_count)
+
+    async def end(self, mine: UnderWay) -> None:
+        """Take out one that has ended. Raises: UnavailableError."""
+        change = {"$pull": {"registrations": {"id": mine.id}}, "$inc": {"version": 1}}
+        async with translated():
+            await self._database[UNDER_WAY].update_one({"_id": _MERCHANTS}, change)
 
     async def add_key(self, key: ApiKey) -> None:
         """Keep a new key. Raises: UnavailableError."""

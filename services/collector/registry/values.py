@@ -124,11 +124,6 @@ class Place(_Strict, frozen=True):
 Content = Merchant | Goods | Place
 
 
-def merchant_key(number: int) -> str:
-    """Give the key under which a merchant's registrations are found."""
-    return f"urn:goodstrace:merchant:{number}"
-
-
 def plain(content: Content) -> dict[str, Any]:
     """Give content as JSON values just as they come back from the store, fields at their defaults left out."""
     return msgspec.json.decode(msgspec.json.encode(content), type=dict[str, Any])

@@ -6,20 +6,18 @@ them. That may be done in any order, in any pieces, and again and again: it alwa
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Final
 
 import msgspec
 
-from goodstrace import facts as facts_format
-from goodstrace.entry import Kind
+from goodstrace.errors import EntryError, EventContentError
+from goodstrace.event_content import read_event
 from goodstrace.facts import Facts, Flag, Role
 from goodstrace.identifiers import Grade
 from goodstrace.tracing import SealedFacts
-from goodstrace.tracing.events import Event, grade, is_counted
+from goodstrace.tracing.events import TRANSACTION, Event, grade, is_counted
 from goodstrace.vocabulary import term
-from services.collector.flow import FACTS_PART, event_of
-from services.runtime.envelope import Record
 
 KEPT: Final = 6
 """Sightings kept of each field: an event taken back and its correction are two."""
@@ -28,11 +26,22 @@ CORRECTED: Final = "corrected"
 PERSISTENT: Final = "persistent:"
 FLAG: Final = "flag:"
 CONTAINED: Final = ("moved", "seen")
-"""Fields: that the event is a correction; persistent dispositions and flags, before their names; what was put in or taken out, and seen in."""
+ORDERED: Final = "ordered"
+"""Fields: that the event is a correction; persistent dispositions and flags, before their names; what was put in or taken out, and seen in;
+the orders that it was listed in or taken off."""
+
+MANY: Final = "many"
+"""What is said of orders where they are too many, or too long, to be kept."""
+MOST_ORDERS: Final = 8
+MOST_ORDER_CHARS: Final = 1024
+ORDER_END: Final = "\x1e"
+ORDER_JOINT: Final = "\x1f"
+LISTED: Final = "+"
+TAKEN_OFF: Final = "-"
 
 _ROLES: Final = (Role.EPC, Role.LOT, Role.PARENT, Role.CHILD, Role.INPUT, Role.OUTPUT)
 _WITHOUT_STATE: Final = (Grade.CLASS, Grade.LOCATION, Grade.PARTY, Grade.DOCUMENT, Grade.SERVICE)
-_BOOKKEEPING: Final = (Flag.NORMALISED_VOCABULARY,)
+_BOOKKEEPING: Final = (Flag.NORMALISED_VOCABULARY, Flag.SIGNED_LATER)
 _DIGEST: Final = 12
 
 Says = tuple[tuple[str, str], ...]
@@ -75,11 +84,19 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """A record of `goods.stored` and where it lies."""
+    """An event and where it lies.
+
+    log: its log. index: its place in it, or the Kafka offset, which grows with that. record_ms: its record time, Unix
+    milliseconds. record_id: of its record, hex. content: its exact bytes, empty where they are not there any more.
+    """
 
     log: str
-    offset: int
-    record: Record
+    index: int
+    merchant: int
+    record_ms: int
+    record_id: str
+    facts: Facts
+    content: bytes
 
 
 # ---- joining
@@ -116,27 +133,27 @@ def _newest(sightings: Iterable[Sighting], cut: set[str]) -> set[bytes]:
 # ---- from events
 
 
-def sightings(stored: Iterable[Placed]) -> dict[str, Kept]:
-    """Gather what events say of goods, by key. Raises: EntryError where a record has no facts of an event."""
+def sightings(events: Iterable[Placed], only: Collection[str] | None = None) -> dict[str, Kept]:
+    """Gather what events say of goods, by key; where `only` is given, of these keys.
+
+    Raises: EntryError where the content of an event cannot be read.
+    """
     found: dict[str, Kept] = {}
-    for each in stored:
-        if each.record.kind is not Kind.EVENT:
-            continue
-        for key, sighting in _of_event(each):
+    for each in events:
+        for key, sighting in _of_event(each, only):
             fresh = Kept((sighting,))
             known = found.get(key)
             found[key] = fresh if known is None else joined(known, fresh)
     return found
 
 
-def _of_event(placed: Placed) -> Iterator[tuple[str, Sighting]]:
-    record = placed.record
-    facts = facts_format.decode(record.part(FACTS_PART).content)
-    event = Event(SealedFacts(placed.log, placed.offset, record.merchant, record.time_ms, facts))
+def _of_event(placed: Placed, only: Collection[str] | None) -> Iterator[tuple[str, Sighting]]:
+    facts = placed.facts
+    event = Event(SealedFacts(placed.log, placed.index, placed.merchant, placed.record_ms, facts))
     correction = facts.correction is not None
-    common, subject = _said_of_all(facts), _said_of_subjects(facts, record)
+    common, subject = _said_of_all(facts), _said_of_subjects(facts, placed.content)
     for key in {key for role in _ROLES for key in facts.keys.get(role, ())}:
-        if grade(key) in _WITHOUT_STATE:
+        if grade(key) in _WITHOUT_STATE or (only is not None and key not in only):
             continue
         says = [*common, *_containment(event, key)]
         if key not in event.inputs or key in event.outputs:
@@ -149,13 +166,13 @@ def _of_event(placed: Placed) -> Iterator[tuple[str, Sighting]]:
             key,
             Sighting(
                 identity=bytes.fromhex(event.identity)[:_DIGEST],
-                name=_digest(record.merchant, facts.event_id),
-                content=_digest(record.merchant, facts.event_hash),
+                name=_digest(placed.merchant, facts.event_id),
+                content=_digest(placed.merchant, facts.event_hash),
                 has_id=facts.event_id != facts.event_hash,
                 correction=correction,
                 time_us=facts.time_us,
                 is_delete=facts.action == "DELETE",
-                place=(record.time_ms, placed.log, placed.offset, record.id.hex()),
+                place=(placed.record_ms, placed.log, placed.index, placed.record_id),
                 says=tuple(says),
             ),
         )
@@ -164,10 +181,19 @@ def _of_event(placed: Placed) -> Iterator[tuple[str, Sighting]]:
 def _said_of_all(facts: Facts) -> list[tuple[str, str]]:
     place = facts.business_location or facts.read_point
     flags = [(FLAG + flag, "") for flag in facts.flags if flag not in _BOOKKEEPING]
-    return [("step", facts.step), *flags, *([("place", place)] if place else [])]
+    orders = [(ORDERED, _orders(facts))] if facts.transactions else []
+    return [("step", facts.step), *flags, *([("place", place)] if place else []), *orders]
 
 
-def _said_of_subjects(facts: Facts, record: Record) -> list[tuple[str, str]]:
+def _orders(facts: Facts) -> str:
+    """Rule 11, of the goods that an event names: it lists them in orders, or takes them off."""
+    verb = TAKEN_OFF if facts.type == TRANSACTION and facts.action == "DELETE" else LISTED
+    told = sorted({ORDER_JOINT.join((verb, each.type, each.key)) for each in facts.transactions})
+    text = ORDER_END.join(told)
+    return MANY if len(told) > MOST_ORDERS or len(text) > MOST_ORDER_CHARS else text
+
+
+def _said_of_subjects(facts: Facts, content: bytes) -> list[tuple[str, str]]:
     """What holds for what goes on after the event, and not for what it uses up."""
     towards = {each.type: each.key for each in reversed(facts.destinations)}
     said = [
@@ -176,11 +202,18 @@ def _said_of_subjects(facts: Facts, record: Record) -> list[tuple[str, str]]:
         ("holder", towards.get("possessing_party", "")),
         ("destination", towards.get("location", "")),
     ]
-    lasting = event_of(record, facts).get("persistentDisposition") or {}
+    lasting = _read(content, facts).get("persistentDisposition") or {}
     for name in ("unset", "set"):
         words = {term("disp", each) for each in lasting.get(name) or ()} - {None}
         said += [(f"{PERSISTENT}{word}", name) for word in sorted(map(str, words))]
     return [(field, value) for field, value in said if value]
+
+
+def _read(content: bytes, facts: Facts) -> dict[str, Any]:
+    try:
+        return read_event(content, facts.context, exact_numbers=True) if content else {}
+    except EventContentError as error:
+        raise EntryError(f"not an event: {error}") from error
 
 
 def _containment(event: Event, key: str) -> Iterator[tuple[str, str]]:

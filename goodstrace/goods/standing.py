@@ -1,0 +1,143 @@
+"""From what is kept of some keys to the messages of an answer: what the service sends, and what a client compares with its own.
+
+The key asked for comes first, then what it is in, and what that is in. What was emptied since is shown, so that the emptying can be
+seen, and is no way further out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from goodstrace import identifiers
+from goodstrace.goods.registered import MasterData
+from goodstrace.goods.sightings import Kept
+from goodstrace.goods.state import INSIDE, ORDERS, GoodsState, Told, state_of
+from goodstrace.query.v1 import goods_pb2
+from goodstrace.tracing.events import is_followed
+
+MOST_CARRIERS: Final = 16
+_DIGEST: Final = 12
+
+Standing = Mapping[str, GoodsState]
+
+
+def next_carrier(key: str, states: Standing) -> str | None:
+    """Name the next key whose state belongs to the answer, None where there is no more: nearest first, at most 16.
+
+    Args:
+        key: the one asked for.
+        states: those known so far, in the order in which they were named.
+    """
+    if key not in states:
+        return key
+    for inner, state in states.items():
+        if inner != key and not _carries(inner, states):
+            continue
+        for stay in state.inside:
+            if stay.value not in states and is_followed(stay.value):
+                return stay.value if len(states) <= MOST_CARRIERS else None
+    return None
+
+
+def carriers(key: str, states: Standing) -> list[str]:
+    """Name what the goods are in now, nearest first, each of which was not emptied since."""
+    reached, found = {key}, list[str]()
+    for inner, state in states.items():
+        if inner in reached:
+            near = [stay.value for stay in state.inside if stay.value in states and stay.value not in reached]
+            found += (still := [each for each in near if _carries(each, states)])
+            reached.update(still)
+    return found
+
+
+def _carries(container: str, states: Standing) -> bool:
+    """Say whether anything of the answer is still in a container, by the container's own events."""
+    emptied = states[container].told.get("emptied")
+    return any(
+        stay.value == container and (emptied is None or emptied.newest.time_us < stay.newest.time_us)
+        for state in states.values()
+        for stay in state.inside
+    )
+
+
+def places_in(kept: Mapping[str, Kept]) -> dict[bytes, tuple[str, int]]:
+    """Give the events that states follow from: log and index of the first record of each, by the beginning of its identity."""
+    return {
+        each.identity: (each.place[1], each.place[2]) for of_key in kept.values() for each in of_key.sightings
+    }
+
+
+def registered_under(key: str, state: GoodsState | None) -> list[str]:
+    """Name the keys that goods may be registered under, the nearest first: itself, its lot, its product class."""
+    lot = state.told.get("lot") if state else None
+    return list(
+        dict.fromkeys(
+            each for each in (key, lot.value if lot else None, identifiers.class_of(key)) if each is not None
+        )
+    )
+
+
+def state_message(key: str, kept: Kept, identities: Mapping[bytes, str]) -> goods_pb2.GoodsState:
+    """Show a state.
+
+    Args:
+        key: canonical.
+        kept: what it follows from.
+        identities: of the events, hex, by their first 12 bytes.
+    """
+    state = state_of(key, kept)
+    return goods_pb2.GoodsState(
+        key=key,
+        grade=state.grade,
+        statements=[_statement(field, said, identities) for field, said in _statements(state)],
+        unsure=state.unsure,
+        cut=kept.cut,
+        identities=sorted(identities[each.identity] for each in kept.sightings),
+    )
+
+
+def registration_message(content: MasterData, merchant: int) -> goods_pb2.GoodsRegistration:
+    """Show what is registered, without the record."""
+    return goods_pb2.GoodsRegistration(
+        key=content.key,
+        merchant=merchant,
+        names=content.names,
+        pictures=[goods_pb2.GoodsPicture(uri=each.uri, sha256=each.sha256) for each in content.pictures],
+        attributes=content.attributes,
+    )
+
+
+def by_beginning(identities: Iterable[str]) -> dict[bytes, str]:
+    """Sort identities by their beginnings, which is what sightings have of them."""
+    return {bytes.fromhex(each)[:_DIGEST]: each for each in identities}
+
+
+def _statements(state: GoodsState) -> Sequence[tuple[str, Told]]:
+    found = [
+        *state.told.items(),
+        *((INSIDE, said) for said in state.inside),
+        *((ORDERS, said) for said in state.orders),
+        *(("persistent", said) for said in _named(state.persistent)),
+        *(("flag", said) for said in _named(state.flags)),
+    ]
+    return sorted(found, key=lambda each: (each[0], each[1].value, each[1].type))
+
+
+def _named(told: Mapping[str, Told]) -> Iterable[Told]:
+    """Give what is told under names with its name as value."""
+    for name, said in told.items():
+        yield Told(name, said.since, said.newest, said.at_latest, said.start_unknown, said.type)
+
+
+def _statement(field: str, said: Told, identities: Mapping[bytes, str]) -> goods_pb2.GoodsStatement:
+    return goods_pb2.GoodsStatement(
+        field=field,
+        value=said.value,
+        type=said.type,
+        since_us=said.since.time_us,
+        since_at_latest=said.at_latest,
+        start_unknown=said.start_unknown,
+        time_us=said.newest.time_us,
+        identities=list(dict.fromkeys(identities[each.identity] for each in (said.newest, said.since))),
+    )

@@ -1,0 +1,291 @@
+"""The state of goods: where a key is, with whom, in what, since when, how it stands. Pure.
+
+It is read off the sightings that are kept of a key, so a correction that takes an event back brings up what stood before. Where all that was
+kept of a field is taken back, the field is `unsure` and never wrong: a trace tells it. docs/goods.md says what the fields mean.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from goodstrace.goods.sightings import (
+    CONTAINED,
+    CORRECTED,
+    FLAG,
+    KEPT,
+    LISTED,
+    MANY,
+    ORDER_END,
+    ORDER_JOINT,
+    ORDERED,
+    PERSISTENT,
+    Kept,
+    Sighting,
+)
+from goodstrace.tracing.events import grade
+
+ALERTS: Final = frozenset(
+    (
+        *(
+            "damaged",
+            "expired",
+            "mismatch_class",
+            "mismatch_instance",
+            "mismatch_quantity",
+            "needs_replacement",
+        ),
+        *("no_pedigree_match", "non_conformant", "recalled", "stolen"),
+    )
+)
+"""Dispositions that are shown among the flags while they hold."""
+SIMPLE: Final = ("step", "place", "owner", "holder", "destination", "disposition", "lot", "emptied")
+INSIDE: Final = "inside"
+ORDERS: Final = "orders"
+_NOT_TOLD: Final = (*CONTAINED, CORRECTED, ORDERED)
+
+Said = Sequence[tuple[Sighting, str]]
+"""What the sightings that count say of one field, in the order of rule 1."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What holds of one field.
+
+    since: the sighting since which it is so, which may be earlier where `at_latest`. newest: the newest that says so.
+    start_unknown: an OBSERVE was the first to say so. type: of an order.
+    """
+
+    value: str
+    since: Sighting
+    newest: Sighting
+    at_latest: bool = False
+    start_unknown: bool = False
+    type: str = ""
+
+
+class GoodsState(msgspec.Struct, frozen=True):
+    """How one key stands.
+
+    told: by name of a simple field. persistent: the persistent dispositions that are set, by CBV word. flags: by name, with what
+    puts it there. inside: what the key is directly in. orders: in which orders it is listed. unsure: fields that cannot be told;
+    `inside` and `orders` there may be more than what is told.
+    """
+
+    grade: str
+    told: dict[str, Told]
+    persistent: dict[str, Told]
+    flags: dict[str, Told]
+    inside: tuple[Told, ...]
+    orders: tuple[Told, ...]
+    unsure: tuple[str, ...]
+
+
+class _Field(msgspec.Struct):
+    """What is known of one field: `live` counts, in the order of rule 1; what was `cut` is no newer than `oldest_us`.
+
+    doubtful: an event may have been taken back or not.
+    """
+
+    cut: bool
+    oldest_us: int
+    doubtful: bool
+    live: list[tuple[Sighting, str]]
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether what was let go, or is doubtful, might decide."""
+        return self.doubtful or (self.cut and (not self.live or self.live[-1][0].time_us == self.oldest_us))
+
+
+def state_of(key: str, kept: Kept) -> GoodsState:
+    """Give the state of a key. See docs/goods.md."""
+    fields = _fields(kept)
+    unsure = {name for name, field in fields.items() if field.is_unsure and name not in _NOT_TOLD}
+    told = {
+        name: _newest_value(field.live, cut=field.cut)
+        for name, field in sorted(fields.items())
+        if field.live and name not in unsure and name not in _NOT_TOLD
+    }
+    inside, is_whole = _inside(fields)
+    orders, are_whole = _orders(fields.get(ORDERED))
+    lasting = {
+        name.removeprefix(PERSISTENT): said for name, said in told.items() if name.startswith(PERSISTENT)
+    }
+    standing = {word: said for word, said in lasting.items() if said.value == "set"}
+    unsure |= (set() if is_whole else {INSIDE}) | (set() if are_whole else {ORDERS})
+    return GoodsState(
+        grade=str(grade(key)),
+        told={name: told[name] for name in SIMPLE if name in told},
+        persistent=standing,
+        flags=_flags(told, standing),
+        inside=inside,
+        orders=orders,
+        unsure=tuple(sorted(unsure)),
+    )
+
+
+def derived(key: str, kept: Kept) -> dict[str, Any]:
+    """Give the state of a key as plain values, each field with the record that decided it. See docs/goods.md."""
+    state = state_of(key, kept)
+    return {
+        "grade": state.grade,
+        **{name: _plain(said) for name, said in state.told.items()},
+        **({INSIDE: [_plain_stay(said) for said in state.inside]} if state.inside else {}),
+        **({ORDERS: [_plain_order(said) for said in state.orders]} if state.orders else {}),
+        "persistent": {word: _plain(said) for word, said in state.persistent.items()},
+        "flags": sorted(state.flags),
+        "unsure": list(state.unsure),
+    }
+
+
+def _plain(said: Told) -> dict[str, Any]:
+    found = {
+        "value": said.value,
+        "since_us": said.since.time_us,
+        "time_us": said.newest.time_us,
+        "record": said.newest.place[3],
+    }
+    return {**found, "since_at_latest": True} if said.at_latest else found
+
+
+def _plain_stay(said: Told) -> dict[str, Any]:
+    found = {"value": said.value, "since_us": said.since.time_us}
+    found |= {"start_unknown": True} if said.start_unknown else {}
+    return found | {"time_us": said.newest.time_us, "record": said.newest.place[3]}
+
+
+def _plain_order(said: Told) -> dict[str, Any]:
+    return {"type": said.type, **_plain(said)}
+
+
+def _flags(told: Mapping[str, Told], standing: Mapping[str, Told]) -> dict[str, Told]:
+    """Name the flags: those that stages put on events that stand, and dispositions that warn while they hold."""
+    found = {name.removeprefix(FLAG): said for name, said in told.items() if name.startswith(FLAG)}
+    now = told.get("disposition")
+    if now is not None and now.value in ALERTS:
+        found[now.value] = now
+    found |= {word: said for word, said in standing.items() if word in ALERTS}
+    return {name: found[name] for name in sorted(found)}
+
+
+def _fields(kept: Kept) -> dict[str, _Field]:
+    """Sort what is kept by field; of a field that was cut only the newest count, since what is older may not be all."""
+    by_field: dict[str, list[tuple[Sighting, str]]] = {}
+    for each in kept.sightings:
+        for name, value in each.says:
+            by_field.setdefault(name, []).append((each, value))
+    standing = _standing(kept)
+    fields = {}
+    for name, said in by_field.items():
+        cut = name in kept.cut
+        said.sort(key=lambda each: each[0].age)
+        whole = said[-KEPT:] if cut else said
+        live = [each for each in whole if standing.get(each[0].identity) is True]
+        fields[name] = _Field(
+            cut=cut,
+            oldest_us=whole[0][0].time_us,
+            doubtful=any(standing.get(each.identity) is None and not each.correction for each, _ in whole),
+            live=sorted(live, key=lambda each: each[0].order),
+        )
+    return fields
+
+
+def _standing(kept: Kept) -> dict[bytes, bool | None]:
+    """Say of each event whether it stands (rule 3): True, False where it was taken back, None where that is in doubt.
+
+    Where one ID has several contents, a correction means that of the same content. In doubt is what a correction of another
+    content means where the event of its own content may have been let go.
+    """
+    corrections = [each for each in kept.sightings if each.correction]
+    events = [each for each in kept.sightings if not each.correction]
+    standing: dict[bytes, bool | None] = {each.identity: True for each in events}
+    for correction in corrections:
+        meant = [each for each in events if _means(correction, each)]
+        same = [each for each in meant if each.content == correction.content]
+        for each in same or meant:
+            if same or not kept.cut:
+                standing[each.identity] = False
+            elif standing[each.identity]:
+                standing[each.identity] = None
+    return standing
+
+
+def _means(correction: Sighting, event: Sighting) -> bool:
+    return correction.name == event.name or (not event.has_id and correction.content == event.content)
+
+
+def _newest_value(said: Said, *, cut: bool) -> Told:
+    newest, value = said[-1]
+    since, whole = newest, True
+    for each, other in reversed(said):
+        if other != value:
+            break
+        since = each
+    else:
+        whole = not cut
+    return Told(value, since, newest, at_latest=not whole)
+
+
+def _inside(fields: Mapping[str, _Field]) -> tuple[tuple[Told, ...], bool]:
+    """Give what a key is in now, and whether that is all.
+
+    An ADD and an end of life settle everything before them. What was let go may matter where none of them is newer.
+    """
+    known = [fields[name] for name in CONTAINED if name in fields]
+    if any(field.doubtful for field in known):
+        return (), False
+    moved = fields["moved"].live if "moved" in fields else []
+    settled_us = max((each.time_us for each, text in moved if not text.startswith("DELETE ")), default=None)
+    lost = [field for field in known if field.cut and (settled_us is None or settled_us <= field.oldest_us)]
+    if "moved" in fields and fields["moved"] in lost:
+        return (), False
+    said = [each for field in known for each in field.live]
+    return _open(sorted(said, key=lambda each: each[0].order)), not lost
+
+
+def _open(said: Said) -> tuple[Told, ...]:
+    """Rule 4, of a key's own events. What empties or ends a parent is in the parent's own document."""
+    open_: dict[str, Told] = {}
+    for each, text in said:
+        what, _, parent = text.partition(" ")
+        if what == "END":
+            open_.clear()
+        elif what == "DELETE":
+            open_.pop(parent, None)
+        else:
+            if what == "ADD":
+                open_ = {name: known for name, known in open_.items() if name == parent}
+            known = open_.get(parent)
+            open_[parent] = (
+                msgspec.structs.replace(known, newest=each)
+                if known
+                else Told(parent, each, each, start_unknown=what == "OBSERVE")
+            )
+    return _in_order(open_.values())
+
+
+def _orders(field: _Field | None) -> tuple[tuple[Told, ...], bool]:
+    """Rule 11, of a key's own events: give the orders it is listed in, and whether these are all.
+
+    What takes all goods off an order at once names none of them: that is in the events of the order.
+    """
+    if field is None:
+        return (), True
+    if field.doubtful:
+        return (), False
+    listed: dict[tuple[str, str], Told] = {}
+    for each, text in field.live:
+        for order in text.split(ORDER_END) if text != MANY else ():
+            verb, kind, key = order.split(ORDER_JOINT, 2)
+            known = listed.get((kind, key))
+            if verb != LISTED:
+                listed.pop((kind, key), None)
+            elif known is not None:
+                listed[kind, key] = msgspec.structs.replace(known, newest=each)
+            else:
+                listed[kind, key] = Told(key, each, each, at_latest=field.cut, type=kind)
+    return _in_order(listed.values()), not field.cut and all(text != MANY for _, text in field.live)
+
+
+def _in_order(told: Iterable[Told]) -> tuple[Told, ...]:
+    return tuple(sorted(told, key=lambda said: (said.since.time_us, said.value, said.type)))

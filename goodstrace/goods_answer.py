@@ -1,0 +1,178 @@
+"""Checking how goods stand: the state is derived once more from the proved events of the answer, and must be the one given. Pure.
+
+What is proved is that these events are sealed and that the state follows from them. Not proved is that there are no others: neither
+those that were let go (`cut`) nor a newer registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from goodstrace.entry import Kind
+from goodstrace.errors import AnswerError, EntryError
+from goodstrace.goods.registered import PART, MasterData, read_registration
+from goodstrace.goods.sightings import Kept, Placed, sightings
+from goodstrace.goods.standing import (
+    by_beginning,
+    carriers,
+    next_carrier,
+    registered_under,
+    registration_message,
+    state_message,
+)
+from goodstrace.goods.state import GoodsState, state_of
+from goodstrace.query.v1 import goods_pb2, trace_pb2
+from goodstrace.signatures import MerchantKeys
+from goodstrace.verification import (
+    VerifiedCheckpoint,
+    VerifiedEntry,
+    VerifiedEvent,
+    verify_entry,
+    verify_event,
+)
+
+Checkpoints = Mapping[str, VerifiedCheckpoint]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What is registered of goods, by which merchant, and the entry that proves it."""
+
+    content: MasterData
+    merchant: int
+    entry: VerifiedEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """How goods stand, verified: every statement follows from `events`, which are sealed.
+
+    states: by key, that asked for first, then what it is in. carriers: the keys among them that it is in now, nearest first: where
+    the last of them is, the goods are. messages: the states as they came. truncated: not all records of a key were looked at.
+    """
+
+    key: str
+    states: Mapping[str, GoodsState]
+    carriers: Sequence[str]
+    messages: Sequence[goods_pb2.GoodsState]
+    registered: Registered | None
+    events: Mapping[str, VerifiedEvent]
+    checkpoints: Checkpoints
+    truncated: bool
+    browse_ids: tuple[str, ...]
+
+
+def check_goods(
+    key: str,
+    pages: Sequence[goods_pb2.GetGoodsResponse],
+    checkpoints: Checkpoints,
+    merchants: MerchantKeys | None = None,
+) -> Goods:
+    """Check a whole answer.
+
+    Args:
+        key: asked for, canonical.
+        pages: all of them, in order.
+        checkpoints: of the answer, verified.
+        merchants: whose signatures are checked.
+    Raises: AnswerError naming what does not follow; ProofError, EntryError, SignatureError.
+    """
+    first = pages[0]
+    if first.key != key:
+        raise AnswerError(f"asked for {key} and answered for {first.key}")
+    events = _events((each for page in pages for each in page.events), checkpoints, merchants)
+    if len(events) != first.total_events:
+        raise AnswerError(f"the answer says it has {first.total_events} events and shows {len(events)}")
+    states = _states(key, first.states, events)
+    registered = (
+        _registered(first.registration, checkpoints, registered_under(key, states[key]))
+        if first.HasField("registration")
+        else None
+    )
+    return Goods(
+        key=key,
+        states=states,
+        carriers=carriers(key, states),
+        messages=tuple(first.states),
+        registered=registered,
+        events=events,
+        checkpoints=checkpoints,
+        truncated=first.truncated,
+        browse_ids=tuple(page.browse_id for page in pages),
+    )
+
+
+def _events(
+    messages: Iterable[goods_pb2.GoodsEvent], checkpoints: Checkpoints, merchants: MerchantKeys | None
+) -> dict[str, VerifiedEvent]:
+    found: dict[str, VerifiedEvent] = {}
+    for each in messages:
+        traced = trace_pb2.TraceEvent(identity=each.identity, sealed=each.sealed)
+        event = verify_event(traced, checkpoints, merchants)
+        if event.facts is None:
+            raise AnswerError(
+                f"the facts of the event {each.identity} are not shown: no state follows from it"
+            )
+        if each.identity in found:
+            raise AnswerError("the answer shows one event twice")
+        found[each.identity] = event
+    return found
+
+
+def _states(
+    key: str, messages: Sequence[goods_pb2.GoodsState], events: Mapping[str, VerifiedEvent]
+) -> dict[str, GoodsState]:
+    """Derive the states again and compare them, one by one, with those given."""
+    said = sightings(map(_placed, events.values()), {each.key for each in messages})
+    identities = by_beginning(events)
+    states: dict[str, GoodsState] = {}
+    used: set[str] = set()
+    for message in messages:
+        if next_carrier(key, states) != message.key:
+            raise AnswerError(f"the state of {message.key} is not one that belongs to the answer")
+        mine = said.get(message.key, Kept(()))
+        kept = Kept(mine.sightings, tuple(sorted({*mine.cut, *message.cut})))
+        if state_message(message.key, kept, identities) != message:
+            raise AnswerError(f"the state of {message.key} does not follow from the events of the answer")
+        states[message.key] = state_of(message.key, kept)
+        used.update(message.identities)
+    if not messages or next_carrier(key, states) is not None:
+        raise AnswerError("the answer lacks a state that belongs to it")
+    if used != events.keys():
+        raise AnswerError("the answer shows events that none of its states follows from")
+    return states
+
+
+def _placed(event: VerifiedEvent) -> Placed:
+    entry, facts = event.position, event.facts
+    assert facts is not None
+    return Placed(
+        log=entry.log,
+        index=entry.index,
+        merchant=entry.entry.merchant,
+        record_ms=entry.entry.time,
+        record_id=entry.entry.id,
+        facts=facts,
+        content=event.content or b"",
+    )
+
+
+def _registered(
+    message: goods_pb2.GoodsRegistration, checkpoints: Checkpoints, under: Sequence[str]
+) -> Registered:
+    entry = verify_entry(message.sealed, checkpoints)
+    place = f"{entry.log}[{entry.index}]"
+    if entry.entry.kind != Kind.REGISTRATION or PART not in entry.parts:
+        raise AnswerError(f"{place}: no registration is shown there")
+    try:
+        content, merchant = read_registration(entry.parts[PART])
+    except EntryError as error:
+        raise AnswerError(f"{place}: {error}") from error
+    derived = registration_message(content, merchant)
+    derived.sealed.CopyFrom(message.sealed)
+    if derived != message or merchant != entry.entry.merchant:
+        raise AnswerError(f"{place}: what is said to be registered is not what is sealed")
+    if content.key not in under:
+        raise AnswerError(f"{place}: the registration of {content.key} is none of the goods asked for")
+    return Registered(content, merchant, entry)

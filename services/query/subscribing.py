@@ -1,0 +1,248 @@
+"""`TraceService.Subscribe`: events as they are published, each message recorded before it is sent, from a cursor on."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from goodstrace import facts as sealed_facts
+from goodstrace.entry import TagKind, tag
+from goodstrace.errors import FilterError
+from goodstrace.event_filter import EventFilter, event_filter
+from goodstrace.log.v1 import log_pb2
+from goodstrace.query.v1 import subscribe_pb2
+from services.query.forward import Forward, Gathered, Heads, Positions, Seen
+from services.query.metrics import QueryMetrics
+from services.runtime.call_errors import ExhaustedError, InvalidRequestError, OutOfRangeError
+from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
+from services.runtime.errors import UnavailableError
+from services.runtime.grpc import Context, caller
+from services.runtime.page_tokens import PageTokens
+from services.sealing import disclosure, showing
+from services.sealing.browse import Browse, BrowseRecorder
+from services.sealing.reader import LogReader
+from services.sealing.showing import checkpoint_message, position
+from services.sealing.values import StoredCheckpoint
+
+METHOD: Final = "Subscribe"
+DEFAULT_PAGE_SIZE: Final = 200
+DEFAULT_HEARTBEAT_S: Final = 15
+MAX_HEARTBEAT_S: Final = 300
+_BOUND: Final = b'"Subscribe"'
+Checkpoints = Mapping[str, StoredCheckpoint]
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """What a cursor carries: by log the index of the next entry to be looked at."""
+
+    positions: dict[str, int]
+
+
+class Filtered(msgspec.Struct, frozen=True):
+    """A filter as the logs are read for it: keys are found by their tags."""
+
+    filter: EventFilter
+    secret: bytes
+
+    def tags(self) -> Sequence[bytes]:
+        """Give the tags of the keys."""
+        return [tag(self.secret, TagKind.KEY, key) for key in self.filter.keys]
+
+    def wants(self, seen: Seen) -> bool:
+        """Say whether an event is meant."""
+        return self.filter.matches(seen.entry.merchant, seen.facts)
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """A request, read and checked."""
+
+    user: str
+    purpose: str
+    filter: EventFilter
+    page_size: int
+    heartbeat_s: float
+
+
+class Subscriptions:
+    """All subscriptions of one process."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        recorder: BrowseRecorder,
+        forward: Forward,
+        heads: Heads,
+        *,
+        secret: bytes,
+        page_bytes: int,
+        most: int,
+        stop: asyncio.Event,
+        metrics: QueryMetrics,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        """Serve at most `most` at a time, messages of `page_bytes`, until `stop`."""
+        self._reader, self._recorder = reader, recorder
+        self._forward, self._heads = forward, heads
+        self._secret, self._page_bytes, self._most = secret, page_bytes, most
+        self._stop = stop
+        self._open = 0
+        self._cursors = PageTokens(secret, Cursor, "cursor")
+        self._metrics, self._log = metrics, log
+
+    async def serve(self, request: subscribe_pb2.SubscribeRequest, context: Context) -> None:
+        """Send messages until the caller goes away.
+
+        1. The cursor is opened, or one is made; a first message without events says it.
+        2. What was published since is gathered: a message takes what fits, and a browse record of it is acknowledged.
+        3. The message is sent. Writing waits where the client reads slowly: nothing is gathered meanwhile.
+        4. Where there is nothing more, the newest checkpoints are waited for; a heartbeat says the cursor.
+
+        Raises: InvalidRequestError, OutOfRangeError, ExhaustedError; UnavailableError, also where the service stops.
+        """
+        asked = _asked(request, caller(context))
+        if self._open >= self._most:
+            raise ExhaustedError(f"there are {self._most} subscriptions already: try again later")
+        self._open += 1
+        try:
+            checkpoints = await self._heads.newest()
+            positions = self._positions(request, checkpoints)
+            await context.write(self._message(checkpoints, positions, (), ""))
+            await self._send(_Interested(asked, Filtered(asked.filter, self._secret)), positions, context)
+        finally:
+            self._open -= 1
+
+    async def _send(self, interested: "_Interested", positions: Positions, context: Context) -> None:
+        said_at, said_end = time.monotonic(), False
+        while True:
+            checkpoints = await self._heads.newest()
+            gathered = await self._gather(interested, positions, checkpoints)
+            self._metrics.forward_entries.inc(gathered.looked_at)
+            positions = gathered.after
+            at_end = is_at_end(positions, checkpoints)
+            is_due = time.monotonic() - said_at >= interested.asked.heartbeat_s
+            if gathered.events:
+                await context.write(await self._shown(interested.asked, gathered, checkpoints))
+            elif is_due or (at_end and not said_end):
+                await context.write(self._message(checkpoints, positions, (), ""))
+            if gathered.events or is_due or (at_end and not said_end):
+                said_at, said_end = time.monotonic(), at_end
+            if at_end:
+                await self._rest()
+            elif self._stop.is_set():
+                raise UnavailableError("the service stops")
+
+    async def _gather(
+        self, interested: "_Interested", positions: Positions, checkpoints: Checkpoints
+    ) -> Gathered:
+        return await self._forward.gather(
+            interested.interest,
+            positions,
+            showing.sizes_of(checkpoints),
+            most_events=interested.asked.page_size,
+            most_bytes=self._page_bytes,
+        )
+
+    async def _shown(
+        self, asked: _Asked, gathered: Gathered, checkpoints: Checkpoints
+    ) -> subscribe_pb2.SubscribeResponse:
+        """Prove the events and record that they are shown: nothing may leave before this has returned."""
+        within = {each.record.log: checkpoints[each.record.log] for each in gathered.events}
+        sizes = showing.sizes_of(within)
+        entries = await disclosure.disclose(self._reader, [each.record for each in gathered.events], sizes)
+        events = [
+            subscribe_pb2.SubscribedEvent(
+                identity=sealed_facts.identity(each.entry.merchant, each.facts) if each.facts else "",
+                sealed=entries[position(each.record)],
+            )
+            for each in gathered.events
+        ]
+        browse = Browse(
+            user=asked.user,
+            method=METHOD,
+            keys=asked.filter.keys or hashes_of(gathered.events),
+            sizes=sizes,
+            purpose=asked.purpose,
+            events=len(events),
+            query=asked.filter.text(),
+        )
+        browse_id = await self._recorder.record(browse)
+        self._metrics.shown.inc(len(events))
+        self._log.info("shown", browse=browse_id, method=METHOD, events=len(events))
+        message = self._message(within, gathered.after, events, browse_id)
+        message.caught_up = is_at_end(gathered.after, checkpoints)
+        return message
+
+    def _message(
+        self,
+        checkpoints: Checkpoints,
+        positions: Positions,
+        events: Sequence[subscribe_pb2.SubscribedEvent],
+        browse_id: str,
+    ) -> subscribe_pb2.SubscribeResponse:
+        return subscribe_pb2.SubscribeResponse(
+            events=events,
+            checkpoints=map(checkpoint_message, checkpoints.values()),
+            cursor=self._cursors.seal(_BOUND, Cursor(dict(positions))),
+            positions=[log_pb2.LogSize(log=log, size=each) for log, each in sorted(positions.items())],
+            caught_up=is_at_end(positions, checkpoints),
+            browse_id=browse_id,
+        )
+
+    def _positions(self, request: subscribe_pb2.SubscribeRequest, checkpoints: Checkpoints) -> Positions:
+        if not request.cursor:
+            beginning = request.start == subscribe_pb2.SUBSCRIBE_START_BEGINNING
+            return {} if beginning else showing.sizes_of(checkpoints)
+        positions = self._cursors.open(_BOUND, request.cursor).positions
+        for log, index in positions.items():
+            size = checkpoints[log].size if log in checkpoints else 0
+            if index > size:
+                raise OutOfRangeError(f"it is at {log}[{index}], and {size} entries are published", "cursor")
+        return positions
+
+    async def _rest(self) -> None:
+        """Wait until there may be something new. Raises: UnavailableError where the service stops."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), self._heads.every_s)
+        if self._stop.is_set():
+            raise UnavailableError("the service stops")
+
+
+class _Interested(msgspec.Struct, frozen=True):
+    """Who subscribes, and to what."""
+
+    asked: _Asked
+    interest: Filtered
+
+
+def hashes_of(events: Sequence[Seen]) -> tuple[str, ...]:
+    """Give the hashes of events: what a browse record names where no key was asked for."""
+    return tuple(sorted({each.facts.event_hash for each in events if each.facts}))
+
+
+def _asked(request: subscribe_pb2.SubscribeRequest, user: str) -> _Asked:
+    """Read a request. Raises: InvalidRequestError naming the field."""
+    check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
+    if request.start not in subscribe_pb2.SubscribeStart.values():
+        raise InvalidRequestError(f"{request.start} is no start", "start")
+    if request.heartbeat_s > MAX_HEARTBEAT_S:
+        raise InvalidRequestError(f"at most {MAX_HEARTBEAT_S}", "heartbeat_s")
+    try:
+        asked = event_filter(request.keys, request.merchants, request.steps, request.prefixes)
+    except FilterError as error:
+        raise InvalidRequestError(error.problem, error.field) from error
+    return _Asked(
+        user,
+        request.purpose,
+        asked,
+        checked_page_size(request.page_size, DEFAULT_PAGE_SIZE),
+        request.heartbeat_s or DEFAULT_HEARTBEAT_S,
+    )
+
+
+def is_at_end(positions: Positions, checkpoints: Checkpoints) -> bool:
+    """Say whether everything that is published was looked at."""
+    return all(positions.get(log, 0) >= each.size for log, each in checkpoints.items())
