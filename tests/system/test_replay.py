@@ -34,7 +34,7 @@ def system(stack: Stack, systems: Callable[..., System], tmp_path_factory: pytes
     item = simulation.interesting().item
     assert item is not None
     with running.client() as client:
-        client.trace(item)
+        client.trace(item, complete=False)
     running.wait_sealed(1, prefix="browse/")
     return running
 

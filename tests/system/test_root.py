@@ -31,7 +31,7 @@ def item(system: System) -> str:
     found = simulation.interesting().item
     assert found is not None
     with system.client() as client:
-        client.trace(found)
+        client.trace(found, complete=False)
     system.wait_sealed(1, prefix="browse/")
     return found
 

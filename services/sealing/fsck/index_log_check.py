@@ -30,18 +30,20 @@ RUN_FAULT: Final = "index-run"
 
 
 async def check_index(database: Database, verdicts: Iterable[Verdict], *, repair: bool = False) -> None:
-    """Check the log `index`, where it is among those checked and nothing else is wrong with what is sealed.
+    """Check the log `index`, where it is among those checked and nothing is wrong with what is sealed in it.
 
+    Where something else that is sealed is at fault, what the entries give cannot be told: then only the leaves are checked.
     With `repair` runs that are not there as they should be are written. Raises: UnavailableError.
     """
-    verdict = next((each for each in verdicts if each.log == INDEX_LOG), None)
+    checked = list(verdicts)
+    verdict = next((each for each in checked if each.log == INDEX_LOG), None)
     if verdict is None or verdict.of(Standing.SEALED):
         return
     reader = LogReader(database)
     source, store = IndexSource(database, reader), MongoRuns(database)
     try:
         leaf = await _check_leaves(reader, verdict)
-        if leaf is not None:
+        if leaf is not None and not any(each.of(Standing.SEALED) for each in checked):
             await _check_newest(source, store, leaf, verdict, repair=repair)
     except (CorruptError, RunGoneError) as error:
         verdict.found(LOG_FAULT, f"cannot be checked to its end: {error}")
