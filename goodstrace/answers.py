@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from goodstrace.complete import Complete
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.retrace import ShownEvent
 from goodstrace.verification import VerifiedCheckpoint
@@ -18,7 +19,8 @@ class Trace:
     `withheld` and `erased` count events with a part not shown; `total_withheld` what was met and the caller may not see at all: of a
     trace that was asked for in pages `withheld_entries` prove it sealed. `truncated` is true where a limit of the walk was reached.
     `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
-    the answer is truncated, facts are withheld or events are filtered; `filtered` counts these.
+    the answer is truncated, facts are withheld or events are filtered; `filtered` counts these. `complete` says up to where it was
+    shown that nothing is left out; None where that was not, and `incomplete_because` says why.
     """
 
     key: str
@@ -33,3 +35,5 @@ class Trace:
     filtered: int = 0
     total_withheld: int = 0
     withheld_entries: tuple[Withheld, ...] = ()
+    complete: Complete | None = None
+    incomplete_because: str = ""

@@ -23,6 +23,7 @@ from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
+from goodstrace.completing import Completing
 from goodstrace.errors import AnswerError, CallError, RollbackError
 from goodstrace.event_filter import event_filter
 from goodstrace.goods_answer import Goods, check_goods
@@ -36,6 +37,7 @@ from goodstrace.proof_file import ProofFile, VerifiedProof
 from goodstrace.proof_file import parse as parse_proof
 from goodstrace.proof_file import verify as verify_proof
 from goodstrace.query.v1 import (
+    completeness_pb2_grpc,
     goods_pb2,
     registrations_pb2,
     subscribe_pb2,
@@ -94,6 +96,7 @@ class Client(StreamCalls):
         credentials: grpc.ChannelCredentials | None = None,
         merchant_keys: MerchantKeys | None = None,
         stream_timeout_s: float = 3600,
+        index_token: str = "",
         registered_keys: bool = False,
         api_key: str = "",
     ) -> None:
@@ -111,6 +114,7 @@ class Client(StreamCalls):
             credentials: for TLS; without, the channel is in clear text.
             merchant_keys: merchants' keys, by which their signatures are checked.
             stream_timeout_s: deadline of a whole stream.
+            index_token: shown to get the index secret, where the service asks for one.
             registered_keys: check other signatures by the keys that merchants have registered, as the logs prove them: one
                 more call, which is recorded too, for each merchant of an answer that signs its events.
             api_key: of the merchant who looks: what its partners' policies let it see is shown. It is sent with every call, so use
@@ -131,6 +135,14 @@ class Client(StreamCalls):
         )
         self._channel = _channel(target, credentials)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
+        self._completing = Completing(
+            completeness_pb2_grpc.CompletenessServiceStub(self._channel),
+            self._call,
+            self._opened_index,
+            self._keys,
+            purpose=purpose,
+            token=index_token,
+        )
         self._audit_channel = _channel(audit_target, credentials) if audit_target else None
 
     def trace(
@@ -142,6 +154,7 @@ class Client(StreamCalls):
         as_of: Mapping[str, int] | None = None,
         page_size: int = 0,
         only: EventFilter = _ALL_EVENTS,
+        complete: bool | None = None,
     ) -> Trace:
         """Trace goods, all pages of it, and verify every part of the answer.
 
@@ -152,6 +165,9 @@ class Client(StreamCalls):
             as_of: log sizes to answer as of, by log name.
             page_size: events a page, 1..1000; 0 leaves it to the service.
             only: which events to show; the tree can be walked again only where all are.
+            complete: check too that nothing was left out; True: fail where that cannot be checked; None: where it can be, that is
+                where the key of the log `index` is trusted, the service proves, and the answer shows all events and is no larger
+                than that allows.
         """
         request = trace_pb2.TraceRequest(
             key=key,
@@ -182,7 +198,7 @@ class Client(StreamCalls):
         is_whole = only.is_open and not first.truncated
         if is_whole:
             check_names(withheld, names_of(query, events))
-        return Trace(
+        answer = Trace(
             key=first.key,
             nodes=nodes,
             events=events,
@@ -196,6 +212,12 @@ class Client(StreamCalls):
             filtered=first.filtered,
             browse_ids=tuple(page.browse_id for page in pages),
         )
+        if complete is False:
+            return answer
+        proved, reason = self._completing.completed(
+            query, nodes, events, checkpoints, whole=only.is_open and not first.truncated, must=bool(complete)
+        )
+        return replace(answer, complete=proved, incomplete_because=reason)
 
     def event(self, event_id: str) -> tuple[ShownEvent, ...]:
         """Show all records of an event ID or event hash, verified; empty where there is none that the caller may see."""
@@ -387,9 +409,11 @@ class Client(StreamCalls):
     def _stream(self, request: subscribe_pb2.SubscribeRequest, timeout_s: float) -> Any:
         return self._query.Subscribe(request, timeout=timeout_s, metadata=self._metadata)
 
-    def _call(self, method: Callable[..., _Answer], request: Any) -> _Answer:
+    def _call(
+        self, method: Callable[..., _Answer], request: Any, more: tuple[tuple[str, str], ...] = ()
+    ) -> _Answer:
         try:
-            return method(request, timeout=self._timeout_s, metadata=self._metadata)
+            return method(request, timeout=self._timeout_s, metadata=(*self._metadata, *more))
         except grpc.RpcError as error:
             raise call_error(error) from error
 
@@ -406,6 +430,9 @@ class Client(StreamCalls):
         for each in checkpoints.values():
             self._check_growth(each)
         return checkpoints
+
+    def _opened_index(self, message: log_pb2.Checkpoint) -> VerifiedCheckpoint:
+        return self._checkpoints([[message]])[message.log]
 
     def _key_changes(self, log: str) -> Iterable[bytes]:
         try:

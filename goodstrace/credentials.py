@@ -41,6 +41,14 @@ def local_api_key(path: Path, url: str) -> str | None:
     return str(key)
 
 
+def read_token(path: Path) -> str:
+    """Read a token from a file. Raises: CredentialsError, also where it is empty."""
+    token = _read(path).strip()
+    if not token:
+        raise CredentialsError(f"{path} is empty")
+    return token
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text()

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     FINDING = "finding"
     ERASURE = "erasure"
     CHECKPOINT = "checkpoint"
+    INDEX = "index"
 
 
 class TagKind(IntEnum):

@@ -17,6 +17,8 @@ GoodstraceError
     ├── UnknownLogError     an answer speaks of a log whose key the client does not trust
     ├── RollbackError       a log no longer contains what the client saw of it before
     ├── AnswerError         an answer contradicts itself, its proofs, or what was asked
+    │   ├── WrongIndexError the log `index` leaves out an entry that it covers
+    │   └── LeftOutError    an answer leaves out what the log `index` shows of a name it asks for
     ├── PolicyError         a trust policy is malformed
     ├── QuorumError         a checkpoint lacks the cosignatures that the client's trust policy asks for
     ├── WitnessingError     what a log sent to a witness, or a witness answered, is malformed
@@ -132,3 +134,15 @@ class RollbackError(VerificationError):
 
 class AnswerError(VerificationError):
     """An answer contradicts itself, its proofs, or what was asked."""
+
+
+class WrongIndexError(AnswerError):
+    """The log `index` leaves out an entry that it covers; `proof` is the file that shows it to anybody (wrong_index)."""
+
+    def __init__(self, message: str, proof: bytes) -> None:
+        super().__init__(message)
+        self.proof = proof
+
+
+class LeftOutError(AnswerError):
+    """An answer leaves out entries of which the log `index` shows that they are there, or does not follow from all of them."""

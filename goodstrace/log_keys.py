@@ -15,6 +15,10 @@ from goodstrace.note import Verifier, parse_note
 
 ROOT_LOG: Final = "root"
 """The name of the log above all others: its entries are their checkpoints."""
+INDEX_LOG: Final = "index"
+"""The name of the log whose entries prove that answers are complete."""
+SINGLE_LOGS: Final = (ROOT_LOG, INDEX_LOG)
+"""The logs that are the only ones of their kind, and have no number in their name."""
 VKEY_SUFFIX: Final = ".vkey"
 CHANGES_SUFFIX: Final = ".changes"
 _RETIRED: Final = re.compile(r"\.[0-9]+\.vkey\Z")
@@ -153,10 +157,10 @@ def is_retired(path: Path) -> bool:
 
 
 def log_of(origin: str) -> str:
-    """Give the log's name within its origin: the last two components, such as "goods/3", or "root". Raises: NoteError."""
+    """Give the log's name within its origin: the last two components, such as "goods/3"; "root" or "index". Raises: NoteError."""
     components = origin.split("/")
-    if len(components) >= 3 and components[-1] == ROOT_LOG:  # after the name and the instance
-        return ROOT_LOG
+    if len(components) >= 3 and components[-1] in SINGLE_LOGS:  # after the name and the instance
+        return components[-1]
     if len(components) < 3 or not components[-1].isdigit():  # name, instance, then the log's two
         raise NoteError(f"{origin!r} is not the origin of a log")
     return "/".join(components[-2:])

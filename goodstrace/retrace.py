@@ -57,10 +57,14 @@ def check_tree(query: Query, nodes: Iterable[trace_pb2.TraceNode], events: Seque
     if any(not _is_told(each.event) or ABRIDGED in each.marks for each in events):
         return False
     sealed = [facts for each in events for facts in _sealed(each.event)]
-    again = drive(trace(query), lambda _: sealed)
+    check_against(drive(trace(query), lambda _: sealed), nodes, events)
+    return True
+
+
+def check_against(again: Trace, nodes: Iterable[trace_pb2.TraceNode], events: Sequence[ShownEvent]) -> None:
+    """Check that a whole answer is what a walk gave. Raises: AnswerError naming the first node or event that differs."""
     _compare_nodes(again, nodes)
     _compare_events(again.events, events)
-    return True
 
 
 def names_of(query: Query, events: Iterable[ShownEvent]) -> frozenset[Name]:

@@ -50,6 +50,7 @@ class VerifiedEntry:
     """An entry that is in its log, with the disclosed parts, each of which is what the entry commits to.
 
     `withheld` names the parts that the entry commits to and that were not disclosed; `salts` are those of the others.
+    `inclusion_proof` is the one that was verified, under the checkpoint of the log in the same answer.
     """
 
     log: str
@@ -58,6 +59,7 @@ class VerifiedEntry:
     parts: Mapping[str, bytes]
     withheld: tuple[str, ...]
     salts: Mapping[str, bytes] = field(default_factory=dict)
+    inclusion_proof: tuple[bytes, ...] = ()
 
     def facts(self) -> Facts | None:
         """Give the facts of an event; None where they were withheld. Raises: EntryError."""
@@ -141,7 +143,9 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
         raise AnswerError(f"{place}: a part is shown twice")
     withheld = tuple(part.name for part in entry.parts if part.name not in parts)
     salts = {part.name: part.salt for part in sealed.parts}
-    return VerifiedEntry(sealed.log, sealed.index, entry, parts, withheld, salts)
+    return VerifiedEntry(
+        sealed.log, sealed.index, entry, parts, withheld, salts, tuple(sealed.inclusion_proof)
+    )
 
 
 class ProvedEvent(Protocol):

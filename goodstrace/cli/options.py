@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from goodstrace.client import Client
-from goodstrace.credentials import api_key_for
+from goodstrace.credentials import api_key_for, read_token
 from goodstrace.errors import PolicyError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
@@ -105,6 +105,12 @@ def client_options(command: Command) -> Command:
             envvar="GOODSTRACE_API_KEY_FILE",
             help="File with the API key of the merchant who looks; else GOODSTRACE_API_KEY holds it.",
         ),
+        click.option(
+            "--index-token-file",
+            type=click.Path(exists=True, path_type=Path, dir_okay=False),
+            envvar="GOODSTRACE_INDEX_TOKEN_FILE",
+            help="File with the token for the index secret, by which answers are proved to be complete.",
+        ),
         click.option("--purpose", default="", envvar="GOODSTRACE_PURPOSE", help="Why, for the record."),
     ):
         command = option(command)
@@ -122,6 +128,7 @@ def connect(
     purpose: str,
     merchant_keys: Path | None,
     api_key_file: Path | None,
+    index_token_file: Path | None,
 ) -> Client:
     """Make the client that the options describe. Raises: NoteError, PolicyError, SignatureError, CredentialsError."""
     return Client(
@@ -134,6 +141,7 @@ def connect(
         policy=read_policy(policy) if policy else None,
         merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
         api_key=api_key_for(f"grpc://{query_target}", api_key_file) or "",
+        index_token=read_token(index_token_file) if index_token_file else "",
         registered_keys=True,
     )
 

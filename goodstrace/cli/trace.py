@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import click
@@ -15,6 +16,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from goodstrace.answers import Trace
+from goodstrace.cli import wrong_index
 from goodstrace.cli.display import console, moment, short, to_second
 from goodstrace.cli.moments import moment_us
 from goodstrace.cli.options import as_of_option, client_options, connect, json_option, print_json, sizes_of
@@ -23,6 +25,7 @@ from goodstrace.cli.runs import Shown, runs
 from goodstrace.cli.signers import signers
 from goodstrace.cli.withheld import show_withheld, withheld_document
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS
+from goodstrace.errors import WrongIndexError
 from goodstrace.facts import Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
@@ -87,6 +90,12 @@ _SEVERITIES: Final = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severit
     is_flag=True,
     help="Show every event of a node on a line of its own, instead of 20 lines with repeated reads put together.",
 )
+@click.option(
+    "--complete/--no-complete",
+    "complete",
+    default=None,
+    help="Prove too that nothing is left out, and fail where that cannot be proved; by default where it can be.",
+)
 @client_options
 @json_option
 def trace(
@@ -100,18 +109,25 @@ def trace(
     steps: tuple[str, ...],
     up_to_root: bool,
     show_all: bool,
+    complete: bool | None,
     as_json: bool,
     **connection: Any,
 ) -> None:
     """Trace KEY: its history, what it was made from and what it went into, level by level.
 
     KEY is an EPC URN, a GS1 Digital Link or any other URI. Every event shown has been verified: it is in its log under a
-    signed checkpoint that is consistent with those seen before, and it is byte for byte what was sealed. The look-up is
-    recorded.
+    signed checkpoint that is consistent with those seen before, and it is byte for byte what was sealed. Where the service keeps
+    the log `index`, it is proved that no event is left out, up to what that covers. The look-up is recorded.
     """
     with connect(**connection) as client:
         only = EventFilter(from_us, until_us, frozenset(steps))
-        answer = client.trace(key, direction=direction, max_depth=depth, as_of=sizes_of(as_of), only=only)
+        try:
+            answer = client.trace(
+                key, direction=direction, max_depth=depth, as_of=sizes_of(as_of), only=only, complete=complete
+            )
+        except WrongIndexError as error:
+            wrong_index.write(error)
+            raise
         pinned = root_proofs(client, answer.checkpoints) if up_to_root else None
     if as_json:
         root = {"root": pinned_document(pinned)} if pinned is not None else {}
@@ -140,6 +156,7 @@ def as_document(answer: Trace) -> dict[str, Any]:
         "filtered": answer.filtered,
         "tree_verified": answer.tree_verified,
         "browse_ids": list(answer.browse_ids),
+        "complete": _complete_document(answer),
     }
 
 
@@ -186,6 +203,7 @@ def _show_totals(answer: Trace, out: Console) -> None:
         out.print("[yellow]nothing sealed names this key[/yellow]")
     for line in signers(each.event for each in answer.events):
         out.print(f"  [dim]{escape(line)}[/dim]")
+    _show_complete(answer, out)
     if answer.truncated:
         out.print(
             "[yellow]a limit was reached: there may be more; ask with a smaller --depth or from a nearer key[/yellow]"
@@ -193,6 +211,28 @@ def _show_totals(answer: Trace, out: Console) -> None:
     show_withheld(answer.withheld_entries, out)
     if answer.withheld or answer.erased:
         out.print(f"[yellow]parts of {answer.withheld} events withheld, of {answer.erased} erased[/yellow]")
+
+
+def _show_complete(answer: Trace, out: Console) -> None:
+    shown = answer.complete
+    if shown is None:
+        if answer.incomplete_because:
+            out.print(f"[yellow]not proved to be complete: {escape(answer.incomplete_because)}[/yellow]")
+        return
+    sizes = ", ".join(f"{log} {size}" for log, size in sorted(shown.sizes.items()))
+    upto = f" (root log of {shown.root_size} entries)" if shown.root_size is not None else ""
+    newer = f"; {shown.newer} newer entries shown and not claimed" if shown.newer else ""
+    unseen = f"; the content of {shown.withheld} of them is withheld" if shown.withheld else ""
+    out.print(
+        f"[green]complete: nothing is left out[/green] up to {sizes}{upto}: {shown.names} names, {shown.rows} rows proved{unseen}{newer}"
+    )
+
+
+def _complete_document(answer: Trace) -> dict[str, Any]:
+    """Say up to where the answer is complete, or why that was not proved."""
+    if answer.complete is None:
+        return {"proved": False, "because": answer.incomplete_because}
+    return {"proved": True, **asdict(answer.complete), "sizes": dict(answer.complete.sizes)}
 
 
 def _add_node(

@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from goodstrace import proof_file
+from goodstrace.cli import wrong_index
 from goodstrace.cli.display import console
 from goodstrace.cli.options import json_option, print_json
+from goodstrace.completeness.wrong_index import MAX_FILE_BYTES, is_wrong_index
 from goodstrace.errors import NoteError, VerificationError
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import MAX_POLICY_BYTES, Policy
-from goodstrace.proof_file import MAX_PARTS_BYTES, MAX_PROOF_BYTES, VerifiedProof
+from goodstrace.proof_file import MAX_PARTS_BYTES, VerifiedProof
 
 _STORE_COMMAND = "fsck"
 _MAX_ENTRY_BYTES = 64 * 1024
@@ -59,7 +61,8 @@ def verify(
     """Check proof files (C2SP tlog-proof) offline: no service is asked, only keys are trusted.
 
     Each FILE must show that its entry is in its log, under a checkpoint that the log has signed and, with --policy, that
-    the quorum of witnesses has cosigned. The exit status is 0 only when all do.
+    the quorum of witnesses has cosigned. The exit status is 0 only when all do. A proof that the log `index` is wrong is such a FILE
+    too; that of its log and of the entry's must be among the keys.
 
     Without FILE the whole store is checked, as `goodstrace fsck` does.
     """
@@ -115,7 +118,10 @@ def _result(
     file: Path, keys: LogKeys | None, policy: Policy | None, entry: bytes | None, parts_file: Path | None
 ) -> dict[str, Any]:
     try:
-        verified = proof_file.verify(proof_file.parse(_read(file, MAX_PROOF_BYTES)), keys, policy, entry)
+        data = _read(file, MAX_FILE_BYTES)
+        if is_wrong_index(data):
+            return {"file": str(file), "verified": True, **wrong_index.result(data, keys, policy)}
+        verified = proof_file.verify(proof_file.parse(data), keys, policy, entry)
         parts = proof_file.verify_parts(verified, _read(parts_file, MAX_PARTS_BYTES)) if parts_file else None
     except VerificationError as error:
         return {"file": str(file), "verified": False, "problem": str(error)}
@@ -145,6 +151,9 @@ def _show(result: Mapping[str, Any], out: Console) -> None:
     name = escape(result["file"])
     if not result["verified"]:
         out.print(f"[red]✘ {name}[/red] does not verify: {escape(result['problem'])}")
+        return
+    if wrong_index.WRONG_INDEX in result:
+        wrong_index.show(result, result["file"], out)
         return
     entry = result["entry"]
     sealed = datetime.fromtimestamp(entry["time_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

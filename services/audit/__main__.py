@@ -41,7 +41,7 @@ def main() -> None:
             sealing.add_done_callback(lambda _: stop.set())  # a recorder that stopped ends the process
             try:
                 await front.serve(
-                    stop, _SERVICE, lambda server: add_servicer(_servicer(front), server), kind=_PREFIX
+                    stop, [_SERVICE], lambda server: add_servicer(_servicer(front), server), kind=_PREFIX
                 )
             finally:
                 stop.set()

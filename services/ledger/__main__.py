@@ -1,7 +1,7 @@
 """The ledger's process: `python -m services.ledger`. Seals `goods.stored` into the logs `goods/<partition>`.
 
-Beside them it seals `logs.checkpoints` into the log `root`; the process that has it also makes the rounds that put the
-checkpoints of all logs there. Start as many as there are partitions at the most; they share them. Exits with 0 when asked
+Beside them it seals `logs.checkpoints` into the log `root` and `logs.index` into the log `index`; the process that has one of
+these also makes its rounds, which put the checkpoints of all logs there, and what proofs of completeness are made from. Start as many as there are partitions at the most; they share them. Exits with 0 when asked
 to stop, 1 after a fault that wants an operator (its category and what to do are in the last log line), 2 where a setting
 is wrong.
 """
@@ -11,20 +11,31 @@ from typing import Final
 
 import structlog
 
-from goodstrace.log_keys import ROOT_LOG
-from services.ledger.metrics import RootMetrics
+from goodstrace.completeness.leaf import secret_commitment
+from goodstrace.log_keys import INDEX_LOG, ROOT_LOG
+from services.ledger.index_rounds import IndexRounds
+from services.ledger.metrics import IndexMetrics, RootMetrics
 from services.ledger.root_rounds import RootRounds
 from services.ledger.root_topic import KafkaRoundTopic
-from services.ledger.settings import LedgerSettings, RootSettings
+from services.ledger.settings import CompletenessSettings, LedgerSettings, RootSettings
 from services.runtime.kafka import KafkaProbe
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
-from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, MonitoringSettings, load
-from services.runtime.topics import GOODS_STORED, LOGS_CHECKPOINTS
+from services.runtime.settings import (
+    KafkaSettings,
+    LogSettings,
+    MongoSettings,
+    MonitoringSettings,
+    load,
+    load_secret,
+)
+from services.runtime.topics import GOODS_STORED, LOGS_CHECKPOINTS, LOGS_INDEX
 from services.sealing.clock import SystemClock
+from services.sealing.completeness.source import IndexSource
+from services.sealing.completeness.store import MongoRuns
 from services.sealing.epochs import random_epoch
 from services.sealing.kafka import KafkaSource
 from services.sealing.key_sources import configured_keys
@@ -32,13 +43,15 @@ from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.pins import Pins
 from services.sealing.publishing import Publishing
+from services.sealing.reader import LogReader
 from services.sealing.service import CONDITION, Sealer
 from services.sealing.settings import SealSettings
 from services.sealing.witness_settings import publishing
 from services.sealing.writer import SealerParts
 
 _GOODS: Final = "goods"
-_ROOT_CONDITION: Final = "sealing-root"
+_CONDITIONS: Final = {ROOT_LOG: "sealing-root", INDEX_LOG: "sealing-index"}
+_PARTS: Final = {ROOT_LOG: "ledger_root", INDEX_LOG: "ledger_index"}
 
 
 def main() -> None:
@@ -63,6 +76,7 @@ def main() -> None:
             metrics=RootMetrics(),
             log=log,
         )
+        beside = _completeness(mongo, monitoring, public, log)
         monitoring.readiness.set("started")
         probes: dict[str, Probe] = {
             "kafka": KafkaProbe(kafka.bootstrap_servers, kafka.topic(GOODS_STORED)),
@@ -70,7 +84,13 @@ def main() -> None:
         }
         watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
         try:
-            await together(stop, goods.run(stop), above.run(stop), rounds.run(stop))
+            await together(
+                stop,
+                goods.run(stop),
+                above.run(stop),
+                rounds.run(stop),
+                *(each.run(stop) for each in beside),
+            )
         finally:
             watching.cancel()
             await public.close()
@@ -78,6 +98,31 @@ def main() -> None:
             mongo.close()
 
     run(service, log)
+
+
+def _completeness(
+    mongo: Mongo, monitoring: Monitoring, public: Publishing, log: structlog.stdlib.BoundLogger
+) -> tuple[Sealer, IndexRounds] | tuple[()]:
+    """Build what keeps the log `index`; nothing where that is turned off."""
+    settings, kafka = load(CompletenessSettings), load(KafkaSettings)
+    metrics = IndexMetrics()
+    if not settings.enabled:
+        return ()
+    sealer = _sealer(mongo, monitoring, public, log, topic=LOGS_INDEX, prefix=INDEX_LOG)
+    topic = kafka.topic(LOGS_INDEX)
+    rounds = IndexRounds(
+        IndexSource(mongo.database, LogReader(mongo.database)),
+        MongoRuns(mongo.database),
+        KafkaRoundTopic(kafka.bootstrap_servers, topic, f"{topic}.rounds"),
+        lambda: bool(sealer.partitions),
+        secret=secret_commitment(load_secret(load(LogSettings).index_secret_file)),
+        interval_s=settings.interval_ms / 1000,
+        keep_s=settings.keep_s,
+        clock=SystemClock(),
+        metrics=metrics,
+        log=log,
+    )
+    return sealer, rounds
 
 
 def _sealer(
@@ -89,7 +134,7 @@ def _sealer(
     topic: str,
     prefix: str,
 ) -> Sealer:
-    kafka, logs, root = load(KafkaSettings), load(LogSettings), prefix == ROOT_LOG
+    kafka, logs = load(KafkaSettings), load(LogSettings)
     full_name = kafka.topic(topic)
     parts = SealerParts(
         store=MongoBlockStore(mongo.database),
@@ -99,7 +144,7 @@ def _sealer(
         clock=SystemClock(),
         limits=load(SealSettings).limits(),
         new_epoch=random_epoch,
-        metrics=SealMetrics("ledger_root" if root else "ledger"),
+        metrics=SealMetrics(_PARTS.get(prefix, "ledger")),
         log=log,
         publishing=public,
     )
@@ -109,7 +154,7 @@ def _sealer(
         prefix=prefix,
         name=logs.log_name,
         readiness=monitoring.readiness,
-        condition=_ROOT_CONDITION if root else CONDITION,
+        condition=_CONDITIONS.get(prefix, CONDITION),
     )
 
 

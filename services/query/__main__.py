@@ -3,18 +3,25 @@
 import asyncio
 import time
 
+import grpc
 import structlog
 
-from goodstrace.query.v1 import trace_pb2
+from goodstrace.query.v1 import completeness_pb2, trace_pb2
+from goodstrace.query.v1.completeness_pb2_grpc import (
+    add_CompletenessServiceServicer_to_server as add_completeness,
+)
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
 from services.query.forward import Forward, Heads
 from services.query.http_app import make_app
+from services.query.index_endpoints import IndexEndpoints
+from services.query.index_gate import IndexGate
 from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
-from services.query.settings import QuerySettings
+from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
 from services.query.webhooks.service import Webhooks
@@ -24,10 +31,15 @@ from services.runtime.merchants.directory import Directory, Staleness
 from services.runtime.merchants.store import MerchantStore
 from services.runtime.settings import MonitoringSettings, load
 from services.sealing.bundles import EntryReader
+from services.sealing.completeness.newer import NewerEntries
+from services.sealing.completeness.store import MongoRuns
 from services.sealing.front import Front, opened
 from services.sealing.pins import Pins
 
-_SERVICE = trace_pb2.DESCRIPTOR.services_by_name["TraceService"]
+_SERVICES = (
+    trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
+    completeness_pb2.DESCRIPTOR.services_by_name["CompletenessService"],
+)
 
 
 def _sight(settings: QuerySettings, front: Front, log: structlog.stdlib.BoundLogger) -> Sight:
@@ -80,12 +92,38 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
+            gate = IndexGate(load(IndexAccessSettings).token())
+            completeness = CompletenessServicer(
+                front.reader,
+                front.recorder,
+                MongoRuns(front.mongo.database),
+                NewerEntries(front.mongo.database),
+                sight=sight,
+                secret=front.secret,
+                gate=gate,
+                page_bytes=settings.page_bytes,
+                max_calls=settings.max_walks,
+                metrics=metrics,
+                log=log,
+            )
+
+            def add(server: grpc.aio.Server) -> None:
+                add_servicer(servicer, server)
+                add_completeness(completeness, server)
+
             endpoints = LogEndpoints(
                 front.reader,
                 EntryReader(front.mongo.database, front.reader),
                 public_url=settings.public_url,
                 timeout_s=settings.http_timeout_s,
                 metrics=metrics,
+                log=log,
+            )
+            index = IndexEndpoints(
+                front.reader,
+                MongoRuns(front.mongo.database),
+                gate,
+                timeout_s=settings.http_timeout_s,
                 log=log,
             )
             queries = EpcisQueries(
@@ -111,10 +149,10 @@ def main() -> None:
             )
             await together(
                 stop,
-                front.serve(stop, _SERVICE, lambda server: add_servicer(servicer, server), kind="goods"),
+                front.serve(stop, _SERVICES, add, kind="goods"),
                 front.serve_http(
                     stop,
-                    make_app(endpoints, epcis, webhooks.api),
+                    make_app(endpoints, epcis, index, webhooks.api),
                     settings.http_port,
                     max_connections=settings.http_connections,
                 ),

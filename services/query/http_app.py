@@ -4,6 +4,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from services.query.epcis_api import ROOT, EpcisApi, add_routes, no_such_path
+from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
 from services.query.webhooks.api import WebhookApi, allowed_methods
@@ -14,11 +15,14 @@ READ_ONLY = ["GET", "HEAD"]
 
 
 def make_app(
-    logs: LogEndpoints, epcis: EpcisApi | None = None, webhooks: WebhookApi | None = None
+    logs: LogEndpoints,
+    epcis: EpcisApi | None = None,
+    index: IndexEndpoints | None = None,
+    webhooks: WebhookApi | None = None,
 ) -> FastAPI:
     """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries and webhooks.
 
-    The latter are described by an OpenAPI document, shown on /docs.
+    The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask.
     """
     app = FastAPI(
         title="Goodstrace queries",
@@ -33,6 +37,8 @@ def make_app(
         add_routes(app, epcis)
     if webhooks:
         add_webhook_routes(app, webhooks)
+    if index:
+        app.add_route("/index/{rest:path}", index.answer, methods=["GET"])
     for path in ("/", "/logs", "/logs/{rest:path}"):
         app.add_route(path, logs.answer, methods=READ_ONLY)
 

@@ -1,11 +1,13 @@
 """Settings of the query service: `GOODSTRACE_QUERY_...`, each with its limits."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.query.webhooks.guard import Reach
+from services.runtime.errors import SettingsError
 from services.sealing.front import FrontSettings
 
 
@@ -50,3 +52,26 @@ class QuerySettings(FrontSettings):
     http_connections: int = Field(512, ge=1, le=65536)
     http_timeout_s: float = Field(10, gt=0, le=600)
     public_url: str = Field("", pattern=r"^(https?://[^/\s?#]+(/[^\s?#]*[^/\s?#])?)?$")
+
+
+class IndexAccessSettings(BaseSettings):
+    """Who gets the index secret, and the tags of entries: who shows the token in this file.
+
+    Without a file only callers on the same machine do: set one up where a proxy on this machine lets others in.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_")
+
+    index_token_file: Path | None = None
+
+    def token(self) -> str | None:
+        """Read the token; None where no file is named. Raises: SettingsError where it cannot be read, or is empty."""
+        if self.index_token_file is None:
+            return None
+        try:
+            token = self.index_token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"cannot read {self.index_token_file}: {error}") from error
+        if not token:
+            raise SettingsError(f"{self.index_token_file} is empty")
+        return token

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from goodstrace.log_keys import INDEX_LOG
 from services.collector.flow import StageName
 from services.collector.settings import CollectorSettings
 from services.collector.stages import Span
@@ -25,6 +26,8 @@ from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
 from services.runtime.state_file import StateFile
 from services.sealing.clock import SystemClock
+from services.sealing.fsck.faults import Verdict
+from services.sealing.fsck.index_log_check import check_index
 from services.sealing.key_sources import configured_keys, key_folder
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.secret_check import check_secret
@@ -117,6 +120,9 @@ async def rebuild_all(into: str, start: str, instance: str | None, new_keys: Pat
         wanted = _origins(kafka, start, _versions("/".join(each.split("/")[-2:]) for each in origins_known))
         for origin in reversed(wanted):  # the root log first: what it pins is on the others' topics then
             await _seal(sealer, kafka, origin)
+        await check_index(
+            target.database, [Verdict(log=INDEX_LOG)], repair=True
+        )  # makes the runs of the last leaf
         rebuilt = MongoBlockStore(target.database)
         names = {info.name for info in (*await rebuilt.logs(), *await published.logs())}
         return [
@@ -218,7 +224,7 @@ async def _instance(folder: Path, published: MongoBlockStore) -> str:
     origins_known = await asyncio.to_thread(_key_names, folder)
     origins_known += [info.origin for info in await published.logs()]
     for origin in origins_known:
-        found = re.fullmatch(r".*/([0-9a-f]{16})/(?:[a-z0-9.]+/[0-9]+|root)", origin)
+        found = re.fullmatch(r".*/([0-9a-f]{16})/(?:[a-z0-9.]+/[0-9]+|root|index)", origin)
         if found:
             return found[1]
     raise ServiceError(

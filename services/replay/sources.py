@@ -13,6 +13,7 @@ from services.runtime import topics
 from services.runtime.settings import KafkaSettings
 
 ROOT_PREFIX: Final = "root"
+INDEX_PREFIX: Final = "index"
 _VERSIONED: Final = re.compile(r"goods\.(v[0-9]{1,4})")
 
 
@@ -55,6 +56,7 @@ def origins(
             Origin(f"goods.{version}", f"{kafka.topic(topics.GOODS_STORED)}.{version}")
             for version in sorted(versions)
         ),
+        Origin(INDEX_PREFIX, kafka.topic(topics.LOGS_INDEX)),
         Origin(ROOT_PREFIX, kafka.topic(topics.LOGS_CHECKPOINTS)),
     ]
 

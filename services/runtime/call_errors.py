@@ -2,6 +2,7 @@
 
 CallError(ServiceError)      the caller's fault: its text is for the caller
 ├── InvalidRequestError      a field, a metadata value or a page token is not as it must be
+├── NotAllowedError          this is not for the caller
 ├── NotFoundError            there is nothing of that name
 ├── OutOfRangeError          a position that does not exist yet
 └── ExhaustedError           as many as may be are under way already
@@ -23,6 +24,10 @@ class CallError(ServiceError):
 
 class InvalidRequestError(CallError):
     """The request is not as it must be, whatever is sealed."""
+
+
+class NotAllowedError(CallError):
+    """What the request asks for is not for this caller."""
 
 
 class NotFoundError(CallError):

@@ -20,6 +20,7 @@ from services.runtime.call_errors import (
     CallError,
     ExhaustedError,
     InvalidRequestError,
+    NotAllowedError,
     NotFoundError,
     OutOfRangeError,
 )
@@ -58,6 +59,7 @@ Failures = Mapping[type[BaseException], Failure]
 
 COMMON_FAILURES: Final[Failures] = {
     InvalidRequestError: Failure(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    NotAllowedError: Failure(grpc.StatusCode.PERMISSION_DENIED, "NOT_ALLOWED"),
     NotFoundError: Failure(grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
     OutOfRangeError: Failure(grpc.StatusCode.OUT_OF_RANGE, "OUT_OF_RANGE"),
     ExhaustedError: Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY"),

@@ -14,6 +14,7 @@ GOODS_STORED: Final = "goods.stored"
 GOODS_REJECTED: Final = "goods.rejected"
 GOODS_BROWSED: Final = "goods.browsed"
 LOGS_CHECKPOINTS: Final = "logs.checkpoints"
+LOGS_INDEX: Final = "logs.index"
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """The largest message of any topic. An event of a MiB grows on its way: by its canonical keys, its lots and its tags."""
@@ -53,11 +54,12 @@ class Topic(msgspec.Struct, frozen=True):
 def declared(prefix: str, partitions: int, browse_partitions: int, replication: int) -> tuple[Topic, ...]:
     """List all topics. Every goods topic has the same number of partitions: a record keeps its partition, p to p.
 
-    The topic of checkpoints has one for ever: the root log is one log.
+    The topics of checkpoints and of the index have one for ever: the logs `root` and `index` are one each.
     """
     goods = tuple(Topic(prefix + name, partitions, replication) for name in GOODS_TOPICS)
     return (
         *goods,
         Topic(prefix + GOODS_BROWSED, browse_partitions, replication),
         Topic(prefix + LOGS_CHECKPOINTS, 1, replication),
+        Topic(prefix + LOGS_INDEX, 1, replication),
     )

@@ -6,6 +6,7 @@ ServiceError
     ├── LostRaceError           another writer appended to the log first: this process stops
     ├── TopicChangedError       the topic was made anew, or this is another Kafka cluster: the sealer stops
     ├── LogKeyError             the log's key is missing, open to others, not readable, or not the one `logs` names
+    ├── RunGoneError            a run of the index was merged so long ago that it is not kept any more
     ├── RolledBackError         a witness has cosigned more of the log than is stored: the sealer stops
     └── CorruptError            what is stored is not what the log says
 """
@@ -45,6 +46,12 @@ class CorruptError(SealingError):
     """Stored data is missing or is not what the log says."""
 
     category = "corrupt"
+
+
+class RunGoneError(SealingError):
+    """A run of the index is not kept any more: another one has taken its place long ago."""
+
+    category = "run-gone"
 
 
 class RolledBackError(SealingError):

@@ -4,7 +4,7 @@ The query and the audit service differ in their calls only.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -110,19 +110,28 @@ class Front:
         )
 
     async def serve(
-        self, stop: asyncio.Event, service: Any, add: Callable[[grpc.aio.Server], None], *, kind: str
+        self,
+        stop: asyncio.Event,
+        services: Sequence[Any],
+        add: Callable[[grpc.aio.Server], None],
+        *,
+        kind: str,
     ) -> None:
-        """Serve a gRPC service until `stop`, then stop gracefully.
+        """Serve gRPC services until `stop`, then stop gracefully.
 
         Args:
             stop: set when it shall end.
-            service: the service's descriptor.
-            add: adds the servicer to the server.
+            services: the services' descriptors.
+            add: adds the servicers to the server.
             kind: of the logs that it cannot do without, "goods" or "browse".
         """
         settings = self.settings
         interceptor = CallInterceptor(
-            full_names(service), self.metrics.calls, FAILURES, settings.max_call_s, self.log
+            [name for service in services for name in full_names(service)],
+            self.metrics.calls,
+            FAILURES,
+            settings.max_call_s,
+            self.log,
         )
         server = Server(
             interceptor,
@@ -130,7 +139,9 @@ class Front:
             share_port=settings.share_ports,
         )
         add(server.grpc)
-        port = await server.start(load(MonitoringSettings).host, settings.grpc_port, [service.full_name])
+        port = await server.start(
+            load(MonitoringSettings).host, settings.grpc_port, [service.full_name for service in services]
+        )
         self.log.info("serving", port=port, metrics_port=self.monitoring.port)
         self.monitoring.readiness.set("started")
         probes: dict[str, Probe] = {

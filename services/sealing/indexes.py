@@ -18,6 +18,8 @@ TILES: Final = "tiles"
 CHECKPOINTS: Final = "checkpoints"
 HEADS: Final = "heads"
 PINS: Final = "pins"
+INDEX_RUNS: Final = "index_runs"
+INDEX_PAGES: Final = "index_pages"
 
 
 def indexes() -> dict[str, list[IndexModel]]:

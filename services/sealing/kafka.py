@@ -6,6 +6,7 @@ then seem to go on behind a hole.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -19,6 +20,8 @@ from services.sealing.core import Fetched, TopicIdentity
 
 WATERMARK_TIMEOUT_S: Final = 5.0
 WATERMARK_TRIES: Final = 12
+WATERMARK_PAUSE_S: Final = 0.25
+"""A topic that was just made may have no leader that the brokers agree on: they refuse at once, for a second or so."""
 
 T = TypeVar("T")
 
@@ -152,6 +155,7 @@ class KafkaSource:
             except KafkaException as error:
                 if tried == WATERMARK_TRIES:
                     raise kafka.translate(error) from error
+                time.sleep(WATERMARK_PAUSE_S)
             else:
                 break
         return low, high

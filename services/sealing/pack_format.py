@@ -98,6 +98,14 @@ def decode_entries(entries: bytes) -> list[bytes]:
         raise CorruptError(f"entries are malformed: {error}") from error
 
 
+def decode_tags(tags: bytes) -> list[bytes]:
+    """Decode the joined tags of each record alone. Raises: CorruptError."""
+    try:
+        return _BYTE_STRINGS.decode(tags)
+    except (msgspec.MsgspecError, TypeError) as error:
+        raise CorruptError(f"tags are malformed: {error}") from error
+
+
 def split_tags(joined: bytes) -> tuple[bytes, ...]:
     """Take joined tags apart."""
     return tuple(joined[start : start + TAG_BYTES] for start in range(0, len(joined), TAG_BYTES))

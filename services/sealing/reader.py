@@ -82,6 +82,11 @@ class LogReader:
         heads = await self._store.heads([info.name for info in infos])
         return [info for info in infos if info.name in heads]
 
+    async def signed_size(self, log: str) -> int:
+        """Tell how many entries of a log are signed, which may be more than are published."""
+        head = await self._store.head(log)
+        return head.checkpoint.size if head else 0
+
     async def checkpoint(self, log: str, size: int | None = None) -> StoredCheckpoint | None:
         """Give the newest published checkpoint of a log, or the one of exactly that size; None where there is none.
 

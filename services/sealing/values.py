@@ -6,7 +6,7 @@ import msgspec
 
 from goodstrace import key_changes
 from goodstrace.key_changes import KeyChange
-from goodstrace.log_keys import ROOT_LOG
+from goodstrace.log_keys import SINGLE_LOGS
 from goodstrace.note import Verifier
 from services.runtime.envelope import Part
 
@@ -138,20 +138,20 @@ class SealedRecord(msgspec.Struct, frozen=True):
 
 
 def log_name(prefix: str, partition: int) -> str:
-    """Name the log of a Kafka partition, such as "goods/3"; the root log is the only one of its kind: "root".
+    """Name the log of a Kafka partition, such as "goods/3"; "root" and "index" are the only ones of their kinds.
 
-    Raises: ValueError for a partition of the root log's topic other than 0.
+    Raises: ValueError for a partition of the topic of one of these other than 0.
     """
-    if prefix != ROOT_LOG:
+    if prefix not in SINGLE_LOGS:
         return f"{prefix}/{partition}"
     if partition:
-        raise ValueError("the root log has one partition, 0")
-    return ROOT_LOG
+        raise ValueError(f"the log {prefix} has one partition, 0")
+    return prefix
 
 
 def partition_of(log: str) -> int:
     """Give the Kafka partition that a log seals. Raises: ValueError where it is not the name of a log."""
-    if log == ROOT_LOG:
+    if log in SINGLE_LOGS:
         return 0
     _, slash, number = log.rpartition("/")
     if not (slash and number.isascii() and number.isdigit()):

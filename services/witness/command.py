@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import httpx
 import structlog
 
 from goodstrace.errors import NoteError, PolicyError
@@ -16,9 +17,13 @@ from services.runtime import lifecycle, logs
 from services.runtime.errors import ServiceError
 from services.runtime.http import HttpServer
 from services.runtime.monitoring import Monitoring
+from services.runtime.outgoing import careful_client
 from services.runtime.probes import PROBE_EVERY_S, watch
 from services.witness.api import make_app
 from services.witness.evidence import Evidence
+from services.witness.index.source import IndexSource
+from services.witness.index.state import Files
+from services.witness.index.watch import IndexWatch
 from services.witness.keys import Folder, open_folder
 from services.witness.metrics import WitnessMetrics
 from services.witness.service import Witness
@@ -88,6 +93,20 @@ _DRAIN_S: Final = 5
     envvar="GOODSTRACE_WITNESS_METRICS_PORT",
     help="Port of /metrics, /healthz and /readyz.",
 )
+@click.option(
+    "--index",
+    default="",
+    metavar="URL",
+    envvar="GOODSTRACE_WITNESS_INDEX",
+    help="Be an index witness: make the runs of the platform's log `index` again from the entries and tags that the query "
+    "service at URL gives, and cosign it only where they are the same.",
+)
+@click.option(
+    "--index-token-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="GOODSTRACE_WITNESS_INDEX_TOKEN_FILE",
+    help="File with the token for --index, where the service asks for one.",
+)
 @click.option("--lists-every", "lists_every_s", type=click.FloatRange(min=0.1), default=60.0, hidden=True)
 @click.option("--init", is_flag=True, help="Make the key if there is none, print the policy line, and end.")
 @click.option("--status", is_flag=True, help="Print what was cosigned and which evidence is kept, and end.")
@@ -114,6 +133,8 @@ def witness(
       goodstrace witness --log 'trace.shop.example/4f1c.../goods/0+33d7b496+AeHU...' --log ...
         ... or, trusting the platform's list the first time it is read:
       goodstrace witness --logs-url https://trace.shop.example/logs
+      goodstrace witness --logs-url https://trace.shop.example/logs --index https://trace.shop.example
+        ... cosigning the log `index` only where it leaves nothing out
       goodstrace witness --status
 
     It serves plain HTTP: put it behind the TLS proxy of your choice. See docs/witnesses.md.
@@ -184,6 +205,19 @@ def _print(document: dict[str, object]) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def _index_watch(
+    settings: WitnessSettings,
+    trust: Trust,
+    client: httpx.AsyncClient,
+    metrics: WitnessMetrics,
+    log: structlog.stdlib.BoundLogger,
+) -> IndexWatch:
+    token = settings.index_token_file.read_text(encoding="utf-8").strip() if settings.index_token_file else ""
+    folder = Folder(settings.folder)
+    source = IndexSource(client, settings.index.rstrip("/"), token)
+    return IndexWatch(source, Files(folder.index), trust.keys, folder.evidence, metrics=metrics, log=log)
+
+
 async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.stdlib.BoundLogger) -> None:
     folder = Folder(settings.folder)
     cosigner, store = open_folder(folder, settings.name)
@@ -193,6 +227,8 @@ async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.
         trust.follow(origin, changes)
     if not trust.origins() and not settings.lists:
         log.warning("follows no log: name some with --log, --policy or --logs-url")
+    client = careful_client()
+    watching = _index_watch(settings, trust, client, metrics, log) if settings.index else None
     witness = Witness(
         cosigner,
         store,
@@ -201,6 +237,7 @@ async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.
         now_s=lambda: int(time.time()),
         metrics=metrics,
         log=log,
+        index=watching,
     )
     try:
         monitoring = Monitoring("witness", settings.host, settings.metrics_port)
@@ -234,5 +271,8 @@ async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.
     finally:
         for task in beside:
             task.cancel()
+        if watching is not None:
+            await watching.close()
+        await client.aclose()
         monitoring.stop()
         witness.close()

@@ -4,6 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from goodstrace.completeness.wrong_index import SUFFIX
 from goodstrace.witnessing import Suspicion
 from services.runtime.files import create_whole
 from services.witness.store import origin_hash
@@ -37,5 +38,5 @@ class Evidence:
         return path
 
     def cases(self) -> list[Path]:
-        """List the offered notes that are kept."""
-        return sorted(self.folder.glob("*.offered.note"))
+        """List the offered notes that are kept, and the proofs of a wrong index."""
+        return sorted([*self.folder.glob("*.offered.note"), *self.folder.glob(f"*{SUFFIX}")])

@@ -42,6 +42,11 @@ class Folder:
         return self.path / "witness.db"
 
     @property
+    def index(self) -> Path:
+        """What was verified of a log `index`."""
+        return self.path / "index"
+
+    @property
     def evidence(self) -> Path:
         """Checkpoints that contradict one another."""
         return self.path / "evidence"

@@ -28,6 +28,16 @@ class WitnessMetrics:
             ["kind"],
             registry=registry,
         )
+        self.leaves = Counter(
+            f"{name}_index_leaves_verified",
+            "Leaves of the log `index` that were made again and were the same.",
+            registry=registry,
+        )
+        self.wrong_leaves = Counter(
+            f"{name}_index_leaves_wrong",
+            "Leaves of the log `index` that are not what the entries give. Must stay 0: something is left out.",
+            registry=registry,
+        )
         self.last = Gauge(
             f"{name}_last_cosigned_timestamp_seconds", "Unix time of the last cosignature.", registry=registry
         )

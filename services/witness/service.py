@@ -9,8 +9,9 @@ from typing import Final, TypeVar
 
 import structlog
 
+from goodstrace.checkpoint import Checkpoint
 from goodstrace.cosignature import Cosigner
-from goodstrace.errors import WitnessingError
+from goodstrace.errors import CheckpointError, NoteError, WitnessingError
 from goodstrace.key_changes import KeyChange
 from goodstrace.note import Note, open_note, parse_note
 from goodstrace.witnessing import (
@@ -26,6 +27,7 @@ from goodstrace.witnessing import (
 )
 from services.witness.errors import BusyError
 from services.witness.evidence import Evidence
+from services.witness.index.watch import IndexWatch
 from services.witness.metrics import WitnessMetrics
 from services.witness.store import Latest, Store, origin_hash
 from services.witness.trust import Trust
@@ -58,19 +60,35 @@ class Witness:
         now_s: Callable[[], int],
         metrics: WitnessMetrics,
         log: structlog.stdlib.BoundLogger,
+        index: IndexWatch | None = None,
     ) -> None:
-        """Put the parts together; `now_s` gives Unix seconds."""
+        """Put the parts together; `now_s` gives Unix seconds. With `index` its log is cosigned only as far as that has verified it."""
+        self._index = index
         self._cosigner, self._store, self._trust, self._evidence = cosigner, store, trust, evidence
         self._now_s, self._metrics, self._log = now_s, metrics, log
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     async def add_checkpoint(self, body: bytes) -> Answer:
-        """Answer an add-checkpoint request. Raises: StoreError, BusyError: then nothing was signed."""
+        """Answer an add-checkpoint request. Raises: StoreError, BusyError, NotYetError: then nothing was signed."""
         try:
             request = AddCheckpoint.parse(body)
         except WitnessingError as error:
             return Answer(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        if self._index is not None and self._index.concerns(request.origin) and self._is_signed(request):
+            problem = await self._index.check(request.origin, request.note)
+            if problem:
+                self._log.info("refused", origin=request.origin[:_MAX_LOGGED], reason=problem)
+                return Answer(HTTPStatus.UNPROCESSABLE_ENTITY, f"{problem}\n")
         return await self._in_thread(lambda: self._answer(request))
+
+    def _is_signed(self, request: AddCheckpoint) -> bool:
+        """Tell whether a trusted key has signed a checkpoint; where not, it is refused for that."""
+        try:
+            note = open_note(request.note, self._trust.keys(request.origin, request.size))
+            Checkpoint.parse(note.text)
+        except (NoteError, CheckpointError):
+            return False
+        return True
 
     async def checkpoint(self, hash_: str) -> str | None:
         """Give the newest checkpoint cosigned of a log, with the log's signatures and ours; None where there is none.

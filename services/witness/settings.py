@@ -19,6 +19,8 @@ class WitnessSettings:
         prefix: of the paths it serves.
         metrics_port: of /metrics, /healthz, /readyz.
         lists_every_s: how often the lists are read.
+        index: URL of the query service whose log `index` is verified before it is cosigned; empty where none is.
+        index_token_file: holds the token that it asks for.
     """
 
     folder: Path
@@ -30,3 +32,5 @@ class WitnessSettings:
     prefix: str
     metrics_port: int
     lists_every_s: float
+    index: str = ""
+    index_token_file: Path | None = None

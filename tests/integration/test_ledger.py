@@ -102,6 +102,7 @@ class World:
             "GOODSTRACE_TOPIC_PREFIX": names.topic_prefix,
             "GOODSTRACE_KEY_DIR": str(folder / "keys"),
             "GOODSTRACE_SEAL_BLOCK_AGE_MS": "50",
+            "GOODSTRACE_COMPLETENESS_ENABLED": "false",  # tests/integration/test_index_rounds.py has it
         }
 
     def make_topic(self) -> None:

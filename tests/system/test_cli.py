@@ -245,7 +245,11 @@ def test_look_ups_are_listed_with_who_and_why(
 
     def mine() -> list[dict[str, Any]]:
         listed = json.loads(ok(system, "browses", "--json", index["lot"]))["browses"]
-        return [each for each in listed if each["who"] == {"user": "inspector"}]
+        return [
+            each
+            for each in listed
+            if each["who"] == {"user": "inspector"} and each["what"]["method"] == "Trace"
+        ]
 
     (record,) = eventually(mine, what="the look-up is in the browse log")
     assert record["verified"]

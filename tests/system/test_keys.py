@@ -113,7 +113,7 @@ class Bench:
             env={**self.system.environment, **self.system.cli_environment},
         )
         logs = json.loads(done.output)["logs"]
-        assert {log["log"] for log in logs} == {*LOGS, "root", "browse/0"}
+        assert {log["log"] for log in logs} == {*LOGS, "index", "root", "browse/0"}
         assert not [fault for log in logs for fault in log["faults"]]
 
     def is_pinned(self) -> bool:

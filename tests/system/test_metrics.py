@@ -24,7 +24,8 @@ LABELS = {
     "rule": re.compile("|".join(Books().rule_ids)),
     "method": re.compile(
         "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|registry|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
-        "GetRootProof|GetProofFile|GetKeyChanges|GetGoods|Subscribe|ListBrowses|QueryEvents|ListValues|ManageWebhooks"
+        "GetRootProof|GetProofFile|GetKeyChanges|GetGoods|Subscribe|ListBrowses|QueryEvents|ListValues|ManageWebhooks|"
+        "GetIndexSecret|ProveComplete|GetRecords"
     ),
     "outcome": re.compile("collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden"),
     "state": re.compile("enabled|disabled"),
@@ -73,7 +74,7 @@ def loaded(system: System) -> System:
     assert item is not None
     with system.client() as client:
         for _ in range(TRACES):
-            assert len(client.trace(item).browse_ids) == 1
+            assert len(client.trace(item, complete=False).browse_ids) == 1
         for _ in range(SHOWN):
             client.event("urn:uuid:unknown")
         for _ in range(LISTED):
@@ -164,7 +165,10 @@ def test_look_ups_are_counted_by_method_and_sealed(loaded: System) -> None:
     assert value(loaded, "audit", "goodstrace_audit_records_sealed_total") == browsed
     shown = sum(
         value(loaded, service, f"goodstrace_{service}_calls_total", method=method, code="OK")
-        for service, method in (("query", "Trace"), ("query", "GetEvent"), ("audit", "ListBrowses"))
+        for service, method in (
+            *(("query", each) for each in ("Trace", "GetEvent", "ProveComplete", "GetRecords")),
+            ("audit", "ListBrowses"),
+        )
     )
     assert shown == browsed
     assert value(loaded, "query", calls) == sum(

@@ -21,7 +21,7 @@ from tests.litewitness import Litewitness
 from tests.system.harness import System, eventually
 
 EVENTS = 600
-LOGS = {"browse/0", "goods/0", "goods/1", "root"}
+LOGS = {"browse/0", "goods/0", "goods/1", "index", "root"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ def test_every_log_verifies_elsewhere_before_and_after_load_and_with_a_witness_d
         client.trace("urn:looked:up:once")
     eventually(lambda: system.sealed_count("browse/") > 0, what="the look-up's record is sealed")
     eventually(lambda: system.sealed_count("root") > 0, what="the first round is sealed and cosigned")
+    eventually(
+        lambda: system.sealed_count("index") > 0, what="the first leaf of the index is sealed and cosigned"
+    )
     first = witnessed.read("-save", before)
     assert set(first) == LOGS
     assert sum(first[f"goods/{n}"]["entries"] for n in (0, 1)) == system.sealed_count()

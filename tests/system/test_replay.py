@@ -34,9 +34,27 @@ def system(stack: Stack, systems: Callable[..., System], tmp_path_factory: pytes
     item = simulation.interesting().item
     assert item is not None
     with running.client() as client:
-        client.trace(item)
+        client.trace(item, complete=False)
     running.wait_sealed(1, prefix="browse/")
+    eventually(lambda: rests(running), what="every log is pinned as it is, the index too")
     return running
+
+
+def rests(system: System) -> bool:
+    """Tell whether the rounds of the logs `root` and `index` have nothing left to do."""
+    heads = {head["_id"]: head["size"] for head in system.store["heads"].find()}
+    pins = {(pin["log"], pin["size"]) for pin in system.store["pins"].find()}
+    others = {log: size for log, size in heads.items() if log != "root"}
+    is_pinned = set(others.items()) <= pins and heads.get("root", 0) >= len(pins)
+    return is_pinned and _covered(system) == sum(
+        size for log, size in heads.items() if log.startswith("goods/")
+    )
+
+
+def _covered(system: System) -> int:
+    """Count the entries that the last leaf of the log `index` covers."""
+    last = [record for _, record in system.topic_records("logs.index")][-1:]
+    return sum(each["size"] for leaf in last for each in json.loads(leaf.part("index").content)["logs"])
 
 
 def replayed(system: System, *arguments: str, status: int = 0) -> Any:

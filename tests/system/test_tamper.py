@@ -58,7 +58,7 @@ def honest(system: System) -> Honest:
 
 def look_up(system: System, key: str) -> Trace:
     with system.client() as client:
-        return client.trace(key)
+        return client.trace(key, complete=False)
 
 
 def content(trace: Trace) -> Any:

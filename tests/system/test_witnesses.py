@@ -26,7 +26,7 @@ from tests.litewitness import Litewitness
 from tests.system.harness import System, eventually
 
 LABELS = ("one", "two", "three")
-LOGS = {"browse/0", "goods/0", "goods/1", "root"}
+LOGS = {"browse/0", "goods/0", "goods/1", "index", "root"}
 
 
 @pytest.fixture(scope="module")

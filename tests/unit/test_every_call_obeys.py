@@ -13,6 +13,7 @@ OBEYS: Final = {
     "GetEvent": "test_visible_answers",
     "GetGoods": "test_visible_answers",
     "Subscribe": "test_visible_queries",
+    "GetRecords": "test_visible_records",
 }
 """Calls that show parts of records: they read through `services.query.sight.VisibleLogs`, and these tests search what they send."""
 PUBLIC: Final = {"GetRegistrations"}
@@ -24,6 +25,8 @@ SHOWS_NO_PART: Final = {
     "GetRootProof",
     "GetProofFile",
     "GetKeyChanges",
+    "GetIndexSecret",
+    "ProveComplete",
 }
 
 

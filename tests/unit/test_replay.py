@@ -187,5 +187,6 @@ def test_logs_of_stages_run_again_come_from_their_own_topics_and_the_root_log_is
         ("browse", "goods.browsed"),
         ("goods.v2", "goods.stored.v2"),
         ("goods.v3", "goods.stored.v3"),
+        ("index", "logs.index"),
         ("root", "logs.checkpoints"),
     ]

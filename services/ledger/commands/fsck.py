@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from goodstrace.errors import GoodstraceError
-from goodstrace.log_keys import ROOT_LOG, LogKeys
+from goodstrace.log_keys import INDEX_LOG, ROOT_LOG, LogKeys
 from goodstrace.policy import MAX_POLICY_BYTES, Policy
 from services.ledger.commands.fsck_report import Report, ShownProgress
 from services.runtime.errors import ServiceError
@@ -24,6 +24,7 @@ from services.sealing.fsck.against import read_saved
 from services.sealing.fsck.broker import check_broker
 from services.sealing.fsck.faults import Standing, Verdict
 from services.sealing.fsck.feeding import Progress
+from services.sealing.fsck.index_log_check import check_index
 from services.sealing.fsck.scan import MongoDocuments
 from services.sealing.fsck.store import Options, Survey
 
@@ -160,7 +161,16 @@ class _Run:
         found.jobs = [
             msgspec.structs.replace(job, repair=True) for job in found.jobs if job.info.name in logs
         ]
-        self._work(found, None, repairing=True)
+        verdicts = self._work(found, None, repairing=True)
+        if INDEX_LOG in logs:
+            asyncio.run(self._index_repaired(verdicts))
+
+    async def _index_repaired(self, verdicts: Sequence[Verdict]) -> None:
+        mongo = Mongo(self._mongo)
+        try:
+            await check_index(mongo.database, verdicts, repair=True)
+        finally:
+            mongo.close()
 
     def _work(self, found: Survey, state: StateFile[Progress] | None, *, repairing: bool) -> list[Verdict]:
         shown = ShownProgress("repaired" if repairing else "checked", found.sizes, found.jobs)
@@ -193,6 +203,7 @@ class _Run:
         try:
             documents = MongoDocuments(mongo.database)
             await store.count_pins(documents, verdicts)
+            await check_index(mongo.database, verdicts)
             if self._bootstrap is not None:
                 await check_broker(documents, {each.log: each for each in verdicts}, self._bootstrap)
         finally:

@@ -121,6 +121,17 @@ KINDS: Final[Mapping[str, Kind]] = {
         "the root log has sealed another checkpoint or head block of a log than the store holds",
         _ALARM,
     ),
+    "index-log": Kind(
+        Standing.SEALED,
+        "a leaf of the log `index` does not follow the one before, or the newest is not what the logs' entries give",
+        "keep a copy: what is left out of the index can be proved to anybody, and answers under that leaf may lack it. Find out "
+        "who wrote; a leaf that is right follows only in a log `index` that is begun anew",
+    ),
+    "index-run": Kind(
+        Standing.DERIVED,
+        "documents of the log `index`'s live runs, from which completeness is proved, are missing or wrong",
+        _REPAIR,
+    ),
     "rolled-back": Kind(Standing.TRUST, "a saved checkpoint is larger than the log is now", _ALARM),
     "rewritten": Kind(
         Standing.TRUST, "the log does not begin with what a saved checkpoint says it was", _ALARM
