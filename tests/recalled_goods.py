@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from services.collector.registry.values import What
-
 from services.collector.flow import to_wire
 from services.collector.registry.registrations import Registration, item_of
 from services.collector.stages import State
 from services.collector.summarise import Window
 from services.runtime.envelope import Record
+from services.runtime.merchants.values import What
 from tests.unit.collector_builders import WHOLE, collected, counted, document, wires
 
 GTIN = "https://id.gs1.org/01/09521234543213"

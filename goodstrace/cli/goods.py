@@ -37,8 +37,9 @@ def goods(key: str, as_of: tuple[str, ...], *, as_json: bool, **connection: Any)
     The state was derived again from the events that the service shows for it, each of which was verified: it is sealed, and it is
     byte for byte what was captured. The look-up is recorded.
     """
+    sizes = sizes_of(as_of)
     with connect(**connection) as client:
-        answer = client.goods(key, as_of=sizes_of(as_of))
+        answer = client.goods(key, as_of=sizes)
     if as_json:
         print_json(as_document(answer))
     else:

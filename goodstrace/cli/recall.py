@@ -70,10 +70,10 @@ def recall(
     event and traceability lot, with the key data elements of the FDA's food traceability rule (FSMA 204). The look-up is
     recorded.
     """
-    kept = _Kept()
+    kept, sizes = _Kept(), sizes_of(as_of)
     with RecallSpool() as spool:
         with connect(**connection) as client:
-            for piece in client.recall(key, max_depth=depth, as_of=sizes_of(as_of)):
+            for piece in client.recall(key, max_depth=depth, as_of=sizes):
                 spool.add(piece)
                 kept.take(piece)
         if csv_path:

@@ -119,11 +119,12 @@ def trace(
     signed checkpoint that is consistent with those seen before, and it is byte for byte what was sealed. Where the service keeps
     the log `index`, it is proved that no event is left out, up to what that covers. The look-up is recorded.
     """
+    sizes = sizes_of(as_of)
     with connect(**connection) as client:
         only = EventFilter(from_us, until_us, frozenset(steps))
         try:
             answer = client.trace(
-                key, direction=direction, max_depth=depth, as_of=sizes_of(as_of), only=only, complete=complete
+                key, direction=direction, max_depth=depth, as_of=sizes, only=only, complete=complete
             )
         except WrongIndexError as error:
             wrong_index.write(error)

@@ -25,7 +25,7 @@ LABELS = {
     "method": re.compile(
         "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|registry|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
         "GetRootProof|GetProofFile|GetKeyChanges|GetGoods|Subscribe|ListBrowses|QueryEvents|ListValues|ManageWebhooks|"
-        "GetIndexSecret|ProveComplete|GetRecords"
+        "GetIndexSecret|ProveComplete|GetRecords|GetRegistrations|StreamTrace|Recall"
     ),
     "outcome": re.compile("collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden"),
     "state": re.compile("enabled|disabled"),

@@ -19,6 +19,7 @@ from deploy.stack import Stack
 from goodstrace.cli import main
 from goodstrace.client import Trace
 from goodstrace.errors import CallError, GoodstraceError, VerificationError
+from goodstrace.multiproof import multiproof_path
 from goodstrace.simulate import Simulation, SimulationOptions
 from tests.packs import closed, opened
 from tests.system.harness import System
@@ -290,7 +291,14 @@ def test_a_trace_made_of_a_flipped_record_is_refused(
 
 
 def test_a_trace_proved_by_a_flipped_tile_is_refused(system: System, honest: Honest) -> None:
-    sibling = honest.index ^ 1
+    places = {
+        (each.log, each.index)
+        for event in honest.trace.events
+        for each in (event.event.position, *event.event.also_at)
+    }
+    shown = sorted(index for log, index in places if log == honest.log)
+    size = honest.trace.checkpoints[honest.log].checkpoint.size
+    sibling = multiproof_path(shown, size)[0].start  # the first hash that the proof needs is made of it
     tile = system.store["tiles"].find_one({"log": honest.log, "level": 0, "n": sibling // 256})
     assert tile is not None
     assert sibling % 256 < tile["width"]
