@@ -24,11 +24,10 @@ from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.completing import Completing
-from goodstrace.errors import AnswerError, CallError, RollbackError
+from goodstrace.errors import AnswerError, CallError
 from goodstrace.event_filter import event_filter
 from goodstrace.goods_answer import Goods, check_goods
 from goodstrace.identifiers import canonical_key
-from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory, VolatileMemory
@@ -57,13 +56,10 @@ from goodstrace.shared_proofs import give_own_proofs
 from goodstrace.signatures import MerchantKeys
 from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
 from goodstrace.tracing.filtering import EventFilter
+from goodstrace.trusted_checkpoints import TrustedCheckpoints
 from goodstrace.verification import (
     VerifiedCheckpoint,
-    remembered_checkpoint,
-    verify_checkpoints,
     verify_entry,
-    verify_growth,
-    verify_quorum,
 )
 from goodstrace.withheld import check_names, check_withheld
 
@@ -122,11 +118,15 @@ class Client(StreamCalls):
         """
         self._stream_timeout_s = stream_timeout_s
         self._keys = log_keys
-        self._memory = memory or VolatileMemory()
-        self._follower = KeyFollower(self._keys, self._memory, self._key_changes)
+        self._trusted = TrustedCheckpoints(
+            log_keys,
+            memory or VolatileMemory(),
+            policy,
+            key_changes=self._key_changes,
+            consistency=self._consistency,
+        )
         self._purpose = purpose
         self._timeout_s = timeout_s
-        self._policy = policy
         self._merchants = merchant_keys
         self._registered = registered_keys
         self._metadata = (
@@ -272,9 +272,9 @@ class Client(StreamCalls):
                 return None
             raise
         for log, note in notes_in(answer):
-            self._follower.follow(log, note)
+            self._trusted.follow(log, note)
         proof = verify_root_proof(answer, covered, self._keys)
-        self._check_growth(proof.root)
+        self._trusted.check_growth(proof.root)
         return proof
 
     def proof_file(self, log: str, index: int, size: int = 0) -> tuple[ProofFile, VerifiedProof]:
@@ -287,11 +287,11 @@ class Client(StreamCalls):
         """
         request = trace_pb2.GetProofFileRequest(log=log, index=index, size=size)
         proof = parse_proof(self._call(self._query.GetProofFile, request).proof)
-        self._follower.follow(log, proof.checkpoint)
+        self._trusted.follow(log, proof.checkpoint)
         verified = verify_proof(proof, self._keys)
         if (verified.log, verified.index) != (log, index) or size not in (0, verified.checkpoint.size):
             raise AnswerError(f"asked for {log}[{index}] and got {verified.log}[{verified.index}]")
-        self._check_growth(VerifiedCheckpoint(log, verified.checkpoint, proof.checkpoint))
+        self._trusted.check_growth(VerifiedCheckpoint(log, verified.checkpoint, proof.checkpoint))
         return proof, verified
 
     def browses(self, *, key: str = "", user: str = "", limit: int = 100) -> Browses:
@@ -418,18 +418,7 @@ class Client(StreamCalls):
             raise call_error(error) from error
 
     def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
-        """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered."""
-        for message in pages[0]:
-            self._follower.follow(message.log, message.note)
-        checkpoints = verify_checkpoints(pages[0], self._keys)
-        for page in pages[1:]:
-            if {each.log: _signed(each.note) for each in page} != {
-                log: _signed(each.note) for log, each in checkpoints.items()
-            }:
-                raise AnswerError("the pages of one answer are proved under different checkpoints")
-        for each in checkpoints.values():
-            self._check_growth(each)
-        return checkpoints
+        return self._trusted.opened(pages)
 
     def _opened_index(self, message: log_pb2.Checkpoint) -> VerifiedCheckpoint:
         return self._checkpoints([[message]])[message.log]
@@ -442,43 +431,9 @@ class Client(StreamCalls):
                 raise
             return ()
 
-    def _check_growth(self, given: VerifiedCheckpoint) -> None:
-        """Check that a log's checkpoint contains what is remembered of it; where a policy is asked for, its quorum first."""
-        if self._policy is not None:
-            verify_quorum(given, self._policy)
-        origin = given.checkpoint.origin
-        note = self._memory.get(origin)
-        # Another client of the same memory may remember a larger one meanwhile: then with that. It only grows.
-        while self._is_newer(given, note) and not self._memory.replace(origin, note, given.note):
-            note = self._memory.get(origin)
-
-    def _is_newer(self, given: VerifiedCheckpoint, note: str | None) -> bool:
-        """Check that a checkpoint and the one remembered are of one log that grew; tell whether it is the larger one."""
-        if note is None:
-            return True
-        known = remembered_checkpoint(given.log, note)
-        older, newer = sorted((known, given), key=lambda each: each.checkpoint.size)
-        verify_growth(older, newer, self._growth_proof(older, newer))
-        return given.checkpoint.size > known.checkpoint.size
-
-    def _growth_proof(self, older: VerifiedCheckpoint, newer: VerifiedCheckpoint) -> Sequence[bytes]:
-        old_size, new_size = older.checkpoint.size, newer.checkpoint.size
-        if old_size in (0, new_size):
-            return ()
-        request = trace_pb2.GetConsistencyProofRequest(log=newer.log, old_size=old_size, new_size=new_size)
-        try:
-            return list(self._call(self._query.GetConsistencyProof, request).proof)
-        except CallError as error:
-            if error.code not in ("NOT_FOUND", "OUT_OF_RANGE", "INVALID_ARGUMENT", "FAILED_PRECONDITION"):
-                raise
-            raise RollbackError(
-                f"the service cannot show that the log {newer.log} of size {new_size} contains what it was at {old_size}: {error}"
-            ) from error
-
-
-def _signed(note: str) -> str:
-    """Give what a note says: between two pages it may have got another cosignature."""
-    return note.partition("\n\n")[0]
+    def _consistency(self, log: str, old_size: int, new_size: int) -> Sequence[bytes]:
+        request = trace_pb2.GetConsistencyProofRequest(log=log, old_size=old_size, new_size=new_size)
+        return list(self._call(self._query.GetConsistencyProof, request).proof)
 
 
 def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:

@@ -1,0 +1,102 @@
+"""What a client believes of logs: checkpoints by keys that it trusts, each of which contains what it saw of the log before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from goodstrace.errors import AnswerError, CallError, RollbackError
+from goodstrace.key_following import KeyFollower
+from goodstrace.log.v1 import log_pb2
+from goodstrace.log_keys import LogKeys
+from goodstrace.memory import CheckpointMemory
+from goodstrace.policy import Policy
+from goodstrace.verification import (
+    VerifiedCheckpoint,
+    remembered_checkpoint,
+    verify_checkpoints,
+    verify_growth,
+    verify_quorum,
+)
+
+_NOT_SHOWN = ("NOT_FOUND", "OUT_OF_RANGE", "INVALID_ARGUMENT", "FAILED_PRECONDITION")
+
+
+class TrustedCheckpoints:
+    """Verifies the checkpoints of answers, and remembers the largest of each log."""
+
+    def __init__(
+        self,
+        keys: LogKeys,
+        memory: CheckpointMemory,
+        policy: Policy | None,
+        *,
+        key_changes: Callable[[str], Iterable[bytes]],
+        consistency: Callable[[str, int, int], Sequence[bytes]],
+    ) -> None:
+        """Begin with what is trusted and remembered.
+
+        Args:
+            keys: that are trusted; changes of keys that they lead to are added.
+            memory: what was verified before.
+            policy: which witnesses must have cosigned a checkpoint; None: the log's own signature is enough.
+            key_changes: asks for the changes of a log's key.
+            consistency: asks for the proof that a log grew from a size to a size. Raises: CallError.
+        """
+        self._keys, self._memory, self._policy = keys, memory, policy
+        self._follower = KeyFollower(keys, memory, key_changes)
+        self._consistency = consistency
+
+    def follow(self, log: str, note: str) -> None:
+        """Follow the changes of a log's key to the one that signed a note."""
+        self._follower.follow(log, note)
+
+    def opened(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
+        """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered."""
+        for message in pages[0]:
+            self.follow(message.log, message.note)
+        checkpoints = verify_checkpoints(pages[0], self._keys)
+        for page in pages[1:]:
+            if {each.log: _signed(each.note) for each in page} != {
+                log: _signed(each.note) for log, each in checkpoints.items()
+            }:
+                raise AnswerError("the pages of one answer are proved under different checkpoints")
+        for each in checkpoints.values():
+            self.check_growth(each)
+        return checkpoints
+
+    def check_growth(self, given: VerifiedCheckpoint) -> None:
+        """Check that a log's checkpoint contains what is remembered of it; where a policy is asked for, its quorum first."""
+        if self._policy is not None:
+            verify_quorum(given, self._policy)
+        origin = given.checkpoint.origin
+        note = self._memory.get(origin)
+        # Another client of the same memory may remember a larger one meanwhile: then with that. It only grows.
+        while self._is_newer(given, note) and not self._memory.replace(origin, note, given.note):
+            note = self._memory.get(origin)
+
+    def _is_newer(self, given: VerifiedCheckpoint, note: str | None) -> bool:
+        """Check that a checkpoint and the one remembered are of one log that grew; tell whether it is the larger one."""
+        if note is None:
+            return True
+        known = remembered_checkpoint(given.log, note)
+        older, newer = sorted((known, given), key=lambda each: each.checkpoint.size)
+        verify_growth(older, newer, self._growth_proof(older, newer))
+        return given.checkpoint.size > known.checkpoint.size
+
+    def _growth_proof(self, older: VerifiedCheckpoint, newer: VerifiedCheckpoint) -> Sequence[bytes]:
+        old_size, new_size = older.checkpoint.size, newer.checkpoint.size
+        if old_size in (0, new_size):
+            return ()
+        try:
+            return self._consistency(newer.log, old_size, new_size)
+        except CallError as error:
+            if error.code not in _NOT_SHOWN:
+                raise
+            raise RollbackError(
+                f"the service cannot show that the log {newer.log} of size {new_size} contains what it was at {old_size}: {error}"
+            ) from error
+
+
+def _signed(note: str) -> str:
+    """Give what a note says: between two pages it may have got another cosignature."""
+    return note.partition("\n\n")[0]
