@@ -300,7 +300,7 @@ def _encrypt(bench: Bench) -> None:
     environment["GOODSTRACE_KEY_PASSPHRASE_FILE"] = str(bench.folder / "right")
     done = bench.keys("encrypt")
     assert {row["log"]: row["encrypted_now"] for row in done} == dict.fromkeys(
-        (*LOGS, "root", "browse/0"), True
+        (*LOGS, "index", "root", "browse/0"), True
     )
     assert not any(row["encrypted_now"] for row in bench.keys("encrypt"))
     bench.look_for_secrets()
@@ -337,7 +337,7 @@ def _forget_all_after(system: System, log: str, height: int) -> None:
 def test_keys_kept_by_a_command(bench: Bench, tmp_path: Path) -> None:
     system, seeds, script = bench.system, tmp_path / "seeds", tmp_path / "hook.py"
     seeds.mkdir()
-    for log in (*LOGS, "root", "browse/0"):
+    for log in (*LOGS, "index", "root", "browse/0"):
         text = key_text.decode(bench.key_path(log).read_bytes(), PASSPHRASE.encode(), log).hex()
         bench.secrets.add(text)
         (seeds / log.replace("/", "-")).write_text(text)
