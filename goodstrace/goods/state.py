@@ -174,6 +174,8 @@ def _fields(kept: Kept) -> dict[str, _Field]:
     for each in kept.sightings:
         for name, value in each.says:
             by_field.setdefault(name, []).append((each, value))
+    if not kept.cut and not any(each.correction for each in kept.sightings):  # most goods: all of it counts
+        return {name: _whole(said) for name, said in by_field.items()}
     standing = _standing(kept)
     fields = {}
     for name, said in by_field.items():
@@ -188,6 +190,13 @@ def _fields(kept: Kept) -> dict[str, _Field]:
             live=sorted(live, key=lambda each: each[0].order),
         )
     return fields
+
+
+def _whole(said: list[tuple[Sighting, str]]) -> _Field:
+    """Give a field of which nothing was let go or taken back."""
+    if len(said) > 1:
+        said.sort(key=lambda each: each[0].order)
+    return _Field(cut=False, oldest_us=said[0][0].time_us, doubtful=False, live=said)
 
 
 def _standing(kept: Kept) -> dict[bytes, bool | None]:
