@@ -1,4 +1,4 @@
-"""Browse records: who looked at what, acknowledged by Kafka before anything is shown, sealed by the audit service.
+"""Browse records: who looked at what, and who tried to; acknowledged by Kafka before anything is shown, sealed by the audit service.
 
 Used by every service that shows parts of records. The record's parts are `who`, `what`, `purpose` and `outcome`, each one
 JSON object with sorted keys; its tags are the keys asked for and the user who asked.
@@ -7,6 +7,7 @@ JSON object with sorted keys; its tags are the keys asked for and the user who a
 import os
 import time
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -27,13 +28,23 @@ class NotRecordedError(UnavailableError):
     """Kafka did not acknowledge the browse record: nothing may be shown."""
 
 
+class BrowseKind(StrEnum):
+    """What a browse record is of: a look, an attempt to sign in, or a call that was refused for who made it."""
+
+    LOOK = "look"
+    SIGN_IN = "sign-in"
+    REFUSAL = "refusal"
+
+
 class Browse(msgspec.Struct, frozen=True, kw_only=True):
-    """One look.
+    """One look, attempt to sign in, or refusal.
 
     user: who looked. method: the call's bare name, such as "Trace". keys: the canonical keys (or event ID) asked for.
     sizes: the checkpoints' sizes by log that the answer is made from. purpose: as given. events: how many records
     were shown. asked_user: for a listing of browses by user, that user. query: what else the answer depends on, as the caller
-    wrote it; empty where the keys say it all. merchant: whose API key the caller showed, 0 for none.
+    wrote it; empty where the keys say it all. merchant: for whom the caller acts, 0 for none. kind: what the record is of. means: what the
+    caller showed, empty where it is not told. network: from where, without the last part of the address; empty where it is not told. refused:
+    why it was refused, from a closed set; empty where it was granted. times: of how many like it the record stands for, where it is more than one.
     """
 
     user: str
@@ -45,6 +56,11 @@ class Browse(msgspec.Struct, frozen=True, kw_only=True):
     asked_user: str = ""
     query: str = ""
     merchant: int = 0
+    kind: BrowseKind = BrowseKind.LOOK
+    means: str = ""
+    network: str = ""
+    refused: str = ""
+    times: int = 1
 
 
 def browse_record(
@@ -68,11 +84,16 @@ def browse_record(
         what["user"] = browse.asked_user
     if browse.query:
         what["query"] = browse.query
+    if browse.kind is not BrowseKind.LOOK:
+        what["kind"] = browse.kind
     contents: dict[str, object] = {
-        "who": {"user": browse.user, **({"merchant": browse.merchant} if browse.merchant else {})},
+        "who": _told(user=browse.user, merchant=browse.merchant, means=browse.means, network=browse.network),
         "what": what,
         "purpose": {"purpose": browse.purpose},
-        "outcome": {"events": browse.events},
+        "outcome": {
+            "events": browse.events,
+            **_told(refused=browse.refused, times=browse.times if browse.times > 1 else 0),
+        },
     }
     record = Record(
         id=record_id,
@@ -85,6 +106,11 @@ def browse_record(
         ),
     )
     return with_entry(record, secret, {TagKind.KEY: browse.keys, TagKind.USER: (browse.user,)})
+
+
+def _told(**members: str | int) -> dict[str, object]:
+    """Give the members that say something."""
+    return {name: value for name, value in members.items() if value}
 
 
 class BrowseRecorder:

@@ -1,0 +1,1 @@
+"""Access: who calls, and what they may do. The one part of the system that decides it, for every port of every service."""
