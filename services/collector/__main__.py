@@ -24,13 +24,13 @@ from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
 from services.collector.registry.gate import Gate
-from services.collector.registry.jwks import Jwks
+from services.runtime.access.jwks import Jwks
 from services.collector.registry.rate_store import MongoRateStore
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
 from services.collector.registry.sharing import Sharing
 from services.collector.registry.store import RegistryStore
-from services.collector.registry.tokens import Tokens
+from services.runtime.access.tokens import Tokens
 from services.collector.rejected_reader import RejectedReader
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import RejectionStore
@@ -236,6 +236,7 @@ def _gate(settings: CollectorSettings, directory: Directory | None, rates: Rates
         rates=rates,
         sharing=sharing,
         tokens=Tokens(rules, Jwks(settings.jwt_jwks, time.monotonic), _now_ms) if rules else None,
+        claim=settings.jwt_claim,
         policy=settings.speaks_for,
         defaults=settings.default_limits(),
         operator_token=load(OperatorSettings).token(),

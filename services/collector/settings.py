@@ -16,8 +16,8 @@ from services.collector.flow import StageName
 from services.collector.keys import DEFAULT_LIFETIME_S
 from services.collector.registry.claims import Policy
 from services.collector.registry.gate import DefaultLimits
-from services.collector.registry.jwks import LOOPBACK
-from services.collector.registry.tokens import TokenRules
+from services.runtime.access.jwks import LOOPBACK
+from services.runtime.access.tokens import TokenRules
 from services.collector.stages import ORDER, Span
 from services.collector.summarise import DEFAULT_WINDOW
 from services.runtime.merchants.directory import Staleness
@@ -130,7 +130,7 @@ class CollectorSettings(MonitoringSettings):
         """Give which tokens count, None where none do."""
         if not self.jwt_issuer:
             return None
-        return TokenRules(self.jwt_issuer, self.jwt_audience, self.jwt_claim, self.jwt_skew_s)
+        return TokenRules(self.jwt_issuer, self.jwt_audience, self.jwt_skew_s)
 
     def default_limits(self) -> DefaultLimits:
         """Give the limits of merchants without limits of their own."""

@@ -28,7 +28,7 @@ from services.collector.collect import Rules, Stamp, collect
 from services.collector.documents import Limits, read
 from services.collector.errors import DocumentError
 from services.collector.flow import EVENT_PART, FACTS_PART, Item, Rejected, to_wire
-from services.collector.registry.tokens import Pinned
+from services.runtime.access.tokens import Pinned
 from services.sealing.entries import check
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event, run_all, wires
 from tests.unit.fake_services import FakeLog

@@ -1,6 +1,7 @@
 """The gate: who calls, and whether there is room for it. Every way in passes it, knowing no HTTP."""
 
 import hmac
+from typing import Final
 
 import msgspec
 
@@ -8,11 +9,13 @@ from goodstrace.signatures import MerchantKey
 from services.collector.registry.claims import Policy, Speech
 from services.collector.registry.rates import BYTES, EVENTS, Left, Rate, Rates
 from services.collector.registry.sharing import Sharing
-from services.collector.registry.tokens import Tokens
+from services.runtime.access.tokens import Tokens
 from services.runtime.merchants import api_keys
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
 from services.runtime.merchants.values import Status
+
+_DIGITS: Final = 16
 
 
 class DefaultLimits(msgspec.Struct, frozen=True):
@@ -43,6 +46,7 @@ class Gate:
     Args:
         directory: who is registered; None: open to everyone, all of whom are `open_merchant`.
         tokens: what verifies JSON Web Tokens; None: none are taken.
+        claim: names a token's merchant by its number.
         operator_token: what an operator shows; None: there is no operator.
         sharing: keeps `rates` in step with other collectors; None: there are none.
     """
@@ -53,6 +57,7 @@ class Gate:
         *,
         rates: Rates,
         tokens: Tokens | None = None,
+        claim: str = "sub",
         policy: Policy = Policy.ORIGIN,
         defaults: DefaultLimits = DefaultLimits(),  # noqa: B008 - frozen
         operator_token: str | None = None,
@@ -63,6 +68,7 @@ class Gate:
         self._sharing = sharing
         self._rates = rates
         self._tokens = tokens
+        self._claim = claim
         self._policy = policy
         self._defaults = defaults
         self._operator_token = operator_token
@@ -144,8 +150,14 @@ class Gate:
         if not credential.startswith(api_keys.PREFIX):
             if self._tokens is None:
                 raise UnauthenticatedError("not an API key")
-            return await self._tokens.merchant(credential)
+            return self._named((await self._tokens.claims(credential)).get(self._claim))
         return await directory.holder(credential)
+
+    def _named(self, value: object) -> int:
+        text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) > 0):
+            raise UnauthenticatedError(f"the token's claim {self._claim!r} is no merchant's number")
+        return int(text)
 
     def _caller(self, number: int, standing: Standing, taken: frozenset[str]) -> Caller:
         own, defaults = standing.merchant.limits, self._defaults

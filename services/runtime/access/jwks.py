@@ -8,7 +8,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from services.collector.registry.tokens import PublicKey, public_key
+from services.runtime.access.tokens import PublicKey, public_key
 from services.runtime.errors import UnavailableError
 
 MAX_BYTES: Final = 256 * 1024

@@ -1,4 +1,4 @@
-"""JSON Web Tokens of an identity provider that callers may bring in place of an API key. No I/O but by the key source.
+"""Verifying JSON Web Tokens: our own, and those of the platform's identity provider. No I/O but by the key source.
 
 Pinned: issuer, audience, algorithms EdDSA (also by its newer name Ed25519), ES256 and RS256, and keys of the kind their algorithm wants; no token without an end. Source:
 RFC 7519; RFC 8725 (best current practices), sections 3.1 to 3.12.
@@ -19,7 +19,6 @@ MIN_RSA_BITS: Final = 2048
 _MIN_RSA_CHARACTERS: Final = 342
 ALGORITHMS: Final = ("EdDSA", "Ed25519", "ES256", "RS256")
 PublicKey = OKPKey | ECKey | RSAKey
-_DIGITS: Final = 16
 
 
 class Pinned(jws.JWSRegistry):
@@ -36,11 +35,10 @@ PINNED: Final = Pinned(algorithms=list(ALGORITHMS))
 
 
 class TokenRules(msgspec.Struct, frozen=True):
-    """Which tokens count; `claim` names the merchant's number; clocks may differ by `skew_s` seconds."""
+    """Which tokens count; clocks may differ by `skew_s` seconds."""
 
     issuer: str
     audience: str
-    claim: str = "sub"
     skew_s: int = 30
 
 
@@ -60,8 +58,8 @@ class Tokens:
         self._keys = keys
         self._now_ms = now_ms
 
-    async def merchant(self, token: str) -> int:
-        """Give the number of the merchant for whom a token speaks.
+    async def claims(self, token: str) -> Mapping[str, Any]:
+        """Give what a token says.
 
         Raises: UnauthenticatedError, whatever the text; UnavailableError where the keys cannot be had.
         """
@@ -71,7 +69,7 @@ class Tokens:
         key = await self._keys.find(kid)
         if key is None or algorithm not in algorithms_of(key):
             raise UnauthenticatedError("the token is signed with a key that is not known here")
-        return self._number(self._claims(token, key))
+        return self._claims(token, key)
 
     def _claims(self, token: str, key: PublicKey) -> Mapping[str, Any]:
         rules = self._rules
@@ -88,13 +86,6 @@ class Tokens:
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise UnauthenticatedError(f"the token does not count: {_said(error)}") from error
         return claims
-
-    def _number(self, claims: Mapping[str, Any]) -> int:
-        value = claims.get(self._rules.claim)
-        text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) > 0):
-            raise UnauthenticatedError(f"the token's claim {self._rules.claim!r} is no merchant's number")
-        return int(text)
 
 
 def public_key(jwk: object) -> PublicKey | None:
