@@ -24,13 +24,11 @@ from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
 from services.collector.registry.gate import Gate
-from services.runtime.access.jwks import Jwks
 from services.collector.registry.rate_store import MongoRateStore
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
 from services.collector.registry.sharing import Sharing
 from services.collector.registry.store import RegistryStore
-from services.runtime.access.tokens import Tokens
 from services.collector.rejected_reader import RejectedReader
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import RejectionStore
@@ -41,6 +39,8 @@ from services.collector.state_keeper import StateKeeper
 from services.collector.state_store import StateStore
 from services.collector.transactions import Transactions
 from services.runtime import lifecycle, logs, topics
+from services.runtime.access.jwks import Jwks
+from services.runtime.access.tokens import Tokens
 from services.runtime.errors import UnavailableError
 from services.runtime.kafka import KafkaProbe
 from services.runtime.merchants.directory import Directory

@@ -16,10 +16,10 @@ from services.collector.flow import StageName
 from services.collector.keys import DEFAULT_LIFETIME_S
 from services.collector.registry.claims import Policy
 from services.collector.registry.gate import DefaultLimits
-from services.runtime.access.jwks import LOOPBACK
-from services.runtime.access.tokens import TokenRules
 from services.collector.stages import ORDER, Span
 from services.collector.summarise import DEFAULT_WINDOW
+from services.runtime.access.jwks import LOOPBACK
+from services.runtime.access.tokens import TokenRules
 from services.runtime.merchants.directory import Staleness
 from services.runtime.settings import MonitoringSettings
 

@@ -15,8 +15,8 @@ from services.collector.registry.claims import Policy
 from services.collector.registry.gate import DefaultLimits, Gate
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
-from services.runtime.access.tokens import Tokens
 from services.collector.rejection_desk import RejectionDesk
+from services.runtime.access.tokens import Tokens
 from services.runtime.merchants.directory import Directory, Staleness
 from services.runtime.settings import KafkaSettings
 from tests.memory_registry import MemoryRegistry
