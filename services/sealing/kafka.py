@@ -19,11 +19,17 @@ from services.runtime.kafka import FencedError, OffsetGapError
 from services.sealing.core import Fetched, TopicIdentity
 
 WATERMARK_TIMEOUT_S: Final = 5.0
-WATERMARK_TRIES: Final = 12
 WATERMARK_PAUSE_S: Final = 0.25
+WATERMARK_PATIENCE_S: Final = 60.0
 """A topic that was just made may have no leader that the brokers agree on: they refuse at once, for a second or so."""
 
 T = TypeVar("T")
+
+
+class NoWatermarksError(ServiceError):
+    """Kafka did not say in time what it holds of a partition that was assigned: nobody would read it, so stop and begin anew."""
+
+    category = "unavailable"
 
 
 class KafkaSource:
@@ -149,16 +155,18 @@ class KafkaSource:
         return place
 
     def _watermarks(self, consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-        for tried in range(1, WATERMARK_TRIES + 1):
+        give_up_s = time.monotonic() + WATERMARK_PATIENCE_S
+        while True:
             try:
                 low, high = consumer.get_watermark_offsets(place, timeout=WATERMARK_TIMEOUT_S, cached=False)
             except KafkaException as error:
-                if tried == WATERMARK_TRIES:
-                    raise kafka.translate(error) from error
+                if time.monotonic() > give_up_s:
+                    raise NoWatermarksError(
+                        f"{self._topic}[{place.partition}]: {kafka.translate(error)}"
+                    ) from error
                 time.sleep(WATERMARK_PAUSE_S)
             else:
-                break
-        return low, high
+                return low, high
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions if each.partition in self._owned]
