@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 UV_VERSION := 0.13.9
 
-.PHONY: help install install-python install-stack install-go install-examples protos up down status demo test soak lint bench bench-collector bench-ledger bench-query lock clean
+.PHONY: help install install-python install-stack install-go install-examples protos up down status demo test soak lint bench bench-collector bench-ledger bench-query audit lock clean
 
 help: ## List the targets and the variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,12 +132,21 @@ bench-query: install install-go ## Measure traces asked by ghz, beside immudb's 
 bench-collector: install ## Measure capture and the five stages beside a bare copy through Kafka
 	@$(BIN)/python -m bench.collector $(BENCH_COLLECTOR)
 
+audit: install-python $(STACK)/audit/.installed ## Ask for known vulnerabilities of the packages in the lock files
+	@$(BIN)/python -m tools.dependency_audit $(STACK)/audit/bin/pip-audit
+
+$(STACK)/audit/.installed: deploy/audit/requirements.lock
+	$(PYTHON) -m venv --clear $(STACK)/audit
+	$(STACK)/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 lock: $(STACK)/lock/bin/uv ## Renew the lock files from pyproject.toml and deploy/*/requirements.in
 	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server -o requirements.lock pyproject.toml
 	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server --extra dev -c requirements.lock \
 	    -o requirements-dev.lock pyproject.toml
 	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/secantus/requirements.lock deploy/secantus/requirements.in
 	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/go/requirements.lock deploy/go/requirements.in
+	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/audit/requirements.lock deploy/audit/requirements.in
 
 $(STACK)/lock/bin/uv:
 	$(PYTHON) -m venv $(STACK)/lock
