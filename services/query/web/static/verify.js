@@ -1,0 +1,405 @@
+// Verifies what Goodstrace shows, with nothing but trusted keys: in a browser and in Node 20 or later, without any package.
+//
+// Hashes and signatures are WebCrypto's (SHA-256, Ed25519), so every function that needs one is asynchronous. Bytes are Uint8Array, sizes and
+// indexes BigInt, keys and notes text. Whatever does not hold is thrown as a VerificationError and nothing else is, whatever the input.
+// docs/clients.md says each step in words; tests/vectors are what this module is held to, as the Python client is.
+
+const HASH_BYTES = 32;
+const SALT_BYTES = 32;
+const KEY_ID_BYTES = 4;
+const MAX_SIZE = 2n ** 63n - 1n;
+const MAX_NOTE_BYTES = 256 * 1024;
+const MAX_SIGNATURES = 100;
+const MAX_NAME_BYTES = 1024;
+const MAX_ENTRY_BYTES = 1023;
+const MAX_PARTS = 4;
+const MAX_EXTRA_BYTES = 64 * 1024;
+const MAX_PROOF_BYTES = MAX_NOTE_BYTES + 2 * MAX_EXTRA_BYTES;
+const MAX_HASHES = 63;
+const PROOF_HEADER = "c2sp.org/tlog-proof@v1";
+const LOG_KEY = 0x01;
+const WITNESS_KEY = 0x04;
+
+const KINDS = new Set(["event", "registration", "browse", "finding", "erasure", "checkpoint", "index"]);
+
+export class VerificationError extends Error {
+  constructor(message) {
+    super(message);
+    this.name = "VerificationError";
+  }
+}
+
+function check(holds, why) {
+  if (!holds) throw new VerificationError(why);
+}
+
+// ---- bytes and text
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function toUtf8(text) {
+  const encoded = encoder.encode(text);
+  // A lone surrogate would be encoded as another character.
+  check(decoder.decode(encoded) === text, "the text has a lone surrogate");
+  return encoded;
+}
+
+function fromUtf8(bytes) {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw new VerificationError("not UTF-8");
+  }
+}
+
+export function concat(...pieces) {
+  const whole = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+export function isSame(one, other) {
+  return one.length === other.length && one.every((byte, place) => byte === other[place]);
+}
+
+export function toHex(bytes) {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export function fromHex(text) {
+  check(/^([0-9a-f]{2})*$/.test(text), "not lower-case hex");
+  return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+}
+
+export function toBase64(bytes) {
+  let binary = "";
+  for (const byte of bytes) binary += String.fromCharCode(byte);
+  return btoa(binary);
+}
+
+export function fromBase64(text) {
+  let bytes;
+  try {
+    bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  } catch {
+    throw new VerificationError("the base64 is malformed");
+  }
+  check(toBase64(bytes) === text, "the base64 is not in canonical form");
+  return bytes;
+}
+
+async function sha256(...pieces) {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", concat(...pieces)));
+}
+
+// ---- Merkle trees. Source: RFC 6962 section 2.1, RFC 9162 sections 2.1.3.2 and 2.1.4.2.
+
+/** Hashes the exact bytes of an entry as a leaf. */
+export function leafHash(entry) {
+  return sha256(Uint8Array.of(0), entry);
+}
+
+function nodeHash(left, right) {
+  return sha256(Uint8Array.of(1), left, right);
+}
+
+/** The root over leaf hashes, in order. */
+export async function rootOf(leaves) {
+  if (leaves.length === 0) return sha256();
+  let row = leaves;
+  while (row.length > 1) {
+    const above = [];
+    for (let at = 0; at + 1 < row.length; at += 2) above.push(await nodeHash(row[at], row[at + 1]));
+    if (row.length % 2) above.push(row[row.length - 1]); // has no sibling yet and moves up as it is
+    row = above;
+  }
+  return row[0];
+}
+
+function leftSize(size) {
+  let left = 1n;
+  while (left * 2n < size) left *= 2n;
+  return left;
+}
+
+/** The subtrees, as [start, end) from the leaf's sibling up, whose hashes prove the leaf at `index` in a tree of `size` leaves. */
+function inclusionPath(index, size) {
+  check(index >= 0n && index < size && size <= MAX_SIZE, `there is no leaf ${index} in a tree of size ${size}`);
+  const path = [];
+  let [start, end] = [0n, size];
+  while (end - start > 1n) {
+    const middle = start + leftSize(end - start);
+    path.push(index < middle ? [middle, end] : [start, middle]);
+    [start, end] = index < middle ? [start, middle] : [middle, end];
+  }
+  return path.reverse();
+}
+
+function checkHashes(proof, length, ...others) {
+  check(proof.length === length, `the proof has ${proof.length} hashes, not ${length}`);
+  check([...proof, ...others].every((hash) => hash.length === HASH_BYTES), "a hash is not 32 bytes");
+}
+
+/** Checks that the leaf with this hash is at `index` in the tree of `size` leaves with this root. */
+export async function verifyInclusion(leaf, index, size, proof, root) {
+  const path = inclusionPath(index, size);
+  checkHashes(proof, path.length, leaf, root);
+  let hash = leaf;
+  for (const [place, [, end]] of path.entries()) {
+    hash = end <= index ? await nodeHash(proof[place], hash) : await nodeHash(hash, proof[place]);
+  }
+  check(isSame(hash, root), `leaf ${index} is not in the tree of size ${size} with that root`);
+}
+
+function consistencyPath(oldSize, newSize) {
+  check(oldSize >= 0n && oldSize <= newSize && newSize <= MAX_SIZE, `a tree of size ${newSize} has no earlier one of size ${oldSize}`);
+  const path = [];
+  if (oldSize === 0n) return path;
+  let [start, end] = [0n, newSize];
+  while (end !== oldSize) {
+    const middle = start + leftSize(end - start);
+    path.push(oldSize <= middle ? [middle, end] : [start, middle]);
+    [start, end] = oldSize <= middle ? [start, middle] : [middle, end];
+  }
+  if (start > 0n) path.push([start, end]);
+  return path.reverse();
+}
+
+/** Checks that the new tree begins with the whole old one: nothing was changed, moved or taken away. */
+export async function verifyConsistency(oldSize, oldRoot, newSize, newRoot, proof) {
+  const path = consistencyPath(oldSize, newSize);
+  checkHashes(proof, path.length, oldRoot, newRoot);
+  const empty = await sha256();
+  check(oldSize > 0n || isSame(oldRoot, empty), "the root of an empty tree is not the empty root");
+  check(newSize > 0n || isSame(newRoot, empty), "the root of an empty tree is not the empty root");
+  if (oldSize === 0n) return;
+  // Where the old tree is one complete subtree the proof begins from its root, else from the proof's first hash.
+  const isSeeded = path.length === 0 || path[0][0] >= oldSize;
+  let [older, newer] = isSeeded ? [oldRoot, oldRoot] : [proof[0], proof[0]];
+  for (let place = isSeeded ? 0 : 1; place < path.length; place += 1) {
+    if (path[place][1] <= oldSize) {
+      [older, newer] = [await nodeHash(proof[place], older), await nodeHash(proof[place], newer)];
+    } else {
+      newer = await nodeHash(newer, proof[place]);
+    }
+  }
+  check(isSame(older, oldRoot) && isSame(newer, newRoot), `the tree of size ${newSize} does not begin with the tree of size ${oldSize}`);
+}
+
+// ---- Signed notes, checkpoints, cosignatures. Source: C2SP signed-note, tlog-checkpoint, tlog-cosignature.
+
+function checkName(name) {
+  const isSound = name !== "" && !/[+\s\p{Cc}]/u.test(name) && toUtf8(name).length <= MAX_NAME_BYTES;
+  check(isSound, "a key name is empty, too long, or has a space, a control character or a plus");
+}
+
+/** Reads a verifier key: `<name>+<key ID in hex>+<base64 of type and public key>`. Gives {name, id, type, key}. */
+export async function readKey(vkey) {
+  const [name, id] = vkey.split("+", 2);
+  const typed = fromBase64(vkey.slice(name.length + 1 + (id ?? "").length + 1));
+  checkName(name);
+  check(typed.length === 1 + HASH_BYTES && [LOG_KEY, WITNESS_KEY].includes(typed[0]), `not a key of a kind that is known: ${name}`);
+  const made = (await sha256(toUtf8(`${name}\n`), typed)).subarray(0, KEY_ID_BYTES);
+  check(toHex(made) === id, `the key ID of ${name} is not its own`);
+  return { name, id: made, type: typed[0], key: typed.subarray(1) };
+}
+
+/** Takes a note apart without believing it: {text, signatures: [{name, id, signature}]}. */
+export function parseNote(note) {
+  check(toUtf8(note).length <= MAX_NOTE_BYTES, `the note is over ${MAX_NOTE_BYTES} bytes`);
+  // biome-ignore lint: control characters are what is looked for
+  check(!/[\u0000-\u0009\u000b-\u001f]/.test(note), "the note has a control character");
+  const split = note.lastIndexOf("\n\n"); // the last empty line: the text may have others
+  const lines = note.slice(split + 2).split("\n");
+  check(split >= 0 && lines.length >= 2 && lines.pop() === "", "the note does not end with an empty line and signature lines");
+  check(lines.length <= MAX_SIGNATURES, `the note has over ${MAX_SIGNATURES} signatures`);
+  return { text: note.slice(0, split + 1), signatures: lines.map(parseSignature) };
+}
+
+function parseSignature(line) {
+  const [dash, name, encoded, ...more] = line.split(" ");
+  check(dash === "—" && encoded !== undefined && more.length === 0, "a signature line is malformed");
+  checkName(name);
+  const content = fromBase64(encoded);
+  check(content.length > KEY_ID_BYTES, "a signature line has no signature");
+  return { name, id: content.subarray(0, KEY_ID_BYTES), signature: content.subarray(KEY_ID_BYTES) };
+}
+
+async function hasSigned(key, signature, message) {
+  if (signature.length !== 64) return false;
+  try {
+    const imported = await crypto.subtle.importKey("raw", key.key, { name: "Ed25519" }, false, ["verify"]);
+    return await crypto.subtle.verify({ name: "Ed25519" }, imported, signature, message);
+  } catch {
+    return false; // no point of the curve
+  }
+}
+
+async function isValid(key, signature, text) {
+  if (key.type === LOG_KEY) return hasSigned(key, signature, toUtf8(text));
+  if (signature.length !== 8 + 64) return false;
+  const time = timeOf(signature);
+  return time <= MAX_SIZE && hasSigned(key, signature.subarray(8), toUtf8(`cosignature/v1\ntime ${time}\n${text}`));
+}
+
+function timeOf(signature) {
+  return new DataView(signature.buffer, signature.byteOffset, 8).getBigUint64(0);
+}
+
+/**
+ * Verifies a note by keys that are trusted (of `readKey`): signatures of others are passed over, a wrong one of a trusted key refuses all.
+ * Gives {text, signed: [{key, signature}]}, at least one.
+ */
+export async function openNote(note, keys) {
+  const parsed = parseNote(note);
+  const signed = [];
+  for (const each of parsed.signatures) {
+    const key = keys.find((known) => known.name === each.name && isSame(known.id, each.id));
+    if (key === undefined) continue;
+    check(await isValid(key, each.signature, parsed.text), `the signature of ${each.name} is wrong`);
+    if (!signed.some((other) => other.key === key)) signed.push({ key, signature: each.signature });
+  }
+  check(signed.length > 0, "no known key has signed the note");
+  return { text: parsed.text, signed };
+}
+
+/** Reads the text of a note as a checkpoint of three lines: {origin, size, root}. */
+export async function parseCheckpoint(text) {
+  const lines = text.split("\n");
+  check(lines.length === 4 && lines[3] === "" && lines[0] !== "", "a checkpoint here has exactly three lines");
+  check(/^(0|[1-9][0-9]{0,18})$/.test(lines[1]), "the size is not a decimal number");
+  const [size, root] = [BigInt(lines[1]), fromBase64(lines[2])];
+  check(size <= MAX_SIZE && root.length === HASH_BYTES, "the size or the root is out of its limits");
+  check(size > 0n || isSame(root, await sha256()), "the root of an empty tree is not the empty root");
+  return { origin: lines[0], size, root };
+}
+
+/**
+ * Verifies a checkpoint: signed by a trusted key that is named after its origin. Cosignatures by trusted witness keys are verified too.
+ * Gives {origin, size, root, cosigned}; `cosigned` is a Map from a witness's name to the time it claims, Unix seconds.
+ */
+export async function openCheckpoint(note, keys) {
+  const opened = await openNote(note, keys);
+  const checkpoint = await parseCheckpoint(opened.text);
+  const isOwn = ({ key }) => key.type === LOG_KEY && key.name === checkpoint.origin;
+  check(opened.signed.some(isOwn), "the checkpoint is not signed by a trusted key named after its origin");
+  const cosigned = opened.signed.filter(({ key }) => key.type === WITNESS_KEY);
+  return { ...checkpoint, cosigned: new Map(cosigned.map(({ key, signature }) => [key.name, timeOf(signature)])) };
+}
+
+// ---- Entries and parts: docs/decisions/0001-sealed-formats.md
+
+function isCount(value) {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+function isHash(value) {
+  return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
+}
+
+/** Reads the exact bytes of an entry, and refuses whatever is not in its one form. */
+export function readEntry(bytes) {
+  check(bytes.length <= MAX_ENTRY_BYTES, `an entry is at most ${MAX_ENTRY_BYTES} bytes`);
+  let entry;
+  const text = fromUtf8(bytes);
+  try {
+    entry = JSON.parse(text);
+  } catch {
+    throw new VerificationError("not an entry: no JSON");
+  }
+  check(typeof entry === "object" && entry !== null && isSoundEntry(entry), "an entry has a field out of its limits");
+  check(JSON.stringify(inOrder(entry)) === text, "the entry is not in its canonical form");
+  return entry;
+}
+
+function isSoundEntry(entry) {
+  const { id, kind, merchant, parts, tags, time, v } = entry;
+  const names = Array.isArray(parts) ? parts.map((part) => part?.name) : [];
+  return (
+    v === 1 && typeof id === "string" && /^[0-9a-f]{32}$/.test(id) && KINDS.has(kind) && isCount(merchant) && isCount(time) &&
+    typeof tags === "object" && tags !== null && isCount(tags.n) && isHash(tags.root) &&
+    Array.isArray(parts) && parts.length <= MAX_PARTS && new Set(names).size === names.length && parts.every(isSoundPart)
+  );
+}
+
+function isSoundPart(part) {
+  return typeof part?.name === "string" && /^[a-z0-9-]{1,32}$/.test(part.name) && isHash(part.commit) && isCount(part.size);
+}
+
+/** The members of an entry, and no others, in the order of RFC 8785. */
+function inOrder({ id, kind, merchant, parts, tags, time, v }) {
+  const ordered = parts.map(({ commit, name, size }) => ({ commit, name, size }));
+  return { id, kind, merchant, parts: ordered, tags: { n: tags.n, root: tags.root }, time, v };
+}
+
+/** Commits to a part: what an entry says of it, as hex. */
+export async function commitment(name, salt, content) {
+  check(/^[a-z0-9-]{1,32}$/.test(name) && salt.length === SALT_BYTES, "a part's name or salt is out of its limits");
+  return toHex(await sha256(Uint8Array.of(2, name.length), encoder.encode(name), salt, content));
+}
+
+/** Checks that a part that is shown is what the entry commits to. */
+export async function verifyPart(entry, { name, salt, content }) {
+  const promised = entry.parts.find((part) => part.name === name);
+  const isPromised = promised?.size === content.length && promised.commit === (await commitment(name, salt, content));
+  check(isPromised, `part ${name} is not what entry ${entry.id} commits to`);
+}
+
+/**
+ * Checks an entry with its proof and the parts shown, under an opened checkpoint of its log.
+ * `sealed` is {entry, index, proof, parts: [{name, salt, content}]}. Gives the entry; parts of it that are not shown are withheld or erased.
+ */
+export async function verifySealed(sealed, checkpoint) {
+  await verifyInclusion(await leafHash(sealed.entry), sealed.index, checkpoint.size, sealed.proof, checkpoint.root);
+  const entry = readEntry(sealed.entry);
+  check(new Set(sealed.parts.map((part) => part.name)).size === sealed.parts.length, "a part is shown twice");
+  for (const part of sealed.parts) await verifyPart(entry, part);
+  return entry;
+}
+
+/** Checks that an entry is tagged with a tag (16 bytes): that it is found under a name. */
+export async function verifyTag(entry, tag, index, path) {
+  check(tag.length === 16, "a tag has 16 bytes");
+  await verifyInclusion(await leafHash(tag), index, BigInt(entry.tags.n), path, fromHex(entry.tags.root));
+}
+
+// ---- Proof files. Source: C2SP tlog-proof.
+
+/** Takes a proof file apart without believing it: {index, proof, checkpoint, extra}; `extra` is null where there is none. */
+export function parseProofFile(text) {
+  check(toUtf8(text).length <= MAX_PROOF_BYTES, `the file is over ${MAX_PROOF_BYTES} bytes`);
+  const split = text.indexOf("\n\n");
+  check(split >= 0, "not a tlog-proof: there is no empty line before a checkpoint");
+  const lines = text.slice(0, split).split("\n");
+  const checkpoint = text.slice(split + 2);
+  check(lines.shift() === PROOF_HEADER, `not a tlog-proof: the first line is not ${PROOF_HEADER}`);
+  const extra = lines[0]?.startsWith("extra ") ? fromBase64(lines.shift().slice("extra ".length)) : null;
+  check(extra === null || extra.length <= MAX_EXTRA_BYTES, `the extra data is over ${MAX_EXTRA_BYTES} bytes`);
+  const number = /^index (0|[1-9][0-9]{0,18})$/.exec(lines.shift() ?? "");
+  check(number !== null, "the line `index` with a decimal number is missing");
+  const proof = lines.map(fromBase64);
+  const index = BigInt(number[1]);
+  const isSound = index < MAX_SIZE && proof.length <= MAX_HASHES && proof.every((hash) => hash.length === HASH_BYTES);
+  check(isSound, "the index, the number of hashes or the size of one is out of its limits");
+  parseNote(checkpoint);
+  return { index, proof, checkpoint, extra };
+}
+
+/**
+ * Verifies a proof file with nothing but trusted keys: those of logs, and of witnesses, of which at least `quorum` must have cosigned.
+ * `entry` is the entry's exact bytes, where the file does not hold them. Gives {entry, index, checkpoint}.
+ */
+export async function verifyProofFile(text, keys, { quorum = 0, entry = null } = {}) {
+  const file = parseProofFile(text);
+  const bytes = entry ?? file.extra;
+  check(bytes !== null, "the proof file does not hold the entry: give the entry's bytes beside it");
+  const checkpoint = await openCheckpoint(file.checkpoint, keys);
+  await verifyInclusion(await leafHash(bytes), file.index, checkpoint.size, file.proof, checkpoint.root);
+  check(checkpoint.cosigned.size >= quorum, `the checkpoint is cosigned by ${checkpoint.cosigned.size} witnesses, not ${quorum}`);
+  return { entry: readEntry(bytes), index: file.index, checkpoint };
+}

@@ -1,0 +1,170 @@
+// Holds services/query/web/static/verify.js to tests/vectors: `node vectors.mjs`. Prints how many of what was checked, or the first that is wrong.
+import { readFileSync } from "node:fs";
+import * as verify from "../../../services/query/web/static/verify.js";
+
+const vectors = (name) => JSON.parse(readFileSync(new URL(`../../vectors/${name}.json`, import.meta.url), "utf8"));
+const { fromHex, toHex, VerificationError } = verify;
+const counts = {};
+
+function count(what) {
+  counts[what] = (counts[what] ?? 0) + 1;
+}
+
+function equal(found, wanted, what) {
+  if (found !== wanted) throw new Error(`${what}: ${found} and not ${wanted}`);
+}
+
+async function refused(what, attempt) {
+  try {
+    await attempt();
+  } catch (error) {
+    if (error instanceof VerificationError) return count(`${what} refused`);
+    throw new Error(`${what}: not refused but failed`, { cause: error });
+  }
+  throw new Error(`${what}: not refused`);
+}
+
+const keysOf = (vkeys) => Promise.all(vkeys.map(verify.readKey));
+
+async function trees() {
+  for (const tree of vectors("merkle").trees) {
+    const [size, root] = [BigInt(tree.size), fromHex(tree.root)];
+    const leafAt = (index) => verify.leafHash(tree.leaves ? fromHex(tree.leaves[index]) : new TextEncoder().encode(`leaf ${index}`));
+    if (size <= 600n) {
+      const all = await Promise.all(Array.from({ length: Number(size) }, (_, index) => leafAt(index)));
+      equal(toHex(await verify.rootOf(all)), tree.root, `the root of ${size} leaves`);
+      count("trees");
+    }
+    for (const { index, proof } of tree.inclusion) {
+      const [leaf, hashes] = [await leafAt(index), proof.map(fromHex)];
+      await verify.verifyInclusion(leaf, BigInt(index), size, hashes, root);
+      count("inclusion proofs");
+      await refused("inclusion proofs", () => verify.verifyInclusion(leaf, BigInt(index), size, [...hashes, root], root));
+      await refused("inclusion proofs", () => verify.verifyInclusion(leaf, BigInt(index) + 1n, size, hashes, root));
+      const other = Uint8Array.from(leaf, (byte, place) => (place ? byte : byte ^ 1));
+      await refused("inclusion proofs", () => verify.verifyInclusion(other, BigInt(index), size, hashes, root));
+    }
+    for (const { old_size, old_root, proof } of tree.consistency) {
+      const [older, hashes] = [fromHex(old_root), proof.map(fromHex)];
+      await verify.verifyConsistency(BigInt(old_size), older, size, root, hashes);
+      count("consistency proofs");
+      await refused("consistency proofs", () => verify.verifyConsistency(BigInt(old_size), older, size, root, [...hashes, root]));
+      if (BigInt(old_size) < size && old_size) {
+        await refused("consistency proofs", () => verify.verifyConsistency(BigInt(old_size), root, size, root, hashes));
+      }
+    }
+  }
+}
+
+async function notes() {
+  const told = vectors("notes");
+  for (const { note, text, vkeys, known } of told.notes) {
+    const opened = await verify.openNote(note, await keysOf(vkeys));
+    equal(opened.text, text, "the text of a note");
+    equal(opened.signed.length, vkeys.length, "the signatures of a note");
+    equal((await verify.openNote(note, await keysOf(known))).signed.length, known.length, "the known signatures of a note");
+    count("notes");
+  }
+  for (const { note, vkey, origin, size, root } of told.checkpoints) {
+    const checkpoint = await verify.openCheckpoint(note, await keysOf([vkey]));
+    equal([checkpoint.origin, checkpoint.size, toHex(checkpoint.root)].join(), [origin, size, root].join(), "a checkpoint");
+    count("checkpoints");
+  }
+  for (const { note, vkeys, why } of told.refused) {
+    await refused("notes", async () => verify.openNote(note, await keysOf(vkeys)).catch((error) => {
+      if (!(error instanceof VerificationError)) throw new Error(why, { cause: error });
+      throw error;
+    }));
+  }
+}
+
+async function cosignatures() {
+  const told = vectors("cosignatures");
+  for (const { note, vkey, time } of told.cosignatures) {
+    const { signed } = await verify.openNote(note, await keysOf([vkey]));
+    const { signature } = signed[0];
+    equal(new DataView(signature.buffer, signature.byteOffset, 8).getBigUint64(0), BigInt(time), "the time of a cosignature");
+    count("cosignatures");
+  }
+  for (const { note, vkey } of told.refused) await refused("cosignatures", async () => verify.openNote(note, await keysOf([vkey])));
+}
+
+async function entries() {
+  const told = vectors("entries");
+  for (const { bytes, leaf_hash, parts, tags } of told.entries) {
+    const encoded = new TextEncoder().encode(bytes);
+    equal(toHex(await verify.leafHash(encoded)), leaf_hash, "a leaf");
+    const entry = verify.readEntry(encoded);
+    count("entries");
+    for (const { name, salt, content } of parts) {
+      const part = { name, salt: fromHex(salt), content: fromHex(content) };
+      await verify.verifyPart(entry, part);
+      count("parts");
+      await refused("parts", () => verify.verifyPart(entry, { ...part, content: verify.concat(part.content, Uint8Array.of(0)) }));
+      await refused("parts", () => verify.verifyPart(entry, { ...part, salt: new Uint8Array(32) }));
+      await refused("parts", () => verify.verifyPart(entry, { ...part, name: "other" }));
+    }
+    const leaves = await Promise.all(tags.map((tag) => verify.leafHash(fromHex(tag))));
+    equal(toHex(await verify.rootOf(leaves)), entry.tags.root, "the root of tags");
+  }
+  for (const { name, salt, content, commit } of told.commitments) {
+    equal(await verify.commitment(name, fromHex(salt), fromHex(content)), commit, "a commitment");
+    count("commitments");
+  }
+  for (const { bytes } of told.refused) await refused("entries", () => verify.readEntry(new TextEncoder().encode(bytes)));
+}
+
+async function tagPaths() {
+  for (const { n, root, tag, index, path } of vectors("tag_paths").paths) {
+    const entry = { tags: { n: Number(n), root } };
+    await verify.verifyTag(entry, fromHex(tag), BigInt(index), path.map(fromHex));
+    count("tag paths");
+    await refused("tag paths", () => verify.verifyTag(entry, new Uint8Array(16), BigInt(index), path.map(fromHex)));
+  }
+}
+
+async function proofFiles() {
+  const told = vectors("proof_files");
+  const vkeys = told.policy.split("\n").filter((line) => /^(log|witness) /.test(line)).map((line) => line.split(" ").at(-1));
+  const keys = await keysOf(vkeys);
+  for (const { proof, index, size, entry, cosigned } of told.proofs) {
+    const verified = await verify.verifyProofFile(proof, keys, { quorum: 2, entry: fromHex(entry) });
+    equal([verified.index, verified.checkpoint.size].join(), [index, size].join(), "the place of an entry");
+    equal([...verified.checkpoint.cosigned.values()].join(), Object.values(cosigned).join(), "the times of cosignatures");
+    count("proof files");
+  }
+  for (const { proof } of told.refused) await refused("proof files", () => verify.verifyProofFile(proof, keys, { quorum: 2 }));
+  const { proof } = told.proofs[1];
+  for (let place = 0; place < proof.length; place += 1) {
+    const changed = proof.slice(0, place) + (proof[place] === "A" ? "B" : "A") + proof.slice(place + 1);
+    await verify.verifyProofFile(changed, keys, { quorum: 3 }).then(
+      () => { throw new Error(`a proof file with character ${place} changed was taken`); },
+      (error) => { if (!(error instanceof VerificationError)) throw error; },
+    );
+    await unchanged(changed, proof, keys);
+  }
+}
+
+// A signature that is not needed may be spoilt; nothing that is proved may be another.
+async function unchanged(changed, proof, keys) {
+  count("changed proof files");
+  const [log] = keys;
+  let found;
+  try {
+    found = await verify.verifyProofFile(changed, [log]);
+  } catch (error) {
+    if (error instanceof VerificationError) return;
+    throw error;
+  }
+  const wanted = await verify.verifyProofFile(proof, [log]);
+  equal(JSON.stringify(found.entry), JSON.stringify(wanted.entry), "what a changed proof file proves");
+  equal(found.index, wanted.index, "where it proves it");
+}
+
+await trees();
+await notes();
+await cosignatures();
+await entries();
+await tagPaths();
+await proofFiles();
+console.log(JSON.stringify(counts));
