@@ -4,9 +4,7 @@ Certificates count for new connections only. Files that are replaced by somethin
 expired certificate, half a file) change nothing: what was read before goes on, and log and metric say so. See docs/tls.md.
 """
 
-import contextlib
 import datetime as dt
-import ipaddress
 import signal
 import ssl
 import threading
@@ -22,6 +20,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from goodstrace.connections import is_loopback
 from services.runtime.errors import SettingsError
 from services.runtime.settings import load, refuse
 
@@ -233,15 +232,6 @@ def certificate_names(context: "grpc.aio.ServicerContext[Any, Any]") -> tuple[st
     return tuple(
         name.decode("utf-8", "replace") for kind in ("peer_uri", "peer_dns") for name in told.get(kind, ())
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether an address or name is this machine's own, reached by nobody else."""
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 def _configuration(material: Material, *, demand_client: bool) -> Any:

@@ -10,7 +10,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from services.runtime.tls import ServedCertificate, is_loopback
+from goodstrace.connections import is_loopback
+from services.runtime.tls import ServedCertificate
 
 HANDSHAKE_S: Final = 10.0
 _BACKLOG: Final = 2048
