@@ -59,9 +59,9 @@ def test_what_is_no_target_is_refused(text: str) -> None:
 
 
 def test_grpcs_own_names_are_left_to_grpc_and_are_tls() -> None:
-    for text in ("dns:///trace.shop.example:1", "unix:///run/query.sock"):
-        found = target_of(text)
-        assert (found.address, found.secure) == (text, True)
+    for text, secure in (("dns:///trace.shop.example:1", True), ("unix:/run/query.sock", False)):
+        found = target_of(text, NAMED)
+        assert (found.address, found.secure) == (text, secure)
 
 
 @given(st.ip_addresses())
