@@ -1,11 +1,15 @@
 """The whole system on TLS: every port that clients use, Kafka by SASL_SSL, the document store by TLS and password."""
 
+import datetime as dt
 import json
 import os
+import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,9 +21,11 @@ from deploy.stack import Stack
 from goodstrace.capture import CaptureClient
 from goodstrace.client import Client
 from goodstrace.connections import Tls, ssl_context
+from goodstrace.dev_certificates import LOCAL_NAMES, Pair, make_server
 from goodstrace.errors import CallError
 from goodstrace.log_keys import LogKeys
-from tests.certificates import World
+from tests.certificates import Files, World
+from tests.system.harness import eventually
 
 PORTS = (
     "COLLECTOR_PORT",
@@ -139,6 +145,40 @@ def test_plain_http_on_this_machine_is_served_as_before(local: Local) -> None:
         assert plain.status_code == 200
         with httpx.Client(verify=trusted) as client:
             assert client.get(f"https://127.0.0.1:{local.port(name)}{path}", timeout=30).status_code == 200
+
+
+def shows_certificate(port: int, wanted: Pair) -> bool:
+    """Connect anew, and compare what is shown."""
+    return ssl.get_server_certificate(("127.0.0.1", port)).split() == wanted.certificate.decode().split()
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_renewed_certificate_is_shown_without_a_restart(local: Local, told: bool) -> None:
+    folder = local.run_dir / "tls"
+    ca = Pair((folder / "ca.pem").read_bytes(), (folder / "ca.key").read_bytes())
+    new = make_server(ca, dt.datetime.now(dt.UTC), LOCAL_NAMES)
+    Files(folder / "server.pem", folder / "server.key").put(new)
+    pids = {
+        name: json.loads((local.run_dir / "pids" / f"{name}.pid").read_text())["pid"]
+        for name in ("collector", "query", "audit")
+    }
+    for pid in pids.values() if told else ():
+        os.kill(pid, signal.SIGHUP)
+    for name in (
+        "COLLECTOR_PORT",
+        "COLLECTOR_GRPC_PORT",
+        "QUERY_GRPC_PORT",
+        "QUERY_HTTP_PORT",
+        "AUDIT_GRPC_PORT",
+    ):
+        shows = partial(shows_certificate, int(local.port(name)), new)
+        eventually(shows, what=f"{name} shows the new certificate")
+    for name, pid in pids.items():
+        assert json.loads((local.run_dir / "pids" / f"{name}.pid").read_text())["pid"] == pid
+        assert Path(f"/proc/{pid}").exists(), f"{name} has ended"
+    text = httpx.get(f"http://127.0.0.1:{local.port('QUERY_METRICS_PORT')}/metrics", timeout=30).text
+    (line,) = (line for line in text.splitlines() if line.startswith("goodstrace_tls_certificate_expires_"))
+    assert float(line.split()[1]) == new.expires.timestamp()
 
 
 def test_no_password_is_in_any_log(local: Local) -> None:
