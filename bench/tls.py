@@ -168,6 +168,7 @@ def of_services(folder: Path, rounds: int, figures: Figures) -> None:
         for number in range(rounds + 1):
             for way, side in sides.items():
                 measured = a_round(side, folder / f"{way}-{number}", number + 1)
+                console.print(f"{way}: {', '.join(f'{what} {ms:.2f} ms' for what, ms in measured.items())}")
                 for what, ms in measured.items() if number else ():
                     figures[what][way].append(ms)
         for side in sides.values():
@@ -188,6 +189,7 @@ def of_kafka(folder: Path, rounds: int, figures: Figures) -> None:
         for number in range(rounds + 1):
             for way, stack in stacks.items():
                 ms = kafka_ms(stack, f"bench-{number}")
+                console.print(f"Kafka, {way}: {ms:.1f} ms for 1,000 records")
                 if number:
                     figures["Kafka, 1,000 records out and in"][way].append(ms)
     finally:

@@ -159,7 +159,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(local: Local, told: bo
     new = make_server(ca, dt.datetime.now(dt.UTC), LOCAL_NAMES)
     Files(folder / "server.pem", folder / "server.key").put(new)
     pids = {
-        name: json.loads((local.run_dir / "pids" / f"{name}.pid").read_text())["pid"]
+        name: json.loads((local.run_dir / "pids" / f"{name}.json").read_text())["pid"]
         for name in ("collector", "query", "audit")
     }
     for pid in pids.values() if told else ():
@@ -174,7 +174,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(local: Local, told: bo
         shows = partial(shows_certificate, int(local.port(name)), new)
         eventually(shows, what=f"{name} shows the new certificate")
     for name, pid in pids.items():
-        assert json.loads((local.run_dir / "pids" / f"{name}.pid").read_text())["pid"] == pid
+        assert json.loads((local.run_dir / "pids" / f"{name}.json").read_text())["pid"] == pid
         assert Path(f"/proc/{pid}").exists(), f"{name} has ended"
     text = httpx.get(f"http://127.0.0.1:{local.port('QUERY_METRICS_PORT')}/metrics", timeout=30).text
     (line,) = (line for line in text.splitlines() if line.startswith("goodstrace_tls_certificate_expires_"))
