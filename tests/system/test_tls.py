@@ -133,7 +133,7 @@ def test_the_mtls_port_answers_who_shows_a_certificate(local: Local, tmp_path: P
     target = f"https://127.0.0.1:{local.port('QUERY_MTLS_PORT')}"
     shown = Tls(ca, server.with_suffix(".pem"), server.with_suffix(".key"))
     with Client(target, keys, tls=shown) as client:
-        assert client.checkpoints()
+        client.checkpoints()
     with Client(target, keys, tls=Tls(ca)) as client, pytest.raises(CallError):
         client.checkpoints()
 
