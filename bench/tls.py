@@ -5,6 +5,7 @@ figure is the median over the rounds.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import statistics
@@ -12,7 +13,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.processes import cpu_s
+from bench.tls_ports import grpc_ms, http_ms
 from deploy.stack import Stack
 from goodstrace.capture import CaptureClient, Job
 from goodstrace.client import Client
@@ -73,12 +75,10 @@ class Side:
         work()
         return cpu_s(pid) - before
 
-    def capture(self, documents: list[bytes], *, each_anew: bool) -> None:
-        """Send documents, on one connection or on one each."""
-        with ExitStack() as clients:
-            client = self._collector(clients)
+    def capture(self, documents: list[bytes]) -> None:
+        """Send documents on one connection."""
+        with CaptureClient(self.capture_url, tls=self.tls, timeout_s=120) as client:
             for document in documents:
-                client = self._collector(clients) if each_anew else client
                 job = client.send(document)
                 assert isinstance(job, Job), job
 
@@ -94,23 +94,18 @@ class Side:
             with self.client() as client:
                 client.checkpoints()
 
-    def _collector(self, clients: ExitStack) -> CaptureClient:
-        return clients.enter_context(CaptureClient(self.capture_url, tls=self.tls, timeout_s=120))
-
 
 def a_round(side: Side, folder: Path, seed: int) -> dict[str, float]:
     """CPU ms of the services, each for one document, trace or connection."""
     found = write(SimulationOptions(seed=seed, events=EVENTS, depth=3, events_per_document=40), folder)
     documents = [path.read_bytes() for path in sorted(folder.glob("*.jsonld"))]
     before = side.sealed()
-    captured = side.spent_s("collector", partial(side.capture, documents, each_anew=False))
+    captured = side.spent_s("collector", partial(side.capture, documents))
     eventually(lambda: side.sealed() >= before + EVENTS, what="all is sealed", deadline_s=120)
-    anew = side.spent_s("collector", partial(side.capture, documents, each_anew=True))
     traced = side.spent_s("query", partial(side.look, found.item or ""))
     connected = side.spent_s("query", side.connect)
     return {
         "capture of 40 events": captured / len(documents) * 1000,
-        "the same, known already, a connection each": anew / len(documents) * 1000,
         "trace": traced / LOOKS * 1000,
         "checkpoints, a connection each": connected / LOOKS * 1000,
     }
@@ -177,6 +172,17 @@ def of_services(folder: Path, rounds: int, figures: Figures) -> None:
         stack.kill()
 
 
+def of_ports(folder: Path, rounds: int, figures: Figures) -> None:
+    """Measure requests and connections at the ports alone; the first round warms up."""
+    world = World(folder / "ports")
+    for number in range(rounds + 1):
+        for way in WAYS:
+            for measure in (http_ms, grpc_ms):
+                measured = asyncio.run(measure(world, secure=way == "TLS"))
+                for what, ms in measured.items() if number else ():
+                    figures[what][way].append(ms)
+
+
 def of_kafka(folder: Path, rounds: int, figures: Figures) -> None:
     """Measure records through Kafka; the first round warms up."""
     stacks = {way: Stack.on_free_ports(folder / f"kafka-{way}", secured=way == "TLS") for way in WAYS}
@@ -204,6 +210,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     figures: Figures = defaultdict(lambda: {way: [] for way in WAYS})
     with tempfile.TemporaryDirectory() as folder:
+        of_ports(Path(folder), rounds, figures)
         of_kafka(Path(folder), rounds, figures)
         of_services(Path(folder), rounds, figures)
     table = Table("CPU ms", *WAYS, "ratio", title="What TLS costs")
