@@ -1,15 +1,17 @@
 """Accounts in MongoDB (`accounts`): written here, read by every service through `services.runtime.access.accounts`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pymongo import IndexModel, ReturnDocument
 
 from services.query.accounts.stored import StoredAccount, account_of, row_of
 from services.runtime.access.accounts import ACCOUNTS
+from services.runtime.errors import UnavailableError
 from services.runtime.mongo import Database, translated
 
 MAX_SECRETS: Final = 2
+_TRIES: Final = 5
 
 
 def indexes() -> dict[str, list[IndexModel]]:
@@ -68,6 +70,19 @@ class AccountStore:
         async with translated():
             result = await self._accounts.update_one({"_id": before.id, **same}, update)
         return result.matched_count == 1
+
+    async def update(
+        self, identifier: str, change: Callable[[StoredAccount], StoredAccount]
+    ) -> StoredAccount | None:
+        """Change an account as it is now; None where there is none. Raises: ConflictError as `swap` does; what `change` raises."""
+        for _ in range(_TRIES):
+            before = await self.find(identifier)
+            if before is None:
+                return None
+            after = change(before)
+            if await self.swap(before, after):
+                return after
+        raise UnavailableError("the account is being changed by many at the same time")
 
     async def use_step(self, identifier: str, step: int) -> bool:
         """Take note that the code of a step has counted; False where it, or a later one, has before."""
