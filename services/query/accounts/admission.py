@@ -4,7 +4,7 @@ Everything that is counted is counted before the password is looked at, and for 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -103,9 +103,7 @@ class Admission:
     async def _admit_unknown(self, asker: Asker, now_ms: int) -> Ticket:
         pair = self._keys.counter("pair", asker.name, asker.network)
         number = window(now_ms)
-        current, before = (
-            self._keys.counter("all", asker.name, str(each)) for each in (number, number - 1)
-        )
+        current, before = (self._keys.counter("all", asker.name, str(each)) for each in (number, number - 1))
         counts = await self._counters.read([pair, current, before])
         if (until_ms := locked_until_ms(counts[0], self._rules.lock)) > now_ms:
             raise LockedError((until_ms - now_ms) / 1000)
@@ -157,7 +155,7 @@ class Admission:
             self._remember(account, stored)
         return locked_until_ms(self._codes.get(account, Count()), self._rules.lock) <= now_ms
 
-    def code_failed(self, account: str, now_ms: int) -> Callable[[], object]:
+    def code_failed(self, account: str, now_ms: int) -> Callable[[], Awaitable[None]]:
         """Count a wrong code behind a right password at once in this process; gives what tells the other processes, to be awaited once the
         answer has left: nobody shall see by its time that the password was right.
         """  # noqa: D205 - one thought

@@ -36,12 +36,14 @@ def step_of(secret: bytes, code: str, after_step: int, now_s: int) -> int | None
 def shown(secret: bytes, name: str, issuer: str) -> tuple[str, str]:
     """Give a secret as an authenticator wants it: base32, and an otpauth:// URI."""
     text = base64.b32encode(secret).decode()
-    return text, pyotp.TOTP(text).provisioning_uri(name, issuer_name=issuer)
+    return text, pyotp.TOTP(text).provisioning_uri(name=name, issuer_name=issuer)
 
 
 def recovery_codes(random: Callable[[int], bytes]) -> list[str]:
     """Make recovery codes of 80 bits: "abcd-efgh-ijkl-mnop"."""
-    return [_grouped(base64.b32encode(random(_RECOVERY_BYTES)).decode().lower()) for _ in range(RECOVERY_CODES)]
+    return [
+        _grouped(base64.b32encode(random(_RECOVERY_BYTES)).decode().lower()) for _ in range(RECOVERY_CODES)
+    ]
 
 
 def recovery_digest(code: str) -> bytes:
