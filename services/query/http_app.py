@@ -3,6 +3,7 @@
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from services.query.accounts.serving import JWKS_PATH, Login
 from services.query.epcis_api import ROOT, EpcisApi, add_routes, no_such_path
 from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
@@ -19,10 +20,11 @@ def make_app(
     epcis: EpcisApi | None = None,
     index: IndexEndpoints | None = None,
     webhooks: WebhookApi | None = None,
+    login: Login | None = None,
 ) -> FastAPI:
     """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries and webhooks.
 
-    The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask.
+    The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask, `login` which keys verify access tokens.
     """
     app = FastAPI(
         title="Goodstrace queries",
@@ -39,6 +41,8 @@ def make_app(
         add_webhook_routes(app, webhooks)
     if index:
         app.add_route("/index/{rest:path}", index.answer, methods=["GET"])
+    if login:
+        app.add_route(JWKS_PATH, login.jwks, methods=READ_ONLY)
     for path in ("/", "/logs", "/logs/{rest:path}"):
         app.add_route(path, logs.answer, methods=READ_ONLY)
 
