@@ -12,15 +12,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from services.runtime.call_errors import CallError, InvalidRequestError
-from services.runtime.call_limits import MAX_USER_CHARS
+from services.runtime.access.current import principal
+from services.runtime.access.guard import Guard
+from services.runtime.access.naming import USER_METADATA, recorded_name
+from services.runtime.access.networks import grpc_peer, network_of
+from services.runtime.call_errors import CallError
 from services.runtime.calls import CODES, Failure, Failures, failure_of, status_of
 from services.runtime.errors import OutOfTimeError, SettingsError
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
 
-USER_METADATA: Final = "goodstrace-user"
-ANONYMOUS: Final = "anonymous"
+_REFUSALS: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 MAX_REQUEST_BYTES: Final = 256 * 1024
 _KEEPALIVE_MS: Final = 60_000
 _STORE_SHARE: Final = 0.8  # of a call's time: what is left is for saying that the store did not answer
@@ -33,6 +35,7 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Unary: TypeAlias = "Callable[[Any, Context], Awaitable[Any]]"
 _Bounded: TypeAlias = "Callable[[_Unary, Any, Context], Awaitable[Any]]"
+CertificateNames: TypeAlias = "Callable[[Context], Sequence[str]]"
 _HANDLERS: Final[dict[str, Callable[..., Any]]] = {
     "unary_unary": grpc.unary_unary_rpc_method_handler,
     "unary_stream": grpc.unary_stream_rpc_method_handler,
@@ -40,6 +43,10 @@ _HANDLERS: Final[dict[str, Callable[..., Any]]] = {
     "stream_stream": grpc.stream_stream_rpc_method_handler,
 }
 """The kinds of calls that are guarded; a handler that answers with a stream writes to its context and returns nothing."""
+
+
+def _no_names(_context: Context) -> Sequence[str]:
+    return ()
 
 
 class CallMetrics:
@@ -82,9 +89,10 @@ class CallMetrics:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Puts deadline, metrics, error table and log around each call of the services named.
+    """Puts deadline, metrics, error table, log and guard around each call of the services named.
 
-    Of calls with a stream, those without a deadline may last `max_stream_s` seconds.
+    Of calls with a stream, those without a deadline may last `max_stream_s` seconds. One that is answered by a stream is cut off once its caller
+    does not count any more; who sends a stream is asked for anew by the handler, with each thing that it takes.
     """
 
     def __init__(
@@ -95,15 +103,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         max_call_s: float,
         log: structlog.stdlib.BoundLogger,
         *,
+        guard: Guard,
         max_stream_s: float = 3600.0,
+        certificate_names: CertificateNames = _no_names,
     ) -> None:
-        """Guard `methods` (full names, "/package.Service/Method"); a call without a deadline gets `max_call_s` seconds."""
+        """Take care of `methods` (full names, "/package.Service/Method").
+
+        A call without a deadline gets `max_call_s` seconds; `guard` says who may, `certificate_names` which names a caller's client certificate has.
+        """
         self._methods = {method: method.rpartition("/")[2] for method in methods}
         self._metrics = metrics
         self._failures = failures
         self._max_call_s = max_call_s
         self._max_stream_s = max_stream_s
         self._log = log
+        self._guard = guard
+        self._certificate_names = certificate_names
 
     async def intercept_service(
         self,
@@ -117,8 +132,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         if method is None or kind is None:
             return handler
         within_deadline = self._within_deadline if kind == "unary_unary" else self._within_stream_deadline
+        admitted = self._admitted(handler_call_details.method, getattr(handler, kind), kind)
         guarded: grpc.RpcMethodHandler[Any, Any] = _HANDLERS[kind](
-            self._guarded(method, getattr(handler, kind), within_deadline),
+            self._guarded(method, admitted, within_deadline),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
@@ -140,6 +156,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             finally:
                 self._metrics.end(method, code, began)
             return answer
+
+        return call
+
+    def _admitted(self, operation: str, behaviour: _Unary, kind: str) -> _Unary:
+        """Have only those answered who may call, and note who was refused."""
+
+        async def call(request: Any, context: Context) -> Any:
+            network = network_of(grpc_peer(context.peer()))
+            metadata = [(str(key), value) for key, value in context.invocation_metadata() or ()]
+            names = self._certificate_names(context)
+            known = await self._guard.admit(operation, metadata, network, names)
+            try:
+                async with self._guard.watching(known, is_long=kind == "unary_stream"):
+                    return await behaviour(request, context)
+            except Exception as error:
+                if failure_of(error, self._failures).code in _REFUSALS:
+                    self._guard.note(operation, error, known.who, network)
+                raise
 
         return call
 
@@ -226,17 +260,13 @@ class Server:
 
 
 def caller(context: Context) -> str:
-    """Give the name the caller gave itself in the metadata, percent-encoded as gRPC's own messages are; ANONYMOUS without.
+    """Give the name by which records call who calls; what metadata says of it is percent-encoded, as gRPC's own messages are.
 
-    Raises: InvalidRequestError where it is given twice, is empty, or is over 128 characters.
+    Raises: InvalidRequestError; see `recorded_name`.
     """
-    names = [value for key, value in context.invocation_metadata() or () if key == USER_METADATA]
-    if not names:
-        return ANONYMOUS
-    name = unquote(names[0].decode("utf-8", "replace") if isinstance(names[0], bytes) else names[0])
-    if len(names) > 1 or not 0 < len(name) <= MAX_USER_CHARS:
-        raise InvalidRequestError(f"one name of 1 to {MAX_USER_CHARS} characters, please", USER_METADATA)
-    return name
+    told = [value for key, value in context.invocation_metadata() or () if key == USER_METADATA]
+    names = [unquote(each.decode("utf-8", "replace") if isinstance(each, bytes) else each) for each in told]
+    return recorded_name(principal(), names)
 
 
 def full_names(service: Any) -> list[str]:
