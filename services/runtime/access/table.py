@@ -154,7 +154,14 @@ _QUERY_CALLS: Final = (
     *_rows(
         "query",
         _LOGIN,
-        ("SignOut", "WhoAmI", "ListSessions", "ChangePassword", "BeginTotp", "ConfirmTotp", "RemoveTotp"),
+        ("SignOut", "WhoAmI", "ChangePassword"),
+        _EVERYBODY,
+        "one's own session, also of an account without roles: its password is to be changed",
+    ),
+    *_rows(
+        "query",
+        _LOGIN,
+        ("ListSessions", "BeginTotp", "ConfirmTotp", "RemoveTotp"),
         _SIGNED_IN,
         "one's own account",
     ),
