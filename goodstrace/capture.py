@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+from goodstrace.connections import SYSTEM, Tls, http_client
 from goodstrace.errors import CallError
 
 JSON_TYPE: Final = "application/ld+json"
@@ -66,10 +67,15 @@ class Job:
 class CaptureClient:
     """A client of the capture API at `url`, such as "http://127.0.0.1:8080"."""
 
-    def __init__(self, url: str, *, timeout_s: float = 60, api_key: str | None = None) -> None:
-        """Prepare to send as the merchant of an API key (or token); `timeout_s` bounds each request, and the wait over a rate."""
+    def __init__(
+        self, url: str, *, timeout_s: float = 60, api_key: str | None = None, tls: Tls = SYSTEM
+    ) -> None:
+        """Prepare to send as the merchant of an API key (or token); `timeout_s` bounds each request, and the wait over a rate.
+
+        Raises: CredentialsError where the key would go in clear text, or a file of `tls` cannot be used.
+        """
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers)
+        self._http = http_client(url, tls, timeout_s=timeout_s, headers=headers)
         self._timeout_s = timeout_s
 
     def send(self, document: bytes, *, error_behaviour: str = "rollback") -> Job | Problem:

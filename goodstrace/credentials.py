@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from goodstrace.connections import is_loopback
 from goodstrace.errors import CredentialsError
 
 LOCAL_FILE: Final = Path("run/credentials.json")
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def api_key_for(url: str, file: Path | None = None) -> str | None:
@@ -29,7 +29,7 @@ def api_key_for(url: str, file: Path | None = None) -> str | None:
 
 def local_api_key(path: Path, url: str) -> str | None:
     """Give the demo merchant's key out of a credentials file, for a collector on this machine. Raises: CredentialsError."""
-    if urlsplit(url).hostname not in _LOOPBACK or not path.exists():
+    if not is_loopback(urlsplit(url if "://" in url else f"//{url}").hostname or "") or not path.exists():
         return None
     try:
         told: Any = json.loads(_read(path))

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.capture_stream import CaptureStream
-from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
+from goodstrace.cli.options import api_key_option, json_option, print_json, tls_for, url_option
 from goodstrace.collector.v1.capture_pb2 import Receipt
 from goodstrace.credentials import api_key_for
 
@@ -30,8 +30,8 @@ _MOST_SHOWN: Final = 20
 @click.option(
     "--grpc",
     "grpc_target",
-    metavar="HOST:PORT",
-    help="Send over gRPC, such as to 127.0.0.1:50053: many at a time, and again by itself after a break.",
+    metavar="TARGET",
+    help="Send over gRPC, such as to https://127.0.0.1:50053: many at a time, and again by itself after a break.",
 )
 @click.option(
     "--error-behaviour",
@@ -70,7 +70,7 @@ def capture(
     results: dict[Path, Job | Problem] = {}
     api_key = api_key_for(url, api_key_file)
     with (
-        CaptureClient(url, api_key=api_key) as client,
+        CaptureClient(url, api_key=api_key, tls=tls_for(url)) as client,
         Progress(console=console, disable=not console.is_terminal) as progress,
     ):
         sending = progress.add_task("sending", total=len(files))
@@ -101,9 +101,13 @@ def capture(
 def _streamed(
     files: tuple[Path, ...], target: str, error_behaviour: str, patience_s: float, api_key_file: Path | None
 ) -> Iterator[tuple[Path, Job | Problem]]:
-    api_key = api_key_for(f"grpc://{target}", api_key_file)
+    api_key = api_key_for(target, api_key_file)
     with CaptureStream(
-        target, error_behaviour=error_behaviour, patience_s=patience_s, api_key=api_key
+        target,
+        error_behaviour=error_behaviour,
+        patience_s=patience_s,
+        api_key=api_key,
+        tls=tls_for(target),
     ) as stream:
         for receipt in stream.send(file.read_bytes() for file in files):
             yield files[receipt.sequence], _result(receipt)

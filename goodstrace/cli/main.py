@@ -10,6 +10,7 @@ import click
 
 from goodstrace.cli.browses import browses
 from goodstrace.cli.capture import capture
+from goodstrace.cli.dev_certs import dev_certs
 from goodstrace.cli.goods import goods
 from goodstrace.cli.merchants import merchants
 from goodstrace.cli.prove import prove
@@ -78,6 +79,7 @@ for _command in (
     goods,
     subscribe,
     browses,
+    dev_certs,
     prove,
     verify,
     simulate,

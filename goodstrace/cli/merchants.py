@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from goodstrace.cli.options import json_option, print_json, url_option
+from goodstrace.cli.options import json_option, print_json, tls_for, url_option
 from goodstrace.cli.sign import read_public_key
 from goodstrace.errors import CredentialsError
 from goodstrace.registry import RegistryClient
@@ -280,7 +280,7 @@ def _registry(url: str, token_file: Path) -> RegistryClient:
         token = token or token_file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise CredentialsError(f"cannot read the operator token: {error}") from error
-    return RegistryClient(url, token)
+    return RegistryClient(url, token, tls=tls_for(url))
 
 
 def _tell(found: dict[str, Any], *, as_json: bool) -> None:

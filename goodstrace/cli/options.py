@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from goodstrace.client import Client
+from goodstrace.connections import Tls, local_target, with_local_ca
 from goodstrace.credentials import api_key_for, read_token
 from goodstrace.errors import PolicyError
 from goodstrace.log_keys import LogKeys
@@ -18,6 +20,9 @@ from goodstrace.policy import Policy
 from goodstrace.signatures import MerchantKeys
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+COLLECTOR_PORT: Final = 8080
+_META: Final = "goodstrace.tls"
+_TLS_NAMES: Final = ("ca_file", "client_cert_file", "client_key_file")
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
@@ -37,13 +42,48 @@ api_key_option = click.option(
     envvar="GOODSTRACE_API_KEY_FILE",
     help="File with the API key of the merchant who captures; else GOODSTRACE_API_KEY holds it.",
 )
-url_option = click.option(
-    "--url",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    envvar="GOODSTRACE_CAPTURE_URL",
-    help="The collector.",
-)
+
+
+def url_option(command: Command) -> Command:
+    """Add the collector's URL, and how TLS is checked: `tls_for` gives that."""
+    option = click.option(
+        "--url",
+        default=partial(local_target, COLLECTOR_PORT, http=True),
+        show_default="https://127.0.0.1:8080 of the local stack",
+        envvar="GOODSTRACE_CAPTURE_URL",
+        help="The collector.",
+    )
+    return tls_options(option(command))
+
+
+def tls_options(command: Command) -> Command:
+    """Add the options of TLS, which `tls_for` reads: no parameter of the command."""
+    for name, variable, about in (
+        ("ca_file", "GOODSTRACE_CA_FILE", "PEM file of the CAs to believe, in the place of the system's."),
+        ("client_cert_file", "GOODSTRACE_CLIENT_CERT_FILE", "PEM file of the client certificate to show."),
+        ("client_key_file", "GOODSTRACE_CLIENT_KEY_FILE", "PEM file of its key."),
+    ):
+        option = click.option(
+            f"--{name.replace('_', '-')}",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            envvar=variable,
+            help=about,
+            expose_value=False,
+            callback=_remember,
+        )
+        command = option(command)
+    return command
+
+
+def tls_for(target: str) -> Tls:
+    """Give what the running command was told of TLS; the local stack's CA is believed for https targets on this machine."""
+    told = click.get_current_context().meta
+    ca_file, cert_file, key_file = (told.get(f"{_META}.{name}") for name in _TLS_NAMES)
+    return with_local_ca(Tls(ca_file, cert_file, key_file), target)
+
+
+def _remember(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    ctx.meta[f"{_META}.{parameter.name}"] = value
 
 
 def client_options(command: Command) -> Command:
@@ -52,18 +92,18 @@ def client_options(command: Command) -> Command:
         click.option(
             "--query",
             "query_target",
-            default="127.0.0.1:50051",
-            show_default=True,
+            default=partial(local_target, 50051),
+            show_default="https://127.0.0.1:50051 of the local stack",
             envvar="GOODSTRACE_QUERY_TARGET",
-            help="host:port of the query service.",
+            help="The query service: https://host:port, or host:port (TLS, but on this machine).",
         ),
         click.option(
             "--audit",
             "audit_target",
-            default="127.0.0.1:50052",
-            show_default=True,
+            default=partial(local_target, 50052),
+            show_default="https://127.0.0.1:50052 of the local stack",
             envvar="GOODSTRACE_AUDIT_TARGET",
-            help="host:port of the audit service.",
+            help="The audit service.",
         ),
         click.option(
             "--log-keys",
@@ -114,7 +154,7 @@ def client_options(command: Command) -> Command:
         click.option("--purpose", default="", envvar="GOODSTRACE_PURPOSE", help="Why, for the record."),
     ):
         command = option(command)
-    return command
+    return tls_options(command)
 
 
 def connect(
@@ -140,9 +180,10 @@ def connect(
         audit_target=audit_target,
         policy=read_policy(policy) if policy else None,
         merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
-        api_key=api_key_for(f"grpc://{query_target}", api_key_file) or "",
+        api_key=api_key_for(query_target, api_key_file) or "",
         index_token=read_token(index_token_file) if index_token_file else "",
         registered_keys=True,
+        tls=tls_for(query_target),
     )
 
 

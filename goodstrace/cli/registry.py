@@ -13,7 +13,7 @@ import httpx
 from rich.console import Console
 from rich.progress import track
 
-from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
+from goodstrace.cli.options import api_key_option, json_option, print_json, tls_for, url_option
 from goodstrace.credentials import api_key_for
 from goodstrace.errors import CallError, CredentialsError, RegistryFileError
 from goodstrace.registry import RegistryClient
@@ -190,4 +190,4 @@ def _client(url: str, api_key_file: Path | None) -> RegistryClient:
     key = api_key_for(url, api_key_file)
     if key is None:
         raise CredentialsError("an API key is wanted: --api-key-file, or GOODSTRACE_API_KEY")
-    return RegistryClient(url, key)
+    return RegistryClient(url, key, tls=tls_for(url))

@@ -56,6 +56,7 @@ from services.runtime.settings import (
     load_secret,
     refuse,
 )
+from services.runtime.tls import ServedCertificate, served
 from services.sealing.browse import BrowseRecorder
 from services.sealing.reader import LogReader
 from services.sealing.refusals import RefusalMetrics, Refusals
@@ -80,8 +81,9 @@ async def collector(
     stop: asyncio.Event, settings: CollectorSettings, log: structlog.stdlib.BoundLogger
 ) -> None:
     """Build the parts that the settings name, run them, stop them."""
-    parts = _Parts(settings, log)
-    monitoring = Monitoring("collector", settings.host, settings.metrics_port)
+    certificate = served(log, settings.host)
+    parts = _Parts(settings, log, certificate)
+    monitoring = Monitoring("collector", settings.host, settings.metrics_port, certificate=certificate)
     api = parts.api() if settings.api else None
     ingress = parts.ingress() if settings.ingress else None
     behind = parts.behind()
@@ -108,15 +110,23 @@ async def collector(
         await parts.producer.stop(_RECORD_S)
         mongo.close()
         monitoring.stop()
+        if certificate is not None:
+            certificate.stop()
 
 
 class _Parts:
     """Makes the parts of the process from its settings; nothing is connected here."""
 
-    def __init__(self, settings: CollectorSettings, log: structlog.stdlib.BoundLogger) -> None:
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        log: structlog.stdlib.BoundLogger,
+        certificate: ServedCertificate | None,
+    ) -> None:
         self.kafka, self.mongo = load(KafkaSettings), Mongo(load(MongoSettings))
         self.producer = AcknowledgedProducer(self.kafka.bootstrap_servers)
         self.refusals: Refusals | None = None
+        self._certificate = certificate
         self._settings, self._log = settings, log
         self._metrics = Metrics(rules=settings.books.rule_ids)
         self._jobs = JobStore(self.mongo.database)
@@ -188,8 +198,16 @@ class _Parts:
             desk = RejectionDesk(self._rejections, reader, intake, self._ports.now_ms)
             rejections_api.join(app, desk, self._metrics)
         edges: list[Edge] = [
-            HttpEdge(app, settings.host, settings.port),
-            GrpcEdge(intake, settings.host, settings.grpc_port, self._log, guard=guard),
+            HttpEdge(app, settings.host, settings.port, self._certificate),
+            GrpcEdge(
+                intake,
+                settings.host,
+                settings.grpc_port,
+                self._log,
+                guard=guard,
+                certificate=self._certificate,
+                mtls_port=settings.mtls_port,
+            ),
         ]
         return Api(edges, commits, self._log)
 

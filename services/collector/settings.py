@@ -25,8 +25,9 @@ _MIB = 1024 * 1024
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API; grpc_port: of CaptureService. api, ingress, projector, states: whether this process serves captures, takes in
-    `goods.ingress`, keeps jobs and goods information, keeps the states of goods. rejections: whether the API shows what was refused. first_stage, last_stage: the span of
+    port: of the capture API; grpc_port: of CaptureService; mtls_port: a second one of it, for callers with a client certificate alone. api, ingress,
+    projector, states: whether this process serves captures, takes in `goods.ingress`, keeps jobs and goods information, keeps the states of
+    goods. rejections: whether the API shows what was refused. first_stage, last_stage: the span of
     stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in every process.
     step_tables, rules: files of the operator's own, several with a colon between them: by the first events are classified from now
     on, the others are those that earlier ones were, see docs/rules.md; the same in every process. key_lifetime_s: how long an
@@ -39,6 +40,7 @@ class CollectorSettings(MonitoringSettings):
     metrics_port: int = Field(9101, ge=0, le=65535)
     port: int = Field(8080, ge=0, le=65535)
     grpc_port: int = Field(50053, ge=0, le=65535)
+    mtls_port: int | None = Field(None, ge=0, le=65535)
     api: bool = True
     ingress: bool = True
     projector: bool = True

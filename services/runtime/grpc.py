@@ -21,6 +21,7 @@ from services.runtime.calls import CODES, Failure, Failures, failure_of, status_
 from services.runtime.errors import OutOfTimeError, SettingsError
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
+from services.runtime.tls import ServedCertificate, certificate_names
 
 _REFUSALS: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 MAX_REQUEST_BYTES: Final = 256 * 1024
@@ -35,7 +36,6 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Unary: TypeAlias = "Callable[[Any, Context], Awaitable[Any]]"
 _Bounded: TypeAlias = "Callable[[_Unary, Any, Context], Awaitable[Any]]"
-CertificateNames: TypeAlias = "Callable[[Context], Sequence[str]]"
 _HANDLERS: Final[dict[str, Callable[..., Any]]] = {
     "unary_unary": grpc.unary_unary_rpc_method_handler,
     "unary_stream": grpc.unary_stream_rpc_method_handler,
@@ -43,10 +43,6 @@ _HANDLERS: Final[dict[str, Callable[..., Any]]] = {
     "stream_stream": grpc.stream_stream_rpc_method_handler,
 }
 """The kinds of calls that are guarded; a handler that answers with a stream writes to its context and returns nothing."""
-
-
-def _no_names(_context: Context) -> Sequence[str]:
-    return ()
 
 
 class CallMetrics:
@@ -105,11 +101,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         *,
         guard: Guard,
         max_stream_s: float = 3600.0,
-        certificate_names: CertificateNames = _no_names,
     ) -> None:
         """Take care of `methods` (full names, "/package.Service/Method").
 
-        A call without a deadline gets `max_call_s` seconds; `guard` says who may, `certificate_names` which names a caller's client certificate has.
+        A call without a deadline gets `max_call_s` seconds; `guard` says who may.
         """
         self._methods = {method: method.rpartition("/")[2] for method in methods}
         self._metrics = metrics
@@ -118,7 +113,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         self._max_stream_s = max_stream_s
         self._log = log
         self._guard = guard
-        self._certificate_names = certificate_names
 
     async def intercept_service(
         self,
@@ -165,8 +159,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         async def call(request: Any, context: Context) -> Any:
             network = network_of(grpc_peer(context.peer()))
             metadata = [(str(key), value) for key, value in context.invocation_metadata() or ()]
-            names = self._certificate_names(context)
-            known = await self._guard.admit(operation, metadata, network, names)
+            known = await self._guard.admit(operation, metadata, network, certificate_names(context))
             try:
                 async with self._guard.watching(known, is_long=kind == "unary_stream"):
                     return await behaviour(request, context)
@@ -215,8 +208,11 @@ class Server:
         max_concurrent_calls: int,
         max_request_bytes: int = MAX_REQUEST_BYTES,
         share_port: bool = False,
+        certificate: ServedCertificate | None = None,
     ) -> None:
-        """Make the server; with `share_port` others that say so too may listen on its port. Calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
+        """Make the server; with `share_port` others that say so too may listen on its port, with `certificate` it speaks TLS. Calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
+        self._certificate = certificate
+        self.mtls_port: int | None = None  # once it serves, where it has one
         self.grpc = grpc.aio.server(
             interceptors=[interceptor],
             maximum_concurrent_rpcs=max_concurrent_calls,
@@ -233,24 +229,37 @@ class Server:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
         self._names: Sequence[str] = ()
 
-    async def start(self, host: str, port: int, services: Sequence[str]) -> int:
+    async def start(
+        self, host: str, port: int, services: Sequence[str], *, mtls_port: int | None = None
+    ) -> int:
         """Serve `services` (full names, already added to `grpc`) and give the bound port (0 asks for any).
 
-        Raises: SettingsError where the port is taken.
+        On `mtls_port` the same is served to callers with a certificate alone: `certificate_names` says whose.
+        Raises: SettingsError where a port is taken, or a certificate is wanted.
         """
         self._names = (*services, "")
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         reflection.enable_server_reflection(
             (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
         )
-        try:
-            bound = self.grpc.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as error:
-            raise SettingsError(f"cannot listen on {host}:{port}: {error}") from error
+        bound = self._bind(f"{host}:{port}")
+        if mtls_port is not None:
+            self.mtls_port = self._bind(f"{host}:{mtls_port}", demand_client=True)
         await self.grpc.start()
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return bound
+
+    def _bind(self, address: str, *, demand_client: bool = False) -> int:
+        if demand_client and self._certificate is None:
+            raise SettingsError("an mTLS port wants GOODSTRACE_TLS_CERT_FILE")
+        try:
+            if self._certificate is None:
+                return self.grpc.add_insecure_port(address)
+            credentials = self._certificate.grpc_credentials(demand_client=demand_client)
+            return self.grpc.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise SettingsError(f"cannot listen on {address}: {error}") from error
 
     async def stop(self, *, notice_s: float, drain_s: float) -> None:
         """Say NOT_SERVING, go on for `notice_s` so that callers see it, then let running calls end within `drain_s`."""

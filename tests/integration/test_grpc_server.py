@@ -15,6 +15,7 @@ from services.runtime.access.values import NOBODY
 from services.runtime.calls import COMMON_FAILURES
 from services.runtime.errors import OutOfTimeError, SettingsError, UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Context, Server, caller, full_names
+from services.runtime.tls import ServedCertificate
 from tests.open_guard import open_guard
 
 SERVICE = audit_pb2.DESCRIPTOR.services_by_name["AuditService"]
@@ -37,7 +38,7 @@ class Servicer(audit_pb2_grpc.AuditServiceServicer):
 class Running:
     """A server with a servicer, a stub to call it, and its metrics."""
 
-    def __init__(self, max_call_s: float = 0.3) -> None:
+    def __init__(self, max_call_s: float = 0.3, certificate: ServedCertificate | None = None) -> None:
         self.registry = CollectorRegistry()
         self.servicer = Servicer()
         metrics = CallMetrics("test", ["ListBrowses"], self.registry)
@@ -49,7 +50,7 @@ class Running:
             structlog.get_logger(),
             guard=open_guard("audit"),
         )
-        self.server = Server(interceptor, max_concurrent_calls=4)
+        self.server = Server(interceptor, max_concurrent_calls=4, certificate=certificate)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(self.servicer, self.server.grpc)
         self.port = 0
 

@@ -54,7 +54,9 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         self._now_ms, self._random, self._metrics, self._log = now_ms, random, metrics, log
 
     async def CreateAccount(  # noqa: N802 - the method's name
-        self, request: login_pb2.CreateAccountRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.CreateAccountRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.CreateAccountResponse:
         """See login.proto."""
         wanted = request.account
@@ -80,13 +82,17 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         return login_pb2.CreateAccountResponse(account=message_of(made.account), credential=made.credential)
 
     async def GetAccount(  # noqa: N802
-        self, request: login_pb2.GetAccountRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.GetAccountRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.GetAccountResponse:
         """See login.proto."""
         return login_pb2.GetAccountResponse(account=message_of(await self._found(request.account)))
 
     async def ListAccounts(  # noqa: N802
-        self, request: login_pb2.ListAccountsRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.ListAccountsRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.ListAccountsResponse:
         """See login.proto."""
         if request.page_size > MAX_PAGE:
@@ -100,7 +106,9 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         )
 
     async def UpdateAccount(  # noqa: N802
-        self, request: login_pb2.UpdateAccountRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.UpdateAccountRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.UpdateAccountResponse:
         """See login.proto."""
         account = await self._found(request.account)
@@ -118,7 +126,9 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         return login_pb2.UpdateAccountResponse(account=message_of(after))
 
     async def ResetCredential(  # noqa: N802
-        self, request: login_pb2.ResetCredentialRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.ResetCredentialRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.ResetCredentialResponse:
         """See login.proto."""
         account = await self._found(request.account)
@@ -145,7 +155,9 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         return login_pb2.ResetCredentialResponse(credential=made.credential)
 
     async def DeleteAccount(  # noqa: N802
-        self, request: login_pb2.DeleteAccountRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.DeleteAccountRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.DeleteAccountResponse:
         """See login.proto."""
         account = await self._found(request.account)

@@ -86,7 +86,9 @@ class AccountStore:
 
     async def use_step(self, identifier: str, step: int) -> bool:
         """Take note that the code of a step has counted; False where it, or a later one, has before."""
-        return await self._changed({"_id": identifier, "totp_step": {"$lt": step}}, {"$set": {"totp_step": step}})
+        return await self._changed(
+            {"_id": identifier, "totp_step": {"$lt": step}}, {"$set": {"totp_step": step}}
+        )
 
     async def use_recovery(self, identifier: str, digest: bytes) -> bool:
         """Strike out a recovery code; False where it was struck out before."""

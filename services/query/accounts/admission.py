@@ -103,9 +103,7 @@ class Admission:
     async def _admit_unknown(self, asker: Asker, now_ms: int) -> Ticket:
         pair = self._keys.counter("pair", asker.name, asker.network)
         number = window(now_ms)
-        current, before = (
-            self._keys.counter("all", asker.name, str(each)) for each in (number, number - 1)
-        )
+        current, before = (self._keys.counter("all", asker.name, str(each)) for each in (number, number - 1))
         counts = await self._counters.read([pair, current, before])
         if (until_ms := locked_until_ms(counts[0], self._rules.lock)) > now_ms:
             raise LockedError((until_ms - now_ms) / 1000)

@@ -64,9 +64,7 @@ class Counters:
                 return after
         raise LockedError(_CONTENDED_S)
 
-    async def _swap(
-        self, key: bytes, before: Count, after: Count, rule: Rule, window: bytes | None
-    ) -> None:
+    async def _swap(self, key: bytes, before: Count, after: Count, rule: Rule, window: bytes | None) -> None:
         # One that stands at something else by now is not matched, and not inserted either, since its `_id` is taken.
         unchanged = {"_id": key, "n": before.n, "at_ms": before.at_ms}
         writes = [UpdateOne(unchanged, {"$set": _fields(after, rule)}, upsert=True)]
@@ -91,7 +89,8 @@ class Counters:
     async def put(self, counts: Mapping[bytes, Count], rule: Rule) -> None:
         """Set counts."""
         writes = [
-            UpdateOne({"_id": key}, {"$set": _fields(count, rule)}, upsert=True) for key, count in counts.items()
+            UpdateOne({"_id": key}, {"$set": _fields(count, rule)}, upsert=True)
+            for key, count in counts.items()
         ]
         async with translated():
             await self._counters.bulk_write(writes)

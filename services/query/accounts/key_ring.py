@@ -139,7 +139,9 @@ class KeyRing:
         self._metrics, self._log = metrics, log
         self._keys = files.read()
         if signing(self._keys, now_ms()) is None:
-            raise KeysError("there is no key to sign with; make it with: python -m services.runtime.provision")
+            raise KeysError(
+                "there is no key to sign with; make it with: python -m services.runtime.provision"
+            )
         self._publish()
 
     def current(self) -> SigningKey:

@@ -63,9 +63,7 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         self, request: login_pb2.IssueTokenRequest, context: Context
     ) -> login_pb2.IssueTokenResponse:
         """See login.proto."""
-        _bounded(
-            client_id=(request.client_id, MAX_NAME), client_secret=(request.client_secret, MAX_TOKEN)
-        )
+        _bounded(client_id=(request.client_id, MAX_NAME), client_secret=(request.client_secret, MAX_TOKEN))
         certificates = self._certificate_names(context)
         tokens = await self._issuing.issue(
             request.client_id, request.client_secret, certificates, self._network(context)
@@ -73,17 +71,19 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         return login_pb2.IssueTokenResponse(tokens=tokens)
 
     async def SignOut(  # noqa: N802
-        self, request: login_pb2.SignOutRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.SignOutRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.SignOutResponse:
         """See login.proto."""
         _bounded(session=(request.session, MAX_CODE))
-        ended = await self._own.sign_out(
-            principal(), everywhere=request.everywhere, session=request.session
-        )
+        ended = await self._own.sign_out(principal(), everywhere=request.everywhere, session=request.session)
         return login_pb2.SignOutResponse(ended=ended)
 
     async def WhoAmI(  # noqa: N802
-        self, request: login_pb2.WhoAmIRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.WhoAmIRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.WhoAmIResponse:
         """See login.proto."""
         who = principal()
@@ -99,7 +99,9 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         )
 
     async def ListSessions(  # noqa: N802
-        self, request: login_pb2.ListSessionsRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.ListSessionsRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.ListSessionsResponse:
         """See login.proto."""
         who = principal()
@@ -129,14 +131,18 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         return login_pb2.ChangePasswordResponse(tokens=tokens)
 
     async def BeginTotp(  # noqa: N802
-        self, request: login_pb2.BeginTotpRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.BeginTotpRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.BeginTotpResponse:
         """See login.proto."""
         _bounded(password=(request.password, MAX_SENT_BYTES))
         return await self._own.begin_totp(principal(), request.password)
 
     async def ConfirmTotp(  # noqa: N802
-        self, request: login_pb2.ConfirmTotpRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.ConfirmTotpRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.ConfirmTotpResponse:
         """See login.proto."""
         _bounded(code=(request.code, MAX_CODE))
@@ -144,7 +150,9 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         return login_pb2.ConfirmTotpResponse(recovery_codes=codes)
 
     async def RemoveTotp(  # noqa: N802
-        self, request: login_pb2.RemoveTotpRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.RemoveTotpRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.RemoveTotpResponse:
         """See login.proto."""
         _bounded(password=(request.password, MAX_SENT_BYTES), code=(request.code, MAX_CODE))
@@ -152,7 +160,9 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         return login_pb2.RemoveTotpResponse()
 
     async def GetSigningKeys(  # noqa: N802
-        self, request: login_pb2.GetSigningKeysRequest, context: Context  # noqa: ARG002
+        self,
+        request: login_pb2.GetSigningKeysRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.GetSigningKeysResponse:
         """See login.proto."""
         return login_pb2.GetSigningKeysResponse(jwks=self._ring.key_set().decode())

@@ -41,7 +41,9 @@ def shown(secret: bytes, name: str, issuer: str) -> tuple[str, str]:
 
 def recovery_codes(random: Callable[[int], bytes]) -> list[str]:
     """Make recovery codes of 80 bits: "abcd-efgh-ijkl-mnop"."""
-    return [_grouped(base64.b32encode(random(_RECOVERY_BYTES)).decode().lower()) for _ in range(RECOVERY_CODES)]
+    return [
+        _grouped(base64.b32encode(random(_RECOVERY_BYTES)).decode().lower()) for _ in range(RECOVERY_CODES)
+    ]
 
 
 def recovery_digest(code: str) -> bytes:

@@ -134,9 +134,7 @@ class OwnAccount:
         self._metrics.sessions_ended.inc(ended)
         return ended
 
-    async def _confirmed(
-        self, account: StoredAccount, password: str, code: str, *, wants_code: bool
-    ) -> None:
+    async def _confirmed(self, account: StoredAccount, password: str, code: str, *, wants_code: bool) -> None:
         """See that it is still the one who signed in; a stolen token shall not be enough to guess the password with."""
         ticket = await self._admission.admit_own(account.id, self._now_ms())
         matches = await self._hasher.verify(account.password, passwords.normalised(password), first=True)
@@ -146,7 +144,10 @@ class OwnAccount:
         await self._admission.succeeded(ticket, self._now_ms())
 
     async def _changed(self, account: StoredAccount, **members: object) -> None:
-        if await self._accounts.update(account.id, lambda now: msgspec.structs.replace(now, **members)) is None:
+        if (
+            await self._accounts.update(account.id, lambda now: msgspec.structs.replace(now, **members))
+            is None
+        ):
             raise refused()
 
 

@@ -38,7 +38,9 @@ def problem(password: str, name: str) -> str:
     folded = password.casefold()
     if name and (folded == name or folded.replace(name, "") == ""):
         return "is the account's name"
-    estimate = zxcvbn(folded[:_ESTIMATED_CHARACTERS], user_inputs=[name, *re.split(r"[.\-_@]", name), _PRODUCT])
+    estimate = zxcvbn(
+        folded[:_ESTIMATED_CHARACTERS], user_inputs=[name, *re.split(r"[.\-_@]", name), _PRODUCT]
+    )
     if float(estimate["guesses_log10"]) < GUESSES_LOG10:
         return "is one of those that are tried first"
     return ""

@@ -25,7 +25,9 @@ class SecretKeys:
 
     def counter(self, kind: str, *names: str) -> bytes:
         """Give the 16 bytes under which something is counted: what callers type is in no store as it is."""
-        said = b"".join(len(each).to_bytes(4, "big") + each for each in (part.encode() for part in (kind, *names)))
+        said = b"".join(
+            len(each).to_bytes(4, "big") + each for each in (part.encode() for part in (kind, *names))
+        )
         return hmac.digest(self._counters, said, "sha256")[:16]
 
     def encrypted(self, secret: bytes, account: str, random: Callable[[int], bytes]) -> bytes:

@@ -40,7 +40,9 @@ class SessionStore:
         async with translated():
             await self._sessions.insert_one({"_id": row.pop("id"), **row, "expires_at": expires_at})
             open_ones = {"account": session.account, "ended_ms": 0}
-            over = self._sessions.find(open_ones, {"_id": 1}).sort("begun_ms", -1).skip(MAX_OPEN).limit(MAX_OPEN)
+            over = (
+                self._sessions.find(open_ones, {"_id": 1}).sort("begun_ms", -1).skip(MAX_OPEN).limit(MAX_OPEN)
+            )
             too_many = [each["_id"] async for each in over]
             if too_many:
                 await self._end({"_id": {"$in": too_many}}, session.begun_ms)

@@ -89,7 +89,9 @@ def checked(account: StoredAccount) -> StoredAccount:
     if not account.roles:
         raise InvalidRequestError("at least one role, please", "roles")
     if bool(account.merchant) != (Role.MERCHANT in account.roles):
-        raise InvalidRequestError("the role merchant goes with the number of a merchant, and only that", "merchant")
+        raise InvalidRequestError(
+            "the role merchant goes with the number of a merchant, and only that", "merchant"
+        )
     if not 0 <= account.merchant <= MAX_MERCHANT:
         raise InvalidRequestError(f"over {MAX_MERCHANT}", "merchant")
     if Role.PLATFORM in account.roles and account.kind is not AccountKind.SERVICE:
