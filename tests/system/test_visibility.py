@@ -63,9 +63,7 @@ class Traded:
 
 @pytest.fixture(scope="module")
 def traded(stack: Stack, systems: Callable[..., System]) -> Traded:
-    system = systems(
-        stack, GOODSTRACE_COLLECTOR_AUTH="required", GOODSTRACE_QUERY_VISIBILITY="enforced"
-    ).start()
+    system = systems(stack, GOODSTRACE_ACCOUNTS="required", GOODSTRACE_QUERY_VISIBILITY="enforced").start()
     keys, merchants = {}, {}
     with RegistryClient(system.capture_url, system.operator_token_file.read_text().strip()) as registry:
         for role, prefix in PREFIXES.items():
