@@ -10,6 +10,8 @@ from goodstrace.query.v1.completeness_pb2_grpc import (
     add_CompletenessServiceServicer_to_server as add_completeness,
 )
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.accounts.serving import SERVICES as LOGIN_SERVICES
+from services.query.accounts.serving import login_services
 from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
@@ -36,6 +38,7 @@ from services.sealing.pins import Pins
 _SERVICES = (
     trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
     completeness_pb2.DESCRIPTOR.services_by_name["CompletenessService"],
+    *LOGIN_SERVICES,
 )
 
 
@@ -92,6 +95,7 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
+            login = login_services(front.mongo.database, front.recorder, log)
             gate = IndexGate(load(IndexAccessSettings).token())
             completeness = CompletenessServicer(
                 front.reader,
@@ -110,6 +114,7 @@ def main() -> None:
             def add(server: grpc.aio.Server) -> None:
                 add_servicer(servicer, server)
                 add_completeness(completeness, server)
+                login.add(server)
 
             endpoints = LogEndpoints(
                 front.reader,
@@ -153,12 +158,19 @@ def main() -> None:
                 front.serve_http(
                     stop,
                     make_app(
-                        endpoints, front.guard, epcis, index, webhooks.api, is_open=front.access.is_open
+                        endpoints,
+                        front.guard,
+                        epcis,
+                        index,
+                        webhooks.api,
+                        login,
+                        is_open=front.access.is_open,
                     ),
                     settings.http_port,
                     max_connections=settings.http_connections,
                 ),
                 webhooks.run(stop),
+                login.run(stop),
             )
 
     run(service, log)

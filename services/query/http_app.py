@@ -4,6 +4,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from services.query.accounts.serving import JWKS_PATH, Login
 from services.query.epcis_api import MORE, ROOT, EpcisApi, add_routes, no_such_path, problem_response
 from services.query.epcis_problems import problem_of
 from services.query.index_endpoints import IndexEndpoints
@@ -27,6 +28,7 @@ def make_app(
     epcis: EpcisApi | None = None,
     index: IndexEndpoints | None = None,
     webhooks: WebhookApi | None = None,
+    login: Login | None = None,
     *,
     is_open: bool = False,
 ) -> FastAPI:
@@ -34,7 +36,7 @@ def make_app(
 
     `guard` says who may, `is_open` whether nobody needs to say who they are.
 
-    The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask.
+    The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask, `login` which keys verify access tokens.
     """
     app = FastAPI(
         title="Goodstrace queries",
@@ -51,6 +53,8 @@ def make_app(
         add_webhook_routes(app, webhooks)
     if index:
         app.add_route("/index/{rest:path}", index.answer, methods=["GET"])
+    if login:
+        app.add_route(JWKS_PATH, login.jwks, methods=READ_ONLY)
     for path in ("/", "/logs", "/logs/{rest:path}"):
         app.add_route(path, logs.answer, methods=READ_ONLY)
 

@@ -4,7 +4,7 @@ Everything that is counted is counted before the password is looked at, and for 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -155,7 +155,7 @@ class Admission:
             self._remember(account, stored)
         return locked_until_ms(self._codes.get(account, Count()), self._rules.lock) <= now_ms
 
-    def code_failed(self, account: str, now_ms: int) -> Callable[[], object]:
+    def code_failed(self, account: str, now_ms: int) -> Callable[[], Awaitable[None]]:
         """Count a wrong code behind a right password at once in this process; gives what tells the other processes, to be awaited once the
         answer has left: nobody shall see by its time that the password was right.
         """  # noqa: D205 - one thought

@@ -6,7 +6,8 @@ from typing import Final
 import msgspec
 
 from goodstrace.query.v1 import login_pb2
-from services.query.accounts import sessions, signing_keys
+from services.query.accounts import sessions as session_values
+from services.query.accounts import signing_keys
 from services.query.accounts.account_store import AccountStore
 from services.query.accounts.attempts import UNKNOWN, Attempts
 from services.query.accounts.errors import BusyError, refused
@@ -35,12 +36,12 @@ class Issuing:
 
     def __init__(
         self,
+        *,
         accounts: AccountStore,
-        kept: SessionStore,
+        sessions: SessionStore,
         ring: KeyRing,
         keys: SecretKeys,
         attempts: Attempts,
-        *,
         issuer: str,
         lifetimes: Lifetimes,
         now_ms: Callable[[], int],
@@ -48,7 +49,7 @@ class Issuing:
         metrics: LoginMetrics,
     ) -> None:
         """Issue in the name of `issuer`."""
-        self._accounts, self._sessions = accounts, kept
+        self._accounts, self._sessions = accounts, sessions
         self._ring, self._keys, self._attempts = ring, keys, attempts
         self._issuer, self.lifetimes = issuer, lifetimes
         self._now_ms, self._random, self._metrics = now_ms, random, metrics
@@ -61,8 +62,8 @@ class Issuing:
             network: from where.
             begun_ms: when the account was read: what was revoked since then is so for this session too.
         """
-        identifier = self._random(sessions.ID_BYTES).hex()
-        token, digest = sessions.new_token(self._keys.refresh, identifier, self._random)
+        identifier = self._random(session_values.ID_BYTES).hex()
+        token, digest = session_values.new_token(self._keys.refresh, identifier, self._random)
         session = Session(
             id=identifier,
             account=account.id,
@@ -81,7 +82,7 @@ class Issuing:
 
         Raises: UnauthenticatedError; UnavailableError.
         """
-        parsed = sessions.parse(self._keys.refresh, token)
+        parsed = session_values.parse(self._keys.refresh, token)
         if parsed is None:
             return await self._no(UNKNOWN, Outcome.WRONG_TOKEN, network)
         for _ in range(_TRIES):
@@ -90,14 +91,14 @@ class Issuing:
             account = await self._accounts.find(session.account) if session else None
             if session is None or account is None:
                 return await self._no(UNKNOWN, Outcome.WRONG_TOKEN, network)
-            verdict = sessions.judge(session, parsed[1], now_ms, self.lifetimes.idle_s * 1000)
+            verdict = session_values.judge(session, parsed[1], now_ms, self.lifetimes.idle_s * 1000)
             if verdict is Verdict.REUSED:
                 self._metrics.sessions_ended.inc(await self._sessions.end(session.id, account.id, now_ms))
                 return await self._no(account.name, Outcome.REUSED_TOKEN, network)
             if verdict is Verdict.OVER or not account.is_active or account.valid_from_ms > session.begun_ms:
                 return await self._no(account.name, Outcome.WRONG_TOKEN, network)
-            following, digest = sessions.new_token(self._keys.refresh, session.id, self._random)
-            after = sessions.turned(session, verdict, digest, now_ms)
+            following, digest = session_values.new_token(self._keys.refresh, session.id, self._random)
+            after = session_values.turned(session, verdict, digest, now_ms)
             if await self._sessions.swap(session, after):
                 return self._tokens(account, after, following, now_ms)
         raise BusyError("the session is refreshed by many at the same time")
@@ -152,7 +153,7 @@ class Issuing:
             session=session.id if session else "",
             issued_ms=issued_ms,
             lasts_s=lasts_s,
-            jti=self._random(sessions.ID_BYTES).hex(),
+            jti=self._random(session_values.ID_BYTES).hex(),
         )
         token = signing_keys.signed(self._ring.current(), said)
         return login_pb2.Tokens(access_token=token, expires_in_s=lasts_s, refresh_token=refresh)
@@ -160,7 +161,7 @@ class Issuing:
 
 def _is_secret(secret: str, account: StoredAccount | None) -> bool:
     """Say whether it is one of a program's secrets, comparing as often whatever the account is."""
-    digest = sessions.digest_of(secret)
+    digest = session_values.digest_of(secret)
     digests = [*(account.secrets if account else ()), _NOBODY, _NOBODY][:2]
-    matches = [sessions.same(digest, each) for each in digests]
+    matches = [session_values.same(digest, each) for each in digests]
     return any(matches) and account is not None

@@ -23,7 +23,9 @@ from services.query.accounts.signing_keys import (
     signing,
     states,
 )
+from services.runtime.access.settings import AccessSettings, LoginSettings
 from services.runtime.files import create_whole, replace_whole
+from services.runtime.settings import load
 
 JWKS: Final = "jwks.json"
 REREAD_S: Final = 2.0
@@ -34,9 +36,10 @@ _SUFFIX: Final = ".key"
 class KeyFiles:
     """The folder."""
 
-    def __init__(self, folder: Path, tokens_last_s: int) -> None:
-        """Use `folder`; access tokens last so long."""
+    def __init__(self, folder: Path, tokens_last_s: int, jwks: Path | None = None) -> None:
+        """Use `folder`; access tokens last so long. The public keys go to `jwks`, or beside the others."""
         self._folder = folder
+        self._jwks = jwks or folder / JWKS
         self._tokens_last_ms = tokens_last_s * 1000
 
     def read(self) -> list[SigningKey]:
@@ -100,8 +103,9 @@ class KeyFiles:
     def publish(self, now_ms: int) -> bytes:
         """Write `jwks.json` where it says something else; gives it. Raises: KeysError."""
         wanted = self.key_set(self.read(), now_ms)
-        path = self._folder / JWKS
+        path = self._jwks
         try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             if not path.exists() or path.read_bytes() != wanted:
                 replace_whole(path, wanted, mode=0o644)
         except OSError as error:
@@ -122,6 +126,13 @@ class KeyFiles:
             (self._folder / f"{kid}{_SUFFIX}").unlink(missing_ok=True)
         except OSError as error:
             raise KeysError(f"cannot remove the key {kid}: {error.strerror}") from error
+
+
+def configured_files() -> KeyFiles:
+    """Give the folder that the environment names; the public keys go where the other services look for them, if that is a path."""
+    settings, place = load(LoginSettings), load(AccessSettings).accounts_jwks
+    is_path = not place.startswith(("https:", "http:"))
+    return KeyFiles(settings.key_dir, settings.access_s, Path(place) if is_path else None)
 
 
 class KeyRing:

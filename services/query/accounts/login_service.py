@@ -27,13 +27,13 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
 
     def __init__(
         self,
+        *,
         signing_in: SigningIn,
         issuing: Issuing,
         own: OwnAccount,
         sessions: SessionStore,
         accounts: AccountStore,
         ring: KeyRing,
-        *,
         trusted_proxies: Sequence[Network],
         now_ms: Callable[[], int],
         certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
@@ -82,7 +82,7 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
 
     async def WhoAmI(  # noqa: N802
         self,
-        request: login_pb2.WhoAmIRequest,
+        request: login_pb2.WhoAmIRequest,  # noqa: ARG002
         context: Context,  # noqa: ARG002
     ) -> login_pb2.WhoAmIResponse:
         """See login.proto."""
@@ -100,7 +100,7 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
 
     async def ListSessions(  # noqa: N802
         self,
-        request: login_pb2.ListSessionsRequest,
+        request: login_pb2.ListSessionsRequest,  # noqa: ARG002
         context: Context,  # noqa: ARG002
     ) -> login_pb2.ListSessionsResponse:
         """See login.proto."""
@@ -161,7 +161,7 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
 
     async def GetSigningKeys(  # noqa: N802
         self,
-        request: login_pb2.GetSigningKeysRequest,
+        request: login_pb2.GetSigningKeysRequest,  # noqa: ARG002
         context: Context,  # noqa: ARG002
     ) -> login_pb2.GetSigningKeysResponse:
         """See login.proto."""

@@ -36,7 +36,7 @@ def step_of(secret: bytes, code: str, after_step: int, now_s: int) -> int | None
 def shown(secret: bytes, name: str, issuer: str) -> tuple[str, str]:
     """Give a secret as an authenticator wants it: base32, and an otpauth:// URI."""
     text = base64.b32encode(secret).decode()
-    return text, pyotp.TOTP(text).provisioning_uri(name, issuer_name=issuer)
+    return text, pyotp.TOTP(text).provisioning_uri(name=name, issuer_name=issuer)
 
 
 def recovery_codes(random: Callable[[int], bytes]) -> list[str]:

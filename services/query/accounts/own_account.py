@@ -30,6 +30,7 @@ class OwnAccount:
 
     def __init__(
         self,
+        *,
         accounts: AccountStore,
         sessions: SessionStore,
         admission: Admission,
@@ -37,7 +38,6 @@ class OwnAccount:
         codes: Codes,
         issuing: Issuing,
         keys: SecretKeys,
-        *,
         issuer: str,
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],

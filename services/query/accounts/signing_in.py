@@ -53,6 +53,7 @@ class SigningIn:
 
     def __init__(
         self,
+        *,
         accounts: AccountStore,
         admission: Admission,
         hasher: Hasher,
@@ -60,7 +61,6 @@ class SigningIn:
         issuing: Issuing,
         attempts: Attempts,
         keys: SecretKeys,
-        *,
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
         log: structlog.stdlib.BoundLogger,
@@ -92,7 +92,9 @@ class SigningIn:
             if outcome is Outcome.WRONG_CODE:
                 self._afterwards(self._admission.code_failed(name, now_ms))
             raise refused()
-        return await self._let_in(account, request, ticket, network, device, now_ms)
+        return await self._let_in(
+            account, request, ticket=ticket, network=network, device=device, now_ms=now_ms
+        )
 
     async def finish(self) -> None:
         """Wait for what is still to be written of attempts that were answered."""
@@ -152,6 +154,7 @@ class SigningIn:
         self,
         account: StoredAccount,
         request: login_pb2.SignInRequest,
+        *,
         ticket: Ticket,
         network: str,
         device: str,
