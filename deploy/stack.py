@@ -113,9 +113,6 @@ class Stack:
             "GOODSTRACE_LOGIN_SECRET_FILE": str(self.run_dir / "keys" / "login-secret"),
             "GOODSTRACE_ACCOUNTS_JWKS": str(self.run_dir / "keys" / "login" / "jwks.json"),
             "GOODSTRACE_OPERATOR_TOKEN_FILE": str(self.operator_token_file),
-            "GOODSTRACE_ACCOUNTS_JWKS": str(self.run_dir / "keys" / "login" / "jwks.json"),
-            "GOODSTRACE_LOGIN_KEY_DIR": str(self.run_dir / "keys" / "login"),
-            "GOODSTRACE_LOGIN_SECRET_FILE": str(self.run_dir / "keys" / "login-secret"),
             **{name: value for each in self._security or () for name, value in each.environment().items()},
         }
 

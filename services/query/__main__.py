@@ -29,6 +29,7 @@ from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
 from services.runtime.settings import MonitoringSettings, load, refuse
+from services.runtime.tls import certificate_names
 from services.sealing.bundles import EntryReader
 from services.sealing.completeness.newer import NewerEntries
 from services.sealing.completeness.store import MongoRuns
@@ -38,7 +39,6 @@ from services.sealing.pins import Pins
 _SERVICES = (
     trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
     completeness_pb2.DESCRIPTOR.services_by_name["CompletenessService"],
-    *LOGIN_SERVICES,
 )
 
 
@@ -95,7 +95,10 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
-            login = login_services(front.mongo.database, front.recorder, log)
+            login = None  # where nobody is asked who calls nobody signs in
+            if not front.access.is_open:
+                login = login_services(front.mongo.database, front.recorder, log, certificate_names)
+            services = (*_SERVICES, *(LOGIN_SERVICES if login else ()))
             gate = IndexGate(load(IndexAccessSettings).token())
             completeness = CompletenessServicer(
                 front.reader,
@@ -114,7 +117,8 @@ def main() -> None:
             def add(server: grpc.aio.Server) -> None:
                 add_servicer(servicer, server)
                 add_completeness(completeness, server)
-                login.add(server)
+                if login:
+                    login.add(server)
 
             endpoints = LogEndpoints(
                 front.reader,
@@ -154,7 +158,7 @@ def main() -> None:
             )
             await together(
                 stop,
-                front.serve(stop, _SERVICES, add, kind="goods"),
+                front.serve(stop, services, add, kind="goods"),
                 front.serve_http(
                     stop,
                     make_app(
@@ -170,7 +174,7 @@ def main() -> None:
                     max_connections=settings.http_connections,
                 ),
                 webhooks.run(stop),
-                login.run(stop),
+                *([login.run(stop)] if login else ()),
             )
 
     run(service, log)
