@@ -23,7 +23,7 @@ class QuerySettings(FrontSettings):
     everything: for a closed circle, and what it is where accounts are off).
 
     `webhooks` says where EPCIS subscriptions may be sent to: "off" has none, "loopback" to this machine only, "https" to public
-    addresses only. Whoever reaches the port may make one: docs/subscriptions.md. An attempt may take `webhook_timeout_s`; where it fails
+    addresses only. Who may make one: docs/access.md. An attempt may take `webhook_timeout_s`; where it fails
     the next one waits at most `webhook_longest_wait_s`, and after `webhook_give_up_s` without a success it is disabled.
 
     The public logs are served on `http_port` (0 for any), to `http_connections` at a time, each request within
