@@ -43,6 +43,7 @@ class Tls:
         return self != Tls()
 
 
+_RESOLVERS: Final = ("dns:", "ipv4:", "ipv6:", "xds:")  # gRPC's own names are left to it
 SYSTEM: Final = Tls()
 """The system's CAs, and no client certificate."""
 
@@ -57,7 +58,11 @@ class Target:
 
 
 def target_of(text: str, tls: Tls = SYSTEM) -> Target:
-    """Read a target. Raises: CredentialsError where it is none."""
+    """Read a target; a Unix socket (`unix:path`) is this machine. Raises: CredentialsError where it is none."""
+    if text.startswith(("unix:", "unix-abstract:")):
+        return Target(text, "localhost", secure=False)
+    if text.startswith(_RESOLVERS):
+        return Target(text, "", secure=True)
     scheme, separator, _ = text.partition("://")
     try:
         parts = urlsplit(text if separator else f"//{text}")
@@ -65,8 +70,6 @@ def target_of(text: str, tls: Tls = SYSTEM) -> Target:
     except ValueError as error:
         raise CredentialsError(f"{text!r} is no target: {error}") from error
     if separator and scheme not in ("http", "https"):
-        if text.startswith(("dns:", "unix:", "ipv4:", "ipv6:", "xds:")):  # gRPC's own names are left to it
-            return Target(text, host, secure=True)
         raise CredentialsError(f"{text!r}: a target is https://host:port, http://host:port or host:port")
     if not host or parts.path not in ("", "/"):
         raise CredentialsError(f"{text!r} is no target: host:port is wanted")

@@ -62,13 +62,15 @@ class KafkaSettings(BaseSettings):
     browse_partitions: int = Field(2, ge=1, le=1024)
     replication: int = Field(1, ge=1, le=9)
     instance: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$")
-    security_protocol: SecurityProtocol = Field("PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL")
-    sasl_mechanism: SaslMechanism = Field("SCRAM-SHA-512", validation_alias="KAFKA_SASL_MECHANISM")
-    sasl_username: str = Field("", validation_alias="KAFKA_SASL_USERNAME")
-    sasl_password_file: Path | None = Field(None, validation_alias="KAFKA_SASL_PASSWORD_FILE")
-    ssl_ca_file: Path | None = Field(None, validation_alias="KAFKA_SSL_CA_FILE")
-    ssl_cert_file: Path | None = Field(None, validation_alias="KAFKA_SSL_CERT_FILE")
-    ssl_key_file: Path | None = Field(None, validation_alias="KAFKA_SSL_KEY_FILE")
+    security_protocol: SecurityProtocol = Field(
+        default="PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL"
+    )
+    sasl_mechanism: SaslMechanism = Field(default="SCRAM-SHA-512", validation_alias="KAFKA_SASL_MECHANISM")
+    sasl_username: str = Field(default="", validation_alias="KAFKA_SASL_USERNAME")
+    sasl_password_file: Path | None = Field(default=None, validation_alias="KAFKA_SASL_PASSWORD_FILE")
+    ssl_ca_file: Path | None = Field(default=None, validation_alias="KAFKA_SSL_CA_FILE")
+    ssl_cert_file: Path | None = Field(default=None, validation_alias="KAFKA_SSL_CERT_FILE")
+    ssl_key_file: Path | None = Field(default=None, validation_alias="KAFKA_SSL_KEY_FILE")
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -122,10 +124,10 @@ class MongoSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_", populate_by_name=True)
 
     uri: str = Field("mongodb://127.0.0.1:27017", validation_alias="MONGODB_URI", repr=False)
-    username: str = Field("", validation_alias="MONGODB_USERNAME")
-    password_file: Path | None = Field(None, validation_alias="MONGODB_PASSWORD_FILE")
-    ca_file: Path | None = Field(None, validation_alias="MONGODB_CA_FILE")
-    cert_file: Path | None = Field(None, validation_alias="MONGODB_CERT_FILE")
+    username: str = Field(default="", validation_alias="MONGODB_USERNAME")
+    password_file: Path | None = Field(default=None, validation_alias="MONGODB_PASSWORD_FILE")
+    ca_file: Path | None = Field(default=None, validation_alias="MONGODB_CA_FILE")
+    cert_file: Path | None = Field(default=None, validation_alias="MONGODB_CERT_FILE")
     database: str = Field(
         "goodstrace", pattern=r"^[A-Za-z0-9_-]{1,63}$", validation_alias="GOODSTRACE_DATABASE"
     )

@@ -14,6 +14,7 @@ from goodstrace.connections import is_loopback
 from services.runtime.tls import ServedCertificate
 
 HANDSHAKE_S: Final = 10.0
+_GOODBYE_S: Final = 5.0  # how long a closed connection waits for the caller's own goodbye
 _BACKLOG: Final = 2048
 _HANDSHAKE: Final = b"\x16"
 _BODY: Final = b"This port speaks TLS: ask by https.\n"
@@ -103,7 +104,9 @@ def _hand_over(
 ) -> Awaitable[object]:
     if context is None:
         return loop.connect_accepted_socket(protocol, connection)
-    return loop.connect_accepted_socket(protocol, connection, ssl=context, ssl_handshake_timeout=HANDSHAKE_S)
+    return loop.connect_accepted_socket(
+        protocol, connection, ssl=context, ssl_handshake_timeout=HANDSHAKE_S, ssl_shutdown_timeout=_GOODBYE_S
+    )
 
 
 async def _readable(connection: socket.socket) -> None:

@@ -24,14 +24,20 @@ from structlog.testing import capture_logs
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.dev_certificates import LOCAL_NAMES, make_server
+from goodstrace.policy import PolicyWitness
 from services.runtime.errors import SettingsError
 from services.runtime.grpc import Context
 from services.runtime.http import HttpServer
 from services.runtime.monitoring import Monitoring
 from services.runtime.tls import ServedCertificate, certificate_names, read_material
+from services.sealing.cosigning import Cosignatures, Fault
+from services.sealing.witness_client import WitnessClient
 from tests.certificates import URI, Files, World
 from tests.integration.test_grpc_server import SERVICE, Running
 from tests.integration.test_http_server import APP
+from tests.integration.test_witness import WitnessProcess
+from tests.witness_requests import LOG as LOG_SIGNER
+from tests.witness_requests import asking
 
 LOG = structlog.get_logger()
 
@@ -276,3 +282,26 @@ def test_the_port_of_metrics_speaks_tls_only_where_that_is_set(world: World) -> 
                 pass  # gone before the handshake: nothing is written to standard error
         finally:
             monitoring.stop()
+
+
+async def test_a_witness_by_https_is_asked_by_who_believes_its_ca(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOODSTRACE_TLS_CERT_FILE", str(world.server.cert))
+    monkeypatch.setenv("GOODSTRACE_TLS_KEY_FILE", str(world.server.key))
+    process = WitnessProcess(tmp_path / "witness", "--log", LOG_SIGNER.verifier.vkey())
+    try:
+        await asyncio.to_thread(process.start)
+        witness = PolicyWitness("w", process.verifier, f"https://127.0.0.1:{process.port}")
+        client = WitnessClient(witness.url or "", [witness], 20)
+        answer = await client.add_checkpoint(asking(0, 1))
+        await client.close()
+        assert isinstance(answer, Fault)
+        assert "CERTIFICATE_VERIFY_FAILED" in answer.detail
+        monkeypatch.setenv("GOODSTRACE_CA_FILE", str(world.ca))
+        client = WitnessClient(witness.url or "", [witness], 20)
+        answer = await client.add_checkpoint(asking(0, 1))
+        await client.close()
+        assert isinstance(answer, Cosignatures)
+    finally:
+        process.close()
