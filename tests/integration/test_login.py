@@ -39,7 +39,8 @@ async def test_who_signs_in_gets_tokens_that_count_and_is_recorded_first(world: 
     await world.account("ann", (Role.AUDITOR, Role.MERCHANT), merchant=7)
     answer = await world.sign_in("ANN", address="192.0.2.77")
     who = await world.who(answer.tokens)
-    assert (who.name, who.roles, who.merchant) == ("ann", {Role.AUDITOR, Role.MERCHANT}, 7)
+    assert (who.name, who.merchant) == ("ann", 7)
+    assert who.roles == {Role.AUDITOR, Role.MERCHANT}
     assert answer.tokens.expires_in_s == 300
     (browse,) = world.recorder.browses
     assert (browse.kind, browse.user, browse.merchant, browse.means, browse.network, browse.refused) == (
@@ -323,8 +324,8 @@ async def test_a_temporary_password_is_good_for_changing_it_and_no_more(world: W
         ("password1234", "tried first"),
         (PASSWORD, "so far"),
     ):
+        request = login_pb2.ChangePasswordRequest(password=PASSWORD, new_password=new)
         with pytest.raises(InvalidRequestError, match=why):
-            request = login_pb2.ChangePasswordRequest(password=PASSWORD, new_password=new)
             await world.call(change, request, who)
     request = login_pb2.ChangePasswordRequest(password=PASSWORD, new_password=NEW)
     answer = await world.call(change, request, who)
@@ -472,8 +473,8 @@ async def test_accounts_must_make_sense(world: World) -> None:
         {"name": "ann", "kind": "user", "roles": ["platform"]},
         {"name": "ann", "kind": "user", "roles": ["shopper"], "certificate": "x"},
     ):
+        request = login_pb2.CreateAccountRequest(account=login_pb2.Account(**wrong))
         with pytest.raises(InvalidRequestError):
-            request = login_pb2.CreateAccountRequest(account=login_pb2.Account(**wrong))  # type: ignore[arg-type]
             await world.call(create, request)
 
 
@@ -504,7 +505,8 @@ async def test_programs_by_secret_and_by_certificate(world: World) -> None:
 
     tokens = await issue("shop", made.credential)
     who = await world.who(tokens)
-    assert (who.roles, who.session, tokens.refresh_token) == ({Role.PLATFORM}, "", "")
+    assert who.roles == {Role.PLATFORM}
+    assert not who.session + tokens.refresh_token
     reset = login_pb2.ResetCredentialRequest(account="shop")
     second = (await world.call(world.login.accounts.ResetCredential, reset)).credential
     world.later(1)

@@ -5,7 +5,7 @@ Everything that is counted is counted before the password is looked at, and for 
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -15,8 +15,11 @@ from services.query.accounts.errors import ChallengedError, LockedError
 from services.query.accounts.lockout import Count, Rule, bits_for, counted, locked_until_ms, recent, window
 from services.query.accounts.secret_keys import SecretKeys
 
+V = TypeVar("V")
 MAX_NETWORKS: Final = 65_536
 MAX_CODES: Final = 10_000
+MAX_BESET: Final = 10_000
+BESET_MS: Final = 1000
 
 
 class Asker(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +88,7 @@ class Admission:
         self._is_pressed, self._random = is_pressed, random
         self._networks = Networks(rules.network_per_minute)
         self._codes: OrderedDict[str, Count] = OrderedDict()
+        self._beset: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     async def admit(self, asker: Asker, now_ms: int) -> Ticket:
         """Count an attempt in.
@@ -101,6 +105,9 @@ class Admission:
         return await self._admit_unknown(asker, now_ms)
 
     async def _admit_unknown(self, asker: Asker, now_ms: int) -> Ticket:
+        until_ms, failures = self._beset.get(asker.name, (0, 0))
+        if now_ms < until_ms and not asker.challenge:
+            raise self._challenge(asker, failures, now_ms)  # an attack shall not be one on the store
         pair = self._keys.counter("pair", asker.name, asker.network)
         number = window(now_ms)
         current, before = (self._keys.counter("all", asker.name, str(each)) for each in (number, number - 1))
@@ -121,11 +128,15 @@ class Admission:
             spent = self._keys.counter("spent", opened.nonce.hex())
             if await self._counters.spend(spent, opened.until_s):
                 return
+        if failures >= self._rules.unknown_failures:
+            _remember(self._beset, asker.name, (now_ms + BESET_MS, failures), MAX_BESET)
+        raise self._challenge(asker, failures, now_ms)
+
+    def _challenge(self, asker: Asker, failures: int, now_ms: int) -> ChallengedError:
         bits = bits_for(failures, self._rules.unknown_failures, self._rules.challenge_bits)
         nonce = self._random(challenges.NONCE_BYTES)
-        raise ChallengedError(
-            challenges.make_challenge(self._keys.challenges, asker.name, bits, now_s, nonce), bits
-        )
+        made = challenges.make_challenge(self._keys.challenges, asker.name, bits, now_ms // 1000, nonce)
+        return ChallengedError(made, bits)
 
     async def take_back(self, ticket: Ticket, now_ms: int) -> None:
         """Uncount an attempt that was not made: the service was busy."""
@@ -152,7 +163,7 @@ class Admission:
         """
         stored = (await self._counters.read([self._keys.counter("code", account)]))[0]
         if stored.n > self._codes.get(account, Count()).n:
-            self._remember(account, stored)
+            _remember(self._codes, account, stored, MAX_CODES)
         return locked_until_ms(self._codes.get(account, Count()), self._rules.lock) <= now_ms
 
     def code_failed(self, account: str, now_ms: int) -> Callable[[], Awaitable[None]]:
@@ -160,7 +171,7 @@ class Admission:
         answer has left: nobody shall see by its time that the password was right.
         """  # noqa: D205 - one thought
         after = counted(self._codes.get(account, Count()), self._rules.lock, now_ms)
-        self._remember(account, after)
+        _remember(self._codes, account, after, MAX_CODES)
         key = self._keys.counter("code", account)
         return lambda: self._counters.put({key: after}, self._rules.lock)
 
@@ -169,8 +180,9 @@ class Admission:
         self._codes.pop(account, None)
         await self._counters.forgive(self._keys.counter("code", account), None, now_ms, self._rules.lock)
 
-    def _remember(self, account: str, count: Count) -> None:
-        self._codes[account] = count
-        self._codes.move_to_end(account)
-        while len(self._codes) > MAX_CODES:
-            self._codes.popitem(last=False)
+
+def _remember(known: OrderedDict[str, V], name: str, value: V, most: int) -> None:
+    known[name] = value
+    known.move_to_end(name)
+    while len(known) > most:
+        known.popitem(last=False)

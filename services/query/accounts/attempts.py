@@ -55,7 +55,6 @@ class Attempts:
     async def refused(self, method: str, user: str, outcome: Outcome, network: str) -> None:
         """Record that somebody was not let in, or join it to others. `user` is an account's name, or UNKNOWN. What cannot be recorded is logged."""
         self._metrics.attempts.labels(outcome.value).inc()
-        self._log.info("not let in", method=method, account=user, outcome=outcome.value, network=network)
         second = int(self._clock_s())
         if second != self._second:
             self._second, self._in_second = second, 0
@@ -64,12 +63,14 @@ class Attempts:
             self._joined[method, outcome] += 1
             self._metrics.records_joined.inc()
             return
+        self._log.info("not let in", method=method, account=user, outcome=outcome.value, network=network)
         await self._try(_browse(method, user, network=network, refused=outcome.value))
 
     async def flush(self) -> None:
         """Record what was joined: one record for each method and outcome, which says how many."""
         joined, self._joined = self._joined, Counter()
         for (method, outcome), times in sorted(joined.items()):
+            self._log.info("not let in", method=method, account=SEVERAL, outcome=outcome.value, times=times)
             if not await self._try(_browse(method, SEVERAL, refused=outcome.value, times=times)):
                 self._joined[method, outcome] += times
 
