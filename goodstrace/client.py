@@ -20,6 +20,7 @@ import grpc
 from goodstrace.answer_checks import check_answer, check_as_of
 from goodstrace.answers import Trace
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.bearer import authorized
 from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
@@ -55,6 +56,7 @@ from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.shared_proofs import give_own_proofs
 from goodstrace.signatures import MerchantKeys
 from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
+from goodstrace.token_sources import TokenSource, as_source
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.trusted_checkpoints import TrustedCheckpoints
 from goodstrace.verification import (
@@ -83,7 +85,7 @@ class Client(StreamCalls):
         target: str,
         log_keys: LogKeys,
         *,
-        user: str = "anonymous",
+        user: str = "",
         purpose: str = "",
         memory: CheckpointMemory | None = None,
         audit_target: str | None = None,
@@ -94,14 +96,15 @@ class Client(StreamCalls):
         stream_timeout_s: float = 3600,
         index_token: str = "",
         registered_keys: bool = False,
-        api_key: str = "",
+        token: TokenSource | str = "",
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
         Args:
             target: host:port of the query service.
             log_keys: the keys trusted for checkpoints, got by another way than from `target`.
-            user: who looks, for the browse records; up to 128 characters.
+            user: for whom one looks, for the browse records; up to 128 characters. It counts where nobody has to sign in, and from
+                a platform's back end.
             purpose: why, for the browse records; up to 256 characters.
             memory: what was verified before; by default remembered only as long as the client lives.
             audit_target: host:port of the audit service, for `browses`.
@@ -113,8 +116,9 @@ class Client(StreamCalls):
             index_token: shown to get the index secret, where the service asks for one.
             registered_keys: check other signatures by the keys that merchants have registered, as the logs prove them: one
                 more call, which is recorded too, for each merchant of an answer that signs its events.
-            api_key: of the merchant who looks: what its partners' policies let it see is shown. It is sent with every call, so use
-                `credentials` wherever others may listen. Without, only what is public is shown where visibility is enforced.
+            token: says who looks: an API key, a token, or a source of tokens that renews them (goodstrace.token_sources). What
+                its roles and its partners' policies let it see is shown; without, what is public. It is sent with every call, so use
+                `credentials` wherever others may listen.
         """
         self._stream_timeout_s = stream_timeout_s
         self._keys = log_keys
@@ -129,11 +133,9 @@ class Client(StreamCalls):
         self._timeout_s = timeout_s
         self._merchants = merchant_keys
         self._registered = registered_keys
-        self._metadata = (
-            ("goodstrace-user", quote(user, safe=_PLAIN)),
-            *([("authorization", f"Bearer {api_key}")] if api_key else []),
-        )
-        self._channel = _channel(target, credentials)
+        self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),) if user else ()
+        source = as_source(token)
+        self._channel = authorized(_channel(target, credentials), source)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
         self._completing = Completing(
             completeness_pb2_grpc.CompletenessServiceStub(self._channel),
@@ -143,7 +145,9 @@ class Client(StreamCalls):
             purpose=purpose,
             token=index_token,
         )
-        self._audit_channel = _channel(audit_target, credentials) if audit_target else None
+        self._audit_channel = (
+            authorized(_channel(audit_target, credentials), source) if audit_target else None
+        )
 
     def trace(
         self,

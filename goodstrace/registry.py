@@ -9,7 +9,9 @@ from typing import Any, Final, Self
 
 import httpx
 
+from goodstrace.bearer import BearerAuth
 from goodstrace.errors import CallError
+from goodstrace.token_sources import TokenSource, as_source
 
 _PAGE: Final = 1000
 
@@ -17,12 +19,10 @@ _PAGE: Final = 1000
 class RegistryClient:
     """Asks the registry at `url` (that of the capture API) as the operator whose token, or the merchant whose API key it is."""
 
-    def __init__(self, url: str, token: str, *, timeout_s: float = 30) -> None:
+    def __init__(self, url: str, token: TokenSource | str, *, timeout_s: float = 30) -> None:
         """Prepare to ask; `timeout_s` bounds each request."""
-        headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(
-            base_url=f"{url.rstrip('/')}/registry/v1", timeout=timeout_s, headers=headers
-        )
+        auth = BearerAuth(as_source(token))
+        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/registry/v1", timeout=timeout_s, auth=auth)
 
     def me(self) -> dict[str, Any]:
         """Show the merchant whose API key was given in place of a token. Raises: CallError."""

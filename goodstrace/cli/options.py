@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
+from goodstrace.cli.identity import DEFAULT_QUERY, QUERY_VARIABLE, source_for
 from goodstrace.client import Client
-from goodstrace.credentials import api_key_for, read_token
 from goodstrace.errors import PolicyError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
 from goodstrace.policy import Policy
 from goodstrace.signatures import MerchantKeys
+from goodstrace.token_sources import read_token
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,7 +36,15 @@ api_key_option = click.option(
     "--api-key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar="GOODSTRACE_API_KEY_FILE",
-    help="File with the API key of the merchant who captures; else GOODSTRACE_API_KEY holds it.",
+    help="File with an API key or a token, read again when it changes; GOODSTRACE_API_KEY may hold it. Else the session of `goodstrace login` at GOODSTRACE_QUERY_TARGET; else, of the local stack, the demo merchant.",
+)
+query_option = click.option(
+    "--query",
+    "query_target",
+    default=DEFAULT_QUERY,
+    show_default=True,
+    envvar=QUERY_VARIABLE,
+    help="host:port of the query service.",
 )
 url_option = click.option(
     "--url",
@@ -49,14 +58,7 @@ url_option = click.option(
 def client_options(command: Command) -> Command:
     """Add the options from which `connect` makes a client."""
     for option in (
-        click.option(
-            "--query",
-            "query_target",
-            default="127.0.0.1:50051",
-            show_default=True,
-            envvar="GOODSTRACE_QUERY_TARGET",
-            help="host:port of the query service.",
-        ),
+        query_option,
         click.option(
             "--audit",
             "audit_target",
@@ -88,10 +90,9 @@ def client_options(command: Command) -> Command:
         ),
         click.option(
             "--user",
-            default="anonymous",
-            show_default=True,
+            default="",
             envvar="GOODSTRACE_USER",
-            help="Who looks, for the record.",
+            help="For whom you look, for the record: where nobody has to sign in, and from a platform's back end.",
         ),
         click.option(
             "--merchant-keys",
@@ -99,12 +100,7 @@ def client_options(command: Command) -> Command:
             envvar="GOODSTRACE_MERCHANT_KEYS",
             help='JSON file {"<number>": [<JWK>, ...]}: keys of merchants that you got from them; others are taken from what the log proves them to have registered.',
         ),
-        click.option(
-            "--api-key-file",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            envvar="GOODSTRACE_API_KEY_FILE",
-            help="File with the API key of the merchant who looks; else GOODSTRACE_API_KEY holds it.",
-        ),
+        api_key_option,
         click.option(
             "--index-token-file",
             type=click.Path(exists=True, path_type=Path, dir_okay=False),
@@ -129,8 +125,12 @@ def connect(
     merchant_keys: Path | None,
     api_key_file: Path | None,
     index_token_file: Path | None,
+    role: str = "merchant",
 ) -> Client:
-    """Make the client that the options describe. Raises: NoteError, PolicyError, SignatureError, CredentialsError."""
+    """Make the client that the options describe; of the local stack as its demo merchant, or as its user of another `role`.
+
+    Raises: NoteError, PolicyError, SignatureError, CredentialsError.
+    """
     return Client(
         query_target,
         LogKeys.load(log_keys),
@@ -140,7 +140,7 @@ def connect(
         audit_target=audit_target,
         policy=read_policy(policy) if policy else None,
         merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
-        api_key=api_key_for(f"grpc://{query_target}", api_key_file) or "",
+        token=source_for(query_target, api_key_file, query_target=query_target, role=role),
         index_token=read_token(index_token_file) if index_token_file else "",
         registered_keys=True,
     )
