@@ -45,6 +45,7 @@ class LoginClient:
         """Prepare to call as whom `source` says; nothing is sent yet. `channel_of` makes the channel, for TLS."""
         self._channel = channel_of(target)
         self._login = login_pb2_grpc.LoginServiceStub(authorized(self._channel, source))
+        self._trying = login_pb2_grpc.LoginServiceStub(authorized(self._channel, _Tried(source)))
 
     def sign_in(
         self,
@@ -110,21 +111,21 @@ class LoginClient:
     def change_password(self, password: str, new_password: str, code: str = "") -> Renewed:
         """Change one's password; all sessions end, and what is given is a new one. Raises: CallError."""
         request = login_pb2.ChangePasswordRequest(password=password, new_password=new_password, code=code)
-        return renewed(self._call(self._login.ChangePassword, request).tokens)
+        return renewed(self._call(self._trying.ChangePassword, request).tokens)
 
     def begin_totp(self, password: str) -> login_pb2.BeginTotpResponse:
         """Begin to use one-time codes. Raises: CallError."""
-        return self._call(self._login.BeginTotp, login_pb2.BeginTotpRequest(password=password))
+        return self._call(self._trying.BeginTotp, login_pb2.BeginTotpRequest(password=password))
 
     def confirm_totp(self, code: str) -> list[str]:
         """Confirm that codes are at hand; gives the recovery codes, told this once. Raises: CallError."""
         return list(
-            self._call(self._login.ConfirmTotp, login_pb2.ConfirmTotpRequest(code=code)).recovery_codes
+            self._call(self._trying.ConfirmTotp, login_pb2.ConfirmTotpRequest(code=code)).recovery_codes
         )
 
     def remove_totp(self, password: str, code: str) -> None:
         """Stop using one-time codes. Raises: CallError."""
-        self._call(self._login.RemoveTotp, login_pb2.RemoveTotpRequest(password=password, code=code))
+        self._call(self._trying.RemoveTotp, login_pb2.RemoveTotpRequest(password=password, code=code))
 
     def close(self) -> None:
         """Close the connection."""
@@ -141,6 +142,19 @@ class LoginClient:
             return method(request, timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             raise call_error(error) from error
+
+
+class _Tried:
+    """A source for calls that show a password or a code besides: where one is refused, trying it again would count as guessing."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+
+    def token(self) -> str:
+        return self._source.token()
+
+    def renewed(self, refused: str) -> str:
+        return refused
 
 
 def renewed(tokens: login_pb2.Tokens) -> Renewed:

@@ -5,6 +5,7 @@ A session is kept under a name: the target of the query service where it began, 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ SERVICE: Final = "goodstrace"
 _LEAST_PRIORITY: Final = 1.0  # of keyring's backends: below it are those that keep nothing, or in clear text
 _OTHERS: Final = 0o077
 _MAX_BYTES: Final = 64 * 1024
+_MOST_CHARACTERS: Final = 180  # of a file's name: most systems take 255 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,8 @@ def sessions_in(folder: Path, *, keyring: bool = True) -> SessionStore:
 
 
 def _file(name: str) -> str:
-    return quote(name, safe="@ ").replace(" ", "~")
+    text = quote(name, safe="@ ").replace(" ", "~")
+    return text if len(text) <= _MOST_CHARACTERS else hashlib.sha256(name.encode()).hexdigest()
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:

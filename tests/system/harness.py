@@ -265,7 +265,7 @@ class System:
 
     def collector(self, *, timeout_s: float = 60) -> CaptureClient:
         """A capture client, with the API key where one is required."""
-        return CaptureClient(self.capture_url, timeout_s=timeout_s, api_key=self.api_key)
+        return CaptureClient(self.capture_url, timeout_s=timeout_s, token=self.api_key)
 
     def capture(self, documents: Iterable[bytes], *, deadline_s: float = 60) -> list[Job]:
         """Capture documents, none of which may be refused, and wait for every event's verdict."""

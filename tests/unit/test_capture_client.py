@@ -153,7 +153,7 @@ def test_over_a_rate_it_waits_as_long_as_it_is_told_and_sends_again(
 
 
 def test_the_api_key_goes_with_every_request() -> None:
-    with CaptureClient(URL, api_key="gst_x") as client:
+    with CaptureClient(URL, token="gst_x") as client:
         assert client._http.headers["authorization"] == "Bearer gst_x"
     with CaptureClient(URL) as client:
         assert "authorization" not in client._http.headers
