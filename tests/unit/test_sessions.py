@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -130,9 +131,9 @@ def test_a_keyring_that_fails_is_told(tmp_path: Path) -> None:
 def test_a_keyring_is_used_where_one_really_keeps_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyring = pytest.importorskip("keyring")
     backend = FakeBackend()
-    monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
+    library = SimpleNamespace(get_keyring=lambda: backend)
+    monkeypatch.setitem(sys.modules, "keyring", library)
     assert isinstance(sessions_in(tmp_path), KeyringSessions)
     assert isinstance(sessions_in(tmp_path, keyring=False), FileSessions)
     backend.priority = 0.5  # in clear text
@@ -141,7 +142,7 @@ def test_a_keyring_is_used_where_one_really_keeps_secrets(
     def failing() -> Any:
         raise RuntimeError("no D-Bus")
 
-    monkeypatch.setattr(keyring, "get_keyring", failing)
+    library.get_keyring = failing
     assert keyring_backend() is None
     monkeypatch.setitem(sys.modules, "keyring", None)
     assert isinstance(sessions_in(tmp_path), FileSessions)
