@@ -16,9 +16,11 @@ RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin good
 COPY --from=build /opt/goodstrace /opt/goodstrace
 COPY --chmod=755 <<'EOF' /usr/local/bin/goodstrace-ready
 #!/bin/sh
-# Exit 0 only if the container's service answers 200 on /readyz.
-exec python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=2)' \
-    "http://127.0.0.1:$READY_PORT/readyz"
+# Exit 0 only if the container's service answers 200 on /readyz. Whose certificate it shows to itself says nothing.
+case "${GOODSTRACE_TLS_METRICS:-}" in 1|true|True|on|yes) scheme=https ;; *) scheme=http ;; esac
+exec python -c 'import ssl, sys, urllib.request
+context = ssl._create_unverified_context()
+urllib.request.urlopen(sys.argv[1], timeout=2, context=context)' "$scheme://127.0.0.1:$READY_PORT/readyz"
 EOF
 ENV PATH=/opt/goodstrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.processes import Report, StackError
+from goodstrace.connections import SYSTEM, Tls
 from goodstrace.credentials import local_api_key
 from goodstrace.errors import CallError, CredentialsError
 from goodstrace.registry import RegistryClient
@@ -18,7 +19,9 @@ TOKEN_FILE = "operator-token"  # noqa: S105 - a file's name
 DEMO: dict[str, Any] = {"name": "Demo", "everything": True}
 
 
-def make_credentials(folder: Path, url: str, operator_token_file: Path, report: Report) -> str:
+def make_credentials(
+    folder: Path, url: str, operator_token_file: Path, report: Report, tls: Tls = SYSTEM
+) -> str:
     """Give the demo merchant's API key for the collector at `url`; make both where the collector does not know them.
 
     Raises: StackError.
@@ -26,9 +29,9 @@ def make_credentials(folder: Path, url: str, operator_token_file: Path, report: 
     path = folder / FILE
     try:
         known = local_api_key(path, url)
-        if known is not None and _counts(url, known):
+        if known is not None and _counts(url, known, tls):
             return known
-        with RegistryClient(url, operator_token_file.read_text().strip()) as registry:
+        with RegistryClient(url, operator_token_file.read_text().strip(), tls=tls) as registry:
             number = registry.add(DEMO)["merchant"]
             key = str(registry.new_key(number, "demo")["apiKey"])
         _write(path, {"merchant": {"api_key": key}})
@@ -38,9 +41,9 @@ def make_credentials(folder: Path, url: str, operator_token_file: Path, report: 
     return key
 
 
-def _counts(url: str, key: str) -> bool:
+def _counts(url: str, key: str, tls: Tls) -> bool:
     """Say whether the collector knows a key: a store that was emptied does not."""
-    with RegistryClient(url, key) as registry:
+    with RegistryClient(url, key, tls=tls) as registry:
         try:
             return bool(registry.me())
         except CallError as error:

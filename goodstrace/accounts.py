@@ -10,7 +10,7 @@ import grpc
 from goodstrace.bearer import authorized
 from goodstrace.call_failures import call_error
 from goodstrace.errors import AnswerError
-from goodstrace.login import ChannelFactory
+from goodstrace.login import ChannelFactory, secret_channel
 from goodstrace.query.v1 import login_pb2, login_pb2_grpc
 from goodstrace.token_sources import TokenSource
 
@@ -23,9 +23,9 @@ class AccountsClient:
     """Keeps accounts at the query service at `target`, as the operator whom `source` says. All methods raise CallError."""
 
     def __init__(
-        self, target: str, source: TokenSource, *, channel_of: ChannelFactory = grpc.insecure_channel
+        self, target: str, source: TokenSource, *, channel_of: ChannelFactory = secret_channel
     ) -> None:
-        """Prepare to call; nothing is sent yet. `channel_of` makes the channel, for TLS."""
+        """Prepare to call; nothing is sent yet. `channel_of` makes the channel where `goodstrace.connections` is to be told more of TLS."""
         self._channel = channel_of(target)
         self._accounts = login_pb2_grpc.AccountServiceStub(authorized(self._channel, source))
 

@@ -17,9 +17,9 @@ from typing import Final, Self, cast
 
 import grpc
 
-from goodstrace.bearer import authorized
 from goodstrace.call_failures import call_error
 from goodstrace.collector.v1 import capture_pb2, capture_pb2_grpc
+from goodstrace.connections import SYSTEM, Tls, channel
 from goodstrace.errors import CallError
 from goodstrace.token_sources import TokenSource, as_source
 
@@ -49,24 +49,22 @@ class CaptureStream:
         patience_s: float = 60,
         credentials: grpc.ChannelCredentials | None = None,
         token: TokenSource | str | None = None,
+        tls: Tls = SYSTEM,
     ) -> None:
         """Prepare to send; nothing is sent yet.
 
         Args:
-            target: host:port of the collector.
+            target: of the collector: https://host:port, or host:port (goodstrace.connections says when that is TLS).
             error_behaviour: rollback or proceed, see docs/capture.md.
             patience_s: how long to try again while no receipt comes.
-            credentials: for TLS; without, the channel is in clear text.
+            credentials: gRPC's own, in the place of `tls`.
             token: of the merchant whose events these are: an API key, a token, or a source of tokens.
+            tls: whose certificates are believed, and the client's own.
+        Raises: CredentialsError where a token would go in clear text, or a file cannot be read.
         """
         options = [("grpc.max_receive_message_length", MAX_ANSWER_BYTES)]
         self._source = as_source(token)
-        channel = (
-            grpc.secure_channel(target, credentials, options)
-            if credentials
-            else grpc.insecure_channel(target, options)
-        )
-        self._channel = authorized(channel, self._source)
+        self._channel = channel(target, tls, source=self._source, options=options, credentials=credentials)
         self._stub = capture_pb2_grpc.CaptureServiceStub(self._channel)
         self._behaviour = BEHAVIOURS[error_behaviour]
         self._patience_s = patience_s

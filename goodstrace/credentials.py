@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from goodstrace.connections import is_loopback
 from goodstrace.errors import CredentialsError
 
 LOCAL_FILE: Final = Path("run/credentials.json")
 LOCAL_OPERATOR_TOKEN: Final = Path("run/keys/operator-token")
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class LocalUser(NamedTuple):
@@ -33,7 +33,7 @@ def host_of(place: str) -> str:
 
 def is_local(place: str) -> bool:
     """Say whether a URL or a target is on this machine."""
-    return host_of(place) in _LOOPBACK
+    return is_loopback(host_of(place))
 
 
 def local_api_key(path: Path, url: str) -> str | None:

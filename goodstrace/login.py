@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol, Self, TypeVar
 
 import grpc
 
 from goodstrace.bearer import authorized
 from goodstrace.call_failures import call_error, detail_of
+from goodstrace.connections import channel
 from goodstrace.errors import CallError
 from goodstrace.query.v1 import login_pb2, login_pb2_grpc
 from goodstrace.session import Renewed
@@ -23,6 +25,8 @@ _MOST_CHALLENGES: Final = 3
 _TOLD_EVERY: Final = 1 << 16
 _Answer = TypeVar("_Answer")
 ChannelFactory = Callable[[str], grpc.Channel]
+secret_channel: Final[ChannelFactory] = partial(channel, credential=True)
+"""Never in clear text to another machine."""
 
 
 class Progress(Protocol):
@@ -40,9 +44,9 @@ class LoginClient:
         target: str,
         source: TokenSource = NO_TOKEN,
         *,
-        channel_of: ChannelFactory = grpc.insecure_channel,
+        channel_of: ChannelFactory = secret_channel,
     ) -> None:
-        """Prepare to call as whom `source` says; nothing is sent yet. `channel_of` makes the channel, for TLS."""
+        """Prepare to call as whom `source` says; nothing is sent yet. `channel_of` makes the channel where `goodstrace.connections` is to be told more of TLS."""
         self._channel = channel_of(target)
         self._login = login_pb2_grpc.LoginServiceStub(authorized(self._channel, source))
         self._trying = login_pb2_grpc.LoginServiceStub(authorized(self._channel, _Tried(source)))

@@ -9,8 +9,8 @@ from typing import Any, Final, Self
 
 import httpx
 
-from goodstrace.bearer import BearerAuth
 from goodstrace.capture import JSON_TYPE, Problem, problem_of
+from goodstrace.connections import SYSTEM, Tls, http_client
 from goodstrace.errors import CallError
 from goodstrace.token_sources import TokenSource, as_source
 
@@ -38,13 +38,14 @@ class RejectedClient:
         timeout_s: float = 60,
         token: TokenSource | str | None = None,
         transport: httpx.BaseTransport | None = None,
+        tls: Tls = SYSTEM,
     ) -> None:
         """Prepare to ask; `timeout_s` bounds each request. `transport` takes the place of the network.
 
         `token`: of a merchant (an API key or a token), who sees its own; or of an operator, who sees everyone's.
+        Raises: CredentialsError where it would go in clear text, or a file of `tls` cannot be used.
         """
-        auth = BearerAuth(as_source(token))
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, auth=auth, transport=transport)
+        self._http = http_client(url, tls, timeout_s=timeout_s, source=as_source(token), transport=transport)
 
     def list(
         self, *, state: str = "", reason: str = "", capture: str = "", limit: int | None = None

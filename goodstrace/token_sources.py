@@ -114,8 +114,10 @@ class ClientCredentials:
 
 
 def as_source(token: TokenSource | str | None) -> TokenSource:
-    """Take an API key or token as it is for a source that always gives it."""
-    return FixedToken(token or "") if token is None or isinstance(token, str) else token
+    """Take an API key or token as it is for a source that always gives it; NO_TOKEN for none."""
+    if not token:
+        return NO_TOKEN
+    return FixedToken(token) if isinstance(token, str) else token
 
 
 def read_token(path: Path) -> str:

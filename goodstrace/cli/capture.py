@@ -15,6 +15,7 @@ from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.capture_stream import CaptureStream
 from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
+from goodstrace.cli.tls import tls_for
 from goodstrace.collector.v1.capture_pb2 import Receipt
 
 _STATUSES: Final = {"TOO_LARGE": 413, "FORBIDDEN": 403}
@@ -30,8 +31,8 @@ _MOST_SHOWN: Final = 20
 @click.option(
     "--grpc",
     "grpc_target",
-    metavar="HOST:PORT",
-    help="Send over gRPC, such as to 127.0.0.1:50053: many at a time, and again by itself after a break.",
+    metavar="TARGET",
+    help="Send over gRPC, such as to https://127.0.0.1:50053: many at a time, and again by itself after a break.",
 )
 @click.option(
     "--error-behaviour",
@@ -70,7 +71,7 @@ def capture(
     console = Console(stderr=True)
     results: dict[Path, Job | Problem] = {}
     with (
-        CaptureClient(url, token=source_for(url, api_key_file)) as client,
+        CaptureClient(url, token=source_for(url, api_key_file), tls=tls_for(url)) as client,
         Progress(console=console, disable=not console.is_terminal) as progress,
     ):
         sending = progress.add_task("sending", total=len(files))
@@ -102,7 +103,13 @@ def _streamed(
     files: tuple[Path, ...], target: str, error_behaviour: str, patience_s: float, api_key_file: Path | None
 ) -> Iterator[tuple[Path, Job | Problem]]:
     token = source_for(target, api_key_file)
-    with CaptureStream(target, error_behaviour=error_behaviour, patience_s=patience_s, token=token) as stream:
+    with CaptureStream(
+        target,
+        error_behaviour=error_behaviour,
+        patience_s=patience_s,
+        token=token,
+        tls=tls_for(target),
+    ) as stream:
         for receipt in stream.send(file.read_bytes() for file in files):
             yield files[receipt.sequence], _result(receipt)
 

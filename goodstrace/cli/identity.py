@@ -19,6 +19,8 @@ from typing import Final
 import click
 import grpc
 
+from goodstrace.cli.tls import tls_for
+from goodstrace.connections import channel, local_target
 from goodstrace.credentials import (
     LOCAL_FILE,
     LOCAL_OPERATOR_TOKEN,
@@ -42,12 +44,17 @@ from goodstrace.token_sources import (
 )
 
 QUERY_VARIABLE: Final = "GOODSTRACE_QUERY_TARGET"
-DEFAULT_QUERY: Final = "127.0.0.1:50051"
+QUERY_PORT: Final = 50051
+
+
+def default_query() -> str:
+    """Give the local stack's query service."""
+    return local_target(QUERY_PORT)
 
 
 def channel_of(target: str) -> grpc.Channel:
     """Make the channel on which somebody signs in."""
-    return grpc.insecure_channel(target)
+    return channel(target, tls_for(target), credential=True)
 
 
 def login_client(target: str, source: TokenSource = NO_TOKEN) -> LoginClient:
@@ -64,10 +71,15 @@ def sessions() -> SessionStore:
     )
 
 
+def session_name(target: str) -> str:
+    """Give the name under which a session is kept: the same service has the same one, whatever goes before its address."""
+    return target.partition("://")[2] or target
+
+
 def session_source(target: str, store: SessionStore) -> StoredSession:
     """Give the tokens of the session that somebody began at a query service."""
-    how = "goodstrace login" + ("" if target == DEFAULT_QUERY else f" --query {target}")
-    return StoredSession(store, target, partial(_refreshed, target), how=how)
+    how = "goodstrace login" + ("" if target == default_query() else f" --query {target}")
+    return StoredSession(store, session_name(target), partial(_refreshed, target), how=how)
 
 
 def source_for(
@@ -77,7 +89,7 @@ def source_for(
 
     Raises: CredentialsError.
     """
-    target = query_target or os.environ.get(QUERY_VARIABLE) or DEFAULT_QUERY
+    target = query_target or os.environ.get(QUERY_VARIABLE) or default_query()
     found = _told(target, api_key_file) or _stored(target, place)
     if found is None and role == "merchant":
         key = local_api_key(_local_file(), place)
@@ -92,7 +104,7 @@ def operator_for(
 
     There it is the operator's token, or (`as_person`) the demo operator. Raises: CredentialsError.
     """
-    target = query_target or os.environ.get(QUERY_VARIABLE) or DEFAULT_QUERY
+    target = query_target or os.environ.get(QUERY_VARIABLE) or default_query()
     if given := os.environ.get("GOODSTRACE_OPERATOR_TOKEN"):
         return FixedToken(given)
     if token_file is not None:
@@ -121,7 +133,7 @@ def _told(target: str, api_key_file: Path | None) -> TokenSource | None:
 def _stored(target: str, place: str) -> TokenSource | None:
     """Give the session at a query service, where there is one that may be shown to `place`."""
     store = sessions()
-    session = store.get(target)
+    session = store.get(session_name(target))
     if session is None or not (session.is_open or session.lost):
         return None
     is_near = host_of(place) == host_of(target) or (is_local(place) and is_local(target))
@@ -134,7 +146,9 @@ def _demo(target: str, place: str, role: str) -> TokenSource | None:
     if user is None:
         return None
     sign_in = partial(_signed_in, target, user)
-    return StoredSession(sessions(), f"{target} {role}", partial(_refreshed, target), sign_in=sign_in)
+    return StoredSession(
+        sessions(), f"{session_name(target)} {role}", partial(_refreshed, target), sign_in=sign_in
+    )
 
 
 def _local_operator(place: str) -> TokenSource | None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from goodstrace.cli.asking import code_option, password_of, password_option, with_code, work_shown
 from goodstrace.cli.display import console
-from goodstrace.cli.identity import login_client, session_source, sessions, source_for
+from goodstrace.cli.identity import login_client, session_name, session_source, sessions, source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, query_option
 from goodstrace.credentials import host_of
 from goodstrace.errors import CallError, CredentialsError, SignedOutError
@@ -47,7 +47,7 @@ def login(
     itself. A password is never an argument: it is asked for, or comes from a file or from standard input.
     """
     store = sessions()
-    known = store.get(query_target)
+    known = store.get(session_name(query_target))
     user = name or _asked_name(known.user if known else "")
     password = password_of(password_file)
     with login_client(query_target) as client, work_shown() as progress:
@@ -56,8 +56,8 @@ def login(
         )
     if hosts:
         session = replace(session, hosts=tuple(sorted({host_of(each) for each in hosts})))
-    with store.alone(query_target):
-        store.put(query_target, session)
+    with store.alone(session_name(query_target)):
+        store.put(session_name(query_target), session)
     with login_client(query_target, session_source(query_target, store)) as client:
         _show(client.who_am_i(), query_target, as_json=as_json)
 
@@ -72,7 +72,7 @@ def login(
 def logout(query_target: str, session: str, *, everywhere: bool, as_json: bool) -> None:
     """Sign out: the session's tokens do not count any more, and are forgotten here."""
     store = sessions()
-    kept = store.get(query_target)
+    kept = store.get(session_name(query_target))
     if kept is None or not (kept.is_open or kept.lost):
         raise SignedOutError(f"nobody is signed in at {query_target}")
     failed, ended = None, 0
@@ -87,8 +87,8 @@ def logout(query_target: str, session: str, *, everywhere: bool, as_json: bool) 
         _tell({"ended": ended}, f"{ended} session{'' if ended == 1 else 's'} ended", as_json=as_json)
         return
     if not session:
-        with store.alone(query_target):
-            store.put(query_target, kept.ended())
+        with store.alone(session_name(query_target)):
+            store.put(session_name(query_target), kept.ended())
     if failed is not None:
         where = "" if session else "forgotten here, but "
         raise CredentialsError(f"{where}the service does not know that the session is over: {failed}")

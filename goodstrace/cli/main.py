@@ -11,6 +11,7 @@ import click
 from goodstrace.cli.accounts import accounts
 from goodstrace.cli.browses import browses
 from goodstrace.cli.capture import capture
+from goodstrace.cli.dev_certs import dev_certs
 from goodstrace.cli.goods import goods
 from goodstrace.cli.login import list_sessions, login, logout, token, whoami
 from goodstrace.cli.merchants import merchants
@@ -94,6 +95,7 @@ for _command in (
     goods,
     subscribe,
     browses,
+    dev_certs,
     prove,
     verify,
     simulate,

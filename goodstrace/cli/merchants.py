@@ -12,6 +12,7 @@ import click
 from goodstrace.cli.identity import operator_for
 from goodstrace.cli.options import json_option, print_json, url_option
 from goodstrace.cli.sign import read_public_key
+from goodstrace.cli.tls import tls_for
 from goodstrace.errors import CredentialsError
 from goodstrace.registry import RegistryClient
 from goodstrace.token_sources import NO_TOKEN
@@ -288,7 +289,7 @@ def _registry(url: str, token_file: Path | None) -> RegistryClient:
         raise CredentialsError(
             "an operator is wanted: --operator-token-file, GOODSTRACE_OPERATOR_TOKEN, or goodstrace login"
         )
-    return RegistryClient(url, source)
+    return RegistryClient(url, source, tls=tls_for(url))
 
 
 def _tell(found: dict[str, Any], *, as_json: bool) -> None:

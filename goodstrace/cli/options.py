@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
-from goodstrace.cli.identity import DEFAULT_QUERY, QUERY_VARIABLE, source_for
+from goodstrace.cli.identity import QUERY_VARIABLE, default_query, source_for
+from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.client import Client
+from goodstrace.connections import local_target
 from goodstrace.errors import PolicyError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
@@ -19,6 +22,7 @@ from goodstrace.signatures import MerchantKeys
 from goodstrace.token_sources import read_token
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+COLLECTOR_PORT: Final = 8080
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
@@ -38,34 +42,44 @@ api_key_option = click.option(
     envvar="GOODSTRACE_API_KEY_FILE",
     help="File with an API key or a token, read again when it changes; GOODSTRACE_API_KEY may hold it. Else the session of `goodstrace login` at GOODSTRACE_QUERY_TARGET; else, of the local stack, the demo merchant.",
 )
-query_option = click.option(
+_query_option = click.option(
     "--query",
     "query_target",
-    default=DEFAULT_QUERY,
-    show_default=True,
+    default=default_query,
+    show_default="https://127.0.0.1:50051 of the local stack",
     envvar=QUERY_VARIABLE,
-    help="host:port of the query service.",
+    help="The query service: https://host:port, or host:port (TLS, but on this machine).",
 )
-url_option = click.option(
-    "--url",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    envvar="GOODSTRACE_CAPTURE_URL",
-    help="The collector.",
-)
+
+
+def url_option(command: Command) -> Command:
+    """Add the collector's URL, and how TLS is checked: `tls_for` gives that."""
+    option = click.option(
+        "--url",
+        default=partial(local_target, COLLECTOR_PORT, http=True),
+        show_default="https://127.0.0.1:8080 of the local stack",
+        envvar="GOODSTRACE_CAPTURE_URL",
+        help="The collector.",
+    )
+    return tls_options(option(command))
+
+
+def query_option(command: Command) -> Command:
+    """Add the query service's target, and how TLS is checked."""
+    return tls_options(_query_option(command))
 
 
 def client_options(command: Command) -> Command:
     """Add the options from which `connect` makes a client."""
     for option in (
-        query_option,
+        _query_option,
         click.option(
             "--audit",
             "audit_target",
-            default="127.0.0.1:50052",
-            show_default=True,
+            default=partial(local_target, 50052),
+            show_default="https://127.0.0.1:50052 of the local stack",
             envvar="GOODSTRACE_AUDIT_TARGET",
-            help="host:port of the audit service.",
+            help="The audit service.",
         ),
         click.option(
             "--log-keys",
@@ -110,7 +124,7 @@ def client_options(command: Command) -> Command:
         click.option("--purpose", default="", envvar="GOODSTRACE_PURPOSE", help="Why, for the record."),
     ):
         command = option(command)
-    return command
+    return tls_options(command)
 
 
 def connect(
@@ -143,6 +157,7 @@ def connect(
         token=source_for(query_target, api_key_file, query_target=query_target, role=role),
         index_token=read_token(index_token_file) if index_token_file else "",
         registered_keys=True,
+        tls=tls_for(query_target),
     )
 
 

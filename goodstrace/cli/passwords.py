@@ -10,7 +10,7 @@ import click
 import segno
 
 from goodstrace.cli.asking import at_terminal, code_option, password_of, password_option, with_code
-from goodstrace.cli.identity import login_client, session_source, sessions
+from goodstrace.cli.identity import login_client, session_name, session_source, sessions
 from goodstrace.cli.options import json_option, print_json, query_option
 from goodstrace.errors import CredentialsError, SignedOutError
 from goodstrace.login import LoginClient
@@ -40,10 +40,10 @@ def passwd(
         raise CredentialsError("the two new passwords are not the same: nothing was changed")
     with _signed_in(query_target) as client:
         made = with_code(lambda given: client.change_password(password, following, given), code)
-        with store.alone(query_target):
-            kept = store.get(query_target)
+        with store.alone(session_name(query_target)):
+            kept = store.get(session_name(query_target))
             if kept is not None:
-                store.put(query_target, replace(kept, lost=False).with_tokens(*made))
+                store.put(session_name(query_target), replace(kept, lost=False).with_tokens(*made))
     if as_json:
         print_json({"changed": True})
     else:
@@ -105,7 +105,7 @@ def off(query_target: str, password_file: Path | None, code: str, *, as_json: bo
 def _signed_in(target: str) -> LoginClient:
     """Make a client with the session that somebody began: what belongs to a person is not done with an API key."""
     store = sessions()
-    kept = store.get(target)
+    kept = store.get(session_name(target))
     if kept is None or not (kept.is_open or kept.lost):
         raise SignedOutError(f"nobody is signed in at {target}: goodstrace login")
     return login_client(target, session_source(target, store))

@@ -15,6 +15,7 @@ from rich.progress import track
 
 from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
+from goodstrace.cli.tls import tls_for
 from goodstrace.errors import CallError, CredentialsError, RegistryFileError
 from goodstrace.registry import RegistryClient
 from goodstrace.registry_files import GOODS, PLACES, Entry, read_file
@@ -193,4 +194,4 @@ def _client(url: str, api_key_file: Path | None) -> RegistryClient:
         raise CredentialsError(
             "a merchant is wanted: --api-key-file, GOODSTRACE_API_KEY, or goodstrace login"
         )
-    return RegistryClient(url, source)
+    return RegistryClient(url, source, tls=tls_for(url))

@@ -56,6 +56,7 @@ from services.runtime.settings import (
     load_secret,
     refuse,
 )
+from services.runtime.tls import ServedCertificate, served
 from services.sealing.reader import LogReader
 from services.sealing.secret_check import check_secret
 
@@ -75,8 +76,9 @@ async def collector(
     stop: asyncio.Event, settings: CollectorSettings, log: structlog.stdlib.BoundLogger
 ) -> None:
     """Build the parts that the settings name, run them, stop them."""
-    parts = _Parts(settings, log)
-    monitoring = Monitoring("collector", settings.host, settings.metrics_port)
+    certificate = served(log, settings.host)
+    parts = _Parts(settings, log, certificate)
+    monitoring = Monitoring("collector", settings.host, settings.metrics_port, certificate=certificate)
     api = parts.api() if settings.api else None
     ingress = parts.ingress() if settings.ingress else None
     behind = parts.behind()
@@ -100,13 +102,21 @@ async def collector(
         await asyncio.wait([sharing])
         mongo.close()
         monitoring.stop()
+        if certificate is not None:
+            certificate.stop()
 
 
 class _Parts:
     """Makes the parts of the process from its settings; nothing is connected here."""
 
-    def __init__(self, settings: CollectorSettings, log: structlog.stdlib.BoundLogger) -> None:
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        log: structlog.stdlib.BoundLogger,
+        certificate: ServedCertificate | None,
+    ) -> None:
         self.kafka, self.mongo = load(KafkaSettings), Mongo(load(MongoSettings))
+        self._certificate = certificate
         self._settings, self._log = settings, log
         self._metrics = Metrics(rules=settings.books.rule_ids)
         self._jobs = JobStore(self.mongo.database)
@@ -174,8 +184,15 @@ class _Parts:
             desk = RejectionDesk(self._rejections, reader, intake, self._ports.now_ms)
             rejections_api.join(app, desk, self._metrics)
         edges: list[Edge] = [
-            HttpEdge(app, settings.host, settings.port),
-            GrpcEdge(intake, settings.host, settings.grpc_port, self._log),
+            HttpEdge(app, settings.host, settings.port, self._certificate),
+            GrpcEdge(
+                intake,
+                settings.host,
+                settings.grpc_port,
+                self._log,
+                certificate=self._certificate,
+                mtls_port=settings.mtls_port,
+            ),
         ]
         return Api(edges, commits, self._log)
 

@@ -30,7 +30,7 @@ _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API; grpc_port: of CaptureService. api, ingress, projector, states: whether this process serves captures, takes in
+    port: of the capture API; grpc_port: of CaptureService; mtls_port: a second one of it, for callers with a client certificate alone. api, ingress, projector, states: whether this process serves captures, takes in
     `goods.ingress`, keeps jobs and goods information, keeps the states of goods. rejections: whether the API shows what was refused;
     unset: where merchants and operators show who they are, or `host` is this machine alone. first_stage, last_stage: the span of
     stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in every process.
@@ -46,6 +46,7 @@ class CollectorSettings(MonitoringSettings):
     metrics_port: int = Field(9101, ge=0, le=65535)
     port: int = Field(8080, ge=0, le=65535)
     grpc_port: int = Field(50053, ge=0, le=65535)
+    mtls_port: int | None = Field(None, ge=0, le=65535)
     api: bool = True
     ingress: bool = True
     projector: bool = True

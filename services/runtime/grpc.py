@@ -18,6 +18,7 @@ from services.runtime.calls import CODES, Failure, Failures, failure_of, status_
 from services.runtime.errors import OutOfTimeError, SettingsError
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
+from services.runtime.tls import ServedCertificate
 
 USER_METADATA: Final = "goodstrace-user"
 ANONYMOUS: Final = "anonymous"
@@ -181,8 +182,11 @@ class Server:
         max_concurrent_calls: int,
         max_request_bytes: int = MAX_REQUEST_BYTES,
         share_port: bool = False,
+        certificate: ServedCertificate | None = None,
     ) -> None:
-        """Make the server; with `share_port` others that say so too may listen on its port. Calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
+        """Make the server; with `share_port` others that say so too may listen on its port, with `certificate` it speaks TLS. Calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
+        self._certificate = certificate
+        self.mtls_port: int | None = None  # once it serves, where it has one
         self.grpc = grpc.aio.server(
             interceptors=[interceptor],
             maximum_concurrent_rpcs=max_concurrent_calls,
@@ -199,24 +203,37 @@ class Server:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
         self._names: Sequence[str] = ()
 
-    async def start(self, host: str, port: int, services: Sequence[str]) -> int:
+    async def start(
+        self, host: str, port: int, services: Sequence[str], *, mtls_port: int | None = None
+    ) -> int:
         """Serve `services` (full names, already added to `grpc`) and give the bound port (0 asks for any).
 
-        Raises: SettingsError where the port is taken.
+        On `mtls_port` the same is served to callers with a certificate alone: `certificate_names` says whose.
+        Raises: SettingsError where a port is taken, or a certificate is wanted.
         """
         self._names = (*services, "")
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         reflection.enable_server_reflection(
             (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
         )
-        try:
-            bound = self.grpc.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as error:
-            raise SettingsError(f"cannot listen on {host}:{port}: {error}") from error
+        bound = self._bind(f"{host}:{port}")
+        if mtls_port is not None:
+            self.mtls_port = self._bind(f"{host}:{mtls_port}", demand_client=True)
         await self.grpc.start()
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return bound
+
+    def _bind(self, address: str, *, demand_client: bool = False) -> int:
+        if demand_client and self._certificate is None:
+            raise SettingsError("an mTLS port wants GOODSTRACE_TLS_CERT_FILE")
+        try:
+            if self._certificate is None:
+                return self.grpc.add_insecure_port(address)
+            credentials = self._certificate.grpc_credentials(demand_client=demand_client)
+            return self.grpc.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise SettingsError(f"cannot listen on {address}: {error}") from error
 
     async def stop(self, *, notice_s: float, drain_s: float) -> None:
         """Say NOT_SERVING, go on for `notice_s` so that callers see it, then let running calls end within `drain_s`."""

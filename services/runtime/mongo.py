@@ -21,7 +21,8 @@ DOCUMENTS_A_CALL: Final = 1000
 """So many are inserted far within the deadline of a call, on a slow store and with several indexes too."""
 _DUPLICATE_KEY = 11000
 _DRIVER_STATE = re.compile(
-    r" \(configured timeouts: [^)]*\)|, Timeout: [^,]*, Topology Description: .*", re.DOTALL
+    r" \(configured timeouts: [^)]*\)|, Timeout: [^,]*, Topology Description: .*|, full error: \{.*",
+    re.DOTALL,
 )
 
 
@@ -30,9 +31,11 @@ class Mongo:
 
     def __init__(self, settings: MongoSettings) -> None:
         """Make the client; it connects at the first call. Raises: SettingsError where the address is none."""
+        connection: dict[str, Any] = settings.connection()
         try:
             self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
                 settings.uri,
+                **connection,
                 serverSelectionTimeoutMS=settings.timeout_ms,
                 timeoutMS=settings.timeout_ms,
                 retryWrites=False,  # an unknown outcome is resolved by reading again, not by writing again

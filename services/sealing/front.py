@@ -30,6 +30,7 @@ from services.runtime.settings import (
     load,
     load_secret,
 )
+from services.runtime.tls import ServedCertificate, served
 from services.runtime.topics import GOODS_BROWSED
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
@@ -47,12 +48,14 @@ class FrontSettings(BaseSettings):
     deadline, and every other one; page_bytes an answer; notice_s is how long health says NOT_SERVING before the port
     closes, drain_s how long running calls may take then. remember_mib of tiles, and as many of packs, are kept in memory once they
     were read; 0: each answer reads all again. share_ports: several such processes may listen on the same ports (SO_REUSEPORT), and
-    the kernel gives each new connection to one of them; the ports for metrics must differ.
+    the kernel gives each new connection to one of them; the ports for metrics must differ. mtls_port: a second gRPC port, for callers
+    with a client certificate alone; unset: none.
     """
 
     model_config = SettingsConfigDict(frozen=True)
 
     grpc_port: int = Field(0, ge=0, le=65535)
+    mtls_port: int | None = Field(None, ge=0, le=65535)
     metrics_port: int = Field(0, ge=0, le=65535)
     max_concurrent_calls: int = Field(256, ge=1, le=65536)
     max_call_s: float = Field(30, gt=0, le=600)
@@ -93,8 +96,10 @@ class Front:
         producer: AcknowledgedProducer,
         monitoring: Monitoring,
         log: structlog.stdlib.BoundLogger,
+        certificate: ServedCertificate | None = None,
     ) -> None:
         """Take what was opened."""
+        self.certificate = certificate
         kafka, logs = load(KafkaSettings), load(LogSettings)
         self.settings, self.metrics, self.log = settings, metrics, log
         self.mongo, self.monitoring = mongo, monitoring
@@ -137,12 +142,22 @@ class Front:
             interceptor,
             max_concurrent_calls=settings.max_concurrent_calls,
             share_port=settings.share_ports,
+            certificate=self.certificate,
         )
         add(server.grpc)
         port = await server.start(
-            load(MonitoringSettings).host, settings.grpc_port, [service.full_name for service in services]
+            load(MonitoringSettings).host,
+            settings.grpc_port,
+            [service.full_name for service in services],
+            mtls_port=settings.mtls_port,
         )
-        self.log.info("serving", port=port, metrics_port=self.monitoring.port)
+        self.log.info(
+            "serving",
+            port=port,
+            mtls_port=server.mtls_port,
+            metrics_port=self.monitoring.port,
+            tls=self.certificate is not None,
+        )
         self.monitoring.readiness.set("started")
         probes: dict[str, Probe] = {
             "recorder": partial(self.recorder.ping, _PROBE_TIMEOUT_S),
@@ -171,6 +186,7 @@ class Front:
             max_connections=max_connections,
             drain_s=self.settings.drain_s,
             share_port=self.settings.share_ports,
+            certificate=self.certificate,
         )
         await server.run(stop, started)
 
@@ -184,14 +200,26 @@ async def opened(
     name: str, settings: FrontSettings, metrics: FrontMetrics, log: structlog.stdlib.BoundLogger
 ) -> AsyncIterator[Front]:
     """Open the neighbours of the service `name`, and close them in the reverse order."""
-    monitoring = Monitoring(name, load(MonitoringSettings).host, settings.metrics_port)
+    host = load(MonitoringSettings).host
+    certificate = served(log, host)
+    monitoring = Monitoring(name, host, settings.metrics_port, certificate=certificate)
     mongo = Mongo(load(MongoSettings))
     producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers)
     for condition in ("recorder", "mongodb", "logs", "secret"):
         monitoring.readiness.set(condition, problem="not asked yet")
     try:
-        yield Front(settings, metrics, mongo=mongo, producer=producer, monitoring=monitoring, log=log)
+        yield Front(
+            settings,
+            metrics,
+            mongo=mongo,
+            producer=producer,
+            monitoring=monitoring,
+            log=log,
+            certificate=certificate,
+        )
     finally:
         await producer.stop(settings.browse_timeout_s)
         mongo.close()
         monitoring.stop()
+        if certificate is not None:
+            certificate.stop()

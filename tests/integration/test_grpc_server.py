@@ -14,6 +14,7 @@ from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from services.runtime.calls import COMMON_FAILURES
 from services.runtime.errors import OutOfTimeError, SettingsError, UnavailableError
 from services.runtime.grpc import ANONYMOUS, CallInterceptor, CallMetrics, Context, Server, caller, full_names
+from services.runtime.tls import ServedCertificate
 
 SERVICE = audit_pb2.DESCRIPTOR.services_by_name["AuditService"]
 SECRET = "mongodb://user:secret@host"
@@ -35,14 +36,14 @@ class Servicer(audit_pb2_grpc.AuditServiceServicer):
 class Running:
     """A server with a servicer, a stub to call it, and its metrics."""
 
-    def __init__(self, max_call_s: float = 0.3) -> None:
+    def __init__(self, max_call_s: float = 0.3, certificate: ServedCertificate | None = None) -> None:
         self.registry = CollectorRegistry()
         self.servicer = Servicer()
         metrics = CallMetrics("test", ["ListBrowses"], self.registry)
         interceptor = CallInterceptor(
             full_names(SERVICE), metrics, COMMON_FAILURES, max_call_s=max_call_s, log=structlog.get_logger()
         )
-        self.server = Server(interceptor, max_concurrent_calls=4)
+        self.server = Server(interceptor, max_concurrent_calls=4, certificate=certificate)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(self.servicer, self.server.grpc)
         self.port = 0
 

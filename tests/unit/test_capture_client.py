@@ -7,7 +7,7 @@ from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.errors import CallError
 
 Handler = Callable[[httpx.Request], httpx.Response]
-URL = "http://collector.test"
+URL = "https://collector.test"
 LOCATION = "/epcis/v2/capture/0a"
 
 

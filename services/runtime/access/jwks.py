@@ -13,6 +13,7 @@ import msgspec
 
 from services.runtime.access.tokens import PublicKey, public_key
 from services.runtime.errors import UnavailableError
+from services.runtime.outgoing import trusted
 
 MAX_BYTES: Final = 256 * 1024
 FRESH_S: Final = 300.0
@@ -99,7 +100,10 @@ async def _read(place: str) -> bytes:
     if not place.startswith(("https:", "http:")):
         return await asyncio.to_thread(Path(place).read_bytes)
     found = bytearray()
-    async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http, http.stream("GET", place) as answer:
+    async with (
+        httpx.AsyncClient(timeout=_TIMEOUT_S, verify=trusted()) as http,
+        http.stream("GET", place) as answer,
+    ):
         answer.raise_for_status()
         async for chunk in answer.aiter_bytes():
             found += chunk
