@@ -16,7 +16,6 @@ from goodstrace.errors import CallError, CredentialsError
 from goodstrace.login import Progress as Told
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-CODE_WANTED: Final = "CODE_WANTED"
 _MAX_BYTES: Final = 4096
 _Answer = TypeVar("_Answer")
 
@@ -57,20 +56,17 @@ def password_of(file: Path | None, prompt: str = "Password") -> str:
 def with_code(call: Callable[[str], _Answer], code: str) -> _Answer:
     """Make a call that may want a one-time code, and ask for the code where it is refused without one.
 
-    A service that answers alike whatever is wrong does not say that it wants one: so whoever is at the terminal is asked whether there
-    is one. Raises: CallError.
+    The service answers alike whatever is wrong and does not say that it wants one: so whoever is at the terminal is asked whether
+    there is one. Raises: CallError.
     """
     try:
         return call(code)
     except CallError as error:
         if code or error.code != "UNAUTHENTICATED" or not at_terminal():
             raise
-        question = (
-            "One-time code"
-            if error.reason == CODE_WANTED
-            else "Refused. One-time code, if the account uses them"
-        )
-        given = click.prompt(question, default="", show_default=False, err=True).strip()
+        given = click.prompt(
+            "Refused. One-time code, if the account uses them", default="", show_default=False, err=True
+        ).strip()
         if not given:
             raise
         return call(given)

@@ -74,6 +74,7 @@ class Looking:
             "GOODSTRACE_BROWSE_PARTITIONS": str(BROWSE_PARTITIONS),
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_ACCOUNTS": "off",
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
             "GOODSTRACE_QUERY_HTTP_PORT": str(self.log_port),
             "GOODSTRACE_QUERY_METRICS_PORT": str(self.metrics["query"]),

@@ -50,12 +50,12 @@ class Traded:
         return Client(
             self.system.query_target,
             LogKeys.load(self.system.key_dir),
-            token=self.keys.get(viewer, ""),
+            token=self.keys[viewer],
             timeout_s=DEADLINE_S,
         )
 
     def metadata(self, viewer: int) -> tuple[tuple[str, str], ...]:
-        return (("authorization", f"Bearer {self.keys[viewer]}"),) if viewer else ()
+        return (("authorization", f"Bearer {self.keys[viewer]}"),)
 
     def numbers(self, places: set[tuple[str, int]]) -> set[int]:
         return {number for number, each in self.records.items() if (each.log, each.index) in places}
@@ -63,11 +63,10 @@ class Traded:
 
 @pytest.fixture(scope="module")
 def traded(stack: Stack, systems: Callable[..., System]) -> Traded:
-    system = systems(
-        stack, GOODSTRACE_COLLECTOR_AUTH="required", GOODSTRACE_QUERY_VISIBILITY="enforced"
-    ).start()
-    keys, merchants = {}, {}
-    with RegistryClient(system.capture_url, system.operator_token_file.read_text().strip()) as registry:
+    system = systems(stack, GOODSTRACE_ACCOUNTS="required").start()
+    operator = system.operator_token_file.read_text().strip()
+    keys, merchants = {0: operator}, {}  # who is no merchant sees what is public
+    with RegistryClient(system.capture_url, operator) as registry:
         for role, prefix in PREFIXES.items():
             content: dict[str, Any] = {"name": f"merchant {role}", "prefixes": [prefix]}
             made = registry.add(content | ({"visibility": POLICIES[role]} if role in POLICIES else {}))
