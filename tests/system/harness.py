@@ -141,7 +141,13 @@ class System:
         for name in SERVICES:
             self.wait_ready(name)
         if self.environment["GOODSTRACE_ACCOUNTS"] == "required":
-            self.api_key = make_credentials(self.run_dir, self.capture_url, self.operator_token_file, silent)
+            self.api_key = make_credentials(
+                self.run_dir,
+                self.capture_url,
+                self.operator_token_file,
+                silent,
+                query_target=self.query_target,
+            )
             eventually(lambda: self.sealed_count() > 0, what="the merchant's registration is sealed")
         return self
 
@@ -261,7 +267,7 @@ class System:
             LogKeys.load(self.key_dir),
             user=user,
             purpose="a test",
-            api_key=self.api_key,
+            token=self.api_key,
             memory=memory,
             audit_target=self.audit_target,
             timeout_s=timeout_s,
@@ -274,7 +280,7 @@ class System:
 
     def collector(self, *, timeout_s: float = 60) -> CaptureClient:
         """A capture client, with the API key where one is required."""
-        return CaptureClient(self.capture_url, timeout_s=timeout_s, api_key=self.api_key)
+        return CaptureClient(self.capture_url, timeout_s=timeout_s, token=self.api_key)
 
     def capture(self, documents: Iterable[bytes], *, deadline_s: float = 60) -> list[Job]:
         """Capture documents, none of which may be refused, and wait for every event's verdict."""

@@ -50,7 +50,7 @@ class Traded:
         return Client(
             self.system.query_target,
             LogKeys.load(self.system.key_dir),
-            api_key=self.keys[viewer],
+            token=self.keys[viewer],
             timeout_s=DEADLINE_S,
         )
 
@@ -73,7 +73,7 @@ def traded(stack: Stack, systems: Callable[..., System]) -> Traded:
             merchants[role] = made["merchant"]
             keys[role] = registry.new_key(made["merchant"])["apiKey"]
     for role, event in EVENTS:
-        with CaptureClient(system.capture_url, timeout_s=60, api_key=keys[role]) as collector:
+        with CaptureClient(system.capture_url, timeout_s=60, token=keys[role]) as collector:
             taken = collector.send(document(event))
             assert isinstance(taken, Job), "\n".join(taken.lines())
             assert collector.wait(taken, deadline_s=60).counts["accepted"] == 1
@@ -151,7 +151,7 @@ def test_nothing_of_what_is_withheld_leaves_by_any_way(traded: Traded, viewer: i
 
 def test_a_key_that_does_not_count_is_refused_and_looks_name_the_merchant(traded: Traded) -> None:
     wrong = traded.keys[MAKER][:-1] + ("A" if traded.keys[MAKER][-1] != "A" else "B")
-    client = Client(traded.system.query_target, LogKeys.load(traded.system.key_dir), api_key=wrong)
+    client = Client(traded.system.query_target, LogKeys.load(traded.system.key_dir), token=wrong)
     with client, pytest.raises(CallError) as refused:
         client.trace(ITEM)
     assert refused.value.code == "UNAUTHENTICATED"

@@ -179,7 +179,7 @@ class World:
         client = Client(
             "unix:nobody",
             LogKeys([each.verifier for each in self.logs.signers.values()]),
-            api_key=self.keys[merchant] if merchant else "",
+            token=self.keys[merchant] if merchant else "",
         )
         client._query = self  # type: ignore[assignment]
         return client
