@@ -167,7 +167,7 @@ def main() -> None:
                         epcis,
                         index,
                         webhooks.api,
-                        login,
+                        login=login,
                         is_open=front.access.is_open,
                     ),
                     settings.http_port,

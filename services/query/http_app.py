@@ -28,8 +28,8 @@ def make_app(
     epcis: EpcisApi | None = None,
     index: IndexEndpoints | None = None,
     webhooks: WebhookApi | None = None,
-    login: Login | None = None,
     *,
+    login: Login | None = None,
     is_open: bool = False,
 ) -> FastAPI:
     """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries and webhooks.

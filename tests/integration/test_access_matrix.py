@@ -203,7 +203,7 @@ def apps() -> dict[str, FastAPI]:
     guard = Guard("query", NOTHING, NOTHING)
     return {
         "collector": whole_app(registry),
-        "query": make_app(logs, guard, epcis, logs, webhooks, logs),
+        "query": make_app(logs, guard, epcis, logs, webhooks, login=logs),
     }
 
 
