@@ -115,7 +115,7 @@ def capture(documents: list[Path]) -> int:
     accepted = duplicates = 0
     started = time.monotonic()
     api_key = local_api_key(RUN_DIR / CREDENTIALS_FILE, CAPTURE_URL)
-    with CaptureClient(CAPTURE_URL, api_key=api_key, tls=TLS) as collector:
+    with CaptureClient(CAPTURE_URL, token=api_key, tls=TLS) as collector:
         jobs: list[Job] = []
         for document in documents:
             result = collector.send(document.read_bytes())

@@ -162,9 +162,13 @@ def up(stack: Stack, *, stores_only: bool, report: Report) -> None:
         witnesses = start_witnesses(stack.run_dir, {**os.environ, **tls}, report)
         start_services(stack.run_dir, {**environment, **witnesses}, report)
         scheme, believed = client_side(stack.run_dir, os.environ)
-        if os.environ.get("GOODSTRACE_COLLECTOR_AUTH") != "none":
+        if os.environ.get("GOODSTRACE_ACCOUNTS") != "off":
             url = f"{scheme}://{HOST}:{port_from(os.environ, 'GOODSTRACE_COLLECTOR_PORT', 8080)}"
-            make_credentials(stack.run_dir, url, stack.operator_token_file, report, believed)
+            port = port_from(os.environ, "GOODSTRACE_QUERY_GRPC_PORT", 50051)
+            query = f"{scheme}://{HOST}:{port}"
+            make_credentials(
+                stack.run_dir, url, stack.operator_token_file, report, believed, query_target=query
+            )
 
 
 def down(stack: Stack, *, report: Report) -> None:

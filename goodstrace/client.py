@@ -56,6 +56,7 @@ from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.shared_proofs import give_own_proofs
 from goodstrace.signatures import MerchantKeys
 from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
+from goodstrace.token_sources import TokenSource, as_source
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.trusted_checkpoints import TrustedCheckpoints
 from goodstrace.verification import (
@@ -84,7 +85,7 @@ class Client(StreamCalls):
         target: str,
         log_keys: LogKeys,
         *,
-        user: str = "anonymous",
+        user: str = "",
         purpose: str = "",
         memory: CheckpointMemory | None = None,
         audit_target: str | None = None,
@@ -95,7 +96,7 @@ class Client(StreamCalls):
         stream_timeout_s: float = 3600,
         index_token: str = "",
         registered_keys: bool = False,
-        api_key: str = "",
+        token: TokenSource | str = "",
         tls: Tls = SYSTEM,
     ) -> None:
         """Prepare to call; nothing is sent yet.
@@ -103,7 +104,8 @@ class Client(StreamCalls):
         Args:
             target: of the query service: https://host:port, or host:port (goodstrace.connections says when that is TLS).
             log_keys: the keys trusted for checkpoints, got by another way than from `target`.
-            user: who looks, for the browse records; up to 128 characters.
+            user: for whom one looks, for the browse records; up to 128 characters. It counts where nobody has to sign in, and from
+                a platform's back end.
             purpose: why, for the browse records; up to 256 characters.
             memory: what was verified before; by default remembered only as long as the client lives.
             audit_target: of the audit service, for `browses`.
@@ -115,8 +117,9 @@ class Client(StreamCalls):
             index_token: shown to get the index secret, where the service asks for one.
             registered_keys: check other signatures by the keys that merchants have registered, as the logs prove them: one
                 more call, which is recorded too, for each merchant of an answer that signs its events.
-            api_key: of the merchant who looks: what its partners' policies let it see is shown. It is sent with every call, and
-                never in clear text to another machine. Without, only what is public is shown where visibility is enforced.
+            token: says who looks: an API key, a token, or a source of tokens that renews them (goodstrace.token_sources). What
+                its roles and its partners' policies let it see is shown; without, what is public. It is sent with every call, and
+                never in clear text to another machine.
             tls: whose certificates are believed, and the client's own.
         Raises: CredentialsError where a key or token would go in clear text, or a file cannot be read.
         """
@@ -133,14 +136,18 @@ class Client(StreamCalls):
         self._timeout_s = timeout_s
         self._merchants = merchant_keys
         self._registered = registered_keys
-        self._metadata = (
-            ("goodstrace-user", quote(user, safe=_PLAIN)),
-            *([("authorization", f"Bearer {api_key}")] if api_key else []),
-        )
-        secret = bool(api_key or index_token)
+        self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),) if user else ()
+        source = as_source(token)
 
         def connect(to: str) -> grpc.Channel:
-            return channel(to, tls, credential=secret, options=_OPTIONS, credentials=credentials)
+            return channel(
+                to,
+                tls,
+                credential=bool(index_token),
+                source=source,
+                options=_OPTIONS,
+                credentials=credentials,
+            )
 
         self._channel = connect(target)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 
+from goodstrace.bearer import BearerAuth, authorized
 from goodstrace.errors import CredentialsError
+from goodstrace.token_sources import NO_TOKEN, TokenSource
 
 LOCAL_CA: Final = Path("tls") / "ca.pem"
 """Where the local stack keeps its CA, in its run folder."""
@@ -83,6 +85,7 @@ def channel(
     tls: Tls = SYSTEM,
     *,
     credential: bool = False,
+    source: TokenSource = NO_TOKEN,
     options: Sequence[tuple[str, Any]] = (),
     credentials: grpc.ChannelCredentials | None = None,
 ) -> grpc.Channel:
@@ -91,19 +94,20 @@ def channel(
     Args:
         text: the target.
         tls: whom to believe, and what to show.
-        credential: whether calls will carry a key, token or password.
+        credential: whether calls will carry a key, token or password of their own.
+        source: says who calls, and is shown with every call.
         options: of gRPC.
         credentials: gRPC's own, in the place of `tls`.
     Raises: CredentialsError where a credential would go in clear text, or a file cannot be read.
     """
     if credentials is not None:
-        return grpc.secure_channel(_bare(text), credentials, options)
+        return authorized(grpc.secure_channel(_bare(text), credentials, options), source)
     target = target_of(text, tls)
     if target.secure:
-        return grpc.secure_channel(target.address, channel_credentials(tls), options)
-    if credential:
+        return authorized(grpc.secure_channel(target.address, channel_credentials(tls), options), source)
+    if credential or source is not NO_TOKEN:
         refuse_clear_text(target.host)
-    return grpc.insecure_channel(target.address, options)
+    return authorized(grpc.insecure_channel(target.address, options), source)
 
 
 def channel_credentials(tls: Tls) -> grpc.ChannelCredentials:
@@ -132,21 +136,21 @@ def http_client(
     tls: Tls = SYSTEM,
     *,
     timeout_s: float,
-    headers: Mapping[str, str],
+    source: TokenSource = NO_TOKEN,
     transport: httpx.BaseTransport | None = None,
 ) -> httpx.Client:
-    """Make an HTTP client for what is below `url`; `transport` takes the place of the network.
+    """Make an HTTP client for what is below `url`, as whom `source` says; `transport` takes the place of the network.
 
-    Raises: CredentialsError where an Authorization header would go in clear text, or a file cannot be used.
+    Raises: CredentialsError where a token would go in clear text, or a file cannot be used.
     """
     parts = urlsplit(url)
-    if parts.scheme != "https" and any(name.lower() == "authorization" for name in headers):
+    if parts.scheme != "https" and source is not NO_TOKEN:
         refuse_clear_text(parts.hostname or "")
     secure = parts.scheme == "https" and transport is None
     return httpx.Client(
         base_url=url,
         timeout=timeout_s,
-        headers=dict(headers),
+        auth=BearerAuth(source),
         transport=transport,
         verify=ssl_context(tls) if secure else True,
     )

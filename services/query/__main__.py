@@ -1,7 +1,6 @@
 """The query service's process: `python -m services.query`."""
 
 import asyncio
-import time
 
 import grpc
 import structlog
@@ -29,9 +28,8 @@ from services.query.subscribing import Subscriptions
 from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
-from services.runtime.merchants.directory import Directory, Staleness
-from services.runtime.merchants.store import MerchantStore
-from services.runtime.settings import MonitoringSettings, load
+from services.runtime.settings import MonitoringSettings, load, refuse
+from services.runtime.tls import certificate_names
 from services.sealing.bundles import EntryReader
 from services.sealing.completeness.newer import NewerEntries
 from services.sealing.completeness.store import MongoRuns
@@ -41,19 +39,21 @@ from services.sealing.pins import Pins
 _SERVICES = (
     trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
     completeness_pb2.DESCRIPTOR.services_by_name["CompletenessService"],
-    *LOGIN_SERVICES,
 )
 
 
 def _sight(settings: QuerySettings, front: Front, log: structlog.stdlib.BoundLogger) -> Sight:
-    """Say who may see what; where that cannot be told, nothing is shown: nobody counts longer than while the store answers."""
-    if settings.visibility == "open":
-        log.warning("visibility is open: whoever reaches a port sees everything")
+    """Say who may see what; exits with 2 where it shall be enforced and nobody says who they are."""
+    access = front.access
+    if settings.visibility == "enforced" and access.is_open:
+        refuse(
+            "GOODSTRACE_QUERY_VISIBILITY=enforced wants to know who looks: set GOODSTRACE_ACCOUNTS=required, or leave it out"
+        )
+    if settings.visibility == "open" or access.is_open:
+        log.warning("visibility is open: whoever is let in sees everything")
         return Sight(None)
-    staleness = Staleness(settings.auth_fresh_s, 0)
-    store = MerchantStore(front.mongo.database)
-    log.info("visibility is enforced", fresh_s=settings.auth_fresh_s)
-    return Sight(Directory(store, staleness, time.monotonic, lambda: time.time_ns() // 1_000_000))
+    log.info("visibility is enforced", fresh_s=access.settings.access_fresh_s)
+    return Sight(access.directory)
 
 
 def main() -> None:
@@ -95,7 +95,10 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
-            login = login_services(front.mongo.database, front.recorder, log)
+            login = None  # where nobody is asked who calls nobody signs in
+            if not front.access.is_open:
+                login = login_services(front.mongo.database, front.recorder, log, certificate_names)
+            services = (*_SERVICES, *(LOGIN_SERVICES if login else ()))
             gate = IndexGate(load(IndexAccessSettings).token())
             completeness = CompletenessServicer(
                 front.reader,
@@ -114,7 +117,8 @@ def main() -> None:
             def add(server: grpc.aio.Server) -> None:
                 add_servicer(servicer, server)
                 add_completeness(completeness, server)
-                login.add(server)
+                if login:
+                    login.add(server)
 
             endpoints = LogEndpoints(
                 front.reader,
@@ -154,15 +158,23 @@ def main() -> None:
             )
             await together(
                 stop,
-                front.serve(stop, _SERVICES, add, kind="goods"),
+                front.serve(stop, services, add, kind="goods"),
                 front.serve_http(
                     stop,
-                    make_app(endpoints, epcis, index, webhooks.api, login),
+                    make_app(
+                        endpoints,
+                        front.guard,
+                        epcis,
+                        index,
+                        webhooks.api,
+                        login=login,
+                        is_open=front.access.is_open,
+                    ),
                     settings.http_port,
                     max_connections=settings.http_connections,
                 ),
                 webhooks.run(stop),
-                login.run(stop),
+                *([login.run(stop)] if login else ()),
             )
 
     run(service, log)

@@ -2,27 +2,39 @@
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from services.query.accounts.serving import JWKS_PATH, Login
-from services.query.epcis_api import ROOT, EpcisApi, add_routes, no_such_path
+from services.query.epcis_api import MORE, ROOT, EpcisApi, add_routes, no_such_path, problem_response
+from services.query.epcis_problems import problem_of
 from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
 from services.query.webhooks.api import WebhookApi, allowed_methods
 from services.query.webhooks.api import add_routes as add_webhook_routes
+from services.runtime.access.guard import Guard
+from services.runtime.access.http import GuardedRoutes
+from services.runtime.access.openapi import described
+from services.runtime.calls import UNFORESEEN, failure_of
 from services.runtime.monitoring import VERSION
+from services.sealing.failures import FAILURES
 
 READ_ONLY = ["GET", "HEAD"]
 
 
 def make_app(
     logs: LogEndpoints,
+    guard: Guard,
     epcis: EpcisApi | None = None,
     index: IndexEndpoints | None = None,
     webhooks: WebhookApi | None = None,
+    *,
     login: Login | None = None,
+    is_open: bool = False,
 ) -> FastAPI:
     """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries and webhooks.
+
+    `guard` says who may, `is_open` whether nobody needs to say who they are.
 
     The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask, `login` which keys verify access tokens.
     """
@@ -56,4 +68,17 @@ def make_app(
             response = nothing_there()
         return logs.counted(request, Kind.OTHER, response)
 
+    app.add_middleware(GuardedRoutes, guard=guard, answer=_refused)
+    described(app, guard.service, is_open=is_open)
     return app
+
+
+def _refused(scope: Scope, error: Exception) -> Response | None:
+    """Answer whom the guard refuses, or who cannot be told: with a problem where all refusals are such."""
+    failure = failure_of(error, FAILURES)
+    if failure is UNFORESEEN:
+        return None
+    told = problem_of(error, failure)
+    if scope["path"].startswith(f"{ROOT}/"):
+        return problem_response(told)
+    return refusal(told.status, told.detail, MORE.get(told.status, {}))

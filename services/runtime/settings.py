@@ -32,6 +32,20 @@ COMMAND_LINE: Final = (
 )  # told to the `goodstrace` command, not to us
 
 
+DROPPED: Final = {
+    "GOODSTRACE_COLLECTOR_AUTH": 'it is GOODSTRACE_ACCOUNTS now, "required" or "off"',
+    "GOODSTRACE_COLLECTOR_AUTH_FRESH_S": "it is GOODSTRACE_ACCESS_FRESH_S now",
+    "GOODSTRACE_COLLECTOR_AUTH_STALE_S": "it is GOODSTRACE_ACCESS_STALE_S now",
+    "GOODSTRACE_QUERY_AUTH_FRESH_S": "it is GOODSTRACE_ACCESS_FRESH_S now",
+    "GOODSTRACE_COLLECTOR_JWT_ISSUER": "it is GOODSTRACE_OIDC_ISSUER now",
+    "GOODSTRACE_COLLECTOR_JWT_AUDIENCE": "it is GOODSTRACE_OIDC_AUDIENCE now",
+    "GOODSTRACE_COLLECTOR_JWT_JWKS": "it is GOODSTRACE_OIDC_JWKS now",
+    "GOODSTRACE_COLLECTOR_JWT_CLAIM": "it is GOODSTRACE_OIDC_MERCHANT_CLAIM now",
+    "GOODSTRACE_COLLECTOR_JWT_SKEW_S": "it is GOODSTRACE_OIDC_SKEW_S now",
+}
+"""Settings that there were once, and what to set instead: who still sets one must not run without what it said."""
+
+
 class KafkaSettings(BaseSettings):
     """Where Kafka is and how topics are laid out.
 
@@ -180,6 +194,9 @@ class MonitoringSettings(BaseSettings):
 def load(settings: type[S]) -> S:
     """Read a settings class from the environment; where that cannot be, say which variable is wrong and exit with 2."""
     unknown = _unknown(settings)
+    for name in (each for each in DROPPED if each in os.environ):
+        _complain(f"setting {name} is no more: {DROPPED[name]}")
+        _exit()
     if unknown:
         _complain(f"unknown setting {', '.join(unknown)}; known are {', '.join(_known(settings))}")
         _exit()

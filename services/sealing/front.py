@@ -15,10 +15,13 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime.access.guard import Guard
+from services.runtime.access.opening import open_access
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
 from services.runtime.http import HttpServer
+from services.runtime.merchants.store import MerchantStore
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
@@ -35,6 +38,7 @@ from services.runtime.topics import GOODS_BROWSED
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
+from services.sealing.refusals import RefusalMetrics, Refusals
 from services.sealing.secret_check import check_secret
 
 _PROBE_TIMEOUT_S: Final = 2.0
@@ -89,6 +93,7 @@ class Front:
 
     def __init__(
         self,
+        name: str,
         settings: FrontSettings,
         metrics: FrontMetrics,
         *,
@@ -105,6 +110,8 @@ class Front:
         self.mongo, self.monitoring = mongo, monitoring
         self.secret = load_secret(logs.index_secret_file)
         self.reader = LogReader(mongo.database, remember_bytes=settings.remember_mib * 2**20)
+        host = load(MonitoringSettings).host
+        self.access = open_access(host, MerchantStore(mongo.database), mongo.database, log)
         self.recorder = BrowseRecorder(
             producer,
             topic=kafka.topic(GOODS_BROWSED),
@@ -113,6 +120,9 @@ class Front:
             timeout_s=settings.browse_timeout_s,
             observe_seconds=metrics.acknowledged.observe,
         )
+        self.refusals = Refusals(self.recorder, RefusalMetrics(name), log)
+        fresh_s = self.access.settings.access_fresh_s
+        self.guard = Guard(name, self.access.authentication, self.refusals.note, fresh_s=fresh_s)
 
     async def serve(
         self,
@@ -137,6 +147,7 @@ class Front:
             FAILURES,
             settings.max_call_s,
             self.log,
+            guard=self.guard,
         )
         server = Server(
             interceptor,
@@ -205,10 +216,13 @@ async def opened(
     monitoring = Monitoring(name, host, settings.metrics_port, certificate=certificate)
     mongo = Mongo(load(MongoSettings))
     producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers)
+    ended = asyncio.Event()
+    recording: asyncio.Task[None] | None = None
     for condition in ("recorder", "mongodb", "logs", "secret"):
         monitoring.readiness.set(condition, problem="not asked yet")
     try:
-        yield Front(
+        front = Front(
+            name,
             settings,
             metrics,
             mongo=mongo,
@@ -217,7 +231,12 @@ async def opened(
             log=log,
             certificate=certificate,
         )
+        recording = asyncio.create_task(front.refusals.run(ended))
+        yield front
     finally:
+        ended.set()
+        if recording is not None:
+            await asyncio.wait([recording])
         await producer.stop(settings.browse_timeout_s)
         mongo.close()
         monitoring.stop()

@@ -76,6 +76,7 @@ class Looking:
             "GOODSTRACE_BROWSE_PARTITIONS": str(BROWSE_PARTITIONS),
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_ACCOUNTS": "off",
             "GOODSTRACE_LOGIN_KEY_DIR": str(self.key_dir / "login"),
             "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "index-secret"),
             "GOODSTRACE_ACCOUNTS_JWKS": str(self.key_dir / "login" / "jwks.json"),

@@ -118,10 +118,10 @@ def test_who_trusts_another_ca_sends_nothing(local: Local, tmp_path: Path) -> No
     theirs = World(tmp_path / "theirs")
     tls, keys = Tls(theirs.ca), LogKeys.load(local.run_dir / "keys")
     target = f"https://127.0.0.1:{local.port('QUERY_GRPC_PORT')}"
-    with Client(target, keys, tls=tls, api_key="gst_secret") as client, pytest.raises(CallError):
+    with Client(target, keys, tls=tls, token="gst_secret") as client, pytest.raises(CallError):
         client.checkpoints()
     with (
-        CaptureClient(f"https://127.0.0.1:{local.port('COLLECTOR_PORT')}", api_key="x", tls=tls) as capture,
+        CaptureClient(f"https://127.0.0.1:{local.port('COLLECTOR_PORT')}", token="x", tls=tls) as capture,
         pytest.raises(CallError, match="CERTIFICATE_VERIFY_FAILED"),
     ):
         capture.send(b"{}")

@@ -77,13 +77,13 @@ def test_names_that_look_like_this_machine_are_not() -> None:
 def test_no_credential_goes_to_another_machine_in_clear_text() -> None:
     far, keys = "http://trace.shop.example:1", LogKeys([])
     for make in (
-        lambda: Client(far, keys, api_key="secret"),
+        lambda: Client(far, keys, token="secret"),
         lambda: Client(far, keys, index_token="secret"),
-        lambda: Client("https://a.example:1", keys, api_key="secret", audit_target=far),
-        lambda: CaptureStream(far, api_key="secret"),
-        lambda: CaptureClient(far, api_key="secret"),
+        lambda: Client("https://a.example:1", keys, token="secret", audit_target=far),
+        lambda: CaptureStream(far, token="secret"),
+        lambda: CaptureClient(far, token="secret"),
         lambda: RegistryClient(far, "secret"),
-        lambda: RejectedClient(far, api_key="secret"),
+        lambda: RejectedClient(far, token="secret"),
         lambda: channel(far, credential=True),
     ):
         with pytest.raises(CredentialsError, match=r"clear text.*https://trace\.shop\.example"):
@@ -93,7 +93,7 @@ def test_no_credential_goes_to_another_machine_in_clear_text() -> None:
 def test_without_a_credential_clear_text_is_what_one_asks_for() -> None:
     Client("http://trace.shop.example:1", LogKeys([])).close()
     CaptureClient("http://trace.shop.example:1")._http.close()
-    CaptureClient("http://127.0.0.1:1", api_key="secret")._http.close()
+    CaptureClient("http://127.0.0.1:1", token="secret")._http.close()
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_local_ca_is_found_for_https_on_this_machine_alone(
 def test_a_key_is_not_taken_along_by_a_redirect_to_clear_text() -> None:
     client = RejectedClient(
         "https://trace.shop.example",
-        api_key="secret",
+        token="secret",
         transport=httpx.MockTransport(
             lambda _: httpx.Response(308, headers={"Location": "http://evil.example"})
         ),

@@ -34,7 +34,8 @@ class OidcSettings(BaseSettings):
     issuer, audience: those that its tokens name. jwks: a path or an https address of its keys; empty: found by the issuer's
     `/.well-known/openid-configuration`. roles_claim: the claim that lists roles or groups; roles: which of its values are which role, as
     "value=role,value=role"; a token whose values give none is a shopper's where `shoppers` says so. merchant_claim: the claim with a merchant's number,
-    for the role `merchant`. skew_s: how far clocks may differ.
+    for the role `merchant`. Both claims may lie deeper: `realm_access.roles`. clients: where set, the client IDs, comma between, to which a token
+    must have been given. skew_s: how far clocks may differ.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_OIDC_")
@@ -46,6 +47,7 @@ class OidcSettings(BaseSettings):
     roles: str = "shopper=shopper,merchant=merchant,auditor=auditor,operator=operator,platform=platform"
     shoppers: bool = False
     merchant_claim: str = Field("merchant", min_length=1, max_length=100)
+    clients: str = ""
     skew_s: int = Field(30, ge=0, le=300)
 
 
