@@ -10,8 +10,8 @@ from services.sealing.ports import TagPages
 from services.sealing.remembered import Remembered
 from services.sealing.tag_index import Page, Run, TagIndex, page_name
 
-PAGES_BYTES: Final = 32 * 2**20
-"""How much of the pages is remembered: all those of 500,000 entries with four tags each."""
+PAGES_BYTES: Final = 96 * 2**20
+"""How much of the pages is remembered: all those of a million entries with four tags each."""
 TAGS_AT_ONCE: Final = 64  # their pages are held together: about 6 KB for each tag and run
 
 PAGES_PER_READ: Final = 24  # beyond that a store may compare each name with each page: see NAMES_PER_QUERY

@@ -4,8 +4,10 @@ One byte string is cheap where a document of hundreds of fields is not: to encod
 because the public may read them and nothing else; parts lie apart, because one may be erased.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -25,7 +27,7 @@ _RAW_LIST: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _PARTS: Final = msgspec.msgpack.Decoder(tuple[Part, ...])
 _ALL_PARTS: Final = msgspec.msgpack.Decoder(list[tuple[Part, ...]])
 _FEW: Final = (
-    4  # tags: each is sought in the joined bytes; more of them in a set, which costs the taking apart
+    16  # tags: each is sought in the joined bytes; more of them in a set, which costs the taking apart
 )
 
 
@@ -51,6 +53,8 @@ class Columns:
             raise CorruptError(f"records are malformed: {error}") from error
         if not len(self._entries) == len(self._parts) == len(self._tags):
             raise CorruptError("records are malformed: the lists have different lengths")
+        self._joined: bytes | None = None  # once something is sought
+        self._ends: list[int] = []  # where each record's tags end in it
 
     def __len__(self) -> int:
         """Count the records."""
@@ -69,11 +73,20 @@ class Columns:
         if len(wanted) > _FEW:
             common = [(place, wanted & set(split_tags(joined))) for place, joined in enumerate(self._tags)]
             return [each for each in common if each[1]]
+        if self._joined is None:
+            self._joined = b"".join(self._tags)
+            self._ends = list(accumulate(map(len, self._tags)))
         found: dict[int, set[bytes]] = {}
         for tag in wanted:
-            for place in [place for place, joined in enumerate(self._tags) if tag in joined]:
-                if _holds(self._tags[place], tag):
+            at = self._joined.find(tag)
+            while at >= 0:
+                place = bisect_right(self._ends, at)
+                start, end = self._ends[place] - len(self._tags[place]), self._ends[place]
+                if (at - start) % TAG_BYTES == 0 and at + TAG_BYTES <= end:
                     found.setdefault(place, set()).add(tag)
+                    at = self._joined.find(tag, end)
+                else:  # where two neighbours only look like it
+                    at = self._joined.find(tag, at + 1)
         return sorted(found.items())
 
 
@@ -109,11 +122,3 @@ def decode_tags(tags: bytes) -> list[bytes]:
 def split_tags(joined: bytes) -> tuple[bytes, ...]:
     """Take joined tags apart."""
     return tuple(joined[start : start + TAG_BYTES] for start in range(0, len(joined), TAG_BYTES))
-
-
-def _holds(joined: bytes, tag: bytes) -> bool:
-    """Tell whether a tag is among joined ones; where two neighbours only look like it, it is not."""
-    place = joined.find(tag)
-    while place > 0 and place % TAG_BYTES:
-        place = joined.find(tag, place + 1)
-    return place >= 0
