@@ -22,6 +22,7 @@ PARTS: Final = "parts"
 TAGS: Final = "tags"
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
+_BYTES: Final = msgspec.msgpack.Decoder(bytes)
 _BYTE_STRINGS: Final = msgspec.msgpack.Decoder(list[bytes])
 _RAW_LIST: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _PARTS: Final = msgspec.msgpack.Decoder(tuple[Part, ...])
@@ -46,9 +47,10 @@ class Columns:
     def __init__(self, entries: bytes, parts: bytes, tags: bytes) -> None:
         """Take the byte strings apart. Raises: CorruptError, where they are not lists of one length."""
         self.size_bytes = len(entries) + len(parts) + len(tags)
-        self._entries = decode_entries(entries)
         try:
-            self._parts, self._tags = _RAW_LIST.decode(parts), _BYTE_STRINGS.decode(tags)
+            # Where they are, not copies of them: of what is read a sixtieth is shown.
+            self._entries, self._parts = _RAW_LIST.decode(entries), _RAW_LIST.decode(parts)
+            self._tags = _BYTE_STRINGS.decode(tags)
         except (msgspec.MsgspecError, RecursionError, TypeError) as error:
             raise CorruptError(f"records are malformed: {error}") from error
         if not len(self._entries) == len(self._parts) == len(self._tags):
@@ -63,10 +65,10 @@ class Columns:
     def record(self, place: int) -> PackedRecord:
         """Decode a record by its place, 0 the first. Raises: CorruptError."""
         try:
-            parts = _PARTS.decode(self._parts[place])
+            entry, parts = _BYTES.decode(self._entries[place]), _PARTS.decode(self._parts[place])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
             raise CorruptError(f"records are malformed: {error}") from error
-        return PackedRecord(self._entries[place], parts, split_tags(self._tags[place]))
+        return PackedRecord(entry, parts, split_tags(self._tags[place]))
 
     def places_of(self, wanted: AbstractSet[bytes]) -> list[tuple[int, AbstractSet[bytes]]]:
         """Find the places of records that have any of these tags, in order, each with those that it has."""

@@ -16,7 +16,7 @@ from services.sealing.mongo import MongoBlockStore
 from services.sealing.remembered import Remembered
 from services.sealing.values import Head
 
-REMEMBER_BYTES: Final = 16 * 2**20  # the tiles of 450,000 entries
+REMEMBER_BYTES: Final = 64 * 2**20  # the tiles of 1.8 million entries
 # A store may compare each value asked for with each pack it found.
 PACKS_PER_QUERY: Final = 16  # of at most about 50 KB each
 TILES_PER_READ: Final = 24
