@@ -67,7 +67,7 @@ class FrontSettings(BaseSettings):
     page_bytes: int = Field(3 * 1024 * 1024, ge=64 * 1024, le=32 * 1024 * 1024)
     notice_s: float = Field(0.5, ge=0, le=60)
     drain_s: float = Field(10, ge=0, le=300)
-    remember_mib: int = Field(16, ge=0, le=65536)
+    remember_mib: int = Field(64, ge=0, le=65536)
     share_ports: bool = False
 
 
