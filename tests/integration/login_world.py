@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -188,3 +189,17 @@ def new_address() -> str:
     """An address in a network that nobody has called from."""
     number = next(_ADDRESSES)
     return f"{10 + number // 65536}.{number // 256 % 256}.{number % 256}.7"
+
+
+async def with_totp(world: World, name: str) -> tuple[pyotp.TOTP, list[str]]:
+    """Make an account that uses one-time codes; gives what shows them, and recovery codes."""
+    await world.account(name)
+    who = await world.who((await world.sign_in(name)).tokens)
+    begun = await world.call(world.login.login.BeginTotp, login_pb2.BeginTotpRequest(password=PASSWORD), who)
+    totp = pyotp.parse_uri(begun.uri)
+    assert isinstance(totp, pyotp.TOTP)
+    assert (totp.secret, totp.name) == (begun.secret, name)
+    confirm = login_pb2.ConfirmTotpRequest(code=totp.at(world.now_ms // 1000))
+    answer = await world.call(world.login.login.ConfirmTotp, confirm, who)
+    world.recorder.browses.clear()
+    return totp, list(answer.recovery_codes)
