@@ -15,6 +15,7 @@ from goodstrace.query.v1 import login_pb2
 from services.query.accounts import account_store, challenges, counters, session_store
 from services.query.accounts.errors import ChallengedError
 from services.query.accounts.key_ring import KeyFiles
+from services.query.accounts.lockout import WINDOW_MS, window
 from services.query.accounts.metrics import LoginMetrics
 from services.query.accounts.serving import Login
 from services.query.accounts.sessions import ID_BYTES
@@ -69,7 +70,8 @@ class World:
     def __init__(self, uri: str, database: str, folder: Path, **settings: Any) -> None:
         self.mongo = Mongo(MongoSettings(uri=uri, database=database))  # type: ignore[call-arg]
         self.recorder = Recorded()
-        self.now_ms = time.time_ns() // 1_000_000
+        # The beginning of a window: that it does not end meanwhile shall not depend on the time of day.
+        self.now_ms = (window(time.time_ns() // 1_000_000) + 1) * WINDOW_MS
         self.folder = folder / "login"
         self.files = KeyFiles(self.folder, 300)
         self.files.make_first(self.now_ms)
