@@ -92,6 +92,7 @@ class Runner(Transacting):
             [self._kafka.topic(INPUTS[self._span.first])],
             on_partition=self._take_partition,
             on_first=self._check_first,
+            client=self._span.first,
         )
 
     def _poll(self, source: Source) -> list[Message]:

@@ -186,7 +186,7 @@ async def opened(
     """Open the neighbours of the service `name`, and close them in the reverse order."""
     monitoring = Monitoring(name, load(MonitoringSettings).host, settings.metrics_port)
     mongo = Mongo(load(MongoSettings))
-    producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers)
+    producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers, client="browses")
     for condition in ("recorder", "mongodb", "logs", "secret"):
         monitoring.readiness.set(condition, problem="not asked yet")
     try:
