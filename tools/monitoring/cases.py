@@ -91,7 +91,7 @@ def _objective_cases() -> list[Case]:
     calls = (_CALLS.format(code="OK"), _CALLS.format(code="UNAVAILABLE"))
     trace = 'method="Trace"'
     made = []
-    for severity, minutes, at, bad, step in ((PAGE, 36, "66m", 50, "2m"), (TICKET, 75, "73h", 3, "1h")):
+    for severity, minutes, at, bad, step in ((PAGE, 36, "66m", 50, "2m"), (TICKET, 38, "74h", 3, "2h")):
         fine = 1000 if severity == TICKET else 999  # a page must not come of what a ticket is for
         made += [
             Case(name, severity, _good_and_bad(*pair, minutes, good_rate=1000, bad_rate=bad),
