@@ -44,6 +44,7 @@ class Prometheus:
 
     def __init__(self, folder: Path, targets: Mapping[str, str]) -> None:
         self.port = free_port()
+        self._client = httpx.Client(base_url=f"http://{HOST}:{self.port}", timeout=30)
         home = folder / "prometheus"
         shutil.copytree(FOLDER, home)
         config = (FOLDER / "prometheus.yml").read_text()
@@ -74,12 +75,13 @@ class Prometheus:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._client.close()
         self._daemon.kill()
         self._daemon.stop()
 
     def ask(self, path: str, **parameters: str) -> Any:
         """Ask the HTTP API; gives what is in `data`."""
-        answer = httpx.get(f"http://{HOST}:{self.port}/api/v1/{path}", params=parameters, timeout=20)
+        answer = self._client.get(f"/api/v1/{path}", params=parameters)
         told = answer.json()
         assert told["status"] == "success", (parameters, told)
         return told["data"]

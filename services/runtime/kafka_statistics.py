@@ -134,8 +134,8 @@ class KafkaMetrics:
             registry=registry,
         )
 
-    def listener(self, client: str) -> Callable[[str], None]:
-        """Make the taker of one client's reports. Raises: ValueError where `client` is none of CLIENTS."""
+    def begin(self, client: str) -> None:
+        """Show a client at 0, before its first report. Raises: ValueError where `client` is none of CLIENTS."""
         if client not in CLIENTS:
             raise ValueError(f"{client!r} is none of {', '.join(CLIENTS)}")
         for gauge in (
@@ -145,6 +145,10 @@ class KafkaMetrics:
             gauge.labels(client).set(0)
         for kind in _KINDS:
             self.errors.labels(client, kind)
+
+    def listener(self, client: str) -> Callable[[str], None]:
+        """Make the taker of one client's reports, from which on it is shown. Raises: as `begin`."""
+        self.begin(client)
         before = dict.fromkeys(_KINDS, 0)
 
         def take(text: str) -> None:
