@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from deploy.service_processes import ROOT
 from goodstrace.simulate import Simulation, SimulationOptions
 from services.collector.books import Books
 from services.runtime import topics
@@ -106,6 +107,17 @@ def test_labels_say_nothing_that_somebody_sent(loaded: System, service: str) -> 
         for label, text in sample.labels.items():
             assert label in LABELS, sample
             assert LABELS[label].fullmatch(text), sample
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_metric_is_on_the_page_of_metrics(loaded: System, service: str) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    text = httpx.get(loaded.url(service, "/metrics")).text
+    for family in text_string_to_metric_families(text):
+        if family.name.startswith("goodstrace_"):
+            # Those with the time at which a counter was made come with each counter, and are told of there.
+            name = family.name.removesuffix("_created")
+            assert any(f"`{name}{suffix}`" in page for suffix in ("", "_total")), family.name
 
 
 def names(system: System, service: str) -> Iterable[str]:
