@@ -133,8 +133,8 @@ bench-collector: install ## Measure capture and the five stages beside a bare co
 	@$(BIN)/python -m bench.collector $(BENCH_COLLECTOR)
 
 lock: $(STACK)/lock/bin/uv ## Renew the lock files from pyproject.toml and deploy/*/requirements.in
-	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server -o requirements.lock pyproject.toml
-	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server --extra dev -c requirements.lock \
+	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server --extra watch -o requirements.lock pyproject.toml
+	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server --extra watch --extra dev -c requirements.lock \
 	    -o requirements-dev.lock pyproject.toml
 	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/secantus/requirements.lock deploy/secantus/requirements.in
 	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/go/requirements.lock deploy/go/requirements.in
