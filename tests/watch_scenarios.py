@@ -53,6 +53,12 @@ def records(looks: Sequence[Look], seed: int = 0) -> list[Record]:
     return [record(each, drawn.randbytes(16)) for each in sorted(looks, key=lambda each: each.time_ms)]
 
 
+def ending_at(looks: Sequence[Look], time_ms: int) -> list[Look]:
+    """Move looks in time so that the last one is then: idle partitions tell a running watch what time it is."""
+    later_ms = time_ms - max(each.time_ms for each in looks)
+    return [msgspec.structs.replace(each, time_ms=each.time_ms + later_ms) for each in looks]
+
+
 def background(seed: int = 1, hours: int = 2) -> list[Look]:
     """Forty users who look at some goods each, and sign in wrongly now and then."""
     drawn = random.Random(seed)

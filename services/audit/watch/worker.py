@@ -67,6 +67,8 @@ class Worker:
         self._swept: dict[int, bytes] = {}
         self._unshown: dict[tuple[Kind, str, int], Activity] = {}
         self._counted: list[Any] = []
+        self._gathered: list[Any] = []
+        self._sending = asyncio.Lock()
         self._room = asyncio.Event()
         self._room.set()
         app = watch.app
@@ -74,12 +76,32 @@ class Worker:
         app.agent(watch.observed, name="count")(self._count)
         app.agent(watch.alerts, name="keep")(self._keep)
         app.timer(_IDLE_S)(self._tell_idle)
+        app.task(self._send_often)
         app.task(self._show_often)
 
     async def _observe(self, stream: Any) -> None:
-        settings = self._settings
-        async for events in stream.take_events(settings.batch_records, within=settings.batch_s):
-            await self._certainly(self._send_observations(events))
+        """Gather browse records; one is done with, for Faust, once its observations are durable.
+
+        Faust's own `take` marks as done what came while the batch before was being worked on.
+        """
+        async for event in stream.noack().events():
+            self._gathered.append(event)
+            if len(self._gathered) >= self._settings.batch_records:
+                await self._certainly(self._send_gathered())
+
+    async def _send_often(self) -> None:
+        while not self._watch.app.should_stop:
+            await asyncio.sleep(self._settings.batch_s)
+            await self._certainly(self._send_gathered())
+
+    async def _send_gathered(self) -> None:
+        """Send what is gathered; one batch after the other, so that each partition's records stay in order."""
+        async with self._sending:
+            events, self._gathered = self._gathered, []
+            if events:
+                await self._send_observations(events)
+            for event in events:
+                event.ack()
 
     async def _count(self, stream: Any) -> None:
         """Count batch after batch; one is done with, for Faust, once its statistics are stored: see `_show`."""
