@@ -16,6 +16,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.blocking import Blocks, RememberedBlocks
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
 from services.runtime.http import HttpServer
@@ -107,6 +108,7 @@ class Front:
             secret=self.secret,
             timeout_s=settings.browse_timeout_s,
             observe_seconds=metrics.acknowledged.observe,
+            blocking=RememberedBlocks(Blocks(mongo.database)),
         )
 
     async def serve(

@@ -19,6 +19,7 @@ from services.audit.watch import alerts as alert_values
 from services.audit.watch.store import WatchStore
 from services.audit.watch.store import provision as provision_watch
 from services.audit.watch.values import Kind
+from services.runtime.blocking import Block, Blocks
 from tests.conftest import Names
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
@@ -177,6 +178,31 @@ async def test_a_killed_recorder_goes_on_and_seals_every_look_once(
         records = await looking.reader.records(log, range(newest.size))
         sealed += [json.loads(record.entry)["id"] for record in records]
     assert sorted(sealed) == sorted(made)
+
+
+async def test_a_blocked_user_is_refused_within_seconds_until_the_block_is_lifted(
+    looking: Looking, query: TraceStub
+) -> None:
+    blocks = Blocks(looking.mongo.database)
+    await _look(query, ITEM, "ann")
+    await blocks.put(Block("user:ann", until_ms=2**45, reason="test", by="operator"))
+
+    async def refused() -> str:
+        try:
+            await _look(query, ITEM, "ann")
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        return ""
+
+    said = await eventually(refused, "ann is blocked", 10)
+    assert said.startswith("PERMISSION_DENIED: this user is blocked until")
+    await _look(query, ITEM, "bob")
+    assert await blocks.lift("user:ann")
+
+    async def answered() -> bool:
+        return not await refused()
+
+    await eventually(answered, "ann is answered again", 10)
 
 
 async def test_health_names_the_service(looking: Looking) -> None:

@@ -68,7 +68,7 @@ class Worker:
         self._unshown: dict[tuple[Kind, str, int], Activity] = {}
         self._counted: list[Any] = []
         self._gathered: list[Any] = []
-        self._sending = asyncio.Lock()
+        self._sending, self._counting = asyncio.Lock(), asyncio.Lock()
         self._room = asyncio.Event()
         self._room.set()
         app = watch.app
@@ -76,6 +76,7 @@ class Worker:
         app.agent(watch.observed, name="count")(self._count)
         app.agent(watch.alerts, name="keep")(self._keep)
         app.timer(_IDLE_S)(self._tell_idle)
+        app.on_partitions_revoked.connect(self._settle)
         app.task(self._send_often)
         app.task(self._show_often)
 
@@ -106,10 +107,16 @@ class Worker:
     async def _count(self, stream: Any) -> None:
         """Count batch after batch; one is done with, for Faust, once its statistics are stored: see `_show`."""
         async for event in stream.noack().events():
-            await self._certainly(self._count_batch(event))
+            async with self._counting:
+                await self._certainly(self._count_batch(event))
             if len(self._unshown) > _MOST_UNSHOWN:
                 self._room.clear()
             await self._room.wait()  # a store that is slow, or away, slows counting down
+
+    async def _settle(self, *_: Any, **__: Any) -> None:
+        """Let the batch that is being counted end before partitions go: its values must not come after those of another worker."""
+        async with self._counting:
+            pass
 
     async def _keep(self, stream: Any) -> None:
         async for event in stream.events():
