@@ -1,16 +1,20 @@
 """Workers of the watch on real Kafka and a real store: counts are exact, whoever is killed and wherever partitions go."""
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from deploy.stack import Stack
 from services.audit.watch import alerts as alert_values
+from services.audit.watch.command import watch
 from services.audit.watch.store import WatchStore
 from services.runtime.blocking import Block, BlockedError, Blocks, RememberedBlocks
 from tests.conftest import Names
@@ -151,3 +155,23 @@ async def test_a_block_holds_ends_and_is_lifted(watching: Watching) -> None:
     assert await store.put_alert(message, message.SerializeToString())
     await remembered.check(user="ann", network="203.0.113.0")  # the operator has lifted it for an hour
     assert await blocks.in_force() == []
+
+
+async def test_an_operator_blocks_lists_and_lifts_by_commands(watching: Watching) -> None:
+    environment = {name: value for name, value in watching.environment.items() if "WATCH" not in name}
+
+    async def run(*arguments: str) -> Any:
+        done = await asyncio.to_thread(CliRunner().invoke, watch, [*arguments, "--json"], env=environment)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    added = await run("blocks", "add", "user:ann", "--hours", "2", "--reason", "asked by security")
+    assert await run("blocks", "list") == [added]
+    assert added["by"].startswith("operator ")
+    assert await run("blocks", "lift", "user:ann") == {"subject": "user:ann", "was_blocked": True}
+    assert await run("blocks", "list") == []
+    refused = await asyncio.to_thread(
+        CliRunner().invoke, watch, ["blocks", "add", "shoe:44"], env=environment
+    )
+    assert refused.exit_code == 1
+    assert "user:NAME or network:NETWORK" in refused.output

@@ -6,7 +6,7 @@ made again from the changelog, a value for each subject.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 import faust
@@ -74,6 +74,15 @@ class WatchApp:
             },
         )
 
+    async def send(
+        self, topic: Any, key: bytes | None, value: bytes | None, partition: int
+    ) -> Awaitable[Any]:
+        """Hand a record to the producer, without what Faust's topics add around each; what is given is to be awaited for its place."""
+        sent: Awaitable[Any] = await self.app.producer.send(
+            topic.get_topic_name(), key, value, partition, timestamp=None, headers=None
+        )
+        return sent
+
     def store(self, partition: int) -> Any:
         """Give the table's RocksDB of a partition that this worker has: `get`, `put`, `delete`, `iter`."""
         # Faust lets a table be read by no other way outside of `current_event`, nor in part.
@@ -87,7 +96,7 @@ class WatchApp:
                 store.delete(key)
             else:
                 store.put(key, value)
-            waits.append(await self._changelog.send(key=key, value=value, partition=partition))
+            waits.append(await self.send(self._changelog, key, value, partition))
         if waits:
             sent = await asyncio.gather(*waits)
             self._data().set_persisted_offset(sent[-1].topic_partition, sent[-1].offset)

@@ -143,7 +143,7 @@ class Worker:
         for source, mine in by_source.items():
             batches = self._observed(source, mine)
             waits += [
-                await self._watch.observed.send(key=None, value=encode_batch(batch), partition=partition)
+                await self._watch.send(self._watch.observed, None, encode_batch(batch), partition)
                 for partition, batch in batches
             ]
         await asyncio.gather(*waits)
@@ -205,7 +205,7 @@ class Worker:
             subject = (found.about, found.subject)
             partition = partition_for(subject, self._partitions)
             value = message.SerializeToString(deterministic=True)
-            waits.append(await self._watch.alerts.send(key=found.id, value=value, partition=partition))
+            waits.append(await self._watch.send(self._watch.alerts, found.id, value, partition))
             self._metrics.alerts.labels(found.rule).inc()
             self._log.info(
                 "alert", rule=found.rule, alert=message.id, about=found.about, start_ms=found.start_ms
@@ -306,7 +306,7 @@ class Worker:
             if at_end and was == end:
                 told = encode_batch(Batch(tp.partition, now_ms))
                 waits += [
-                    await self._watch.observed.send(key=None, value=told, partition=partition)
+                    await self._watch.send(self._watch.observed, None, told, partition)
                     for partition in range(self._partitions)
                 ]
         await asyncio.gather(*waits)
