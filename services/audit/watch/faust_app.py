@@ -45,6 +45,7 @@ class WatchApp:
             consumer_group_instance_id=kafka.instance or None,
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=MAX_MESSAGE_BYTES,
+            broker_max_poll_records=settings.batch_records,  # else a full topic of browses keeps the observations waiting
             producer_acks=-1,
             producer_linger=_LINGER_S,
             producer_max_request_size=MAX_MESSAGE_BYTES,
