@@ -33,6 +33,7 @@ from services.audit.watch.store import WatchStore
 from services.audit.watch.values import MAX_OBSERVATIONS, Batch, Kind, Seen, decode_batch, encode_batch
 from services.runtime import envelope
 from services.runtime.errors import EnvelopeError, ServiceError
+from services.runtime.kafka import OffsetGapError
 from services.runtime.retry import retried
 
 _CLOCK: Final = b"clock"
@@ -64,6 +65,7 @@ class Worker:
         self._counter = Counter(book, partitions)
         self._until: dict[int, int] = {}
         self._idle: dict[int, int] = {}
+        self._next: dict[int, int] = {}
         self._swept: dict[int, bytes] = {}
         self._unshown: dict[tuple[Kind, str, int], Activity] = {}
         self._counted: list[Any] = []
@@ -116,7 +118,7 @@ class Worker:
     async def _settle(self, *_: Any, **__: Any) -> None:
         """Let the batch that is being counted end before partitions go: its values must not come after those of another worker."""
         async with self._counting:
-            pass
+            self._next.clear()
 
     async def _keep(self, stream: Any) -> None:
         async for event in stream.events():
@@ -153,6 +155,7 @@ class Worker:
         by_partition: list[list[Seen]] = [[] for _ in range(self._partitions)]
         until_ms = self._until.get(source, 0)
         for event in events:
+            self._check_next(source, event.message.offset)
             try:
                 record = envelope.decode(event.message.value)
                 seen = observations(record, event.message.offset)
@@ -169,6 +172,13 @@ class Worker:
             for partition, listed in enumerate(by_partition)
             for part, is_last in _parts(listed)
         ]
+
+    def _check_next(self, source: int, offset: int) -> None:
+        """Notice a record that was not handed on: Faust lost one where partitions moved. Ending reads it again. Raises: OffsetGapError."""
+        wanted = self._next.get(source, offset)
+        if offset > wanted:
+            raise OffsetGapError(f"goods.browsed/{source}: record {offset} came where {wanted} should")
+        self._next[source] = offset + 1
 
     async def _count_batch(self, event: Any) -> None:
         """Count a batch and write what came of it, in the order that `Counted` tells."""
