@@ -13,7 +13,7 @@ from goodstrace.query.v1 import login_pb2
 from services.query.accounts.errors import LockedError
 from services.runtime.access.current import acting
 from services.runtime.access.networks import network_of
-from services.runtime.access.values import Principal, Role
+from services.runtime.access.values import NOBODY, Principal, Role
 from services.runtime.call_errors import AlreadyExistsError, InvalidRequestError, NotAllowedError
 from services.runtime.merchants.errors import UnauthenticatedError
 from tests.conftest import Names
