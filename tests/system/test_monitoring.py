@@ -98,8 +98,9 @@ def watched(
         GOODSTRACE_WITNESS_INTERVAL_MS="100",
     )
     with ExitStack() as ends:
-        system.start()
+        system.start(sealing=False)
         ends.callback(witness.follow(f"{system.log_url}/logs").kill)
+        eventually(lambda: system.sealed_count() > 0, what="the merchant's registration is sealed")
         exporter = ends.enter_context(NodeExporter(tmp_path_factory.mktemp("node")))
         targets = {name: f"{HOST}:{port}" for name, port in system.metrics_ports.items()}
         prometheus = ends.enter_context(
