@@ -24,6 +24,8 @@ from services.query.service import TraceServicer
 from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
+from services.query.web.pages import WebPages
+from services.query.web.settings import WebSettings
 from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
@@ -147,12 +149,22 @@ def main() -> None:
             webhooks = Webhooks(
                 front, epcis, forward=forward, heads=heads, sight=sight, settings=settings, metrics=metrics
             )
+            pages = WebPages(
+                servicer,
+                front.reader,
+                front.secret,
+                settings=load(WebSettings),
+                max_events=settings.max_events,
+                public_url=settings.public_url,
+                clock_s=time.monotonic,
+                log=log,
+            )
             await together(
                 stop,
                 front.serve(stop, _SERVICES, add, kind="goods"),
                 front.serve_http(
                     stop,
-                    make_app(endpoints, epcis, index, webhooks.api),
+                    make_app(endpoints, epcis, index, webhooks.api, pages),
                     settings.http_port,
                     max_connections=settings.http_connections,
                 ),

@@ -7,6 +7,8 @@ from services.query.epcis_api import ROOT, EpcisApi, add_routes, no_such_path
 from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
+from services.query.web.pages import WebPages
+from services.query.web.routes import add_routes as add_pages
 from services.query.webhooks.api import WebhookApi, allowed_methods
 from services.query.webhooks.api import add_routes as add_webhook_routes
 from services.runtime.monitoring import VERSION
@@ -19,10 +21,12 @@ def make_app(
     epcis: EpcisApi | None = None,
     index: IndexEndpoints | None = None,
     webhooks: WebhookApi | None = None,
+    pages: WebPages | None = None,
 ) -> FastAPI:
     """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries and webhooks.
 
-    The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask.
+    The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask. With `pages` people get
+    those at / and below; else / lists the logs.
     """
     app = FastAPI(
         title="Goodstrace queries",
@@ -39,8 +43,10 @@ def make_app(
         add_webhook_routes(app, webhooks)
     if index:
         app.add_route("/index/{rest:path}", index.answer, methods=["GET"])
-    for path in ("/", "/logs", "/logs/{rest:path}"):
+    for path in ("/logs", "/logs/{rest:path}", *(() if pages else ("/",))):
         app.add_route(path, logs.answer, methods=READ_ONLY)
+    if pages:
+        add_pages(app, pages)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
