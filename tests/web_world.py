@@ -68,11 +68,26 @@ def _event(number: int, when: str, kind: str, step: str, at: int, offset: str, *
 
 
 def _cold(when: str, least: float, greatest: float) -> list[dict[str, Any]]:
-    report = {"type": "Temperature", "minValue": least, "maxValue": greatest, "meanValue": (least + greatest) / 2, "uom": "CEL"}
+    report = {
+        "type": "Temperature",
+        "minValue": least,
+        "maxValue": greatest,
+        "meanValue": (least + greatest) / 2,
+        "uom": "CEL",
+    }
     return [{"sensorMetadata": {"time": when}, "sensorReport": [report]}]
 
 
-def _seen(number: int, when: str, step: str, at: int, offset: str, what: str, cold: tuple[float, float] | None = None, **more: Any) -> dict[str, Any]:
+def _seen(
+    number: int,
+    when: str,
+    step: str,
+    at: int,
+    offset: str,
+    what: str,
+    cold: tuple[float, float] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
     if cold:
         more["sensorElementList"] = _cold(when, *cold)
     return _event(number, when, "ObjectEvent", step, at, offset, epcList=[what], action="OBSERVE", **more)
@@ -118,7 +133,9 @@ _GOODS: Mapping[str, Mapping[str, str]] = {
 
 
 def registration(what: What, key: str, merchant: int, content: Mapping[str, Any], time_ms: int) -> Record:
-    item = item_of(Registration(what, key, merchant, dict(content)), time_ms, _random(f"{what}/{key}/{time_ms}"))
+    item = item_of(
+        Registration(what, key, merchant, dict(content)), time_ms, _random(f"{what}/{key}/{time_ms}")
+    )
     [value] = WHOLE.run(fresh_state(), [to_wire(item)]).passed[StageName.STORE]
     return envelope.decode(value)
 
@@ -157,7 +174,7 @@ class WebLogs(SignedLogs):
         return await super().newest(prefix)
 
     async def logs(self) -> list[LogInfo]:
-        return [LogInfo(log, signer.name, str(signer.verifier)) for log, signer in self.signers.items()]
+        return [LogInfo(log, signer.name, signer.verifier.vkey()) for log, signer in self.signers.items()]
 
     async def signed_logs(self) -> list[LogInfo]:
         return await self.logs()
@@ -201,7 +218,9 @@ class WebWorld:
         self.browses.append(browse)
         return "ab" * 16
 
-    async def app(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+    async def app(
+        self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
         """The ASGI application, called by `who`."""
         with acting(self.who or NOBODY):
             await self.http(scope, receive, send)
@@ -210,7 +229,9 @@ class WebWorld:
     def served(self) -> Iterator[str]:
         """Serve on a port of this machine; gives the address."""
         port = free_port()
-        config = uvicorn.Config(self.app, "127.0.0.1", port, log_level="error", lifespan="off", ws="none")
+        config = uvicorn.Config(
+            self.app, "127.0.0.1", port, log_level="error", lifespan="off", ws="none", interface="asgi3"
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

@@ -120,8 +120,6 @@ def _result(
 ) -> dict[str, Any]:
     try:
         data = _read(file, max(MAX_FILE_BYTES, MAX_BUNDLE_BYTES))
-        if is_wrong_index(data):
-            return {"file": str(file), "verified": True, **wrong_index.result(data, keys, policy)}
         if proof_bundle.is_bundle(data):
             _refuse_beside_bundle(entry, parts_file)
             found = proof_bundle.parse(data)
@@ -129,6 +127,8 @@ def _result(
                 _document(each.proof, policy, each.parts) for each in proof_bundle.verify(found, keys, policy)
             ]
             return {"file": str(file), "verified": True, "key": found.key, "entries": shown}
+        if is_wrong_index(data):
+            return {"file": str(file), "verified": True, **wrong_index.result(data, keys, policy)}
         verified = proof_file.verify(proof_file.parse(data), keys, policy, entry)
         parts = proof_file.verify_parts(verified, _read(parts_file, MAX_PARTS_BYTES)) if parts_file else None
     except VerificationError as error:

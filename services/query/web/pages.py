@@ -246,7 +246,7 @@ class WebPages:
             self._register.merchants(trace_view.merchants_of(shown), sizes),
         )
         readings = [reading for event in shown.events for reading in event.readings]
-        places = trace_view.events_by_place(shown.events)
+        places = trace_view.events_by_place([each for each in shown.events if each.certain])
         points = {key: thing.point for key, thing in things.items() if thing.point is not None}
         key, depth, token = shown.answer.key, self._depth(request), request.query_params.get("page", "")
         more = shown.answer.next_page_token

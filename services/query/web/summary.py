@@ -40,7 +40,7 @@ def summary(trace: ShownTrace, face: Face, things: Mapping[str, Thing]) -> Summa
     stated = [each.origin for each in ordered if each.origin]
     first = next((each.place for each in ordered if each.place), "")
     fallback = [things[first].country] if first in things and things[first].country else []
-    own = [each for each in ordered if trace.answer.key in each.concerns]
+    own = [each for each in ordered if each.certain and trace.answer.key in each.concerns]
     readings = [reading for each in ordered for reading in each.readings if reading.kind == TEMPERATURE]
     unit = readings[0].unit if readings else ""
     same = [each for each in readings if each.unit == unit]
