@@ -37,6 +37,7 @@ help: ## List the targets and the variables
 	@echo "  BENCH_COLLECTOR                   arguments for bench-collector, such as '--only stages --events 20000'"
 	@echo "  BENCH_QUERY                       arguments for bench-query, such as '--events 10000 --only one-event'"
 	@echo "  GOODSTRACE_LOCAL_WITNESSES        witnesses of our own to start and to be cosigned by (0)"
+	@echo "  GOODSTRACE_TLS                    off: everything in clear text (on: certificates in GOODSTRACE_RUN_DIR/tls)"
 	@echo "  GOODSTRACE_RUN_DIR                data, logs, keys and pid files (run/)"
 
 install: install-python protos install-stack ## Install everything into .venv and .stack

@@ -66,7 +66,7 @@ def measure(stack: Stack, folder: Path, events: int, traces: int) -> dict[str, A
     if item is None:
         raise SystemExit(f"{events} events are too few for a chain: take at least 200")
     figures: dict[str, Any] = {"events": events, "traces": traces}
-    system = System(stack, folder / "whole", {"GOODSTRACE_COLLECTOR_AUTH": "required"}).start()
+    system = System(stack, folder / "whole", {"GOODSTRACE_ACCOUNTS": "required"}).start()
     try:
         console.print("capture to sealed ...")
         figures["captured_to_sealed_events_per_s"] = whole_rate(system, documents, events)
@@ -138,9 +138,8 @@ def traceable_latencies(system: System, count: int) -> list[float]:
             job = collector.send(single_event(event_id))
             if not isinstance(job, Job):
                 raise SystemExit("\n".join(job.lines()))
-            while not query.GetEvent(
-                trace_pb2.GetEventRequest(event_id=event_id, purpose="bench"), timeout=30
-            ).events:
+            asked = trace_pb2.GetEventRequest(event_id=event_id, purpose="bench")
+            while not query.GetEvent(asked, timeout=30, metadata=system.shown).events:
                 pass
             taken.append(time.perf_counter() - begun)
     channel.close()
@@ -184,7 +183,7 @@ def bare_trace(system: System, item: str) -> Callable[[], object]:
     """Prepare a trace over one connection that is not verified."""
     query = trace_pb2_grpc.TraceServiceStub(grpc.insecure_channel(system.query_target))
     request = trace_pb2.TraceRequest(key=item, purpose="bench")
-    return lambda: query.Trace(request, timeout=30)
+    return lambda: query.Trace(request, timeout=30, metadata=system.shown)
 
 
 def concurrent_rate(system: System, item: str, traces: int, connections: int) -> float:

@@ -125,7 +125,7 @@ def whole(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
     system = System(
         stack,
         folder / "whole",
-        {"GOODSTRACE_PARTITIONS": str(PARTITIONS), "GOODSTRACE_COLLECTOR_AUTH": "required"},
+        {"GOODSTRACE_PARTITIONS": str(PARTITIONS), "GOODSTRACE_ACCOUNTS": "required"},
     ).start()
     try:
         sustained = _sustained(stack, system, asked.events)

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from deploy.processes import HOST, Daemon, Report, StackError, ToolMissing, is_listening, silent
+from deploy.securing import BrokerSecurity
 
 ROOT = Path(__file__).resolve().parent.parent
 JARS = ROOT / ".stack" / "kafka"
@@ -26,9 +27,19 @@ class Broker:
     Args:
         run_dir: its data goes to `kafka/` in it, its logs and pid file to `logs/` and `pids/`.
         port, controller_port: TCP ports of 127.0.0.1.
+        security: certificate and users; without, it speaks to whoever reaches its port.
     """
 
-    def __init__(self, run_dir: Path, port: int, controller_port: int, report: Report = silent) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        port: int,
+        controller_port: int,
+        report: Report = silent,
+        *,
+        security: BrokerSecurity | None = None,
+    ) -> None:
+        self._security = security
         self.port = port
         self.controller_port = controller_port
         self._data = run_dir / "kafka"
@@ -78,6 +89,7 @@ class Broker:
         quiet: dict[str, str | int | float | bool] = {
             "bootstrap.servers": self.bootstrap_servers,
             "log_level": 0,
+            **(self._security.client() if self._security else {}),
         }
         try:
             admin = AdminClient(quiet)
@@ -108,7 +120,9 @@ class Broker:
             ("DATA_DIR", self._data),
         ):
             text = text.replace(f"@{place}@", str(value))
-        self._properties.write_text(text)
+        text = text.replace("@PROTOCOL@", "SASL_SSL" if self._security else "PLAINTEXT")
+        self._properties.touch(mode=0o600)
+        self._properties.write_text(text + (self._security.properties() if self._security else ""))
 
     def _format_once(self) -> None:
         if (self._data / "meta.properties").exists():
@@ -120,7 +134,14 @@ class Broker:
         self._report("kafka: formatting a new data folder")
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # A cluster id that starts with a dash would be read as an option.
-        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--ignore-formatted"]
+        users = self._security.scram() if self._security else []
+        tool = [
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster_id}",
+            "--ignore-formatted",
+            *users,
+        ]
         done = subprocess.run(
             [*self._java(), *tool, "--config", str(self._properties)],
             capture_output=True,

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from deploy.credentials import FILE as CREDENTIALS_FILE
+from deploy.local_tls import client_side
 from deploy.stack import Stack
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.cli.browses import show as show_browses
@@ -23,9 +24,10 @@ from goodstrace.memory import FileMemory
 from goodstrace.simulate import SimulationOptions, write
 
 RUN_DIR = Path(os.environ.get("GOODSTRACE_RUN_DIR", "run"))
-CAPTURE_URL = f"http://127.0.0.1:{os.environ.get('GOODSTRACE_COLLECTOR_PORT', '8080')}"
-QUERY_TARGET = f"127.0.0.1:{os.environ.get('GOODSTRACE_QUERY_GRPC_PORT', '50051')}"
-AUDIT_TARGET = f"127.0.0.1:{os.environ.get('GOODSTRACE_AUDIT_GRPC_PORT', '50052')}"
+SCHEME, TLS = client_side(RUN_DIR, os.environ)
+CAPTURE_URL = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_COLLECTOR_PORT', '8080')}"
+QUERY_TARGET = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_QUERY_GRPC_PORT', '50051')}"
+AUDIT_TARGET = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_AUDIT_GRPC_PORT', '50052')}"
 OPTIONS = SimulationOptions(seed=7, events=400, depth=3, events_per_document=40)
 SEAL_DEADLINE_S = 60
 out = console()
@@ -59,6 +61,7 @@ def run() -> None:
         purpose="to see how it works",
         memory=memory,
         audit_target=AUDIT_TARGET,
+        tls=TLS,
     ) as client:
         out.rule("2. captured by HTTP, through five stages on Kafka")
         wait_until_sealed(
@@ -91,9 +94,10 @@ def exports() -> str:
     said = {
         "GOODSTRACE_CREDENTIALS": (f"{RUN_DIR}/{CREDENTIALS_FILE}", "run/credentials.json"),
         "GOODSTRACE_OPERATOR_TOKEN_FILE": (f"{RUN_DIR}/keys/operator-token", "run/keys/operator-token"),
-        "GOODSTRACE_CAPTURE_URL": (CAPTURE_URL, "http://127.0.0.1:8080"),
-        "GOODSTRACE_QUERY_TARGET": (QUERY_TARGET, "127.0.0.1:50051"),
-        "GOODSTRACE_AUDIT_TARGET": (AUDIT_TARGET, "127.0.0.1:50052"),
+        "GOODSTRACE_CAPTURE_URL": (CAPTURE_URL, f"{SCHEME}://127.0.0.1:8080"),
+        "GOODSTRACE_QUERY_TARGET": (QUERY_TARGET, f"{SCHEME}://127.0.0.1:50051"),
+        "GOODSTRACE_AUDIT_TARGET": (AUDIT_TARGET, f"{SCHEME}://127.0.0.1:50052"),
+        **({"GOODSTRACE_CA_FILE": (str(TLS.ca_file), "run/tls/ca.pem")} if TLS.ca_file else {}),
         "KAFKA_BOOTSTRAP_SERVERS": (stack.kafka_bootstrap_servers, "127.0.0.1:9092"),
         "MONGODB_URI": (stack.mongodb_uri, "mongodb://127.0.0.1:27017/?directConnection=true"),
         "GOODSTRACE_LOG_KEYS": (f"{RUN_DIR}/keys", "run/keys"),
@@ -111,7 +115,7 @@ def capture(documents: list[Path]) -> int:
     accepted = duplicates = 0
     started = time.monotonic()
     api_key = local_api_key(RUN_DIR / CREDENTIALS_FILE, CAPTURE_URL)
-    with CaptureClient(CAPTURE_URL, api_key=api_key) as collector:
+    with CaptureClient(CAPTURE_URL, token=api_key, tls=TLS) as collector:
         jobs: list[Job] = []
         for document in documents:
             result = collector.send(document.read_bytes())

@@ -6,11 +6,13 @@ port. See docs/decisions/0007-local-stack.md.
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from deploy.processes import HOST, Daemon, Report, is_listening, silent
+from deploy.securing import StoreSecurity
 
 SECANTUS = Path(__file__).resolve().parent.parent / ".stack" / "secantus" / "bin" / "secantusd-py"
 READY_TIMEOUT_S = 60.0
@@ -24,18 +26,20 @@ class DocumentStore:
     Args:
         run_dir: its data goes to `mongod/` or `secantus/` in it, its log and pid file to `logs/` and `pids/`.
         port: TCP port of 127.0.0.1.
+        security: certificate and user, of SecantusDB alone; without, it answers whoever reaches its port.
     """
 
-    def __init__(self, run_dir: Path, port: int, report: Report = silent) -> None:
+    def __init__(
+        self, run_dir: Path, port: int, report: Report = silent, *, security: StoreSecurity | None = None
+    ) -> None:
         self.port = port
-        self.engine = self._choose(run_dir, report)
+        self._security = security
+        self.engine = "secantus" if security else self._choose(run_dir, report)
         self._data = run_dir / self.engine
-        self.daemon = Daemon(
-            name=self.engine,
-            command=self._mongod() if self.engine == "mongod" else self._secantus(run_dir),
-            run_dir=run_dir,
-            ports=(port,),
-            report=report,
+        command = self._mongod() if self.engine == "mongod" else self._secantus(run_dir)
+        self._open, self.daemon = (
+            Daemon(name=self.engine, command=each, run_dir=run_dir, ports=(port,), report=report)
+            for each in (command, [*command, "--auth"] if security else command)
         )
 
     @property
@@ -45,7 +49,10 @@ class DocumentStore:
 
     def start(self) -> None:
         """Start the server; `wait_ready` tells when it serves. Raises StackError."""
+        is_new = not self._data.exists()
         self._data.mkdir(parents=True, exist_ok=True)
+        if self._security and is_new:
+            self._make_user(self._security)
         self.daemon.start()
 
     def wait_ready(self) -> None:
@@ -90,12 +97,13 @@ class DocumentStore:
             "--sync-on-commit",
             "--log-level",
             "WARNING",
+            *(self._security.options() if self._security else ()),
         ]
 
     def _not_ready(self) -> str:
         if not is_listening(self.port):
             return f"{HOST}:{self.port} does not listen yet"
-        client: MongoClient[dict[str, object]] = MongoClient(self.uri, serverSelectionTimeoutMS=2000)
+        client = self._client(login=True)
         try:
             if self.engine == "mongod":
                 self._initiate(client)
@@ -108,6 +116,27 @@ class DocumentStore:
         finally:
             client.close()
         return ""
+
+    def _client(self, *, login: bool) -> "MongoClient[dict[str, object]]":
+        more: dict[str, Any] = self._security.client(login=login) if self._security else {}
+        return MongoClient(self.uri, serverSelectionTimeoutMS=2000, **more)
+
+    def _make_user(self, security: StoreSecurity) -> None:
+        """Make the user while nobody is asked who calls: SecantusDB has no other way."""
+
+        def not_made() -> str:
+            client = self._client(login=False)
+            try:
+                client.admin.command("createUser", security.user, pwd=security.password(), roles=["root"])
+            except PyMongoError as error:
+                return f"it answers {type(error).__name__}"
+            finally:
+                client.close()
+            return ""
+
+        self._open.start()
+        self._open.wait_ready(not_made, READY_TIMEOUT_S)
+        self._open.stop()
 
     def _initiate(self, client: "MongoClient[dict[str, object]]") -> None:
         """Make the single node a replica set, which transactions and change streams need; once per data folder."""

@@ -18,7 +18,9 @@ from pathlib import Path
 from deploy.broker import Broker
 from deploy.credentials import TOKEN_FILE, make_credentials
 from deploy.document_store import DocumentStore
+from deploy.local_tls import client_side, tls_environment
 from deploy.processes import HOST, Report, StackError, free_port, port_from, silent
+from deploy.securing import secure
 from deploy.service_processes import ROOT, SERVICES, daemons, not_ready, start_services, stop_services
 from deploy.witnesses import start_witnesses, stop_witnesses
 
@@ -35,6 +37,7 @@ class Stack:
         controller_port: the broker's second port, by default the one after `kafka_port`.
         kafka_bootstrap_servers, mongodb_uri: servers that are there already; in their place nothing is started.
         report: takes one line of progress at a time.
+        secured: whether what is started speaks TLS and asks who calls, by certificates and a password made in `run_dir`.
     """
 
     def __init__(
@@ -47,24 +50,36 @@ class Stack:
         kafka_bootstrap_servers: str | None = None,
         mongodb_uri: str | None = None,
         report: Report = silent,
+        secured: bool = False,
     ) -> None:
         run_dir = run_dir.resolve()
         self.run_dir = run_dir
         self.kafka: Broker | None = None
         self.store: DocumentStore | None = None
+        self._security = secure(run_dir / "stores-tls") if secured else None
         if kafka_bootstrap_servers is None:
-            self.kafka = Broker(run_dir, kafka_port, controller_port or kafka_port + 1, report)
+            self.kafka = Broker(
+                run_dir,
+                kafka_port,
+                controller_port or kafka_port + 1,
+                report,
+                security=self._security[0] if self._security else None,
+            )
             kafka_bootstrap_servers = self.kafka.bootstrap_servers
         if mongodb_uri is None:
-            self.store = DocumentStore(run_dir, mongo_port, report)
+            self.store = DocumentStore(
+                run_dir, mongo_port, report, security=self._security[1] if self._security else None
+            )
             mongodb_uri = self.store.uri
         self.kafka_bootstrap_servers = kafka_bootstrap_servers
         self.mongodb_uri = mongodb_uri
 
     @classmethod
-    def on_free_ports(cls, run_dir: Path, report: Report = silent) -> "Stack":
+    def on_free_ports(cls, run_dir: Path, report: Report = silent, *, secured: bool = False) -> "Stack":
         """Return a stack of its own on ports where nothing listens now."""
-        return cls(run_dir, free_port(), free_port(), controller_port=free_port(), report=report)
+        return cls(
+            run_dir, free_port(), free_port(), controller_port=free_port(), report=report, secured=secured
+        )
 
     @classmethod
     def from_environment(
@@ -94,7 +109,11 @@ class Stack:
             "GOODSTRACE_RUN_DIR": str(self.run_dir),
             "GOODSTRACE_KEY_DIR": str(self.run_dir / "keys"),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.run_dir / "keys" / "index-secret"),
+            "GOODSTRACE_LOGIN_KEY_DIR": str(self.run_dir / "keys" / "login"),
+            "GOODSTRACE_LOGIN_SECRET_FILE": str(self.run_dir / "keys" / "login-secret"),
+            "GOODSTRACE_ACCOUNTS_JWKS": str(self.run_dir / "keys" / "login" / "jwks.json"),
             "GOODSTRACE_OPERATOR_TOKEN_FILE": str(self.operator_token_file),
+            **{name: value for each in self._security or () for name, value in each.environment().items()},
         }
 
     @property
@@ -133,16 +152,23 @@ def up(stack: Stack, *, stores_only: bool, report: Report) -> None:
         report(f"kafka at {stack.kafka_bootstrap_servers}, store at {_without_password(stack.mongodb_uri)}")
         if stores_only:
             return
+        tls = tls_environment(stack.run_dir, os.environ, report)
+        environment = {**stack.environment, **tls}
         report("making topics and indexes")
         command = [sys.executable, "-m", "services.runtime.provision"]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, **stack.environment}, check=False)
         if done.returncode != 0:
             raise StackError(f"topics and indexes could not be made (exit {done.returncode})")
-        witnesses = start_witnesses(stack.run_dir, os.environ, report)
-        start_services(stack.run_dir, {**stack.environment, **witnesses}, report)
-        if os.environ.get("GOODSTRACE_COLLECTOR_AUTH") != "none":
-            url = f"http://{HOST}:{port_from(os.environ, 'GOODSTRACE_COLLECTOR_PORT', 8080)}"
-            make_credentials(stack.run_dir, url, stack.operator_token_file, report)
+        witnesses = start_witnesses(stack.run_dir, {**os.environ, **tls}, report)
+        start_services(stack.run_dir, {**environment, **witnesses}, report)
+        scheme, believed = client_side(stack.run_dir, os.environ)
+        if os.environ.get("GOODSTRACE_ACCOUNTS") != "off":
+            url = f"{scheme}://{HOST}:{port_from(os.environ, 'GOODSTRACE_COLLECTOR_PORT', 8080)}"
+            port = port_from(os.environ, "GOODSTRACE_QUERY_GRPC_PORT", 50051)
+            query = f"{scheme}://{HOST}:{port}"
+            make_credentials(
+                stack.run_dir, url, stack.operator_token_file, report, believed, query_target=query
+            )
 
 
 def down(stack: Stack, *, report: Report) -> None:

@@ -37,9 +37,11 @@ def start_witnesses(run_dir: Path, environment: Mapping[str, str], report: Repor
     if not count:
         return {}
     query_port = port_from(environment, "GOODSTRACE_QUERY_HTTP_PORT", 8081)
+    scheme = "https" if environment.get("GOODSTRACE_TLS_CERT_FILE") else "http"
     vkeys = [_vkey(run_dir, number) for number in range(count)]
     daemons = [
-        _daemon(run_dir, number, f"http://{HOST}:{query_port}/logs", report) for number in range(count)
+        _daemon(run_dir, number, f"{scheme}://{HOST}:{query_port}/logs", report, environment)
+        for number in range(count)
     ]
     for daemon in daemons:
         daemon.start()
@@ -47,7 +49,7 @@ def start_witnesses(run_dir: Path, environment: Mapping[str, str], report: Repor
         ready = partial(not_ready, f"http://{HOST}:{FIRST_METRICS_PORT + number}/readyz")
         daemon.wait_ready(ready, READY_TIMEOUT_S)
     policy = run_dir / "witnesses.policy"
-    policy.write_text(policy_text(vkeys))
+    policy.write_text(policy_text(vkeys, scheme))
     report(f"{count} witnesses of our own; clients may demand them with --policy {policy}")
     return {"GOODSTRACE_WITNESS_POLICY": str(policy)}
 
@@ -60,10 +62,10 @@ def stop_witnesses(run_dir: Path, report: Report) -> None:
             daemon.stop()
 
 
-def policy_text(vkeys: list[str]) -> str:
+def policy_text(vkeys: list[str], scheme: str = "http") -> str:
     """Write the policy by which more than half of these witnesses must cosign."""
     lines = [
-        f"witness local-{number} {vkey} http://{HOST}:{FIRST_PORT + number}\n"
+        f"witness local-{number} {vkey} {scheme}://{HOST}:{FIRST_PORT + number}\n"
         for number, vkey in enumerate(vkeys)
     ]
     names = " ".join(f"local-{number}" for number in range(len(vkeys)))
@@ -85,7 +87,9 @@ def _vkey(run_dir: Path, number: int) -> str:
     return (folder / "witness.vkey").read_text().strip()
 
 
-def _daemon(run_dir: Path, number: int, logs_url: str, report: Report) -> Daemon:
+def _daemon(
+    run_dir: Path, number: int, logs_url: str, report: Report, environment: Mapping[str, str] | None = None
+) -> Daemon:
     ports = (FIRST_PORT + number, FIRST_METRICS_PORT + number)
     options = ["--port", str(ports[0]), "--metrics-port", str(ports[1])]
     follow = ["--logs-url", logs_url, "--lists-every", "1"]
@@ -94,6 +98,7 @@ def _daemon(run_dir: Path, number: int, logs_url: str, report: Report) -> Daemon
         command=[*_command(_folder(run_dir, number)), *options, *follow],
         run_dir=run_dir,
         ports=ports,
+        environment=environment or {},
         cwd=ROOT,
         report=report,
     )

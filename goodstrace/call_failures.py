@@ -38,6 +38,11 @@ def call_error(error: grpc.RpcError) -> CallError:
     )
 
 
+def detail_of(error: grpc.RpcError, kind: _M) -> _M:
+    """Give the first detail of a kind that a failed call carries; `kind` as it is, an empty one, where there is none."""
+    return _detail(_status(cast("grpc.Call", error)), kind)
+
+
 def _status(call: grpc.Call) -> status_pb2.Status:
     data = next((value for key, value in call.trailing_metadata() or () if key == DETAILS), b"")
     try:

@@ -10,7 +10,9 @@ from typing import Any, Final, Self
 
 import httpx
 
+from goodstrace.connections import SYSTEM, Tls, http_client
 from goodstrace.errors import CallError
+from goodstrace.token_sources import TokenSource, as_source
 
 JSON_TYPE: Final = "application/ld+json"
 XML_TYPE: Final = "application/xml"
@@ -66,10 +68,14 @@ class Job:
 class CaptureClient:
     """A client of the capture API at `url`, such as "http://127.0.0.1:8080"."""
 
-    def __init__(self, url: str, *, timeout_s: float = 60, api_key: str | None = None) -> None:
-        """Prepare to send as the merchant of an API key (or token); `timeout_s` bounds each request, and the wait over a rate."""
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers)
+    def __init__(
+        self, url: str, *, timeout_s: float = 60, token: TokenSource | str | None = None, tls: Tls = SYSTEM
+    ) -> None:
+        """Prepare to send as the merchant whose API key or token it is; `timeout_s` bounds each request, and the wait over a rate.
+
+        Raises: CredentialsError where it would go in clear text, or a file of `tls` cannot be used.
+        """
+        self._http = http_client(url, tls, timeout_s=timeout_s, source=as_source(token))
         self._timeout_s = timeout_s
 
     def send(self, document: bytes, *, error_behaviour: str = "rollback") -> Job | Problem:

@@ -19,7 +19,9 @@ import grpc
 
 from goodstrace.call_failures import call_error
 from goodstrace.collector.v1 import capture_pb2, capture_pb2_grpc
+from goodstrace.connections import SYSTEM, Tls, channel
 from goodstrace.errors import CallError
+from goodstrace.token_sources import TokenSource, as_source
 
 WINDOW: Final = 256
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -46,27 +48,26 @@ class CaptureStream:
         error_behaviour: str = "rollback",
         patience_s: float = 60,
         credentials: grpc.ChannelCredentials | None = None,
-        api_key: str | None = None,
+        token: TokenSource | str | None = None,
+        tls: Tls = SYSTEM,
     ) -> None:
         """Prepare to send; nothing is sent yet.
 
         Args:
-            target: host:port of the collector.
+            target: of the collector: https://host:port, or host:port (goodstrace.connections says when that is TLS).
             error_behaviour: rollback or proceed, see docs/capture.md.
             patience_s: how long to try again while no receipt comes.
-            credentials: for TLS; without, the channel is in clear text.
-            api_key: of the merchant whose events these are (or a token).
+            credentials: gRPC's own, in the place of `tls`.
+            token: of the merchant whose events these are: an API key, a token, or a source of tokens.
+            tls: whose certificates are believed, and the client's own.
+        Raises: CredentialsError where a token would go in clear text, or a file cannot be read.
         """
         options = [("grpc.max_receive_message_length", MAX_ANSWER_BYTES)]
-        self._channel = (
-            grpc.secure_channel(target, credentials, options)
-            if credentials
-            else grpc.insecure_channel(target, options)
-        )
+        self._source = as_source(token)
+        self._channel = channel(target, tls, source=self._source, options=options, credentials=credentials)
         self._stub = capture_pb2_grpc.CaptureServiceStub(self._channel)
         self._behaviour = BEHAVIOURS[error_behaviour]
         self._patience_s = patience_s
-        self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
 
     def send(self, documents: Iterable[bytes]) -> Iterator[capture_pb2.Receipt]:
         """Capture documents or bare events, and give the receipt of each in their order; `sequence` counts them from 0.
@@ -76,17 +77,22 @@ class CaptureStream:
         is recognised as a duplicate when it is sent again.
         """
         sending = _Sending(iter(documents), self._behaviour)
-        failures, heard = 0, time.monotonic()
+        failures, heard, may_renew = 0, time.monotonic(), True
         while not sending.is_done():
-            call = self._stub.CaptureStream(sending.messages(), metadata=self._metadata)
+            shown = self._source.token()
+            call = self._stub.CaptureStream(sending.messages())
             try:
                 for answer in call:
-                    failures, heard = 0, time.monotonic()
+                    failures, heard, may_renew = 0, time.monotonic(), True
                     sending.settle(answer.receipt.sequence)
                     yield answer.receipt
             except grpc.RpcError as error:
                 failures += 1
                 fault = cast("grpc.Call", error)
+                if fault.code() is grpc.StatusCode.UNAUTHENTICATED and may_renew and shown:
+                    may_renew = False
+                    if self._source.renewed(shown) != shown:
+                        continue
                 if fault.code() not in _PASSING or time.monotonic() - heard > self._patience_s:
                     raise call_error(error) from error
                 time.sleep(_wait_s(failures))

@@ -24,6 +24,7 @@ from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.completing import Completing
+from goodstrace.connections import SYSTEM, Tls, channel
 from goodstrace.errors import AnswerError, CallError
 from goodstrace.event_filter import event_filter
 from goodstrace.goods_answer import Goods, check_goods
@@ -55,6 +56,7 @@ from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.shared_proofs import give_own_proofs
 from goodstrace.signatures import MerchantKeys
 from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
+from goodstrace.token_sources import TokenSource, as_source
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.trusted_checkpoints import TrustedCheckpoints
 from goodstrace.verification import (
@@ -83,7 +85,7 @@ class Client(StreamCalls):
         target: str,
         log_keys: LogKeys,
         *,
-        user: str = "anonymous",
+        user: str = "",
         purpose: str = "",
         memory: CheckpointMemory | None = None,
         audit_target: str | None = None,
@@ -94,27 +96,32 @@ class Client(StreamCalls):
         stream_timeout_s: float = 3600,
         index_token: str = "",
         registered_keys: bool = False,
-        api_key: str = "",
+        token: TokenSource | str = "",
+        tls: Tls = SYSTEM,
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
         Args:
-            target: host:port of the query service.
+            target: of the query service: https://host:port, or host:port (goodstrace.connections says when that is TLS).
             log_keys: the keys trusted for checkpoints, got by another way than from `target`.
-            user: who looks, for the browse records; up to 128 characters.
+            user: for whom one looks, for the browse records; up to 128 characters. It counts where nobody has to sign in, and from
+                a platform's back end.
             purpose: why, for the browse records; up to 256 characters.
             memory: what was verified before; by default remembered only as long as the client lives.
-            audit_target: host:port of the audit service, for `browses`.
+            audit_target: of the audit service, for `browses`.
             timeout_s: deadline of each call.
             policy: which witnesses must have cosigned a checkpoint; without, the log's own signature is enough.
-            credentials: for TLS; without, the channel is in clear text.
+            credentials: gRPC's own, in the place of `tls`.
             merchant_keys: merchants' keys, by which their signatures are checked.
             stream_timeout_s: deadline of a whole stream.
             index_token: shown to get the index secret, where the service asks for one.
             registered_keys: check other signatures by the keys that merchants have registered, as the logs prove them: one
                 more call, which is recorded too, for each merchant of an answer that signs its events.
-            api_key: of the merchant who looks: what its partners' policies let it see is shown. It is sent with every call, so use
-                `credentials` wherever others may listen. Without, only what is public is shown where visibility is enforced.
+            token: says who looks: an API key, a token, or a source of tokens that renews them (goodstrace.token_sources). What
+                its roles and its partners' policies let it see is shown; without, what is public. It is sent with every call, and
+                never in clear text to another machine.
+            tls: whose certificates are believed, and the client's own.
+        Raises: CredentialsError where a key or token would go in clear text, or a file cannot be read.
         """
         self._stream_timeout_s = stream_timeout_s
         self._keys = log_keys
@@ -129,11 +136,20 @@ class Client(StreamCalls):
         self._timeout_s = timeout_s
         self._merchants = merchant_keys
         self._registered = registered_keys
-        self._metadata = (
-            ("goodstrace-user", quote(user, safe=_PLAIN)),
-            *([("authorization", f"Bearer {api_key}")] if api_key else []),
-        )
-        self._channel = _channel(target, credentials)
+        self._metadata = (("goodstrace-user", quote(user, safe=_PLAIN)),) if user else ()
+        source = as_source(token)
+
+        def connect(to: str) -> grpc.Channel:
+            return channel(
+                to,
+                tls,
+                credential=bool(index_token),
+                source=source,
+                options=_OPTIONS,
+                credentials=credentials,
+            )
+
+        self._channel = connect(target)
         self._query = trace_pb2_grpc.TraceServiceStub(self._channel)
         self._completing = Completing(
             completeness_pb2_grpc.CompletenessServiceStub(self._channel),
@@ -143,7 +159,7 @@ class Client(StreamCalls):
             purpose=purpose,
             token=index_token,
         )
-        self._audit_channel = _channel(audit_target, credentials) if audit_target else None
+        self._audit_channel = connect(audit_target) if audit_target else None
 
     def trace(
         self,
@@ -434,12 +450,6 @@ class Client(StreamCalls):
     def _consistency(self, log: str, old_size: int, new_size: int) -> Sequence[bytes]:
         request = trace_pb2.GetConsistencyProofRequest(log=log, old_size=old_size, new_size=new_size)
         return list(self._call(self._query.GetConsistencyProof, request).proof)
-
-
-def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
-    if credentials is not None:
-        return grpc.secure_channel(target, credentials, options=_OPTIONS)
-    return grpc.insecure_channel(target, options=_OPTIONS)
 
 
 def _with_own_proofs(page: _Answer) -> _Answer:

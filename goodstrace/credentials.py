@@ -1,56 +1,79 @@
-"""Where the command line finds its API key: a file, the environment, or what the local stack wrote for its demo merchant."""
+"""What the local stack wrote for its demo merchant and users, and for whom a credential is meant."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final, NamedTuple
 
+from goodstrace.connections import is_loopback
 from goodstrace.errors import CredentialsError
 
 LOCAL_FILE: Final = Path("run/credentials.json")
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+LOCAL_OPERATOR_TOKEN: Final = Path("run/keys/operator-token")
 
 
-def api_key_for(url: str, file: Path | None = None) -> str | None:
-    """Find the API key for a collector or a query service: of `file`, of GOODSTRACE_API_KEY, or of the local stack's credentials.
+class LocalUser(NamedTuple):
+    """One of the local stack's users."""
 
-    Those (GOODSTRACE_CREDENTIALS, else run/credentials.json) are only ever sent to this machine. None where there is no key.
-    Raises: CredentialsError.
-    """
-    if file is not None:
-        return _read(file).strip() or None
-    if from_environment := os.environ.get("GOODSTRACE_API_KEY"):
-        return from_environment
-    return local_api_key(Path(os.environ.get("GOODSTRACE_CREDENTIALS", LOCAL_FILE)), url)
+    name: str
+    password: str
+
+
+def host_of(place: str) -> str:
+    """Give the host of a URL or of a gRPC target, in lower case; a Unix socket is on this machine."""
+    scheme, mark, rest = place.partition("://")
+    if scheme == "unix" or place.startswith("unix:"):
+        return "localhost"
+    authority = (rest if mark else place).lstrip("/").partition("/")[0].rpartition("@")[2]
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0].lower()
+    return authority.partition(":")[0].lower()
+
+
+def is_local(place: str) -> bool:
+    """Say whether a URL or a target is on this machine."""
+    return is_loopback(host_of(place))
 
 
 def local_api_key(path: Path, url: str) -> str | None:
-    """Give the demo merchant's key out of a credentials file, for a collector on this machine. Raises: CredentialsError."""
-    if urlsplit(url).hostname not in _LOOPBACK or not path.exists():
+    """Give the demo merchant's key out of a credentials file, for a service on this machine. Raises: CredentialsError."""
+    told = _local(path, url)
+    if told is None:
         return None
     try:
-        told: Any = json.loads(_read(path))
-        key = told["merchant"]["api_key"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CredentialsError(
-            f'{path} is no credentials file: {{"merchant": {{"api_key": ...}}}}'
-        ) from error
-    return str(key)
+        return str(told["merchant"]["api_key"])
+    except (KeyError, TypeError) as error:
+        raise _malformed(path) from error
 
 
-def read_token(path: Path) -> str:
-    """Read a token from a file. Raises: CredentialsError, also where it is empty."""
-    token = _read(path).strip()
-    if not token:
-        raise CredentialsError(f"{path} is empty")
-    return token
-
-
-def _read(path: Path) -> str:
+def local_user(path: Path, target: str, role: str) -> LocalUser | None:
+    """Give the local stack's user of a role, for a service on this machine; None where there is none. Raises: CredentialsError."""
+    told = _local(path, target)
+    if told is None or "users" not in told:
+        return None
     try:
-        return path.read_text()
+        found = told["users"].get(role)
+        return None if found is None else LocalUser(str(found["name"]), str(found["password"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _malformed(path) from error
+
+
+def _local(path: Path, place: str) -> dict[str, Any] | None:
+    if not is_local(place) or not path.exists():
+        return None
+    try:
+        told = json.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise CredentialsError(f"cannot read {path}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise _malformed(path) from error
+    if not isinstance(told, dict):
+        raise _malformed(path)
+    return told
+
+
+def _malformed(path: Path) -> CredentialsError:
+    return CredentialsError(
+        f'{path} is no credentials file: {{"merchant": {{"api_key": ...}}, "users": {{"auditor": {{"name", "password"}}}}}}'
+    )

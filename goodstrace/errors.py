@@ -2,7 +2,8 @@
 
 GoodstraceError
 ├── CallError               a service refused a call or could not be reached
-├── CredentialsError        a file of keys or tokens cannot be read
+├── CredentialsError        a file of keys or tokens cannot be read, or is open to others
+│   └── SignedOutError      nobody is signed in, or the session has ended: sign in again
 ├── EventContentError       an event part is neither JSON nor XML of an event
 ├── EventHashError          an event cannot be hashed (goodstrace.event_hash)
 ├── FilterError             what a subscription asks for is out of its limits
@@ -47,7 +48,11 @@ class VerificationError(GoodstraceError):
 
 
 class CredentialsError(GoodstraceError):
-    """A file with an API key or a token cannot be read, or holds none."""
+    """A file with an API key or a token cannot be read, is open to others, or holds none."""
+
+
+class SignedOutError(CredentialsError):
+    """Nobody is signed in, or the session has ended: the message says how to sign in again."""
 
 
 class TreeError(VerificationError):

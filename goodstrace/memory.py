@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from goodstrace.durable import replace_file
 from goodstrace.errors import RememberedError
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
+from goodstrace.file_lock import alone, lock_beside
 
 
 class CheckpointMemory(Protocol):
@@ -80,7 +73,9 @@ class FileMemory:
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone():
+            with alone(
+                lock_beside(self._path)
+            ):  # what another remembers between our reading and writing would be lost
                 notes = self._read()
                 if notes.get(origin) != before:
                     return False
@@ -88,19 +83,6 @@ class FileMemory:
         except OSError as error:
             raise RememberedError(f"cannot remember checkpoints in {self._path}: {error}") from error
         return True
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Wait until nobody else changes the file: what another remembers between our reading and writing would be lost."""
-        if fcntl is None:
-            raise RememberedError(f"cannot remember checkpoints in {self._path}: this system has no flock")
-        lock = self._path.with_name(f".{self._path.name}.lock")
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)  # which gives the lock up
 
     def _read(self) -> dict[str, str]:
         try:

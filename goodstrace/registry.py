@@ -9,7 +9,9 @@ from typing import Any, Final, Self
 
 import httpx
 
+from goodstrace.connections import SYSTEM, Tls, http_client
 from goodstrace.errors import CallError
+from goodstrace.token_sources import TokenSource, as_source
 
 _PAGE: Final = 1000
 
@@ -17,12 +19,15 @@ _PAGE: Final = 1000
 class RegistryClient:
     """Asks the registry at `url` (that of the capture API) as the operator whose token, or the merchant whose API key it is."""
 
-    def __init__(self, url: str, token: str, *, timeout_s: float = 30) -> None:
-        """Prepare to ask; `timeout_s` bounds each request."""
-        headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(
-            base_url=f"{url.rstrip('/')}/registry/v1", timeout=timeout_s, headers=headers
-        )
+    def __init__(
+        self, url: str, token: TokenSource | str, *, timeout_s: float = 30, tls: Tls = SYSTEM
+    ) -> None:
+        """Prepare to ask; `timeout_s` bounds each request.
+
+        Raises: CredentialsError where the token would go in clear text, or a file of `tls` cannot be used.
+        """
+        base = f"{url.rstrip('/')}/registry/v1"
+        self._http = http_client(base, tls, timeout_s=timeout_s, source=as_source(token))
 
     def me(self) -> dict[str, Any]:
         """Show the merchant whose API key was given in place of a token. Raises: CallError."""

@@ -10,7 +10,9 @@ from typing import Any, Final, Self
 import httpx
 
 from goodstrace.capture import JSON_TYPE, Problem, problem_of
+from goodstrace.connections import SYSTEM, Tls, http_client
 from goodstrace.errors import CallError
+from goodstrace.token_sources import TokenSource, as_source
 
 PATH: Final = "/rejections/v1"
 _PAGE: Final = 200
@@ -34,15 +36,16 @@ class RejectedClient:
         url: str,
         *,
         timeout_s: float = 60,
-        api_key: str | None = None,
+        token: TokenSource | str | None = None,
         transport: httpx.BaseTransport | None = None,
+        tls: Tls = SYSTEM,
     ) -> None:
         """Prepare to ask; `timeout_s` bounds each request. `transport` takes the place of the network.
 
-        `api_key`: of a merchant, who sees its own; or the operator token, with which everyone's are seen.
+        `token`: of a merchant (an API key or a token), who sees its own; or of an operator, who sees everyone's.
+        Raises: CredentialsError where it would go in clear text, or a file of `tls` cannot be used.
         """
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers, transport=transport)
+        self._http = http_client(url, tls, timeout_s=timeout_s, source=as_source(token), transport=transport)
 
     def list(
         self, *, state: str = "", reason: str = "", capture: str = "", limit: int | None = None

@@ -31,23 +31,26 @@ class GoProgram:
         name: file name of the executable.
         folder: the module, relative to the repository's root.
         package: the package in it, or a tool that its go.mod names.
+        cgo: whether what it has in C is built too.
     """
 
     name: str
     folder: str
     package: str = "."
+    cgo: bool = True
 
     def build(self) -> Path:
         """Return the executable, built before or now. Raises GoError."""
-        return go_build(ROOT / self.folder, self.name, self.package)
+        return go_build(ROOT / self.folder, self.name, self.package, cgo=self.cgo)
 
 
 INTEROP = GoProgram("interop", "tests/interop/go")
 READER = GoProgram("reader", "tests/interop/reader")
 LITEWITNESS = GoProgram("litewitness", "tests/interop/reader", "filippo.io/torchwood/cmd/litewitness")
+DEX = GoProgram("dex", "tests/interop/dex", "github.com/dexidp/dex/cmd/dex", cgo=False)
 
 
-def go_build(source_dir: Path, name: str, package: str = ".") -> Path:
+def go_build(source_dir: Path, name: str, package: str = ".", *, cgo: bool = True) -> Path:
     """Build a package of the module in `source_dir`, unless that was done for the same sources.
 
     Returns: the executable in .stack/go-programs.
@@ -61,8 +64,9 @@ def go_build(source_dir: Path, name: str, package: str = ".") -> Path:
     PROGRAMS.mkdir(parents=True, exist_ok=True)
     scratch = program.with_suffix(f".{os.getpid()}")
     command = ["nice", str(GO), *BUILD, "-o", str(scratch), package]
+    environment = go_environment() if cgo else {**go_environment(), "CGO_ENABLED": "0"}
     done = subprocess.run(
-        command, cwd=source_dir, env=go_environment(), capture_output=True, text=True, check=False
+        command, cwd=source_dir, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise GoError(f"{name} does not build:\n{done.stdout}{done.stderr}")
@@ -94,7 +98,7 @@ def _digest(source_dir: Path, package: str) -> str:
 
 def main() -> int:
     """Build all programs of the tests: the first time takes a minute or two, of which the tests then know nothing."""
-    for program in (INTEROP, READER, LITEWITNESS):
+    for program in (INTEROP, READER, LITEWITNESS, DEX):
         begun = time.monotonic()
         try:
             program.build()

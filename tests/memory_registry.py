@@ -38,6 +38,10 @@ class MemoryRegistry:
 
     async def apply(self, found: Changes) -> None:
         self._asked()
+        self.take(found)
+
+    def take(self, found: Changes) -> None:
+        """Keep changes."""
         for what, told in found.items():
             for own, change in told.items():
                 new = change["$max"]["registered"]

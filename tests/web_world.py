@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,9 +23,11 @@ from services.query.service import TraceServicer
 from services.query.sight import Sight
 from services.query.web.pages import WebPages
 from services.query.web.settings import WebSettings
+from services.query.web.signing_in import WebSignIn
 from services.runtime import envelope
-from services.runtime.access.current import acting
-from services.runtime.access.values import NOBODY, Means, Principal, Role
+from services.runtime.access.authenticator import Headers, Known
+from services.runtime.access.guard import Guard
+from services.runtime.access.values import Means, Principal, Role
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
 from services.sealing.browse import NotRecordedError
@@ -36,6 +38,7 @@ from tests.unit.visible_world import SignedLogs
 FARM, WORKS, AIR, HUB, SHOP = 1, 2, 3, 4, 5
 PREFIXES = {FARM: "7038010", WORKS: "7038011", AIR: "7038012", HUB: "6901234", SHOP: "6901235"}
 FISH = f"urn:epc:class:lgtin:{PREFIXES[FARM]}.000101.F0412"
+FEED = f"urn:epc:class:lgtin:{PREFIXES[FARM]}.000800.K3"
 SALT = f"urn:epc:class:lgtin:{PREFIXES[WORKS]}.000900.S77"
 LOT = f"urn:epc:class:lgtin:{PREFIXES[WORKS]}.000201.L0412"
 ITEM = f"urn:epc:id:sgtin:{PREFIXES[WORKS]}.000201.1001"
@@ -55,7 +58,9 @@ def party(number: int) -> str:
     return f"urn:epc:id:pgln:{PREFIXES[number]}.00000"
 
 
-def _event(number: int, when: str, kind: str, step: str, at: int, offset: str, **more: Any) -> dict[str, Any]:
+def _event(  # noqa: PLR0917
+    number: int, when: str, kind: str, step: str, at: int, offset: str, **more: Any
+) -> dict[str, Any]:
     return {
         "type": kind,
         "eventID": f"urn:uuid:00000000-0000-4000-8000-{number:012d}",
@@ -78,7 +83,7 @@ def _cold(when: str, least: float, greatest: float) -> list[dict[str, Any]]:
     return [{"sensorMetadata": {"time": when}, "sensorReport": [report]}]
 
 
-def _seen(
+def _seen(  # noqa: PLR0917
     number: int,
     when: str,
     step: str,
@@ -98,7 +103,7 @@ _ORDER = [
     {"type": "inv", "bizTransaction": "urn:epcglobal:cbv:bt:7038011000009:INV-88121"},
 ]
 EVENTS: list[tuple[int, dict[str, Any]]] = [
-    (FARM, _event(1, "2026-04-12T04:10:00Z", "ObjectEvent", "commissioning", FARM, "+02:00", action="ADD", quantityList=[{"epcClass": FISH, "quantity": 120, "uom": "KGM"}], ilmd={"cbvmda:countryOfOrigin": "NO", "cbvmda:lotNumber": "F0412"})),
+    (FARM, _event(1, "2026-04-12T04:10:00Z", "TransformationEvent", "commissioning", FARM, "+02:00", inputQuantityList=[{"epcClass": FEED, "quantity": 150, "uom": "KGM"}], outputQuantityList=[{"epcClass": FISH, "quantity": 120, "uom": "KGM"}], ilmd={"cbvmda:countryOfOrigin": "NO", "cbvmda:lotNumber": "F0412"})),
     (FARM, _event(2, "2026-04-12T05:30:00Z", "ObjectEvent", "inspecting", FARM, "+02:00", action="OBSERVE", quantityList=[{"epcClass": FISH, "quantity": 120, "uom": "KGM"}], disposition="conformant", sensorElementList=_cold("2026-04-12T05:30:00Z", 0.8, 1.4))),
     (WORKS, _event(3, "2026-04-12T11:00:00Z", "TransformationEvent", "commissioning", WORKS, "+02:00", inputQuantityList=[{"epcClass": FISH, "quantity": 120, "uom": "KGM"}, {"epcClass": SALT, "quantity": 2, "uom": "KGM"}], outputEPCList=[ITEM], outputQuantityList=[{"epcClass": LOT, "quantity": 180}], ilmd={"cbvmda:lotNumber": "L0412"})),
     (WORKS, _event(4, "2026-04-12T12:20:00Z", "AggregationEvent", "packing", WORKS, "+02:00", parentID=CASE, childEPCs=[ITEM], action="ADD")),
@@ -127,6 +132,9 @@ _PLACES: Mapping[int, tuple[Mapping[str, str], str, str, float, float]] = {
 _MERCHANTS = {FARM: "Lofoten Havbruk", WORKS: "Nordfilet Bodø", AIR: "Polar Air Cargo", HUB: "Shenghai Cold Chain", SHOP: "West Lake Fresh"}  # fmt: skip
 _GOODS: Mapping[str, Mapping[str, str]] = {
     PRODUCT_KEY: {"en": "Arctic salmon fillet, 250 g", "zh-Hans": "北极三文鱼排 250 克", "zh-Hant": "北極鮭魚排 250 克"},
+    canonical_key(FEED): {"en": "Sea-grown fish feed", "zh-Hans": "海藻鱼饲料", "zh-Hant": "海藻魚飼料"},
+    canonical_key(SALT): {"en": "Sea salt", "zh-Hans": "海盐", "zh-Hant": "海鹽"},
+    LOT_KEY: {"en": "Salmon fillets, lot of 12 April", "zh-Hans": "三文鱼排（4月12日批次）", "zh-Hant": "鮭魚排（4月12日批次）"},
     FISH_KEY.partition("/10/")[0]: {"en": "Whole salmon", "zh-Hans": "整条三文鱼", "zh-Hant": "整條鮭魚"},
     FISH_KEY: {"en": "Whole salmon, catch of 12 April", "zh-Hans": "整条三文鱼（4月12日捕捞）", "zh-Hant": "整條鮭魚（4月12日捕撈）"},
 }  # fmt: skip
@@ -151,7 +159,7 @@ def registrations() -> list[Record]:
         content = {"key": key, "names": names, "city": city, "country": country, "coordinates": {"latitude": latitude, "longitude": longitude}}  # fmt: skip
         found.append(registration(What.PLACE, key, number, content, 100 + number))
     for key, names in _GOODS.items():
-        owner = WORKS if key == PRODUCT_KEY else FARM
+        owner = FARM if PREFIXES[FARM] in key else WORKS
         found.append(registration(What.GOODS, key, owner, {"key": key, "names": names}, 200))
     return found
 
@@ -189,6 +197,7 @@ class WebWorld:
         *,
         who: Principal = SHOPPER,
         more: Sequence[Record] = (),
+        sign_in: WebSignIn | None = None,
         **settings: Any,
     ) -> None:
         records = [*registrations(), *more]
@@ -207,10 +216,11 @@ class WebWorld:
         )  # fmt: skip
         pages = WebPages(
             servicer, reader, SECRET, settings=WebSettings(**settings), max_events=1000, public_url="",
-            clock_s=time.monotonic, log=log,
+            clock_s=time.monotonic, log=log, sign_in=sign_in,
         )  # fmt: skip
         endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=5, metrics=metrics, log=log)
-        self.http = make_app(endpoints, pages=pages)
+        guard = Guard("query", self, lambda _refusal: None)
+        self.app = make_app(endpoints, guard, pages=pages)
 
     async def record(self, browse: Any) -> str:
         if self.kafka_is_away:
@@ -218,20 +228,19 @@ class WebWorld:
         self.browses.append(browse)
         return "ab" * 16
 
-    async def app(
-        self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
-    ) -> None:
-        """The ASGI application, called by `who`."""
-        with acting(self.who or NOBODY):
-            await self.http(scope, receive, send)
+    async def known(self, headers: Headers, certificate_names: Sequence[str] = ()) -> Known:
+        """Authentication: `who` it is, whatever is shown."""
+        del headers, certificate_names
+        return Known(self.who, self._again)
+
+    async def _again(self) -> Principal:
+        return self.who
 
     @contextmanager
     def served(self) -> Iterator[str]:
         """Serve on a port of this machine; gives the address."""
         port = free_port()
-        config = uvicorn.Config(
-            self.app, "127.0.0.1", port, log_level="error", lifespan="off", ws="none", interface="asgi3"
-        )
+        config = uvicorn.Config(self.app, "127.0.0.1", port, log_level="error", lifespan="off", ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

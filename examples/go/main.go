@@ -63,6 +63,9 @@ func trace(target, key string) *query.TraceResponse {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	ctx = metadata.AppendToOutgoingContext(ctx, "goodstrace-user", "example-go")
+	if key := os.Getenv("GOODSTRACE_API_KEY"); key != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key)
+	}
 	whole, request := &query.TraceResponse{}, &query.TraceRequest{Key: key, Purpose: "an example"}
 	for {
 		page, err := query.NewTraceServiceClient(connection).Trace(ctx, request)

@@ -33,11 +33,11 @@ from goodstrace.verification import VerifiedEntry
 def browses(key: str, looked_by: str, limit: int, *, as_json: bool, **connection: Any) -> None:
     """List who looked at KEY (or what a user looked at), newest first.
 
-    Every record is proved to be in its browse log. This listing is recorded as a look-up too.
+    Every record is proved to be in its browse log. This listing is recorded as a look-up too. Of the local stack it is its auditor who asks.
     """
     if bool(key) == bool(looked_by):
         raise click.UsageError("give either a KEY or --by USER")
-    with connect(**connection) as client:
+    with connect(role="auditor", **connection) as client:
         found = client.browses(key=key, user=looked_by, limit=limit)
     if as_json:
         print_json(_as_json(found))

@@ -13,9 +13,10 @@ from rich.progress import Progress
 
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.capture_stream import CaptureStream
+from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
+from goodstrace.cli.tls import tls_for
 from goodstrace.collector.v1.capture_pb2 import Receipt
-from goodstrace.credentials import api_key_for
 
 _STATUSES: Final = {"TOO_LARGE": 413, "FORBIDDEN": 403}
 
@@ -30,8 +31,8 @@ _MOST_SHOWN: Final = 20
 @click.option(
     "--grpc",
     "grpc_target",
-    metavar="HOST:PORT",
-    help="Send over gRPC, such as to 127.0.0.1:50053: many at a time, and again by itself after a break.",
+    metavar="TARGET",
+    help="Send over gRPC, such as to https://127.0.0.1:50053: many at a time, and again by itself after a break.",
 )
 @click.option(
     "--error-behaviour",
@@ -64,13 +65,13 @@ def capture(
     A document is taken once the collector has it safe in Kafka; with --wait the command follows it until every event is
     accepted (it is then about to be sealed), found to be a duplicate, or refused. Sending a document twice is harmless.
 
-    The collector wants an API key: of the file named, of GOODSTRACE_API_KEY, or, for the local stack, the demo merchant's.
+    The collector wants a merchant: by the API key of the file named or of GOODSTRACE_API_KEY, by your session, or, of the local
+    stack, the demo merchant.
     """
     console = Console(stderr=True)
     results: dict[Path, Job | Problem] = {}
-    api_key = api_key_for(url, api_key_file)
     with (
-        CaptureClient(url, api_key=api_key) as client,
+        CaptureClient(url, token=source_for(url, api_key_file), tls=tls_for(url)) as client,
         Progress(console=console, disable=not console.is_terminal) as progress,
     ):
         sending = progress.add_task("sending", total=len(files))
@@ -101,9 +102,13 @@ def capture(
 def _streamed(
     files: tuple[Path, ...], target: str, error_behaviour: str, patience_s: float, api_key_file: Path | None
 ) -> Iterator[tuple[Path, Job | Problem]]:
-    api_key = api_key_for(f"grpc://{target}", api_key_file)
+    token = source_for(target, api_key_file)
     with CaptureStream(
-        target, error_behaviour=error_behaviour, patience_s=patience_s, api_key=api_key
+        target,
+        error_behaviour=error_behaviour,
+        patience_s=patience_s,
+        token=token,
+        tls=tls_for(target),
     ) as stream:
         for receipt in stream.send(file.read_bytes() for file in files):
             yield files[receipt.sequence], _result(receipt)

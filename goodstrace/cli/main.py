@@ -8,10 +8,14 @@ from typing import Final
 
 import click
 
+from goodstrace.cli.accounts import accounts
 from goodstrace.cli.browses import browses
 from goodstrace.cli.capture import capture
+from goodstrace.cli.dev_certs import dev_certs
 from goodstrace.cli.goods import goods
+from goodstrace.cli.login import list_sessions, login, logout, token, whoami
 from goodstrace.cli.merchants import merchants
+from goodstrace.cli.passwords import passwd, totp
 from goodstrace.cli.prove import prove
 from goodstrace.cli.recall import recall
 from goodstrace.cli.registry import registry
@@ -63,11 +67,24 @@ def cli() -> None:
       goodstrace verify FILE --vkeys run/keys    check it without any service
       goodstrace fsck               re-derive everything that is sealed
 
+    \b
+    Elsewhere, sign in first:
+      goodstrace login --query HOST:PORT
+      goodstrace whoami
+
     The exit status is 0 only on success.
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
 for _command in (
+    login,
+    logout,
+    whoami,
+    list_sessions,
+    passwd,
+    totp,
+    token,
+    accounts,
     capture,
     rejected,
     merchants,
@@ -78,6 +95,7 @@ for _command in (
     goods,
     subscribe,
     browses,
+    dev_certs,
     prove,
     verify,
     simulate,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +9,13 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from goodstrace.cli.identity import operator_for
 from goodstrace.cli.options import json_option, print_json, url_option
 from goodstrace.cli.sign import read_public_key
+from goodstrace.cli.tls import tls_for
 from goodstrace.errors import CredentialsError
 from goodstrace.registry import RegistryClient
+from goodstrace.token_sources import NO_TOKEN
 from goodstrace.visibility import Visibility
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -23,10 +25,8 @@ _UNSAID: Final[dict[str, Any]] = {"default": Visibility.PARTNERS.value, "steps":
 token_option = click.option(
     "--operator-token-file",
     type=click.Path(path_type=Path),
-    default=Path("run/keys/operator-token"),
-    show_default=True,
     envvar="GOODSTRACE_OPERATOR_TOKEN_FILE",
-    help="The operator's token; GOODSTRACE_OPERATOR_TOKEN goes before it.",
+    help="The operator's token; GOODSTRACE_OPERATOR_TOKEN may hold it. Else the session of `goodstrace login`; else, of the local stack, run/keys/operator-token.",
 )
 
 
@@ -74,7 +74,7 @@ def merchants() -> None:
 def add(
     name: str,
     url: str,
-    operator_token_file: Path,
+    operator_token_file: Path | None,
     *,
     everything: bool,
     as_json: bool,
@@ -96,7 +96,7 @@ def add(
 
 @merchants.command(name="list")
 @_common
-def list_merchants(url: str, operator_token_file: Path, *, as_json: bool) -> None:
+def list_merchants(url: str, operator_token_file: Path | None, *, as_json: bool) -> None:
     """List all merchants."""
     with _registry(url, operator_token_file) as registry:
         rows = registry.merchants()
@@ -109,7 +109,7 @@ def list_merchants(url: str, operator_token_file: Path, *, as_json: bool) -> Non
 @merchants.command()
 @click.argument("number", type=int)
 @_common
-def show(number: int, url: str, operator_token_file: Path, *, as_json: bool) -> None:
+def show(number: int, url: str, operator_token_file: Path | None, *, as_json: bool) -> None:
     """Show merchant NUMBER with all that is registered of it."""
     with _registry(url, operator_token_file) as registry:
         found = registry.merchant(number)
@@ -121,7 +121,7 @@ def show(number: int, url: str, operator_token_file: Path, *, as_json: bool) -> 
 @merchants.command()
 @click.argument("number", type=int)
 @_common
-def suspend(number: int, url: str, operator_token_file: Path, *, as_json: bool) -> None:
+def suspend(number: int, url: str, operator_token_file: Path | None, *, as_json: bool) -> None:
     """Let merchant NUMBER, and whom it delegates to, capture nothing more until it is active again."""
     _change(number, {"status": "suspended"}, url, operator_token_file, as_json=as_json)
 
@@ -129,7 +129,7 @@ def suspend(number: int, url: str, operator_token_file: Path, *, as_json: bool) 
 @merchants.command()
 @click.argument("number", type=int)
 @_common
-def activate(number: int, url: str, operator_token_file: Path, *, as_json: bool) -> None:
+def activate(number: int, url: str, operator_token_file: Path | None, *, as_json: bool) -> None:
     """Let merchant NUMBER capture again."""
     _change(number, {"status": "active"}, url, operator_token_file, as_json=as_json)
 
@@ -143,7 +143,14 @@ def activate(number: int, url: str, operator_token_file: Path, *, as_json: bool)
 @click.option("--days", type=float, required=True, help="For how long; 0 takes the delegation back.")
 @_common
 def delegate(
-    number: int, url: str, operator_token_file: Path, *, to: int, scope: str, days: float, as_json: bool
+    number: int,
+    url: str,
+    operator_token_file: Path | None,
+    *,
+    to: int,
+    scope: str,
+    days: float,
+    as_json: bool,
 ) -> None:
     """Let another merchant speak for goods of merchant NUMBER, for some days."""
     with _registry(url, operator_token_file) as registry:
@@ -161,7 +168,7 @@ def delegate(
 @click.option("--remove", is_flag=True, help="Take the key out: nothing more is taken that it signs.")
 @_common
 def signing_key(
-    number: int, file: Path, url: str, operator_token_file: Path, *, remove: bool, as_json: bool
+    number: int, file: Path, url: str, operator_token_file: Path | None, *, remove: bool, as_json: bool
 ) -> None:
     """Let merchant NUMBER sign its events with the public key in FILE (PEM)."""
     jwk = dict(read_public_key(file).jwk)
@@ -187,7 +194,7 @@ def visibility(
     default: str | None,
     steps: tuple[str, ...],
     url: str,
-    operator_token_file: Path,
+    operator_token_file: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -232,7 +239,7 @@ def key() -> None:
 @click.argument("number", type=int)
 @click.option("--label", default="", help="What it is for.")
 @_common
-def new_key(number: int, label: str, url: str, operator_token_file: Path, *, as_json: bool) -> None:
+def new_key(number: int, label: str, url: str, operator_token_file: Path | None, *, as_json: bool) -> None:
     """Make an API key for merchant NUMBER and print it: it is never shown again."""
     with _registry(url, operator_token_file) as registry:
         made = registry.new_key(number, label)
@@ -245,7 +252,7 @@ def new_key(number: int, label: str, url: str, operator_token_file: Path, *, as_
 @key.command(name="list")
 @click.argument("number", type=int)
 @_common
-def list_keys(number: int, url: str, operator_token_file: Path, *, as_json: bool) -> None:
+def list_keys(number: int, url: str, operator_token_file: Path | None, *, as_json: bool) -> None:
     """List the API keys of merchant NUMBER by their IDs."""
     with _registry(url, operator_token_file) as registry:
         rows = registry.keys(number)
@@ -259,7 +266,9 @@ def list_keys(number: int, url: str, operator_token_file: Path, *, as_json: bool
 @click.argument("number", type=int)
 @click.argument("key_id")
 @_common
-def revoke_key(number: int, key_id: str, url: str, operator_token_file: Path, *, as_json: bool) -> None:
+def revoke_key(
+    number: int, key_id: str, url: str, operator_token_file: Path | None, *, as_json: bool
+) -> None:
     """Take an API key of merchant NUMBER back for good, by its ID: the part of the key behind `gst_`."""
     with _registry(url, operator_token_file) as registry:
         registry.revoke_key(number, key_id)
@@ -269,18 +278,18 @@ def revoke_key(number: int, key_id: str, url: str, operator_token_file: Path, *,
         click.echo(f"{key_id} is revoked; every collector notices within seconds")
 
 
-def _change(number: int, patch: dict[str, Any], url: str, token_file: Path, *, as_json: bool) -> None:
+def _change(number: int, patch: dict[str, Any], url: str, token_file: Path | None, *, as_json: bool) -> None:
     with _registry(url, token_file) as registry:
         _tell(registry.change(number, patch), as_json=as_json)
 
 
-def _registry(url: str, token_file: Path) -> RegistryClient:
-    token = os.environ.get("GOODSTRACE_OPERATOR_TOKEN", "")
-    try:
-        token = token or token_file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CredentialsError(f"cannot read the operator token: {error}") from error
-    return RegistryClient(url, token)
+def _registry(url: str, token_file: Path | None) -> RegistryClient:
+    source = operator_for(url, token_file)
+    if source is NO_TOKEN:
+        raise CredentialsError(
+            "an operator is wanted: --operator-token-file, GOODSTRACE_OPERATOR_TOKEN, or goodstrace login"
+        )
+    return RegistryClient(url, source, tls=tls_for(url))
 
 
 def _tell(found: dict[str, Any], *, as_json: bool) -> None:

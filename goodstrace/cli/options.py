@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
+from goodstrace.cli.identity import QUERY_VARIABLE, default_query, source_for
+from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.client import Client
-from goodstrace.credentials import api_key_for, read_token
+from goodstrace.connections import local_target
 from goodstrace.errors import PolicyError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
 from goodstrace.policy import Policy
 from goodstrace.signatures import MerchantKeys
+from goodstrace.token_sources import read_token
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+COLLECTOR_PORT: Final = 8080
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
@@ -35,35 +40,46 @@ api_key_option = click.option(
     "--api-key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar="GOODSTRACE_API_KEY_FILE",
-    help="File with the API key of the merchant who captures; else GOODSTRACE_API_KEY holds it.",
+    help="File with an API key or a token, read again when it changes; GOODSTRACE_API_KEY may hold it. Else the session of `goodstrace login` at GOODSTRACE_QUERY_TARGET; else, of the local stack, the demo merchant.",
 )
-url_option = click.option(
-    "--url",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    envvar="GOODSTRACE_CAPTURE_URL",
-    help="The collector.",
+_query_option = click.option(
+    "--query",
+    "query_target",
+    default=default_query,
+    show_default="https://127.0.0.1:50051 of the local stack",
+    envvar=QUERY_VARIABLE,
+    help="The query service: https://host:port, or host:port (TLS, but on this machine).",
 )
+
+
+def url_option(command: Command) -> Command:
+    """Add the collector's URL, and how TLS is checked: `tls_for` gives that."""
+    option = click.option(
+        "--url",
+        default=partial(local_target, COLLECTOR_PORT, http=True),
+        show_default="https://127.0.0.1:8080 of the local stack",
+        envvar="GOODSTRACE_CAPTURE_URL",
+        help="The collector.",
+    )
+    return tls_options(option(command))
+
+
+def query_option(command: Command) -> Command:
+    """Add the query service's target, and how TLS is checked."""
+    return tls_options(_query_option(command))
 
 
 def client_options(command: Command) -> Command:
     """Add the options from which `connect` makes a client."""
     for option in (
-        click.option(
-            "--query",
-            "query_target",
-            default="127.0.0.1:50051",
-            show_default=True,
-            envvar="GOODSTRACE_QUERY_TARGET",
-            help="host:port of the query service.",
-        ),
+        _query_option,
         click.option(
             "--audit",
             "audit_target",
-            default="127.0.0.1:50052",
-            show_default=True,
+            default=partial(local_target, 50052),
+            show_default="https://127.0.0.1:50052 of the local stack",
             envvar="GOODSTRACE_AUDIT_TARGET",
-            help="host:port of the audit service.",
+            help="The audit service.",
         ),
         click.option(
             "--log-keys",
@@ -88,10 +104,9 @@ def client_options(command: Command) -> Command:
         ),
         click.option(
             "--user",
-            default="anonymous",
-            show_default=True,
+            default="",
             envvar="GOODSTRACE_USER",
-            help="Who looks, for the record.",
+            help="For whom you look, for the record: where nobody has to sign in, and from a platform's back end.",
         ),
         click.option(
             "--merchant-keys",
@@ -99,12 +114,7 @@ def client_options(command: Command) -> Command:
             envvar="GOODSTRACE_MERCHANT_KEYS",
             help='JSON file {"<number>": [<JWK>, ...]}: keys of merchants that you got from them; others are taken from what the log proves them to have registered.',
         ),
-        click.option(
-            "--api-key-file",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            envvar="GOODSTRACE_API_KEY_FILE",
-            help="File with the API key of the merchant who looks; else GOODSTRACE_API_KEY holds it.",
-        ),
+        api_key_option,
         click.option(
             "--index-token-file",
             type=click.Path(exists=True, path_type=Path, dir_okay=False),
@@ -114,7 +124,7 @@ def client_options(command: Command) -> Command:
         click.option("--purpose", default="", envvar="GOODSTRACE_PURPOSE", help="Why, for the record."),
     ):
         command = option(command)
-    return command
+    return tls_options(command)
 
 
 def connect(
@@ -129,8 +139,12 @@ def connect(
     merchant_keys: Path | None,
     api_key_file: Path | None,
     index_token_file: Path | None,
+    role: str = "merchant",
 ) -> Client:
-    """Make the client that the options describe. Raises: NoteError, PolicyError, SignatureError, CredentialsError."""
+    """Make the client that the options describe; of the local stack as its demo merchant, or as its user of another `role`.
+
+    Raises: NoteError, PolicyError, SignatureError, CredentialsError.
+    """
     return Client(
         query_target,
         LogKeys.load(log_keys),
@@ -140,9 +154,10 @@ def connect(
         audit_target=audit_target,
         policy=read_policy(policy) if policy else None,
         merchant_keys=MerchantKeys.load(merchant_keys) if merchant_keys else None,
-        api_key=api_key_for(f"grpc://{query_target}", api_key_file) or "",
+        token=source_for(query_target, api_key_file, query_target=query_target, role=role),
         index_token=read_token(index_token_file) if index_token_file else "",
         registered_keys=True,
+        tls=tls_for(query_target),
     )
 
 

@@ -13,11 +13,13 @@ import httpx
 from rich.console import Console
 from rich.progress import track
 
+from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
-from goodstrace.credentials import api_key_for
+from goodstrace.cli.tls import tls_for
 from goodstrace.errors import CallError, CredentialsError, RegistryFileError
 from goodstrace.registry import RegistryClient
 from goodstrace.registry_files import GOODS, PLACES, Entry, read_file
+from goodstrace.token_sources import NO_TOKEN
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _MAX_PICTURE_BYTES: Final = 20 * 1024 * 1024
@@ -187,7 +189,9 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _client(url: str, api_key_file: Path | None) -> RegistryClient:
-    key = api_key_for(url, api_key_file)
-    if key is None:
-        raise CredentialsError("an API key is wanted: --api-key-file, or GOODSTRACE_API_KEY")
-    return RegistryClient(url, key)
+    source = source_for(url, api_key_file)
+    if source is NO_TOKEN:
+        raise CredentialsError(
+            "a merchant is wanted: --api-key-file, GOODSTRACE_API_KEY, or goodstrace login"
+        )
+    return RegistryClient(url, source, tls=tls_for(url))

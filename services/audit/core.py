@@ -9,7 +9,7 @@ from goodstrace import entry as entries
 from goodstrace.audit.v1 import audit_pb2
 from goodstrace.entry import TagKind
 from goodstrace.identifiers import canonical_key
-from services.runtime.call_errors import InvalidRequestError
+from services.runtime.call_errors import InvalidRequestError, NotAllowedError
 from services.runtime.call_limits import (
     MAX_KEY_CHARS,
     MAX_PURPOSE_CHARS,
@@ -65,6 +65,14 @@ def query_of(request: audit_pb2.ListBrowsesRequest) -> ListQuery:
     check_text(request.user, "user", MAX_USER_CHARS)
     check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
     return ListQuery(canonical_key(request.key) if request.key else "", request.user)
+
+
+def check_own(query: ListQuery, user: str, *, sees_all: bool) -> None:
+    """See that who is no auditor asks for the looks under its own name. Raises: NotAllowedError."""
+    if not sees_all and query.user != user:
+        raise NotAllowedError(
+            "only auditors see who looked: ask for what was looked at under your own name", "user"
+        )
 
 
 def page_size_of(request: audit_pb2.ListBrowsesRequest) -> int:

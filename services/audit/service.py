@@ -7,6 +7,8 @@ import structlog
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from services.audit import core
 from services.audit.core import ListState
+from services.runtime.access.current import principal
+from services.runtime.access.values import Role
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
@@ -45,6 +47,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         """List browse records by key or by user, newest first."""
         user = caller(context)
         query, page_size = core.query_of(request), core.page_size_of(request)
+        core.check_own(query, user, sees_all=Role.AUDITOR in principal().roles)
         state = self._tokens.open(query.encode(), request.page_token) if request.page_token else None
         checkpoints = await self._checkpoints(state)
         sizes = showing.sizes_of(checkpoints)

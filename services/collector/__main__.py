@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from functools import partial
+from typing import Final
 
 import structlog
 
@@ -39,11 +40,11 @@ from services.collector.state_keeper import StateKeeper
 from services.collector.state_store import StateStore
 from services.collector.transactions import Transactions
 from services.runtime import lifecycle, logs, topics
-from services.runtime.access.jwks import Jwks
-from services.runtime.access.tokens import Tokens
+from services.runtime.access.guard import Guard
+from services.runtime.access.opening import now_ms, open_access
+from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import UnavailableError
 from services.runtime.kafka import KafkaProbe
-from services.runtime.merchants.directory import Directory
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
@@ -51,13 +52,18 @@ from services.runtime.settings import (
     KafkaSettings,
     LogSettings,
     MongoSettings,
-    OperatorSettings,
     load,
     load_secret,
     refuse,
 )
+from services.runtime.tls import ServedCertificate, served
+from services.sealing.browse import BrowseRecorder
 from services.sealing.reader import LogReader
+from services.sealing.refusals import RefusalMetrics, Refusals
 from services.sealing.secret_check import check_secret
+
+_NAME: Final = "collector"
+_RECORD_S: Final = 5.0
 
 
 def main() -> None:
@@ -75,8 +81,9 @@ async def collector(
     stop: asyncio.Event, settings: CollectorSettings, log: structlog.stdlib.BoundLogger
 ) -> None:
     """Build the parts that the settings name, run them, stop them."""
-    parts = _Parts(settings, log)
-    monitoring = Monitoring("collector", settings.host, settings.metrics_port)
+    certificate = served(log, settings.host)
+    parts = _Parts(settings, log, certificate)
+    monitoring = Monitoring("collector", settings.host, settings.metrics_port, certificate=certificate)
     api = parts.api() if settings.api else None
     ingress = parts.ingress() if settings.ingress else None
     behind = parts.behind()
@@ -92,37 +99,53 @@ async def collector(
         "mongodb": mongo.ping,
     }
     watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
-    sharing = asyncio.create_task(parts.sharing.run(stop))
+    beside = [asyncio.create_task(parts.sharing.run(stop))]
+    if parts.refusals is not None:
+        beside.append(asyncio.create_task(parts.refusals.run(stop)))
     try:
         await run_parts(stop, monitoring.readiness, api=api, ingress=ingress, behind=behind)
     finally:
         watching.cancel()
-        await asyncio.wait([sharing])
+        await asyncio.wait(beside)
+        await parts.producer.stop(_RECORD_S)
         mongo.close()
         monitoring.stop()
+        if certificate is not None:
+            certificate.stop()
 
 
 class _Parts:
     """Makes the parts of the process from its settings; nothing is connected here."""
 
-    def __init__(self, settings: CollectorSettings, log: structlog.stdlib.BoundLogger) -> None:
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        log: structlog.stdlib.BoundLogger,
+        certificate: ServedCertificate | None,
+    ) -> None:
         self.kafka, self.mongo = load(KafkaSettings), Mongo(load(MongoSettings))
+        self.producer = AcknowledgedProducer(self.kafka.bootstrap_servers)
+        self.refusals: Refusals | None = None
+        self._certificate = certificate
         self._settings, self._log = settings, log
         self._metrics = Metrics(rules=settings.books.rule_ids)
         self._jobs = JobStore(self.mongo.database)
         self._rejections = RejectionStore(self.mongo.database)
         self._registry = RegistryStore(self.mongo.database)
-        self._ports = Ports(now_ms=_now_ms, random=os.urandom)
-        self._directory = None
-        if settings.auth == "required":
-            self._directory = Directory(self._registry, settings.staleness(), time.monotonic, _now_ms)
-        else:
-            log.warning("captures need no key: whoever reaches a port captures", merchant=settings.merchant)
+        self._ports = Ports(now_ms=now_ms, random=os.urandom)
+        self._access = open_access(settings.host, self._registry, self.mongo.database, log, goes_on=True)
         rates = Rates(time.monotonic)
         failed = self._metrics.failures.labels("rates", UnavailableError.category).inc
         store = MongoRateStore(self.mongo.database)
-        self.sharing = Sharing(rates, store, time.monotonic, _now_ms, failed)
-        self._gate = _gate(settings, self._directory, rates, self.sharing)
+        self.sharing = Sharing(rates, store, time.monotonic, now_ms, failed)
+        self._gate = Gate(
+            self._access.directory,
+            rates=rates,
+            sharing=self.sharing,
+            policy=settings.speaks_for,
+            defaults=settings.default_limits(),
+            open_merchant=settings.merchant,
+        )
         self._preparer = Preparer(
             self.kafka, self._gate, settings.limits(), settings.collecting(), self._ports
         )
@@ -165,19 +188,42 @@ class _Parts:
             kafka=kafka,
             commits=commits,
             store=self._registry,
-            directory=self._directory,
+            directory=self._access.directory,
             ports=self._ports,
         )
-        app = make_app(intake, self._metrics, idempotency, views, registrar=registrar)
-        if settings.shows_rejections():
+        guard = self._guard(secret)
+        app = make_app(intake, self._metrics, idempotency, views, guard=guard, registrar=registrar)
+        if settings.rejections:
             reader = RejectedReader(kafka.bootstrap_servers, kafka.topic(topics.GOODS_REJECTED))
             desk = RejectionDesk(self._rejections, reader, intake, self._ports.now_ms)
             rejections_api.join(app, desk, self._metrics)
         edges: list[Edge] = [
-            HttpEdge(app, settings.host, settings.port),
-            GrpcEdge(intake, settings.host, settings.grpc_port, self._log),
+            HttpEdge(app, settings.host, settings.port, self._certificate),
+            GrpcEdge(
+                intake,
+                settings.host,
+                settings.grpc_port,
+                self._log,
+                guard=guard,
+                certificate=self._certificate,
+                mtls_port=settings.mtls_port,
+            ),
         ]
         return Api(edges, commits, self._log)
+
+    def _guard(self, secret: bytes) -> Guard:
+        """Make the guard of both ports; what it refuses is recorded by a producer of its own."""
+        recorder = BrowseRecorder(
+            self.producer,
+            topic=self.kafka.topic(topics.GOODS_BROWSED),
+            partitions=self.kafka.browse_partitions,
+            secret=secret,
+            timeout_s=_RECORD_S,
+            observe_seconds=lambda _seconds: None,
+        )
+        self.refusals = Refusals(recorder, RefusalMetrics(_NAME), self._log)
+        fresh_s = self._access.settings.access_fresh_s
+        return Guard(_NAME, self._access.authentication, self.refusals.note, fresh_s=fresh_s)
 
     def ingress(self) -> Ingress:
         settings = self._settings
@@ -227,25 +273,6 @@ class _Parts:
                 is_busy=(lambda: runner.is_busy) if runner is not None else (lambda: False),
             )
         return parts
-
-
-def _gate(settings: CollectorSettings, directory: Directory | None, rates: Rates, sharing: Sharing) -> Gate:
-    rules = settings.token_rules()
-    return Gate(
-        directory,
-        rates=rates,
-        sharing=sharing,
-        tokens=Tokens(rules, Jwks(settings.jwt_jwks, time.monotonic), _now_ms) if rules else None,
-        claim=settings.jwt_claim,
-        policy=settings.speaks_for,
-        defaults=settings.default_limits(),
-        operator_token=load(OperatorSettings).token(),
-        open_merchant=settings.merchant,
-    )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

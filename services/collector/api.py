@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
+from starlette.types import Scope
 
 from services.collector import headers, openapi
 from services.collector.capturing import Edge, capture
@@ -22,11 +23,13 @@ from services.collector.idempotency import Idempotency
 from services.collector.intake import Intake
 from services.collector.job_views import JobViews
 from services.collector.metrics import CODES, Metrics
-from services.collector.openapi_security import BY_ANYONE, described
 from services.collector.problems import VALIDATION, Problem, of_error, of_status
 from services.collector.registry.registrar import Registrar
 from services.collector.registry.routes import Routes
-from services.runtime.merchants.credentials import credential_of
+from services.runtime.access.current import principal
+from services.runtime.access.guard import Guard
+from services.runtime.access.http import GuardedRoutes
+from services.runtime.access.openapi import described
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.monitoring import VERSION
 
@@ -51,9 +54,10 @@ def make_app(
     views: JobViews,
     body_timeout_s: float = BODY_TIMEOUT_S,
     *,
+    guard: Guard,
     registrar: Registrar | None = None,
 ) -> FastAPI:
-    """Make the ASGI application; a body must have come within `body_timeout_s` seconds. `registrar`: serve `/registry` too."""
+    """Make the ASGI application; a body must have come within `body_timeout_s` seconds. `guard` says who may; `registrar`: serve `/registry` too."""
     app = FastAPI(
         title="Goodstrace capture",
         version=VERSION,
@@ -70,7 +74,8 @@ def make_app(
     if registrar is not None:
         Routes(registrar, intake.gate, lambda answer: _measured("registry", edge, answer)).join(app)
     _add_refusals(app, metrics)
-    described(app, is_open=intake.gate.is_open)
+    app.add_middleware(GuardedRoutes, guard=guard, answer=_refusing(metrics))
+    described(app, guard.service, is_open=intake.gate.is_open)
     return app
 
 
@@ -114,23 +119,23 @@ def _add_jobs(app: FastAPI, edge: Edge, views: JobViews) -> None:
 
 
 async def _jobs(request: Request, edge: Edge, views: JobViews) -> Response:
-    return await views.listed(request, await _viewer(request, edge))
+    return await views.listed(request, _viewer(edge))
 
 
 async def _job(request: Request, capture_id: str, edge: Edge, views: JobViews) -> Response:
-    return await views.one(request, capture_id, await _viewer(request, edge))
+    return await views.one(request, capture_id, _viewer(edge))
 
 
-async def _viewer(request: Request, edge: Edge) -> int | None:
-    """Say whose jobs a request may see; None: everyone's."""
-    return await edge.intake.gate.viewer(credential_of(request.headers.items()))
+def _viewer(edge: Edge) -> int | None:
+    """Say whose jobs the caller may see; None: everyone's."""
+    return edge.intake.gate.viewer(principal())
 
 
 def _add_discovery(app: FastAPI, edge: Edge) -> None:
     @app.get(
         ROOT,
         responses=openapi.ROOT_ANSWERS,
-        openapi_extra={"parameters": openapi.VERSIONS, "security": BY_ANYONE},
+        openapi_extra={"parameters": openapi.VERSIONS},
         summary="The resources that there are",
     )
     async def get_root(request: Request) -> Response:
@@ -146,7 +151,7 @@ def _add_discovery(app: FastAPI, edge: Edge) -> None:
             methods=["OPTIONS"],
             status_code=204,
             responses=openapi.DISCOVERY_ANSWERS,
-            openapi_extra={"parameters": [*named, *openapi.VERSIONS], "security": BY_ANYONE},
+            openapi_extra={"parameters": [*named, *openapi.VERSIONS]},
             summary="What is spoken here",
         )
 
@@ -196,6 +201,21 @@ def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
     async def failed(_request: Request, _error: Exception) -> Response:
         """Tell nothing of a defect but that there is one; the log has it."""
         return Problem(500, "ImplementationException", "an error of ours: it is in our log").response()
+
+
+def _refusing(metrics: Metrics) -> Callable[[Scope, Exception], Response | None]:
+    """Answer whom the guard refuses as everything that is refused here, and count."""
+
+    def answer(_scope: Scope, error: Exception) -> Response | None:
+        problem = of_error(error)
+        if problem is None:
+            return None
+        metrics.requests.labels("none", _code(problem.status)).inc()
+        if isinstance(error, RefusedError):
+            metrics.refused_callers.labels(error.category).inc()
+        return problem.response()
+
+    return answer
 
 
 async def _measured(method: str, edge: Edge, answer: Callable[[], Awaitable[Response]]) -> Response:

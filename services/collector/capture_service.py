@@ -6,8 +6,8 @@ control holds the sender back.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from typing import Final, Protocol, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import Final, Protocol
 
 import grpc
 
@@ -17,10 +17,10 @@ from services.collector import capture_messages
 from services.collector.errors import DocumentError, OverloadedError
 from services.collector.intake import Intake
 from services.collector.preparing import Request
+from services.runtime.access.current import principal, still
 from services.runtime.calls import COMMON_FAILURES, Failure, Failures
 from services.runtime.errors import ServiceError
 from services.runtime.grpc import Context
-from services.runtime.merchants.credentials import credential_of
 from services.runtime.merchants.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 
 WINDOW_MESSAGES: Final = 256
@@ -51,13 +51,6 @@ FAILURES: Final[Failures] = {
 """Captures here wait for room, so that OverloadedError comes from an intake that takes nothing more."""
 
 
-class _Entry(Protocol):
-    """One entry of a call's metadata; its key is in lower case."""
-
-    key: str
-    value: str | bytes
-
-
 class _Message(Protocol):
     """A request of either call."""
 
@@ -66,22 +59,11 @@ class _Message(Protocol):
         """What is captured."""
 
 
-def _credential(context: Context) -> str | None:
-    """Give what the caller shows in the metadata of its call. Raises: UnauthenticatedError."""
-    texts = [(each.key, each.value) for each in _entries(context) if isinstance(each.value, str)]
-    return credential_of(texts)
-
-
-def _entries(context: Context) -> Iterable[_Entry]:
-    return cast("Iterable[_Entry]", context.invocation_metadata() or ())
-
-
 class _Call:
     """The messages of one call that are under way, bounded in number and bytes."""
 
-    def __init__(self, intake: Intake, context: Context) -> None:
+    def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._context = context
         self._under_way: asyncio.Queue[asyncio.Task[wire.Receipt] | None] = asyncio.Queue(WINDOW_MESSAGES)
         self._held_bytes = 0
         self._freed = asyncio.Event()
@@ -125,12 +107,10 @@ class _Call:
         try:
             if self._stopped:
                 return
-            gate, credential = self._intake.gate, _credential(self._context)
-            await gate.admit(credential)  # who may not call is told so at once
+            gate = self._intake.gate
+            await gate.admit(principal())  # who may not call is told so at once
             async for message in messages:
-                caller = await gate.admit(
-                    credential
-                )  # anew: a key that is revoked is none within a call either
+                caller = await gate.admit(await still())  # anew: a revoked key is none within a call either
                 request = capture_messages.request_of(message.sending, last, caller)
                 last = message.sending.sequence
                 size = request.size_bytes + _MESSAGE_BYTES * (1 + len(request.signatures))
@@ -188,11 +168,11 @@ class CaptureServicer(capture_pb2_grpc.CaptureServiceServicer):
     async def Capture(  # noqa: N802 - the name in the proto
         self,
         request_iterator: AsyncIterator[wire.CaptureRequest],
-        context: Context,
+        _context: Context,
     ) -> wire.CaptureResponse:
         """Capture messages and say at the end what became of them."""
         summary = capture_messages.Summary()
-        with self._call(context) as call:
+        with self._call() as call:
             async with contextlib.aclosing(call.receipts(request_iterator)) as receipts:
                 async for receipt in receipts:
                     summary.add(receipt)
@@ -202,14 +182,14 @@ class CaptureServicer(capture_pb2_grpc.CaptureServiceServicer):
         self, request_iterator: AsyncIterator[wire.CaptureStreamRequest], context: Context
     ) -> None:
         """Capture messages and answer each once it is durable."""
-        with self._call(context) as call:
+        with self._call() as call:
             async with contextlib.aclosing(call.receipts(request_iterator)) as receipts:
                 async for receipt in receipts:
                     await context.write(wire.CaptureStreamResponse(receipt=receipt))
 
     @contextlib.contextmanager
-    def _call(self, context: Context) -> Iterator[_Call]:
-        call = _Call(self._intake, context)
+    def _call(self) -> Iterator[_Call]:
+        call = _Call(self._intake)
         self._calls.add(call)
         if self._stopped:
             call.stop()

@@ -12,8 +12,8 @@ from services.collector.intake import Intake
 from services.collector.intake import Request as CaptureRequest
 from services.collector.metrics import Metrics
 from services.collector.registry.rates import rate_headers
-from services.collector.streaming import Sender, StreamedAnswer, answers
-from services.runtime.merchants.credentials import credential_of
+from services.collector.streaming import StreamedAnswer, answers
+from services.runtime.access.current import principal
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -31,8 +31,7 @@ async def capture(request: Request, edge: Edge, *, bare: bool) -> Response:
     Raises: what services.collector.problems.of_error answers.
     """
     told, gate = request.headers, edge.intake.gate
-    credential = credential_of(told.items())
-    caller = await gate.admit(credential)
+    caller = await gate.admit(principal())
     kind = headers.body_kind(told, streams=not bare)
     signature = told.get(SIGNATURE_HEADER, "")
     wanted = CaptureRequest(
@@ -45,7 +44,7 @@ async def capture(request: Request, edge: Edge, *, bare: bool) -> Response:
     )
     key = headers.idempotency_key(told)
     if kind is BodyKind.STREAM:
-        return await _stream(request, edge, Sender(credential, wanted), key)
+        return await _stream(request, edge, wanted, key)
     headers.negotiate(told, "", headers.TAKEN)
     limits = edge.intake.limits
     limits = msgspec.structs.replace(limits, body=min(limits.body, caller.body_bytes))
@@ -61,15 +60,15 @@ async def capture(request: Request, edge: Edge, *, bare: bool) -> Response:
     return Response(status_code=202, headers={**headers.EPCIS_HEADERS, **rates, **location})
 
 
-async def _stream(request: Request, edge: Edge, sender: Sender, key: str) -> Response:
+async def _stream(request: Request, edge: Edge, wanted: CaptureRequest, key: str) -> Response:
     headers.negotiate(request.headers, headers.STREAM_TYPE, headers.TAKEN)
     if key:
         detail = "lines are recognised by their content, when a stream is sent again: leave it out"
         raise RefusedHeaderError(400, "ValidationException", headers.KEY_HEADER, detail)
-    if sender.wanted.signatures:
+    if wanted.signatures:
         detail = f"it is over one bare event: in a stream documents have the member {MEMBER}"
         raise RefusedHeaderError(400, "ValidationException", SIGNATURE_HEADER, detail)
     chunks = bodies.endless(request, edge.body_timeout_s)
-    told = answers(edge.intake, sender, chunks, edge.metrics.stream_lines.inc)
+    told = answers(edge.intake, wanted, chunks, edge.metrics.stream_lines.inc)
     first = await anext(told, b"")  # what is wrong from the start is still told by the status
     return StreamedAnswer(first, told, edge.body_timeout_s)

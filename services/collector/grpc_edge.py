@@ -12,7 +12,9 @@ from services.collector.capture_messages import MAX_CONTENT_BYTES
 from services.collector.capture_service import FAILURES, CaptureServicer
 from services.collector.intake import Intake
 from services.collector.service import DRAIN_S
+from services.runtime.access.guard import Guard
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
+from services.runtime.tls import ServedCertificate
 
 SERVICE: Final = capture_pb2.DESCRIPTOR.services_by_name["CaptureService"]
 _MAX_CALLS: Final = 64  # each may have a message of 4 MiB on its way in
@@ -33,12 +35,19 @@ class GrpcEdge:
         port: int,
         log: structlog.stdlib.BoundLogger,
         registry: CollectorRegistry = REGISTRY,
+        *,
+        guard: Guard,
+        certificate: ServedCertificate | None = None,
+        mtls_port: int | None = None,
     ) -> None:
-        """Prepare to serve on `host`:`port`."""
+        """Prepare to serve on `host`:`port`, and on `mtls_port` to callers with a client certificate, whom `guard` lets through."""
         self._address = (host, port)
+        self._certificate, self._mtls_port = certificate, mtls_port
         self._servicer = CaptureServicer(intake)
         metrics = CallMetrics("collector", [method.name for method in SERVICE.methods], registry)
-        self._interceptor = CallInterceptor(full_names(SERVICE), metrics, FAILURES, _MAX_CALL_S, log)
+        self._interceptor = CallInterceptor(
+            full_names(SERVICE), metrics, FAILURES, _MAX_CALL_S, log, guard=guard
+        )
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None]) -> None:
         """Serve until `stop`, then finish what the calls have sent. Raises: SettingsError where the port is taken."""
@@ -46,9 +55,10 @@ class GrpcEdge:
             self._interceptor,
             max_concurrent_calls=_MAX_CALLS,
             max_request_bytes=MAX_CONTENT_BYTES + _FRAME_BYTES,
+            certificate=self._certificate,
         )
         capture_pb2_grpc.add_CaptureServiceServicer_to_server(self._servicer, server.grpc)
-        started(await server.start(*self._address, [SERVICE.full_name]))
+        started(await server.start(*self._address, [SERVICE.full_name], mtls_port=self._mtls_port))
         try:
             await stop.wait()
         finally:

@@ -23,7 +23,6 @@ from services.collector.job_views import (
     PER_PAGE,
 )
 from services.collector.jobs import ACCEPTED, DUPLICATE, REJECTED
-from services.collector.openapi_security import BY_EITHER, BY_MERCHANT
 from services.collector.preparing import BEHAVIOURS, ROLLBACK
 from services.collector.problems import PROBLEM_TYPE
 
@@ -195,7 +194,6 @@ def _captures(types: tuple[str, ...]) -> Described:
             },
         },
         "parameters": [_BEHAVIOUR, _KEY, _SIGNATURE, *VERSIONS],
-        "security": BY_MERCHANT,
     }
 
 
@@ -218,7 +216,6 @@ LIST: Final[Described] = {
         _TOKEN,
         *VERSIONS,
     ],
-    "security": BY_EITHER,
 }  # fmt: skip
 LIST_ANSWERS: Final = {
     200: good("The merchant's jobs, newest first.", {"application/json": _JOBS}, _PAGE_HEADERS),
@@ -235,7 +232,6 @@ JOB: Final[Described] = {
         _TOKEN,
         *VERSIONS,
     ],
-    "security": BY_EITHER,
 }
 JOB_ANSWERS: Final = {
     200: good("The job, and a page of its events.", {"application/json": _JOB}, _PAGE_HEADERS),

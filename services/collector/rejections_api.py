@@ -1,17 +1,17 @@
 """Rejections over HTTP: list, show, send again.
 
-A merchant sees its own, an operator everyone's. In open mode whoever reaches this sees what anybody sent and was refused: then it is
-served where the API is open to this machine alone, unless a setting says otherwise. A rejected record is not sealed, so no browse record is made; what a sealed
+A merchant sees its own, an operator everyone's; where accounts are off, which is on this machine alone, so does whoever reaches it. A rejected record is not sealed, so no browse record is made; what a sealed
 record holds too is not shown here (`rejections.is_shown`).
 """
 
 import re
 import time
 from collections.abc import Awaitable, Callable
+from enum import Enum
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.collector import bodies
@@ -19,12 +19,11 @@ from services.collector.api import answered
 from services.collector.flow import Reason
 from services.collector.metrics import CODES, Metrics
 from services.collector.openapi import TEXT, good, refusals
-from services.collector.openapi_security import BY_EITHER
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import Wanted
 from services.collector.rejections import State, described
+from services.runtime.access.current import principal
 from services.runtime.call_errors import NotFoundError
-from services.runtime.merchants.credentials import credential_of
 
 PATH: Final = "/rejections/v1"
 MAX_PAGE: Final = 1000
@@ -32,7 +31,8 @@ BODY_TIMEOUT_S: Final = 60.0
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN: Final = r"^([0-9]{15}-[0-9a-f]{32})?$"  # noqa: S105 - a place in a list, no secret
 _CAPTURE: Final = r"^([0-9a-f]{32})?$"
-_SECURITY: Final[dict[str, Any]] = {"security": BY_EITHER}
+_ONE: Final = f"{PATH}/{{record_id}}"
+_TAGS: Final[list[str | Enum]] = ["rejections"]
 _REFUSED: Final = (400, 401, 403, 404, 410, 503)
 _SHOWN: Final = {
     200: good("As it stands.", {"application/json": {"type": "object"}}, ()),
@@ -47,7 +47,6 @@ _TAKEN: Final = {
     **refusals(*_REFUSED, 408, 409, 413, 415, 429),
 }
 _BODY: Final[dict[str, Any]] = {
-    **_SECURITY,
     "requestBody": {
         "required": False,
         "content": {"application/ld+json": {"schema": {"type": "object"}}},
@@ -62,11 +61,8 @@ def join(app: FastAPI, desk: RejectionDesk, metrics: Metrics) -> None:
     def measured(method: str, answer: Callable[[], Awaitable[Response]]) -> Awaitable[Response]:
         return _measured(method, desk, metrics, answer)
 
-    router = APIRouter(prefix=PATH, tags=["rejections"])
-
-    @router.get("", responses=_SHOWN, openapi_extra=_SECURITY, summary="List what was refused")
+    @app.get(PATH, responses=_SHOWN, tags=_TAGS, summary="List what was refused")
     async def rejections(
-        request: Request,
         *,
         state: State | None = None,
         reason: Reason | None = None,
@@ -76,25 +72,26 @@ def join(app: FastAPI, desk: RejectionDesk, metrics: Metrics) -> None:
     ) -> Response:
         """List rejections, newest first: those that are open, unless asked otherwise. Duplicates only if asked for by reason."""
         wanted = _wanted(state, reason, capture)
-        return await measured("rejections", lambda: _list(desk, request, wanted, page_token, limit))
+        return await measured("rejections", lambda: _list(desk, wanted, page_token, limit))
 
-    @router.get("/{record_id}", responses=_SHOWN, openapi_extra=_SECURITY, summary="One rejection")
-    async def rejection(record_id: str, request: Request) -> Response:
+    @app.get(_ONE, responses=_SHOWN, tags=_TAGS, summary="One rejection")
+    async def rejection(record_id: str) -> Response:
         """Show why a record was refused, where it lies, and what was done about it."""
-        return await measured("rejection", lambda: _show(desk, record_id, request))
+        return await measured("rejection", lambda: _show(desk, record_id))
 
-    @router.get(
-        "/{record_id}/content",
+    @app.get(
+        f"{_ONE}/content",
         responses=_CONTENT,
-        openapi_extra=_SECURITY,
+        tags=_TAGS,
         summary="What was refused, in its exact bytes",
     )
-    async def content(record_id: str, request: Request) -> Response:
+    async def content(record_id: str) -> Response:
         """Give the exact bytes, where no sealed record holds the same."""
-        return await measured("rejection_content", lambda: _content(desk, record_id, request))
+        return await measured("rejection_content", lambda: _content(desk, record_id))
 
-    @router.post(
-        "/{record_id}/resubmit",
+    @app.post(
+        f"{_ONE}/resubmit",
+        tags=_TAGS,
         status_code=202,
         responses=_TAKEN,
         openapi_extra=_BODY,
@@ -104,16 +101,14 @@ def join(app: FastAPI, desk: RejectionDesk, metrics: Metrics) -> None:
         """Capture what was refused once more, corrected or as it was, for the same merchant."""
         return await measured("resubmit", lambda: _resubmit(desk, record_id, request))
 
-    app.include_router(router)
-
 
 def _wanted(state: State | None, reason: Reason | None, capture: str) -> Wanted:
     usual = State.SETTLED if reason is Reason.DUPLICATE else State.OPEN
     return Wanted(state or usual, reason.value if reason else "", capture)
 
 
-async def _list(desk: RejectionDesk, request: Request, wanted: Wanted, before: str, limit: int) -> Response:
-    wanted = msgspec.structs.replace(wanted, merchant=await _viewer(request, desk))
+async def _list(desk: RejectionDesk, wanted: Wanted, before: str, limit: int) -> Response:
+    wanted = msgspec.structs.replace(wanted, merchant=_viewer(desk))
     page = await desk.page(wanted, before, limit)
     told: dict[str, Any] = {"rejections": [described(each) for each in page.rejections]}
     if page.following:
@@ -121,13 +116,13 @@ async def _list(desk: RejectionDesk, request: Request, wanted: Wanted, before: s
     return JSONResponse(told)
 
 
-async def _show(desk: RejectionDesk, record_id: str, request: Request) -> Response:
-    viewer = await _viewer(request, desk)
+async def _show(desk: RejectionDesk, record_id: str) -> Response:
+    viewer = _viewer(desk)
     return JSONResponse(described(await desk.find(_checked(record_id), viewer)))
 
 
-async def _content(desk: RejectionDesk, record_id: str, request: Request) -> Response:
-    viewer = await _viewer(request, desk)
+async def _content(desk: RejectionDesk, record_id: str) -> Response:
+    viewer = _viewer(desk)
     name = _checked(record_id)
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
@@ -137,7 +132,7 @@ async def _content(desk: RejectionDesk, record_id: str, request: Request) -> Res
 
 
 async def _resubmit(desk: RejectionDesk, record_id: str, request: Request) -> Response:
-    viewer = await _viewer(request, desk)
+    viewer = _viewer(desk)
     name = _checked(record_id)
     async with bodies.whole(request, desk.limits, desk.hold, BODY_TIMEOUT_S) as body:
         _, again = await desk.resubmit(name, body or None, viewer)
@@ -164,7 +159,7 @@ async def _measured(
     return response
 
 
-async def _viewer(request: Request, desk: RejectionDesk) -> int | None:
-    """Say whose rejections a request may see; None: everyone's, as where nobody has to say who calls."""
+def _viewer(desk: RejectionDesk) -> int | None:
+    """Say whose rejections the caller may see; None: everyone's, as where nobody has to say who calls."""
     gate = desk.gate
-    return None if gate.is_open else await gate.viewer(credential_of(request.headers.items()))
+    return None if gate.is_open else gate.viewer(principal())

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from services.collector.producer import GroupCommit
 from services.runtime.http import HttpServer
 from services.runtime.monitoring import Readiness
+from services.runtime.tls import ServedCertificate
 
 DRAIN_S: Final = 15
 _MAX_CONNECTIONS: Final = 1000
@@ -29,9 +30,18 @@ class HttpEdge:
 
     name = "api"
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        """Prepare to serve `app` on `host`:`port`."""
-        self._server = HttpServer(app, host, port, max_connections=_MAX_CONNECTIONS, drain_s=DRAIN_S)
+    def __init__(
+        self, app: FastAPI, host: str, port: int, certificate: ServedCertificate | None = None
+    ) -> None:
+        """Prepare to serve `app` on `host`:`port`, by TLS with a certificate."""
+        self._server = HttpServer(
+            app,
+            host,
+            port,
+            max_connections=_MAX_CONNECTIONS,
+            drain_s=DRAIN_S,
+            certificate=certificate,
+        )
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None]) -> None:
         """Serve until `stop`."""

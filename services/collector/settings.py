@@ -3,7 +3,6 @@
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -18,27 +17,22 @@ from services.collector.registry.claims import Policy
 from services.collector.registry.gate import DefaultLimits
 from services.collector.stages import ORDER, Span
 from services.collector.summarise import DEFAULT_WINDOW
-from services.runtime.access.jwks import LOOPBACK
-from services.runtime.access.tokens import TokenRules
-from services.runtime.merchants.directory import Staleness
 from services.runtime.settings import MonitoringSettings
 
 _MIB = 1024 * 1024
-_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
 class CollectorSettings(MonitoringSettings):
     """How this collector process works. Two processes at one time want different `instance` names.
 
-    port: of the capture API; grpc_port: of CaptureService. api, ingress, projector, states: whether this process serves captures, takes in
-    `goods.ingress`, keeps jobs and goods information, keeps the states of goods. rejections: whether the API shows what was refused;
-    unset: where merchants and operators show who they are, or `host` is this machine alone. first_stage, last_stage: the span of
+    port: of the capture API; grpc_port: of CaptureService; mtls_port: a second one of it, for callers with a client certificate alone. api, ingress,
+    projector, states: whether this process serves captures, takes in `goods.ingress`, keeps jobs and goods information, keeps the states of
+    goods. rejections: whether the API shows what was refused. first_stage, last_stage: the span of
     stages it runs; both empty: none. window: records per partition in which duplicates are found; the same in every process.
     step_tables, rules: files of the operator's own, several with a colon between them: by the first events are classified from now
     on, the others are those that earlier ones were, see docs/rules.md; the same in every process. key_lifetime_s: how long an
-    Idempotency-Key is remembered. merchant: whose `goods.ingress` is. auth: whether captures need an API key or a token; with "none"
-    all events are those of `merchant`. speaks_for: which goods of an event must be the merchant's (docs/decisions/0020). jwt_...:
-    whose tokens are taken; none without an issuer.
+    Idempotency-Key is remembered. merchant: whose `goods.ingress` is, and where accounts are off whose all
+    events are. speaks_for: which goods of an event must be the merchant's (docs/decisions/0020).
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_COLLECTOR_", populate_by_name=True)
@@ -46,23 +40,16 @@ class CollectorSettings(MonitoringSettings):
     metrics_port: int = Field(9101, ge=0, le=65535)
     port: int = Field(8080, ge=0, le=65535)
     grpc_port: int = Field(50053, ge=0, le=65535)
+    mtls_port: int | None = Field(None, ge=0, le=65535)
     api: bool = True
     ingress: bool = True
     projector: bool = True
     states: bool = True
-    rejections: bool | None = None
+    rejections: bool = True
     first_stage: StageName | None = StageName.SUMMARISE
     last_stage: StageName | None = StageName.STORE
-    auth: Literal["required", "none"] = "required"
     merchant: int = Field(1, ge=1, le=2**53 - 1)
     speaks_for: Policy = Policy.ORIGIN
-    auth_fresh_s: float = Field(2, ge=0.1, le=60)
-    auth_stale_s: float = Field(300, ge=0, le=86400)
-    jwt_issuer: str = ""
-    jwt_audience: str = ""
-    jwt_jwks: str = ""
-    jwt_claim: str = Field("sub", min_length=1, max_length=100)
-    jwt_skew_s: int = Field(30, ge=0, le=300)
     rate_events_per_s: int = Field(10_000, ge=1, le=10_000_000)
     rate_bytes_per_s: int = Field(32 * _MIB, ge=1024, le=10**11)
     rate_burst_s: int = Field(60, ge=1, le=3600)
@@ -95,10 +82,6 @@ class CollectorSettings(MonitoringSettings):
         self.span()
         if self.max_waiting_bytes < self.max_body_bytes:
             raise ValueError("max_waiting_bytes must be at least max_body_bytes")
-        if len({bool(self.jwt_issuer), bool(self.jwt_audience), bool(self.jwt_jwks)}) > 1:
-            raise ValueError("jwt_issuer, jwt_audience and jwt_jwks go together")
-        if self.jwt_jwks.startswith("http:") and not self.jwt_jwks.startswith(LOOPBACK):
-            raise ValueError("jwt_jwks must be a path or an https address")
         return self
 
     @cached_property
@@ -112,25 +95,9 @@ class CollectorSettings(MonitoringSettings):
             return None
         return Span(self.first_stage, self.last_stage)
 
-    def shows_rejections(self) -> bool:
-        """Say whether the API serves rejections."""
-        if self.rejections is not None:
-            return self.rejections
-        return self.auth == "required" or self.host in _THIS_MACHINE
-
     def limits(self) -> Limits:
         """Give the limits of one request."""
         return Limits(body=self.max_body_bytes, event=self.max_event_bytes, events=self.max_events)
-
-    def staleness(self) -> Staleness:
-        """Give how old what is known of a caller may be."""
-        return Staleness(self.auth_fresh_s, self.auth_stale_s)
-
-    def token_rules(self) -> TokenRules | None:
-        """Give which tokens count, None where none do."""
-        if not self.jwt_issuer:
-            return None
-        return TokenRules(self.jwt_issuer, self.jwt_audience, self.jwt_skew_s)
 
     def default_limits(self) -> DefaultLimits:
         """Give the limits of merchants without limits of their own."""

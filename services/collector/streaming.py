@@ -21,6 +21,7 @@ from services.collector.intake import Intake, Prepared, Request
 from services.collector.lines import LineFeed
 from services.collector.preparing import Taken, reason_of
 from services.collector.problems import SECURITY, TOO_LARGE, VALIDATION, Problem, of_error
+from services.runtime.access.current import still
 
 _KINDS: Final[dict[Reason | None, tuple[str, int]]] = {
     Reason.TOO_LARGE: (TOO_LARGE, 413),
@@ -32,34 +33,28 @@ Count = Callable[[int], None]
 """Told how many lines were answered."""
 
 
-class Sender(msgspec.Struct, frozen=True):
-    """Who sends a stream: what was shown, and what holds for all lines, with the caller as it stood when the stream began."""
-
-    credential: str | None
-    wanted: Request
-
-
 async def answers(
-    intake: Intake, sender: Sender, chunks: AsyncIterator[bytes], count: Count
+    intake: Intake, wanted: Request, chunks: AsyncIterator[bytes], count: Count
 ) -> AsyncGenerator[bytes, None]:
     """Capture the lines of a body, and give the answers to each group of them, as NDJSON.
 
     Args:
         intake: captures.
-        sender: asked for anew with each group, so that a key that is revoked is none within a stream either.
+        wanted: what holds for all lines, with the caller as it stood when the stream began. Who calls is asked for anew with each group, so that
+            a key that is revoked is none within a stream either.
         chunks: the body as it comes.
         count: counts lines.
     Raises: what ended the reading or the capturing, if it did so before anything was answered. Later it becomes the last line: a
     problem, with the number of the last line that was answered.
     """
-    largest = min(intake.limits.body, sender.wanted.caller.body_bytes)
+    largest = min(intake.limits.body, wanted.caller.body_bytes)
     feed = LineFeed(chunks, largest, intake.hold)
     reading = asyncio.create_task(feed.run())
     answered = 0
     try:
         while lines := await feed.take():
-            caller = await intake.gate.admit(sender.credential)
-            request = msgspec.structs.replace(sender.wanted, caller=caller)
+            caller = await intake.gate.admit(await still())
+            request = msgspec.structs.replace(wanted, caller=caller)
             prepared = await intake.capture_lines(request, lines)
             count(len(lines))
             yield b"".join(_answer(prepared))

@@ -32,6 +32,7 @@ from services.runtime.settings import (
     load,
     load_secret,
 )
+from services.runtime.tls import served_for_metrics
 from services.runtime.topics import GOODS_STORED, LOGS_CHECKPOINTS, LOGS_INDEX
 from services.sealing.clock import SystemClock
 from services.sealing.completeness.source import IndexSource
@@ -62,7 +63,8 @@ def main() -> None:
 
     async def service(stop: asyncio.Event) -> None:
         mongo = Mongo(load(MongoSettings))
-        monitoring = Monitoring("ledger", shared.host, settings.metrics_port)
+        certificate = served_for_metrics(log)
+        monitoring = Monitoring("ledger", shared.host, settings.metrics_port, certificate=certificate)
         public = publishing("ledger", MongoBlockStore(mongo.database), SystemClock(), log)
         goods = _sealer(mongo, monitoring, public, log, topic=GOODS_STORED, prefix=_GOODS)
         above = _sealer(mongo, monitoring, public, log, topic=LOGS_CHECKPOINTS, prefix=ROOT_LOG)
@@ -95,6 +97,8 @@ def main() -> None:
             watching.cancel()
             await public.close()
             monitoring.stop()
+            if certificate is not None:
+                certificate.stop()
             mongo.close()
 
     run(service, log)

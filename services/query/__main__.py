@@ -11,6 +11,8 @@ from goodstrace.query.v1.completeness_pb2_grpc import (
     add_CompletenessServiceServicer_to_server as add_completeness,
 )
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.accounts.serving import SERVICES as LOGIN_SERVICES
+from services.query.accounts.serving import login_services
 from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
@@ -26,12 +28,12 @@ from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
 from services.query.web.pages import WebPages
 from services.query.web.settings import WebSettings
+from services.query.web.signing_in import WebSignIn
 from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
-from services.runtime.merchants.directory import Directory, Staleness
-from services.runtime.merchants.store import MerchantStore
-from services.runtime.settings import MonitoringSettings, load
+from services.runtime.settings import MonitoringSettings, load, refuse
+from services.runtime.tls import certificate_names
 from services.sealing.bundles import EntryReader
 from services.sealing.completeness.newer import NewerEntries
 from services.sealing.completeness.store import MongoRuns
@@ -45,14 +47,17 @@ _SERVICES = (
 
 
 def _sight(settings: QuerySettings, front: Front, log: structlog.stdlib.BoundLogger) -> Sight:
-    """Say who may see what; where that cannot be told, nothing is shown: nobody counts longer than while the store answers."""
-    if settings.visibility == "open":
-        log.warning("visibility is open: whoever reaches a port sees everything")
+    """Say who may see what; exits with 2 where it shall be enforced and nobody says who they are."""
+    access = front.access
+    if settings.visibility == "enforced" and access.is_open:
+        refuse(
+            "GOODSTRACE_QUERY_VISIBILITY=enforced wants to know who looks: set GOODSTRACE_ACCOUNTS=required, or leave it out"
+        )
+    if settings.visibility == "open" or access.is_open:
+        log.warning("visibility is open: whoever is let in sees everything")
         return Sight(None)
-    staleness = Staleness(settings.auth_fresh_s, 0)
-    store = MerchantStore(front.mongo.database)
-    log.info("visibility is enforced", fresh_s=settings.auth_fresh_s)
-    return Sight(Directory(store, staleness, time.monotonic, lambda: time.time_ns() // 1_000_000))
+    log.info("visibility is enforced", fresh_s=access.settings.access_fresh_s)
+    return Sight(access.directory)
 
 
 def main() -> None:
@@ -94,6 +99,10 @@ def main() -> None:
                 metrics=metrics,
                 log=log,
             )
+            login = None  # where nobody is asked who calls nobody signs in
+            if not front.access.is_open:
+                login = login_services(front.mongo.database, front.recorder, log, certificate_names)
+            services = (*_SERVICES, *(LOGIN_SERVICES if login else ()))
             gate = IndexGate(load(IndexAccessSettings).token())
             completeness = CompletenessServicer(
                 front.reader,
@@ -112,6 +121,8 @@ def main() -> None:
             def add(server: grpc.aio.Server) -> None:
                 add_servicer(servicer, server)
                 add_completeness(completeness, server)
+                if login:
+                    login.add(server)
 
             endpoints = LogEndpoints(
                 front.reader,
@@ -158,17 +169,28 @@ def main() -> None:
                 public_url=settings.public_url,
                 clock_s=time.monotonic,
                 log=log,
+                sign_in=WebSignIn(login.login, front.secret, settings.public_url) if login else None,
             )
             await together(
                 stop,
-                front.serve(stop, _SERVICES, add, kind="goods"),
+                front.serve(stop, services, add, kind="goods"),
                 front.serve_http(
                     stop,
-                    make_app(endpoints, epcis, index, webhooks.api, pages),
+                    make_app(
+                        endpoints,
+                        front.guard,
+                        epcis,
+                        index,
+                        webhooks.api,
+                        pages=pages,
+                        login=login,
+                        is_open=front.access.is_open,
+                    ),
                     settings.http_port,
                     max_connections=settings.http_connections,
                 ),
                 webhooks.run(stop),
+                *([login.run(stop)] if login else ()),
             )
 
     run(service, log)

@@ -17,9 +17,11 @@ from goodstrace.log_keys import INDEX_LOG
 from goodstrace.query.v1 import completeness_pb2, completeness_pb2_grpc
 from services.query import completeness_requests as requests
 from services.query.completeness_requests import CompleteQuery, RecordsQuery
-from services.query.index_gate import IndexGate, grpc_peer
+from services.query.index_gate import IndexGate
 from services.query.metrics import QueryMetrics
 from services.query.sight import Sight, VisibleLogs
+from services.runtime.access.current import principal
+from services.runtime.access.networks import grpc_peer
 from services.runtime.call_errors import InvalidRequestError, NotFoundError, OutOfRangeError
 from services.runtime.grpc import Context, caller
 from services.sealing import disclosure
@@ -75,7 +77,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
         """Prove which entries have names; see completeness.proto."""
         self._let_through(context)  # names of places and parties find what a viewer may not even be told of
         user, query = caller(context), requests.complete_query(request)
-        eyes = await self._sight.eyes(context.invocation_metadata() or ())
+        eyes = await self._sight.eyes(principal())
         async with self._turns:
             checkpoint, record, leaf = await self._leaf(query.index_size)
             shown = await disclosure.disclose(self._reader, [record], {INDEX_LOG: checkpoint.size})
@@ -108,7 +110,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
     ) -> completeness_pb2.GetRecordsResponse:
         """Show records by their places; see completeness.proto."""
         user, query = caller(context), requests.records_query(request)
-        eyes = await self._sight.eyes(context.invocation_metadata() or ())
+        eyes = await self._sight.eyes(principal())
         logs = VisibleLogs(self._reader, eyes, self._secret, requests.MAX_POSITIONS)
         async with self._turns:
             checkpoints = await disclosure.vector(self._reader, _KIND, query.as_of)

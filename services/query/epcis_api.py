@@ -40,7 +40,7 @@ from services.runtime.mongo import within
 ROOT: Final = "/epcis/v2"
 _STORE_SHARE: Final = 0.8  # of a request's time: what is left is for saying that the store did not answer
 _RETRY_AFTER_S: Final = "2"
-_MORE: Final = {503: {"Retry-After": _RETRY_AFTER_S}, 401: {"WWW-Authenticate": 'Bearer realm="goodstrace"'}}
+MORE: Final = {503: {"Retry-After": _RETRY_AFTER_S}, 401: {"WWW-Authenticate": 'Bearer realm="goodstrace"'}}
 _Work = Callable[[Look], Awaitable[Answer]]
 Respond = Callable[[], Awaitable[Response]]
 
@@ -128,7 +128,6 @@ class EpcisApi:
             user=headers.caller(request.headers.getlist(headers.USER)),
             purpose=headers.purpose(request.headers.getlist(headers.PURPOSE)),
             query=headers.without_token(path, query_string),
-            headers=tuple(request.headers.items()),
         )
         answer = await work(look)
         named = dict(headers.EPCIS_HEADERS)
@@ -154,7 +153,7 @@ class EpcisApi:
 
 def problem_response(told: Problem) -> Response:
     """Answer with an RFC 7807 problem."""
-    named = {**headers.EPCIS_HEADERS, **_MORE.get(told.status, {})}
+    named = {**headers.EPCIS_HEADERS, **MORE.get(told.status, {})}
     return Response(msgspec.json.encode(told), told.status, named, PROBLEM_TYPE)
 
 

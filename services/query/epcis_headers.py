@@ -10,15 +10,17 @@ from urllib.parse import quote, unquote
 
 from services.query.epcis_parameters import NEXT_PAGE_TOKEN
 from services.query.epcis_problems import NotAcceptableError, ParameterError
-from services.runtime.call_limits import MAX_PURPOSE_CHARS, MAX_USER_CHARS
+from services.runtime.access.current import principal
+from services.runtime.access.naming import USER_METADATA, recorded_name
+from services.runtime.call_errors import InvalidRequestError
+from services.runtime.call_limits import MAX_PURPOSE_CHARS
 from services.runtime.monitoring import VERSION as PRODUCT_VERSION
 
-USER: Final = "goodstrace-user"
+USER: Final = USER_METADATA
 PURPOSE: Final = "goodstrace-purpose"
 BROWSE: Final = "Goodstrace-Browse-ID"
 HIDDEN: Final = "Goodstrace-Events-Hidden"
 METHODS: Final = ("GET", "OPTIONS")
-ANONYMOUS: Final = "anonymous"
 VERSION: Final = "2.0.0"
 JSON: Final = "application/json"
 JSON_LD: Final = "application/ld+json"
@@ -47,13 +49,16 @@ _TOKEN_PARAMETER: Final = re.compile(rf"(?:^|&){NEXT_PAGE_TOKEN}=[^&]*", re.ASCI
 
 
 def caller(users: Sequence[str]) -> str:
-    """Give the name the caller gave itself, percent-encoded in the header; ANONYMOUS without. Raises: ParameterError."""
-    return _one(users, USER, 1, MAX_USER_CHARS) if users else ANONYMOUS
+    """Give the name by which records call who calls; what the header says of it is percent-encoded. Raises: ParameterError."""
+    try:
+        return recorded_name(principal(), [unquote(each) for each in users])
+    except InvalidRequestError as error:
+        raise ParameterError(error.problem, USER) from error
 
 
 def purpose(purposes: Sequence[str]) -> str:
     """Give why the caller asks, percent-encoded in the header; empty without. Raises: ParameterError."""
-    return _one(purposes, PURPOSE, 0, MAX_PURPOSE_CHARS) if purposes else ""
+    return _one(purposes, PURPOSE, MAX_PURPOSE_CHARS) if purposes else ""
 
 
 def media_type(headers: Mapping[str, str]) -> str:
@@ -88,10 +93,10 @@ def _in_link(text: str) -> str:
     )
 
 
-def _one(values: Sequence[str], name: str, least: int, most: int) -> str:
+def _one(values: Sequence[str], name: str, most: int) -> str:
     text = unquote(values[0])
-    if len(values) > 1 or not least <= len(text) <= most:
-        raise ParameterError(f"one text of {least} to {most} characters, please", name)
+    if len(values) > 1 or len(text) > most:
+        raise ParameterError(f"one text of at most {most} characters, please", name)
     return text
 
 

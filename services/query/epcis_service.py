@@ -18,6 +18,7 @@ from services.query.epcis_values import ValuePage
 from services.query.epcis_walk import Found, Place, Step
 from services.query.metrics import QueryMetrics
 from services.query.sight import Sight, VisibleLogs
+from services.runtime.access.current import principal
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.page_tokens import PageTokens
 from services.sealing import disclosure, showing
@@ -31,15 +32,11 @@ _KIND: Final = "goods"
 
 
 class Look(msgspec.Struct, frozen=True):
-    """Who asks, why, and how: `query` is the request's path and query string, without the token.
-
-    headers: of the request, names in lower case: by them the caller is told from others.
-    """
+    """Who asks, why, and how: `query` is the request's path and query string, without the token."""
 
     user: str
     purpose: str
     query: str
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -99,7 +96,7 @@ class EpcisQueries:
         Raises: QueryProblemError, InvalidRequestError, and what reading and recording raise.
         """
         bound = asked.query.encode()
-        logs = await self._logs(look)
+        logs = await self._logs()
         async with self._turns:
             place = await self._place(bound, asked.token)
             page = Page(asked.per_page, self._page_bytes)
@@ -121,7 +118,7 @@ class EpcisQueries:
     async def values(self, name: str, per_page: int, token: str, look: Look) -> Answer:
         """Give a page of what the newest events name: "epcs", "bizLocations" or "readPoints"."""
         bound = msgspec.json.encode((VALUES, name))
-        logs = await self._logs(look)
+        logs = await self._logs()
         async with self._turns:
             start = await self._place(bound, token)
             page = ValuePage(per_page)
@@ -140,9 +137,9 @@ class EpcisQueries:
         body = msgspec.json.encode(collection(words[start:end]))
         return Answer(body, 0, self._sealed(bound, Place({}, offset=end) if end < len(words) else None))
 
-    async def _logs(self, look: Look) -> VisibleLogs:
+    async def _logs(self) -> VisibleLogs:
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
-        eyes = await self._sight.eyes(look.headers)
+        eyes = await self._sight.eyes(principal())
         return VisibleLogs(self._reader, eyes, self._secret, self._max_events)
 
     async def _fill(

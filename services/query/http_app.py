@@ -2,31 +2,46 @@
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
-from services.query.epcis_api import ROOT, EpcisApi, add_routes, no_such_path
+from services.query.accounts.serving import JWKS_PATH, Login
+from services.query.epcis_api import MORE, ROOT, EpcisApi, add_routes, no_such_path, problem_response
+from services.query.epcis_problems import problem_of
 from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
 from services.query.web.pages import WebPages
 from services.query.web.routes import add_routes as add_pages
+from services.query.web.session_cookies import SessionCookies
 from services.query.webhooks.api import WebhookApi, allowed_methods
 from services.query.webhooks.api import add_routes as add_webhook_routes
+from services.runtime.access.guard import Guard
+from services.runtime.access.http import GuardedRoutes
+from services.runtime.access.openapi import described
+from services.runtime.calls import UNFORESEEN, failure_of
 from services.runtime.monitoring import VERSION
+from services.sealing.failures import FAILURES
 
 READ_ONLY = ["GET", "HEAD"]
 
 
 def make_app(
     logs: LogEndpoints,
+    guard: Guard,
     epcis: EpcisApi | None = None,
     index: IndexEndpoints | None = None,
     webhooks: WebhookApi | None = None,
+    *,
     pages: WebPages | None = None,
+    login: Login | None = None,
+    is_open: bool = False,
 ) -> FastAPI:
     """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries and webhooks.
 
-    The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask. With `pages` people get
-    those at / and below; else / lists the logs.
+    `guard` says who may, `is_open` whether nobody needs to say who they are.
+
+    The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask, `login` which keys verify access tokens.
+    With `pages` people get those at / and below; else / lists the logs.
     """
     app = FastAPI(
         title="Goodstrace queries",
@@ -41,8 +56,7 @@ def make_app(
         add_routes(app, epcis)
     if webhooks:
         add_webhook_routes(app, webhooks)
-    if index:
-        app.add_route("/index/{rest:path}", index.answer, methods=["GET"])
+    _add_for_programs(app, index, login)
     for path in ("/logs", "/logs/{rest:path}", *(() if pages else ("/",))):
         app.add_route(path, logs.answer, methods=READ_ONLY)
     if pages:
@@ -58,4 +72,26 @@ def make_app(
             response = nothing_there()
         return logs.counted(request, Kind.OTHER, response)
 
+    app.add_middleware(GuardedRoutes, guard=guard, answer=_refused)
+    if pages and pages.sign_in:
+        app.add_middleware(SessionCookies, renew=pages.sign_in.renew)
+    described(app, guard.service, is_open=is_open)
     return app
+
+
+def _add_for_programs(app: FastAPI, index: IndexEndpoints | None, login: Login | None) -> None:
+    if index:
+        app.add_route("/index/{rest:path}", index.answer, methods=["GET"])
+    if login:
+        app.add_route(JWKS_PATH, login.jwks, methods=READ_ONLY)
+
+
+def _refused(scope: Scope, error: Exception) -> Response | None:
+    """Answer whom the guard refuses, or who cannot be told: with a problem where all refusals are such."""
+    failure = failure_of(error, FAILURES)
+    if failure is UNFORESEEN:
+        return None
+    told = problem_of(error, failure)
+    if scope["path"].startswith(f"{ROOT}/"):
+        return problem_response(told)
+    return refusal(told.status, told.detail, MORE.get(told.status, {}))

@@ -41,17 +41,6 @@ def bearer(authorization: str) -> str:
     return authorization[len(_SCHEME) :] if authorization.lower().startswith(_SCHEME) else ""
 
 
-def grpc_peer(peer: str) -> str:
-    """Read the address out of what gRPC calls a peer; "" for a Unix socket, a word that is no address for anything else."""
-    if peer.startswith("unix:"):
-        return ""
-    kind, _, rest = peer.partition(":")
-    address = (
-        rest.rpartition(":")[0].removeprefix("[").removeprefix("%5B").removesuffix("]").removesuffix("%5D")
-    )
-    return address if kind in ("ipv4", "ipv6") else "unknown"
-
-
 def _is_local(peer: str) -> bool:
     try:
         return not peer or ipaddress.ip_address(peer).is_loopback

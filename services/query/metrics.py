@@ -2,6 +2,7 @@
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from goodstrace.query.v1 import login_pb2
 from services.query.log_paths import Kind
 from services.sealing.front import FrontMetrics
 
@@ -24,6 +25,11 @@ _METHODS = [
     "QueryEvents",
     "ListValues",
     "ManageWebhooks",
+    *(
+        method.name
+        for service in ("LoginService", "AccountService")
+        for method in login_pb2.DESCRIPTOR.services_by_name[service].methods
+    ),
 ]
 _ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _OUTCOMES = ("delivered", "refused", "gone", "timeout", "unreachable", "forbidden")

@@ -31,6 +31,7 @@ from services.query.subscribing import Subscriptions
 from services.query.trace_streams import TraceStream
 from services.query.walk import Walk, Walker
 from services.query.withheld import PageEnd
+from services.runtime.access.current import principal
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
@@ -97,7 +98,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.trace_query(request),
             requests.page_size_of(request),
         )
-        logs = await self._logs(context)
+        logs = await self._logs()
         state = self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints(query.as_of, state)
@@ -133,7 +134,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
     ) -> None:
         """Trace goods level after level; see trace.proto."""
         user, query = caller(context), requests.streamed_query(request)
-        logs = await self._logs(context)
+        logs = await self._logs()
         async with self._stream_turns:
             checkpoints = await self._checkpoints(query.as_of, None)
             browse_id = await self._record_stream(
@@ -159,7 +160,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         user = caller(context)
         query = requests.recall_query(request, limit=self._max_events, max_goods=self._max_goods)
         as_of = requests.sizes_asked(request.as_of)
-        logs = await self._logs(context)
+        logs = await self._logs()
         async with self._stream_turns:
             checkpoints = await self._checkpoints(as_of, None)
             browse_id = await self._record_stream(
@@ -204,7 +205,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.event_query(request),
             requests.page_size_of(request),
         )
-        logs = await self._logs(context)
+        logs = await self._logs()
         state = self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints({}, state)
@@ -286,7 +287,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.goods_query(request),
             requests.page_size_of(request),
         )
-        logs = await self._logs(context)
+        logs = await self._logs()
         state = self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints(query.as_of, state)
@@ -317,9 +318,9 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """Send events as they are published; see subscribe.proto."""
         await self._subscriptions.serve(request, context)
 
-    async def _logs(self, context: Context) -> VisibleLogs:
+    async def _logs(self) -> VisibleLogs:
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
-        eyes = await self._sight.eyes(context.invocation_metadata() or ())
+        eyes = await self._sight.eyes(principal())
         return VisibleLogs(self._reader, eyes, self._secret, self._max_events)
 
     def _opened(self, query: _Query, token: str, logs: VisibleLogs) -> PageState | None:

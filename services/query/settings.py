@@ -19,11 +19,11 @@ class QuerySettings(FrontSettings):
     turns of their own; a recall stops at `max_goods` goods, for each of which it remembers some 100 bytes. At most `max_subscriptions` are open at a time;
     what is new for them is asked for each `subscription_poll_ms`, once for all.
 
-    `visibility` is `open` (everybody sees everything: for a closed network) or `enforced` (each sees what merchants' policies allow); who
-    is who counts for `auth_fresh_s`.
+    `visibility` is `enforced` (each sees what merchants' policies allow: what it is without a setting) or `open` (whoever is signed in sees
+    everything: for a closed circle, and what it is where accounts are off).
 
     `webhooks` says where EPCIS subscriptions may be sent to: "off" has none, "loopback" to this machine only, "https" to public
-    addresses only. Whoever reaches the port may make one: docs/subscriptions.md. An attempt may take `webhook_timeout_s`; where it fails
+    addresses only. Who may make one: docs/access.md. An attempt may take `webhook_timeout_s`; where it fails
     the next one waits at most `webhook_longest_wait_s`, and after `webhook_give_up_s` without a success it is disabled.
 
     The public logs are served on `http_port` (0 for any), to `http_connections` at a time, each request within
@@ -44,8 +44,7 @@ class QuerySettings(FrontSettings):
     webhook_longest_wait_s: float = Field(3600, gt=0, le=86_400)
     webhook_give_up_s: float = Field(5 * 86_400, gt=0, le=30 * 86_400)
     max_events: int = Field(10_000, ge=1, le=100_000)
-    visibility: Literal["open", "enforced"] = "open"
-    auth_fresh_s: float = Field(2, ge=0, le=60)
+    visibility: Literal["open", "enforced"] | None = None
     max_streams: int = Field(8, ge=1, le=1024)
     max_goods: int = Field(1_000_000, ge=1, le=10_000_000)
     http_port: int = Field(8081, ge=0, le=65535)

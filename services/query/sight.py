@@ -17,9 +17,9 @@ from goodstrace.entry import Entry, Kind, tag
 from goodstrace.facts import Facts
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
-from services.runtime.merchants.credentials import credential_of
+from services.runtime.access.values import Principal, Role
 from services.runtime.merchants.directory import Directory, Standing
-from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
+from services.runtime.merchants.errors import SuspendedError, UnauthenticatedError
 from services.runtime.merchants.values import Status
 from services.sealing.showing import Position, position
 from services.sealing.values import SealedRecord
@@ -30,32 +30,27 @@ Judged = tuple[Entry, Facts | None]
 
 
 class Sight:
-    """Tells callers apart; made once for a process."""
+    """Says what callers see; made once for a process."""
 
     def __init__(self, directory: Directory | None) -> None:
-        """Ask `directory` who is who; None: nothing is enforced, everybody sees everything."""
+        """Ask `directory` what merchants' policies are; None: nothing is enforced, everybody sees everything."""
         self._directory = directory
 
-    async def eyes(self, headers: Iterable[tuple[str, str | bytes]]) -> "Eyes":
-        """Tell who looks.
+    async def eyes(self, who: Principal) -> "Eyes":
+        """Say what somebody sees: auditors and the platform everything, merchants as such, all others what is public.
 
-        Args:
-            headers: of a request, or the metadata of a call, names in lower case.
-        Raises: UnauthenticatedError where a credential was sent that does not count; ForbiddenError for a suspended merchant;
-            UnavailableError where that cannot be told.
+        Raises: UnauthenticatedError and ForbiddenError where the merchant is gone or suspended; UnavailableError where that cannot be told.
         """
-        if self._directory is None:
+        if self._directory is None or who.is_any(Role.AUDITOR, Role.PLATFORM):
             return Eyes(EVERYTHING, None)
-        credential = credential_of((name, value) for name, value in headers if isinstance(value, str))
-        if credential is None:
+        if not who.merchant:
             return Eyes(ANYBODY, self._directory)
-        number = await self._directory.holder(credential)
-        standing = await self._directory.standing(number)
+        standing = await self._directory.standing(who.merchant)
         if standing is None:
             raise UnauthenticatedError("there is no such merchant")
         if standing.merchant.status is not Status.ACTIVE:
-            raise ForbiddenError("the merchant is suspended")
-        return Eyes(viewer_of(number, standing), self._directory)
+            raise SuspendedError(who.name, who.merchant)
+        return Eyes(viewer_of(who.merchant, standing), self._directory)
 
 
 class Eyes:

@@ -20,6 +20,7 @@ from services.query.forward import Forward, Gathered, Heads, Positions, Seen
 from services.query.metrics import QueryMetrics
 from services.query.sight import Eyes, Sight, bare, told_tags
 from services.query.withheld import found_by
+from services.runtime.access.current import principal
 from services.runtime.call_errors import ExhaustedError, InvalidRequestError, OutOfRangeError
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.errors import UnavailableError
@@ -137,11 +138,13 @@ class Subscriptions:
         3. The message is sent. Writing waits where the client reads slowly: nothing is gathered meanwhile.
         4. Where there is nothing more, the newest checkpoints are waited for; a heartbeat says the cursor.
 
-        Raises: InvalidRequestError, OutOfRangeError, ExhaustedError; UnauthenticatedError and ForbiddenError, also where the caller's key
-            was revoked meanwhile; UnavailableError, also where the service stops.
+        The guard of the port cuts it off once the caller does not count any more.
+
+        Raises: InvalidRequestError, OutOfRangeError, ExhaustedError; UnauthenticatedError and ForbiddenError, also where the caller's
+            merchant was suspended meanwhile; UnavailableError, also where the service stops.
         """
         asked = _asked(request, caller(context))
-        await self._eyes(context)
+        await self._eyes()
         if self._open >= self._most:
             raise ExhaustedError(f"there are {self._most} subscriptions already: try again later")
         self._open += 1
@@ -158,7 +161,7 @@ class Subscriptions:
         said_at, said_end = time.monotonic(), False
         while True:
             checkpoints = await self._heads.newest()
-            interest = Filtered(asked.filter, self._secret, await self._eyes(context))
+            interest = Filtered(asked.filter, self._secret, await self._eyes())
             gathered = await self._gather(asked, interest, positions, checkpoints)
             self._metrics.forward_entries.inc(gathered.looked_at)
             positions = gathered.after
@@ -245,8 +248,8 @@ class Subscriptions:
                 raise OutOfRangeError(f"it is at {log}[{index}], and {size} entries are published", "cursor")
         return positions
 
-    async def _eyes(self, context: Context) -> Eyes:
-        return await self._sight.eyes(context.invocation_metadata() or ())
+    async def _eyes(self) -> Eyes:
+        return await self._sight.eyes(principal())
 
     async def _rest(self) -> None:
         """Wait until there may be something new. Raises: UnavailableError where the service stops."""

@@ -56,6 +56,9 @@ class Walk(Generic[Answer]):
         self._sizes = sizes
         self._costs: dict[Position, Cost] = {}
         self._held: dict[Position, SealedRecord] = {}
+        self._facts: dict[
+            Position, SealedFacts
+        ] = {}  # of what is held: most is met by its key, and again by its ID
         self._held_bytes = 0
         self._met_at: dict[bytes, int] = {}
         self.rounds = 0
@@ -118,10 +121,15 @@ class Walk(Generic[Answer]):
 
     def _met(self, record: SealedRecord) -> SealedFacts | None:
         """Note a record; None where it is neither event nor registration, or what tracing reads is not there any more."""
+        place = position(record)
+        if place in self._facts:
+            return self._facts[place]
         entry = entries.decode(record.entry)
         found = facts_at(entry, record.log, record.index, {part.name: part.content for part in record.parts})
         if found is not None:
             self._note(record, entry)
+            if place in self._held:
+                self._facts[place] = found
         return found
 
     def _note(self, record: SealedRecord, entry: Entry) -> None:

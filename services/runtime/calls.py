@@ -17,6 +17,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from services.runtime.call_errors import (
+    AlreadyExistsError,
     CallError,
     ExhaustedError,
     InvalidRequestError,
@@ -37,6 +38,7 @@ CODES: Final = (
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.UNAVAILABLE,
@@ -61,6 +63,7 @@ COMMON_FAILURES: Final[Failures] = {
     InvalidRequestError: Failure(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     NotAllowedError: Failure(grpc.StatusCode.PERMISSION_DENIED, "NOT_ALLOWED"),
     NotFoundError: Failure(grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
+    AlreadyExistsError: Failure(grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS"),
     OutOfRangeError: Failure(grpc.StatusCode.OUT_OF_RANGE, "OUT_OF_RANGE"),
     ExhaustedError: Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY"),
     UnavailableError: Failure(
@@ -98,13 +101,16 @@ def status_of(error: BaseException, failure: Failure) -> grpc.Status:
 
 def _details(error: BaseException, failure: Failure) -> Iterator[Message]:
     field = error.field if isinstance(error, CallError) else ""
-    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=ERROR_DOMAIN)
+    reason = (error.reason if isinstance(error, CallError) else "") or failure.reason
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN)
     if field:
         info.metadata["field"] = field
     yield info
     if isinstance(error, CallError) and field and failure.code in _AT_A_FIELD:
         violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=error.problem)
         yield error_details_pb2.BadRequest(field_violations=[violation])
+    if isinstance(error, CallError):
+        yield from error.details
     if failure.code in _RETRIED:
         told_s = error.retry_after_s if isinstance(error, ServiceError) else 0.0
         delay = duration_pb2.Duration()

@@ -12,15 +12,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from services.runtime.call_errors import CallError, InvalidRequestError
-from services.runtime.call_limits import MAX_USER_CHARS
+from services.runtime.access.current import principal
+from services.runtime.access.guard import Guard
+from services.runtime.access.naming import USER_METADATA, recorded_name
+from services.runtime.access.networks import grpc_peer, network_of
+from services.runtime.call_errors import CallError
 from services.runtime.calls import CODES, Failure, Failures, failure_of, status_of
 from services.runtime.errors import OutOfTimeError, SettingsError
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
+from services.runtime.tls import ServedCertificate, certificate_names
 
-USER_METADATA: Final = "goodstrace-user"
-ANONYMOUS: Final = "anonymous"
+_REFUSALS: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 MAX_REQUEST_BYTES: Final = 256 * 1024
 _KEEPALIVE_MS: Final = 60_000
 _STORE_SHARE: Final = 0.8  # of a call's time: what is left is for saying that the store did not answer
@@ -82,9 +85,10 @@ class CallMetrics:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Puts deadline, metrics, error table and log around each call of the services named.
+    """Puts deadline, metrics, error table, log and guard around each call of the services named.
 
-    Of calls with a stream, those without a deadline may last `max_stream_s` seconds.
+    Of calls with a stream, those without a deadline may last `max_stream_s` seconds. One that is answered by a stream is cut off once its caller
+    does not count any more; who sends a stream is asked for anew by the handler, with each thing that it takes.
     """
 
     def __init__(
@@ -95,15 +99,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         max_call_s: float,
         log: structlog.stdlib.BoundLogger,
         *,
+        guard: Guard,
         max_stream_s: float = 3600.0,
     ) -> None:
-        """Guard `methods` (full names, "/package.Service/Method"); a call without a deadline gets `max_call_s` seconds."""
+        """Take care of `methods` (full names, "/package.Service/Method").
+
+        A call without a deadline gets `max_call_s` seconds; `guard` says who may.
+        """
         self._methods = {method: method.rpartition("/")[2] for method in methods}
         self._metrics = metrics
         self._failures = failures
         self._max_call_s = max_call_s
         self._max_stream_s = max_stream_s
         self._log = log
+        self._guard = guard
 
     async def intercept_service(
         self,
@@ -117,8 +126,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         if method is None or kind is None:
             return handler
         within_deadline = self._within_deadline if kind == "unary_unary" else self._within_stream_deadline
+        admitted = self._admitted(handler_call_details.method, getattr(handler, kind), kind)
         guarded: grpc.RpcMethodHandler[Any, Any] = _HANDLERS[kind](
-            self._guarded(method, getattr(handler, kind), within_deadline),
+            self._guarded(method, admitted, within_deadline),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
@@ -140,6 +150,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             finally:
                 self._metrics.end(method, code, began)
             return answer
+
+        return call
+
+    def _admitted(self, operation: str, behaviour: _Unary, kind: str) -> _Unary:
+        """Have only those answered who may call, and note who was refused."""
+
+        async def call(request: Any, context: Context) -> Any:
+            network = network_of(grpc_peer(context.peer()))
+            metadata = [(str(key), value) for key, value in context.invocation_metadata() or ()]
+            known = await self._guard.admit(operation, metadata, network, certificate_names(context))
+            try:
+                async with self._guard.watching(known, is_long=kind == "unary_stream"):
+                    return await behaviour(request, context)
+            except Exception as error:
+                if failure_of(error, self._failures).code in _REFUSALS:
+                    self._guard.note(operation, error, known.who, network)
+                raise
 
         return call
 
@@ -181,8 +208,11 @@ class Server:
         max_concurrent_calls: int,
         max_request_bytes: int = MAX_REQUEST_BYTES,
         share_port: bool = False,
+        certificate: ServedCertificate | None = None,
     ) -> None:
-        """Make the server; with `share_port` others that say so too may listen on its port. Calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
+        """Make the server; with `share_port` others that say so too may listen on its port, with `certificate` it speaks TLS. Calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
+        self._certificate = certificate
+        self.mtls_port: int | None = None  # once it serves, where it has one
         self.grpc = grpc.aio.server(
             interceptors=[interceptor],
             maximum_concurrent_rpcs=max_concurrent_calls,
@@ -199,24 +229,37 @@ class Server:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
         self._names: Sequence[str] = ()
 
-    async def start(self, host: str, port: int, services: Sequence[str]) -> int:
+    async def start(
+        self, host: str, port: int, services: Sequence[str], *, mtls_port: int | None = None
+    ) -> int:
         """Serve `services` (full names, already added to `grpc`) and give the bound port (0 asks for any).
 
-        Raises: SettingsError where the port is taken.
+        On `mtls_port` the same is served to callers with a certificate alone: `certificate_names` says whose.
+        Raises: SettingsError where a port is taken, or a certificate is wanted.
         """
         self._names = (*services, "")
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         reflection.enable_server_reflection(
             (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
         )
-        try:
-            bound = self.grpc.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as error:
-            raise SettingsError(f"cannot listen on {host}:{port}: {error}") from error
+        bound = self._bind(f"{host}:{port}")
+        if mtls_port is not None:
+            self.mtls_port = self._bind(f"{host}:{mtls_port}", demand_client=True)
         await self.grpc.start()
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return bound
+
+    def _bind(self, address: str, *, demand_client: bool = False) -> int:
+        if demand_client and self._certificate is None:
+            raise SettingsError("an mTLS port wants GOODSTRACE_TLS_CERT_FILE")
+        try:
+            if self._certificate is None:
+                return self.grpc.add_insecure_port(address)
+            credentials = self._certificate.grpc_credentials(demand_client=demand_client)
+            return self.grpc.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise SettingsError(f"cannot listen on {address}: {error}") from error
 
     async def stop(self, *, notice_s: float, drain_s: float) -> None:
         """Say NOT_SERVING, go on for `notice_s` so that callers see it, then let running calls end within `drain_s`."""
@@ -226,17 +269,13 @@ class Server:
 
 
 def caller(context: Context) -> str:
-    """Give the name the caller gave itself in the metadata, percent-encoded as gRPC's own messages are; ANONYMOUS without.
+    """Give the name by which records call who calls; what metadata says of it is percent-encoded, as gRPC's own messages are.
 
-    Raises: InvalidRequestError where it is given twice, is empty, or is over 128 characters.
+    Raises: InvalidRequestError; see `recorded_name`.
     """
-    names = [value for key, value in context.invocation_metadata() or () if key == USER_METADATA]
-    if not names:
-        return ANONYMOUS
-    name = unquote(names[0].decode("utf-8", "replace") if isinstance(names[0], bytes) else names[0])
-    if len(names) > 1 or not 0 < len(name) <= MAX_USER_CHARS:
-        raise InvalidRequestError(f"one name of 1 to {MAX_USER_CHARS} characters, please", USER_METADATA)
-    return name
+    told = [value for key, value in context.invocation_metadata() or () if key == USER_METADATA]
+    names = [unquote(each.decode("utf-8", "replace") if isinstance(each, bytes) else each) for each in told]
+    return recorded_name(principal(), names)
 
 
 def full_names(service: Any) -> list[str]:

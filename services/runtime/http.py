@@ -14,6 +14,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.runtime.errors import ServiceError, SettingsError
+from services.runtime.tls import ServedCertificate
+from services.runtime.tls_listener import TlsListener
 
 KEEP_ALIVE_S: Final = 30
 HEADER_TIMEOUT_S: Final = 10.0
@@ -33,6 +35,7 @@ class HttpServer:
         max_connections: int,
         drain_s: float,
         share_port: bool = False,
+        certificate: ServedCertificate | None = None,
     ) -> None:
         """Prepare to serve; nothing is bound yet.
 
@@ -43,6 +46,7 @@ class HttpServer:
             max_connections: those over it are answered 503.
             drain_s: how long requests that have begun may take once it shall stop.
             share_port: whether others that say so too may listen on the port.
+            certificate: for TLS; without, the port is in clear text.
         """
         self._address = (host, port)
         self._share_port = share_port
@@ -59,7 +63,8 @@ class HttpServer:
                 limit_concurrency=max_connections,
                 timeout_graceful_shutdown=max(1, round(drain_s)),
                 timeout_keep_alive=KEEP_ALIVE_S,
-            )
+            ),
+            certificate,
         )
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None]) -> None:
@@ -107,7 +112,31 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has its own."""
+    """uvicorn without its signal handlers: the process has its own. With a certificate it accepts by ours."""
+
+    def __init__(self, config: uvicorn.Config, certificate: ServedCertificate | None) -> None:
+        """Take the configuration."""
+        super().__init__(config)
+        self._certificate = certificate
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on the sockets given; with TLS uvicorn itself listens on none."""
+        if self._certificate is None:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        for each in sockets or ():
+            accepting: Any = TlsListener(
+                each, self._certificate, self._protocol, max_handshakes=self.config.limit_concurrency or 1
+            )
+            self.servers.append(accepting)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from services.runtime.errors import ConflictError, ServiceError, UnavailableError
+from services.runtime.settings import KafkaSettings, load
 from services.runtime.topics import MAX_MESSAGE_BYTES, Topic
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
@@ -29,6 +30,7 @@ _FENCED: Final = (
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.FENCED_INSTANCE_ID,
 )
+_NOT_LET_IN: Final = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001
 _NOTHING: Final = 0  # syslog level: the probe itself tells of an outage
 _WARNINGS: Final = 4  # syslog level: librdkafka tells of every purged event else
 
@@ -45,10 +47,18 @@ class OffsetGapError(ServiceError):
     category = "offset-gap"
 
 
+def connection(bootstrap: str) -> dict[str, Any]:
+    """Give the settings by which every client of ours reaches the brokers: address, TLS and credentials.
+
+    Read anew for each client, so that a password that was changed counts for the next one. Raises: SettingsError.
+    """
+    return {"bootstrap.servers": bootstrap, **load(KafkaSettings).connection()}
+
+
 def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: int = 5) -> Producer:
     """Make an idempotent producer with acks=all; transactional where an ID is given (unique per running instance)."""
     config: dict[str, Any] = {
-        "bootstrap.servers": bootstrap,
+        **connection(bootstrap),
         "logger": _LOGGER,
         "enable.idempotence": True,
         "acks": "all",
@@ -82,7 +92,7 @@ def consumer(
     """
     return Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **connection(bootstrap),
             "logger": _LOGGER,
             "group.id": group,
             "enable.auto.commit": False,
@@ -102,9 +112,33 @@ def consumer(
     )
 
 
+class _Admin(AdminClient):
+    """Says why brokers cannot be reached where that is a password or a certificate: the library says so to a callback alone."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._heard: KafkaError | None = None
+        told: dict[str, Any] = {**config, "error_cb": self._hear}
+        super().__init__(told)
+
+    def list_topics(self, *arguments: Any, **named: Any) -> Any:
+        self._heard = None
+        try:
+            return super().list_topics(*arguments, **named)
+        except KafkaException as error:
+            self.poll(0)
+            heard = self._heard
+            if heard is None:
+                raise
+            raise KafkaException(heard) from error
+
+    def _hear(self, error: KafkaError) -> None:
+        if error.code() in _NOT_LET_IN:
+            self._heard = error
+
+
 def admin_client(bootstrap: str, *, log_level: int = _WARNINGS) -> AdminClient:
     """Make a client for what is asked of the cluster; `log_level` is syslog's. Nobody polls it: it writes its own lines."""
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": log_level})
+    return _Admin({**connection(bootstrap), "log_level": log_level})
 
 
 def translate(error: KafkaException | KafkaError) -> ServiceError:

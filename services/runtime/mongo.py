@@ -1,9 +1,13 @@
 """MongoDB as the services use it: the only place that imports motor, and where the driver's errors become ours."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
-from typing import Any, Final
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar, copy_context
+from typing import Any, Final, TypeVar
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
@@ -19,9 +23,14 @@ Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
 DOCUMENTS_A_CALL: Final = 1000
 """So many are inserted far within the deadline of a call, on a slow store and with several indexes too."""
+FINDS_AT_ONCE: Final = 8
 _DUPLICATE_KEY = 11000
+_finders: Final = ThreadPoolExecutor(FINDS_AT_ONCE, thread_name_prefix="find")
+_until_s: ContextVar[float | None] = ContextVar("_until_s", default=None)
+T = TypeVar("T")
 _DRIVER_STATE = re.compile(
-    r" \(configured timeouts: [^)]*\)|, Timeout: [^,]*, Topology Description: .*", re.DOTALL
+    r" \(configured timeouts: [^)]*\)|, Timeout: [^,]*, Topology Description: .*|, full error: \{.*",
+    re.DOTALL,
 )
 
 
@@ -30,9 +39,11 @@ class Mongo:
 
     def __init__(self, settings: MongoSettings) -> None:
         """Make the client; it connects at the first call. Raises: SettingsError where the address is none."""
+        connection: dict[str, Any] = settings.connection()
         try:
             self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
                 settings.uri,
+                **connection,
                 serverSelectionTimeoutMS=settings.timeout_ms,
                 timeoutMS=settings.timeout_ms,
                 retryWrites=False,  # an unknown outcome is resolved by reading again, not by writing again
@@ -82,9 +93,48 @@ def _said(error: PyMongoError) -> str:
     return _DRIVER_STATE.sub("", str(error))
 
 
-def within(seconds: float) -> AbstractContextManager[object]:
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
     """Bound all calls to the store made inside, together, by what is left of a caller's deadline."""
-    return pymongo.timeout(seconds)
+    token = _until_s.set(time.monotonic() + seconds)
+    try:
+        with pymongo.timeout(seconds):
+            yield
+    finally:
+        _until_s.reset(token)
+
+
+async def in_time(answer: Awaitable[T]) -> T:
+    """Wait for what somebody else reads from the store, within the bound of `within`. Raises: OutOfTimeError over it."""
+    until_s = _until_s.get()
+    if until_s is None:
+        return await answer
+    left_s = until_s - time.monotonic()
+    try:
+        async with asyncio.timeout(left_s) as bound:
+            return await answer
+    except TimeoutError as error:
+        if not bound.expired():
+            raise
+        raise OutOfTimeError(f"MongoDB: no answer within {left_s:.3f} s") from error
+
+
+async def find_all(
+    database: Database, collection: str, query: Mapping[str, Any], fields: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """Give all documents that match, which must be few; only some `fields` where they are named. Raises: UnavailableError.
+
+    One way to a thread and back, where a cursor of motor's takes three.
+    """
+    in_context = copy_context().run  # the bound of `within` holds in the thread too
+    async with translated():
+        return await asyncio.get_running_loop().run_in_executor(
+            _finders, in_context, _all_of, database.delegate[collection].find(query, fields)
+        )
+
+
+def _all_of(cursor: "pymongo.cursor.Cursor[dict[str, Any]]") -> list[dict[str, Any]]:
+    return list(cursor)
 
 
 async def insert_missing(collection: Collection, documents: Sequence[dict[str, Any]]) -> None:

@@ -1,5 +1,7 @@
 """What operations look at: `/metrics`, `/healthz` and `/readyz` of each service, on a port of their own."""
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -10,8 +12,10 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 from prometheus_client.exposition import make_wsgi_app
 
 from services.runtime.errors import SettingsError
+from services.runtime.tls import ServedCertificate
 
 VERSION = "0.1.0"
+_HANDSHAKE_S = 10.0
 _StartResponse = Callable[..., Any]
 
 
@@ -39,6 +43,20 @@ class Readiness:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    certificate: ServedCertificate | None = None
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer one connection, by TLS where that is set; the handshake is made in the connection's own thread."""
+        if self.certificate is None:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(_HANDSHAKE_S)
+        # A caller that breaks off, or speaks no TLS, is no fault of ours.
+        with contextlib.suppress(OSError):
+            secured = self.certificate.current().context.wrap_socket(request, server_side=True)
+            with secured:
+                super().finish_request(secured, client_address)
+                secured.shutdown(socket.SHUT_WR)
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -49,8 +67,16 @@ class _QuietHandler(WSGIRequestHandler):
 class Monitoring:
     """The monitoring port of a service, served by a thread of its own until `stop`."""
 
-    def __init__(self, service: str, host: str, port: int, registry: CollectorRegistry = REGISTRY) -> None:
-        """Bind the port (0 for any). Raises: SettingsError where it is taken."""
+    def __init__(
+        self,
+        service: str,
+        host: str,
+        port: int,
+        registry: CollectorRegistry = REGISTRY,
+        *,
+        certificate: ServedCertificate | None = None,
+    ) -> None:
+        """Bind the port (0 for any); it speaks TLS where `certificate` has that set. Raises: SettingsError where it is taken."""
         self.readiness = Readiness("started")
         self._metrics = make_wsgi_app(registry)
         Gauge(
@@ -63,6 +89,8 @@ class Monitoring:
             self._server = make_server(host, port, self._answer, _Server, _QuietHandler)
         except OSError as error:
             raise SettingsError(f"cannot listen on {host}:{port} for metrics: {error}") from error
+        if certificate is not None and certificate.settings.metrics:
+            self._server.certificate = certificate
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitoring", daemon=True)
         self._thread.start()
 

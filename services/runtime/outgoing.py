@@ -1,8 +1,14 @@
 """Asking servers over HTTP that nobody vouches for: of their answers nothing is unpacked, followed or kept."""
 
+import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 
 import httpx
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.errors import SettingsError
+from services.runtime.settings import load
 
 
 def careful_client(
@@ -14,6 +20,7 @@ def careful_client(
     all would be kept and sent again.
     """
     return httpx.AsyncClient(
+        verify=trusted() if transport is None else True,
         timeout=None,  # noqa: S113 - see above
         limits=httpx.Limits(max_connections=max_connections),
         transport=transport,
@@ -21,6 +28,25 @@ def careful_client(
         headers={"Accept-Encoding": "identity"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
+
+
+class OutgoingSettings(BaseSettings):
+    """Whom we believe by HTTPS: the system's CAs, and those of ca_file besides (GOODSTRACE_CA_FILE)."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_")
+
+    ca_file: Path | None = None
+
+
+def trusted() -> ssl.SSLContext:
+    """Make the context for asking others. Raises: SettingsError where GOODSTRACE_CA_FILE cannot be used."""
+    context, path = ssl.create_default_context(), load(OutgoingSettings).ca_file
+    try:
+        if path is not None and path != Path():
+            context.load_verify_locations(path)
+    except OSError as error:
+        raise SettingsError(f"GOODSTRACE_CA_FILE: {path} cannot be used: {error}") from error
+    return context
 
 
 async def read_plain(response: httpx.Response, limit_bytes: int) -> bytes:

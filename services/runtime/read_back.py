@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from services.runtime.errors import UnavailableError
-from services.runtime.kafka import admin_client, translate, translated
+from services.runtime.kafka import admin_client, connection, translate, translated
 
 T = TypeVar("T")
 CALL_TIMEOUT_S: Final = 10.0
@@ -28,7 +28,7 @@ def read_back(bootstrap: str, topic: str, partition: int, count: int, keep: Call
         return []
     reader = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **connection(bootstrap),
             "group.id": "read-back",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",

@@ -7,14 +7,17 @@ with status 2 and the name of the variable.
 import os
 import sys
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from goodstrace.connections import is_loopback
 from services.runtime.errors import SettingsError
 
 S = TypeVar("S", bound=BaseSettings)
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 EXIT_BAD_SETTINGS: Final = 2
 COMMAND_LINE: Final = (
     "GOODSTRACE_QUERY_TARGET",
@@ -29,11 +32,26 @@ COMMAND_LINE: Final = (
 )  # told to the `goodstrace` command, not to us
 
 
+DROPPED: Final = {
+    "GOODSTRACE_COLLECTOR_AUTH": 'it is GOODSTRACE_ACCOUNTS now, "required" or "off"',
+    "GOODSTRACE_COLLECTOR_AUTH_FRESH_S": "it is GOODSTRACE_ACCESS_FRESH_S now",
+    "GOODSTRACE_COLLECTOR_AUTH_STALE_S": "it is GOODSTRACE_ACCESS_STALE_S now",
+    "GOODSTRACE_QUERY_AUTH_FRESH_S": "it is GOODSTRACE_ACCESS_FRESH_S now",
+    "GOODSTRACE_COLLECTOR_JWT_ISSUER": "it is GOODSTRACE_OIDC_ISSUER now",
+    "GOODSTRACE_COLLECTOR_JWT_AUDIENCE": "it is GOODSTRACE_OIDC_AUDIENCE now",
+    "GOODSTRACE_COLLECTOR_JWT_JWKS": "it is GOODSTRACE_OIDC_JWKS now",
+    "GOODSTRACE_COLLECTOR_JWT_CLAIM": "it is GOODSTRACE_OIDC_MERCHANT_CLAIM now",
+    "GOODSTRACE_COLLECTOR_JWT_SKEW_S": "it is GOODSTRACE_OIDC_SKEW_S now",
+}
+"""Settings that there were once, and what to set instead: who still sets one must not run without what it said."""
+
+
 class KafkaSettings(BaseSettings):
     """Where Kafka is and how topics are laid out.
 
     `instance` is a name that this process has at every start and no other one has, such as its pod's in a StatefulSet:
     killed and started again it gets its partitions back at once, not after the dead one's session is over (6 s).
+    security_protocol and what follows it are Kafka's own words: how the brokers are reached and who we are to them.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_", populate_by_name=True)
@@ -44,6 +62,52 @@ class KafkaSettings(BaseSettings):
     browse_partitions: int = Field(2, ge=1, le=1024)
     replication: int = Field(1, ge=1, le=9)
     instance: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$")
+    security_protocol: SecurityProtocol = Field(
+        default="PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL"
+    )
+    sasl_mechanism: SaslMechanism = Field(default="SCRAM-SHA-512", validation_alias="KAFKA_SASL_MECHANISM")
+    sasl_username: str = Field(default="", validation_alias="KAFKA_SASL_USERNAME")
+    sasl_password_file: Path | None = Field(default=None, validation_alias="KAFKA_SASL_PASSWORD_FILE")
+    ssl_ca_file: Path | None = Field(default=None, validation_alias="KAFKA_SSL_CA_FILE")
+    ssl_cert_file: Path | None = Field(default=None, validation_alias="KAFKA_SSL_CERT_FILE")
+    ssl_key_file: Path | None = Field(default=None, validation_alias="KAFKA_SSL_KEY_FILE")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.security_protocol.startswith("SASL_") != bool(self.sasl_username and self.sasl_password_file):
+            raise ValueError(
+                "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD_FILE go with KAFKA_SECURITY_PROTOCOL SASL_SSL or SASL_PLAINTEXT"
+            )
+        if not self.security_protocol.endswith("SSL") and (self.ssl_ca_file or self.ssl_cert_file):
+            raise ValueError("KAFKA_SSL_... goes with KAFKA_SECURITY_PROTOCOL SSL or SASL_SSL")
+        if (self.ssl_cert_file is None) != (self.ssl_key_file is None):
+            raise ValueError("KAFKA_SSL_CERT_FILE and KAFKA_SSL_KEY_FILE go together")
+        if self.security_protocol == "SASL_PLAINTEXT" and not all(map(_is_local, self._hosts())):
+            raise ValueError("a password is not sent to another machine in clear text: use SASL_SSL")
+        return self
+
+    def connection(self) -> dict[str, str]:
+        """Give librdkafka's settings of how brokers are reached, the password among them. Raises: SettingsError."""
+        if self.security_protocol == "PLAINTEXT":
+            return {}
+        told: dict[str, str] = {"security.protocol": self.security_protocol}
+        if self.security_protocol.startswith("SASL_"):
+            told |= {
+                "sasl.mechanism": self.sasl_mechanism,
+                "sasl.username": self.sasl_username,
+                "sasl.password": read_secret(self.sasl_password_file) if self.sasl_password_file else "",
+            }
+        for name, path in (
+            ("ssl.ca.location", self.ssl_ca_file),
+            ("ssl.certificate.location", self.ssl_cert_file),
+            ("ssl.key.location", self.ssl_key_file),
+        ):
+            if path is not None:
+                told[name] = str(path)
+        return told
+
+    def _hosts(self) -> list[str]:
+        return [each.strip().rpartition(":")[0] for each in self.bootstrap_servers.split(",")]
 
     def topic(self, name: str) -> str:
         """Give a topic's full name."""
@@ -51,15 +115,42 @@ class KafkaSettings(BaseSettings):
 
 
 class MongoSettings(BaseSettings):
-    """Where MongoDB is."""
+    """Where MongoDB is, and who we are to it.
+
+    All of this may be in the URI too, but a password had better be in a file: an environment is seen by many. ca_file: the CAs that
+    are believed; it turns TLS on. cert_file: a client certificate and its key in one PEM file, as MongoDB's own tools have it.
+    """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_", populate_by_name=True)
 
-    uri: str = Field("mongodb://127.0.0.1:27017", validation_alias="MONGODB_URI")
+    uri: str = Field("mongodb://127.0.0.1:27017", validation_alias="MONGODB_URI", repr=False)
+    username: str = Field(default="", validation_alias="MONGODB_USERNAME")
+    password_file: Path | None = Field(default=None, validation_alias="MONGODB_PASSWORD_FILE")
+    ca_file: Path | None = Field(default=None, validation_alias="MONGODB_CA_FILE")
+    cert_file: Path | None = Field(default=None, validation_alias="MONGODB_CERT_FILE")
     database: str = Field(
         "goodstrace", pattern=r"^[A-Za-z0-9_-]{1,63}$", validation_alias="GOODSTRACE_DATABASE"
     )
     timeout_ms: int = Field(10_000, ge=100, le=600_000, validation_alias="GOODSTRACE_MONGO_TIMEOUT_MS")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if bool(self.username) != bool(self.password_file):
+            raise ValueError("MONGODB_USERNAME and MONGODB_PASSWORD_FILE go together")
+        return self
+
+    def connection(self) -> dict[str, Any]:
+        """Give the driver's arguments beside the URI, the password among them. Raises: SettingsError."""
+        told: dict[str, Any] = {}
+        if self.username and self.password_file:
+            told |= {"username": self.username, "password": read_secret(self.password_file)}
+        if self.ca_file or self.cert_file:
+            told["tls"] = True
+        if self.ca_file:
+            told["tlsCAFile"] = str(self.ca_file)
+        if self.cert_file:
+            told["tlsCertificateKeyFile"] = str(self.cert_file)
+        return told
 
 
 class LogSettings(BaseSettings):
@@ -103,6 +194,9 @@ class MonitoringSettings(BaseSettings):
 def load(settings: type[S]) -> S:
     """Read a settings class from the environment; where that cannot be, say which variable is wrong and exit with 2."""
     unknown = _unknown(settings)
+    for name in (each for each in DROPPED if each in os.environ):
+        _complain(f"setting {name} is no more: {DROPPED[name]}")
+        _exit()
     if unknown:
         _complain(f"unknown setting {', '.join(unknown)}; known are {', '.join(_known(settings))}")
         _exit()
@@ -128,6 +222,21 @@ def load_secret(path: Path, size_bytes: int = 32) -> bytes:
         _complain(f"the secret in {path} must be {size_bytes} bytes as hex")
         _exit()
     return secret
+
+
+def read_secret(path: Path) -> str:
+    """Read a password or token from a file, without the line's end. Raises: SettingsError, also where it is empty."""
+    try:
+        secret = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read {path}: {type(error).__name__}") from None
+    if not secret:
+        raise SettingsError(f"{path} is empty")
+    return secret
+
+
+def _is_local(host: str) -> bool:
+    return is_loopback(host.strip("[]"))
 
 
 def refuse(message: str) -> NoReturn:

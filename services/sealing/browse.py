@@ -15,6 +15,8 @@ import msgspec
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind, TagKind
 from goodstrace.facts import PIPELINE_VERSION
 from services.runtime import envelope
+from services.runtime.access.current import principal
+from services.runtime.access.values import Means
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.envelope import Part, Record
 from services.runtime.errors import UnavailableError
@@ -137,9 +139,15 @@ class BrowseRecorder:
     async def record(self, browse: Browse) -> str:
         """Record a look and give its record ID as hex; when this returns the record is durable in Kafka.
 
+        What a look does not say of who looked (`means`, `merchant`) is filled in from who calls.
+
         Raises: NotRecordedError where the acknowledgement does not come in time: show nothing then. The record may be in
         Kafka all the same: a record without an answer is possible, an answer without a record is not.
         """
+        if browse.kind is BrowseKind.LOOK:
+            who = principal()
+            means = browse.means or ("" if who.means is Means.NOTHING else who.means)
+            browse = msgspec.structs.replace(browse, means=means, merchant=browse.merchant or who.merchant)
         record_id = os.urandom(ID_BYTES)
         record = browse_record(
             browse,

@@ -15,10 +15,13 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime.access.guard import Guard
+from services.runtime.access.opening import open_access
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
 from services.runtime.http import HttpServer
+from services.runtime.merchants.store import MerchantStore
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
@@ -30,10 +33,12 @@ from services.runtime.settings import (
     load,
     load_secret,
 )
+from services.runtime.tls import ServedCertificate, served
 from services.runtime.topics import GOODS_BROWSED
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
+from services.sealing.refusals import RefusalMetrics, Refusals
 from services.sealing.secret_check import check_secret
 
 _PROBE_TIMEOUT_S: Final = 2.0
@@ -47,12 +52,14 @@ class FrontSettings(BaseSettings):
     deadline, and every other one; page_bytes an answer; notice_s is how long health says NOT_SERVING before the port
     closes, drain_s how long running calls may take then. remember_mib of tiles, and as many of packs, are kept in memory once they
     were read; 0: each answer reads all again. share_ports: several such processes may listen on the same ports (SO_REUSEPORT), and
-    the kernel gives each new connection to one of them; the ports for metrics must differ.
+    the kernel gives each new connection to one of them; the ports for metrics must differ. mtls_port: a second gRPC port, for callers
+    with a client certificate alone; unset: none.
     """
 
     model_config = SettingsConfigDict(frozen=True)
 
     grpc_port: int = Field(0, ge=0, le=65535)
+    mtls_port: int | None = Field(None, ge=0, le=65535)
     metrics_port: int = Field(0, ge=0, le=65535)
     max_concurrent_calls: int = Field(256, ge=1, le=65536)
     max_call_s: float = Field(30, gt=0, le=600)
@@ -60,7 +67,7 @@ class FrontSettings(BaseSettings):
     page_bytes: int = Field(3 * 1024 * 1024, ge=64 * 1024, le=32 * 1024 * 1024)
     notice_s: float = Field(0.5, ge=0, le=60)
     drain_s: float = Field(10, ge=0, le=300)
-    remember_mib: int = Field(16, ge=0, le=65536)
+    remember_mib: int = Field(64, ge=0, le=65536)
     share_ports: bool = False
 
 
@@ -86,6 +93,7 @@ class Front:
 
     def __init__(
         self,
+        name: str,
         settings: FrontSettings,
         metrics: FrontMetrics,
         *,
@@ -93,13 +101,17 @@ class Front:
         producer: AcknowledgedProducer,
         monitoring: Monitoring,
         log: structlog.stdlib.BoundLogger,
+        certificate: ServedCertificate | None = None,
     ) -> None:
         """Take what was opened."""
+        self.certificate = certificate
         kafka, logs = load(KafkaSettings), load(LogSettings)
         self.settings, self.metrics, self.log = settings, metrics, log
         self.mongo, self.monitoring = mongo, monitoring
         self.secret = load_secret(logs.index_secret_file)
         self.reader = LogReader(mongo.database, remember_bytes=settings.remember_mib * 2**20)
+        host = load(MonitoringSettings).host
+        self.access = open_access(host, MerchantStore(mongo.database), mongo.database, log)
         self.recorder = BrowseRecorder(
             producer,
             topic=kafka.topic(GOODS_BROWSED),
@@ -108,6 +120,9 @@ class Front:
             timeout_s=settings.browse_timeout_s,
             observe_seconds=metrics.acknowledged.observe,
         )
+        self.refusals = Refusals(self.recorder, RefusalMetrics(name), log)
+        fresh_s = self.access.settings.access_fresh_s
+        self.guard = Guard(name, self.access.authentication, self.refusals.note, fresh_s=fresh_s)
 
     async def serve(
         self,
@@ -132,17 +147,28 @@ class Front:
             FAILURES,
             settings.max_call_s,
             self.log,
+            guard=self.guard,
         )
         server = Server(
             interceptor,
             max_concurrent_calls=settings.max_concurrent_calls,
             share_port=settings.share_ports,
+            certificate=self.certificate,
         )
         add(server.grpc)
         port = await server.start(
-            load(MonitoringSettings).host, settings.grpc_port, [service.full_name for service in services]
+            load(MonitoringSettings).host,
+            settings.grpc_port,
+            [service.full_name for service in services],
+            mtls_port=settings.mtls_port,
         )
-        self.log.info("serving", port=port, metrics_port=self.monitoring.port)
+        self.log.info(
+            "serving",
+            port=port,
+            mtls_port=server.mtls_port,
+            metrics_port=self.monitoring.port,
+            tls=self.certificate is not None,
+        )
         self.monitoring.readiness.set("started")
         probes: dict[str, Probe] = {
             "recorder": partial(self.recorder.ping, _PROBE_TIMEOUT_S),
@@ -171,6 +197,7 @@ class Front:
             max_connections=max_connections,
             drain_s=self.settings.drain_s,
             share_port=self.settings.share_ports,
+            certificate=self.certificate,
         )
         await server.run(stop, started)
 
@@ -184,14 +211,34 @@ async def opened(
     name: str, settings: FrontSettings, metrics: FrontMetrics, log: structlog.stdlib.BoundLogger
 ) -> AsyncIterator[Front]:
     """Open the neighbours of the service `name`, and close them in the reverse order."""
-    monitoring = Monitoring(name, load(MonitoringSettings).host, settings.metrics_port)
+    host = load(MonitoringSettings).host
+    certificate = served(log, host)
+    monitoring = Monitoring(name, host, settings.metrics_port, certificate=certificate)
     mongo = Mongo(load(MongoSettings))
     producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers)
+    ended = asyncio.Event()
+    recording: asyncio.Task[None] | None = None
     for condition in ("recorder", "mongodb", "logs", "secret"):
         monitoring.readiness.set(condition, problem="not asked yet")
     try:
-        yield Front(settings, metrics, mongo=mongo, producer=producer, monitoring=monitoring, log=log)
+        front = Front(
+            name,
+            settings,
+            metrics,
+            mongo=mongo,
+            producer=producer,
+            monitoring=monitoring,
+            log=log,
+            certificate=certificate,
+        )
+        recording = asyncio.create_task(front.refusals.run(ended))
+        yield front
     finally:
+        ended.set()
+        if recording is not None:
+            await asyncio.wait([recording])
         await producer.stop(settings.browse_timeout_s)
         mongo.close()
         monitoring.stop()
+        if certificate is not None:
+            certificate.stop()

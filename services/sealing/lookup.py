@@ -3,15 +3,18 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+from services.runtime.together import Together
 from services.sealing import tag_index
 from services.sealing.errors import CorruptError
 from services.sealing.ports import TagPages
 from services.sealing.remembered import Remembered
 from services.sealing.tag_index import Page, Run, TagIndex, page_name
 
-PAGES_BYTES: Final = 32 * 2**20
-"""How much of the pages is remembered: all those of 500,000 entries with four tags each."""
+PAGES_BYTES: Final = 96 * 2**20
+"""How much of the pages is remembered: all those of a million entries with four tags each."""
 TAGS_AT_ONCE: Final = 64  # their pages are held together: about 6 KB for each tag and run
+
+PAGES_PER_READ: Final = 24  # beyond that a store may compare each name with each page: see NAMES_PER_QUERY
 
 Sizes = Mapping[str, int]
 Place = tuple[Run, int]
@@ -25,6 +28,7 @@ class TagLookup:
         self._store = store
         self._indexes: dict[str, TagIndex] = {}
         self._remembered: Remembered[str, Page] = Remembered(PAGES_BYTES)
+        self._pages_of = Together(store.pages, PAGES_PER_READ)
 
     async def firsts(
         self,
@@ -85,10 +89,12 @@ class TagLookup:
         held = {name: self._remembered.get(name) for name in names}
         found = {name: page for name, page in held.items() if page is not None}
         if len(found) < len(held):
-            read = await self._store.pages([name for name in held if name not in found])
-            for name, page in read.items():
-                self._remembered.put(name, page, len(page.data))
-            found |= read
+            missing = [name for name in held if name not in found]
+            read = await self._pages_of.get(missing)
+            for name in missing:
+                if (page := read.get(name)) is not None:
+                    self._remembered.put(name, page, len(page.data))
+                    found[name] = page
         return found
 
     async def _reaching(self, sizes: Sizes) -> dict[str, TagIndex]:

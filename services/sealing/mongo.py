@@ -17,7 +17,7 @@ from goodstrace import key_changes
 from goodstrace.key_changes import KeyChange
 from goodstrace.merkle import HASH_SIZE
 from services.runtime.errors import ConflictError, UnavailableError
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_all, translated
 from services.sealing import documents
 from services.sealing.core import MAX_BLOCK_ENTRIES
 from services.sealing.errors import CorruptError, LostRaceError
@@ -177,8 +177,7 @@ class MongoBlockStore(MongoTagIndex):
         by_id = {documents.tile_id(log, level, n): (level, n) for level, n in names}
         if not by_id:
             return {}
-        async with translated():
-            found = await self._database[TILES].find({"_id": {"$in": list(by_id)}}).to_list(None)
+        found = await find_all(self._database, TILES, {"_id": {"$in": list(by_id)}})
         return {by_id[document["_id"]]: documents.tile_data(document) for document in found}
 
     async def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
@@ -239,8 +238,7 @@ class MongoBlockStore(MongoTagIndex):
         return await self._heads({"_id": {"$gte": prefix, "$lt": prefix + _AFTER_NAMES}})
 
     async def _heads(self, query: dict[str, Any]) -> dict[str, Head]:
-        async with translated():
-            found = await self._database[HEADS].find(query).to_list(None)
+        found = await find_all(self._database, HEADS, query)
         return {document["_id"]: documents.head(document) for document in found}
 
     async def remove_orphans(self, last: Sequence[StoredBlock]) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from services.runtime.errors import ConflictError, UnavailableError
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_all, translated
 from services.sealing.errors import CorruptError
 from services.sealing.indexes import PAGES, RUNS
 from services.sealing.tag_index import Page, TagIndex, page_name
@@ -49,8 +49,7 @@ class MongoTagIndex:
         found: dict[str, Page] = {}
         for start in range(0, len(wanted), NAMES_PER_QUERY):
             query = {"_id": {"$in": wanted[start : start + NAMES_PER_QUERY]}}
-            async with translated():
-                read = await self._database[PAGES].find(query).to_list(None)
+            read = await find_all(self._database, PAGES, query)
             found |= {document["_id"]: stored_page(document) for document in read}
         return found
 
@@ -68,8 +67,7 @@ class MongoTagIndex:
 
     async def indexes(self, logs: Collection[str]) -> dict[str, TagIndex]:
         """See TagPages."""
-        async with translated():
-            found = await self._database[RUNS].find({"_id": {"$in": list(logs)}}).to_list(None)
+        found = await find_all(self._database, RUNS, {"_id": {"$in": list(logs)}})
         return {document["_id"]: stored_index(document) for document in found}
 
     async def _remove_pages(self, runs: Sequence[str]) -> None:

@@ -10,14 +10,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from goodstrace import tiles as tlog
 from goodstrace.entry import TagKind, tag
 from goodstrace.errors import TreeError
 from goodstrace.merkle import HASH_SIZE, leaf_hash
 from goodstrace.tiles import TILE_WIDTH, Tile
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_all, translated
 from services.sealing import documents
 from services.sealing.core import PACK_ENTRIES
 from services.sealing.documents import OpenedPack
@@ -25,12 +25,9 @@ from services.sealing.errors import CorruptError
 from services.sealing.indexes import CHECKPOINTS, PACKS
 from services.sealing.lookup import TagLookup
 from services.sealing.mongo import MongoBlockStore
-from services.sealing.remembered import Remembered
+from services.sealing.reads import PACKS_PER_QUERY, REMEMBER_BYTES, Reads
 from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
 
-REMEMBER_BYTES: Final = 16 * 2**20  # the tiles of 450,000 entries
-# A store may compare each value asked for with each pack it found.
-PACKS_PER_QUERY: Final = 16  # of at most about 50 KB each
 LOGS_AT_ONCE: Final = 4
 MOST_IN_PACK: Final = (
     PACK_ENTRIES  # no pack holds more records: bounds the search for the one that holds an index
@@ -63,8 +60,7 @@ class LogReader:
         self._secret = index_secret
         self._store = MongoBlockStore(database)
         self._lookup = TagLookup(self._store)
-        self._tiles: Remembered[tuple[str, int, int], bytes] = Remembered(remember_bytes)
-        self._packs: Remembered[tuple[str, int], tuple[OpenedPack, ...]] = Remembered(remember_bytes)
+        self._reads = Reads(database, self._store, remember_bytes)
 
     def tag(self, kind: TagKind, text: str) -> bytes:
         """Derive the tag by which records are found. Raises: ValueError without an index secret."""
@@ -102,7 +98,7 @@ class LogReader:
 
     async def newest(self, prefix: str = "") -> dict[str, StoredCheckpoint]:
         """Give the newest published checkpoint of every log that has one, if its name begins with `prefix` ("goods/")."""
-        heads = await self._store.heads_under(prefix)
+        heads = await self._reads.heads_under(prefix)
         shown = {name: head.published for name, head in sorted(heads.items())}
         return {name: published for name, published in shown.items() if published is not None}
 
@@ -118,8 +114,9 @@ class LogReader:
         grown = {log: sizes[log] for log in sorted(sizes) if sizes[log]}
         result: dict[bytes, list[SealedRecord]] = {each: [] for each in tags}
         places = await self._lookup.firsts(grown, result)
-        for start in range(0, len(grown), LOGS_AT_ONCE):
-            together = list(grown)[start : start + LOGS_AT_ONCE]
+        holding = [log for log, of_log in places.items() if any(of_log.values())]
+        for start in range(0, len(holding), LOGS_AT_ONCE):
+            together = holding[start : start + LOGS_AT_ONCE]
             found = await asyncio.gather(
                 *(self._find(log, grown[log], places[log], limit) for log in together)
             )
@@ -161,7 +158,7 @@ class LogReader:
         while True:
             firsts, known = await self._firsts_from(log, tags, first, size, limit)
             for start in range(0, len(firsts), PACKS_PER_QUERY):
-                for pack in await self._packs_at(log, firsts[start : start + PACKS_PER_QUERY], size):
+                for pack in await self._reads.packs(log, firsts[start : start + PACKS_PER_QUERY], size):
                     for record, _ in _with_any(pack, wanted, known):
                         if record.index >= first:
                             found.setdefault(record.index, []).append(record)
@@ -237,24 +234,8 @@ class LogReader:
             return tlog.consistency_proof(old_size, new_size, data)
 
     async def tiles(self, log: str, needed: Iterable[Tile]) -> dict[tuple[int, int], bytes]:
-        """Get the tiles that are there, from memory where they were read before as wide as needed: they only grow.
-
-        Returns: their data by (level, n), at times wider than needed: the store is ahead of what is published.
-        """
-        found: dict[tuple[int, int], bytes] = {}
-        missing = set()
-        for level, n, width in needed:
-            data = self._tiles.get((log, level, n))
-            if data is not None and len(data) >= width * HASH_SIZE:
-                found[level, n] = data
-            else:
-                missing.add((level, n))
-        if missing:
-            read = await self._store.tiles(log, missing)
-            for (level, n), data in read.items():
-                self._tiles.put((log, level, n), data, len(data))
-            found |= read
-        return found
+        """Get the tiles that are there, by (level, n): see `Reads.tiles`."""
+        return await self._reads.tiles(log, needed)
 
     async def _take(
         self, log: str, found: Found, limit: int, result: dict[bytes, list[SealedRecord]]
@@ -277,7 +258,7 @@ class LogReader:
                 first = waiting.popleft()
                 if any(len(found[each]) < limit for each in held[first]):
                     some.append(first)
-            for pack in await self._packs_at(log, some, size):
+            for pack in await self._reads.packs(log, some, size):
                 for record, those in _with_any(pack, held[pack.first], size):
                     for each in those:
                         found[each].setdefault(record.index, []).append(record)
@@ -294,7 +275,7 @@ class LogReader:
         while firsts and len(found) < limit:
             some = firsts[-PACKS_PER_QUERY:]
             del firsts[-PACKS_PER_QUERY:]
-            for pack in await self._packs_at(log, some, size):
+            for pack in await self._reads.packs(log, some, size):
                 for record, _ in _with_any(pack, {tag}, size):
                     key = (pack.time, log, record.index)
                     if bound is None or key < bound:
@@ -325,42 +306,12 @@ class LogReader:
             raise CorruptError(f"{log}: entry {index} is in no pack")
         return max(times), log, index
 
-    async def _packs_at(self, log: str, firsts: Sequence[int], size: int) -> list[OpenedPack]:
-        """Read the packs that begin at these indexes, in order; those that no block names too.
-
-        Those that begin below `size`, a published one, are remembered: the block that names one of them is there, and none of
-        its bytes changes any more.
-        """
-        known = {first: packs for first in firsts if (packs := self._packs.get((log, first)))}
-        for first, packs in (
-            await self._packs_read(log, [each for each in firsts if each not in known])
-        ).items():
-            known[first] = packs
-            if first < size:
-                self._packs.put((log, first), packs, sum(pack.columns.size_bytes for pack in packs))
-        return [pack for first in sorted(known) for pack in known[first]]
-
-    async def _packs_read(self, log: str, firsts: Sequence[int]) -> dict[int, tuple[OpenedPack, ...]]:
-        if not firsts:
-            return {}
-        wanted: Any = {"$in": list(firsts)} if len(firsts) > 1 else firsts[0]
-        found: dict[int, tuple[OpenedPack, ...]] = {}
-        async with translated():
-            read = await self._database[PACKS].find({"log": log, "first": wanted}).to_list(None)
-        for pack in map(documents.opened_pack, read):
-            found[pack.first] = (*found.get(pack.first, ()), pack)
-        missing = set(firsts) - found.keys()
-        if missing:
-            raise CorruptError(f"{log}: there is no pack of entry {min(missing)}")
-        return found
-
     async def _packs_with(self, log: str, indexes: Sequence[int]) -> list[OpenedPack]:
         """Read the packs that may hold entries, each once: one query for neighbours."""
         packs: list[OpenedPack] = []
         for low, high in _ranges(indexes):
             query = {"log": log, "first": {"$gt": low - MOST_IN_PACK, "$lte": high}}
-            async with translated():
-                packs += map(documents.opened_pack, await self._database[PACKS].find(query).to_list(None))
+            packs += map(documents.opened_pack, await find_all(self._database, PACKS, query))
         return packs
 
     async def _settled(

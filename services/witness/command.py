@@ -19,6 +19,8 @@ from services.runtime.http import HttpServer
 from services.runtime.monitoring import Monitoring
 from services.runtime.outgoing import careful_client
 from services.runtime.probes import PROBE_EVERY_S, watch
+from services.runtime.settings import load
+from services.runtime.tls import TlsSettings, served
 from services.witness.api import make_app
 from services.witness.evidence import Evidence
 from services.witness.index.source import IndexSource
@@ -137,7 +139,8 @@ def witness(
         ... cosigning the log `index` only where it leaves nothing out
       goodstrace witness --status
 
-    It serves plain HTTP: put it behind the TLS proxy of your choice. See docs/witnesses.md.
+    It serves HTTPS by GOODSTRACE_TLS_CERT_FILE and GOODSTRACE_TLS_KEY_FILE (docs/tls.md), else plain HTTP, for a TLS
+    proxy before it. See docs/witnesses.md.
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
     settings = WitnessSettings(keys=_keys(vkeys, policies), **options)  # type: ignore[arg-type] # click checked the types
     if settings.prefix and (not settings.prefix.startswith("/") or settings.prefix.endswith("/")):
@@ -153,6 +156,10 @@ def witness(
         return
     log = logs.configure("witness", "info")
     lifecycle.run(lambda stop: _serve(stop, settings, log), log)
+
+
+def _scheme() -> str:
+    return "https" if load(TlsSettings).cert_file else "http"
 
 
 def _keys(vkeys: tuple[str, ...], policies: tuple[Path, ...]) -> tuple[Verifier, ...]:
@@ -172,7 +179,7 @@ def _init(settings: WitnessSettings, *, as_json: bool) -> None:
     cosigner, store = open_folder(Folder(settings.folder), settings.name)
     store.close()
     label = cosigner.verifier.name.replace("/", "-")
-    vkey, url = cosigner.verifier.vkey(), f"http://{settings.host}:{settings.port}{settings.prefix}"
+    vkey, url = cosigner.verifier.vkey(), f"{_scheme()}://{settings.host}:{settings.port}{settings.prefix}"
     line = f"witness {label} {vkey} {url}"
     if as_json:
         _print({"vkey": vkey, "url": url, "policy_line": line})
@@ -239,8 +246,9 @@ async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.
         log=log,
         index=watching,
     )
+    certificate = served(log, settings.host)
     try:
-        monitoring = Monitoring("witness", settings.host, settings.metrics_port)
+        monitoring = Monitoring("witness", settings.host, settings.metrics_port, certificate=certificate)
     except ServiceError:
         witness.close()
         raise
@@ -250,7 +258,7 @@ async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.
 
     def started(port: int) -> None:
         ready.set("api")
-        where = f"http://{settings.host}:{port}{settings.prefix}"
+        where = f"{_scheme()}://{settings.host}:{port}{settings.prefix}"
         log.info(
             "witness",
             vkey=cosigner.verifier.vkey(),
@@ -260,7 +268,14 @@ async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.
         )
 
     app = make_app(witness, metrics, log, prefix=settings.prefix)
-    server = HttpServer(app, settings.host, settings.port, max_connections=_MAX_CONNECTIONS, drain_s=_DRAIN_S)
+    server = HttpServer(
+        app,
+        settings.host,
+        settings.port,
+        max_connections=_MAX_CONNECTIONS,
+        drain_s=_DRAIN_S,
+        certificate=certificate,
+    )
     lists = Lists(settings.lists, trust, witness.remember, witness.follow, metrics=metrics, log=log)
     beside = [
         asyncio.create_task(watch(ready, {"store": witness.probe}, stop, every_s=PROBE_EVERY_S)),
@@ -276,3 +291,5 @@ async def _serve(stop: asyncio.Event, settings: WitnessSettings, log: structlog.
         await client.aclose()
         monitoring.stop()
         witness.close()
+        if certificate is not None:
+            certificate.stop()

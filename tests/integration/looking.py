@@ -22,6 +22,7 @@ from goodstrace.entry import decode, verify_part
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hash, verify_inclusion
 from goodstrace.note import Verifier
+from services.query.accounts.key_ring import KeyFiles
 from services.runtime import envelope, kafka, topics
 from services.runtime.envelope import Record
 from services.runtime.mongo import Mongo, create_indexes
@@ -63,6 +64,7 @@ class Looking:
         self.key_dir = folder / "keys"
         self.key_dir.mkdir(mode=0o700)
         (self.key_dir / "index-secret").write_text(self.secret.hex())
+        KeyFiles(self.key_dir / "login", 300).make_first(time.time_ns() // 1_000_000)
         self.query_port, self.audit_port = free_port(), free_port()
         self.log_port = free_port()
         self.metrics = {"query": free_port(), "audit": free_port()}
@@ -74,6 +76,10 @@ class Looking:
             "GOODSTRACE_BROWSE_PARTITIONS": str(BROWSE_PARTITIONS),
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_ACCOUNTS": "off",
+            "GOODSTRACE_LOGIN_KEY_DIR": str(self.key_dir / "login"),
+            "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_ACCOUNTS_JWKS": str(self.key_dir / "login" / "jwks.json"),
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
             "GOODSTRACE_QUERY_HTTP_PORT": str(self.log_port),
             "GOODSTRACE_QUERY_METRICS_PORT": str(self.metrics["query"]),

@@ -32,9 +32,11 @@ from services.collector.producer import GroupCommit
 from services.collector.registry.gate import Gate
 from services.collector.transactions import Write
 from services.runtime import envelope, topics
+from services.runtime.access.guard import Guard
 from services.runtime.errors import UnavailableError
 from services.runtime.settings import KafkaSettings
 from tests.integration.test_collector import Collector, canonical, collector, events_of, until
+from tests.open_guard import open_guard
 from tests.unit.capture_api import Jobs, Kafka, open_gate
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event
 
@@ -59,7 +61,7 @@ class SlowKafka(Kafka):
 class Here:
     """The edge in this process, with everything behind it in memory."""
 
-    def __init__(self, max_bytes: int, gate: Gate) -> None:
+    def __init__(self, max_bytes: int, gate: Gate, guard: Guard | None = None) -> None:
         self.kafka, self.registry = SlowKafka(), CollectorRegistry()
         metrics = Metrics(self.registry)
         self.commits = GroupCommit(self.kafka, max_bytes, 0, 0, metrics)
@@ -73,7 +75,9 @@ class Here:
             metrics=metrics,
             log=LOG,
         )
-        self.edge = GrpcEdge(intake, "127.0.0.1", 0, LOG, self.registry)
+        self.edge = GrpcEdge(
+            intake, "127.0.0.1", 0, LOG, self.registry, guard=guard or open_guard("collector")
+        )
         self.stop = asyncio.Event()
         self.target = ""
 

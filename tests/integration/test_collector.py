@@ -67,7 +67,7 @@ class Collector:
             "GOODSTRACE_DATABASE": names.database,
             "GOODSTRACE_PARTITIONS": str(PARTITIONS),
             "GOODSTRACE_INDEX_SECRET_FILE": str(secret),
-            "GOODSTRACE_COLLECTOR_AUTH": "none",
+            "GOODSTRACE_ACCOUNTS": "off",
             "GOODSTRACE_COLLECTOR_PORT": str(self.port),
             "GOODSTRACE_COLLECTOR_GRPC_PORT": str(self.grpc_port),
             "GOODSTRACE_COLLECTOR_METRICS_PORT": str(self.metrics_port),

@@ -11,9 +11,12 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from services.runtime.access.values import NOBODY
 from services.runtime.calls import COMMON_FAILURES
 from services.runtime.errors import OutOfTimeError, SettingsError, UnavailableError
-from services.runtime.grpc import ANONYMOUS, CallInterceptor, CallMetrics, Context, Server, caller, full_names
+from services.runtime.grpc import CallInterceptor, CallMetrics, Context, Server, caller, full_names
+from services.runtime.tls import ServedCertificate
+from tests.open_guard import open_guard
 
 SERVICE = audit_pb2.DESCRIPTOR.services_by_name["AuditService"]
 SECRET = "mongodb://user:secret@host"
@@ -35,14 +38,19 @@ class Servicer(audit_pb2_grpc.AuditServiceServicer):
 class Running:
     """A server with a servicer, a stub to call it, and its metrics."""
 
-    def __init__(self, max_call_s: float = 0.3) -> None:
+    def __init__(self, max_call_s: float = 0.3, certificate: ServedCertificate | None = None) -> None:
         self.registry = CollectorRegistry()
         self.servicer = Servicer()
         metrics = CallMetrics("test", ["ListBrowses"], self.registry)
         interceptor = CallInterceptor(
-            full_names(SERVICE), metrics, COMMON_FAILURES, max_call_s=max_call_s, log=structlog.get_logger()
+            full_names(SERVICE),
+            metrics,
+            COMMON_FAILURES,
+            max_call_s,
+            structlog.get_logger(),
+            guard=open_guard("audit"),
         )
-        self.server = Server(interceptor, max_concurrent_calls=4)
+        self.server = Server(interceptor, max_concurrent_calls=4, certificate=certificate)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(self.servicer, self.server.grpc)
         self.port = 0
 
@@ -79,7 +87,7 @@ async def test_a_call_is_answered_counted_and_its_caller_named(running: Running,
     running.servicer.behaviour = name
     request = audit_pb2.ListBrowsesRequest()
     assert running.counted("OK") == 0
-    assert (await stub.ListBrowses(request)).browse_id == ANONYMOUS
+    assert (await stub.ListBrowses(request)).browse_id == NOBODY.name
     assert (await stub.ListBrowses(request, metadata=(("goodstrace-user", "ann"),))).browse_id == "ann"
     assert running.counted("OK") == 2
 

@@ -28,6 +28,7 @@ from services.sealing.mongo import MongoBlockStore
 from services.sealing.provision import provision
 from services.sealing.reader import LogReader
 from tests.integration.sealed_logs import SealedLog, entry
+from tests.open_guard import open_guard
 
 SIZES = {"goods/0": 0, "goods/1": 1, "goods/2": 255, "goods/3": 256, "goods/10": 257, "root": 66_000}
 DATABASE = "log-endpoints"
@@ -119,7 +120,7 @@ async def serve(settings: MongoSettings, public_url: str = "", timeout_s: float 
         metrics=QueryMetrics(registry),
         log=structlog.get_logger(),
     )
-    server = HttpServer(make_app(endpoints), "127.0.0.1", 0, max_connections=50, drain_s=1)
+    server = HttpServer(make_app(endpoints, open_guard()), "127.0.0.1", 0, max_connections=50, drain_s=1)
     stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
     running = asyncio.create_task(server.run(stop, port.set_result))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await port}") as client:

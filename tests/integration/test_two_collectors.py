@@ -31,7 +31,7 @@ def two(stack: Stack, names: Names, tmp_path: Path) -> Iterator[list[Collector]]
         folder.mkdir()
         running.append(Collector(stack, names, folder))
         running[-1].launch(
-            GOODSTRACE_COLLECTOR_AUTH="required",
+            GOODSTRACE_ACCOUNTS="required",
             GOODSTRACE_OPERATOR_TOKEN_FILE=str(token),
             GOODSTRACE_COLLECTOR_INSTANCE=str(number),
             GOODSTRACE_COLLECTOR_RATE_BURST_S=str(BURST_S),

@@ -104,9 +104,12 @@ class System:
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
             "GOODSTRACE_OPERATOR_TOKEN_FILE": str(self.operator_token_file),
+            "GOODSTRACE_LOGIN_KEY_DIR": str(self.key_dir / "login"),
+            "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "login-secret"),
+            "GOODSTRACE_ACCOUNTS_JWKS": str(self.key_dir / "login" / "jwks.json"),
             "GOODSTRACE_PARTITIONS": "2",
             "GOODSTRACE_BROWSE_PARTITIONS": "1",
-            "GOODSTRACE_COLLECTOR_AUTH": "none",
+            "GOODSTRACE_ACCOUNTS": "off",
             "GOODSTRACE_COLLECTOR_PORT": str(self.http_port),
             "GOODSTRACE_COLLECTOR_GRPC_PORT": str(self.capture_port),
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
@@ -137,8 +140,14 @@ class System:
             daemon.start()
         for name in SERVICES:
             self.wait_ready(name)
-        if self.environment["GOODSTRACE_COLLECTOR_AUTH"] == "required":
-            self.api_key = make_credentials(self.run_dir, self.capture_url, self.operator_token_file, silent)
+        if self.environment["GOODSTRACE_ACCOUNTS"] == "required":
+            self.api_key = make_credentials(
+                self.run_dir,
+                self.capture_url,
+                self.operator_token_file,
+                silent,
+                query_target=self.query_target,
+            )
             eventually(lambda: self.sealed_count() > 0, what="the merchant's registration is sealed")
         return self
 
@@ -258,14 +267,20 @@ class System:
             LogKeys.load(self.key_dir),
             user=user,
             purpose="a test",
+            token=self.api_key,
             memory=memory,
             audit_target=self.audit_target,
             timeout_s=timeout_s,
         )
 
+    @property
+    def shown(self) -> tuple[tuple[str, str], ...]:
+        """What calls show as metadata, where accounts are required."""
+        return (("authorization", f"Bearer {self.api_key}"),) if self.api_key else ()
+
     def collector(self, *, timeout_s: float = 60) -> CaptureClient:
         """A capture client, with the API key where one is required."""
-        return CaptureClient(self.capture_url, timeout_s=timeout_s, api_key=self.api_key)
+        return CaptureClient(self.capture_url, timeout_s=timeout_s, token=self.api_key)
 
     def capture(self, documents: Iterable[bytes], *, deadline_s: float = 60) -> list[Job]:
         """Capture documents, none of which may be refused, and wait for every event's verdict."""

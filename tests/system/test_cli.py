@@ -25,7 +25,7 @@ EVENTS = 300
 @pytest.fixture(scope="module")
 def system(stack: Stack, systems: Callable[..., System]) -> System:
     """A system as `make up` starts it: captures need an API key, which the command finds by itself."""
-    return systems(stack, GOODSTRACE_COLLECTOR_AUTH="required").start()
+    return systems(stack, GOODSTRACE_ACCOUNTS="required").start()
 
 
 @pytest.fixture(scope="module")

@@ -50,12 +50,12 @@ class Traded:
         return Client(
             self.system.query_target,
             LogKeys.load(self.system.key_dir),
-            api_key=self.keys.get(viewer, ""),
+            token=self.keys[viewer],
             timeout_s=DEADLINE_S,
         )
 
     def metadata(self, viewer: int) -> tuple[tuple[str, str], ...]:
-        return (("authorization", f"Bearer {self.keys[viewer]}"),) if viewer else ()
+        return (("authorization", f"Bearer {self.keys[viewer]}"),)
 
     def numbers(self, places: set[tuple[str, int]]) -> set[int]:
         return {number for number, each in self.records.items() if (each.log, each.index) in places}
@@ -63,18 +63,17 @@ class Traded:
 
 @pytest.fixture(scope="module")
 def traded(stack: Stack, systems: Callable[..., System]) -> Traded:
-    system = systems(
-        stack, GOODSTRACE_COLLECTOR_AUTH="required", GOODSTRACE_QUERY_VISIBILITY="enforced"
-    ).start()
-    keys, merchants = {}, {}
-    with RegistryClient(system.capture_url, system.operator_token_file.read_text().strip()) as registry:
+    system = systems(stack, GOODSTRACE_ACCOUNTS="required").start()
+    operator = system.operator_token_file.read_text().strip()
+    keys, merchants = {0: operator}, {}  # who is no merchant sees what is public
+    with RegistryClient(system.capture_url, operator) as registry:
         for role, prefix in PREFIXES.items():
             content: dict[str, Any] = {"name": f"merchant {role}", "prefixes": [prefix]}
             made = registry.add(content | ({"visibility": POLICIES[role]} if role in POLICIES else {}))
             merchants[role] = made["merchant"]
             keys[role] = registry.new_key(made["merchant"])["apiKey"]
     for role, event in EVENTS:
-        with CaptureClient(system.capture_url, timeout_s=60, api_key=keys[role]) as collector:
+        with CaptureClient(system.capture_url, timeout_s=60, token=keys[role]) as collector:
             taken = collector.send(document(event))
             assert isinstance(taken, Job), "\n".join(taken.lines())
             assert collector.wait(taken, deadline_s=60).counts["accepted"] == 1
@@ -152,7 +151,7 @@ def test_nothing_of_what_is_withheld_leaves_by_any_way(traded: Traded, viewer: i
 
 def test_a_key_that_does_not_count_is_refused_and_looks_name_the_merchant(traded: Traded) -> None:
     wrong = traded.keys[MAKER][:-1] + ("A" if traded.keys[MAKER][-1] != "A" else "B")
-    client = Client(traded.system.query_target, LogKeys.load(traded.system.key_dir), api_key=wrong)
+    client = Client(traded.system.query_target, LogKeys.load(traded.system.key_dir), token=wrong)
     with client, pytest.raises(CallError) as refused:
         client.trace(ITEM)
     assert refused.value.code == "UNAUTHENTICATED"

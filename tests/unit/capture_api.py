@@ -29,10 +29,12 @@ from services.collector.registry.gate import Gate
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
 from services.collector.transactions import Write
+from services.runtime.access.guard import Guard
 from services.runtime.envelope import Record
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.settings import KafkaSettings
 from services.sealing.values import SealedRecord, StoredCheckpoint
+from tests.open_guard import open_guard
 from tests.unit.collector_builders import NOW_MS, SECRET, counted
 
 LOG = structlog.get_logger()
@@ -185,6 +187,7 @@ class Running:
         gate: Gate | None = None,
         random: Callable[[int], bytes] | None = None,
         registrar: Callable[["Running"], Registrar | None] = lambda _: None,
+        guard: Guard | None = None,
     ) -> None:
         self.kafka, self.jobs, self.metrics = Kafka(), jobs or Jobs(), Metrics(CollectorRegistry())
         self.keys, self.logs, self.now_ms = keys or Keys(), Logs(), NOW_MS
@@ -215,7 +218,13 @@ class Running:
         )
         views = JobViews(self.intake, Positions(self.logs), SECRET, lambda: self.now_ms)
         self.app: FastAPI = make_app(
-            self.intake, self.metrics, idempotency, views, body_timeout_s, registrar=registrar(self)
+            self.intake,
+            self.metrics,
+            idempotency,
+            views,
+            body_timeout_s,
+            guard=guard or open_guard("collector"),
+            registrar=registrar(self),
         )
         transport = httpx.ASGITransport(self.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://collector")

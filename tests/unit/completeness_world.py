@@ -34,6 +34,7 @@ from services.runtime.grpc import CallInterceptor
 from services.sealing.browse import Browse
 from services.sealing.failures import FAILURES
 from services.sealing.values import SealedRecord, StoredCheckpoint
+from tests.open_guard import open_guard
 from tests.unit.collector_builders import SECRET, collected, counted, run_all, wires
 from tests.unit.completeness_builders import MemoryRuns
 from tests.unit.fake_services import FakeLog
@@ -229,7 +230,9 @@ class CompleteWorld:
                 *(f"/{SERVICES[1]}/{name}" for name in ("GetIndexSecret", "ProveComplete", "GetRecords")),
             ]
             metrics = QueryMetrics(CollectorRegistry())
-            interceptor = CallInterceptor(methods, metrics.calls, FAILURES, 30, structlog.get_logger())
+            interceptor = CallInterceptor(
+                methods, metrics.calls, FAILURES, 30, structlog.get_logger(), guard=open_guard()
+            )
             server = grpc.aio.server(interceptors=[interceptor])
             trace_pb2_grpc.add_TraceServiceServicer_to_server(traces, server)
             completeness_pb2_grpc.add_CompletenessServiceServicer_to_server(complete or proofs, server)

@@ -22,6 +22,7 @@ from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
 from services.sealing.browse import BrowseRecorder
 from services.sealing.values import SealedRecord, StoredCheckpoint
+from tests.open_guard import open_guard
 from tests.unit.collector_builders import SECRET, collected, document, run_all, wires
 
 SERIALS = tuple(f"urn:epc:id:sgtin:9521234.054321.{number}" for number in range(4))
@@ -212,7 +213,7 @@ class Service:
         )
         api = EpcisApi(queries, public_url="http://public.test", max_call_s=20, metrics=metrics, log=log)
         endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=1, metrics=metrics, log=log)
-        self.app: FastAPI = make_app(endpoints, api)
+        self.app: FastAPI = make_app(endpoints, open_guard(), api)
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://query.test")

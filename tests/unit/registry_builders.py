@@ -9,23 +9,26 @@ import httpx
 import structlog
 from fastapi import FastAPI
 
+from goodstrace.registration import merchant_key
 from services.collector import rejections_api
 from services.collector.preparing import Ports
 from services.collector.registry.claims import Policy
 from services.collector.registry.gate import DefaultLimits, Gate
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
+from services.collector.registry.registrations import Registration, changes, item_of
 from services.collector.rejection_desk import RejectionDesk
-from services.runtime.access.tokens import Tokens
+from services.runtime.access.guard import Guard, Refusal
 from services.runtime.merchants.directory import Directory, Staleness
+from services.runtime.merchants.values import Merchant, Status, What, plain
 from services.runtime.settings import KafkaSettings
+from tests.memory_accounts import OPERATOR, MemoryAccounts, authenticator
 from tests.memory_registry import MemoryRegistry
 from tests.unit.capture_api import Running
-from tests.unit.collector_builders import NOW_MS
+from tests.unit.collector_builders import NOW_MS, counted
 from tests.unit.rejection_builders import Store, Topic
 
 LOG = structlog.get_logger()
-OPERATOR = "operator-token"
 
 
 def ever_new() -> Any:
@@ -47,7 +50,6 @@ class Registry:
         self,
         policy: Policy = Policy.ORIGIN,
         defaults: DefaultLimits = DefaultLimits(),  # noqa: B008 - frozen
-        tokens: Tokens | None = None,
         store: MemoryRegistry | None = None,
     ) -> None:
         self.store = store or MemoryRegistry()
@@ -57,11 +59,12 @@ class Registry:
         self.gate = Gate(
             directory,
             rates=Rates(lambda: self.now_s),
-            tokens=tokens,
             policy=policy,
             defaults=defaults,
-            operator_token=OPERATOR,
         )
+        self.accounts, self.refusals = MemoryAccounts(), list[Refusal]()
+        self.authenticator = authenticator(directory, self.accounts, lambda: self.now_s, now_ms)
+        guard = Guard("collector", self.authenticator, self.refusals.append)
 
         def registrar(running: Running) -> Registrar:
             return Registrar(
@@ -72,7 +75,7 @@ class Registry:
                 ports=Ports(now_ms, running.ports.random),
             )
 
-        self.running = Running(gate=self.gate, random=ever_new(), registrar=registrar)
+        self.running = Running(gate=self.gate, random=ever_new(), registrar=registrar, guard=guard)
         self.kafka, self.metrics, self.http = (
             self.running.kafka,
             self.running.metrics,
@@ -118,3 +121,13 @@ async def registry(**settings: Any) -> AsyncIterator[Registry]:
     finally:
         here.commits.close()
         await asyncio.wait([committing])
+
+
+def registered(store: MemoryRegistry, number: int, *, suspended: bool = False, **content: Any) -> None:
+    """Register a merchant in memory, anew too."""
+    status = Status.SUSPENDED if suspended else Status.ACTIVE
+    merchant = Merchant(f"merchant {number}", status=status, **content)
+    known = store.documents.get((What.MERCHANT, number), {"time_ms": 0})
+    registration = Registration(What.MERCHANT, merchant_key(number), number, plain(merchant))
+    record = item_of(registration, known["time_ms"] + 1, counted(10 * number)).record
+    store.take(changes([record]))

@@ -7,7 +7,7 @@ from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.errors import CallError
 
 Handler = Callable[[httpx.Request], httpx.Response]
-URL = "http://collector.test"
+URL = "https://collector.test"
 LOCATION = "/epcis/v2/capture/0a"
 
 
@@ -153,7 +153,13 @@ def test_over_a_rate_it_waits_as_long_as_it_is_told_and_sends_again(
 
 
 def test_the_api_key_goes_with_every_request() -> None:
-    with CaptureClient(URL, api_key="gst_x") as client:
-        assert client._http.headers["authorization"] == "Bearer gst_x"
-    with CaptureClient(URL) as client:
-        assert "authorization" not in client._http.headers
+    shown: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        shown.append(request.headers.get("authorization"))
+        return httpx.Response(200, json={})
+
+    for client in (CaptureClient(URL, token="gst_x"), CaptureClient(URL)):
+        client._http._transport = httpx.MockTransport(answer)
+        client.job("/epcis/v2/capture/1")
+    assert shown == ["Bearer gst_x", None]

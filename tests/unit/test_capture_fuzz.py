@@ -28,7 +28,7 @@ from schemathesis.checks import CHECKS
 
 from services.collector.documents import Limits
 from services.collector.headers import VERSION_HEADERS
-from services.collector.openapi_security import MERCHANT_BEARER, MERCHANT_KEY, OPERATOR_TOKEN
+from services.runtime.access.openapi import MERCHANT_BEARER, MERCHANT_KEY, OPERATOR_TOKEN
 from services.runtime.merchants.credentials import API_KEY, AUTHORIZATION
 from tests.unit.capture_api import LOG, Running
 from tests.unit.collector_builders import document, object_event
@@ -152,13 +152,14 @@ class Known:
         _, self.key = self.client.wait(registry.merchant(everything=True))
 
     def shown(self, requirements: list[dict[str, Any]]) -> dict[str, str]:
-        """Headers with the first credential that an operation's OpenAPI names."""
+        """Headers with the first of our credentials that an operation's OpenAPI names."""
         schemes = {
             MERCHANT_KEY: {"X-API-Key": self.key},
             MERCHANT_BEARER: {"Authorization": f"Bearer {self.key}"},
             OPERATOR_TOKEN: {"Authorization": f"Bearer {OPERATOR}"},
         }
-        return schemes[next(iter(requirements[0]))] if requirements else {}
+        named = [name for each in requirements for name in each if name in schemes]
+        return schemes[named[0]] if named else {}
 
 
 @pytest.fixture

@@ -9,10 +9,21 @@ import pytest
 import yaml
 
 from deploy.service_processes import SERVICES
+from services.runtime.settings import KafkaSettings, MongoSettings
 from services.sealing.settings import KeySettings
 from services.sealing.witness_settings import WitnessSettings
 
 ROOT = Path(__file__).resolve().parents[2]
+TLS = {
+    *(f"GOODSTRACE_TLS_{name}" for name in ("CERT_FILE", "KEY_FILE", "CLIENT_CA_FILE", "METRICS")),
+    "GOODSTRACE_CA_FILE",
+    *(
+        str(field.validation_alias)
+        for settings in (KafkaSettings, MongoSettings)
+        for name, field in settings.model_fields.items()
+        if name.startswith(("security_", "sasl_", "ssl_", "username", "password_", "ca_", "cert_"))
+    ),
+}
 OURS = {service.name for service in SERVICES} | {"provision"}
 
 
@@ -95,7 +106,14 @@ def test_who_seals_is_told_how_keys_are_kept_and_who_witnesses(compose: dict[str
     for service in ("ledger", "audit"):
         environment = compose["services"][service]["environment"]
         handed_on = {name for name, value in environment.items() if value is None}
-        assert handed_on == names, service
+        assert handed_on == names | TLS, service
+
+
+def test_every_service_is_told_of_tls_and_the_probe_follows(compose: dict[str, Any]) -> None:
+    for name in OURS:
+        environment = compose["services"][name]["environment"]
+        assert {each for each in TLS if each in environment and environment[each] is None} == TLS, name
+    assert "GOODSTRACE_TLS_METRICS" in (ROOT / "Dockerfile").read_text()
 
 
 def test_each_service_is_reached_where_the_local_stack_has_it(compose: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.query.index_gate import IndexGate, bearer, grpc_peer
+from services.query.index_gate import IndexGate, bearer
+from services.runtime.access.networks import grpc_peer
 from services.runtime.call_errors import NotAllowedError
 
 

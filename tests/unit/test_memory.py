@@ -58,7 +58,7 @@ def test_a_system_without_locks_reads_and_does_not_remember(
 ) -> None:
     memory = FileMemory(tmp_path / "memory.json")
     memory.replace("a", None, "note")
-    monkeypatch.setattr("goodstrace.memory.fcntl", None)
+    monkeypatch.setattr("goodstrace.file_lock.fcntl", None)
     assert memory.get("a") == "note"
     with pytest.raises(RememberedError, match="no flock"):
         memory.replace("a", "note", "next")
@@ -113,7 +113,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     def no_space(_: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("goodstrace.memory.os.fsync", no_space)
+    monkeypatch.setattr("goodstrace.durable.os.fsync", no_space)
     with pytest.raises(RememberedError, match="no space left"):
         memory.replace("origin", "first", "second")
     assert {each.name for each in tmp_path.iterdir()} == {".checkpoints.json.lock", "checkpoints.json"}

@@ -40,7 +40,11 @@ PLACE = {
 async def test_only_the_operator_registers_merchants_and_makes_keys() -> None:
     async with registry() as here:
         number, key = await here.merchant()
-        for headers in ({}, {"authorization": f"Bearer {key}"}, {"authorization": "Bearer operator-tokem"}):
+        for headers, status in (
+            ({}, 401),
+            ({"authorization": f"Bearer {key}"}, 403),
+            ({"authorization": "Bearer operator-tokem"}, 401),
+        ):
             for method, path in (
                 ("POST", "merchants"),
                 ("GET", "merchants"),
@@ -48,10 +52,12 @@ async def test_only_the_operator_registers_merchants_and_makes_keys() -> None:
                 ("POST", f"merchants/{number}/keys"),
             ):
                 answer = await here.http.request(method, f"/registry/v1/{path}", headers=headers, json={})
-                assert answer.status_code == 401, (method, path)
+                assert answer.status_code == status, (method, path)
                 assert answer.headers["content-type"] == "application/problem+json"
-        here.gate._operator_token = None
+        here.authenticator._operator_token = b""
         assert (await here.operate("GET", "merchants")).status_code == 401
+        nothing = {"authorization": "Bearer "}
+        assert (await here.http.get("/registry/v1/merchants", headers=nothing)).status_code == 401
 
 
 async def test_a_merchant_sees_itself_and_no_other_one() -> None:

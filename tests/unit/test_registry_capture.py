@@ -59,13 +59,13 @@ async def test_without_a_good_key_nothing_is_taken() -> None:
             key[:-1],
             "gst_",
             "eyJhbGciOiJub25lIn0..",
-            OPERATOR,
             "\u00e4",
         ]
         for wrong in forged:
             answer = await here.capture(adding(OWN), **{"x-api-key": wrong.encode("latin-1")})
             problem(answer, 401)
             assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+        problem(await here.capture(adding(OWN), OPERATOR), 403)
         problem(await here.capture(adding(OWN), key, **{"x-api-key": key}), 401)
         problem(await here.capture(adding(OWN), authorization=f"Basic {key}"), 401)
         assert len(here.kafka.transactions) == before

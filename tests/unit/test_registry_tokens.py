@@ -14,8 +14,10 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from services.runtime.access.jwks import Jwks
 from services.runtime.access.tokens import PINNED, PublicKey, TokenRules, Tokens, public_key
+from services.runtime.access.values import Role
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
+from tests.memory_accounts import token_of
 from tests.unit.collector_builders import NOW_MS, document, object_event
 from tests.unit.registry_builders import registry
 
@@ -131,14 +133,23 @@ def test_keys_that_are_weak_or_secret_or_for_something_else_are_not_taken() -> N
 
 
 async def test_a_merchant_captures_with_a_token() -> None:
-    async with registry(
-        tokens=Tokens(TokenRules(RULES.issuer, RULES.audience), Keys(), lambda: NOW_MS)
-    ) as here:
+    async with registry() as here:
         number, _ = await here.merchant()
         body = document(object_event())
-        assert (await here.capture(body, signed(sub=str(number)))).status_code == 202
-        assert (await here.capture(body, signed(sub="99"))).status_code == 401
-        assert (await here.capture(body, signed(exp=NOW_S - 31))).status_code == 401
+        ann = here.accounts.add("ann", Role.MERCHANT, merchant=number)
+        lost = here.accounts.add("lost", Role.MERCHANT, merchant=99)
+        assert (await here.capture(body, token_of(ann, NOW_MS))).status_code == 202
+        assert (await here.capture(body, token_of(lost, NOW_MS))).status_code == 401
+        assert (await here.capture(body, token_of(ann, NOW_MS, exp=NOW_S - 31))).status_code == 401
+
+
+async def test_a_token_for_something_else_does_not_count() -> None:
+    tokens = Tokens(TokenRules(RULES.issuer, RULES.audience, typ="at+jwt"), Keys(), lambda: NOW_MS)
+    for typ in ("at+jwt", "AT+JWT", "application/at+jwt"):
+        assert (await tokens.claims(signed(header={"typ": typ})))["sub"] == "7"
+    for other in ({}, {"typ": "JWT"}, {"typ": "refresh+jwt"}):
+        with pytest.raises(UnauthenticatedError):
+            await tokens.claims(signed(header=other))
 
 
 async def test_keys_are_read_again_when_one_is_unknown_and_the_place_is_left_alone_meanwhile(

@@ -19,6 +19,7 @@ from goodstrace.simulate import SimulationOptions, simulate
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import Visibility, VisibilityPolicy
 from goodstrace.withheld import verify_found_by
+from services.runtime.access.values import Principal
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.envelope import Part
 from services.runtime.errors import UnavailableError
@@ -373,7 +374,7 @@ def test_every_answer_about_any_chain_verifies_whatever_is_withheld(
 
 def _shown_parts(world: World, viewer: int) -> Iterator[Part]:
     """The parts of all records that a viewer may see, by the rule itself."""
-    eyes = asyncio.run(world.sight.eyes(world.shown_with(viewer) if viewer else ()))
+    eyes = asyncio.run(world.sight.eyes(Principal(merchant=viewer)))
     for records in world.logs.records_of.values():
         hidden = asyncio.run(eyes.hidden(records))
         yield from (part for each in records if (each.log, each.index) not in hidden for part in each.parts)

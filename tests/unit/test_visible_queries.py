@@ -56,7 +56,7 @@ def epcis(world: World) -> httpx.AsyncClient:
     log = structlog.get_logger()
     api = EpcisApi(queries, public_url="", max_call_s=20, metrics=world.metrics, log=log)
     endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=1, metrics=world.metrics, log=log)
-    transport = httpx.ASGITransport(make_app(endpoints, api))
+    transport = httpx.ASGITransport(make_app(endpoints, world.guard, api))
     return httpx.AsyncClient(transport=transport, base_url="http://query.test")
 
 
@@ -80,7 +80,7 @@ def test_epcis_queries_leave_out_what_may_not_be_seen_and_count_it(
 ) -> None:
     async def ask() -> httpx.Response:
         async with epcis(world) as client:
-            return await client.get(ROOT + path, headers=dict(world.shown_with(viewer) if viewer else ()))
+            return await client.get(ROOT + path, headers=dict(world.shown_with(viewer)))
 
     answer = asyncio.run(ask())
     assert answer.status_code == 200, answer.text
@@ -98,7 +98,8 @@ def test_lists_and_single_events_of_epcis_obey_too(world: World) -> None:
     async def ask() -> list[httpx.Response]:
         async with epcis(world) as client:
             paths = ("/readPoints", "/bizLocations", f"/events/{EVENTS[3][1]['eventID']}")
-            every = [await client.get(ROOT + path) for path in paths]
+            public = dict(world.shown_with(0))
+            every = [await client.get(ROOT + path, headers=public) for path in paths]
             mine = dict(world.shown_with(CARRIER))
             every += [await client.get(ROOT + path, headers=mine) for path in paths]
             every.append(await client.get(f"{ROOT}/events", headers={"authorization": "Bearer nonsense"}))
@@ -117,7 +118,7 @@ def test_lists_and_single_events_of_epcis_obey_too(world: World) -> None:
 def test_queries_by_places_do_not_count_what_is_withheld(world: World, name: str) -> None:
     async def ask() -> httpx.Response:
         async with epcis(world) as client:
-            return await client.get(f"{ROOT}/events?{name}")
+            return await client.get(f"{ROOT}/events?{name}", headers=dict(world.shown_with(0)))
 
     answer = asyncio.run(ask())
     assert numbers(answer) == set()
@@ -167,9 +168,9 @@ async def stream(world: World, request: Any, viewer: int) -> list[Any]:
         metrics=world.metrics,
         log=structlog.get_logger(),
     )
-    call: Any = Stream(world.shown_with(viewer) if viewer else (), stop)
+    call: Any = Stream(world.shown_with(viewer), stop)
     with pytest.raises(UnavailableError, match="stops"):
-        await subscriptions.serve(request, call)
+        await world.guarded(world.shown_with(viewer), lambda: subscriptions.serve(request, call))
     return list(call.messages)
 
 
@@ -226,7 +227,9 @@ def test_a_subscription_ends_when_its_key_is_revoked(world: World) -> None:
 
         call: Any = SimpleNamespace(invocation_metadata=lambda: world.shown_with(MAKER), write=write)
         with pytest.raises(UnauthenticatedError):
-            await subscriptions.serve(subscribe_pb2.SubscribeRequest(), call)
+            await world.guarded(
+                world.shown_with(MAKER), lambda: subscriptions.serve(subscribe_pb2.SubscribeRequest(), call)
+            )
 
     asyncio.run(run())
 

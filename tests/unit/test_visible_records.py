@@ -47,7 +47,7 @@ def test_parts_come_only_to_who_may_see_them(name: str, viewer: int) -> None:
     metadata = world.shown_with(viewer) if viewer else ()
     context: Any = SimpleNamespace(invocation_metadata=lambda: metadata)
     request = completeness_pb2.GetRecordsRequest(positions=places, key="urn:x:1")
-    answer = asyncio.run(servicer(world).GetRecords(request, context))
+    answer = asyncio.run(world.guarded(metadata, lambda: servicer(world).GetRecords(request, context)))
     world.answers.append(answer)
     assert [(each.log, each.index) for each in answer.records] == [(each.log, each.index) for each in places]
     shown = {world.number_at(each.log, each.index) for each in answer.records if each.parts}

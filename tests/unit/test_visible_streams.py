@@ -31,7 +31,7 @@ def streamed(world: World, method: str, request: Any, metadata: Any) -> list[Any
         messages.append(message)
 
     context = SimpleNamespace(invocation_metadata=lambda: metadata, write=write)
-    asyncio.run(getattr(world.servicer, method)(request, context))
+    asyncio.run(world.guarded(metadata, lambda: getattr(world.servicer, method)(request, context)))
     return messages
 
 

@@ -1,16 +1,20 @@
 """What is set wrong is said in one line, and is no traceback."""
 
 import socket
+from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from services.collector.settings import CollectorSettings
 from services.query.settings import QuerySettings
+from services.runtime.access.opening import open_access
 from services.runtime.errors import SettingsError
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
-from services.runtime.settings import EXIT_BAD_SETTINGS, MongoSettings, load
+from services.runtime.settings import DROPPED, EXIT_BAD_SETTINGS, KafkaSettings, MongoSettings, load
 
 
 def test_a_metrics_port_that_is_taken() -> None:
@@ -55,29 +59,40 @@ def test_collect_is_in_no_span_of_stages(
     assert "summarise, record, classify, store" in told
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"JWT_ISSUER": "https://idp.example"},
-        {"JWT_ISSUER": "https://idp.example", "JWT_AUDIENCE": "goodstrace"},
-        {"JWT_ISSUER": "i", "JWT_AUDIENCE": "a", "JWT_JWKS": "http://idp.example/jwks"},
-        {"AUTH": "perhaps"},
-        {"SPEAKS_FOR": "nobody"},
-    ],
-    ids=" ".join,
-)
-def test_who_may_capture_is_set_whole_or_not_at_all(
-    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in settings.items():
-        monkeypatch.setenv(f"GOODSTRACE_COLLECTOR_{name}", value)
+def test_a_policy_is_one_of_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOODSTRACE_COLLECTOR_SPEAKS_FOR", "nobody")
     with pytest.raises(SystemExit) as ended:
         load(CollectorSettings)
     assert ended.value.code == EXIT_BAD_SETTINGS
 
 
-def test_tokens_are_taken_where_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load(CollectorSettings).token_rules() is None
-    for name, value in {"ISSUER": "i", "AUDIENCE": "a", "JWKS": "http://127.0.0.1:9/jwks"}.items():
-        monkeypatch.setenv(f"GOODSTRACE_COLLECTOR_JWT_{name}", value)
-    assert load(CollectorSettings).token_rules() is not None
+@pytest.mark.parametrize("name", DROPPED)
+def test_a_setting_that_is_no_more_says_which_it_is_now(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "none")
+    for settings in (CollectorSettings, QuerySettings, KafkaSettings):
+        with pytest.raises(SystemExit) as ended:
+            load(settings)
+        assert ended.value.code == EXIT_BAD_SETTINGS
+        told = capsys.readouterr().err
+        assert name in told
+        assert "it is GOODSTRACE_" in told
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "goods.example"])
+def test_accounts_are_off_on_this_machine_only(
+    host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing: Any = None
+    monkeypatch.setenv("GOODSTRACE_ACCOUNTS", "off")
+    with pytest.raises(SystemExit) as ended:
+        open_access(host, nothing, nothing, structlog.get_logger())
+    assert ended.value.code == EXIT_BAD_SETTINGS
+    told = capsys.readouterr().err
+    assert host in told
+    assert "GOODSTRACE_ACCOUNTS=required" in told
+    for local in ("127.0.0.1", "::1", "localhost"):
+        with capture_logs() as logs:
+            assert open_access(local, nothing, nothing, structlog.get_logger()).is_open
+        assert [each["log_level"] for each in logs] == ["warning"]

@@ -5,7 +5,7 @@ A maker makes and ships an item, a carrier carries it, a shop receives and sells
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,11 +24,13 @@ from services.collector.registry.registrations import Registration, changes, ite
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.query.sight import Sight
+from services.runtime.access.guard import Guard
 from services.runtime.envelope import Record
 from services.runtime.merchants.api_keys import new_key
 from services.runtime.merchants.directory import Directory, Staleness
 from services.runtime.merchants.values import Delegation, Merchant, Status, What, plain
 from services.sealing.values import SealedRecord, StoredCheckpoint
+from tests.memory_accounts import OPERATOR, MemoryAccounts, authenticator
 from tests.memory_registry import MemoryRegistry
 from tests.unit.collector_builders import NOW_MS, SECRET, collected, counted, document, run_all, wires
 from tests.unit.test_goods_answer import ProvedLogs
@@ -138,6 +140,8 @@ class World:
             self.registry.rows[kept.id] = kept
         directory = Directory(self.registry, Staleness(2, 0), lambda: self.now_s, lambda: NOW_MS)
         self.sight = Sight(directory)
+        known = authenticator(directory, MemoryAccounts(), lambda: self.now_s, lambda: NOW_MS)
+        self.guard = Guard("query", known, lambda _refusal: None, fresh_s=0.02)
         self.metrics = QueryMetrics(CollectorRegistry())
         self.servicer = TraceServicer(
             self.logs,  # type: ignore[arg-type]
@@ -175,7 +179,7 @@ class World:
         client = Client(
             "unix:nobody",
             LogKeys([each.verifier for each in self.logs.signers.values()]),
-            api_key=self.keys[merchant] if merchant else "",
+            token=self.keys[merchant] if merchant else "",
         )
         client._query = self  # type: ignore[assignment]
         return client
@@ -193,13 +197,20 @@ class World:
     def call(self, name: str, request: Any, metadata: Sequence[tuple[str, str]] = ()) -> Any:
         """Call a method; errors come as they are raised."""
         context = SimpleNamespace(invocation_metadata=lambda: tuple(metadata))
-        answer = asyncio.run(getattr(self.servicer, name)(request, context))
+        answer = asyncio.run(self.guarded(metadata, lambda: getattr(self.servicer, name)(request, context)))
         self.answers.append(answer)
         return answer
 
     def shown_with(self, merchant: int) -> Sequence[tuple[str, str]]:
-        """The metadata of a merchant's calls."""
-        return (("authorization", f"Bearer {self.keys[merchant]}"),)
+        """The headers of a merchant's requests; for 0 those of an operator, who sees what is public."""
+        return (("authorization", f"Bearer {self.keys[merchant] if merchant else OPERATOR}"),)
+
+    async def guarded(self, metadata: Sequence[tuple[str, str]], answer: Callable[[], Awaitable[Any]]) -> Any:
+        """Answer as the guard of a port has it answered; who shows nothing is taken for an operator, who sees what is public."""
+        shown = metadata if "authorization" in dict(metadata) else self.shown_with(0)
+        known = await self.guard.admit("/goodstrace.query.v1.TraceService/Subscribe", shown, "")
+        async with self.guard.watching(known, is_long=True):
+            return await answer()
 
     def number_at(self, log: str, index: int) -> int:
         """The number of the event at a place."""

@@ -120,6 +120,8 @@ async function trace(target: string, key: string): Promise<TraceResponse> {
   const client = new TraceServiceClient(target, credentials.createInsecure());
   const metadata = new Metadata();
   metadata.set("goodstrace-user", "example-typescript");
+  const { GOODSTRACE_API_KEY: shown } = process.env;
+  if (shown) metadata.set("authorization", `Bearer ${shown}`);
   const whole = TraceResponse.decode(new Uint8Array());
   do {
     const request = TraceRequest.decode(new Uint8Array());

@@ -1,4 +1,4 @@
-"""`/registry/v1`: merchants, their API keys, goods and places over HTTP. Who may do what is said at each route."""
+"""`/registry/v1`: merchants, their API keys, goods and places over HTTP. Who may do what is said by `services.runtime.access.table`."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -10,14 +10,14 @@ from fastapi.responses import JSONResponse
 from services.collector import strict_json
 from services.collector.errors import DocumentError, Fault
 from services.collector.openapi import NUMBER, TEXT, an_object, array, good, refusals
-from services.collector.openapi_security import BY_EITHER, BY_MERCHANT, BY_OPERATOR, Requirements
 from services.collector.record import canonical_key
 from services.collector.registry.gate import Caller, Gate
 from services.collector.registry.registrar import Registrar, told
 from services.collector.registry.registrations import Registered
+from services.runtime.access.current import principal
+from services.runtime.access.values import Role
 from services.runtime.merchants.api_keys import ApiKey
-from services.runtime.merchants.credentials import credential_of
-from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError, UnknownError
+from services.runtime.merchants.errors import ForbiddenError, UnknownError
 from services.runtime.merchants.values import Goods, Merchant, Place, What, plain
 
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -61,10 +61,6 @@ def _answers(status: int, description: str, schema: dict[str, Any] | None = None
     return {status: good(description, content, ()), **refusals(*_REFUSED)}
 
 
-def _by(who: Requirements, **extra: Any) -> dict[str, Any]:
-    return {"openapi_extra": {"security": who, **extra}}
-
-
 def _body(shape: Any) -> dict[str, Any]:
     schema = msgspec.json.schema(shape, ref_template="#/components/schemas/{name}")
     inner = schema.pop("$defs", {})
@@ -78,10 +74,10 @@ def _body(shape: Any) -> dict[str, Any]:
 
 
 class Routes:
-    """The routes, each a method: who asks is told first, then it is done."""
+    """The routes, each a method."""
 
     def __init__(self, registrar: Registrar, gate: Gate, measured: Measured) -> None:
-        """Answer from `registrar` whom `gate` lets in."""
+        """Answer from `registrar`; `gate` keeps rates."""
         self._registrar = registrar
         self._gate = gate
         self._measured = measured
@@ -100,13 +96,13 @@ class Routes:
             methods=["POST"],
             status_code=201,
             responses=_answers(201, "The merchant, with its number.", _REGISTERED),
-            **_by(BY_OPERATOR, **_body(Merchant)),
+            openapi_extra=_body(Merchant),
         )
         listed = _answers(200, "A page of merchants, by number.", _MERCHANTS)
-        add(f"{_ROOT}/merchants", self.list_merchants, methods=["GET"], responses=listed, **_by(BY_OPERATOR))
-        add(number, self.show_merchant, methods=["GET"], responses=shown, **_by(BY_EITHER))
-        patch = _by(BY_OPERATOR, **_body(dict[str, Any]))
-        add(number, self.change_merchant, methods=["PATCH"], responses=shown, **patch)
+        add(f"{_ROOT}/merchants", self.list_merchants, methods=["GET"], responses=listed)
+        add(number, self.show_merchant, methods=["GET"], responses=shown)
+        patch = _body(dict[str, Any])
+        add(number, self.change_merchant, methods=["PATCH"], responses=shown, openapi_extra=patch)
         made = _answers(201, "The key: `apiKey` is told this once.", _KEY)
         add(
             f"{number}/keys",
@@ -114,19 +110,17 @@ class Routes:
             methods=["POST"],
             status_code=201,
             responses=made,
-            **_by(BY_OPERATOR),
         )
         keys = _answers(200, "The merchant's keys.", an_object(("keys",), keys=array(_KEY)))
-        add(f"{number}/keys", self.list_keys, methods=["GET"], responses=keys, **_by(BY_EITHER))
+        add(f"{number}/keys", self.list_keys, methods=["GET"], responses=keys)
         add(
             f"{number}/keys/{{identifier}}",
             self.revoke_key,
             methods=["DELETE"],
             status_code=204,
             responses=_answers(204, "The key counts no more."),
-            **_by(BY_EITHER),
         )
-        add(f"{_ROOT}/me", self.me, methods=["GET"], responses=shown, **_by(BY_MERCHANT))
+        add(f"{_ROOT}/me", self.me, methods=["GET"], responses=shown)
 
     def _join_things(self, app: FastAPI) -> None:
         listed = an_object(("registered",), registered=array(_REGISTERED))
@@ -136,24 +130,22 @@ class Routes:
             (f"{_ROOT}/goods", Goods, self.register_goods, self.show_goods),
             (f"{_ROOT}/places", Place, self.register_place, self.show_place),
         ):
-            put = _by(BY_MERCHANT, **_body(shape))
-            app.add_api_route(path, register, methods=["PUT"], responses=done, **put)
-            app.add_api_route(path, show, methods=["GET"], responses=shown, **_by(BY_MERCHANT))
+            put = _body(shape)
+            app.add_api_route(path, register, methods=["PUT"], responses=done, openapi_extra=put)
+            app.add_api_route(path, show, methods=["GET"], responses=shown)
 
     async def add_merchant(self, request: Request) -> Response:
         """Register a merchant (operators). 201 with its number; 409 where a prefix is another's."""
 
         async def answer() -> Response:
-            self._operator(request)
             return _told(await self._registrar.add_merchant(await _json(request)), 201)
 
         return await self._measured(answer)
 
-    async def list_merchants(self, request: Request, after: int = 0, limit: int = 100) -> Response:
+    async def list_merchants(self, after: int = 0, limit: int = 100) -> Response:
         """List merchants by number (operators); `after` is the last number of the page before, `limit` at most 1000."""
 
         async def answer() -> Response:
-            self._operator(request)
             _check_limit(limit)
             rows = await self._registrar.merchants(after, limit)
             listed = [{"merchant": number, "content": plain(content)} for number, content in rows]
@@ -161,11 +153,11 @@ class Routes:
 
         return await self._measured(answer)
 
-    async def show_merchant(self, request: Request, number: int) -> Response:
+    async def show_merchant(self, number: int) -> Response:
         """Show a merchant (operators, and the merchant itself)."""
 
         async def answer() -> Response:
-            await self._operator_or(request, number)
+            _check_own(number)
             return _told(await self._registrar.find(What.MERCHANT, number))
 
         return await self._measured(answer)
@@ -174,16 +166,14 @@ class Routes:
         """Register a merchant anew, changed by a JSON merge patch (operators): suspended, with other prefixes, delegations."""
 
         async def answer() -> Response:
-            self._operator(request)
             return _told(await self._registrar.change_merchant(number, await _json(request)))
 
         return await self._measured(answer)
 
-    async def new_key(self, request: Request, number: int, label: str = "") -> Response:
+    async def new_key(self, number: int, label: str = "") -> Response:
         """Make an API key for a merchant (operators). `apiKey` is told this once."""
 
         async def answer() -> Response:
-            self._operator(request)
             if len(label) > _MAX_LABEL:
                 raise DocumentError(Fault("", f"label must be at most {_MAX_LABEL} characters"))
             kept, key = await self._registrar.new_key(number, label)
@@ -191,30 +181,30 @@ class Routes:
 
         return await self._measured(answer)
 
-    async def list_keys(self, request: Request, number: int) -> Response:
+    async def list_keys(self, number: int) -> Response:
         """List a merchant's API keys by ID (operators, and the merchant itself); what they are nobody knows."""
 
         async def answer() -> Response:
-            await self._operator_or(request, number)
+            _check_own(number)
             return JSONResponse({"keys": [_key(each) for each in await self._registrar.keys(number)]})
 
         return await self._measured(answer)
 
-    async def revoke_key(self, request: Request, number: int, identifier: str) -> Response:
+    async def revoke_key(self, number: int, identifier: str) -> Response:
         """Take an API key back for good (operators, and the merchant itself); other collectors notice within seconds."""
 
         async def answer() -> Response:
-            await self._operator_or(request, number)
+            _check_own(number)
             await self._registrar.revoke_key(number, identifier)
             return Response(status_code=204)
 
         return await self._measured(answer)
 
-    async def me(self, request: Request) -> Response:
+    async def me(self) -> Response:
         """Show the merchant that the caller is."""
 
         async def answer() -> Response:
-            caller = await self._caller(request)
+            caller = await self._gate.admit(principal())
             return _told(await self._registrar.find(What.MERCHANT, caller.merchant))
 
         return await self._measured(answer)
@@ -223,30 +213,26 @@ class Routes:
         """Register goods (merchants, for keys that are theirs or delegated to them); the same again changes nothing."""
         return await self._measured(lambda: self._register(request, self._registrar.register_goods))
 
-    async def show_goods(
-        self, request: Request, key: str = "", after: str = "", limit: int = 100
-    ) -> Response:
+    async def show_goods(self, key: str = "", after: str = "", limit: int = 100) -> Response:
         """Show goods that the caller has registered: those with `key`, else a page of all by key, from the one after `after`."""
-        return await self._measured(lambda: self._show(request, What.GOODS, key, (after, limit)))
+        return await self._measured(lambda: self._show(What.GOODS, key, (after, limit)))
 
     async def register_place(self, request: Request) -> Response:
         """Register a place or party (merchants, for keys that are theirs or delegated to them)."""
         return await self._measured(lambda: self._register(request, self._registrar.register_place))
 
-    async def show_place(
-        self, request: Request, key: str = "", after: str = "", limit: int = 100
-    ) -> Response:
+    async def show_place(self, key: str = "", after: str = "", limit: int = 100) -> Response:
         """Show a place or party that the caller has registered, by `key`, else a page of all, from the one after `after`."""
-        return await self._measured(lambda: self._show(request, What.PLACE, key, (after, limit)))
+        return await self._measured(lambda: self._show(What.PLACE, key, (after, limit)))
 
     async def _register(self, request: Request, register: Register) -> Response:
-        caller = await self._caller(request)
+        caller = await self._gate.admit(principal())
         values = await _json(request)
         self._gate.take(caller, events=1, size_bytes=0)
         return _told(await register(caller, values))
 
-    async def _show(self, request: Request, what: What, key: str, page: tuple[str, int]) -> Response:
-        caller = await self._caller(request)
+    async def _show(self, what: What, key: str, page: tuple[str, int]) -> Response:
+        caller = await self._gate.admit(principal())
         if not key:
             after, limit = page
             _check_limit(limit)
@@ -257,22 +243,12 @@ class Routes:
             raise UnknownError(f"no such {what}")
         return _told(found)
 
-    async def _caller(self, request: Request) -> Caller:
-        return await self._gate.admit(credential_of(request.headers.items()))
 
-    def _operator(self, request: Request) -> None:
-        credential = credential_of(request.headers.items())
-        if not self._gate.is_operator(credential):
-            raise UnauthenticatedError(
-                "this is an operator's: send the operator token", invalid=bool(credential)
-            )
-
-    async def _operator_or(self, request: Request, number: int) -> None:
-        credential = credential_of(request.headers.items())
-        if self._gate.is_operator(credential):
-            return
-        if (await self._gate.admit(credential)).merchant != number:
-            raise ForbiddenError("this is another merchant's")
+def _check_own(number: int) -> None:
+    """See that a merchant asks for itself; operators for all. Raises: ForbiddenError."""
+    who = principal()
+    if Role.OPERATOR not in who.roles and who.merchant != number:
+        raise ForbiddenError("this is another merchant's")
 
 
 def _check_limit(limit: int) -> None:

@@ -23,7 +23,9 @@ from services.query.web.registered import Register
 from services.query.web.rendering import Rendering
 from services.query.web.security import local, page_headers
 from services.query.web.sensors import charts
+from services.query.web.session_cookies import CSRF, set_cookie
 from services.query.web.settings import WebSettings
+from services.query.web.signing_in import Outcome, WebSignIn
 from services.query.web.static_files import static_files
 from services.query.web.summary import summary
 from services.query.web.trace_view import ShownTrace, shown_trace
@@ -69,6 +71,7 @@ class WebPages:
         public_url: str,
         clock_s: Callable[[], float],
         log: structlog.stdlib.BoundLogger,
+        sign_in: WebSignIn | None = None,
     ) -> None:
         """Show what `tracing` answers and what is public in `reader`'s logs.
 
@@ -81,7 +84,9 @@ class WebPages:
             public_url: of this server as browsers see it, without a slash at the end; where empty, as they asked for it.
             clock_s: monotonic seconds.
             log: told of what could not be shown.
+            sign_in: signs browsers in; None where accounts are off.
         """
+        self.sign_in = sign_in
         self._tracing, self._reader = tracing, reader
         self._settings, self._public_url, self._log = settings, public_url, log
         self._register = Register(reader, secret)
@@ -129,6 +134,41 @@ class WebPages:
         infos, newest = await asyncio.gather(self._reader.logs(), self._reader.newest())
         logs = [(info, newest[info.name]) for info in infos if info.name in newest]
         return await self._page(request, visit, "seals.html", logs=logs)
+
+    async def show_sign_in(self, request: Request, visit: Visit) -> Response:
+        """Show the form to sign in."""
+        return await self._sign_in_form(request, visit, request.query_params.get("back", "/"))
+
+    async def do_sign_in(self, request: Request, visit: Visit) -> Response:
+        """Sign in, and lead back to the page that was left: always one of this server."""
+        if self.sign_in is None:
+            raise NotFoundError("accounts are off")
+        try:
+            return await self.sign_in.sign_in(request)
+        except Outcome as outcome:
+            return await self._sign_in_form(request, visit, "/", outcome.why, outcome.status)
+
+    async def do_sign_out(self, request: Request, _visit: Visit) -> Response:
+        """Sign out."""
+        if self.sign_in is None:
+            raise NotFoundError("accounts are off")
+        return await self.sign_in.sign_out(request)
+
+    async def _sign_in_form(
+        self, request: Request, visit: Visit, back: str, problem: str = "", status: int = 200
+    ) -> Response:
+        if self.sign_in is None:
+            raise NotFoundError("accounts are off")
+        headers = {"Cache-Control": "no-store"}
+        return await self._page(
+            request,
+            visit,
+            "sign_in.html",
+            status=status,
+            headers=headers,
+            back=local(back[:2048]),
+            problem=problem,
+        )
 
     async def search(self, request: Request, visit: Visit) -> Response:
         """Lead from what was typed to its page: always on this server."""
@@ -229,7 +269,7 @@ class WebPages:
             page_size=self._settings.events_on_page,
             page_token=token,
         )
-        return await trace(self._tracing, asked, request.headers)
+        return await trace(self._tracing, asked)
 
     def _depth(self, request: Request) -> int:
         text = request.query_params.get("depth", "")
@@ -290,12 +330,19 @@ class WebPages:
     ) -> Response:
         path = request.scope.get("raw_path", b"/").decode("ascii", "replace")
         kept = {name: value for name, value in request.query_params.items() if name in ("key", "depth", "q")}
+        values["can_sign_in"] = self.sign_in is not None
+        seed, values["form_token"] = self.sign_in.form(request) if self.sign_in else ("", "")
         body = self._rendering.page(template, visit.language, visit=visit, path=path, kept=kept, **values)
         named = {
             "Cache-Control": "no-store" if visit.is_signed_in else "no-cache",
             "Vary": "Accept, Accept-Language, Cookie, Accept-Encoding",
             **(headers or {}),
         }
+        if values["form_token"] and (visit.is_signed_in or template == "sign_in.html"):
+            # A secret in a page that is compressed beside what others write could be guessed (BREACH).
+            response = Response(body, status, named, _HTML)
+            set_cookie(response, CSRF, seed, 86_400, is_tls=visit.is_tls)
+            return response
         return await _sent(request, body, _HTML, status, named)
 
     def _failed(self, request: Request, visit: Visit, error: Exception) -> Response:
@@ -311,7 +358,15 @@ class WebPages:
         else:
             log.warning("failed a page")
         body = self._rendering.page(
-            "error.html", visit.language, visit=visit, path="/", kept={}, status=status, reason=failure.reason
+            "error.html",
+            visit.language,
+            visit=visit,
+            path="/",
+            kept={},
+            can_sign_in=False,
+            form_token="",
+            status=status,
+            reason=failure.reason,
         )
         headers = {"Cache-Control": "no-store", **({"Retry-After": "10"} if status in (429, 503) else {})}
         return Response(body, status, headers, _HTML)

@@ -1,25 +1,10 @@
 """How often a network that is not signed in may ask: a bucket for each, in bounded memory."""
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
 MOST_NETWORKS: Final = 10_000
-_IPV4_BITS: Final = 24
-_IPV6_BITS: Final = 48
-
-
-def network_of(address: str) -> str:
-    """Give the network of an address, without its last part; "unknown" where it is no address."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    bits = _IPV4_BITS if found.version == 4 else _IPV6_BITS
-    return str(ipaddress.ip_network((found, bits), strict=False))
 
 
 class Rates:

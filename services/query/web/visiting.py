@@ -1,6 +1,5 @@
 """Who asks for a page, and their call of TraceService: the pages look through the same servicer as gRPC does, recorded in the same way."""
 
-from collections.abc import Mapping
 from typing import Any, Final, Protocol, cast
 
 import msgspec
@@ -8,13 +7,12 @@ from fastapi import Request
 
 from goodstrace.query.v1 import trace_pb2
 from services.query.web.languages import chosen
-from services.query.web.rates import network_of
 from services.runtime.access.current import principal
+from services.runtime.access.networks import network_of
 from services.runtime.access.values import GIVEN_ROLES, Principal
 from services.runtime.grpc import Context
 
 LANGUAGE_COOKIE: Final = "goodstrace-language"
-_CREDENTIALS: Final = ("authorization", "x-api-key")
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -52,19 +50,14 @@ class Tracing(Protocol):
         ...
 
 
-async def trace(
-    tracing: Tracing, request: trace_pb2.TraceRequest, headers: Mapping[str, str]
-) -> trace_pb2.TraceResponse:
-    """Trace as the caller of a page: with the credential that the request's headers hold, where they hold one."""
-    return await tracing.Trace(request, cast("Context", _Call(headers)))
+async def trace(tracing: Tracing, request: trace_pb2.TraceRequest) -> trace_pb2.TraceResponse:
+    """Trace as whoever the guard says is calling."""
+    return await tracing.Trace(request, cast("Context", _Call()))
 
 
 class _Call:
-    """What TraceService reads of its context."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self._metadata = tuple((name, headers[name]) for name in _CREDENTIALS if name in headers)
+    """What TraceService reads of its context: of a page it is told nothing by metadata."""
 
     def invocation_metadata(self) -> tuple[tuple[str, Any], ...]:
-        """Give the caller's credential."""
-        return self._metadata
+        """Give none."""
+        return ()

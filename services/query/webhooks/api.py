@@ -27,7 +27,8 @@ from services.query.webhooks.guard import FIELD, Reach, checked_url
 from services.query.webhooks.sender import Sender
 from services.query.webhooks.signing import SECRET_FIELD, locked, secret_text
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Progress, Webhook
+from services.query.webhooks.values import Progress, Webhook, only_of, owner_of
+from services.runtime.access.current import principal
 from services.runtime.call_errors import NotFoundError
 from services.runtime.errors import ConflictError
 from services.sealing.showing import sizes_of
@@ -68,7 +69,7 @@ class WebhookApi:
             if len(await self._store.queries(self._most)) >= self._most:
                 raise NotPermittedError(f"there are {self._most} queries already")
             try:
-                await self._store.add_query(query, user, _now_ms())
+                await self._store.add_query(query, user, owner_of(principal()), _now_ms())
             except ConflictError as error:
                 raise ExistsError("there is a query of this name", "name") from error
             return _made(f"{QUERIES}/{query.name}", None)
@@ -79,7 +80,9 @@ class WebhookApi:
         """List the queries by name."""
 
         async def respond() -> Response:
-            return _json([_query_view(each) for each in await self._store.queries(self._most)])
+            return _json(
+                [_query_view(each) for each in await self._store.queries(self._most, only_of(principal()))]
+            )
 
         return await self._api.guarded(METHOD, respond)
 
@@ -96,7 +99,7 @@ class WebhookApi:
 
         async def respond() -> Response:
             try:
-                if not await self._store.remove_query(name):
+                if not await self._store.remove_query(name, only_of(principal())):
                     raise NotFoundError("there is no query of this name", "name")
             except ConflictError as error:
                 raise InUseError("it has subscriptions: remove them first", "name") from error
@@ -139,6 +142,7 @@ class WebhookApi:
                 user=user,
                 created_ms=_now_ms(),
                 progress=Progress(newest),
+                owner=owner_of(principal()),
             )
             await self._store.add(webhook)
             told = {**await self._view(webhook), SECRET_FIELD: secret_text(secret)}
@@ -151,7 +155,8 @@ class WebhookApi:
 
         async def respond() -> Response:
             await self._query(name)
-            return _json([await self._view(each) for each in await self._store.all(self._most, name)])
+            found = await self._store.all(self._most, name, only_of(principal()))
+            return _json([await self._view(each) for each in found])
 
         return await self._api.guarded(METHOD, respond)
 
@@ -159,7 +164,7 @@ class WebhookApi:
         """Show a webhook: how it is, when it was delivered to, what went wrong."""
 
         async def respond() -> Response:
-            found = await self._store.find(name, own)
+            found = await self._store.find(name, own, only_of(principal()))
             if found is None:
                 raise NotFoundError("there is no such subscription", "subscriptionID")
             return _json(await self._view(found))
@@ -170,14 +175,14 @@ class WebhookApi:
         """Remove a webhook."""
 
         async def respond() -> Response:
-            if not await self._store.remove(name, own):
+            if not await self._store.remove(name, own, only_of(principal())):
                 raise NotFoundError("there is no such subscription", "subscriptionID")
             return Response(status_code=204, headers=dict(epcis_headers.EPCIS_HEADERS))
 
         return await self._api.guarded(METHOD, respond)
 
     async def _query(self, name: str) -> NamedQuery:
-        found = await self._store.query(name)
+        found = await self._store.query(name, only_of(principal()))
         if found is None:
             raise NotFoundError("there is no query of this name", "name")
         return found

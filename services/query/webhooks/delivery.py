@@ -31,6 +31,7 @@ from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
 from services.query.webhooks.signing import unlocked
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Progress, State, Webhook
+from services.runtime.access.values import NOBODY
 from services.runtime.errors import ServiceError
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.showing import sizes_of
@@ -180,7 +181,7 @@ class Deliveries:
     async def _gather(
         self, wanted: Wanted, positions: Mapping[str, int], sizes: Mapping[str, int]
     ) -> Gathered:
-        seen = SeenBy(wanted, await self._sight.eyes(()))  # whoever receives it is nobody's merchant
+        seen = SeenBy(wanted, await self._sight.eyes(NOBODY))  # whoever receives it is nobody's merchant
         gathered = await self._forward.gather(
             seen, positions, sizes, most_events=MESSAGE_EVENTS, most_bytes=self._message_bytes
         )

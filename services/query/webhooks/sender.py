@@ -11,7 +11,7 @@ import msgspec
 
 from services.query.epcis_problems import ParameterError
 from services.query.webhooks.guard import Reach, check_addresses, checked_url
-from services.runtime.outgoing import careful_client, read_plain
+from services.runtime.outgoing import careful_client, read_plain, trusted
 
 AT_ONCE: Final = 8
 ANSWER_BYTES: Final = 1024  # of a receiver's answer, for people who look why it failed
@@ -61,7 +61,7 @@ class Sender:
         self._resolve = resolve
         # A transport of our own leaves proxies out that the environment names: they would look the name up again.
         self._http = careful_client(
-            max_connections=AT_ONCE, transport=transport or httpx.AsyncHTTPTransport()
+            max_connections=AT_ONCE, transport=transport or httpx.AsyncHTTPTransport(verify=trusted())
         )
 
     async def addresses(self, url: httpx.URL) -> list[str]:

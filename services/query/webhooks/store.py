@@ -35,7 +35,7 @@ class WebhookStore:
 
     # ---- named queries
 
-    async def add_query(self, query: NamedQuery, user: str, now_ms: int) -> None:
+    async def add_query(self, query: NamedQuery, user: str, owner: str, now_ms: int) -> None:
         """Keep a query. Raises: ConflictError where there is one of that name."""
         async with translated():
             await self._queries.insert_one(
@@ -43,27 +43,33 @@ class WebhookStore:
                     "_id": query.name,
                     "query": msgspec.json.encode(query.query).decode(),
                     "user": user,
+                    "owner": owner,
                     "created_ms": now_ms,
                 }
             )
 
-    async def queries(self, limit: int) -> list[NamedQuery]:
-        """List the queries by name."""
+    async def queries(self, limit: int, owner: str | None = None) -> list[NamedQuery]:
+        """List the queries by name: an owner's, or all."""
         async with translated():
-            return [_query(each) async for each in self._queries.find({}).sort("_id", 1).limit(limit)]
+            return [
+                _query(each) async for each in self._queries.find(_own(owner)).sort("_id", 1).limit(limit)
+            ]
 
-    async def query(self, name: str) -> NamedQuery | None:
-        """Give a query, None where there is none."""
+    async def query(self, name: str, owner: str | None = None) -> NamedQuery | None:
+        """Give a query, None where there is none, or none of the owner's where one is named."""
         async with translated():
-            found = await self._queries.find_one({"_id": name})
+            found = await self._queries.find_one({"_id": name, **_own(owner)})
         return _query(found) if found else None
 
-    async def remove_query(self, name: str) -> bool:
+    async def remove_query(self, name: str, owner: str | None = None) -> bool:
         """Remove a query; tell whether there was one. Raises: ConflictError where it has subscriptions."""
         async with translated():
+            mine = {"_id": name, **_own(owner)}
+            if not await self._queries.find_one(mine, {"_id": 1}):
+                return False
             if await self._subscriptions.find_one({"query": name}, {"_id": 1}):
                 raise ConflictError(f"the query {name} has subscriptions")
-            return (await self._queries.delete_one({"_id": name})).deleted_count == 1
+            return (await self._queries.delete_one(mine)).deleted_count == 1
 
     # ---- webhooks
 
@@ -72,23 +78,24 @@ class WebhookStore:
         async with translated():
             await self._subscriptions.insert_one(_document(webhook))
 
-    async def all(self, limit: int, query: str = "") -> list[Webhook]:
-        """List webhooks by the time they were made, those of a query where one is named."""
-        wanted = {"query": query} if query else {}
+    async def all(self, limit: int, query: str = "", owner: str | None = None) -> list[Webhook]:
+        """List webhooks by the time they were made, those of a query and of an owner where one is named."""
+        wanted = {**({"query": query} if query else {}), **_own(owner)}
         async with translated():
             found = self._subscriptions.find(wanted).sort([("created_ms", 1), ("_id", 1)]).limit(limit)
             return [_webhook(each) async for each in found]
 
-    async def find(self, query: str, name: str) -> Webhook | None:
-        """Give a webhook of a query, None where there is none."""
+    async def find(self, query: str, name: str, owner: str | None = None) -> Webhook | None:
+        """Give a webhook of a query, None where there is none, or none of the owner's where one is named."""
         async with translated():
-            found = await self._subscriptions.find_one({"_id": name, "query": query})
+            found = await self._subscriptions.find_one({"_id": name, "query": query, **_own(owner)})
         return _webhook(found) if found else None
 
-    async def remove(self, query: str, name: str) -> bool:
+    async def remove(self, query: str, name: str, owner: str | None = None) -> bool:
         """Remove a webhook; tell whether there was one. What is being sent may still arrive."""
         async with translated():
-            return (await self._subscriptions.delete_one({"_id": name, "query": query})).deleted_count == 1
+            wanted = {"_id": name, "query": query, **_own(owner)}
+            return (await self._subscriptions.delete_one(wanted)).deleted_count == 1
 
     # ---- leases
 
@@ -125,6 +132,10 @@ class WebhookStore:
             )
 
 
+def _own(owner: str | None) -> dict[str, str]:
+    return {} if owner is None else {"owner": owner}
+
+
 def _query(document: Mapping[str, Any]) -> NamedQuery:
     return NamedQuery(document["_id"], msgspec.json.decode(document["query"]))
 
@@ -146,6 +157,7 @@ def _document(webhook: Webhook) -> dict[str, Any]:
         "dest": webhook.dest,
         "locked": webhook.locked,
         "user": webhook.user,
+        "owner": webhook.owner,
         "created_ms": webhook.created_ms,
         "lease_owner": "",
         "lease_until_ms": 0,
@@ -161,6 +173,7 @@ def _webhook(document: Mapping[str, Any]) -> Webhook:
         dest=document["dest"],
         locked=bytes(document["locked"]),
         user=document["user"],
+        owner=document.get("owner", ""),
         created_ms=document["created_ms"],
         progress=msgspec.json.decode(document["progress"], type=Progress),
     )

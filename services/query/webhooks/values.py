@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from services.runtime.access.values import Principal, Role
+
 
 class State(StrEnum):
     """Whether a webhook is delivered to."""
@@ -47,7 +49,7 @@ class Webhook(msgspec.Struct, frozen=True):
     """A subscription to a named query.
 
     id: 32 hex digits. query: the name; definition what it asks, as it was when this was made. dest: where to. locked: its
-    secret, encrypted. user: who made it.
+    secret, encrypted. user: who made it; owner: whose it is (`owner_of`), "" for one of which nobody knows.
     """
 
     id: str
@@ -58,3 +60,14 @@ class Webhook(msgspec.Struct, frozen=True):
     user: str
     created_ms: int
     progress: Progress
+    owner: str = ""
+
+
+def owner_of(who: Principal) -> str:
+    """Say whose the queries and subscriptions are that somebody makes: a merchant's, whoever acts for it, or an account's own."""
+    return f"merchant:{who.merchant}" if who.merchant else who.name
+
+
+def only_of(who: Principal) -> str | None:
+    """Say whose somebody may see and remove; None for everybody's (operators)."""
+    return None if Role.OPERATOR in who.roles else owner_of(who)

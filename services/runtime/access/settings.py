@@ -1,9 +1,10 @@
 """Settings of access, the same for every service of one installation: `GOODSTRACE_ACCOUNTS...`, `GOODSTRACE_OIDC_...`."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
@@ -33,7 +34,8 @@ class OidcSettings(BaseSettings):
     issuer, audience: those that its tokens name. jwks: a path or an https address of its keys; empty: found by the issuer's
     `/.well-known/openid-configuration`. roles_claim: the claim that lists roles or groups; roles: which of its values are which role, as
     "value=role,value=role"; a token whose values give none is a shopper's where `shoppers` says so. merchant_claim: the claim with a merchant's number,
-    for the role `merchant`. skew_s: how far clocks may differ.
+    for the role `merchant`. Both claims may lie deeper: `realm_access.roles`. clients: where set, the client IDs, comma between, to which a token
+    must have been given. skew_s: how far clocks may differ.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_OIDC_")
@@ -45,6 +47,7 @@ class OidcSettings(BaseSettings):
     roles: str = "shopper=shopper,merchant=merchant,auditor=auditor,operator=operator,platform=platform"
     shoppers: bool = False
     merchant_claim: str = Field("merchant", min_length=1, max_length=100)
+    clients: str = ""
     skew_s: int = Field(30, ge=0, le=300)
 
 
@@ -53,6 +56,13 @@ class LoginSettings(BaseSettings):
 
     key_dir: the private keys that sign access tokens, one file each, with jwks.json of the public ones beside them. access_s: how long an
     access token counts; refresh_s: how long a session lasts without being used, session_s: at the most.
+
+    secret_file: 32 random bytes as hex, the same for every query process: from it come the keys that encrypt TOTP secrets and sign challenges
+    and device tokens. trusted_proxies: networks of proxies whose `x-forwarded-for` is believed, separated by commas.
+
+    hash_threads passwords are hashed at a time, hash_queue wait; each takes hash_memory_kib KiB and hash_passes passes (argon2id). After
+    free_failures in a row an account is locked for one network; over unknown_failures in 15 minutes devices that the account does not know, and a network
+    over network_per_minute attempts, must work for each attempt: 2^challenge_bits hashes and up to 16 times as many.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_LOGIN_")
@@ -61,3 +71,21 @@ class LoginSettings(BaseSettings):
     access_s: int = Field(300, ge=30, le=3600)
     refresh_s: int = Field(14 * 86400, ge=60, le=90 * 86400)
     session_s: int = Field(30 * 86400, ge=60, le=366 * 86400)
+    secret_file: Path = Path("run/keys/login-secret")
+    trusted_proxies: str = ""
+    hash_threads: int = Field(2, ge=1, le=64)
+    hash_queue: int = Field(64, ge=1, le=4096)
+    hash_memory_kib: int = Field(19_456, ge=8, le=2**20)
+    hash_passes: int = Field(2, ge=1, le=16)
+    free_failures: int = Field(5, ge=3, le=100)
+    unknown_failures: int = Field(20, ge=5, le=10_000)
+    network_per_minute: int = Field(60, ge=1, le=100_000)
+    challenge_bits: int = Field(18, ge=1, le=28)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        for each in text.split(","):
+            if each.strip():
+                ip_network(each.strip())
+        return text

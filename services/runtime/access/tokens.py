@@ -35,11 +35,16 @@ PINNED: Final = Pinned(algorithms=list(ALGORITHMS))
 
 
 class TokenRules(msgspec.Struct, frozen=True):
-    """Which tokens count; clocks may differ by `skew_s` seconds."""
+    """Which tokens count; clocks may differ by `skew_s` seconds.
+
+    typ: the media type that the header must name, so that a token made for something else by the same issuer does not count; "" for any.
+    Source: RFC 8725 section 3.11; RFC 9068 section 4.
+    """
 
     issuer: str
     audience: str
     skew_s: int = 30
+    typ: str = ""
 
 
 class KeySource(Protocol):
@@ -65,7 +70,9 @@ class Tokens:
         """
         if len(token) > MAX_TOKEN_BYTES:
             raise UnauthenticatedError("the token is too long")
-        algorithm, kid = _header(token)
+        algorithm, kid, typ = _header(token)
+        if self._rules.typ and typ.lower().removeprefix("application/") != self._rules.typ:
+            raise UnauthenticatedError(f"a token of another kind than {self._rules.typ}")
         key = await self._keys.find(kid)
         if key is None or algorithm not in algorithms_of(key):
             raise UnauthenticatedError("the token is signed with a key that is not known here")
@@ -115,7 +122,7 @@ def algorithms_of(key: PublicKey) -> tuple[str, ...]:
     return ("RS256",) if key.public_key.key_size >= MIN_RSA_BITS else ()
 
 
-def _header(token: str) -> tuple[str, str]:
+def _header(token: str) -> tuple[str, str, str]:
     try:
         protected = jws.extract_compact(token.encode()).headers()
     except (JoseError, ValueError, TypeError, RecursionError) as error:
@@ -123,7 +130,7 @@ def _header(token: str) -> tuple[str, str]:
     algorithm, kid = protected.get("alg"), protected.get("kid")
     if algorithm not in ALGORITHMS or not isinstance(kid, str):
         raise UnauthenticatedError("a token must name its key (kid) and be signed by EdDSA, ES256 or RS256")
-    return algorithm, kid
+    return algorithm, kid, str(protected.get("typ", ""))
 
 
 def _said(error: Exception) -> str:

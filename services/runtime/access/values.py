@@ -57,6 +57,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NOBODY: Final = Principal()
+EVERYBODY: Final = Principal(roles=frozenset(GIVEN_ROLES))
+"""Who calls where accounts are off: whoever reaches the port, with every role. Their name is what they say it is."""
 
 
 class AccountKind(StrEnum):

@@ -3,6 +3,8 @@
 RefusedError               what a caller asked is not granted; nothing was kept
 ├── UnauthenticatedError   who calls cannot be told: 401
 ├── ForbiddenError         who calls is known and may not do that: 403
+│   ├── SuspendedError     the merchant for whom they act is suspended
+│   └── RoleError          it is not for any of their roles
 ├── UnknownError           what is asked for is not there: 404
 ├── TakenError             it is somebody else's already: 409
 └── RateLimitedError       too much at a time: 429, with the seconds to wait
@@ -31,6 +33,18 @@ class ForbiddenError(RefusedError):
     """The caller may not do that."""
 
     category = "forbidden"
+
+
+class SuspendedError(ForbiddenError):
+    """The merchant is suspended; `name` is what records call who acts for it."""
+
+    def __init__(self, name: str = "", merchant: int = 0) -> None:
+        super().__init__("the merchant is suspended")
+        self.name, self.merchant = name, merchant
+
+
+class RoleError(ForbiddenError):
+    """It is for other roles."""
 
 
 class UnknownError(RefusedError):

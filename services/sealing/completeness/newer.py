@@ -8,7 +8,8 @@ from services.sealing.errors import CorruptError
 from services.sealing.indexes import PACKS
 from services.sealing.lookup import TagLookup
 from services.sealing.mongo import MongoBlockStore
-from services.sealing.reader import MOST_IN_PACK, PACKS_PER_QUERY
+from services.sealing.reader import MOST_IN_PACK
+from services.sealing.reads import PACKS_PER_QUERY
 
 Place = tuple[str, int]
 

@@ -67,6 +67,10 @@ final class Client {
         var channel = Grpc.newChannelBuilder(target, InsecureChannelCredentials.create()).build();
         var user = new Metadata();
         user.put(Metadata.Key.of("goodstrace-user", Metadata.ASCII_STRING_MARSHALLER), "example-java");
+        var shown = System.getenv().getOrDefault("GOODSTRACE_API_KEY", "");
+        if (!shown.isEmpty()) {
+            user.put(Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + shown);
+        }
         var named = ClientInterceptors.intercept(channel, MetadataUtils.newAttachHeadersInterceptor(user));
         var whole = TraceResponse.newBuilder();
         do {

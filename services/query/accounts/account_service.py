@@ -1,0 +1,208 @@
+"""The gRPC servicer of AccountService: accounts kept by operators. Who may call is the table's to say."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+
+from goodstrace.query.v1 import login_pb2, login_pb2_grpc
+from services.query.accounts import sessions as session_values
+from services.query.accounts.account_store import AccountStore
+from services.query.accounts.credentials import Made, made_password, made_secret
+from services.query.accounts.hashing import Hasher
+from services.query.accounts.metrics import LoginMetrics
+from services.query.accounts.passwords import account_name
+from services.query.accounts.session_store import SessionStore
+from services.query.accounts.stored import StoredAccount, checked, message_of, roles_from
+from services.runtime.access.current import principal
+from services.runtime.access.values import AccountKind, AccountStatus
+from services.runtime.call_errors import AlreadyExistsError, InvalidRequestError, NotFoundError
+from services.runtime.errors import ConflictError
+from services.runtime.grpc import Context
+from services.runtime.page_tokens import PageTokens
+
+MAX_PAGE: Final = 1000
+_PAGE: Final = 100
+_QUERY: Final = b"ListAccounts"
+_TAKEN: Final = "there is an account of that name or certificate"
+
+
+class _After(msgspec.Struct):
+    name: str
+
+
+class AccountServicer(login_pb2_grpc.AccountServiceServicer):
+    """Answers the calls."""
+
+    def __init__(
+        self,
+        accounts: AccountStore,
+        sessions: SessionStore,
+        hasher: Hasher,
+        page_secret: bytes,
+        *,
+        now_ms: Callable[[], int],
+        random: Callable[[int], bytes],
+        metrics: LoginMetrics,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        """Keep accounts in `accounts`."""
+        self._accounts, self._sessions, self._hasher = accounts, sessions, hasher
+        self._pages = PageTokens(page_secret, _After)
+        self._now_ms, self._random, self._metrics, self._log = now_ms, random, metrics, log
+
+    async def CreateAccount(  # noqa: N802 - the method's name
+        self,
+        request: login_pb2.CreateAccountRequest,
+        context: Context,  # noqa: ARG002
+    ) -> login_pb2.CreateAccountResponse:
+        """See login.proto."""
+        wanted = request.account
+        if wanted.kind not in tuple(AccountKind):
+            raise InvalidRequestError("user or service, please", "account.kind")
+        account = checked(
+            StoredAccount(
+                id=self._random(session_values.ID_BYTES).hex(),
+                kind=AccountKind(wanted.kind),
+                name=wanted.name,
+                roles=roles_from(list(wanted.roles)),
+                merchant=wanted.merchant,
+                certificate=wanted.certificate,
+                created_ms=self._now_ms(),
+            )
+        )
+        made = await self._made(account)
+        try:
+            await self._accounts.add(made.account)
+        except ConflictError as error:
+            raise AlreadyExistsError(_TAKEN, "account.name") from error
+        self._say("an account was made", account)
+        return login_pb2.CreateAccountResponse(account=message_of(made.account), credential=made.credential)
+
+    async def GetAccount(  # noqa: N802
+        self,
+        request: login_pb2.GetAccountRequest,
+        context: Context,  # noqa: ARG002
+    ) -> login_pb2.GetAccountResponse:
+        """See login.proto."""
+        return login_pb2.GetAccountResponse(account=message_of(await self._found(request.account)))
+
+    async def ListAccounts(  # noqa: N802
+        self,
+        request: login_pb2.ListAccountsRequest,
+        context: Context,  # noqa: ARG002
+    ) -> login_pb2.ListAccountsResponse:
+        """See login.proto."""
+        if request.page_size > MAX_PAGE:
+            raise InvalidRequestError(f"1 to {MAX_PAGE}, please", "page_size")
+        most = request.page_size or _PAGE
+        after = self._pages.open(_QUERY, request.page_token).name if request.page_token else ""
+        found = await self._accounts.page(after, most + 1)
+        token = self._pages.seal(_QUERY, _After(found[most - 1].name)) if len(found) > most else ""
+        return login_pb2.ListAccountsResponse(
+            accounts=list(map(message_of, found[:most])), next_page_token=token
+        )
+
+    async def UpdateAccount(  # noqa: N802
+        self,
+        request: login_pb2.UpdateAccountRequest,
+        context: Context,  # noqa: ARG002
+    ) -> login_pb2.UpdateAccountResponse:
+        """See login.proto."""
+        account = await self._found(request.account)
+        try:
+            after = await self._accounts.update(
+                account.id, partial(_updated, request=request, from_ms=self._now_ms() + 1)
+            )
+        except ConflictError as error:
+            raise AlreadyExistsError(_TAKEN, "certificate") from error
+        if after is None:
+            raise _no_account()
+        if after.valid_from_ms != account.valid_from_ms:
+            await self._end_sessions(after)
+        self._say("an account was changed", after)
+        return login_pb2.UpdateAccountResponse(account=message_of(after))
+
+    async def ResetCredential(  # noqa: N802
+        self,
+        request: login_pb2.ResetCredentialRequest,
+        context: Context,  # noqa: ARG002
+    ) -> login_pb2.ResetCredentialResponse:
+        """See login.proto."""
+        account = await self._found(request.account)
+        made = await self._made(account)
+        new = made.account
+
+        def changed(now: StoredAccount) -> StoredAccount:
+            return msgspec.structs.replace(
+                now,
+                password=new.password,
+                change_password=new.change_password,
+                secrets=new.secrets,
+                totp_on=False,
+                totp_secret=b"",
+                totp_step=0,
+                recovery=(),
+                valid_from_ms=self._now_ms() + 1,
+            )
+
+        if await self._accounts.update(account.id, changed) is None:
+            raise _no_account()
+        await self._end_sessions(account)
+        self._say("a credential was reset", account)
+        return login_pb2.ResetCredentialResponse(credential=made.credential)
+
+    async def DeleteAccount(  # noqa: N802
+        self,
+        request: login_pb2.DeleteAccountRequest,
+        context: Context,  # noqa: ARG002
+    ) -> login_pb2.DeleteAccountResponse:
+        """See login.proto."""
+        account = await self._found(request.account)
+        if not await self._accounts.remove(account.id):
+            raise _no_account()
+        await self._sessions.remove_all(account.id)
+        self._say("an account was removed", account)
+        return login_pb2.DeleteAccountResponse()
+
+    async def _found(self, name: str) -> StoredAccount:
+        """Find by name or ID. Raises: NotFoundError."""
+        account = await self._accounts.named(account_name(name)) or await self._accounts.find(name)
+        if account is None:
+            raise _no_account()
+        return account
+
+    async def _made(self, account: StoredAccount) -> Made:
+        if account.kind is AccountKind.SERVICE:
+            return made_secret(account, self._random)
+        return await made_password(account, partial(self._hasher.hash, first=True))
+
+    async def _end_sessions(self, account: StoredAccount) -> None:
+        ended = await self._sessions.end_all(account.id, self._now_ms())
+        self._metrics.sessions_ended.inc(ended)
+
+    def _say(self, what: str, account: StoredAccount) -> None:
+        self._log.info(what, account=account.name, by=principal().name)
+
+
+def _updated(
+    account: StoredAccount, *, request: login_pb2.UpdateAccountRequest, from_ms: int
+) -> StoredAccount:
+    if request.status not in ("", *AccountStatus):
+        raise InvalidRequestError("active or disabled, please", "status")
+    after = checked(
+        msgspec.structs.replace(
+            account,
+            roles=roles_from(list(request.roles)) if request.roles else account.roles,
+            merchant=request.merchant if request.HasField("merchant") else account.merchant,
+            status=AccountStatus(request.status) if request.status else account.status,
+            certificate=request.certificate if request.HasField("certificate") else account.certificate,
+        )
+    )
+    return after if after == account else msgspec.structs.replace(after, valid_from_ms=from_ms)
+
+
+def _no_account() -> NotFoundError:
+    return NotFoundError("there is no such account", "account")

@@ -1,0 +1,119 @@
+"""Every attempt to sign in is a browse record. Refused ones, over a rate, are counted and recorded together.
+
+Of a name that nobody has nothing is recorded: people type passwords into the wrong field, and what is sealed stays.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+
+from services.query.accounts.metrics import LoginMetrics, Outcome
+from services.runtime.access.values import Means
+from services.runtime.errors import UnavailableError
+from services.sealing.browse import Browse, BrowseKind
+
+UNKNOWN: Final = "unknown"
+SEVERAL: Final = "several"
+REFUSED_PER_S: Final = 10
+
+
+class Recorder(Protocol):
+    """Where browse records go: `services.sealing.browse.BrowseRecorder`."""
+
+    async def record(self, browse: Browse) -> str:
+        """Record one; durable when this returns."""
+        ...
+
+
+class Attempts:
+    """Records, counts and logs attempts."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        clock_s: Callable[[], float],
+        metrics: LoginMetrics,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        """Record with `recorder`; `clock_s` never goes back."""
+        self._recorder, self._clock_s = recorder, clock_s
+        self._metrics, self._log = metrics, log
+        self._second, self._in_second = 0, 0
+        self._joined: Counter[tuple[str, Outcome]] = Counter()
+
+    async def granted(self, method: str, user: str, merchant: int, means: Means, network: str) -> None:
+        """Record that somebody was let in: only then may the tokens leave. Raises: UnavailableError."""
+        await self._recorder.record(
+            _browse(method, user, merchant=merchant, means=means, network=network, refused="")
+        )
+        self._metrics.attempts.labels(Outcome.GRANTED.value).inc()
+        self._log.info("let in", method=method, account=user, means=means.value, network=network)
+
+    async def refused(self, method: str, user: str, outcome: Outcome, network: str) -> None:
+        """Record that somebody was not let in, or join it to others. `user` is an account's name, or UNKNOWN. What cannot be recorded is logged."""
+        self._metrics.attempts.labels(outcome.value).inc()
+        second = int(self._clock_s())
+        if second != self._second:
+            self._second, self._in_second = second, 0
+        self._in_second += 1
+        if self._in_second > REFUSED_PER_S:
+            self._joined[method, outcome] += 1
+            self._metrics.records_joined.inc()
+            return
+        self._log.info("not let in", method=method, account=user, outcome=outcome.value, network=network)
+        await self._try(_browse(method, user, network=network, refused=outcome.value))
+
+    async def flush(self) -> None:
+        """Record what was joined: one record for each method and outcome, which says how many."""
+        joined, self._joined = self._joined, Counter()
+        for (method, outcome), times in sorted(joined.items()):
+            self._log.info("not let in", method=method, account=SEVERAL, outcome=outcome.value, times=times)
+            if not await self._try(_browse(method, SEVERAL, refused=outcome.value, times=times)):
+                self._joined[method, outcome] += times
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Flush every second until `stop`, and once more then."""
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(1):
+                    await stop.wait()
+            except TimeoutError:
+                await self.flush()
+        await self.flush()
+
+    async def _try(self, browse: Browse) -> bool:
+        try:
+            await self._recorder.record(browse)
+        except UnavailableError as error:
+            self._log.warning("a refused attempt is not recorded", cause=str(error), outcome=browse.refused)
+            return False
+        return True
+
+
+def _browse(
+    method: str,
+    user: str,
+    *,
+    merchant: int = 0,
+    means: Means | None = None,
+    network: str = "",
+    refused: str,
+    times: int = 1,
+) -> Browse:
+    return Browse(
+        user=user,
+        method=method,
+        keys=(),
+        sizes={},
+        purpose="",
+        events=0,
+        merchant=merchant,
+        kind=BrowseKind.SIGN_IN,
+        means=means.value if means else "",
+        network=network,
+        refused=refused,
+        times=times,
+    )

@@ -1,0 +1,57 @@
+"""What is refused here beside the errors of calls.
+
+ExhaustedError
+├── LockedError        too many failures in a row from there: wait
+├── ChallengedError    work first: the `Challenge` is a detail
+└── BusyError          as many passwords as may wait to be hashed do
+UnauthenticatedError   for whatever somebody showed who is not let in: one text for all of it
+"""
+
+from typing import ClassVar, Final
+
+from goodstrace.query.v1 import login_pb2
+from services.runtime.call_errors import ExhaustedError
+from services.runtime.errors import ServiceError
+from services.runtime.merchants.errors import UnauthenticatedError
+
+REFUSED: Final = "name, password or code do not count here"
+
+
+class LockedError(ExhaustedError):
+    """Too many failures in a row, from this network or device."""
+
+    reason: ClassVar[str] = "LOCKED"
+
+    def __init__(self, wait_s: float) -> None:
+        """Say for how long."""
+        super().__init__(f"too many attempts have failed from there: try again in {wait_s:.0f} s")
+        self.retry_after_s = wait_s
+
+
+class ChallengedError(ExhaustedError):
+    """Many try for this account, or from this network, or at all: whoever is not known must work for each attempt."""
+
+    reason: ClassVar[str] = "CHALLENGE"
+
+    def __init__(self, challenge: str, zero_bits: int) -> None:
+        """Give the work."""
+        super().__init__("solve the challenge, and try again with its solution")
+        self.details = (login_pb2.Challenge(challenge=challenge, zero_bits=zero_bits),)
+        self.retry_after_s = 0.001
+
+
+class BusyError(ExhaustedError):
+    """Too many passwords wait to be hashed; the attempt was not counted."""
+
+    reason: ClassVar[str] = "BUSY"
+
+
+class KeysError(ServiceError):
+    """The keys that sign access tokens cannot be used as they are: the text says what to do."""
+
+    category = "login-keys"
+
+
+def refused() -> UnauthenticatedError:
+    """Make the one answer to whoever is not let in, whatever was wrong."""
+    return UnauthenticatedError(REFUSED)

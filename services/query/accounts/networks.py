@@ -1,0 +1,62 @@
+"""From where somebody calls: the address that counts, and the network that it is taken for. Pure.
+
+One household or office has all of an IPv6 /48 or a good part of an IPv4 /24, so that single addresses would bound nobody.
+"""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+from urllib.parse import unquote
+
+Network = IPv4Network | IPv6Network
+ELSEWHERE: Final = "local"
+"""The network of who comes by a Unix socket."""
+_V4_BITS: Final = 24
+_V6_BITS: Final = 48
+MAX_FORWARDED: Final = 20
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Read a list of networks, separated by commas. Raises: ValueError."""
+    return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
+
+
+def caller_network(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+    """Give the network of a caller: "192.0.2.0/24", "2001:db8::/48", or ELSEWHERE.
+
+    Args:
+        peer: as gRPC names it: "ipv4:192.0.2.1:5000", "ipv6:%5B::1%5D:5000", "unix:".
+        forwarded: the values of `x-forwarded-for`, as they came; looked at only where the peer is a trusted proxy.
+        trusted: the networks of proxies. The caller is the last address that is not one of theirs: what stands before it, anybody may
+            have written.
+    """
+    address = _peer_address(peer)
+    hops = [each.strip() for value in forwarded for each in value.split(",")][-MAX_FORWARDED:]
+    while address is not None and hops and any(address in each for each in trusted):
+        following = _address(hops.pop())
+        if following is None:
+            break
+        address = following
+    return _network(address)
+
+
+def _peer_address(peer: str) -> IPv4Address | IPv6Address | None:
+    kind, _, rest = peer.partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return None
+    return _address(unquote(rest).rpartition(":")[0].strip("[]"))
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+def _network(address: IPv4Address | IPv6Address | None) -> str:
+    if address is None:
+        return ELSEWHERE
+    bits = _V4_BITS if address.version == 4 else _V6_BITS
+    return str(ip_network((address, bits), strict=False))

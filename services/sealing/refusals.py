@@ -1,0 +1,140 @@
+"""Browse records of refusals: nothing was shown, so nobody waits for them, but whoever tries is seen.
+
+Up to so many a second have a record each; those above are counted and recorded together, so that who knocks without end cannot fill a log. What a caller
+typed is in none of them. Made where Kafka takes it; where it does not, the log of the process and a metric say so.
+"""
+
+import asyncio
+import time
+from collections import Counter as Tally
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
+
+from services.runtime.access.guard import Reason, Refusal
+from services.runtime.access.values import NOBODY, Means
+from services.runtime.errors import ServiceError
+from services.sealing.browse import Browse, BrowseKind, BrowseRecorder
+
+EACH_S: Final = 10  # records of their own, a second
+TOGETHER_S: Final = 10.0  # how often the others are recorded
+_MAX_UNDER_WAY: Final = 100
+_MAX_KINDS: Final = 10  # records of the others, each time
+
+
+class RefusalMetrics:
+    """Refusals by service and reason; every label pair exists from the start."""
+
+    def __init__(self, service: str, registry: CollectorRegistry = REGISTRY) -> None:
+        """Make them for `service`."""
+        self._refused = Counter(
+            "goodstrace_access_refusals_total",
+            "Calls refused for who made them, by service and reason.",
+            ["service", "reason"],
+            registry=registry,
+        )
+        self._service = service
+        for reason in Reason:
+            self._refused.labels(service, reason.value)
+        self.unrecorded = Counter(
+            "goodstrace_access_refusals_unrecorded_total",
+            "Refusals of which no browse record could be made; should stay 0.",
+            registry=registry,
+        )
+
+    def count(self, refusal: Refusal) -> None:
+        """Count one."""
+        self._refused.labels(self._service, refusal.reason.value).inc()
+
+
+class Refusals:
+    """Notes refusals; `note` is what a guard is given."""
+
+    def __init__(
+        self,
+        recorder: BrowseRecorder,
+        metrics: RefusalMetrics,
+        log: structlog.stdlib.BoundLogger,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Record by `recorder`; `clock_s` never goes back."""
+        self._recorder, self._metrics, self._log, self._clock_s = recorder, metrics, log, clock_s
+        self._second, self._in_second = 0, 0
+        self._others: Tally[tuple[str, Reason]] = Tally()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def note(self, refusal: Refusal) -> None:
+        """Note one, without waiting; called from the event loop."""
+        self._metrics.count(refusal)
+        self._log.info(
+            "refused a caller",
+            operation=refusal.operation,
+            reason=refusal.reason.value,
+            who=refusal.who.name,
+            network=refusal.network,
+        )
+        second = int(self._clock_s())
+        if second != self._second:
+            self._second, self._in_second = second, 0
+        self._in_second += 1
+        if self._in_second > EACH_S or len(self._under_way) >= _MAX_UNDER_WAY:
+            self._others[self._kind(refusal)] += 1
+            return
+        task = asyncio.create_task(self._record(browse_of(refusal), 1))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Record those above the rate together, every ten seconds, until `stop`; then what is left."""
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), TOGETHER_S)
+            except TimeoutError:
+                await self.flush()
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Record now what was counted, and wait for what is under way."""
+        others, self._others = self._others, Tally()
+        for (operation, reason), times in others.items():
+            refusal = Refusal("", operation, NOBODY, reason, "")
+            await self._record(browse_of(refusal, times), times)
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def _kind(self, refusal: Refusal) -> tuple[str, Reason]:
+        """Say with which others one is counted: by operation, until there are too many kinds."""
+        kind = (refusal.operation, refusal.reason)
+        if kind in self._others or len(self._others) < _MAX_KINDS - len(Reason):
+            return kind
+        return "", refusal.reason
+
+    async def _record(self, browse: Browse, times: int) -> None:
+        try:
+            await self._recorder.record(browse)
+        except ServiceError as error:
+            self._metrics.unrecorded.inc(times)
+            self._log.warning("a refusal could not be recorded", times=times, cause=str(error))
+
+
+def browse_of(refusal: Refusal, times: int = 1) -> Browse:
+    """Say what is recorded of a refusal. Pure."""
+    who = refusal.who
+    return Browse(
+        user=who.name,
+        merchant=who.merchant,
+        method=refusal.operation.rpartition("/")[2]
+        if refusal.operation.startswith("/")
+        else refusal.operation,
+        keys=(),
+        sizes={},
+        purpose="",
+        events=0,
+        kind=BrowseKind.REFUSAL,
+        means="" if who.means is Means.NOTHING else who.means,
+        network=refusal.network,
+        refused=refusal.reason,
+        times=times,
+    )

@@ -1,0 +1,190 @@
+"""A login on a real store: its own clock, callers from any network, and what it recorded."""
+
+import itertools
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from goodstrace.query.v1 import login_pb2
+from services.query.accounts import account_store, challenges, counters, session_store
+from services.query.accounts.errors import ChallengedError
+from services.query.accounts.key_ring import KeyFiles
+from services.query.accounts.metrics import LoginMetrics
+from services.query.accounts.serving import Login
+from services.query.accounts.sessions import ID_BYTES
+from services.query.accounts.stored import StoredAccount
+from services.runtime.access.accounts import AccountReader
+from services.runtime.access.current import acting
+from services.runtime.access.jwks import Jwks
+from services.runtime.access.settings import LoginSettings
+from services.runtime.access.tokens import PublicKey, TokenRules, Tokens
+from services.runtime.access.values import NOBODY, AccountKind, AccountStatus, Means, Principal, Role
+from services.runtime.errors import UnavailableError
+from services.runtime.merchants.errors import UnauthenticatedError
+from services.runtime.mongo import Mongo, create_indexes
+from services.runtime.settings import MongoSettings
+from services.sealing.browse import Browse
+
+ISSUER = "test.example"
+PASSWORD = "seven wet llamas dance"
+_ADDRESSES = itertools.count(1)
+
+
+class Recorded:
+    """A recorder that keeps what it was given; it can be away."""
+
+    def __init__(self) -> None:
+        self.browses: list[Browse] = []
+        self.away = False
+
+    async def record(self, browse: Browse) -> str:
+        if self.away:
+            raise UnavailableError("Kafka is away")
+        self.browses.append(browse)
+        return "id"
+
+
+class Caller:
+    """The context of a call."""
+
+    def __init__(self, address: str, forwarded: Sequence[str] = ()) -> None:
+        self._address, self._forwarded = address, forwarded
+
+    def peer(self) -> str:
+        return f"ipv4:{self._address}:12345"
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return tuple(("x-forwarded-for", each) for each in self._forwarded)
+
+
+class World:
+    """A login, and how to use it."""
+
+    def __init__(self, uri: str, database: str, folder: Path, **settings: Any) -> None:
+        self.mongo = Mongo(MongoSettings(uri=uri, database=database))  # type: ignore[call-arg]
+        self.recorder = Recorded()
+        self.now_ms = time.time_ns() // 1_000_000
+        self.folder = folder / "login"
+        self.files = KeyFiles(self.folder, 300)
+        self.files.make_first(self.now_ms)
+        self.registry = CollectorRegistry()
+        self.settings = {"hash_memory_kib": 8, "hash_passes": 1, "challenge_bits": 4, **settings}
+        self.secret = secrets.token_bytes(32)
+        self.login = self.process()
+        self.reader = AccountReader(self.mongo.database)
+
+    def process(self) -> Login:
+        """Another query process on the same store."""
+        return Login(
+            self.mongo.database,
+            self.recorder,
+            LoginSettings(key_dir=self.folder, **self.settings),
+            issuer=ISSUER,
+            secret=self.secret,
+            files=self.files,
+            metrics=LoginMetrics(CollectorRegistry()),
+            log=structlog.get_logger(),
+            certificate_names=lambda context: getattr(context, "certificates", ()),
+            now_ms=lambda: self.now_ms,
+        )
+
+    async def prepare(self) -> None:
+        await create_indexes(
+            self.mongo.database,
+            account_store.indexes() | session_store.indexes() | counters.indexes(),
+        )
+
+    async def close(self) -> None:
+        await self.login.settled()
+        self.login.hasher.close()
+        self.mongo.close()
+
+    def later(self, seconds: float) -> None:
+        self.now_ms += round(seconds * 1000)
+
+    async def account(
+        self, name: str, roles: tuple[Role, ...] = (Role.SHOPPER,), password: str = PASSWORD, **members: Any
+    ) -> StoredAccount:
+        """Make somebody's account whose password is known."""
+        made = StoredAccount(
+            id=secrets.token_bytes(ID_BYTES).hex(),
+            kind=AccountKind.USER,
+            name=name,
+            roles=roles,
+            password=await self.login.hasher.hash(password, first=True),
+            created_ms=self.now_ms,
+            **members,
+        )
+        await account_store.AccountStore(self.mongo.database).add(made)
+        return made
+
+    async def sign_in(
+        self,
+        name: str,
+        password: str = PASSWORD,
+        address: str = "",
+        *,
+        login: Login | None = None,
+        solve: bool = False,
+        **members: Any,
+    ) -> login_pb2.SignInResponse:
+        """Sign in, from a network of its own where none is named; with `solve` any challenge is."""
+        context = Caller(address or new_address())
+        request = login_pb2.SignInRequest(name=name, password=password, **members)
+        servicer = (login or self.login).login
+        try:
+            return await servicer.SignIn(request, context)  # type: ignore[arg-type]
+        except ChallengedError as error:
+            if not solve:
+                raise
+            asked = error.details[0]
+            counter = challenges.solve(asked.challenge, asked.zero_bits)
+            request.solution.challenge, request.solution.counter = asked.challenge, counter
+            return await servicer.SignIn(request, context)  # type: ignore[arg-type]
+
+    async def find(self, kid: str) -> PublicKey | None:
+        """See KeySource: the keys that are published."""
+        return await Jwks(str(self.folder / "jwks.json"), time.monotonic).find(kid)
+
+    async def who(self, tokens: login_pb2.Tokens) -> Principal:
+        """Tell who an access token is of, as every service does. Raises: UnauthenticatedError."""
+        rules = TokenRules(ISSUER, ISSUER)
+        claims = await Tokens(rules, self, lambda: self.now_ms).claims(tokens.access_token)
+        account = await self.reader.account(claims["sub"])
+        if account is None or account.status is not AccountStatus.ACTIVE:
+            raise UnauthenticatedError("no account")
+        if account.valid_from_ms > claims["iat_ms"]:
+            raise UnauthenticatedError("revoked")
+        if "sid" in claims and not await self.reader.session_is_open(claims["sid"]):
+            raise UnauthenticatedError("session over")
+        return Principal(
+            means=Means.TOKEN,
+            account=account.id,
+            name=account.name,
+            roles=frozenset(account.roles),
+            merchant=account.merchant,
+            session=claims.get("sid", ""),
+        )
+
+    async def call(
+        self, method: Callable[[Any, Any], Awaitable[Any]], request: Any, who: Principal = NOBODY
+    ) -> Any:
+        """Call a method as somebody."""
+        with acting(who):
+            return await method(request, Caller(new_address()))
+
+    async def refresh(self, token: str) -> login_pb2.Tokens:
+        request = login_pb2.RefreshRequest(refresh_token=token)
+        answer: login_pb2.RefreshResponse = await self.call(self.login.login.Refresh, request)
+        return answer.tokens
+
+
+def new_address() -> str:
+    """An address in a network that nobody has called from."""
+    number = next(_ADDRESSES)
+    return f"{10 + number // 65536}.{number // 256 % 256}.{number % 256}.7"

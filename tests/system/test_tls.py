@@ -1,0 +1,188 @@
+"""The whole system on TLS: every port that clients use, Kafka by SASL_SSL, the document store by TLS and password."""
+
+import datetime as dt
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.processes import free_port
+from deploy.service_processes import ROOT
+from deploy.stack import Stack
+from goodstrace.capture import CaptureClient
+from goodstrace.client import Client
+from goodstrace.connections import Tls, ssl_context
+from goodstrace.dev_certificates import LOCAL_NAMES, Pair, make_server
+from goodstrace.errors import CallError
+from goodstrace.log_keys import LogKeys
+from tests.certificates import Files, World
+from tests.system.harness import eventually
+
+PORTS = (
+    "COLLECTOR_PORT",
+    "COLLECTOR_GRPC_PORT",
+    "COLLECTOR_METRICS_PORT",
+    "QUERY_GRPC_PORT",
+    "QUERY_HTTP_PORT",
+    "QUERY_METRICS_PORT",
+    "QUERY_MTLS_PORT",
+    "AUDIT_GRPC_PORT",
+    "AUDIT_METRICS_PORT",
+    "LEDGER_METRICS_PORT",
+)
+
+
+@dataclass(frozen=True)
+class Local:
+    """The local stack, on ports of its own."""
+
+    run_dir: Path
+    environment: Mapping[str, str]
+
+    def port(self, name: str) -> str:
+        return self.environment[f"GOODSTRACE_{name}"]
+
+    def run(self, *command: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, **self.environment, **more}
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=200
+        )
+
+    def module(self, *command: str) -> str:
+        done = self.run(sys.executable, "-m", *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def cli(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        return self.run(str(Path(sys.executable).parent / "goodstrace"), *arguments, **more)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    folder = tmp_path_factory.mktemp("tls")
+    stores = Stack.on_free_ports(folder / "stores", report=print, secured=True)
+    environment = {
+        **stores.environment,
+        "GOODSTRACE_RUN_DIR": str(folder / "run"),
+        "GOODSTRACE_KEY_DIR": str(folder / "run" / "keys"),
+        "GOODSTRACE_TLS": "on",
+        "GOODSTRACE_PARTITIONS": "2",
+        **{f"GOODSTRACE_{name}": str(free_port()) for name in PORTS},
+    }
+    made = Local(folder / "run", environment)
+    try:
+        stores.start()
+        made.module("deploy.stack", "up")
+        yield made
+    finally:
+        made.run(sys.executable, "-m", "deploy.stack", "down")
+        stores.kill()
+
+
+def test_the_demo_runs_on_tls_from_capture_to_the_verified_trace(local: Local) -> None:
+    assert "recorded" in local.module("deploy.demo")
+
+
+def test_the_command_line_finds_the_local_ca_for_this_machine(local: Local, tmp_path: Path) -> None:
+    keys = ("--log-keys", str(local.run_dir / "keys"), "--memory", str(tmp_path / "memory.json"))
+    port = local.port("QUERY_GRPC_PORT")
+    item = json.loads((local.run_dir / "demo" / "index.json").read_text())["item"]
+    found = local.cli("trace", item, *keys, "--json", "--query", f"https://127.0.0.1:{port}")
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["events"]
+    # Clear text is asked for by nobody, and is not fallen back to.
+    plain = local.cli("trace", item, *keys, "--query", f"http://127.0.0.1:{port}")
+    assert (plain.returncode, plain.stdout) == (1, "")
+    listed = local.cli(
+        "merchants",
+        "list",
+        "--json",
+        "--url",
+        f"https://localhost:{local.port('COLLECTOR_PORT')}",
+        "--operator-token-file",
+        str(local.run_dir / "keys" / "operator-token"),
+    )
+    assert listed.returncode == 0, listed.stderr
+
+
+def test_who_trusts_another_ca_sends_nothing(local: Local, tmp_path: Path) -> None:
+    theirs = World(tmp_path / "theirs")
+    tls, keys = Tls(theirs.ca), LogKeys.load(local.run_dir / "keys")
+    target = f"https://127.0.0.1:{local.port('QUERY_GRPC_PORT')}"
+    with Client(target, keys, tls=tls, token="gst_secret") as client, pytest.raises(CallError):
+        client.checkpoints()
+    with (
+        CaptureClient(f"https://127.0.0.1:{local.port('COLLECTOR_PORT')}", token="x", tls=tls) as capture,
+        pytest.raises(CallError, match="CERTIFICATE_VERIFY_FAILED"),
+    ):
+        capture.send(b"{}")
+
+
+def test_the_mtls_port_answers_who_shows_a_certificate(local: Local, tmp_path: Path) -> None:
+    ca, server = local.run_dir / "tls" / "ca.pem", local.run_dir / "tls" / "server"
+    keys = LogKeys.load(local.run_dir / "keys")
+    target = f"https://127.0.0.1:{local.port('QUERY_MTLS_PORT')}"
+    shown = Tls(ca, server.with_suffix(".pem"), server.with_suffix(".key"))
+    with Client(target, keys, tls=shown) as client:
+        client.checkpoints()
+    with Client(target, keys, tls=Tls(ca)) as client, pytest.raises(CallError):
+        client.checkpoints()
+
+
+def test_plain_http_on_this_machine_is_served_as_before(local: Local) -> None:
+    trusted = ssl_context(Tls(local.run_dir / "tls" / "ca.pem"))
+    for name, path in (("COLLECTOR_PORT", "/openapi.json"), ("QUERY_HTTP_PORT", "/logs")):
+        plain = httpx.get(f"http://127.0.0.1:{local.port(name)}{path}", timeout=30)
+        assert plain.status_code == 200
+        with httpx.Client(verify=trusted) as client:
+            assert client.get(f"https://127.0.0.1:{local.port(name)}{path}", timeout=30).status_code == 200
+
+
+def shows_certificate(port: int, wanted: Pair) -> bool:
+    """Connect anew, and compare what is shown."""
+    return ssl.get_server_certificate(("127.0.0.1", port)).split() == wanted.certificate.decode().split()
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_renewed_certificate_is_shown_without_a_restart(local: Local, told: bool) -> None:
+    folder = local.run_dir / "tls"
+    ca = Pair((folder / "ca.pem").read_bytes(), (folder / "ca.key").read_bytes())
+    new = make_server(ca, dt.datetime.now(dt.UTC), LOCAL_NAMES)
+    Files(folder / "server.pem", folder / "server.key").put(new)
+    pids = {
+        name: json.loads((local.run_dir / "pids" / f"{name}.json").read_text())["pid"]
+        for name in ("collector", "query", "audit")
+    }
+    for pid in pids.values() if told else ():
+        os.kill(pid, signal.SIGHUP)
+    for name in (
+        "COLLECTOR_PORT",
+        "COLLECTOR_GRPC_PORT",
+        "QUERY_GRPC_PORT",
+        "QUERY_HTTP_PORT",
+        "AUDIT_GRPC_PORT",
+    ):
+        shows = partial(shows_certificate, int(local.port(name)), new)
+        eventually(shows, what=f"{name} shows the new certificate")
+    for name, pid in pids.items():
+        assert json.loads((local.run_dir / "pids" / f"{name}.json").read_text())["pid"] == pid
+        assert Path(f"/proc/{pid}").exists(), f"{name} has ended"
+    text = httpx.get(f"http://127.0.0.1:{local.port('QUERY_METRICS_PORT')}/metrics", timeout=30).text
+    (line,) = (line for line in text.splitlines() if line.startswith("goodstrace_tls_certificate_expires_"))
+    assert float(line.split()[1]) == new.expires.timestamp()
+
+
+def test_no_password_is_in_any_log(local: Local) -> None:
+    password = Path(local.environment["KAFKA_SASL_PASSWORD_FILE"]).read_text()
+    logs = list((local.run_dir / "logs").glob("*.log"))
+    assert logs
+    assert not [path for path in logs if password in path.read_text(errors="replace")]

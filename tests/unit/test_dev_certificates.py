@@ -1,0 +1,115 @@
+"""Development certificates: what they are for, how long, and that they are not overwritten."""
+
+import datetime as dt
+import json
+import ssl
+import stat
+import subprocess
+import warnings
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
+from goodstrace.certificate_files import CA, SERVER, certificate_path, ensure, key_path
+from goodstrace.cli.main import cli
+from goodstrace.dev_certificates import LOCAL_NAMES, Pair, make_ca, make_client, make_server, names_in
+
+NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+
+
+def verify(ca: Pair, leaf: Pair, name: str, now: dt.datetime = NOW) -> None:
+    """Build the chain as another implementation does. Raises: VerificationError."""
+    store = Store([x509.load_pem_x509_certificate(ca.certificate)])
+    subject = x509.DNSName(name)
+    verifier = PolicyBuilder().store(store).time(now).build_server_verifier(subject)
+    verifier.verify(x509.load_pem_x509_certificate(leaf.certificate), [])
+
+
+def test_a_server_is_believed_by_its_names_while_it_is_valid() -> None:
+    ca = make_ca(NOW, ["localhost", "trace.example"])
+    leaf = make_server(ca, NOW, ["localhost", "127.0.0.1", "trace.example"])
+    verify(ca, leaf, "trace.example")
+    verify(ca, leaf, "trace.example", NOW + 29 * DAY)
+    for name, now in (
+        ("other.example", NOW),
+        ("trace.example", NOW + 31 * DAY),
+        ("trace.example", NOW - DAY),
+    ):
+        with pytest.raises(VerificationError):
+            verify(ca, leaf, name, now)
+    assert names_in(leaf.certificate) == ("localhost", "trace.example", "127.0.0.1")
+
+
+def test_the_ca_can_speak_for_no_other_host() -> None:
+    ca = make_ca(NOW, LOCAL_NAMES)
+    with pytest.raises(VerificationError):
+        verify(ca, make_server(ca, NOW, ["bank.example"]), "bank.example")
+
+
+def test_a_client_has_its_uri_and_cannot_serve() -> None:
+    ca = make_ca(NOW, LOCAL_NAMES)
+    leaf = x509.load_pem_x509_certificate(make_client(ca, NOW, "a", "spiffe://x.example/a").certificate)
+    usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert [each.dotted_string for each in usages] == [x509.ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string]
+    assert leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    with warnings.catch_warnings():
+        done = CliRunner().invoke(cli, ["dev-certs", *arguments])
+    return done.exit_code, done.output + str(done.exception or "")
+
+
+def test_the_command_makes_files_once_and_says_how_they_are_used(tmp_path: Path) -> None:
+    folder = tmp_path / "certs"
+    code, said = run(str(folder), "--name", "trace.example", "--client", "shop=spiffe://x.example/shop")
+    assert code == 0
+    assert f"GOODSTRACE_TLS_CERT_FILE={folder}/server.pem" in said
+    assert "trace.example" in names_in((folder / "server.pem").read_bytes())
+    assert names_in((folder / "shop.pem").read_bytes()) == ("spiffe://x.example/shop",)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.key")} == {0o600}
+    for name in (SERVER, "shop"):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            folder / f"{name}.pem", folder / f"{name}.key"
+        )
+        command = ["openssl", "verify", "-CAfile", folder / "ca.pem", folder / f"{name}.pem"]
+        assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    code, said = run(str(folder))
+    assert code != 0
+    assert "not overwritten" in said
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("client", ["shop", "shop=", "a/b=spiffe://x", "ca=spiffe://x", "=spiffe://x"])
+def test_a_client_that_cannot_be_is_refused(tmp_path: Path, client: str) -> None:
+    assert run(str(tmp_path / "certs"), "--client", client)[0] != 0
+    assert not (tmp_path / "certs").exists()
+
+
+def test_json_lists_the_files(tmp_path: Path) -> None:
+    code, said = run(str(tmp_path), "--json")
+    assert code == 0
+    assert len(json.loads(said)["files"]) == 4
+
+
+def test_certificates_are_renewed_near_their_end_and_the_ca_is_kept_while_it_lasts(tmp_path: Path) -> None:
+    def held() -> tuple[bytes, bytes]:
+        return certificate_path(tmp_path, CA).read_bytes(), certificate_path(tmp_path, SERVER).read_bytes()
+
+    assert ensure(tmp_path, NOW)
+    first = held()
+    assert not ensure(tmp_path, NOW + 22 * DAY)
+    assert ensure(tmp_path, NOW + 24 * DAY)
+    second = held()
+    assert (second[0], second[1]) == (first[0], held()[1])
+    assert second[1] != first[1]
+    assert ensure(tmp_path, NOW + 61 * DAY)  # the CA would end before what it signs
+    assert held()[0] != first[0]
+    assert ensure(tmp_path, NOW + 61 * DAY, [*LOCAL_NAMES, "more.example"])
+    key_path(tmp_path, SERVER).unlink()
+    assert ensure(tmp_path, NOW + 61 * DAY)
