@@ -134,7 +134,6 @@ _GOODS: Mapping[str, Mapping[str, str]] = {
     PRODUCT_KEY: {"en": "Arctic salmon fillet, 250 g", "zh-Hans": "北极三文鱼排 250 克", "zh-Hant": "北極鮭魚排 250 克"},
     canonical_key(FEED): {"en": "Sea-grown fish feed", "zh-Hans": "海藻鱼饲料", "zh-Hant": "海藻魚飼料"},
     canonical_key(SALT): {"en": "Sea salt", "zh-Hans": "海盐", "zh-Hant": "海鹽"},
-    LOT_KEY: {"en": "Salmon fillets, lot of 12 April", "zh-Hans": "三文鱼排（4月12日批次）", "zh-Hant": "鮭魚排（4月12日批次）"},
     FISH_KEY.partition("/10/")[0]: {"en": "Whole salmon", "zh-Hans": "整条三文鱼", "zh-Hant": "整條鮭魚"},
     FISH_KEY: {"en": "Whole salmon, catch of 12 April", "zh-Hans": "整条三文鱼（4月12日捕捞）", "zh-Hant": "整條鮭魚（4月12日捕撈）"},
 }  # fmt: skip

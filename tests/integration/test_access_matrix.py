@@ -282,6 +282,7 @@ async def test_every_endpoint_is_for_those_whom_its_row_names(
 def _filled(template: str) -> str:
     for name in ("name", "number", "identifier", "capture_id", "record_id", "subscription_id"):
         template = template.replace(f"{{{name}}}", "7")
+    template = template.replace("{ai:gs1}", "01")
     for name in ("rest", "value", "event_id"):
         template = template.replace(f"{{{name}:path}}", "some/thing")
     return template
