@@ -74,7 +74,7 @@ def make_app(
 
     app.add_middleware(GuardedRoutes, guard=guard, answer=_refused)
     if pages and pages.sign_in:
-        app.add_middleware(SessionCookies, renew=pages.sign_in.renew)
+        app.add_middleware(SessionCookies, renew=pages.sign_in.renew, is_https=pages.sign_in.is_https)
     described(app, guard.service, is_open=is_open)
     return app
 

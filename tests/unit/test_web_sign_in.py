@@ -59,10 +59,10 @@ class Accounts:
 class World(WebWorld):
     """The pages, where the bearer token says who calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, public_url: str = "") -> None:
         self.accounts = Accounts()
         self.shown: list[str] = []
-        super().__init__(sign_in=WebSignIn(self.accounts, SECRET, ""))
+        super().__init__(sign_in=WebSignIn(self.accounts, SECRET, public_url))
 
     async def known(self, headers: Any, certificate_names: Any = ()) -> Any:
         told = dict(headers).get("authorization", "")
@@ -227,3 +227,18 @@ async def test_where_accounts_are_off_there_is_no_sign_in() -> None:
         assert (await asking.get("/sign-in")).status_code == 404
         assert (await asking.post("/sign-in")).status_code == 404
         assert "/sign-in" not in (await asking.get("/")).text
+
+
+async def test_behind_a_proxy_that_ends_tls_cookies_are_secure() -> None:
+    world = World("https://pages.test")
+    async with client(world, "http") as asking:
+        page = await asking.get("/sign-in")
+        cookie = page.headers["set-cookie"]
+        assert cookie.startswith(f"__Host-{cookies.CSRF}=")
+        assert "Secure" in cookie
+        assert "strict-transport-security" in page.headers
+        token = re.search(r'name="csrf" value="(\w+)"', page.text)
+        assert token
+        fields = {"csrf": token[1], "name": "ann", "password": "right horse"}
+        headers = {"Cookie": cookie.partition(";")[0], "Origin": "https://pages.test"}
+        assert (await asking.post("/sign-in", data=fields, headers=headers)).status_code == 303

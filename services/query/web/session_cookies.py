@@ -101,9 +101,9 @@ def is_own_form(secret: bytes, token: str, seed: str, session: str) -> bool:
 class SessionCookies:
     """Puts a browser's session before the guard. Pass it to `add_middleware` after the guard, so that it stands before it."""
 
-    def __init__(self, app: ASGIApp, renew: Renew) -> None:
-        """Stand before `app`; `renew` gives new tokens for a refresh token."""
-        self._app, self._renew = app, renew
+    def __init__(self, app: ASGIApp, renew: Renew, *, is_https: bool = False) -> None:
+        """Stand before `app`; `renew` gives new tokens for a refresh token. `is_https`: browsers come by TLS, which a proxy ends."""
+        self._app, self._renew, self._is_https = app, renew, is_https
         self._renewals: OrderedDict[str, asyncio.Task[login_pb2.Tokens]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,6 +111,7 @@ class SessionCookies:
         if scope["type"] != "http" or not is_page(scope["path"]):
             await self._app(scope, receive, send)
             return
+        scope = {**scope, "scheme": "https"} if self._is_https else scope
         cookies = cookies_of(scope)
         token, renewed, is_over = cookies.get(ACCESS, ""), None, False
         if not token and cookies.get(REFRESH):

@@ -53,6 +53,11 @@ class WebSignIn:
         """Sign in by `service`; forms are signed with `secret`. `public_url` is this server as browsers see it, empty where it is as they asked."""
         self._service, self._secret, self._public_url = service, secret, public_url
 
+    @property
+    def is_https(self) -> bool:
+        """Whether browsers come by TLS whatever this server is asked by: a proxy ends it."""
+        return self._public_url.startswith("https://")
+
     async def renew(self, refresh_token: str, scope: Scope) -> login_pb2.Tokens:
         """Give new tokens for a refresh token."""
         request = login_pb2.RefreshRequest(refresh_token=refresh_token)
