@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 UV_VERSION := 0.13.9
 
-.PHONY: help install install-python install-stack install-go install-examples protos up down status demo test soak lint bench bench-collector bench-ledger bench-query audit lock clean screenshots
+.PHONY: help install install-python install-stack install-go install-examples protos monitoring up down status demo test soak lint bench bench-collector bench-ledger bench-query audit lock clean screenshots
 
 help: ## List the targets and the variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ install-python: .venv/.installed
 
 protos: install-python ## Generate the code of proto/ (nothing when it is up to date)
 	@$(BIN)/python tools/generate_protos.py
+
+monitoring: install-python protos ## Write rules, their tests, dashboards and docs/metrics.md from tools/monitoring
+	@$(BIN)/python -m tools.monitoring
 
 install-stack: $(STACK)/kafka/.installed $(STACK)/secantus/.installed ## Download and check Kafka and the document store
 

@@ -7,6 +7,7 @@ verify and print it. 5. Show that the look-up was recorded.
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from deploy.credentials import FILE as CREDENTIALS_FILE
@@ -17,14 +18,17 @@ from goodstrace.cli.browses import show as show_browses
 from goodstrace.cli.display import console
 from goodstrace.cli.trace import show as show_trace
 from goodstrace.client import Client
-from goodstrace.credentials import local_api_key
+from goodstrace.connections import channel
+from goodstrace.credentials import local_api_key, local_user
 from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import LogKeys
+from goodstrace.login import LoginClient
 from goodstrace.memory import FileMemory
 from goodstrace.simulate import SimulationOptions, write
 
 RUN_DIR = Path(os.environ.get("GOODSTRACE_RUN_DIR", "run"))
 SCHEME, TLS = client_side(RUN_DIR, os.environ)
+CREDENTIALS = RUN_DIR / CREDENTIALS_FILE
 CAPTURE_URL = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_COLLECTOR_PORT', '8080')}"
 QUERY_TARGET = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_QUERY_GRPC_PORT', '50051')}"
 AUDIT_TARGET = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_AUDIT_GRPC_PORT', '50052')}"
@@ -54,15 +58,7 @@ def run() -> None:
         raise GoodstraceError("the simulation made no sold item")
     keys = LogKeys.load(RUN_DIR / "keys")
     memory = FileMemory(RUN_DIR / "demo-checkpoints.json")
-    with Client(
-        QUERY_TARGET,
-        keys,
-        user="demo",
-        purpose="to see how it works",
-        memory=memory,
-        audit_target=AUDIT_TARGET,
-        tls=TLS,
-    ) as client:
+    with demo_client(keys, memory, local_api_key(CREDENTIALS, CAPTURE_URL) or "") as client:
         out.rule("2. captured by HTTP, through five stages on Kafka")
         wait_until_sealed(
             client, 1, told=False
@@ -76,6 +72,7 @@ def run() -> None:
         show_trace(client.trace(found.item), out, most_events=8)
         out.rule("5. the look-up is recorded, and the record is sealed and proved too")
         wait_for_browse(client, looks)
+    with demo_client(keys, memory, auditor_token()) as client:  # who sees everybody's
         show_browses(client.browses(key=found.item, limit=10), out, found.item)
     out.print(
         f"\nThe stack is up. Try:\n{exports()}"
@@ -86,6 +83,29 @@ def run() -> None:
         f"API of the collector: {CAPTURE_URL}/docs    Stop everything with: make down",
         soft_wrap=True,
     )
+
+
+def demo_client(keys: LogKeys, memory: FileMemory, token: str) -> Client:
+    """Make a client that shows `token`; "" where nobody has to say who they are."""
+    return Client(
+        QUERY_TARGET,
+        keys,
+        user="demo",
+        purpose="to see how it works",
+        memory=memory,
+        audit_target=AUDIT_TARGET,
+        tls=TLS,
+        token=token,
+    )
+
+
+def auditor_token() -> str:
+    """Sign the demo auditor in; "" where the stack has no users."""
+    user = local_user(CREDENTIALS, QUERY_TARGET, "auditor")
+    if user is None:
+        return ""
+    with LoginClient(QUERY_TARGET, channel_of=partial(channel, tls=TLS, credential=True)) as login:
+        return login.sign_in(*user).access_token
 
 
 def exports() -> str:
@@ -114,7 +134,7 @@ def capture(documents: list[Path]) -> int:
     """Send the documents and follow them; gives how many events were accepted that are no duplicates."""
     accepted = duplicates = 0
     started = time.monotonic()
-    api_key = local_api_key(RUN_DIR / CREDENTIALS_FILE, CAPTURE_URL)
+    api_key = local_api_key(CREDENTIALS, CAPTURE_URL)
     with CaptureClient(CAPTURE_URL, token=api_key, tls=TLS) as collector:
         jobs: list[Job] = []
         for document in documents:

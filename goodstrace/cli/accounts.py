@@ -13,6 +13,7 @@ from goodstrace.accounts import AccountsClient
 from goodstrace.cli.display import console
 from goodstrace.cli.identity import channel_of, operator_for
 from goodstrace.cli.options import json_option, print_json, query_option
+from goodstrace.cli.server_side import group_with
 from goodstrace.errors import CredentialsError
 from goodstrace.query.v1 import login_pb2
 from goodstrace.token_sources import NO_TOKEN
@@ -36,7 +37,7 @@ def _common(command: Command) -> Command:
     return command
 
 
-@click.group()
+@click.group(cls=group_with("goodstrace.commands.accounts"))
 def accounts() -> None:
     """Keep accounts of people and service accounts of programs.
 
@@ -46,6 +47,7 @@ def accounts() -> None:
       goodstrace accounts set ann --role auditor --role operator
       goodstrace accounts set ann --disable
       goodstrace accounts reset ann              a new password, told once; all its sessions end
+      goodstrace accounts bootstrap ann          the first operator of a new installation, in the store itself
 
     A password is told once and is to be changed at the first sign-in (`goodstrace passwd`). See docs/login.md.
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from typing import Final
 
@@ -20,6 +19,7 @@ from goodstrace.cli.prove import prove
 from goodstrace.cli.recall import recall
 from goodstrace.cli.registry import registry
 from goodstrace.cli.rejected import rejected
+from goodstrace.cli.server_side import group_with
 from goodstrace.cli.sign import sign
 from goodstrace.cli.simulate import simulate
 from goodstrace.cli.subscribe import subscribe
@@ -27,27 +27,12 @@ from goodstrace.cli.trace import trace
 from goodstrace.cli.verify import verify
 from goodstrace.errors import GoodstraceError, VerificationError
 
-COMMANDS_GROUP: Final = "goodstrace.commands"
 EXIT_FAILED: Final = 1
 
 
-class _Commands(click.Group):
-    """The commands of this package, and those of the server side, imported when they are asked for.
-
-    The server side's libraries are many times larger than what it takes to check a proof.
-    """
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_server_side()})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.commands and (entry_point := _server_side().get(cmd_name)):
-            self.add_command(_loaded(entry_point), cmd_name)
-        return super().get_command(ctx, cmd_name)
-
-
 @click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=group_with("goodstrace.commands"),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="goodstrace")
 def cli() -> None:
@@ -114,32 +99,6 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
     sys.exit(EXIT_FAILED)
-
-
-def _server_side() -> dict[str, importlib.metadata.EntryPoint]:
-    return {each.name: each for each in importlib.metadata.entry_points(group=COMMANDS_GROUP)}
-
-
-def _loaded(entry_point: importlib.metadata.EntryPoint) -> click.Command:
-    """Load a command of the server side; where its libraries are not installed, one that says what it needs."""
-    try:
-        command: click.Command = entry_point.load()
-    except ModuleNotFoundError as error:
-        missing = str(error.name)
-
-        @click.command(
-            entry_point.name,
-            help="Not installed here: it needs goodstrace[server].",
-            context_settings={"ignore_unknown_options": True},
-        )
-        @click.argument("arguments", nargs=-1)
-        def absent(arguments: tuple[str, ...]) -> None:  # noqa: ARG001 - whatever it is called with
-            raise click.ClickException(
-                f"`goodstrace {entry_point.name}` runs on the server side and needs {missing}: install goodstrace[server]"
-            )
-
-        return absent
-    return command
 
 
 def _complain(message: str) -> None:

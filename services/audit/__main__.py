@@ -69,7 +69,9 @@ def _sealer(front: Front, public: Publishing, log: structlog.stdlib.BoundLogger)
     topic = kafka.topic(GOODS_BROWSED)
     parts = SealerParts(
         store=MongoBlockStore(front.mongo.database),
-        source=KafkaSource(kafka.bootstrap_servers, f"{topic}.audit", topic, instance=kafka.instance),
+        source=KafkaSource(
+            kafka.bootstrap_servers, f"{topic}.audit", topic, instance=kafka.instance, client="audit"
+        ),
         clock=SystemClock(),
         limits=load(SealSettings).limits(),
         new_epoch=random_epoch,

@@ -120,6 +120,7 @@ class Ingress(Transacting):
             [self._topic],
             on_partition=self._take_partition,
             on_first=self._check_first,
+            client="ingress",
         )
 
     def _poll(self, source: Source) -> list[Message]:

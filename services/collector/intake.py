@@ -52,6 +52,7 @@ class Intake:
         self.gate = preparer.gate
         self._preparer = preparer
         self._max_held_bytes = max_held_bytes
+        metrics.waiting_limit.set(max_held_bytes)
         self._commits = commits
         self._jobs = jobs
         self._metrics = metrics

@@ -35,9 +35,14 @@ class Source:
         topics: Sequence[str],
         on_partition: Callable[[str, int, int], None],
         on_first: Callable[[str, int], None] | None = None,
+        *,
+        client: str = "",
     ) -> None:
-        """Join the group; `on_first(topic, partition)` is called where the group has no committed offset yet."""
-        self._consumer: Consumer = consumer(bootstrap, group)
+        """Join the group; `on_first(topic, partition)` is called where the group has no committed offset yet.
+
+        `client` is its name in metrics (see services.runtime.kafka.consumer).
+        """
+        self._consumer: Consumer = consumer(bootstrap, group, client=client)
         self._on_partition = on_partition
         self._on_first = on_first
         self._pending: list[TopicPartition] = []

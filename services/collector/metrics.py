@@ -99,6 +99,11 @@ class Metrics:
         self.waiting_bytes = Gauge(
             f"{name}_waiting_bytes", "Bytes of captures being worked on.", registry=registry
         )
+        self.waiting_limit = Gauge(
+            f"{name}_waiting_limit_bytes",
+            "How many may be; captures over it are answered 503.",
+            registry=registry,
+        )
         self.group_captures = Histogram(
             f"{name}_group_commit_captures", "Captures in one transaction.", buckets=_SIZES, registry=registry
         )

@@ -66,6 +66,7 @@ class Projector(Following):
             kafka.topic("collector.projector"),
             [self._stored, kafka.topic(topics.GOODS_REJECTED)],
             on_partition=lambda *_: None,
+            client="projector",
         )
         super().__init__("projector", source, metrics, log)
 

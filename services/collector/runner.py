@@ -22,6 +22,7 @@ from services.collector.transacting import WAIT_S, Transacting, place_of
 from services.collector.transactions import Move, Transactions, Write
 from services.runtime import topics
 from services.runtime.errors import EnvelopeError
+from services.runtime.kafka_statistics import KAFKA
 from services.runtime.read_back import read_back
 from services.runtime.settings import KafkaSettings
 
@@ -62,6 +63,8 @@ class Runner(Transacting):
         self._secret = secret
         self._states: dict[int, State] = {}
         self._groups: dict[StageName, Group] = {}
+        for stage in span.stages:  # before those within the span nothing waits
+            KAFKA.begin(stage)
         self._begun_s = 0.0
         self.is_busy = False  # whether the last look for records found some
 
@@ -92,6 +95,7 @@ class Runner(Transacting):
             [self._kafka.topic(INPUTS[self._span.first])],
             on_partition=self._take_partition,
             on_first=self._check_first,
+            client=self._span.first,
         )
 
     def _poll(self, source: Source) -> list[Message]:

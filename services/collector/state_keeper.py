@@ -49,6 +49,7 @@ class StateKeeper(Following):
             kafka.topic("collector.states"),
             [kafka.topic(topics.GOODS_STORED)],
             on_partition=lambda *_: None,
+            client="states",
         )
         super().__init__("states", source, metrics, log)
 

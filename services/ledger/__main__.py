@@ -139,16 +139,20 @@ def _sealer(
     prefix: str,
 ) -> Sealer:
     kafka, logs = load(KafkaSettings), load(LogSettings)
-    full_name = kafka.topic(topic)
+    full_name, part = kafka.topic(topic), _PARTS.get(prefix, "ledger")
     parts = SealerParts(
         store=MongoBlockStore(mongo.database),
         source=KafkaSource(
-            kafka.bootstrap_servers, f"{full_name}.ledger", full_name, instance=kafka.instance
+            kafka.bootstrap_servers,
+            f"{full_name}.ledger",
+            full_name,
+            instance=kafka.instance,
+            client=part,
         ),
         clock=SystemClock(),
         limits=load(SealSettings).limits(),
         new_epoch=random_epoch,
-        metrics=SealMetrics(_PARTS.get(prefix, "ledger")),
+        metrics=SealMetrics(part),
         log=log,
         publishing=public,
     )

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import html
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -91,6 +92,7 @@ class LogEndpoints:
 
     async def answer(self, request: Request) -> Response:
         """Answer a GET or HEAD, turning errors into one clear text each (the only table of them), and count."""
+        started = time.perf_counter()
         asked = parse(request.scope.get("raw_path", b"").decode("ascii", "replace"))
         try:
             with within(self._timeout_s):
@@ -103,6 +105,7 @@ class LogEndpoints:
         except CorruptError as error:
             self._noticed(asked, error)
             response = refusal(500, "what is stored is not what was sealed: tell the operator")
+        self._metrics.log_seconds.labels(asked.kind.value).observe(time.perf_counter() - started)
         return self.counted(request, asked.kind, response)
 
     def counted(self, request: Request, kind: Kind, response: Response) -> Response:

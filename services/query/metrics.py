@@ -32,6 +32,7 @@ _METHODS = [
     ),
 ]
 _ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
+_LOG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _OUTCOMES = ("delivered", "refused", "gone", "timeout", "unreachable", "forbidden")
 _CODES = ("200", "304", "404", "405", "500", "503")
 
@@ -93,7 +94,15 @@ class QueryMetrics(FrontMetrics):
             ["kind"],
             registry=registry,
         )
+        self.log_seconds = Histogram(
+            "goodstrace_query_log_request_seconds",
+            "From a request to a public log endpoint to its answer.",
+            ["kind"],
+            buckets=_LOG_SECONDS,
+            registry=registry,
+        )
         for kind in Kind:
+            self.log_seconds.labels(kind.value)
             self.log_bytes.labels(kind.value)
             for code in _CODES:
                 self.log_requests.labels(kind.value, code)

@@ -25,10 +25,11 @@ class _Report(NamedTuple):
 class AcknowledgedProducer:
     """An idempotent producer (acks=all) whose `send` returns when the record is durable."""
 
-    def __init__(self, bootstrap: str) -> None:
-        """Make the producer and its thread; to be called from the event loop that will send."""
+    def __init__(self, bootstrap: str, *, client: str = "") -> None:
+        """Make the producer and its thread; to be called from the event loop that will send. `client`: see kafka.producer."""
         self._bootstrap = bootstrap
-        self._producer: Producer = kafka.producer(bootstrap, linger_ms=0)
+        self._client = client
+        self._producer: Producer = self._made()
         self._loop = asyncio.get_running_loop()
         self._served: list[_Report] = []
         self._stopping = threading.Event()
@@ -78,6 +79,9 @@ class AcknowledgedProducer:
         self._stopping.set()
         await asyncio.to_thread(self._thread.join)
 
+    def _made(self) -> Producer:
+        return kafka.producer(self._bootstrap, linger_ms=0, client=self._client)
+
     def _serve(self) -> None:
         while not self._stopping.is_set():
             self._producer.poll(_POLL_S)
@@ -99,4 +103,4 @@ class AcknowledgedProducer:
     def _recover(self, error: KafkaError, failed: Producer) -> None:
         """Replace a producer that can never send again (an idempotent one that lost its sequence)."""
         if error.fatal() and failed is self._producer:
-            self._producer = kafka.producer(self._bootstrap, linger_ms=0)
+            self._producer = self._made()

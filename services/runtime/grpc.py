@@ -23,6 +23,8 @@ from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
 from services.runtime.tls import ServedCertificate, certificate_names
 
+_UNGUARDED: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+_NOT_THERE: Final[Any] = None  # gRPC answers UNIMPLEMENTED
 _REFUSALS: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 MAX_REQUEST_BYTES: Final = 256 * 1024
 _KEEPALIVE_MS: Final = 60_000
@@ -119,12 +121,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]]",
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any]":
-        """Wrap the handler of a method of ours; health and reflection pass as they are."""
+        """Wrap the handler of a method of ours; health and reflection pass as they are, and what else there might be is not there."""
         handler = await continuation(handler_call_details)
         method = self._methods.get(handler_call_details.method)
         kind = next((each for each in _HANDLERS if getattr(handler, each, None) is not None), None)
         if method is None or kind is None:
-            return handler
+            is_open = handler_call_details.method.startswith(_UNGUARDED)
+            return handler if is_open else _NOT_THERE
         within_deadline = self._within_deadline if kind == "unary_unary" else self._within_stream_deadline
         admitted = self._admitted(handler_call_details.method, getattr(handler, kind), kind)
         guarded: grpc.RpcMethodHandler[Any, Any] = _HANDLERS[kind](

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from services.runtime.errors import ConflictError, ServiceError, UnavailableError
+from services.runtime.kafka_statistics import reporting
 from services.runtime.settings import KafkaSettings, load
 from services.runtime.topics import MAX_MESSAGE_BYTES, Topic
 
@@ -55,8 +56,13 @@ def connection(bootstrap: str) -> dict[str, Any]:
     return {"bootstrap.servers": bootstrap, **load(KafkaSettings).connection()}
 
 
-def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: int = 5) -> Producer:
-    """Make an idempotent producer with acks=all; transactional where an ID is given (unique per running instance)."""
+def producer(
+    bootstrap: str, *, transactional_id: str | None = None, linger_ms: int = 5, client: str = ""
+) -> Producer:
+    """Make an idempotent producer with acks=all; transactional where an ID is given (unique per running instance).
+
+    With `client` it reports to the metrics under that name (see kafka_statistics): for one that is polled all the time.
+    """
     config: dict[str, Any] = {
         **connection(bootstrap),
         "logger": _LOGGER,
@@ -68,6 +74,7 @@ def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: 
         "message.timeout.ms": TRANSACTION_TIMEOUT_MS,
         "queue.buffering.max.messages": 200_000,
         "queue.buffering.max.kbytes": 256 * 1024,
+        **reporting(client),
     }
     if transactional_id is not None:
         config["transactional.id"] = transactional_id
@@ -83,12 +90,14 @@ def consumer(
     partition_eof: bool = False,
     instance: str = "",
     ahead_kbytes: int = 64 * 1024,
+    client: str = "",
 ) -> Consumer:
     """Make a consumer that sees committed records only, commits nothing by itself and never jumps over a gap.
 
     Where the offset it is at is gone it raises `_AUTO_OFFSET_RESET`; where a group is new it begins with the first record
     that its owner seeks to. With `partition_eof` a message of that error says where a partition ends now.
     `ahead_kbytes` bounds what is fetched before it is asked for. With `instance` it is a static member (KIP-345): one of the same name takes its place at once.
+    With `client` it reports to the metrics under that name (see kafka_statistics): for one that is polled all the time.
     """
     return Consumer(
         {
@@ -108,6 +117,7 @@ def consumer(
             "queued.max.messages.kbytes": ahead_kbytes,
             "fetch.wait.max.ms": 500,
             **({"group.instance.id": instance} if instance else {}),
+            **reporting(client),
         }
     )
 

@@ -18,6 +18,7 @@ from pymongo.write_concern import WriteConcern
 
 from services.runtime.errors import ConflictError, OutOfTimeError, SettingsError, UnavailableError
 from services.runtime.settings import MongoSettings
+from services.runtime.store_metrics import STORE
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
@@ -48,6 +49,7 @@ class Mongo:
                 timeoutMS=settings.timeout_ms,
                 retryWrites=False,  # an unknown outcome is resolved by reading again, not by writing again
                 uuidRepresentation="standard",
+                event_listeners=[STORE],
             )
         except (PyMongoError, ValueError) as error:  # not chained: the address may hold a password
             raise SettingsError(f"MONGODB_URI: {type(error).__name__}: {error}") from None

@@ -117,8 +117,9 @@ class KafkaSettings(BaseSettings):
 class MongoSettings(BaseSettings):
     """Where MongoDB is, and who we are to it.
 
-    All of this may be in the URI too, but a password had better be in a file: an environment is seen by many. ca_file: the CAs that
-    are believed; it turns TLS on. cert_file: a client certificate and its key in one PEM file, as MongoDB's own tools have it.
+    All of this may be in the URI too, but a password had better be in a file: an environment is seen by many. mongo_ca_file: the CAs that
+    are believed; it turns TLS on. mongo_cert_file: a client certificate and its key in one PEM file, as MongoDB's own tools have it. By the
+    names `ca_file` and `cert_file` they would be read from what is meant for our own clients (`GOODSTRACE_CA_FILE`), too.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_", populate_by_name=True)
@@ -126,8 +127,8 @@ class MongoSettings(BaseSettings):
     uri: str = Field("mongodb://127.0.0.1:27017", validation_alias="MONGODB_URI", repr=False)
     username: str = Field(default="", validation_alias="MONGODB_USERNAME")
     password_file: Path | None = Field(default=None, validation_alias="MONGODB_PASSWORD_FILE")
-    ca_file: Path | None = Field(default=None, validation_alias="MONGODB_CA_FILE")
-    cert_file: Path | None = Field(default=None, validation_alias="MONGODB_CERT_FILE")
+    mongo_ca_file: Path | None = Field(default=None, validation_alias="MONGODB_CA_FILE")
+    mongo_cert_file: Path | None = Field(default=None, validation_alias="MONGODB_CERT_FILE")
     database: str = Field(
         "goodstrace", pattern=r"^[A-Za-z0-9_-]{1,63}$", validation_alias="GOODSTRACE_DATABASE"
     )
@@ -144,12 +145,12 @@ class MongoSettings(BaseSettings):
         told: dict[str, Any] = {}
         if self.username and self.password_file:
             told |= {"username": self.username, "password": read_secret(self.password_file)}
-        if self.ca_file or self.cert_file:
+        if self.mongo_ca_file or self.mongo_cert_file:
             told["tls"] = True
-        if self.ca_file:
-            told["tlsCAFile"] = str(self.ca_file)
-        if self.cert_file:
-            told["tlsCertificateKeyFile"] = str(self.cert_file)
+        if self.mongo_ca_file:
+            told["tlsCAFile"] = str(self.mongo_ca_file)
+        if self.mongo_cert_file:
+            told["tlsCertificateKeyFile"] = str(self.mongo_cert_file)
         return told
 
 

@@ -45,11 +45,12 @@ class TopicIdentity(msgspec.Struct, frozen=True):
 
 
 class Sealable(msgspec.Struct, frozen=True):
-    """A record that was found provable, with the offset it came from and its size for cutting."""
+    """A record that was found provable, with the offset it came from, its size for cutting, and when it was captured."""
 
     offset: int
     size_bytes: int
     record: PackedRecord
+    time_ms: int = 0
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -131,7 +132,8 @@ def sealable(log: str, fetched: Fetched) -> Sealable:
         raise UnprovableRecordError(
             f"{log}: the record at offset {fetched.offset} is unprovable: {error}"
         ) from error
-    return Sealable(fetched.offset, len(fetched.value), PackedRecord(record.entry, record.parts, record.tags))
+    packed = PackedRecord(record.entry, record.parts, record.tags)
+    return Sealable(fetched.offset, len(fetched.value), packed, record.time_ms)
 
 
 def cut(pending: Sequence[Sealable], limits: Limits) -> int:

@@ -215,7 +215,7 @@ async def opened(
     certificate = served(log, host)
     monitoring = Monitoring(name, host, settings.metrics_port, certificate=certificate)
     mongo = Mongo(load(MongoSettings))
-    producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers)
+    producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers, client="browses")
     ended = asyncio.Event()
     recording: asyncio.Task[None] | None = None
     for condition in ("recorder", "mongodb", "logs", "secret"):

@@ -35,11 +35,16 @@ class NoWatermarksError(ServiceError):
 class KafkaSource:
     """Reads one topic as a member of a consumer group that commits nothing."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str, *, instance: str = "") -> None:
-        """Make the clients; they connect when used. `instance` is a name to come back under (see KafkaSettings)."""
+    def __init__(
+        self, bootstrap: str, group: str, topic: str, *, instance: str = "", client: str = ""
+    ) -> None:
+        """Make the clients; they connect when used.
+
+        `instance` is a name to come back under (see KafkaSettings), `client` the one in metrics (see kafka.consumer).
+        """
         self._bootstrap = bootstrap
         self._topic = topic
-        self._consumer: Consumer = kafka.consumer(bootstrap, group, instance=instance)
+        self._consumer: Consumer = kafka.consumer(bootstrap, group, instance=instance, client=client)
         self._admin = kafka.admin_client(bootstrap)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-source")
         self.joined = False

@@ -1,8 +1,12 @@
 """Metrics of a service that seals, made once per process; `part` is the service's name."""
 
+import contextlib
+import time
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from services.runtime.tally import Tally
 
 CATEGORIES: Final = (
     "corrupt",
@@ -19,6 +23,7 @@ CATEGORIES: Final = (
     "unprovable-record",
 )
 _LATENCY_BUCKETS_S: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2.5, 5, 10, 30)
+_AGE_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600)
 
 
 class SealMetrics:
@@ -40,6 +45,22 @@ class SealMetrics:
             buckets=_LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self.ages = Tally(
+            f"{name}_capture_to_checkpoint_seconds",
+            "From a record's capture to the signed checkpoint over it, by the clocks of two machines.",
+            _AGE_BUCKETS_S,
+            registry,
+        )
+        self.sealed_entries = Gauge(
+            f"{name}_sealed_entries", "Entries in a log's committed blocks.", ["log"], registry=registry
+        )
+        self._oldest_ms: dict[str, int] = {}
+        oldest = Gauge(
+            f"{name}_oldest_waiting_seconds",
+            "Age of the oldest record that was read and is not under a signed checkpoint yet, from its capture; 0 where none is.",
+            registry=registry,
+        )
+        oldest.set_function(self._oldest_s)
         self.last_sealed = Gauge(
             f"{name}_last_sealed_timestamp_seconds",
             "Unix time of the last committed block.",
@@ -64,3 +85,20 @@ class SealMetrics:
         )
         for category in CATEGORIES:
             self.faults.labels(category)
+
+    def waits(self, log: str, since_ms: int | None) -> None:
+        """Note when the oldest record of a log that is not sealed yet was captured, in Unix milliseconds; None for none."""
+        if since_ms is None:
+            self._oldest_ms.pop(log, None)
+        else:
+            self._oldest_ms[log] = since_ms
+
+    def forget(self, log: str) -> None:
+        """Drop the values of a log that this process does not seal any more."""
+        self._oldest_ms.pop(log, None)
+        with contextlib.suppress(KeyError):
+            self.sealed_entries.remove(log)
+
+    def _oldest_s(self) -> float:
+        """Give the age at the time of a scrape, so that it grows while the loop hangs."""
+        return max((time.time() - each / 1000 for each in list(self._oldest_ms.values())), default=0.0)

@@ -21,6 +21,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.retry import retried
 from services.sealing.cosigning import Answer, Cosigning, Fault, FaultKind, Holds, Round
 from services.sealing.errors import CorruptError, RolledBackError
+from services.sealing.log_metrics import LogMetrics
 from services.sealing.ports import BlockStore, Clock, LogScan
 from services.sealing.values import StoredCheckpoint
 from services.sealing.witness_metrics import WitnessMetrics
@@ -64,17 +65,30 @@ class AtOnce:
 
     at_once = True
 
+    def __init__(self, metrics: LogMetrics | None = None) -> None:
+        """Show sizes in `metrics`, where there are such."""
+        self._metrics = metrics
+
     def take_up(self, log: str) -> None:
         """See Publishing."""
+        if self._metrics:
+            self._metrics.begin(log)
 
     def signed(self, checkpoint: StoredCheckpoint) -> None:
         """See Publishing."""
+        if self._metrics:
+            self._metrics.signed.labels(checkpoint.log).set(checkpoint.size)
+            self._metrics.published.labels(checkpoint.log).set(checkpoint.size)
+            self._metrics.last_published.labels(checkpoint.log).set_to_current_time()
 
     def check(self, log: str) -> None:
         """See Publishing."""
 
     async def give_up(self, logs: Iterable[str]) -> None:
         """See Publishing."""
+        if self._metrics:
+            for log in logs:
+                self._metrics.forget(log)
 
     async def close(self) -> None:
         """See Publishing."""
@@ -146,6 +160,7 @@ class Witnessed:
 
     def take_up(self, log: str) -> None:
         """See Publishing."""
+        self._parts.metrics.begin(log)
         self._logs[log] = LogRounds(log, self._parts)
         self._tasks[log] = asyncio.create_task(self._logs[log].run(), name=f"publish-{log}")
 
@@ -282,7 +297,7 @@ class LogRounds:
             return size, answer
         if round_.add(answer):
             for name in answer.by_name:
-                self._parts.metrics.cosignatures.labels(name).inc()
+                self._parts.metrics.cosigned(name, self._parts.clock.now_ms() / 1000)
             await self._publish(round_)
         return round_.size, None
 

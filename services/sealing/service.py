@@ -146,6 +146,7 @@ class Sealer:
         self._tasks[partition] = asyncio.create_task(writer.run(), name=f"seal-{partition}")
         self._parts.publishing.take_up(log)
         self._parts.metrics.logs.set(len(self._writers))
+        self._parts.metrics.sealed_entries.labels(log).set(writer.size)
         self._parts.log.info("log taken up", log=log, next_offset=writer.next_offset)
         return writer.next_offset
 
@@ -197,6 +198,7 @@ class Sealer:
             task.result()
         await self._parts.publishing.give_up(self._log(partition) for partition in partitions)
         for partition in partitions:
+            self._parts.metrics.forget(self._log(partition))
             del self._tasks[partition]
 
     async def _take_up(self, partition: int) -> LogWriter:

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from goodstrace.errors import PolicyError
 from goodstrace.policy import Policy
 from services.runtime.settings import load, refuse
+from services.sealing.log_metrics import LogMetrics
 from services.sealing.ports import Clock
 from services.sealing.publishing import AtOnce, CosignedStore, Later, Publishing, Witnessed, WitnessParts
 from services.sealing.witness_client import WitnessClient, witness_clients
@@ -50,7 +51,7 @@ def publishing(
     settings = load(WitnessSettings)
     if not settings.policy:
         log.info("publishing without witnesses")
-        return AtOnce()
+        return AtOnce(LogMetrics(part))
     policy, clients = read_policy(settings.policy, settings.timeout_ms / 1000)
     log.info("publishing with witnesses", witnesses=len(policy.witnesses), quorum=policy.quorum)
     return Witnessed(

@@ -4,6 +4,7 @@ While one block is committed the packs of the next are written already: nothing 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -71,6 +72,9 @@ class LogWriter:
         self._pending: list[Sealable] = []
         self._pending_bytes = 0
         self._first_came_s = 0.0
+        self._unsealed_ms: deque[int] = (
+            deque()
+        )  # of each block that was cut and is not sealed: see _tell_oldest
         self._fault: UnprovableRecordError | None = None
         self._finishing = False
         self._changed = asyncio.Event()
@@ -85,6 +89,11 @@ class LogWriter:
     def next_offset(self) -> int:
         """The Kafka offset after the last sealed record."""
         return self._state.next_offset
+
+    @property
+    def size(self) -> int:
+        """Number of sealed entries."""
+        return self._state.size
 
     @property
     def problem(self) -> str | None:
@@ -123,6 +132,7 @@ class LogWriter:
         except UnprovableRecordError as error:
             self._fault = error
         self._parts.metrics.waiting.inc(len(self._pending) - before)
+        self._tell_oldest()
         self._changed.set()
 
     def finish(self, *, drop: bool) -> None:
@@ -235,6 +245,7 @@ class LogWriter:
         except LostRaceError:
             parts.metrics.conflicts.inc()
             raise
+        parts.metrics.sealed_entries.labels(stored.log).set(stored.size)
         await retried(self._key.committed, self._noticed)
         await self.publish(block)
         self._state = block.after
@@ -273,6 +284,7 @@ class LogWriter:
     def _take(self) -> list[Sealable]:
         records = self._pending[: core.cut(self._pending, self._parts.limits)]
         del self._pending[: len(records)]
+        self._unsealed_ms.append(records[0].time_ms)
         self._pending_bytes -= sum(each.size_bytes for each in records)
         self._taken.set()
         return records
@@ -280,8 +292,17 @@ class LogWriter:
     def _count(self, records: Sequence[Sealable], came_s: float) -> None:
         metrics = self._parts.metrics
         metrics.latency.observe(asyncio.get_running_loop().time() - came_s)
+        now_s = self._parts.clock.now_ms() / 1000
+        metrics.ages.observe(max(0.0, now_s - each.time_ms / 1000) for each in records)
+        self._unsealed_ms.popleft()
+        self._tell_oldest()
         metrics.waiting.dec(len(records))
         metrics.sealed.inc(len(records))
         metrics.sealed_bytes.inc(sum(each.size_bytes for each in records))
         metrics.blocks.inc()
-        metrics.last_sealed.set(self._parts.clock.now_ms() / 1000)
+        metrics.last_sealed.set(now_s)
+
+    def _tell_oldest(self) -> None:
+        """Say since when the first record waits that is not sealed: Kafka gives them in the order of their capture, more or less."""
+        waiting = self._unsealed_ms or [each.time_ms for each in self._pending[:1]]
+        self._parts.metrics.waits(self._state.log, waiting[0] if waiting else None)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -14,6 +15,7 @@ from goodstrace.query.v1 import login_pb2
 from services.query.accounts import account_store, challenges, counters, session_store
 from services.query.accounts.errors import ChallengedError
 from services.query.accounts.key_ring import KeyFiles
+from services.query.accounts.lockout import WINDOW_MS, window
 from services.query.accounts.metrics import LoginMetrics
 from services.query.accounts.serving import Login
 from services.query.accounts.sessions import ID_BYTES
@@ -68,7 +70,8 @@ class World:
     def __init__(self, uri: str, database: str, folder: Path, **settings: Any) -> None:
         self.mongo = Mongo(MongoSettings(uri=uri, database=database))  # type: ignore[call-arg]
         self.recorder = Recorded()
-        self.now_ms = time.time_ns() // 1_000_000
+        # The beginning of a window: that it does not end meanwhile shall not depend on the time of day.
+        self.now_ms = (window(time.time_ns() // 1_000_000) + 1) * WINDOW_MS
         self.folder = folder / "login"
         self.files = KeyFiles(self.folder, 300)
         self.files.make_first(self.now_ms)
@@ -188,3 +191,17 @@ def new_address() -> str:
     """An address in a network that nobody has called from."""
     number = next(_ADDRESSES)
     return f"{10 + number // 65536}.{number // 256 % 256}.{number % 256}.7"
+
+
+async def with_totp(world: World, name: str) -> tuple[pyotp.TOTP, list[str]]:
+    """Make an account that uses one-time codes; gives what shows them, and recovery codes."""
+    await world.account(name)
+    who = await world.who((await world.sign_in(name)).tokens)
+    begun = await world.call(world.login.login.BeginTotp, login_pb2.BeginTotpRequest(password=PASSWORD), who)
+    totp = pyotp.parse_uri(begun.uri)
+    assert isinstance(totp, pyotp.TOTP)
+    assert (totp.secret, totp.name) == (begun.secret, name)
+    confirm = login_pb2.ConfirmTotpRequest(code=totp.at(world.now_ms // 1000))
+    answer = await world.call(world.login.login.ConfirmTotp, confirm, who)
+    world.recorder.browses.clear()
+    return totp, list(answer.recovery_codes)

@@ -1,8 +1,10 @@
 """Every row of the table of who may do what, as every role, through the servers themselves: only servicers and handlers are stubs."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -10,7 +12,7 @@ import httpx
 import pytest
 import structlog
 from fastapi import APIRouter, FastAPI
-from google.protobuf import symbol_database
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 from starlette.responses import Response
 from starlette.routing import Route
@@ -97,10 +99,10 @@ class Served:
         self._descriptors = SERVED[service]
         names = [name for each in self._descriptors for name in full_names(each)]
         metrics = CallMetrics("test", [name.rpartition("/")[2] for name in names], CollectorRegistry())
-        interceptor = CallInterceptor(
+        self.interceptor = CallInterceptor(
             names, metrics, FAILURES, 5, structlog.get_logger(), guard=world.guards[service]
         )
-        self.server = Server(interceptor, max_concurrent_calls=64)
+        self.server = Server(self.interceptor, max_concurrent_calls=64)
         for each in self._descriptors:
             self.server.grpc.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(each.full_name, self._handlers(each)),)
@@ -309,12 +311,12 @@ def test_what_is_served_has_a_row_and_every_row_is_served() -> None:
 
 
 def test_every_service_of_the_protos_is_served_by_somebody() -> None:
-    pool = symbol_database.Default().pool
-    for descriptors in SERVED.values():
-        for each in descriptors:
-            assert pool.FindServiceByName(each.full_name) is not None
-            in_file = set(each.file.services_by_name)
-            assert in_file <= {one.name for all_ in SERVED.values() for one in all_}
+    written = {
+        name
+        for file in Path("proto").rglob("*.proto")
+        for name in re.findall(r"^service (\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert written == {one.name for all_ in SERVED.values() for one in all_}
 
 
 def test_an_rpc_or_endpoint_without_a_row_is_noticed() -> None:
@@ -345,6 +347,19 @@ async def test_what_has_no_row_is_for_nobody(world: World) -> None:
         assert (await http.get("/nothing", headers=shown)).status_code == 404
         assert (await http.get("/nothing")).status_code == 404
         assert (await http.post("/new")).status_code == 405
+
+
+async def test_an_rpc_that_the_interceptor_was_not_told_of_is_not_there(world: World) -> None:
+    made = Served(world, "query")
+    operation = "/goodstrace.query.v1.TraceService/Trace"
+    made.interceptor._methods.pop(operation)
+    port = await made.server.start("127.0.0.1", 0, [each.full_name for each in SERVED["query"]])
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        code = await called(channel, operation, world.shown(Role.OPERATOR))
+        assert (code, made.calls) == (grpc.StatusCode.UNIMPLEMENTED, 0)
+        health = health_pb2_grpc.HealthStub(channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest(service=""))).status
+    await made.server.stop(notice_s=0, drain_s=0)
 
 
 async def test_forged_credentials_get_nowhere(world: World) -> None:

@@ -3,15 +3,19 @@
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from deploy.service_processes import ROOT
 from goodstrace.simulate import Simulation, SimulationOptions
 from services.collector.books import Books
 from services.runtime import topics
+from services.runtime.kafka_statistics import CLIENTS
+from services.runtime.store_metrics import COMMANDS
 from tests.system.harness import SERVICES, System, eventually
 
 EVENTS = 150
@@ -28,9 +32,12 @@ LABELS = {
         "GetIndexSecret|ProveComplete|GetRecords|GetRegistrations|StreamTrace|Recall"
     ),
     "outcome": re.compile("collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden"),
-    "state": re.compile("enabled|disabled"),
+    "state": re.compile("enabled|disabled|open|in_use"),
+    "client": re.compile("|".join(CLIENTS)),
+    "command": re.compile("|".join(COMMANDS)),
+    "log": re.compile("(goods|browse)/[0-9]+|root|index"),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),
-    "kind": re.compile("index|list|checkpoint|keys|tile|entries|other"),
+    "kind": re.compile("index|list|checkpoint|keys|tile|entries|other|send|receive|timeout"),
     "category": re.compile("[a-z-]+"),
     "loop": re.compile("[a-z_]+"),
     "service": re.compile("|".join(SERVICES)),
@@ -102,6 +109,17 @@ def test_labels_say_nothing_that_somebody_sent(loaded: System, service: str) -> 
             assert LABELS[label].fullmatch(text), sample
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_metric_is_on_the_page_of_metrics(loaded: System, service: str) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    text = httpx.get(loaded.url(service, "/metrics")).text
+    for family in text_string_to_metric_families(text):
+        if family.name.startswith("goodstrace_"):
+            # Those with the time at which a counter was made come with each counter, and are told of there.
+            name = family.name.removesuffix("_created")
+            assert any(f"`{name}{suffix}`" in page for suffix in ("", "_total")), family.name
+
+
 def names(system: System, service: str) -> Iterable[str]:
     return {(sample.name, *sorted(sample.labels.items())) for sample in samples(system, service)}  # type: ignore[misc]
 
@@ -145,6 +163,37 @@ def test_the_ledger_counts_what_it_sealed(loaded: System) -> None:
     blocks = loaded.store["blocks"].count_documents({"log": {"$regex": "^goods/"}})
     assert value(loaded, "ledger", "goodstrace_ledger_blocks_total") == blocks
     assert value(loaded, "ledger", "goodstrace_ledger_records_waiting") == 0
+
+
+def test_the_ladder_has_no_gap_when_all_is_sealed(loaded: System) -> None:
+    for client in ("summarise", "projector", "states"):
+        lag = partial(value, loaded, "collector", "goodstrace_kafka_lag_records", client=client)
+        eventually(lambda lag=lag: lag() == 0, what=f"nothing is behind {client}")  # type: ignore[misc]
+    lag = partial(value, loaded, "ledger", "goodstrace_kafka_lag_records", client="ledger")
+    eventually(lambda: lag() == 0, what="nothing is behind the ledger")
+    sizes = [
+        sum(
+            value(loaded, "ledger", f"goodstrace_ledger_{rung}_entries", log=f"goods/{partition}")
+            for partition in range(2)
+        )
+        for rung in ("sealed", "signed", "published")
+    ]
+    assert sizes == [EVENTS] * 3
+    assert value(loaded, "ledger", "goodstrace_ledger_oldest_waiting_seconds") == 0
+    ages = "goodstrace_ledger_capture_to_checkpoint_seconds"
+    assert value(loaded, "ledger", f"{ages}_count") == EVENTS
+    assert value(loaded, "ledger", f"{ages}_sum") > 0
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_store_and_kafka_are_seen_from_each_service(loaded: System, service: str) -> None:
+    assert value(loaded, service, "goodstrace_store_command_seconds_count", command="find") > 0
+    assert value(loaded, service, "goodstrace_store_connections", state="open") > 0
+    eventually(
+        lambda: value(loaded, service, "goodstrace_kafka_statistics_timestamp_seconds") > 0,
+        what=f"a Kafka client of {service} reported",
+    )
+    assert value(loaded, service, "goodstrace_kafka_round_trip_seconds") > 0
 
 
 def test_what_must_stay_zero_is_zero(loaded: System) -> None:

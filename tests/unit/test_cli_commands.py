@@ -6,7 +6,8 @@ import sys
 
 from click.testing import CliRunner
 
-from goodstrace.cli.main import _loaded, cli
+from goodstrace.cli.main import cli
+from goodstrace.cli.server_side import _loaded
 
 
 def test_a_command_whose_libraries_are_missing_says_what_it_needs() -> None:

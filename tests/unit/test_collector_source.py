@@ -101,7 +101,7 @@ class FakeConsumer:
 
 def reader(fake: FakeConsumer, taken: list[int]) -> Source:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kafka, "consumer", lambda *_: fake)
+        patch.setattr(kafka, "consumer", lambda *_, **__: fake)
         return Source("", "group", [TOPIC], lambda _topic, _partition, offset: taken.append(offset))
 
 

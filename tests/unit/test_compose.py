@@ -25,6 +25,7 @@ TLS = {
     ),
 }
 OURS = {service.name for service in SERVICES} | {"provision"}
+WATCHING = {"prometheus", "node-exporter", "grafana"}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_compose_itself_accepts_the_file_where_it_is_installed() -> None:
 
 
 def test_it_is_the_whole_system(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == OURS | {"kafka", "mongodb"}
+    assert set(compose["services"]) == OURS | {"kafka", "mongodb"} | WATCHING
 
 
 def test_every_service_has_a_healthcheck_or_is_waited_to_its_end(compose: dict[str, Any]) -> None:
@@ -74,7 +75,7 @@ def test_every_dependency_states_its_condition(compose: dict[str, Any]) -> None:
 
 
 def test_our_containers_may_do_little(compose: dict[str, Any]) -> None:
-    for name in OURS:
+    for name in OURS | WATCHING:
         service = compose["services"][name]
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
@@ -124,8 +125,15 @@ def test_each_service_is_reached_where_the_local_stack_has_it(compose: dict[str,
 
 def test_data_lie_in_named_volumes(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
-        for volume in service["volumes"]:
-            assert volume.partition(":")[0] in compose["volumes"]
+        for volume in service.get("volumes", []):
+            source, _, rest = volume.partition(":")
+            if source.startswith("."):  # configuration out of this repository
+                assert (ROOT / source).is_dir(), source
+                assert rest.endswith(":ro"), volume
+            elif source == "/":
+                assert rest.startswith("/host:ro"), volume
+            else:
+                assert source in compose["volumes"]
 
 
 def test_kafka_keeps_everything_and_makes_no_topic_by_itself(compose: dict[str, Any]) -> None:

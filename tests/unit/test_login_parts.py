@@ -20,9 +20,9 @@ from services.query.accounts.errors import BusyError, KeysError
 from services.query.accounts.hashing import Hasher, Turns
 from services.query.accounts.key_ring import JWKS, KeyFiles, KeyRing
 from services.query.accounts.metrics import LoginMetrics, Outcome
-from services.query.accounts.networks import caller_network, networks
 from services.query.accounts.secret_keys import SecretKeys
 from services.query.accounts.signing_keys import PUBLISHED_MS, State
+from services.runtime.access.networks import caller_network, networks
 from services.runtime.access.settings import LoginSettings
 from services.runtime.errors import UnavailableError
 from services.sealing.browse import Browse

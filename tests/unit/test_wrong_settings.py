@@ -96,3 +96,10 @@ def test_accounts_are_off_on_this_machine_only(
         with capture_logs() as logs:
             assert open_access(local, nothing, nothing, structlog.get_logger()).is_open
         assert [each["log_level"] for each in logs] == ["warning"]
+
+
+def test_the_cas_of_our_own_clients_are_not_those_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOODSTRACE_CA_FILE", "run/tls/ca.pem")
+    monkeypatch.setenv("GOODSTRACE_CLIENT_CERT_FILE", "run/tls/client.pem")
+    assert MongoSettings().connection() == {}
+    assert "ssl.ca.location" not in KafkaSettings().connection()

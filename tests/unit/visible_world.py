@@ -175,24 +175,10 @@ class World:
         return "ab" * 16
 
     def client(self, merchant: int = 0) -> Client:
-        """A verifying client of the calls, with a merchant's key."""
-        client = Client(
-            "unix:nobody",
-            LogKeys([each.verifier for each in self.logs.signers.values()]),
-            token=self.keys[merchant] if merchant else "",
-        )
-        client._query = self  # type: ignore[assignment]
+        """A verifying client of the calls, with what a merchant shows."""
+        client = Client("unix:nobody", LogKeys([each.verifier for each in self.logs.signers.values()]))
+        client._query = _Stub(self, merchant)  # type: ignore[assignment]
         return client
-
-    def __getattr__(self, name: str) -> Any:
-        """A stub's method: calls the servicer and keeps the answer."""
-        if not name[0].isupper():
-            raise AttributeError(name)
-
-        def call(request: Any, timeout: float = 0, metadata: Sequence[tuple[str, str]] = ()) -> Any:
-            return self.call(name, request, metadata)
-
-        return call
 
     def call(self, name: str, request: Any, metadata: Sequence[tuple[str, str]] = ()) -> Any:
         """Call a method; errors come as they are raised."""
@@ -272,3 +258,18 @@ def _sealed(event: dict[str, Any], merchant: int, seed: int) -> Record:
     )
     [whole] = run_all(values).items
     return whole.record
+
+
+class _Stub:
+    """In the place of the wire: shows what a merchant shows, as a channel of the client's does."""
+
+    def __init__(self, world: World, merchant: int) -> None:
+        self._world, self._merchant = world, merchant
+
+    def __getattr__(self, name: str) -> Any:
+        """A method: calls the servicer and keeps the answer."""
+
+        def call(request: Any, timeout: float = 0, metadata: Sequence[tuple[str, str]] = ()) -> Any:
+            return self._world.call(name, request, (*metadata, *self._world.shown_with(self._merchant)))
+
+        return call

@@ -104,14 +104,6 @@ def bootstrap(name: str, *, as_json: bool) -> None:
         click.echo(f"{name}, an operator, signs in with the password {password} and changes it then")
 
 
-@click.group()
-def accounts() -> None:
-    """Accounts, in the store itself."""
-
-
-accounts.add_command(bootstrap)
-
-
 async def _bootstrapped(name: str) -> str:
     settings = load(LoginSettings)
     hasher = Hasher(

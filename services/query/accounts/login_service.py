@@ -7,12 +7,12 @@ from goodstrace.query.v1 import login_pb2, login_pb2_grpc
 from services.query.accounts.account_store import AccountStore
 from services.query.accounts.issuing import Issuing
 from services.query.accounts.key_ring import KeyRing
-from services.query.accounts.networks import Network, caller_network
 from services.query.accounts.own_account import OwnAccount
 from services.query.accounts.passwords import MAX_SENT_BYTES
 from services.query.accounts.session_store import SessionStore
 from services.query.accounts.signing_in import SigningIn
 from services.runtime.access.current import principal
+from services.runtime.access.networks import Network, caller_network
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.grpc import Context
 

@@ -30,12 +30,12 @@ from services.query.accounts.key_ring import KeyFiles, KeyRing, configured_files
 from services.query.accounts.lockout import Rule
 from services.query.accounts.login_service import LoginServicer
 from services.query.accounts.metrics import LoginMetrics
-from services.query.accounts.networks import networks
 from services.query.accounts.own_account import OwnAccount
 from services.query.accounts.secret_keys import SecretKeys
 from services.query.accounts.session_store import SessionStore
 from services.query.accounts.signing_in import Codes, SigningIn
 from services.query.http_headers import matches
+from services.runtime.access.networks import networks
 from services.runtime.access.settings import AccessSettings, LoginSettings
 from services.runtime.grpc import Context
 from services.runtime.mongo import Database

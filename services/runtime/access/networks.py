@@ -1,30 +1,65 @@
-"""From where somebody calls, as far as records say it: the network, never the address. Pure."""
+"""From where somebody calls: the address that counts, and the network that it is taken for; records never say more. Pure.
 
-import ipaddress
+One household or office has all of an IPv6 /48 or a good part of an IPv4 /24, so that single addresses would bound nobody.
+"""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
+from urllib.parse import unquote
 
-_IPV4_BITS: Final = 24
-_IPV6_BITS: Final = 48
+Network = IPv4Network | IPv6Network
+ELSEWHERE: Final = "local"
+"""The network of who comes by a Unix socket."""
+_V4_BITS: Final = 24
+_V6_BITS: Final = 48
+MAX_FORWARDED: Final = 20
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Read a list of networks, separated by commas. Raises: ValueError."""
+    return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
 
 
 def grpc_peer(peer: str) -> str:
-    """Read the address out of what gRPC calls a peer; "" for a Unix socket, a word that is no address for anything else."""
+    """Read the address out of what gRPC calls a peer ("ipv4:192.0.2.1:5000", "ipv6:%5B::1%5D:5000"); "" for a Unix socket, "unknown" else."""
     if peer.startswith("unix:"):
         return ""
     kind, _, rest = peer.partition(":")
-    address = (
-        rest.rpartition(":")[0].removeprefix("[").removeprefix("%5B").removesuffix("]").removesuffix("%5D")
-    )
-    return address if kind in ("ipv4", "ipv6") else "unknown"
+    return unquote(rest).rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else "unknown"
 
 
 def network_of(address: str) -> str:
     """Give the network of an address: "192.0.2.0/24", "2001:db8::/48"; "" for what is none."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
+    parsed = _address(address)
+    if parsed is None:
         return ""
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        parsed = parsed.ipv4_mapped
-    bits = _IPV4_BITS if parsed.version == 4 else _IPV6_BITS
-    return str(ipaddress.ip_network(f"{parsed}/{bits}", strict=False))
+    bits = _V4_BITS if parsed.version == 4 else _V6_BITS
+    return str(ip_network((parsed, bits), strict=False))
+
+
+def caller_network(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+    """Give the network of a caller, as `network_of` does, or ELSEWHERE.
+
+    Args:
+        peer: as gRPC names it.
+        forwarded: the values of `x-forwarded-for`, as they came; looked at only where the peer is a trusted proxy.
+        trusted: the networks of proxies. The caller is the last address that is not one of theirs: what stands before it, anybody may
+            have written.
+    """
+    address = _address(grpc_peer(peer))
+    hops = [each.strip() for value in forwarded for each in value.split(",")][-MAX_FORWARDED:]
+    while address is not None and hops and any(address in each for each in trusted):
+        following = _address(hops.pop())
+        if following is None:
+            break
+        address = following
+    return network_of(str(address)) or ELSEWHERE
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found

@@ -1,0 +1,226 @@
+"""The alerts: each names what is wrong, how grave it is, and the section of the runbook that says what to do."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tools.monitoring.rules import GAP, OBJECTIVES, Objective, missed
+
+PAGE, TICKET = "page", "ticket"
+"""Somebody must look now; somebody must look within days."""
+SERVICES: Final = "collector|ledger|query|audit"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert; `page` is the page of docs/runbooks that has a section of its name."""
+
+    name: str
+    expr: str
+    wait: str
+    severity: str
+    page: str
+    summary: str
+    description: str
+
+    @property
+    def runbook(self) -> str:
+        """Where to read on."""
+        return f"docs/runbooks/{self.page}.md#{self.name.lower()}"
+
+    def as_yaml(self) -> dict[str, Any]:
+        """Give it as Prometheus reads it."""
+        return {
+            "alert": self.name,
+            "expr": self.expr,
+            "for": self.wait,
+            "labels": {"severity": self.severity},
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "runbook": self.runbook,
+            },
+        }
+
+
+def _zero(*counters: str, window: str = "15m") -> str:
+    """Ask whether any of what must stay 0 has grown. A process that ended takes its own counts with it, not the others'."""
+    grown = "\n+ ".join(f"(sum(increase({counter}[{window}])) or vector(0))" for counter in counters)
+    return f"{grown}\n> 0"
+
+
+def _burn(objective: Objective, factor: float, long: str, short: str) -> str:
+    limit = f"{factor * objective.budget:.6g}"
+    return f"({missed(objective.name, long)} > {limit} and {missed(objective.name, short)} > {limit})"
+
+
+_BURNS: Final = {
+    "capture-availability": ("CaptureAvailabilityBurn", "capture", "Captures fail."),
+    "capture-to-traceable": (
+        "CaptureToTraceableBurn",
+        "pipeline",
+        "Events take over 10 s until they can be traced.",
+    ),
+    "lookup-success": ("LookupSuccessBurn", "query", "Look-ups fail."),
+    "lookup-latency": ("LookupLatencyBurn", "query", "Look-ups take over 1 s."),
+}
+
+
+def burns() -> list[Alert]:
+    """Make two alerts for each objective: the budget of 30 days is burning fast, or slowly.
+
+    Each asks over a long window, that it matters, and over a short one, that it still goes on. Source: Google's SRE
+    workbook, "Alerting on SLOs", multiwindow, multi-burn-rate alerts.
+    """
+    made = []
+    for objective in OBJECTIVES:
+        name, page, summary = _BURNS[objective.name]
+        fast = f"{_burn(objective, 14.4, '1h', '5m')}\nor\n{_burn(objective, 6, '6h', '30m')}"
+        slow = f"{_burn(objective, 3, '1d', '2h')}\nor\n{_burn(objective, 1, '3d', '6h')}"
+        part = f"{1 - objective.budget:.1%}"
+        made += [
+            Alert(
+                name, fast, "2m", PAGE, page, summary,
+                f"{{{{ $value | humanizePercentage }}}} are bad; the objective is {part} good over 30 days, and at this pace "
+                "its budget is gone within days.",
+            ),
+            Alert(
+                name, slow, "15m", TICKET, page, summary,
+                f"{{{{ $value | humanizePercentage }}}} are bad; the objective is {part} good over 30 days, and the budget "
+                "will not last.",
+            ),
+        ]  # fmt: skip
+    return made
+
+
+ALERTS: Final = (
+    Alert(
+        "ServiceDown", f'up{{job=~"{SERVICES}"}} == 0', "2m", PAGE, "services",
+        "{{ $labels.job }} on {{ $labels.instance }} does not answer.",
+        "Its metrics cannot be read: it has ended, hangs, or cannot be reached.",
+    ),
+    Alert(
+        "CaptureOverloaded",
+        "goodstrace_collector_waiting_bytes / goodstrace_collector_waiting_limit_bytes > 0.8",
+        "5m", TICKET, "capture",
+        "Captures fill {{ $value | humanizePercentage }} of the room for them on {{ $labels.instance }}.",
+        "At 100 % captures are answered 503.",
+    ),
+    Alert(
+        "RejectedShare",
+        '(sum(rate(goodstrace_collector_rejected_records_total{reason!="DUPLICATE"}[30m])))\n'
+        '/ clamp_min(sum(rate(goodstrace_collector_stage_in_records_total{stage="collect"}[30m])), 1e-9)\n> 0.05',
+        "10m", TICKET, "capture",
+        "{{ $value | humanizePercentage }} of the events are rejected, duplicates not counted.",
+        "Somebody sends what is malformed, or not theirs to say.",
+    ),
+    Alert(
+        "PipelineBehind",
+        f'(sum({GAP}{{rung!~"checkpointed|witnessed"}}) > 20000)\n'
+        f'and (sum(deriv({GAP}{{rung!~"checkpointed|witnessed"}}[10m])) >= 0)',
+        "10m", PAGE, "pipeline",
+        "{{ $value | humanize }} events are captured and not sealed, and they do not become fewer.",
+        "The ladder of the pipeline dashboard shows below which rung they wait.",
+    ),
+    Alert(
+        "ProjectorBehind", 'sum by (client) (goodstrace_kafka_lag_records{client=~"projector|states"}) > 50000',
+        "15m", TICKET, "pipeline",
+        "{{ $labels.client }} has {{ $value | humanize }} records to keep.",
+        "Goods information, verdicts of jobs or states of goods are old. Sealing and tracing are not concerned.",
+    ),
+    Alert(
+        "LogStuck",
+        "(max by (job, instance) (goodstrace_ledger_oldest_waiting_seconds) > 60)\n"
+        'or (\n  sum by (job, instance) (goodstrace_kafka_lag_records{client="ledger"}) > 0\n'
+        "  and sum by (job, instance) (rate(goodstrace_ledger_records_sealed_total[5m])) == 0\n)",
+        "3m", PAGE, "ledger",
+        "A log on {{ $labels.instance }} is not sealed any more.",
+        "Records wait and no block is committed: what was captured cannot be traced.",
+    ),
+    Alert(
+        "AppendConflict",
+        _zero("goodstrace_ledger_append_conflicts_total", "goodstrace_ledger_root_append_conflicts_total",
+              "goodstrace_ledger_index_append_conflicts_total", "goodstrace_audit_append_conflicts_total"),
+        "0m", PAGE, "ledger",
+        "Two processes wrote the same log.",
+        "The loser has stopped and nothing is lost, but one of them should not be there.",
+    ),
+    Alert(
+        "ProofFailure",
+        _zero("goodstrace_ledger_unprovable_records_total", "goodstrace_audit_unprovable_records_total",
+              'goodstrace_query_calls_total{code="DATA_LOSS"}', 'goodstrace_audit_calls_total{code="DATA_LOSS"}',
+              'goodstrace_query_log_requests_total{code="500"}'),
+        "0m", PAGE, "ledger",
+        "What is stored, or was to be sealed, does not prove what it should.",
+        "A record does not commit to its parts, or stored bytes are not those that were sealed.",
+    ),
+    Alert(
+        "RootBehind", "goodstrace_ledger_root_lag_seconds > 120", "5m", TICKET, "ledger",
+        "Checkpoints wait {{ $value | humanizeDuration }} to get into the root log.",
+        "Proofs of the root lag behind; traces are not concerned.",
+    ),
+    Alert(
+        "WitnessQuorumLost",
+        "(\n  max by (log) (goodstrace_ledger_signed_entries) > max by (log) (goodstrace_ledger_published_entries)\n"
+        "  and time() - max by (log) (goodstrace_ledger_last_published_timestamp_seconds) > 120\n)\nor (\n"
+        "  max by (log) (goodstrace_audit_signed_entries) > max by (log) (goodstrace_audit_published_entries)\n"
+        "  and time() - max by (log) (goodstrace_audit_last_published_timestamp_seconds) > 120\n)",
+        "3m", PAGE, "witnesses",
+        "{{ $labels.log }} is signed and not published: its quorum of witnesses is missing.",
+        "What is sealed since cannot be looked up until enough witnesses answer.",
+    ),
+    Alert(
+        "WitnessSuspicion",
+        _zero('goodstrace_ledger_witness_faults_total{kind=~"fork|rolled-back"}',
+              'goodstrace_audit_witness_faults_total{kind=~"fork|rolled-back"}'),
+        "0m", PAGE, "witnesses",
+        "A witness has cosigned what our store does not have.",
+        "The store was rolled back or forked, or the witness is another installation's.",
+    ),
+    Alert(
+        "BrowseRecordsBehind",
+        '(sum(goodstrace_kafka_lag_records{client="audit"}) + sum(goodstrace_audit_records_waiting) > 5000)\n'
+        "or (max(goodstrace_audit_oldest_waiting_seconds) > 120)",
+        "5m", TICKET, "audit",
+        "Browse records are not sealed in time.",
+        "They are durable in Kafka, so that looks stay allowed; who asks what was looked at is not told of the newest.",
+    ),
+    Alert(
+        "WebhooksFailing", "goodstrace_query_webhooks_failing > 0", "1h", TICKET, "query",
+        "{{ $value }} webhooks fail.",
+        "Their receivers refuse or do not answer; messages wait and are tried again.",
+    ),
+    Alert(
+        "StoreFailing",
+        "sum by (job) (rate(goodstrace_store_command_failures_total[5m]))\n"
+        "/ clamp_min(sum by (job) (rate(goodstrace_store_command_seconds_count[5m])), 1e-9)\n> 0.05",
+        "5m", PAGE, "neighbours",
+        "{{ $value | humanizePercentage }} of {{ $labels.job }}'s calls to the store fail.",
+        "MongoDB refuses, is slow, or cannot be reached.",
+    ),
+    Alert(
+        "KafkaClientSilent",
+        "(goodstrace_kafka_statistics_timestamp_seconds > 0)\n"
+        "and (time() - goodstrace_kafka_statistics_timestamp_seconds > 120)",
+        "3m", PAGE, "neighbours",
+        "The Kafka client {{ $labels.client }} of {{ $labels.job }} is not polled any more.",
+        "The loop that uses it hangs; its metrics stand still.",
+    ),
+    Alert(
+        "KafkaFailing",
+        "sum by (job, client) (rate(goodstrace_kafka_broker_errors_total[10m])) > 0.1",
+        "10m", TICKET, "neighbours",
+        "Requests of {{ $labels.job }} ({{ $labels.client }}) to Kafka fail again and again.",
+        "A broker ends, is overloaded, or the way to it is lost.",
+    ),
+    Alert(
+        "DiskFilling",
+        '(\n  node_filesystem_avail_bytes{fstype!~"tmpfs|ramfs|squashfs|iso9660"}'
+        ' / node_filesystem_size_bytes{fstype!~"tmpfs|ramfs|squashfs|iso9660"} < 0.1\n)\nor (\n'
+        '  node_filesystem_avail_bytes{fstype!~"tmpfs|ramfs|squashfs|iso9660"}'
+        ' / node_filesystem_size_bytes{fstype!~"tmpfs|ramfs|squashfs|iso9660"} < 0.4\n'
+        '  and predict_linear(node_filesystem_avail_bytes{fstype!~"tmpfs|ramfs|squashfs|iso9660"}[6h], 86400) < 0\n)',
+        "10m", PAGE, "neighbours",
+        "{{ $labels.mountpoint }} on {{ $labels.instance }} is nearly full, or will be within a day.",
+        "Logs only ever grow. A store or a broker without room stops the system.",
+    ),
+)  # fmt: skip

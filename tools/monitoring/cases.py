@@ -1,0 +1,191 @@
+"""For each alert one course of things in which it fires, and one in which it does not, as tests of `promtool test rules`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tools.monitoring.alerts import PAGE, TICKET
+
+Series = Mapping[str, str]
+"""Series by name and labels: values in promtool's notation, one a step."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An alert's test: `fires` and `quiet` are what Prometheus scraped until `at`."""
+
+    alert: str
+    severity: str
+    fires: Series
+    quiet: Series
+    at: str = "30m"
+    step: str = "1m"
+
+    def as_yaml(self) -> list[dict[str, Any]]:
+        """Give both tests as promtool reads them."""
+        firing = f'count by (alertname, severity) (ALERTS{{alertname="{self.alert}",severity="{self.severity}",alertstate="firing"}}) > bool 0'
+        labels = f'{{alertname="{self.alert}",severity="{self.severity}"}}'
+        return [
+            {
+                "name": f"{self.alert} ({self.severity}) fires",
+                "interval": self.step,
+                "input_series": _given(self.fires),
+                "promql_expr_test": [
+                    {
+                        "expr": firing,
+                        "eval_time": self.at,
+                        "exp_samples": [{"labels": labels, "value": 1}],
+                    }
+                ],
+            },
+            {
+                "name": f"{self.alert} ({self.severity}) does not fire",
+                "interval": self.step,
+                "input_series": _given(self.quiet),
+                "promql_expr_test": [{"expr": firing, "eval_time": self.at, "exp_samples": []}],
+            },
+        ]
+
+
+def _given(series: Series) -> list[dict[str, str]]:
+    return [{"series": name, "values": values} for name, values in series.items()]
+
+
+_CAPTURE: Final = 'goodstrace_collector_requests_total{{job="collector",method="capture",code="{code}"}}'
+_AGE: Final = "goodstrace_ledger_capture_to_checkpoint_seconds"
+_CALLS: Final = 'goodstrace_query_calls_total{{job="query",method="Trace",code="{code}"}}'
+_LOOKED: Final = "goodstrace_query_call_seconds"
+_UP: Final = 'up{job="ledger",instance="ledger:9102"}'
+_HELD: Final = "goodstrace_collector_waiting_bytes"
+_ROOM: Final = "goodstrace_collector_waiting_limit_bytes"
+_LAG: Final = 'goodstrace_kafka_lag_records{{job="{job}",instance="a",client="{client}"}}'
+_SEALED: Final = 'goodstrace_ledger_records_sealed_total{job="ledger",instance="a"}'
+_OLDEST: Final = 'goodstrace_ledger_oldest_waiting_seconds{job="ledger",instance="a"}'
+_REFUSED: Final = 'goodstrace_collector_rejected_records_total{{stage="summarise",reason="{reason}"}}'
+_TAKEN: Final = 'goodstrace_collector_stage_in_records_total{stage="collect"}'
+_SIZES: Final = 'goodstrace_ledger_{which}_entries{{log="goods/0"}}'
+_PUBLISHED: Final = 'goodstrace_ledger_last_published_timestamp_seconds{log="goods/0"}'
+_COMMANDS: Final = 'goodstrace_store_command_seconds_count{job="query",command="find"}'
+_FAILED: Final = 'goodstrace_store_command_failures_total{job="query",command="find"}'
+_REPORTED: Final = 'goodstrace_kafka_statistics_timestamp_seconds{job="ledger",client="ledger"}'
+_ERRORS: Final = 'goodstrace_kafka_broker_errors_total{job="ledger",client="ledger",kind="timeout"}'
+_DISK: Final = 'node_filesystem_{which}_bytes{{instance="a",mountpoint="/",fstype="ext4"}}'
+
+
+def _good_and_bad(good: str, bad: str, minutes: int, *, good_rate: int, bad_rate: int) -> Series:
+    return {good: f"0+{good_rate}x{minutes}", bad: f"0+{bad_rate}x{minutes}"}
+
+
+def _within(name: str, minutes: int, *, limit: str, within: int, labels: str = "") -> Series:
+    """A histogram of 1000 a minute, `within` of them in `limit` seconds."""
+    inside = f"{labels}," if labels else ""
+    return {
+        f"{name}_count{{{labels}}}": f"0+1000x{minutes}",
+        f'{name}_bucket{{{inside}le="{limit}"}}': f"0+{within}x{minutes}",
+    }
+
+
+def _objective_cases() -> list[Case]:
+    """A fast burn for an hour, a slow one for three days."""
+    captures = (_CAPTURE.format(code="202"), _CAPTURE.format(code="503"))
+    calls = (_CALLS.format(code="OK"), _CALLS.format(code="UNAVAILABLE"))
+    trace = 'method="Trace"'
+    made = []
+    for severity, minutes, at, bad, step in ((PAGE, 36, "66m", 50, "2m"), (TICKET, 38, "74h", 3, "2h")):
+        fine = 1000 if severity == TICKET else 999  # a page must not come of what a ticket is for
+        made += [
+            Case(name, severity, _good_and_bad(*pair, minutes, good_rate=1000, bad_rate=bad),
+                 _good_and_bad(*pair, minutes, good_rate=1000, bad_rate=0 if fine == 1000 else 1), at, step)
+            for name, pair in (("CaptureAvailabilityBurn", captures), ("LookupSuccessBurn", calls))
+        ]  # fmt: skip
+        late = 1000 - 6 * bad
+        made += [
+            Case("CaptureToTraceableBurn", severity, _within(_AGE, minutes, limit="10.0", within=late),
+                 _within(_AGE, minutes, limit="10.0", within=995), at, step),
+            Case("LookupLatencyBurn", severity, _within(_LOOKED, minutes, limit="1.0", within=late, labels=trace),
+                 _within(_LOOKED, minutes, limit="1.0", within=995, labels=trace), at, step),
+        ]  # fmt: skip
+    return made
+
+
+CASES: Final = (
+    Case("ServiceDown", PAGE, {_UP: "1x10 0x20"}, {_UP: "1x28 0x2"}),
+    *_objective_cases(),
+    Case("CaptureOverloaded", TICKET, {_HELD: "90x30", _ROOM: "100x30"}, {_HELD: "70x30", _ROOM: "100x30"}),
+    Case(
+        "RejectedShare", TICKET,
+        {_REFUSED.format(reason="INVALID"): "0+10x60", _TAKEN: "0+100x60"},
+        {_REFUSED.format(reason="INVALID"): "0+1x60", _REFUSED.format(reason="DUPLICATE"): "0+50x60", _TAKEN: "0+100x60"},
+        "1h",
+    ),
+    Case(
+        "PipelineBehind", PAGE,
+        {_LAG.format(job="collector", client="summarise"): "0+10000x12"},
+        {_LAG.format(job="collector", client="summarise"): "90000-5000x12"},
+        "60m", "5m",
+    ),
+    Case(
+        "ProjectorBehind", TICKET,
+        {_LAG.format(job="collector", client="projector"): "60000x60"},
+        {_LAG.format(job="collector", client="projector"): "40000x60", _LAG.format(job="collector", client="summarise"): "60000x60"},
+        "1h",
+    ),
+    Case("LogStuck", PAGE, {_OLDEST: "0x10 60+60x20"}, {_OLDEST: "3x30"}),
+    Case(
+        "LogStuck", PAGE,
+        {_OLDEST: "0x30", _LAG.format(job="ledger", client="ledger"): "500x30", _SEALED: "1000x30"},
+        {_OLDEST: "0x30", _LAG.format(job="ledger", client="ledger"): "500x30", _SEALED: "0+100x30"},
+    ),
+    Case(
+        "AppendConflict", PAGE,
+        {'goodstrace_ledger_append_conflicts_total{job="ledger"}': "0x20 1x10"},
+        {'goodstrace_ledger_append_conflicts_total{job="ledger"}': "0x30"},
+    ),
+    Case(
+        "ProofFailure", PAGE,
+        {'goodstrace_query_calls_total{job="query",method="Trace",code="DATA_LOSS"}': "0x20 1x10"},
+        {'goodstrace_query_calls_total{job="query",method="Trace",code="DATA_LOSS"}': "0x30",
+         'goodstrace_query_calls_total{job="query",method="Trace",code="NOT_FOUND"}': "0+5x30"},
+    ),
+    Case(
+        "RootBehind", TICKET,
+        {"goodstrace_ledger_root_lag_seconds": "300x30"}, {"goodstrace_ledger_root_lag_seconds": "2x30"},
+    ),
+    Case(
+        "WitnessQuorumLost", PAGE,
+        {_SIZES.format(which="signed"): "0+10x30", _SIZES.format(which="published"): "0+10x10 100x20",
+         _PUBLISHED: "0+60x10 600x20"},
+        {_SIZES.format(which="signed"): "10+10x30", _SIZES.format(which="published"): "0+10x30", _PUBLISHED: "0+60x30"},
+    ),
+    Case(
+        "WitnessSuspicion", PAGE,
+        {'goodstrace_ledger_witness_faults_total{witness="one",kind="rolled-back"}': "0x20 1x10"},
+        {'goodstrace_ledger_witness_faults_total{witness="one",kind="unavailable"}': "0+1x30"},
+    ),
+    Case(
+        "BrowseRecordsBehind", TICKET,
+        {_LAG.format(job="audit", client="audit"): "6000x30", "goodstrace_audit_records_waiting": "10x30"},
+        {_LAG.format(job="audit", client="audit"): "60x30", "goodstrace_audit_records_waiting": "10x30"},
+    ),
+    Case(
+        "WebhooksFailing", TICKET,
+        {"goodstrace_query_webhooks_failing": "2x90"}, {"goodstrace_query_webhooks_failing": "2x20 0x70"}, "80m",
+    ),
+    Case(
+        "StoreFailing", PAGE,
+        {_COMMANDS: "0+100x30", _FAILED: "0+20x30"}, {_COMMANDS: "0+100x30", _FAILED: "0+1x30"},
+    ),
+    Case("KafkaClientSilent", PAGE, {_REPORTED: "1+60x10 601x20"}, {_REPORTED: "1+60x30"}),
+    Case("KafkaFailing", TICKET, {_ERRORS: "0+60x60"}, {_ERRORS: "0x30 5x30"}, "1h"),
+    Case(
+        "DiskFilling", PAGE,
+        {_DISK.format(which="avail"): "9x30", _DISK.format(which="size"): "100x30"},
+        {_DISK.format(which="avail"): "30x30", _DISK.format(which="size"): "100x30"},
+    ),
+    Case(
+        "DiskFilling", PAGE,
+        {_DISK.format(which="avail"): "50000-500x48", _DISK.format(which="size"): "100000x48"},
+        {_DISK.format(which="avail"): "50000-1x48", _DISK.format(which="size"): "100000x48"},
+        "7h", "10m",
+    ),
+)  # fmt: skip
