@@ -9,8 +9,10 @@ from urllib.parse import unquote
 
 from goodstrace.identifiers import canonical_key
 from services.query.web.security import local
+from services.runtime.call_errors import InvalidRequestError
 from services.runtime.call_limits import MAX_KEY_CHARS
 
+MOST_DEPTH: Final = 100
 TRACE_PATH: Final = "/trace"
 _GS1: Final = "https://id.gs1.org"
 _ELEMENT: Final = re.compile(r"\(([0-9]{2,4})\)([^()]{1,90})")
@@ -37,6 +39,15 @@ def key_asked(text: str) -> str | None:
 def key_of_path(raw_path: str) -> str | None:
     """Give the key that the path of a Digital Link names, percent-encoding as it was sent; None where it names none."""
     return _gs1(raw_path) if len(raw_path) <= MAX_KEY_CHARS else None
+
+
+def depth_asked(text: str, otherwise: int) -> int:
+    """Read how many levels are asked for; `otherwise` where nothing is. Raises: InvalidRequestError."""
+    if not text:
+        return otherwise
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST_DEPTH:
+        raise InvalidRequestError(f"1 to {MOST_DEPTH}", "depth")
+    return int(text)
 
 
 def page_of(key: str, **query: str) -> str:

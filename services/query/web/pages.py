@@ -1,20 +1,19 @@
 """The web pages over HTTP: paths, who may see what, the one table from errors to pages."""
 
 import asyncio
-import gzip
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import grpc
-import msgspec
 import structlog
 from fastapi import Request, Response
 
-from goodstrace.proof_bundle import SUFFIX
 from goodstrace.query.v1 import trace_pb2
 from services.query.http_headers import accepts_gzip, matches
 from services.query.log_endpoints import base_url
 from services.query.web import asking, bundling, linkset, trace_view
+from services.query.web.answers import as_json, bundled, sent
+from services.query.web.asking import MOST_DEPTH, depth_asked
 from services.query.web.face import Face, Faces
 from services.query.web.labels import label
 from services.query.web.languages import LANGUAGES, best_name
@@ -38,12 +37,10 @@ from services.runtime.mongo import within
 from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
 
-MOST_DEPTH: Final = 100
 MAX_TOKEN_CHARS: Final = 20_000
 _STORE_SHARE: Final = 0.8
 _HTML: Final = "text/html; charset=utf-8"
 _YEAR_S: Final = 365 * 86_400
-_PUBLIC: Final = {"Access-Control-Allow-Origin": "*"}
 _STATUS: Final = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.OUT_OF_RANGE: 400,
@@ -148,6 +145,29 @@ class WebPages:
         except Outcome as outcome:
             return await self._sign_in_form(request, visit, "/", outcome.why, outcome.status)
 
+    async def show_password(self, request: Request, visit: Visit) -> Response:
+        """Show the form that changes the password."""
+        return await self._password_form(request, visit)
+
+    async def do_password(self, request: Request, visit: Visit) -> Response:
+        """Change the password."""
+        if self.sign_in is None:
+            raise NotFoundError("accounts are off")
+        try:
+            return await self.sign_in.change_password(request)
+        except Outcome as outcome:
+            return await self._password_form(request, visit, outcome.why, outcome.status)
+
+    async def _password_form(
+        self, request: Request, visit: Visit, problem: str = "", status: int = 200
+    ) -> Response:
+        if not visit.has_account:
+            raise NotFoundError("who is not signed in has no password")
+        headers = {"Cache-Control": "no-store"}
+        return await self._page(
+            request, visit, "password.html", status=status, headers=headers, problem=problem
+        )
+
     async def do_sign_out(self, request: Request, _visit: Visit) -> Response:
         """Sign out."""
         if self.sign_in is None:
@@ -209,13 +229,13 @@ class WebPages:
         if not self._sees_trace(visit):
             raise NotFoundError("sign in to see the trace", "key")
         answer = await self._trace(request, key)
-        return await _bundled(request, (await asyncio.to_thread(bundling.of_trace, answer)).encode())
+        return await bundled(request, (await asyncio.to_thread(bundling.of_trace, answer)).encode())
 
     async def face(self, request: Request, visit: Visit) -> Response:
         """Give the proof bundle of a public face."""
         key = self._key(request)
         self._let_in(visit)
-        return await _bundled(request, bundling.of_face(await self._faces.find(key)).encode())
+        return await bundled(request, bundling.of_face(await self._faces.find(key)).encode())
 
     async def label(self, request: Request, _visit: Visit) -> Response:
         """Give a QR code for a label, as SVG: it leads to the page of the key on this server."""
@@ -224,7 +244,7 @@ class WebPages:
 
     async def resolver(self, request: Request, _visit: Visit) -> Response:
         """Describe this resolver of GS1 Digital Links."""
-        return _json(linkset.resolver(self._base(request)), "application/json")
+        return as_json(linkset.resolver(self._base(request)), "application/json")
 
     async def file(self, request: Request, _visit: Visit) -> Response:
         """Give a file that pages need."""
@@ -264,20 +284,12 @@ class WebPages:
             raise InvalidRequestError("it is too long", "page")
         asked = trace_pb2.TraceRequest(
             key=key,
-            max_depth=self._depth(request),
+            max_depth=depth_asked(request.query_params.get("depth", ""), self._settings.depth),
             purpose="web page",
             page_size=self._settings.events_on_page,
             page_token=token,
         )
         return await trace(self._tracing, asked)
-
-    def _depth(self, request: Request) -> int:
-        text = request.query_params.get("depth", "")
-        if not text:
-            return self._settings.depth
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:4]) <= MOST_DEPTH:
-            raise InvalidRequestError(f"1 to {MOST_DEPTH}", "depth")
-        return int(text[:4])
 
     async def _values(self, request: Request, shown: ShownTrace, face: Face) -> dict[str, Any]:
         sizes = {log: stored.size for log, stored in face.checkpoints.items()}
@@ -288,7 +300,11 @@ class WebPages:
         readings = [reading for event in shown.events for reading in event.readings]
         places = trace_view.events_by_place([each for each in shown.events if each.certain])
         points = {key: thing.point for key, thing in things.items() if thing.point is not None}
-        key, depth, token = shown.answer.key, self._depth(request), request.query_params.get("page", "")
+        key, depth, token = (
+            shown.answer.key,
+            depth_asked(request.query_params.get("depth", ""), self._settings.depth),
+            request.query_params.get("page", ""),
+        )
         more = shown.answer.next_page_token
         return {
             "trace": shown,
@@ -313,7 +329,7 @@ class WebPages:
         face = await self._faces.find(key)
         title = best_name(face.goods.names, visit.language) if face.goods else ""
         found = linkset.linkset(key, self._base(request), title or asking.spoken(key))
-        return _json(found, linkset.MEDIA_TYPE)
+        return as_json(found, linkset.MEDIA_TYPE)
 
     def _base(self, request: Request) -> str:
         return self._public_url or base_url(request)
@@ -334,16 +350,16 @@ class WebPages:
         seed, values["form_token"] = self.sign_in.form(request) if self.sign_in else ("", "")
         body = self._rendering.page(template, visit.language, visit=visit, path=path, kept=kept, **values)
         named = {
-            "Cache-Control": "no-store" if visit.is_signed_in else "no-cache",
+            "Cache-Control": "no-store" if visit.is_signed_in or visit.has_account else "no-cache",
             "Vary": "Accept, Accept-Language, Cookie, Accept-Encoding",
             **(headers or {}),
         }
-        if values["form_token"] and (visit.is_signed_in or template == "sign_in.html"):
+        if values["form_token"] and (visit.has_account or template == "sign_in.html"):
             # A secret in a page that is compressed beside what others write could be guessed (BREACH).
             response = Response(body, status, named, _HTML)
             set_cookie(response, CSRF, seed, 86_400, is_tls=visit.is_tls)
             return response
-        return await _sent(request, body, _HTML, status, named)
+        return await sent(request, body, _HTML, status, named)
 
     def _failed(self, request: Request, visit: Visit, error: Exception) -> Response:
         failure = failure_of(error, FAILURES)
@@ -381,23 +397,3 @@ def _is_cut(shown: ShownTrace) -> bool:
         "not-expanded" in node.marks and node.grade not in ("class", "location", "party")
         for node in shown.answer.nodes
     )
-
-
-async def _bundled(request: Request, body: bytes) -> Response:
-    headers = {
-        "Content-Disposition": f'attachment; filename="proof{SUFFIX}"',
-        "Cache-Control": "no-store",
-        "Vary": "Accept-Encoding",
-    }
-    return await _sent(request, body, "application/json", 200, headers)
-
-
-async def _sent(request: Request, body: bytes, kind: str, status: int, headers: dict[str, str]) -> Response:
-    if accepts_gzip(request.headers.get("accept-encoding", "")):
-        body = await asyncio.to_thread(gzip.compress, body, 6, mtime=0)
-        headers["Content-Encoding"] = "gzip"
-    return Response(body, status, headers, kind)
-
-
-def _json(value: Any, kind: str) -> Response:
-    return Response(msgspec.json.encode(value), 200, {"Cache-Control": "no-cache", **_PUBLIC}, kind)

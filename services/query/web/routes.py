@@ -32,7 +32,7 @@ register_url_convertor("gs1", _PrimaryKey())
 
 
 _PAGE: Final = re.compile(
-    rf"/(search|scan|seals|trace|bundle|face|label\.svg|sign-in|sign-out)?|/({_PrimaryKey.regex})/.*",
+    rf"/(search|scan|seals|trace|bundle|face|label\.svg|sign-in|sign-out|password)?|/({_PrimaryKey.regex})/.*",
     re.DOTALL,
 )
 
@@ -56,8 +56,10 @@ def add_routes(app: FastAPI, pages: "WebPages") -> None:
         ("/.well-known/gs1resolver", pages.resolver),
         ("/web/static/{name}", pages.file),
         ("/sign-in", pages.show_sign_in),
+        ("/password", pages.show_password),
         ("/{ai:gs1}/{rest:path}", pages.goods),
     ):
         app.add_route(path, pages.handler(work), methods=READ_ONLY)
     app.add_route("/sign-in", pages.handler(pages.do_sign_in), methods=["POST"])
+    app.add_route("/password", pages.handler(pages.do_password), methods=["POST"])
     app.add_route("/sign-out", pages.handler(pages.do_sign_out), methods=["POST"])

@@ -36,6 +36,12 @@ class SignsIn(Protocol):
         """Give new tokens."""
         ...
 
+    async def ChangePassword(  # noqa: N802 - the name in the proto
+        self, request: login_pb2.ChangePasswordRequest, context: Context
+    ) -> login_pb2.ChangePasswordResponse:
+        """Change the caller's password, and end its other sessions."""
+        ...
+
 
 class Outcome(Exception):
     """A form is shown again, with the text of the catalogue that says why."""
@@ -92,6 +98,26 @@ class WebSignIn:
         cookies.set_device(response, answer.device_token, is_tls=is_tls)
         # Whatever seed the browser had before, somebody else may know it.
         cookies.set_cookie(response, cookies.CSRF, secrets.token_urlsafe(_SEED_BYTES), 86_400, is_tls=is_tls)
+        return response
+
+    async def change_password(self, request: Request) -> Response:
+        """Change the password by a form, which begins the session anew. Raises: Outcome; ForbiddenError for a form of another site."""
+        fields = await self._fields(request)
+        asked = login_pb2.ChangePasswordRequest(
+            password=fields.get("password", ""),
+            new_password=fields.get("new_password", ""),
+            code=fields.get("code", ""),
+        )
+        try:
+            answer = await self._service.ChangePassword(asked, _call(request.scope))
+        except UnauthenticatedError as error:
+            raise Outcome("signin.refused", 401) from error
+        except InvalidRequestError as error:
+            raise Outcome("password.weak", 400) from error
+        except ExhaustedError as error:
+            raise Outcome("signin.wait", 429) from error
+        response = Response(status_code=303, headers={"Location": "/"})
+        cookies.set_tokens(response, answer.tokens, is_tls=request.scope["scheme"] == "https")
         return response
 
     async def sign_out(self, request: Request) -> Response:

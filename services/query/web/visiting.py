@@ -28,6 +28,11 @@ class Visit(msgspec.Struct, frozen=True):
         """Whether they showed who they are."""
         return self.who.is_any(*GIVEN_ROLES)
 
+    @property
+    def has_account(self) -> bool:
+        """Whether they have an account, be it one that may do nothing before its password is changed."""
+        return bool(self.who.account)
+
 
 def visit_of(request: Request) -> Visit:
     """Read who asks out of a request that the guard has let in."""

@@ -200,6 +200,13 @@ _PAGES: Final = (
         "query", "POST ", ("/sign-in",), _EVERYBODY, "this is how one comes to be somebody", notes_itself=True
     ),
     *_rows("query", "POST ", ("/sign-out",), _EVERYBODY, "one's own session"),
+    *_rows(
+        "query",
+        "",
+        ("GET /password", "POST /password"),
+        _EVERYBODY,
+        "one's own account, also of one without roles: its password is to be changed",
+    ),
 )
 _LISTS: Final = ("bizLocations", "bizSteps", "dispositions", "epcs", "eventTypes", "readPoints")
 _QUERIES: Final = "/epcis/v2/queries"
