@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry
 
 from deploy.processes import free_port
+from goodstrace.cosignature import Cosigner
 from goodstrace.identifiers import canonical_key
+from goodstrace.note import parse_note
 from goodstrace.registration import merchant_key
 from services.collector.flow import StageName, to_wire
 from services.collector.registry.registrations import Registration, item_of
@@ -31,7 +34,7 @@ from services.runtime.access.values import Means, Principal, Role
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
 from services.sealing.browse import NotRecordedError
-from services.sealing.values import LogInfo
+from services.sealing.values import LogInfo, StoredCheckpoint
 from tests.unit.collector_builders import SECRET, WHOLE, collected, document, fresh_state, run_all, wires
 from tests.unit.visible_world import SignedLogs
 
@@ -175,7 +178,15 @@ def _random(seed: str) -> Callable[[int], bytes]:
 
 
 class WebLogs(SignedLogs):
-    """Logs in memory that are listed, too."""
+    """Logs in memory that are listed, too; `cosigners` cosign each checkpoint."""
+
+    cosigners: Sequence[Cosigner] = ()
+
+    def _signed(self, log: str, size: int) -> StoredCheckpoint:
+        signed = super()._signed(log, size)
+        text = parse_note(signed.note).text
+        lines = [each.cosign(text, 1_790_000_000).line() for each in self.cosigners]
+        return msgspec.structs.replace(signed, note=signed.note + "".join(lines))
 
     async def newest(self, prefix: str = "") -> dict[str, Any]:
         return await super().newest(prefix)

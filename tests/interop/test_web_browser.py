@@ -3,6 +3,7 @@
 Needs Debian's chromium; where it is not there these tests are skipped, and say so.
 """
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,6 +16,8 @@ import segno
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from goodstrace.cosignature import Cosigner
+from goodstrace.note import Signature
 from services.runtime.access.values import NOBODY
 from tests.web_world import EVENTS, ITEM_KEY, ITEM_PATH, RECALL, SHOPPER, WebWorld
 
@@ -315,3 +318,47 @@ def test_the_first_view_is_small(
     )
     tell(f"web: the first view of a trace takes {first} bytes, all with proofs {sum(sizes.values())}")
     assert first < 100_000
+
+
+def test_cosignatures_are_checked_too(browser: Browser, tmp_path: Path) -> None:
+    cosigners = [
+        Cosigner(name, name.encode().ljust(32, b"w"))
+        for name in ("witness.example/one", "witness.example/two")
+    ]
+    policy = tmp_path / "policy"
+    policy.write_text(
+        "".join(f"witness w{number} {each.verifier.vkey()}\n" for number, each in enumerate(cosigners))
+        + "quorum none\n"
+    )
+    world = WebWorld(policy=policy)
+    with world.served() as url:
+        page = browser.new_context(locale="en-GB").new_page()
+        page.goto(url + ITEM_PATH)
+        assert state(page) == "good"
+        assert "None of the 2 witnesses" in (page.text_content("#proof-witnesses") or "")
+        world.logs.cosigners = cosigners[:1]
+        page.goto(url + ITEM_PATH)
+        assert state(page) == "good"
+        assert (page.text_content("#proof-witnesses") or "").endswith(": witness.example/one")
+        # One that signs as the second, with another key under its name and ID, cannot be: a wrong signature refuses all.
+        forged = Cosigner("witness.example/two", b"x" * 32)
+        line = forged.cosign("", 1)
+        page.route(
+            "**/bundle?*",
+            lambda route: route.fulfill(
+                body=route.fetch()
+                .text()
+                .replace('"}],"entries"', f'{_line(cosigners[1], line)}\\n"}}],"entries"', 1)
+            ),
+        )
+        page.goto(url + ITEM_PATH)
+        assert state(page) == "bad"
+
+
+def _line(claimed: Cosigner, signature: Signature) -> str:
+    """A signature line of a witness that did not make it."""
+    return (
+        dataclasses.replace(signature, name=claimed.verifier.name, key_id=claimed.verifier.key_id)
+        .line()
+        .rstrip()
+    )

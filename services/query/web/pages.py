@@ -89,7 +89,7 @@ class WebPages:
         self._register = Register(reader, secret)
         self._faces = Faces(reader, secret, max_events)
         self._rates = Rates(settings.looks_per_min, clock_s)
-        self._rendering = Rendering()
+        self._rendering = Rendering(witnesses=" ".join(settings.witnesses()))
         self._files = static_files()
 
     def handler(self, work: Handler) -> Callable[[Request], Awaitable[Response]]:

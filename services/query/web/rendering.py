@@ -28,8 +28,8 @@ _DIRECTIONS: Final = {
 class Rendering:
     """Renders pages."""
 
-    def __init__(self) -> None:
-        """Read templates and catalogues."""
+    def __init__(self, **fixed: object) -> None:
+        """Read templates and catalogues; `fixed` values are known to every template."""
         self.catalogue = Catalogue()
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("services.query.web"),
@@ -38,7 +38,9 @@ class Rendering:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals.update(page_of=page_of, spoken=spoken, languages=OWN_NAMES, order=LANGUAGES)
+        self._environment.globals.update(
+            page_of=page_of, spoken=spoken, languages=OWN_NAMES, order=LANGUAGES, **fixed
+        )
 
     def page(self, template: str, language: str, **values: Any) -> bytes:
         """Render a template in a language."""

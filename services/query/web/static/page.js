@@ -126,6 +126,16 @@ function listCheckpoints(results) {
   list.replaceChildren(...[...lines].map((line) => Object.assign(document.createElement("li"), { textContent: line })));
 }
 
+/** Says which of the witnesses that are known here have cosigned every checkpoint that was needed. */
+function sayWitnesses(results, count) {
+  if (count === 0) return;
+  const opened = results.filter((each) => each.checkpoint).map((each) => each.checkpoint.cosigned);
+  const names = opened.length ? [...opened[0].keys()].filter((name) => opened.every((cosigned) => cosigned.has(name))) : [];
+  const note = document.getElementById("proof-witnesses");
+  note.hidden = false;
+  say(note, names.length ? note.dataset.some : note.dataset.nobody, { names: names.join(", "), all: count });
+}
+
 async function check(section) {
   const status = document.getElementById("proof-status");
   const texts = status.dataset;
@@ -133,13 +143,15 @@ async function check(section) {
   if (!(await canVerify())) return say(status, texts.old);
   say(status, texts.running);
   let results;
+  let witnesses;
   let known;
   try {
     const answer = await fetch(section.dataset.bundle, { cache: "no-store" });
     if (!answer.ok) throw new Error(`${answer.status}`);
     const bundle = parseBundle(await answer.text());
+    witnesses = await Promise.all(section.dataset.witnesses.split(" ").filter(Boolean).map(readKey));
     known = await keysOf(new Set(bundle.checkpoints.keys()));
-    results = await verifyBundleEntries(bundle, known.keys);
+    results = await verifyBundleEntries(bundle, [...known.keys, ...witnesses]);
   } catch (error) {
     section.dataset.state = "bad";
     for (const seal of seals) mark(seal, "bad", error instanceof VerificationError ? `${seal.dataset.bad} ${error.message}` : seal.dataset.missing);
@@ -150,6 +162,7 @@ async function check(section) {
   const good = seals.filter((seal) => judge(seal, byPlace.get(seal.dataset.place))).length;
   const bad = seals.length - good + others;
   listCheckpoints(results);
+  sayWitnesses(results, witnesses.length);
   if (seals.length === 0) return say(status, texts.empty);
   section.dataset.state = bad ? "bad" : "good";
   say(status, bad ? texts.bad : texts.good, { good, bad, all: seals.length + others });
