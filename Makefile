@@ -32,7 +32,7 @@ help: ## List the targets and the variables
 	@echo "  GOODSTRACE_QUERY_GRPC_PORT        port of TraceService (50051)"
 	@echo "  GOODSTRACE_QUERY_HTTP_PORT        port of the public logs (8081)"
 	@echo "  GOODSTRACE_AUDIT_GRPC_PORT        port of AuditService (50052)"
-	@echo "  GOODSTRACE_<SERVICE>_METRICS_PORT /metrics of collector, ledger, query, audit (9101 to 9104)"
+	@echo "  GOODSTRACE_<SERVICE>_METRICS_PORT /metrics of collector, ledger, query, audit, watch (9101 to 9105)"
 	@echo "  BENCH_LEDGER                      arguments for bench-ledger (see --help), such as '--repeats 1 --entries 100000'"
 	@echo "  BENCH_COLLECTOR                   arguments for bench-collector, such as '--only stages --events 20000'"
 	@echo "  BENCH_QUERY                       arguments for bench-query, such as '--events 10000 --only one-event'"
@@ -88,7 +88,7 @@ $(STACK)/go/.installed: deploy/go/requirements.lock | .venv/.installed
 install-examples: install-python install-go ## Build the clients of examples/ (Go; Java and TypeScript where their tools are there)
 	@$(BIN)/python -m tests.example_clients
 
-up: install ## Start Kafka, the document store and the four services; return when all are ready
+up: install ## Start Kafka, the document store and the services; return when all are ready
 	@$(BIN)/python -m deploy.stack up
 
 down: install-python ## Stop the services, then Kafka and the document store
@@ -148,8 +148,8 @@ $(STACK)/audit/.installed: deploy/audit/requirements.lock
 	touch $@
 
 lock: $(STACK)/lock/bin/uv ## Renew the lock files from pyproject.toml and deploy/*/requirements.in
-	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server -o requirements.lock pyproject.toml
-	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server --extra dev -c requirements.lock \
+	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server --extra watch -o requirements.lock pyproject.toml
+	$(STACK)/lock/bin/$(LOCK) --upgrade --extra server --extra watch --extra dev -c requirements.lock \
 	    -o requirements-dev.lock pyproject.toml
 	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/secantus/requirements.lock deploy/secantus/requirements.in
 	$(STACK)/lock/bin/$(LOCK) --upgrade -o deploy/go/requirements.lock deploy/go/requirements.in

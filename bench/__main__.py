@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.limits import kafka_copy_rate, store_insert_rate
+from bench.watch import watch_figures
 from deploy.stack import Stack
 from goodstrace import block
 from goodstrace.block import BlockHeader
@@ -88,6 +89,8 @@ def measure(stack: Stack, folder: Path, events: int, traces: int) -> dict[str, A
     values = [envelope.encode(record) for record in records]
     console.print("ledger alone ...")
     figures["ledger_events_per_s"] = ledger_rate(stack, folder / "ledger", values)
+    console.print("the watch alone ...")
+    figures |= watch_figures(stack, folder / "watch", events)
     console.print("the limits beside them ...")
     figures["limit_kafka_copy_events_per_s"] = kafka_copy_rate(
         stack.kafka_bootstrap_servers, values, GOODS_HOPS

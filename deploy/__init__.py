@@ -1,1 +1,1 @@
-"""The local stack: Kafka, a document store and the four services on one machine."""
+"""The local stack: Kafka, a document store and the services on one machine."""

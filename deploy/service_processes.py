@@ -1,4 +1,4 @@
-"""The four services on this machine, each a process: what to run and where it says that it is ready."""
+"""The services on this machine, each a process: what to run and where it says that it is ready."""
 
 import os
 import sys
@@ -60,6 +60,7 @@ class Service:
 SERVICES: Sequence[Service] = (
     Service("ledger", "services.ledger", 9102),
     Service("audit", "services.audit", 9104, (("GOODSTRACE_AUDIT_GRPC_PORT", 50052),)),
+    Service("watch", "services.audit.watch", 9105),
     Service(
         "collector",
         "services.collector",
@@ -88,7 +89,11 @@ def daemons(
                 command=[sys.executable, "-m", service.module],
                 run_dir=run_dir,
                 ports=service.ports,
-                environment={**environment, **service.environment},
+                environment={
+                    "GOODSTRACE_WATCH_DATA_DIR": str(run_dir / "watch"),
+                    **environment,
+                    **service.environment,
+                },
                 cwd=ROOT,
                 report=report,
             ),

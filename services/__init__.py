@@ -1,1 +1,1 @@
-"""The services: four processes that meet in Kafka, MongoDB and proto/, never in each other's code."""
+"""The services: processes that meet in Kafka, MongoDB and proto/, never in each other's code."""

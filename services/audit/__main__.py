@@ -2,12 +2,17 @@
 
 import asyncio
 
+import grpc
 import structlog
+from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
 
-from goodstrace.audit.v1 import audit_pb2
+from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server as add_servicer
 from services.audit.service import AuditServicer
 from services.audit.settings import AuditSettings
+from services.audit.watch_reader import WatchReader
+from services.audit.watch_service import METHODS as WATCH_METHODS
+from services.audit.watch_service import WatchServicer
 from services.runtime.lifecycle import run
 from services.runtime.logs import configure
 from services.runtime.settings import KafkaSettings, LogSettings, MonitoringSettings, load
@@ -26,23 +31,29 @@ from services.sealing.witness_settings import publishing
 from services.sealing.writer import SealerParts
 
 _PREFIX = "browse"
-_SERVICE = audit_pb2.DESCRIPTOR.services_by_name["AuditService"]
+_SERVICES = (
+    audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
+    watch_pb2.DESCRIPTOR.services_by_name["WatchService"],
+)
 
 
 def main() -> None:
     """Run until SIGTERM. Exits with 1 after a fault that wants an operator, 2 where a setting is wrong."""
     log = configure("audit", load(MonitoringSettings).log_level)
-    settings, metrics = load(AuditSettings), FrontMetrics("audit", ["ListBrowses"])
+    settings, metrics = load(AuditSettings), FrontMetrics("audit", ["ListBrowses", *WATCH_METHODS])
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("audit", settings, metrics, log) as front:
             public = publishing("audit", MongoBlockStore(front.mongo.database), SystemClock(), log)
             sealing = asyncio.create_task(_sealer(front, public, log).run(stop), name="recorder")
             sealing.add_done_callback(lambda _: stop.set())  # a recorder that stopped ends the process
+
+            def add(server: grpc.aio.Server) -> None:
+                add_servicer(_servicer(front), server)
+                add_watch(_watch_servicer(front, stop), server)
+
             try:
-                await front.serve(
-                    stop, [_SERVICE], lambda server: add_servicer(_servicer(front), server), kind=_PREFIX
-                )
+                await front.serve(stop, _SERVICES, add, kind=_PREFIX)
             finally:
                 stop.set()
                 try:
@@ -61,6 +72,12 @@ def _servicer(front: Front) -> AuditServicer:
         page_bytes=front.settings.page_bytes,
         metrics=front.metrics,
         log=front.log,
+    )
+
+
+def _watch_servicer(front: Front, stop: asyncio.Event) -> WatchServicer:
+    return WatchServicer(
+        WatchReader(front.mongo.database), front.recorder, secret=front.secret, stop=stop, log=front.log
     )
 
 

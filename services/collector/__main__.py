@@ -41,6 +41,7 @@ from services.collector.state_store import StateStore
 from services.collector.transactions import Transactions
 from services.runtime import lifecycle, logs, topics
 from services.runtime.access.guard import Guard
+from services.runtime.access.networks import networks
 from services.runtime.access.opening import now_ms, open_access
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import UnavailableError
@@ -222,8 +223,14 @@ class _Parts:
             observe_seconds=lambda _seconds: None,
         )
         self.refusals = Refusals(recorder, RefusalMetrics(_NAME), self._log)
-        fresh_s = self._access.settings.access_fresh_s
-        return Guard(_NAME, self._access.authentication, self.refusals.note, fresh_s=fresh_s)
+        access = self._access.settings
+        return Guard(
+            _NAME,
+            self._access.authentication,
+            self.refusals.note,
+            fresh_s=access.access_fresh_s,
+            proxies=networks(access.trusted_proxies),
+        )
 
     def ingress(self) -> Ingress:
         settings = self._settings

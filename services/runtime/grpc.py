@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from services.runtime.access.current import principal
 from services.runtime.access.guard import Guard
 from services.runtime.access.naming import USER_METADATA, recorded_name
-from services.runtime.access.networks import grpc_peer, network_of
+from services.runtime.access.networks import grpc_peer
 from services.runtime.call_errors import CallError
 from services.runtime.calls import CODES, Failure, Failures, failure_of, status_of
 from services.runtime.errors import OutOfTimeError, SettingsError
@@ -160,11 +160,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         """Have only those answered who may call, and note who was refused."""
 
         async def call(request: Any, context: Context) -> Any:
-            network = network_of(grpc_peer(context.peer()))
             metadata = [(str(key), value) for key, value in context.invocation_metadata() or ()]
+            network = self._guard.network(grpc_peer(context.peer()), metadata)
             known = await self._guard.admit(operation, metadata, network, certificate_names(context))
             try:
-                async with self._guard.watching(known, is_long=kind == "unary_stream"):
+                async with self._guard.watching(known, network, is_long=kind == "unary_stream"):
                     return await behaviour(request, context)
             except Exception as error:
                 if failure_of(error, self._failures).code in _REFUSALS:

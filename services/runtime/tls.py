@@ -92,20 +92,8 @@ class ServedCertificate:
         self._material = read_material(settings)
         self._wake, self._stopping = threading.Event(), False
         self._thread: threading.Thread | None = None
-        self._expires = Gauge(
-            "goodstrace_tls_certificate_expires_timestamp_seconds",
-            "When the certificate that is shown to callers ends, Unix time.",
-            registry=registry,
-        )
+        self._expires, self._reloads = certificate_metrics(registry)
         self._expires.set(self._material.expires_s)
-        self._reloads = Counter(
-            "goodstrace_tls_reloads_total",
-            "Certificate files read again: loaded, or refused and the ones before kept.",
-            ["outcome"],
-            registry=registry,
-        )
-        for outcome in (_LOADED, _REFUSED):
-            self._reloads.labels(outcome)
 
     def current(self) -> Material:
         """Give what counts for a connection that begins now."""
@@ -221,6 +209,24 @@ def read_material(settings: TlsSettings) -> Material:
     if (_read(cert_file), _read(key_file)) != (chain, key):
         raise SettingsError(f"{cert_file}: replaced while it was read")
     return Material(chain, key, client_ca, context, leaf.not_valid_after_utc.timestamp())
+
+
+def certificate_metrics(registry: CollectorRegistry = REGISTRY) -> tuple[Gauge, Counter]:
+    """Make the metrics of a certificate that is shown to callers: when it ends, and how often it was read again."""
+    expires = Gauge(
+        "goodstrace_tls_certificate_expires_timestamp_seconds",
+        "When the certificate that is shown to callers ends, Unix time.",
+        registry=registry,
+    )
+    reloads = Counter(
+        "goodstrace_tls_reloads_total",
+        "Certificate files read again: loaded, or refused and the ones before kept.",
+        ["outcome"],
+        registry=registry,
+    )
+    for outcome in (_LOADED, _REFUSED):
+        reloads.labels(outcome)
+    return expires, reloads
 
 
 def certificate_names(context: "grpc.aio.ServicerContext[Any, Any]") -> tuple[str, ...]:

@@ -13,6 +13,9 @@ GOODS_CLASSIFIED: Final = "goods.classified"
 GOODS_STORED: Final = "goods.stored"
 GOODS_REJECTED: Final = "goods.rejected"
 GOODS_BROWSED: Final = "goods.browsed"
+BROWSE_OBSERVED: Final = "browse.observed"
+BROWSE_WATCHED: Final = "browse.watched"
+BROWSE_ALERTS: Final = "browse.alerts"
 LOGS_CHECKPOINTS: Final = "logs.checkpoints"
 LOGS_INDEX: Final = "logs.index"
 
@@ -29,20 +32,28 @@ GOODS_TOPICS: Final = (
     GOODS_REJECTED,
 )
 
+OBSERVED_MS: Final = 2 * 86_400_000
+"""What the watch tells itself names users: it is kept for two days, which a watch may be away."""
+ALERTS_MS: Final = 30 * 86_400_000
+
 
 class Topic(msgspec.Struct, frozen=True):
-    """A topic as it must exist: `retention_ms` -1 keeps everything; `max_message_bytes` bounds one record."""
+    """A topic as it must exist.
+
+    retention_ms: -1 keeps everything. max_message_bytes: bounds one record. compacted: the last record of each key is kept.
+    """
 
     name: str
     partitions: int
     replication: int
     retention_ms: int = KEEP_EVERYTHING
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    compacted: bool = False
 
     def config(self) -> dict[str, str]:
         """Give the topic's broker-side settings. In-sync replicas: all but one, at least one."""
         return {
-            "cleanup.policy": "delete",
+            "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
             "retention.bytes": "-1",
             "max.message.bytes": str(self.max_message_bytes),
@@ -54,12 +65,15 @@ class Topic(msgspec.Struct, frozen=True):
 def declared(prefix: str, partitions: int, browse_partitions: int, replication: int) -> tuple[Topic, ...]:
     """List all topics. Every goods topic has the same number of partitions: a record keeps its partition, p to p.
 
-    The topics of checkpoints and of the index have one for ever: the logs `root` and `index` are one each.
+    So have the topics of browse records and of the watch, whose state lies where its observations come. The topics of checkpoints and of the index have one for ever: the logs `root` and `index` are one each.
     """
     goods = tuple(Topic(prefix + name, partitions, replication) for name in GOODS_TOPICS)
     return (
         *goods,
         Topic(prefix + GOODS_BROWSED, browse_partitions, replication),
+        Topic(prefix + BROWSE_OBSERVED, browse_partitions, replication, OBSERVED_MS),
+        Topic(prefix + BROWSE_WATCHED, browse_partitions, replication, compacted=True),
+        Topic(prefix + BROWSE_ALERTS, browse_partitions, replication, ALERTS_MS),
         Topic(prefix + LOGS_CHECKPOINTS, 1, replication),
         Topic(prefix + LOGS_INDEX, 1, replication),
     )

@@ -15,9 +15,10 @@ import msgspec
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind, TagKind
 from goodstrace.facts import PIPELINE_VERSION
 from services.runtime import envelope
-from services.runtime.access.current import principal
+from services.runtime.access.current import network, principal
 from services.runtime.access.values import Means
 from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.blocking import Blocking
 from services.runtime.envelope import Part, Record
 from services.runtime.errors import UnavailableError
 from services.runtime.partitioner import partition_of
@@ -127,27 +128,36 @@ class BrowseRecorder:
         secret: bytes,
         timeout_s: float,
         observe_seconds: Callable[[float], None],
+        blocking: Blocking | None = None,
     ) -> None:
-        """Record to `topic`; an acknowledgement is waited for `timeout_s` at the most and its time is observed."""
+        """Record to `topic`; an acknowledgement is waited for `timeout_s` at the most and its time is observed. Looks of whom `blocking` refuses are not recorded."""
         self._producer = producer
         self._topic = topic
         self._partitions = partitions
         self._secret = secret
         self._timeout_s = timeout_s
         self._observe_seconds = observe_seconds
+        self._blocking = blocking
 
     async def record(self, browse: Browse) -> str:
         """Record a look and give its record ID as hex; when this returns the record is durable in Kafka.
 
-        What a look does not say of who looked (`means`, `merchant`) is filled in from who calls.
+        What a look does not say of who looked (`means`, `merchant`, `network`) is filled in from who calls.
 
-        Raises: NotRecordedError where the acknowledgement does not come in time: show nothing then. The record may be in
+        Raises: BlockedError where who looks is blocked; NotRecordedError where the acknowledgement does not come in time: show nothing then. The record may be in
         Kafka all the same: a record without an answer is possible, an answer without a record is not.
         """
         if browse.kind is BrowseKind.LOOK:
             who = principal()
             means = browse.means or ("" if who.means is Means.NOTHING else who.means)
-            browse = msgspec.structs.replace(browse, means=means, merchant=browse.merchant or who.merchant)
+            browse = msgspec.structs.replace(
+                browse,
+                means=means,
+                merchant=browse.merchant or who.merchant,
+                network=browse.network or network(),
+            )
+        if self._blocking is not None and browse.kind is BrowseKind.LOOK:
+            await self._blocking.check(user=browse.user, network=browse.network)
         record_id = os.urandom(ID_BYTES)
         record = browse_record(
             browse,

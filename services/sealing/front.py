@@ -16,8 +16,10 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.runtime.access.guard import Guard
+from services.runtime.access.networks import networks
 from services.runtime.access.opening import open_access
 from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.blocking import Blocks, RememberedBlocks
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
 from services.runtime.http import HttpServer
@@ -119,10 +121,17 @@ class Front:
             secret=self.secret,
             timeout_s=settings.browse_timeout_s,
             observe_seconds=metrics.acknowledged.observe,
+            blocking=RememberedBlocks(Blocks(mongo.database)),
         )
         self.refusals = Refusals(self.recorder, RefusalMetrics(name), log)
-        fresh_s = self.access.settings.access_fresh_s
-        self.guard = Guard(name, self.access.authentication, self.refusals.note, fresh_s=fresh_s)
+        access_settings = self.access.settings
+        self.guard = Guard(
+            name,
+            self.access.authentication,
+            self.refusals.note,
+            fresh_s=access_settings.access_fresh_s,
+            proxies=networks(access_settings.trusted_proxies),
+        )
 
     async def serve(
         self,

@@ -23,6 +23,7 @@ from services.query.accounts.stored import StoredAccount
 from services.runtime.access.accounts import AccountReader
 from services.runtime.access.current import acting
 from services.runtime.access.jwks import Jwks
+from services.runtime.access.networks import network_of
 from services.runtime.access.settings import LoginSettings
 from services.runtime.access.tokens import PublicKey, TokenRules, Tokens
 from services.runtime.access.values import NOBODY, AccountKind, AccountStatus, Means, Principal, Role
@@ -52,16 +53,10 @@ class Recorded:
 
 
 class Caller:
-    """The context of a call."""
+    """The context of a call; `certificates` are the names in the one that was shown."""
 
-    def __init__(self, address: str, forwarded: Sequence[str] = ()) -> None:
-        self._address, self._forwarded = address, forwarded
-
-    def peer(self) -> str:
-        return f"ipv4:{self._address}:12345"
-
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return tuple(("x-forwarded-for", each) for each in self._forwarded)
+    def __init__(self, certificates: Sequence[str] = ()) -> None:
+        self.certificates = tuple(certificates)
 
 
 class World:
@@ -137,18 +132,18 @@ class World:
         **members: Any,
     ) -> login_pb2.SignInResponse:
         """Sign in, from a network of its own where none is named; with `solve` any challenge is."""
-        context = Caller(address or new_address())
         request = login_pb2.SignInRequest(name=name, password=password, **members)
         servicer = (login or self.login).login
-        try:
-            return await servicer.SignIn(request, context)  # type: ignore[arg-type]
-        except ChallengedError as error:
-            if not solve:
-                raise
-            asked = error.details[0]
-            counter = challenges.solve(asked.challenge, asked.zero_bits)
-            request.solution.challenge, request.solution.counter = asked.challenge, counter
-            return await servicer.SignIn(request, context)  # type: ignore[arg-type]
+        with acting(NOBODY, network=network_of(address or new_address())):
+            try:
+                return await servicer.SignIn(request, Caller())  # type: ignore[arg-type]
+            except ChallengedError as error:
+                if not solve:
+                    raise
+                asked = error.details[0]
+                counter = challenges.solve(asked.challenge, asked.zero_bits)
+                request.solution.challenge, request.solution.counter = asked.challenge, counter
+                return await servicer.SignIn(request, Caller())  # type: ignore[arg-type]
 
     async def find(self, kid: str) -> PublicKey | None:
         """See KeySource: the keys that are published."""
@@ -178,8 +173,8 @@ class World:
         self, method: Callable[[Any, Any], Awaitable[Any]], request: Any, who: Principal = NOBODY
     ) -> Any:
         """Call a method as somebody."""
-        with acting(who):
-            return await method(request, Caller(new_address()))
+        with acting(who, network=network_of(new_address())):
+            return await method(request, Caller())
 
     async def refresh(self, token: str) -> login_pb2.Tokens:
         request = login_pb2.RefreshRequest(refresh_token=token)

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from starlette.responses import Response
 from starlette.routing import Route
 
-from goodstrace.audit.v1 import audit_pb2
+from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.collector.v1 import capture_pb2
 from goodstrace.query.v1 import completeness_pb2, login_pb2, trace_pb2
 from services.query.epcis_api import EpcisApi
@@ -48,7 +48,10 @@ SERVED: Final[dict[str, tuple[Any, ...]]] = {
         login_pb2.DESCRIPTOR.services_by_name["LoginService"],
         login_pb2.DESCRIPTOR.services_by_name["AccountService"],
     ),
-    "audit": (audit_pb2.DESCRIPTOR.services_by_name["AuditService"],),
+    "audit": (
+        audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
+        watch_pb2.DESCRIPTOR.services_by_name["WatchService"],
+    ),
 }
 """What each service serves over gRPC."""
 NOTHING: Final[Any] = None

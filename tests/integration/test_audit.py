@@ -11,13 +11,20 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.stack import Stack
-from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc, watch_pb2, watch_pb2_grpc
 from goodstrace.checkpoint import Checkpoint
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from services.audit.watch import alerts as alert_values
+from services.audit.watch.store import WatchStore
+from services.audit.watch.store import provision as provision_watch
+from services.audit.watch.values import Kind
+from services.runtime.blocking import Block, Blocks
 from tests.conftest import Names
 from tests.handmade import event
-from tests.integration.looking import Looking, eventually, verified
+from tests.integration.looking import Looking, eventually, parts_of, verified
+from tests.unit.watch_world import watched
+from tests.watch_scenarios import BEGIN_MS, SCENARIOS, background, records
 
 TraceStub: TypeAlias = "trace_pb2_grpc.TraceServiceAsyncStub"
 AuditStub: TypeAlias = "audit_pb2_grpc.AuditServiceAsyncStub"
@@ -173,9 +180,106 @@ async def test_a_killed_recorder_goes_on_and_seals_every_look_once(
     assert sorted(sealed) == sorted(made)
 
 
+async def test_a_blocked_user_is_refused_within_seconds_until_the_block_is_lifted(
+    looking: Looking, query: TraceStub
+) -> None:
+    blocks = Blocks(looking.mongo.database)
+    await _look(query, ITEM, "ann")
+    await blocks.put(Block("user:ann", until_ms=2**45, reason="test", by="operator"))
+
+    async def refused() -> str:
+        try:
+            await _look(query, ITEM, "ann")
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        return ""
+
+    said = await eventually(refused, "ann is blocked", 10)
+    assert said.startswith("PERMISSION_DENIED: this user is blocked until")
+    await _look(query, ITEM, "bob")
+    assert await blocks.lift("user:ann")
+
+    async def answered() -> bool:
+        return not await refused()
+
+    await eventually(answered, "ann is answered again", 10)
+
+
 async def test_health_names_the_service(looking: Looking) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
         health = health_pb2_grpc.HealthStub(channel)
         asked = health_pb2.HealthCheckRequest(service="goodstrace.audit.v1.AuditService")
         answer = await health.Check(asked, timeout=DEADLINE_S)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_alerts_and_activity_are_shown_and_each_showing_is_recorded(looking: Looking) -> None:
+    await provision_watch(looking.mongo.database)
+    store = WatchStore(looking.mongo.database, keep_days=30)
+    made = records([*background(), *SCENARIOS["scraping"][0](), *SCENARIOS["guessed-password"][0]()])
+    world = watched(made)
+    await store.put_activities(list(world.activities.values()), 300_000)
+    await store.put_activities(list(world.activities.values()), 300_000)
+    messages = [alert_values.message(alert) for alert in world.alerts]
+    as_eve = (("goodstrace-user", "eve"),)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+        watch = watch_pb2_grpc.WatchServiceStub(channel)
+        stream = watch.StreamAlerts(watch_pb2.StreamAlertsRequest(), timeout=DEADLINE_S, metadata=as_eve)
+        first = await stream.read()
+        assert not first.alerts
+        for message in messages:
+            assert await store.put_alert(message, message.SerializeToString())
+        heard: list[str] = []
+        while len(heard) < len(messages):
+            told = await stream.read()
+            heard += [alert.id for alert in told.alerts]
+            assert bool(told.alerts) is bool(told.browse_id)
+        stream.cancel()
+        assert sorted(heard) == sorted(message.id for message in messages)
+        goes_on = watch.StreamAlerts(watch_pb2.StreamAlertsRequest(cursor=told.cursor), timeout=DEADLINE_S)
+        again = await goes_on.read()
+        assert {alert.id for alert in again.alerts} <= set(heard)
+        goes_on.cancel()
+
+        listed: list[str] = []
+        request = watch_pb2.ListAlertsRequest(rule="scraping", page_size=1)
+        while True:
+            page = await watch.ListAlerts(request, timeout=DEADLINE_S, metadata=as_eve)
+            listed += [alert.id for alert in page.alerts]
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+        assert sorted(listed) == sorted(each.id for each in messages if each.rule == "scraping")
+        assert len(listed) > 1
+
+        asked = watch_pb2.GetActivityRequest(
+            about="user", subject="scraper", start_ms=BEGIN_MS, end_ms=BEGIN_MS + 3_600_000
+        )
+        windows = (await watch.GetActivity(asked, timeout=DEADLINE_S, metadata=as_eve)).windows
+        assert sum(window.looks for window in windows) == 260
+        asked = watch_pb2.GetActivityRequest(
+            about="all", start_ms=BEGIN_MS - 300_000, end_ms=BEGIN_MS + 3 * 3_600_000
+        )
+        everybody = (await watch.GetActivity(asked, timeout=DEADLINE_S)).windows
+        assert sum(window.looks for window in everybody) == world.looks(Kind.USER)
+        assert sum(window.first_seen for window in everybody) == world.first_seen
+        busiest = watch_pb2.ListBusiestRequest(about="user", at_ms=BEGIN_MS + 60_000, page_size=2)
+        page = await watch.ListBusiest(busiest, timeout=DEADLINE_S)
+        assert page.busiest[0].subject == "scraper"
+        busiest.page_token = page.next_page_token
+        following = await watch.ListBusiest(busiest, timeout=DEADLINE_S)
+        assert following.busiest[0].looks <= page.busiest[-1].looks
+
+        for wrong in (
+            watch.GetActivity(watch_pb2.GetActivityRequest(about="shoe size"), timeout=DEADLINE_S),
+            watch.GetActivity(watch_pb2.GetActivityRequest(about="user", subject="ann"), timeout=DEADLINE_S),
+            watch.ListBusiest(watch_pb2.ListBusiestRequest(about="all"), timeout=DEADLINE_S),
+            watch.ListAlerts(watch_pb2.ListAlertsRequest(page_token="forged"), timeout=DEADLINE_S),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await wrong
+            assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    recorded = [parts_of(record) for record in await looking.browsed()]
+    methods = {parts["what"]["method"] for parts in recorded if parts["who"]["user"] == "eve"}
+    assert methods == {"StreamAlerts", "ListAlerts", "GetActivity"}

@@ -11,11 +11,13 @@ from joserfc import jws
 from deploy.stack import Stack
 from goodstrace.query.v1 import login_pb2
 from services.query.accounts.errors import LockedError
-from services.runtime.access.values import Principal, Role
+from services.runtime.access.current import acting
+from services.runtime.access.networks import network_of
+from services.runtime.access.values import NOBODY, Principal, Role
 from services.runtime.call_errors import AlreadyExistsError, InvalidRequestError, NotAllowedError
 from services.runtime.merchants.errors import UnauthenticatedError
 from tests.conftest import Names
-from tests.integration.login_world import PASSWORD, World, new_address, with_totp
+from tests.integration.login_world import PASSWORD, Caller, World, new_address, with_totp
 
 NEW = "eleven dry otters whistle"
 
@@ -203,8 +205,9 @@ async def test_programs_by_secret_and_by_certificate(world: World) -> None:
 
     async def issue(client_id: str, secret: str, certificates: tuple[str, ...] = ()) -> login_pb2.Tokens:
         request = login_pb2.IssueTokenRequest(client_id=client_id, client_secret=secret)
-        context = type("Shown", (), {"certificates": certificates, **_CALLER})()
-        return (await world.login.login.IssueToken(request, context)).tokens
+        with acting(NOBODY, network=network_of(new_address())):
+            answer = await world.login.login.IssueToken(request, Caller(certificates))  # type: ignore[arg-type]
+        return answer.tokens
 
     tokens = await issue("shop", made.credential)
     who = await world.who(tokens)
@@ -263,12 +266,6 @@ async def test_keys_change_while_all_goes_on_and_a_revoked_one_does_not_count(wo
     after = (await world.sign_in("ann")).tokens
     assert _kid(after) == replaced.kid
     await world.who(after)
-
-
-_CALLER = {
-    "peer": lambda _: f"ipv4:{new_address()}:1",
-    "invocation_metadata": lambda _: (),
-}
 
 
 def _kid(tokens: login_pb2.Tokens) -> str:

@@ -47,6 +47,7 @@ async def test_the_first_operator_signs_in(looking: Looking) -> None:
     await looking.prepare()
     database = looking.mongo.database
     await create_indexes(database, account_store.indexes() | session_store.indexes() | counters.indexes())
+    looking.environment["GOODSTRACE_ACCOUNTS"] = "required"
     made = json.loads(await goodstrace(looking, "accounts", "bootstrap", "Opal", "--json"))
     looking.daemons["query"].start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:

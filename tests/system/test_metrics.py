@@ -13,7 +13,9 @@ from prometheus_client.samples import Sample
 from deploy.service_processes import ROOT
 from goodstrace.simulate import Simulation, SimulationOptions
 from services.collector.books import Books
+from services.query.accounts.metrics import Outcome
 from services.runtime import topics
+from services.runtime.access.guard import Reason
 from services.runtime.kafka_statistics import CLIENTS
 from services.runtime.store_metrics import COMMANDS
 from tests.system.harness import SERVICES, System, eventually
@@ -24,14 +26,16 @@ STAGES = ("collect", "summarise", "record", "classify", "store")
 # Labels and what they may say: words that the code names, never what somebody sent.
 LABELS = {
     "stage": re.compile("|".join(STAGES)),
-    "reason": re.compile("INVALID|FORBIDDEN|DUPLICATE|TOO_LARGE"),
+    "reason": re.compile("|".join(["INVALID|FORBIDDEN|DUPLICATE|TOO_LARGE", *Reason])),
     "rule": re.compile("|".join(Books().rule_ids)),
     "method": re.compile(
         "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|registry|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
         "GetRootProof|GetProofFile|GetKeyChanges|GetGoods|Subscribe|ListBrowses|QueryEvents|ListValues|ManageWebhooks|"
         "GetIndexSecret|ProveComplete|GetRecords|GetRegistrations|StreamTrace|Recall"
     ),
-    "outcome": re.compile("collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden"),
+    "outcome": re.compile(
+        "|".join(["collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden", *Outcome])
+    ),
     "state": re.compile("enabled|disabled|open|in_use"),
     "client": re.compile("|".join(CLIENTS)),
     "command": re.compile("|".join(COMMANDS)),

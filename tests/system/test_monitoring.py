@@ -79,7 +79,7 @@ def load(system: System, item: str, until: threading.Event) -> None:
                 return
             collector.send(document)
             client.trace(item, complete=False)
-            client.browses(key=item)
+            client.browses(user="merchant:1")
             web.get(f"{system.log_url}/logs")
             until.wait(0.5)
 
@@ -91,7 +91,12 @@ def watched(
     """Prometheus, that has seen a system with a witness under load for a while, and goes on."""
     witness = Witness(tmp_path_factory.mktemp("witness"))
     policy = witness.policy(tmp_path_factory.mktemp("policy") / "policy")
-    system = systems(stack, GOODSTRACE_WITNESS_POLICY=str(policy), GOODSTRACE_WITNESS_INTERVAL_MS="100")
+    system = systems(
+        stack,
+        GOODSTRACE_ACCOUNTS="required",
+        GOODSTRACE_WITNESS_POLICY=str(policy),
+        GOODSTRACE_WITNESS_INTERVAL_MS="100",
+    )
     with ExitStack() as ends:
         system.start()
         ends.callback(witness.follow(f"{system.log_url}/logs").kill)
@@ -132,6 +137,8 @@ def dashboard_queries() -> list[tuple[str, str, str]]:
 
 # What is there only while something is wrong, or while something happens that no test makes happen.
 MAY_BE_EMPTY = ("ALERTS", "> 0")
+# What is there only where TLS is on; tests/integration/test_tls_ports.py looks at it.
+NOT_HERE = ("goodstrace_tls_",)
 
 
 @cache
@@ -167,13 +174,15 @@ def test_every_rule_has_an_answer(watched: Prometheus, tell: Callable[[str], Non
     recordings = [*ladder(), *(rule for each in OBJECTIVES for rule in each.recordings())]
     alerts = [*ALERTS, *burns()]
     wrong = [f"{each.record}: {why}" for each in recordings if (why := empty(watched, each.expr))]
-    for alert in alerts:
+    here = [each for each in alerts if not any(name in each.expr for name in NOT_HERE)]
+    assert len(alerts) - len(here) == 1
+    for alert in here:
         asked = answered(alert.expr)
         why = empty(watched, asked) or (None if watched.query(asked) else "the answer is empty")
         wrong += [f"{alert.name}: {why}: {asked}"] if why else []
     assert not wrong, "\n".join(wrong)
     tell(
-        f"monitoring: {len(recordings)} recording rules and {len(alerts)} alerts were evaluated by a real Prometheus"
+        f"monitoring: {len(recordings)} recording rules and {len(here)} alerts were evaluated by a real Prometheus"
     )
 
 

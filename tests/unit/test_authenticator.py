@@ -132,6 +132,14 @@ async def test_an_account_that_changed_is_out_within_seconds(
         await known.again()
 
 
+async def test_a_token_issued_after_a_change_meets_it_at_once(world: World) -> None:
+    ann = world.accounts.add("ann")  # with a password that is to be changed: no roles yet
+    assert not (await world.who(token_of(ann, NOW_MS))).roles
+    ann = world.accounts.add("ann", Role.SHOPPER)
+    assert (await world.who(token_of(ann, NOW_MS + 1))).roles == {Role.SHOPPER}
+    assert not (await world.who(token_of(ann, NOW_MS))).roles  # for two seconds
+
+
 async def test_a_session_that_ended_is_out_within_seconds(world: World) -> None:
     ann = world.accounts.add("ann", Role.SHOPPER)
     token = token_of(ann, NOW_MS)

@@ -21,7 +21,7 @@ TLS = {
         str(field.validation_alias)
         for settings in (KafkaSettings, MongoSettings)
         for name, field in settings.model_fields.items()
-        if name.startswith(("security_", "sasl_", "ssl_", "username", "password_", "ca_", "cert_"))
+        if name.startswith(("security_", "sasl_", "ssl_", "username", "password_", "mongo_"))
     ),
 }
 OURS = {service.name for service in SERVICES} | {"provision"}

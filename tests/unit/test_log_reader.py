@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from goodstrace.merkle import root_of, verify_inclusion
 from goodstrace.tiles import TileEdge
+from services.runtime.together import Together
 from services.sealing import documents
 from services.sealing.documents import OpenedPack
+from services.sealing.lookup import TagLookup
 from services.sealing.reader import LogReader
+from services.sealing.reads import PACKS_PER_QUERY, PackPlace
 from services.sealing.tag_index import Page, TagIndex, block_run
 from services.sealing.values import Pack, PackedRecord
 
@@ -34,6 +37,8 @@ class Counting(LogReader):
         self.taken: list[int] = []
         self._store.indexes = self._all_runs(TagIndex(LOG, 0, run.end, (run,)))  # type: ignore[method-assign]
         self._store.pages = self._pages  # type: ignore[method-assign]
+        self._lookup = TagLookup(self._store)
+        self._reads._packs_read = Together(self._packs_read, PACKS_PER_QUERY)
 
     @staticmethod
     def _all_runs(index: TagIndex):  # type: ignore[no-untyped-def]
@@ -46,11 +51,11 @@ class Counting(LogReader):
         self.read += names
         return {name: self.stored[name] for name in names}
 
-    async def _packs_read(self, log: str, firsts: Sequence[int]) -> dict[int, tuple[OpenedPack, ...]]:
-        assert log == LOG
-        self.taken += firsts
+    async def _packs_read(self, places: Collection[PackPlace]) -> dict[PackPlace, tuple[OpenedPack, ...]]:
+        self.taken += [first for _, first in places]
         return {
-            first: (documents.opened_pack(documents.pack_document(self.packs[first])),) for first in firsts
+            (LOG, first): (documents.opened_pack(documents.pack_document(self.packs[first])),)
+            for _, first in places
         }
 
 
@@ -70,11 +75,13 @@ async def test_a_pack_is_read_once_where_its_block_is_published() -> None:
         found = await reader.find(TAGS[:1], {LOG: 4}, 10)
         assert [each.index for each in found[TAGS[0]]] == [0, 1, 2, 3]
     assert reader.taken == [0, 1, 2, 3]
-    ahead = await reader._packs_at(LOG, [3], 3)  # its block may yet be cut off, and another pack be the one
+    ahead = await reader._reads.packs(
+        LOG, [3], 3
+    )  # its block may yet be cut off, and another pack be the one
     assert ahead[0].first == 3
     fresh = Counting([pack(first, TAGS[:1]) for first in range(4)])
     for _ in range(2):
-        await fresh._packs_at(LOG, [3], 3)
+        await fresh._reads.packs(LOG, [3], 3)
     assert fresh.taken == [3, 3]
 
 

@@ -22,7 +22,7 @@ from services.query.accounts.key_ring import JWKS, KeyFiles, KeyRing
 from services.query.accounts.metrics import LoginMetrics, Outcome
 from services.query.accounts.secret_keys import SecretKeys
 from services.query.accounts.signing_keys import PUBLISHED_MS, State
-from services.runtime.access.networks import caller_network, networks
+from services.runtime.access.networks import caller_network, grpc_peer, networks
 from services.runtime.access.settings import LoginSettings
 from services.runtime.errors import UnavailableError
 from services.sealing.browse import Browse
@@ -36,8 +36,8 @@ PROXIES = networks("10.0.0.0/8, 2001:db8:1::/48")
         ("ipv4:192.0.2.77:5000", [], "192.0.2.0/24"),
         ("ipv6:%5B2001:db8::1%5D:5000", [], "2001:db8::/48"),
         ("ipv6:%5B::ffff:192.0.2.1%5D:5000", [], "192.0.2.0/24"),
-        ("unix:", [], "local"),
-        ("unix:/run/socket", ["1.2.3.4"], "local"),
+        ("unix:", [], ""),
+        ("unix:/run/socket", ["1.2.3.4"], ""),
         ("ipv4:192.0.2.77:5000", ["203.0.113.9"], "192.0.2.0/24"),
         ("ipv4:10.0.0.1:5000", ["203.0.113.9"], "203.0.113.0/24"),
         ("ipv4:10.0.0.1:5000", ["198.51.100.1, 203.0.113.9, 10.1.1.1"], "203.0.113.0/24"),
@@ -48,12 +48,13 @@ PROXIES = networks("10.0.0.0/8, 2001:db8:1::/48")
     ],
 )
 def test_from_where_somebody_calls(peer: str, forwarded: list[str], network: str) -> None:
-    assert caller_network(peer, forwarded, PROXIES) == network
+    assert caller_network(grpc_peer(peer), forwarded, PROXIES) == network
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=60), max_size=3))
-def test_whatever_is_said_of_the_caller_gives_a_network(peer: str, forwarded: list[str]) -> None:
-    assert caller_network(peer, forwarded, PROXIES)
+def test_whatever_is_said_of_the_caller_gives_a_network_or_none(peer: str, forwarded: list[str]) -> None:
+    found = caller_network(grpc_peer(peer), forwarded, PROXIES)
+    assert not found or networks(found)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE)))
 
 def threats() -> list[list[str]]:
     """The rows of the tables of threats: threat, answer, tests."""
-    _, _, told = PAGE.partition("## Threats")
+    told = PAGE.partition("## Threats")[2].partition("\n## ")[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split(" | ")]
         for line in told.splitlines()

@@ -7,7 +7,7 @@ from tools.monitoring.rules import GAP, OBJECTIVES, Objective, missed
 
 PAGE, TICKET = "page", "ticket"
 """Somebody must look now; somebody must look within days."""
-SERVICES: Final = "collector|ledger|query|audit"
+SERVICES: Final = "collector|ledger|query|audit|watch"
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,32 @@ ALERTS: Final = (
         "WebhooksFailing", "goodstrace_query_webhooks_failing > 0", "1h", TICKET, "query",
         "{{ $value }} webhooks fail.",
         "Their receivers refuse or do not answer; messages wait and are tried again.",
+    ),
+    Alert(
+        "SignInAttack",
+        'sum(rate(goodstrace_login_attempts_total{outcome=~"locked|challenged"}[10m])) > 1',
+        "10m", TICKET, "access",
+        "{{ $value | humanize }} attempts a second to sign in wait or have to work first.",
+        "Somebody tries passwords. Nobody is locked out by it, and strangers have to work for each attempt.",
+    ),
+    Alert(
+        "SigningKeysFailing", _zero("goodstrace_login_key_failures_total"),
+        "0m", PAGE, "access",
+        "The keys that sign access tokens cannot be read or published.",
+        "Tokens are signed as before; a key that was to be retired or taken into use is not.",
+    ),
+    Alert(
+        "RefusalsUnrecorded", _zero("goodstrace_access_refusals_unrecorded_total"),
+        "5m", TICKET, "access",
+        "Callers are refused and no browse record could be made of it.",
+        "What they asked for was not shown; the browse log does not tell that they tried.",
+    ),
+    Alert(
+        "CertificateEnds",
+        "min by (job, instance) (goodstrace_tls_certificate_expires_timestamp_seconds) - time() < 7 * 86400",
+        "10m", PAGE, "access",
+        "The certificate of {{ $labels.job }} on {{ $labels.instance }} ends in {{ $value | humanizeDuration }}.",
+        "After that no client connects. Replaced files are taken up without a restart.",
     ),
     Alert(
         "StoreFailing",

@@ -69,6 +69,10 @@ _COMMANDS: Final = 'goodstrace_store_command_seconds_count{job="query",command="
 _FAILED: Final = 'goodstrace_store_command_failures_total{job="query",command="find"}'
 _REPORTED: Final = 'goodstrace_kafka_statistics_timestamp_seconds{job="ledger",client="ledger"}'
 _ERRORS: Final = 'goodstrace_kafka_broker_errors_total{job="ledger",client="ledger",kind="timeout"}'
+_ATTEMPTS: Final = 'goodstrace_login_attempts_total{{job="query",outcome="{outcome}"}}'
+_KEYS: Final = 'goodstrace_login_key_failures_total{job="query",instance="a"}'
+_UNRECORDED: Final = 'goodstrace_access_refusals_unrecorded_total{job="query",instance="a"}'
+_CERTIFICATE: Final = 'goodstrace_tls_certificate_expires_timestamp_seconds{job="query",instance="a"}'
 _DISK: Final = 'node_filesystem_{which}_bytes{{instance="a",mountpoint="/",fstype="ext4"}}'
 
 
@@ -171,6 +175,13 @@ CASES: Final = (
         "WebhooksFailing", TICKET,
         {"goodstrace_query_webhooks_failing": "2x90"}, {"goodstrace_query_webhooks_failing": "2x20 0x70"}, "80m",
     ),
+    Case(
+        "SignInAttack", TICKET,
+        {_ATTEMPTS.format(outcome="challenged"): "0+120x60"}, {_ATTEMPTS.format(outcome="challenged"): "0+30x60"}, "1h",
+    ),
+    Case("SigningKeysFailing", PAGE, {_KEYS: "0x20 1x10"}, {_KEYS: "0x30"}),
+    Case("RefusalsUnrecorded", TICKET, {_UNRECORDED: "0x15 3x15"}, {_UNRECORDED: "0x30"}),
+    Case("CertificateEnds", PAGE, {_CERTIFICATE: "604000x30"}, {_CERTIFICATE: "2592000x30"}),
     Case(
         "StoreFailing", PAGE,
         {_COMMANDS: "0+100x30", _FAILED: "0+20x30"}, {_COMMANDS: "0+100x30", _FAILED: "0+1x30"},

@@ -188,6 +188,13 @@ AUDIT: Final = Board(
             graph("Events refused by reason", "cps", (rate("goodstrace_collector_rejected_records_total", "reason"), "{{reason}}")),
             graph("Records withheld", "cps", (rate("goodstrace_query_records_withheld_total"), "withheld")),
         ]),
+        ("Sign-ins", [
+            graph("Attempts by outcome", "cps", (rate("goodstrace_login_attempts_total", "outcome"), "{{outcome}}")),
+            graph("Callers refused", "cps", (rate("goodstrace_access_refusals_total", "service, reason"), "{{service}} {{reason}}")),
+            graph("Sessions", "cps", (rate("goodstrace_login_sessions_begun_total"), "begun"), (rate("goodstrace_login_sessions_ended_total"), "ended by somebody")),
+            graph("Hashing a password", "s", *quantiles("goodstrace_login_hash_seconds")),
+            graph("Passwords that wait to be hashed", "none", ("sum(goodstrace_login_hashes_waiting)", "waiting")),
+        ]),
         ("Sealing", [
             graph("Sizes", "short", ("max by (log) (goodstrace_audit_sealed_entries)", "{{log}} sealed"),
                   ("max by (log) (goodstrace_audit_published_entries)", "{{log}} published")),

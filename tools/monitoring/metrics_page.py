@@ -11,16 +11,20 @@ from prometheus_client.metrics_core import Metric
 from goodstrace.collector.v1 import capture_pb2
 from goodstrace.cosignature import Cosigner
 from goodstrace.policy import Policy
+from services.audit.watch.metrics import WatchMetrics
 from services.collector.books import Books
 from services.collector.metrics import Metrics as CollectorMetrics
 from services.ledger.metrics import IndexMetrics, RootMetrics
+from services.query.accounts.metrics import LoginMetrics
 from services.query.metrics import QueryMetrics
 from services.runtime.grpc import CallMetrics
 from services.runtime.kafka_statistics import CLIENTS, KafkaMetrics
 from services.runtime.monitoring import Monitoring
 from services.runtime.store_metrics import StoreMetrics
+from services.runtime.tls import certificate_metrics
 from services.sealing.front import FrontMetrics
 from services.sealing.metrics import SealMetrics
+from services.sealing.refusals import RefusalMetrics
 from services.sealing.witness_metrics import WitnessMetrics as WitnessedMetrics
 from services.witness.metrics import WitnessMetrics
 from tools.monitoring.rules import GAP, RECORDS, RUNGS
@@ -29,10 +33,10 @@ PAGE: Final = Path("docs/metrics.md")
 OPEN_LABELS: Final = {
     "log": "the logs that there are: `goods/<partition>`, `browse/<partition>`, `root`, `index`",
     "witness": "the witnesses of the policy",
-    "service": "`collector`, `ledger`, `query`, `audit`, `witness`",
+    "service": "`collector`, `ledger`, `query`, `audit`, `watch`, `witness`",
     "version": "the program's",
     "client": ", ".join(f"`{each}`" for each in CLIENTS),
-    "rule": "the rules that are tried on events",
+    "rule": "the rules that are tried on events, or on looks",
 }
 """Labels whose values come from the installation, not from what somebody sends; or are too many for a table."""
 QUESTIONS: Final = (
@@ -63,6 +67,9 @@ QUESTIONS: Final = (
     ("Are the public logs read?", ("goodstrace_query_log",)),
     ("Do subscriptions and webhooks get what they want?", ("goodstrace_query_forward", "goodstrace_query_webhook")),
     ("Are looks sealed, and can they be listed?", ("goodstrace_audit",)),
+    ("Who signs in, and who is refused?", ("goodstrace_login", "goodstrace_access")),
+    ("When do certificates end?", ("goodstrace_tls",)),
+    ("What does the watch count and find?", ("goodstrace_watch",)),
     ("Is Kafka well, as our clients see it, and what is behind?", ("goodstrace_kafka",)),
     ("Is MongoDB well, as our clients see it?", ("goodstrace_store",)),
     ("Is a witness of ours well, and what has it found?", ("goodstrace_witness",)),
@@ -73,7 +80,7 @@ _HEAD: Final = """# Metrics
 
 Made by `python -m tools.monitoring` from the code, and compared with it in every test run: change it there.
 
-Each service shows its metrics on `/metrics` of its metrics port (collector 9101, ledger 9102, query 9103, audit 9104, a witness of ours where
+Each service shows its metrics on `/metrics` of its metrics port (collector 9101, ledger 9102, query 9103, audit 9104, watch 9105, a witness of ours where
 it is told). Beside ours stand those of the process that the Prometheus library makes (`process_...`, `python_...`). Names, labels and units are
 an interface: they change with a line in the changelog.
 
@@ -111,6 +118,10 @@ def registry() -> CollectorRegistry:
     CallMetrics("collector", [method.name for method in service.methods], found)
     QueryMetrics(found)
     FrontMetrics("audit", ["ListBrowses"], found)
+    LoginMetrics(found)
+    RefusalMetrics("query", found)
+    certificate_metrics(found)
+    WatchMetrics(["scraping"], found)
     RootMetrics(found)
     IndexMetrics(found)
     KafkaMetrics(found)

@@ -1,6 +1,6 @@
 """The gRPC servicer of LoginService: limits of requests, who calls from where, and nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from goodstrace.query.v1 import login_pb2, login_pb2_grpc
@@ -11,15 +11,14 @@ from services.query.accounts.own_account import OwnAccount
 from services.query.accounts.passwords import MAX_SENT_BYTES
 from services.query.accounts.session_store import SessionStore
 from services.query.accounts.signing_in import SigningIn
-from services.runtime.access.current import principal
-from services.runtime.access.networks import Network, caller_network
+from services.runtime.access.current import network, principal
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.grpc import Context
 
 MAX_NAME: Final = 128
 MAX_TOKEN: Final = 512
 MAX_CODE: Final = 64
-_FORWARDED: Final = "x-forwarded-for"
+ELSEWHERE: Final = "local"
 
 
 class LoginServicer(login_pb2_grpc.LoginServiceServicer):
@@ -34,29 +33,32 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         sessions: SessionStore,
         accounts: AccountStore,
         ring: KeyRing,
-        trusted_proxies: Sequence[Network],
         now_ms: Callable[[], int],
         certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
     ) -> None:
         """Answer by these parts; `certificate_names` are those in the caller's verified client certificate."""
         self._signing_in, self._issuing, self._own = signing_in, issuing, own
         self._sessions, self._accounts, self._ring = sessions, accounts, ring
-        self._trusted, self._now_ms, self._certificate_names = trusted_proxies, now_ms, certificate_names
+        self._now_ms, self._certificate_names = now_ms, certificate_names
 
     async def SignIn(  # noqa: N802 - the method's name
-        self, request: login_pb2.SignInRequest, context: Context
+        self,
+        request: login_pb2.SignInRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.SignInResponse:
         """See login.proto."""
         _bounded(name=(request.name, MAX_NAME), code=(request.code, MAX_CODE))
         _bounded(password=(request.password, MAX_SENT_BYTES), device_token=(request.device_token, MAX_TOKEN))
-        return await self._signing_in.sign_in(request, self._network(context))
+        return await self._signing_in.sign_in(request, _network())
 
     async def Refresh(  # noqa: N802
-        self, request: login_pb2.RefreshRequest, context: Context
+        self,
+        request: login_pb2.RefreshRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.RefreshResponse:
         """See login.proto."""
         _bounded(refresh_token=(request.refresh_token, MAX_TOKEN))
-        tokens = await self._issuing.refresh(request.refresh_token, self._network(context))
+        tokens = await self._issuing.refresh(request.refresh_token, _network())
         return login_pb2.RefreshResponse(tokens=tokens)
 
     async def IssueToken(  # noqa: N802
@@ -65,9 +67,7 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         """See login.proto."""
         _bounded(client_id=(request.client_id, MAX_NAME), client_secret=(request.client_secret, MAX_TOKEN))
         certificates = self._certificate_names(context)
-        tokens = await self._issuing.issue(
-            request.client_id, request.client_secret, certificates, self._network(context)
-        )
+        tokens = await self._issuing.issue(request.client_id, request.client_secret, certificates, _network())
         return login_pb2.IssueTokenResponse(tokens=tokens)
 
     async def SignOut(  # noqa: N802
@@ -122,12 +122,14 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         )
 
     async def ChangePassword(  # noqa: N802
-        self, request: login_pb2.ChangePasswordRequest, context: Context
+        self,
+        request: login_pb2.ChangePasswordRequest,
+        context: Context,  # noqa: ARG002
     ) -> login_pb2.ChangePasswordResponse:
         """See login.proto."""
         _bounded(password=(request.password, MAX_SENT_BYTES), code=(request.code, MAX_CODE))
         _bounded(new_password=(request.new_password, MAX_SENT_BYTES))
-        tokens = await self._own.change_password(principal(), request, self._network(context))
+        tokens = await self._own.change_password(principal(), request, _network())
         return login_pb2.ChangePasswordResponse(tokens=tokens)
 
     async def BeginTotp(  # noqa: N802
@@ -167,13 +169,10 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
         """See login.proto."""
         return login_pb2.GetSigningKeysResponse(jwks=self._ring.key_set().decode())
 
-    def _network(self, context: Context) -> str:
-        forwarded = [
-            value.decode("ascii", "replace") if isinstance(value, bytes) else value
-            for key, value in context.invocation_metadata() or ()
-            if key == _FORWARDED
-        ]
-        return caller_network(context.peer(), forwarded, self._trusted)
+
+def _network() -> str:
+    """Give the network of who calls; those who come by a Unix socket are one."""
+    return network() or ELSEWHERE
 
 
 def _bounded(**fields: tuple[str, int]) -> None:

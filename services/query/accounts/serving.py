@@ -35,7 +35,6 @@ from services.query.accounts.secret_keys import SecretKeys
 from services.query.accounts.session_store import SessionStore
 from services.query.accounts.signing_in import Codes, SigningIn
 from services.query.http_headers import matches
-from services.runtime.access.networks import networks
 from services.runtime.access.settings import AccessSettings, LoginSettings
 from services.runtime.grpc import Context
 from services.runtime.mongo import Database
@@ -135,7 +134,6 @@ class Login:
             sessions=sessions,
             accounts=accounts,
             ring=self.ring,
-            trusted_proxies=networks(settings.trusted_proxies),
             now_ms=now_ms,
             certificate_names=certificate_names,
         )

@@ -139,7 +139,10 @@ class Authenticator:
         """
         self._directory, self._tokens, self._oidc, self._log = directory, tokens, oidc, log
         self._operator_token = (operator_token or "").encode()
-        self._accounts: Remembered[str, Account | None] = Remembered(accounts.account, staleness, clock_s)
+        # By token: one that was issued after something had changed, such as a password, must not meet what was so before.
+        self._accounts: Remembered[_Claims, Account | None] = Remembered(
+            lambda claims: accounts.account(claims.sub), staleness, clock_s
+        )
         self._sessions: Remembered[str, bool] = Remembered(accounts.session_is_open, staleness, clock_s)
         self._certificates: Remembered[str, Account | None] = Remembered(
             accounts.by_certificate, staleness, clock_s
@@ -201,7 +204,7 @@ class Authenticator:
         return Principal(means=Means.API_KEY, name=f"merchant:{number}", roles=roles, merchant=number)
 
     async def _account(self, claims: _Claims) -> Principal:
-        account = await self._accounts.get(claims.sub)
+        account = await self._accounts.get(claims)
         if account is None or account.status is not AccountStatus.ACTIVE:
             raise UnauthenticatedError("the token's account is not there, or disabled")
         if claims.iat_ms < account.valid_from_ms:

@@ -16,6 +16,7 @@ Again = Callable[[], Awaitable[Principal]]
 class _Acting(msgspec.Struct, frozen=True):
     who: Principal = NOBODY
     again: Again | None = None
+    network: str = ""
 
 
 _NOBODY: Final = _Acting()
@@ -25,6 +26,11 @@ _ACTING: ContextVar[_Acting] = ContextVar("acting", default=_NOBODY)
 def principal() -> Principal:
     """Give who calls; NOBODY outside a call."""
     return _ACTING.get().who
+
+
+def network() -> str:
+    """Give the network that the call comes from, as `services.runtime.access.networks` names it; "" where that is not known."""
+    return _ACTING.get().network
 
 
 async def still() -> Principal:
@@ -37,9 +43,9 @@ async def still() -> Principal:
 
 
 @contextmanager
-def acting(who: Principal, again: Again | None = None) -> Iterator[None]:
-    """Answer as called by `who`; tasks made within it inherit that. `again` is what `still` asks."""
-    token = _ACTING.set(_Acting(who, again))
+def acting(who: Principal, again: Again | None = None, network: str = "") -> Iterator[None]:
+    """Answer as called by `who` from `network`; tasks made within it inherit that. `again` is what `still` asks."""
+    token = _ACTING.set(_Acting(who, again, network))
     try:
         yield
     finally:

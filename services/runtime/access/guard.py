@@ -14,6 +14,7 @@ import msgspec
 
 from services.runtime.access.authenticator import Authentication, Headers, Known
 from services.runtime.access.current import Again, acting
+from services.runtime.access.networks import FORWARDED_FOR, Network, caller_network
 from services.runtime.access.table import allows, notes_itself, roles_of
 from services.runtime.access.values import NOBODY, Principal, Role
 from services.runtime.errors import UnavailableError
@@ -60,6 +61,7 @@ class Guard:
         refused: Callable[[Refusal], None],
         *,
         fresh_s: float = 2.0,
+        proxies: Sequence[Network] = (),
     ) -> None:
         """Guard `service`, as the table names it.
 
@@ -68,11 +70,18 @@ class Guard:
             authentication: tells who calls.
             refused: told of each refusal; must not wait.
             fresh_s: how often it is asked whether the caller of a call that goes on still counts.
+            proxies: the networks of proxies that are believed where a call comes from.
         """
         self.service = service
         self._authentication = authentication
         self._refused = refused
         self._fresh_s = fresh_s
+        self._proxies = proxies
+
+    def network(self, address: str, headers: Headers) -> str:
+        """Tell from where a call comes: of who made its connection, or of whom a trusted proxy says that it calls for them."""
+        forwarded = [value for name, value in headers if name == FORWARDED_FOR and isinstance(value, str)]
+        return caller_network(address, forwarded, self._proxies)
 
     async def admit(
         self, operation: str, headers: Headers, network: str, certificate_names: Sequence[str] = ()
@@ -114,14 +123,14 @@ class Guard:
         self._refused(Refusal(self.service, operation, who, reason_of(error), network))
 
     @asynccontextmanager
-    async def watching(self, known: Known, *, is_long: bool) -> AsyncIterator[None]:
+    async def watching(self, known: Known, network: str, *, is_long: bool) -> AsyncIterator[None]:
         """Answer as called by somebody; where `is_long`, the answer is cut off once they do not count any more.
 
         What changed about them (a role taken away, another merchant) cuts it off as well: they may call anew.
 
         Raises: UnauthenticatedError, ForbiddenError.
         """
-        with acting(known.who, known.again):
+        with acting(known.who, known.again, network):
             if not is_long:
                 yield
                 return

@@ -9,7 +9,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.runtime.access.current import acting
 from services.runtime.access.guard import Guard
-from services.runtime.access.networks import network_of
 from services.runtime.access.values import Principal
 from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
 from services.runtime.mongo import within
@@ -36,10 +35,10 @@ class GuardedRoutes:
         if operation is None:
             await self._app(scope, receive, send)
             return
-        network = network_of((scope.get("client") or ("",))[0])
         headers = [
             (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]
         ]
+        network = self._guard.network((scope.get("client") or ("",))[0], headers)
         try:
             with within(ADMIT_S):
                 known = await self._guard.admit(operation, headers, network)
@@ -49,7 +48,7 @@ class GuardedRoutes:
                 raise
             await response(scope, receive, send)
             return
-        with acting(known.who, known.again):
+        with acting(known.who, known.again, network):
             noting = _Noting(self._guard, operation, known.who, network, send)
             await self._app(scope, receive, noting.send)
 

@@ -9,8 +9,7 @@ from typing import Final
 from urllib.parse import unquote
 
 Network = IPv4Network | IPv6Network
-ELSEWHERE: Final = "local"
-"""The network of who comes by a Unix socket."""
+FORWARDED_FOR: Final = "x-forwarded-for"
 _V4_BITS: Final = 24
 _V6_BITS: Final = 48
 MAX_FORWARDED: Final = 20
@@ -38,23 +37,23 @@ def network_of(address: str) -> str:
     return str(ip_network((parsed, bits), strict=False))
 
 
-def caller_network(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """Give the network of a caller, as `network_of` does, or ELSEWHERE.
+def caller_network(address: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+    """Give the network of a caller, as `network_of` does.
 
     Args:
-        peer: as gRPC names it.
-        forwarded: the values of `x-forwarded-for`, as they came; looked at only where the peer is a trusted proxy.
+        address: of who made the connection.
+        forwarded: the values of `x-forwarded-for`, as they came; looked at only where it was a trusted proxy.
         trusted: the networks of proxies. The caller is the last address that is not one of theirs: what stands before it, anybody may
             have written.
     """
-    address = _address(grpc_peer(peer))
+    found = _address(address)
     hops = [each.strip() for value in forwarded for each in value.split(",")][-MAX_FORWARDED:]
-    while address is not None and hops and any(address in each for each in trusted):
+    while found is not None and hops and any(found in each for each in trusted):
         following = _address(hops.pop())
         if following is None:
             break
-        address = following
-    return network_of(str(address)) or ELSEWHERE
+        found = following
+    return network_of(str(found))
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

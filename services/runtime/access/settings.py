@@ -16,7 +16,8 @@ class AccessSettings(BaseSettings):
     accounts: "required", or "off": everybody may do everything, which is for loopback addresses only. accounts_issuer: the issuer of
     our own access tokens, which is also their audience. accounts_jwks: a path or an https address where the public keys are by which they
     are verified; the query service writes that file. access_fresh_s: how long it takes at most until what was revoked does not count
-    anywhere; access_stale_s: how much longer captures by whoever was known go on while the store does not answer.
+    anywhere; access_stale_s: how much longer captures by whoever was known go on while the store does not answer. trusted_proxies: networks of
+    proxies whose `x-forwarded-for` is believed, separated by commas.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_")
@@ -26,6 +27,15 @@ class AccessSettings(BaseSettings):
     accounts_jwks: str = "run/keys/login/jwks.json"
     access_fresh_s: float = Field(2, ge=0.1, le=60)
     access_stale_s: float = Field(300, ge=0, le=86400)
+    trusted_proxies: str = ""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        for each in text.split(","):
+            if each.strip():
+                ip_network(each.strip())
+        return text
 
 
 class OidcSettings(BaseSettings):
@@ -58,7 +68,7 @@ class LoginSettings(BaseSettings):
     access token counts; refresh_s: how long a session lasts without being used, session_s: at the most.
 
     secret_file: 32 random bytes as hex, the same for every query process: from it come the keys that encrypt TOTP secrets and sign challenges
-    and device tokens. trusted_proxies: networks of proxies whose `x-forwarded-for` is believed, separated by commas.
+    and device tokens.
 
     hash_threads passwords are hashed at a time, hash_queue wait; each takes hash_memory_kib KiB and hash_passes passes (argon2id). After
     free_failures in a row an account is locked for one network; over unknown_failures in 15 minutes devices that the account does not know, and a network
@@ -72,7 +82,6 @@ class LoginSettings(BaseSettings):
     refresh_s: int = Field(14 * 86400, ge=60, le=90 * 86400)
     session_s: int = Field(30 * 86400, ge=60, le=366 * 86400)
     secret_file: Path = Path("run/keys/login-secret")
-    trusted_proxies: str = ""
     hash_threads: int = Field(2, ge=1, le=64)
     hash_queue: int = Field(64, ge=1, le=4096)
     hash_memory_kib: int = Field(19_456, ge=8, le=2**20)
@@ -81,11 +90,3 @@ class LoginSettings(BaseSettings):
     unknown_failures: int = Field(20, ge=5, le=10_000)
     network_per_minute: int = Field(60, ge=1, le=100_000)
     challenge_bits: int = Field(18, ge=1, le=28)
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _are_networks(cls, text: str) -> str:
-        for each in text.split(","):
-            if each.strip():
-                ip_network(each.strip())
-        return text

@@ -49,6 +49,7 @@ _LOGIN: Final = "/goodstrace.query.v1.LoginService/"
 _ACCOUNTS: Final = "/goodstrace.query.v1.AccountService/"
 _CAPTURE: Final = "/goodstrace.collector.v1.CaptureService/"
 _AUDIT: Final = "/goodstrace.audit.v1.AuditService/"
+_WATCH: Final = "/goodstrace.audit.v1.WatchService/"
 _DOCS: Final = ("GET /openapi.json", "GET /docs", "GET /docs/oauth2-redirect")
 _OWN: Final = "one's own merchant's; operators see all"
 _VISIBLE: Final = "as far as one may see it"
@@ -265,6 +266,12 @@ TABLE: Final[tuple[Row, ...]] = (
     *_PAGES,
     *_rows(
         "audit", _AUDIT, ("ListBrowses",), _SIGNED_IN, "auditors all; others those of their own name only"
+    ),
+    *_rows(
+        "audit",
+        _WATCH,
+        ("ListAlerts", "StreamAlerts", "GetActivity", "ListBusiest"),
+        (Role.AUDITOR, Role.OPERATOR),
     ),
 )
 """Every row; who is signed in may do what anybody may."""

@@ -1,0 +1,65 @@
+"""The statistics of one subject in one window, as they are shown. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from services.audit.watch.sketches import DISTINCT_KEPT, distinct, union
+from services.audit.watch.state import State
+from services.audit.watch.values import Kind
+from services.audit.watch.windows import whole
+
+LEAST_LOOKS = 3
+"""Of a key in a window: rarer ones are not kept; who looked at them is in the log."""
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """What one subject did, or what was done with it, in the window that starts at `start_ms`; numbers never fall.
+
+    subject: of ALL the partition that counts it. looks to shown: sums. keys, users, networks: how many distinct ones, exact up to 255.
+    first_seen: of ALL, how many users came for the first time.
+    """
+
+    kind: Kind
+    subject: str
+    start_ms: int
+    looks: int
+    refused: int
+    sign_ins: int
+    sign_ins_refused: int
+    shown: int
+    keys: int
+    users: int
+    networks: int
+    first_seen: int = 0
+
+
+def activities(
+    kind: Kind, subject: str, state: State, panes: Iterable[int], size_ms: int
+) -> Iterator[Activity]:
+    """Give the statistics of the windows that hold these panes; none of kinds that have none."""
+    if kind in (Kind.LOT, Kind.SERIES):
+        return
+    for start in sorted({pane - pane % size_ms for pane in panes}):
+        inside = [state.panes[pane] for pane in whole(start, size_ms, state.panes)]
+        looks = sum(pane.looks for pane in inside)
+        if kind is Kind.KEY and looks < LEAST_LOOKS:
+            continue
+        yield Activity(
+            kind=kind,
+            subject=subject,
+            start_ms=start,
+            looks=looks,
+            refused=sum(pane.refused for pane in inside),
+            sign_ins=sum(pane.sign_ins for pane in inside),
+            sign_ins_refused=sum(pane.sign_ins_refused for pane in inside),
+            shown=sum(pane.shown for pane in inside),
+            keys=_distinct([pane.keys for pane in inside]),
+            users=_distinct([pane.users for pane in inside]),
+            networks=_distinct([pane.networks for pane in inside]),
+            first_seen=sum(state.first_seen.get(pane, 0) for pane in whole(start, size_ms, state.first_seen)),
+        )
+
+
+def _distinct(sets: list[list[int]]) -> int:
+    return distinct(sets[0] if len(sets) == 1 else union(sets, DISTINCT_KEPT))

@@ -1,0 +1,179 @@
+"""Workers of the watch on real Kafka and a real store: counts are exact, whoever is killed and wherever partitions go."""
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from deploy.stack import Stack
+from services.audit.watch import alerts as alert_values
+from services.audit.watch.command import watch
+from services.audit.watch.store import WatchStore
+from services.runtime.blocking import Block, BlockedError, Blocks, RememberedBlocks
+from tests.conftest import Names
+from tests.integration.looking import eventually
+from tests.integration.watching import Watching
+from tests.unit.watch_world import watched
+from tests.watch_scenarios import SCENARIOS, Look, background, ending_at, look, records, serial
+
+RECORDS, KILLS = 6000, 5
+DEADLINE_S = 120  # on a machine that does much else
+
+
+@pytest.fixture
+async def watching(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Watching]:
+    made = Watching(stack, tmp_path, names)
+    await made.prepare()
+    yield made
+    made.stop()
+
+
+def _looks(count: int, users: int = 50) -> list[Look]:
+    drawn = random.Random(7)
+    made = [
+        look(nth * 100, f"user-{drawn.randrange(users)}", serial(drawn.randrange(60)), network="")
+        for nth in range(count)
+    ]
+    return ending_at(made, _now_ms())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def test_a_worker_killed_five_times_mid_window_counts_exactly(
+    watching: Watching, tell: Callable[[str], None]
+) -> None:
+    await killed_five_times(watching, RECORDS, tell)
+
+
+async def killed_five_times(watching: Watching, count: int, tell: Callable[[str], None]) -> None:
+    """Watch so many records while the worker is killed again and again, and compare what it counted."""
+    looks, part = _looks(count), count // (KILLS + 1)
+    made = records(looks)
+    daemon = watching.worker("watch", instance="watch-0")
+    killed_at: list[int] = []
+    for nth in range(KILLS):
+        await watching.browse(made[nth * part : (nth + 1) * part])
+        before = await watching.counted("all")
+        daemon.start()
+
+        async def goes_on(before: int = before) -> bool:
+            return await watching.counted("all") > before
+
+        await eventually(goes_on, "the worker goes on", DEADLINE_S)
+        daemon.kill()
+        killed_at.append(await watching.counted("all"))
+    await watching.browse(made[KILLS * part :])
+    assert killed_at[-1] < count, "it was never killed in the middle"
+    daemon.start()
+
+    async def all_counted() -> bool:
+        return await watching.counted("user") >= count
+
+    await eventually(all_counted, "all records are counted", DEADLINE_S)
+    await asyncio.sleep(1.5)  # what would be counted twice would come now
+    assert await watching.by_subject("user") == Counter(each.browse.user for each in looks)
+    assert sum((await watching.by_subject("all")).values()) == count
+    assert await watching.counted("all", "first_seen") == 50
+    tell(f"watch: {count:,} records, killed at {killed_at}: counted exactly")
+
+
+async def test_partitions_go_to_another_worker_and_state_goes_with_them(watching: Watching) -> None:
+    looks = _looks(2400)
+    made = records(looks)
+    first, second = watching.worker("first"), watching.worker("second")
+    await watching.browse(made[:800])
+    first.start()
+
+    async def counted(least: int) -> bool:
+        return await watching.counted("user") >= least
+
+    await eventually(lambda: counted(500), "the first worker counts", DEADLINE_S)
+    second.start()
+    await watching.browse(made[800:1600])
+    await watching.ready("second")
+    await watching.ready("first")
+    await eventually(lambda: counted(1600), "both count", DEADLINE_S)
+    first.kill()  # its table is gone: its partitions' states come from the changelog, after its session
+    await watching.browse(made[1600:])
+    await eventually(lambda: counted(2400), "the second worker has all partitions", DEADLINE_S)
+    await asyncio.sleep(1.5)
+    assert await watching.by_subject("user") == Counter(each.browse.user for each in looks)
+
+
+async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
+    watching: Watching, tell: Callable[[str], None]
+) -> None:
+    attacks = [rule for rule in SCENARIOS if rule not in {"sudden-interest", "scraping-network"}]
+    looks = [*background(), *(each for rule in attacks for each in SCENARIOS[rule][0]())]
+    made = records(ending_at(looks, _now_ms()))
+    expected = {alert.id.hex() for alert in watched(made).alerts}
+    await watching.browse(made)
+    daemon = watching.worker("watch", instance="watch-0")
+    daemon.start()
+
+    async def all_told() -> bool:
+        return len(await watching.alerts()) >= len(expected)
+
+    await eventually(all_told, "all alerts are kept", DEADLINE_S)
+    assert {alert["_id"] for alert in await watching.alerts()} == expected
+    daemon.stop()
+
+    blocks = Blocks(watching.mongo.database)
+    await blocks.put(Block(subject="user:ann", until_ms=2**45))
+    assert [each.subject for each in await blocks.in_force()] == [
+        "user:ann"
+    ]  # those of the watch ended long ago
+    tell(f"watch: {len(expected)} alerts of {len(made):,} records, the same as without Kafka")
+
+
+async def test_a_block_holds_ends_and_is_lifted(watching: Watching) -> None:
+    made = watched(records(list(SCENARIOS["guessing-network"][0]())))
+    [found, *_] = [alert for alert in made.alerts if alert.rule == "guessing-network"]
+    message = alert_values.message(found)
+    message.blocked_until_ms = 2**45
+    store, blocks = WatchStore(watching.mongo.database, keep_days=30), Blocks(watching.mongo.database)
+    remembered = RememberedBlocks(blocks, fresh_s=0)
+    await remembered.check(user="ann", network="203.0.113.0")
+    assert await store.put_alert(message, message.SerializeToString())
+    assert not await store.put_alert(message, message.SerializeToString())
+    with pytest.raises(BlockedError, match="this network is blocked until"):
+        await remembered.check(user="ann", network="203.0.113.0")
+    await remembered.check(user="ann", network="203.0.114.0")
+
+    assert await blocks.lift("network:203.0.113.0")
+    assert not await blocks.lift("network:203.0.113.0")
+    await remembered.check(user="ann", network="203.0.113.0")
+    assert not await store.put_alert(message, message.SerializeToString())
+    message.id = "another"
+    assert await store.put_alert(message, message.SerializeToString())
+    await remembered.check(user="ann", network="203.0.113.0")  # the operator has lifted it for an hour
+    assert await blocks.in_force() == []
+
+
+async def test_an_operator_blocks_lists_and_lifts_by_commands(watching: Watching) -> None:
+    environment = {name: value for name, value in watching.environment.items() if "WATCH" not in name}
+
+    async def run(*arguments: str) -> Any:
+        done = await asyncio.to_thread(CliRunner().invoke, watch, [*arguments, "--json"], env=environment)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    added = await run("blocks", "add", "user:ann", "--hours", "2", "--reason", "asked by security")
+    assert await run("blocks", "list") == [added]
+    assert added["by"].startswith("operator ")
+    assert await run("blocks", "lift", "user:ann") == {"subject": "user:ann", "was_blocked": True}
+    assert await run("blocks", "list") == []
+    refused = await asyncio.to_thread(
+        CliRunner().invoke, watch, ["blocks", "add", "shoe:44"], env=environment
+    )
+    assert refused.exit_code == 1
+    assert "user:NAME or network:NETWORK" in refused.output

@@ -1,0 +1,100 @@
+"""Workers of the watch as processes of a test's own, on topics of its own."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from deploy.processes import Daemon, free_port
+from deploy.service_processes import ROOT, not_ready
+from deploy.stack import Stack
+from services.audit.watch.store import ACTIVITY, ALERTS, provision
+from services.runtime import envelope, kafka, topics
+from services.runtime.envelope import Record
+from services.runtime.mongo import Mongo
+from services.runtime.settings import MongoSettings
+from tests.conftest import Names
+
+PARTITIONS = 2
+READY_TIMEOUT_S = 60.0
+
+
+class Watching:
+    """Topics, a database and workers."""
+
+    def __init__(self, stack: Stack, folder: Path, names: Names) -> None:
+        self.stack, self.folder, self.names = stack, folder, names
+        self.environment = {
+            **stack.environment,
+            "GOODSTRACE_TOPIC_PREFIX": names.topic_prefix,
+            "GOODSTRACE_DATABASE": names.database,
+            "GOODSTRACE_BROWSE_PARTITIONS": str(PARTITIONS),
+            "GOODSTRACE_WATCH_SESSION_S": "6",
+            "GOODSTRACE_WATCH_BATCH_RECORDS": "100",
+            "GOODSTRACE_WATCH_BATCH_S": "0.05",
+        }
+        self.mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database, timeout_ms=10_000))
+        self.workers: dict[str, tuple[Daemon, int]] = {}
+
+    async def prepare(self) -> None:
+        declared = topics.declared(self.names.topic_prefix, PARTITIONS, PARTITIONS, 1)
+        await asyncio.to_thread(kafka.create_topics, self.stack.kafka_bootstrap_servers, declared)
+        await provision(self.mongo.database)
+
+    def worker(self, name: str, *, instance: str = "", data: str = "") -> Daemon:
+        """Describe a worker; with `instance` it is the same one at each start."""
+        port = free_port()
+        daemon = Daemon(
+            name=name,
+            command=[sys.executable, "-m", "services.audit.watch"],
+            run_dir=self.folder,
+            ports=(port,),
+            environment={
+                **self.environment,
+                **({"GOODSTRACE_INSTANCE": instance} if instance else {}),
+                "GOODSTRACE_WATCH_METRICS_PORT": str(port),
+                "GOODSTRACE_WATCH_DATA_DIR": str(self.folder / f"data-{data or name}"),
+            },
+            cwd=ROOT,
+        )
+        self.workers[name] = (daemon, port)
+        return daemon
+
+    async def ready(self, name: str) -> None:
+        daemon, port = self.workers[name]
+        url = f"http://127.0.0.1:{port}/readyz"
+        await asyncio.to_thread(daemon.wait_ready, partial(not_ready, url), READY_TIMEOUT_S)
+
+    async def browse(self, records: Sequence[Record]) -> None:
+        """Put browse records where the services put them."""
+        await asyncio.to_thread(self._browse, records)
+
+    def _browse(self, records: Sequence[Record]) -> None:
+        producer = kafka.producer(self.stack.kafka_bootstrap_servers)
+        topic = self.names.topic(topics.GOODS_BROWSED)
+        for record in records:
+            producer.produce(topic, envelope.encode(record), partition=record.id[0] % PARTITIONS)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+
+    async def counted(self, about: str, figure: str = "looks") -> int:
+        """Sum a figure of the statistics by one kind."""
+        return sum([row[figure] async for row in self.mongo.database[ACTIVITY].find({"about": about})])
+
+    async def by_subject(self, about: str) -> dict[str, int]:
+        """Sum looks by subject."""
+        found: dict[str, int] = {}
+        async for row in self.mongo.database[ACTIVITY].find({"about": about}):
+            found[row["subject"]] = found.get(row["subject"], 0) + row["looks"]
+        return found
+
+    async def alerts(self) -> list[dict[str, Any]]:
+        """All alerts that are kept."""
+        return [each async for each in self.mongo.database[ALERTS].find({})]
+
+    def stop(self) -> None:
+        for daemon, _ in self.workers.values():
+            daemon.stop()
+        self.mongo.close()

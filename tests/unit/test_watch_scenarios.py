@@ -1,0 +1,136 @@
+"""Each rule speaks in its scenario and is silent in the honest twin; a replay says the same, however it is read."""
+
+import random
+
+import msgspec
+import pytest
+
+from services.audit.watch import state as states
+from services.audit.watch.activity import Activity
+from services.audit.watch.alerts import message
+from services.audit.watch.rules import Severity
+from services.audit.watch.values import Kind
+from tests.unit.watch_world import BOOK, SOURCES, World, batches, mixed, watched
+from tests.watch_scenarios import BEGIN_MS, SCENARIOS, background, look, records, serial
+
+MEASURES = {rule.id: rule.measure for rule in BOOK.rules}
+
+
+def test_every_rule_has_a_scenario() -> None:
+    assert set(SCENARIOS) == {rule.id for rule in BOOK.rules}
+
+
+@pytest.mark.parametrize("rule", SCENARIOS)
+def test_a_rule_speaks_in_its_scenario(rule: str) -> None:
+    attack, _ = SCENARIOS[rule]
+    world = watched(records([*background(), *attack()]))
+    found = [alert for alert in world.alerts if alert.rule == rule]
+    assert found
+    assert len({alert.subject for alert in found}) == 1
+    for alert in found:
+        told = message(alert)
+        assert told.start_ms < told.end_ms
+        assert 0 < len(told.evidence) <= 32
+        figures = {each.name: each.value for each in told.figures}
+        assert figures[str(MEASURES[rule])] >= figures["at-least"]
+    assert world.late == 0
+
+
+@pytest.mark.parametrize("rule", SCENARIOS)
+def test_every_rule_is_silent_in_the_honest_twin(rule: str) -> None:
+    _, twin = SCENARIOS[rule]
+    world = watched(records([*background(), *twin()]))
+    assert [(alert.rule, alert.subject) for alert in world.alerts] == []
+    assert world.late == 0
+
+
+@pytest.mark.parametrize("rule", SCENARIOS)
+def test_the_evidence_is_of_the_subject_and_in_the_window(rule: str) -> None:
+    attack, _ = SCENARIOS[rule]
+    made = records([*background(), *attack()])
+    by_id = {record.id: record for record in made}
+    for alert in watched(made).alerts:
+        for record_id in alert.evidence:
+            assert alert.start_ms <= by_id[record_id].time_ms < alert.end_ms
+            if alert.about in {Kind.USER, Kind.SERIES}:
+                assert alert.subject.encode() in by_id[record_id].part("who").content
+
+
+def test_a_replay_gives_the_same_alerts_whatever_is_read_first() -> None:
+    made = records([*background(), *(each for attack, _ in SCENARIOS.values() for each in attack())])
+    first = watched(made, seed=1)
+    assert {alert.rule for alert in first.alerts} >= set(SCENARIOS)
+    one_after_the_other = World()
+    for source in batches(made, size=500):
+        for sent in source:
+            one_after_the_other.take(sent)
+    one_after_the_other.end(max(record.time_ms for record in made) + 3_600_000)
+    for again in (watched(made, seed=2), watched(made, seed=3), one_after_the_other):
+        assert again.ids() == first.ids()
+        assert again.late == 0
+        assert _without_first_seen(again) == _without_first_seen(first)
+        assert again.first_seen == first.first_seen
+
+
+def _without_first_seen(world: World) -> set[Activity]:
+    """Give the statistics without the window in which a user came first: that is by the order in which records are read."""
+    return {msgspec.structs.replace(row, first_seen=0) for row in world.activities.values()}
+
+
+def test_counts_are_exact_through_crashes_at_any_write() -> None:
+    """A batch is counted, some of its writes are lost, and all since some earlier batch comes again, cut otherwise."""
+    made = records([*background(), *(each for attack, _ in SCENARIOS.values() for each in attack())][:3000])
+    whole, drawn = watched(made), random.Random(5)
+    world, sent = World(), mixed(batches(made), 0)
+    for place, batch in enumerate(sent):
+        if drawn.random() < 0.05:
+            world.take(batch, crash_after=drawn.randrange(200))
+            # What was not committed comes again; each partition of `goods.browsed` in its own order.
+            for again in sent[max(0, place - 6) : place]:
+                world.take(again)
+        world.take(batch)
+    world.end(max(record.time_ms for record in made) + 3_600_000)
+    assert world.skipped > 0
+    assert world.activities == whole.activities
+    assert world.ids() == whole.ids()
+
+
+def test_every_look_is_counted_once_by_everybody() -> None:
+    made = records(background())
+    world = watched(made)
+    looks = sum(b"sign-in" not in record.part("what").content for record in made)
+    assert world.looks(Kind.ALL) == world.looks(Kind.USER) == world.looks(Kind.NETWORK) == looks
+    assert world.first_seen == 40
+    assert sum(row.first_seen for row in world.activities.values()) == 40
+
+
+def test_who_is_exempt_is_counted_and_never_told_of() -> None:
+    exempt = msgspec.structs.replace(BOOK, exempt=("user:scraper",))
+    made = records(list(SCENARIOS["scraping"][0]()))
+    world = watched(made, book=exempt)
+    assert not world.alerts
+    assert world.looks(Kind.USER) == len(made)
+
+
+def test_a_window_tells_once_and_hopping_windows_overlap() -> None:
+    made = records([look(n * 500, "scraper", serial(n * 3)) for n in range(400)])
+    alerts = [alert for alert in watched(made).alerts if alert.rule == "scraping"]
+    assert len(alerts) == len({alert.id for alert in alerts}) == 2  # of both windows that hold these minutes
+    assert {alert.severity for alert in alerts} == {Severity.WARNING}
+    assert {alert.start_ms for alert in alerts} == {BEGIN_MS - 300_000, BEGIN_MS}
+
+
+def test_states_go_when_they_are_over() -> None:
+    made = records(background())
+    world = watched(made)
+    day = 86_400_000
+    later = BEGIN_MS + 2 * day
+    for partition in range(SOURCES):
+        for key, value in world.stored[partition].items():
+            if not key.startswith(b"("):
+                continue
+            kind = Kind(key.split(b"'")[1].decode())
+            assert world.counter.is_over(kind, states.decode(value), later) is (
+                kind not in {Kind.USER, Kind.LOT}
+            )
+            assert world.counter.is_over(kind, states.decode(value), later + 31 * day)
