@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 UV_VERSION := 0.13.9
 
-.PHONY: help install install-python install-stack install-go install-examples protos monitoring up down status demo test soak lint bench bench-collector bench-ledger bench-query audit lock clean
+.PHONY: help install install-python install-stack install-go install-examples protos monitoring up down status demo test soak lint bench bench-collector bench-ledger bench-query audit lock clean screenshots
 
 help: ## List the targets and the variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -118,6 +118,9 @@ lint: install ## Check style, types, imports between parts, protos and docker-co
 	@if docker compose version >/dev/null 2>&1; then \
 	    echo "docker compose config"; docker compose config -q; \
 	else echo "docker compose: not installed, docker-compose.yml is checked by the tests only"; fi
+
+screenshots: install ## Take the pictures of the web pages in docs/pictures (wants chromium and a Chinese font)
+	@$(BIN)/python -m tests.screenshots
 
 soak: install install-go ## Run the long campaigns: large replays, kills at every point
 	@$(BIN)/python -m pytest tests/soak -s --timeout 5400

@@ -16,7 +16,18 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-__all__ = ["Grade", "Named", "canonical_key", "class_of", "grade", "hash_form", "lot_of", "named"]
+__all__ = [
+    "PRIMARY_KEYS",
+    "SHORT_NAMES",
+    "Grade",
+    "Named",
+    "canonical_key",
+    "class_of",
+    "grade",
+    "hash_form",
+    "lot_of",
+    "named",
+]
 
 _CANONICAL: Final = "https://id.gs1.org"
 
@@ -223,11 +234,13 @@ _RULES: Final = {
     "8017": _rule("8017", r"[0-9]{18}", -1),
     "8018": _rule("8018", r"[0-9]{18}", -1),
 }
-_SHORT_NAMES: Final = {
+PRIMARY_KEYS: Final = tuple(_RULES)
+"""The application identifiers that a key may begin with."""
+SHORT_NAMES: Final = {
     "sscc": "00", "gtin": "01", "gdti": "253", "gcn": "255", "ginc": "401", "gsin": "402", "gln": "414", "party": "417",
     "grai": "8003", "giai": "8004", "itip": "8006", "cpid": "8010", "gsrnp": "8017", "gsrn": "8018",
 }  # fmt: skip
-_PRIMARY: Final = _RULES | {name: _RULES[ai] for name, ai in _SHORT_NAMES.items()}
+_PRIMARY: Final = _RULES | {name: _RULES[ai] for name, ai in SHORT_NAMES.items()}
 _LONGEST: Final = 8  # segments: primary AI and three qualifiers with their values
 _LINK: Final = re.compile(r"https?://[^/?#\s]+/([^?#]*)", re.IGNORECASE)
 

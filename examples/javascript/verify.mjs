@@ -1,8 +1,8 @@
-// Verifies proof files offline: node verify.mjs VKEYS FILE.tlog-proof... See docs/clients.md.
+// Verifies proof files and proof bundles offline: node verify.mjs VKEYS FILE... See docs/clients.md.
 // VKEYS is a file of trusted keys, one a line: of logs, and of witnesses; with --quorum N, so many of these must have cosigned.
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { readKey, VerificationError, verifyProofFile } from "../../services/query/web/static/verify.js";
+import { readKey, VerificationError, verifyBundle, verifyProofFile } from "../../services/query/web/static/verify.js";
 
 const { positionals, values } = parseArgs({ allowPositionals: true, options: { quorum: { type: "string", default: "0" } } });
 const [vkeys, ...files] = positionals;
@@ -13,8 +13,11 @@ if (vkeys === undefined || files.length === 0 || !/^\d+$/.test(values.quorum)) {
 try {
   const keys = await Promise.all(readFileSync(vkeys, "utf8").split("\n").filter(Boolean).map(readKey));
   for (const file of files) {
-    const { entry, index, checkpoint } = await verifyProofFile(readFileSync(file, "utf8"), keys, { quorum: Number(values.quorum) });
-    console.log(`${file}: ${entry.kind} ${entry.id} is at ${checkpoint.origin}[${index}], of ${checkpoint.size} entries`);
+    const [text, options] = [readFileSync(file, "utf8"), { quorum: Number(values.quorum) }];
+    const proved = text.startsWith("{") ? (await verifyBundle(text, keys, options)).entries : [await verifyProofFile(text, keys, options)];
+    for (const { entry, index, checkpoint } of proved) {
+      console.log(`${file}: ${entry.kind} ${entry.id} is at ${checkpoint.origin}[${index}], of ${checkpoint.size} entries`);
+    }
   }
 } catch (error) {
   if (!(error instanceof VerificationError) && error.code === undefined) throw error;

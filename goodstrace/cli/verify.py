@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from goodstrace import proof_file
+from goodstrace import proof_bundle, proof_file
 from goodstrace.cli import wrong_index
 from goodstrace.cli.display import console
 from goodstrace.cli.options import json_option, print_json
@@ -20,6 +20,7 @@ from goodstrace.completeness.wrong_index import MAX_FILE_BYTES, is_wrong_index
 from goodstrace.errors import NoteError, VerificationError
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import MAX_POLICY_BYTES, Policy
+from goodstrace.proof_bundle import MAX_BUNDLE_BYTES
 from goodstrace.proof_file import MAX_PARTS_BYTES, VerifiedProof
 
 _STORE_COMMAND = "fsck"
@@ -62,7 +63,7 @@ def verify(
 
     Each FILE must show that its entry is in its log, under a checkpoint that the log has signed and, with --policy, that
     the quorum of witnesses has cosigned. The exit status is 0 only when all do. A proof that the log `index` is wrong is such a FILE
-    too; that of its log and of the entry's must be among the keys.
+    too; that of its log and of the entry's must be among the keys. So is a proof bundle, as the web pages give it: every entry and part in it.
 
     Without FILE the whole store is checked, as `goodstrace fsck` does.
     """
@@ -118,7 +119,14 @@ def _result(
     file: Path, keys: LogKeys | None, policy: Policy | None, entry: bytes | None, parts_file: Path | None
 ) -> dict[str, Any]:
     try:
-        data = _read(file, MAX_FILE_BYTES)
+        data = _read(file, max(MAX_FILE_BYTES, MAX_BUNDLE_BYTES))
+        if proof_bundle.is_bundle(data):
+            _refuse_beside_bundle(entry, parts_file)
+            found = proof_bundle.parse(data)
+            shown = [
+                _document(each.proof, policy, each.parts) for each in proof_bundle.verify(found, keys, policy)
+            ]
+            return {"file": str(file), "verified": True, "key": found.key, "entries": shown}
         if is_wrong_index(data):
             return {"file": str(file), "verified": True, **wrong_index.result(data, keys, policy)}
         verified = proof_file.verify(proof_file.parse(data), keys, policy, entry)
@@ -126,6 +134,13 @@ def _result(
     except VerificationError as error:
         return {"file": str(file), "verified": False, "problem": str(error)}
     return {"file": str(file), "verified": True, **_document(verified, policy, parts)}
+
+
+def _refuse_beside_bundle(entry: bytes | None, parts_file: Path | None) -> None:
+    if entry is not None or parts_file is not None:
+        raise click.UsageError(
+            "a proof bundle holds its entries and parts: --entry and --parts do not go with it"
+        )
 
 
 def _document(
@@ -155,9 +170,17 @@ def _show(result: Mapping[str, Any], out: Console) -> None:
     if wrong_index.WRONG_INDEX in result:
         wrong_index.show(result, result["file"], out)
         return
+    if "entries" in result:
+        out.print(f"[green]✔ {name}[/green]: {len(result['entries'])} entries of {escape(result['key'])}")
+    else:
+        out.print(f"[green]✔ {name}[/green]")
+    for each in result.get("entries", (result,)):
+        _show_entry(each, out)
+
+
+def _show_entry(result: Mapping[str, Any], out: Console) -> None:
     entry = result["entry"]
     sealed = datetime.fromtimestamp(entry["time_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    out.print(f"[green]✔ {name}[/green]")
     out.print(
         f"  the {entry['kind']} {entry['id']}, recorded {sealed} UTC, is entry {result['index']}"
         f" of the log {escape(result['origin'])}"

@@ -1,6 +1,7 @@
 """The query service's process: `python -m services.query`."""
 
 import asyncio
+import time
 
 import grpc
 import structlog
@@ -25,6 +26,9 @@ from services.query.service import TraceServicer
 from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
+from services.query.web.pages import WebPages
+from services.query.web.settings import WebSettings
+from services.query.web.signing_in import WebSignIn
 from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
@@ -156,6 +160,17 @@ def main() -> None:
             webhooks = Webhooks(
                 front, epcis, forward=forward, heads=heads, sight=sight, settings=settings, metrics=metrics
             )
+            pages = WebPages(
+                servicer,
+                front.reader,
+                front.secret,
+                settings=load(WebSettings),
+                max_events=settings.max_events,
+                public_url=settings.public_url,
+                clock_s=time.monotonic,
+                log=log,
+                sign_in=WebSignIn(login.login, front.secret, settings.public_url) if login else None,
+            )
             await together(
                 stop,
                 front.serve(stop, services, add, kind="goods"),
@@ -167,6 +182,7 @@ def main() -> None:
                         epcis,
                         index,
                         webhooks.api,
+                        pages=pages,
                         login=login,
                         is_open=front.access.is_open,
                     ),

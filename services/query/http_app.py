@@ -10,6 +10,9 @@ from services.query.epcis_problems import problem_of
 from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
+from services.query.web.pages import WebPages
+from services.query.web.routes import add_routes as add_pages
+from services.query.web.session_cookies import SessionCookies
 from services.query.webhooks.api import WebhookApi, allowed_methods
 from services.query.webhooks.api import add_routes as add_webhook_routes
 from services.runtime.access.guard import Guard
@@ -29,6 +32,7 @@ def make_app(
     index: IndexEndpoints | None = None,
     webhooks: WebhookApi | None = None,
     *,
+    pages: WebPages | None = None,
     login: Login | None = None,
     is_open: bool = False,
 ) -> FastAPI:
@@ -37,6 +41,7 @@ def make_app(
     `guard` says who may, `is_open` whether nobody needs to say who they are.
 
     The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask, `login` which keys verify access tokens.
+    With `pages` people get those at / and below; else / lists the logs.
     """
     app = FastAPI(
         title="Goodstrace queries",
@@ -51,12 +56,11 @@ def make_app(
         add_routes(app, epcis)
     if webhooks:
         add_webhook_routes(app, webhooks)
-    if index:
-        app.add_route("/index/{rest:path}", index.answer, methods=["GET"])
-    if login:
-        app.add_route(JWKS_PATH, login.jwks, methods=READ_ONLY)
-    for path in ("/", "/logs", "/logs/{rest:path}"):
+    _add_for_programs(app, index, login)
+    for path in ("/logs", "/logs/{rest:path}", *(() if pages else ("/",))):
         app.add_route(path, logs.answer, methods=READ_ONLY)
+    if pages:
+        add_pages(app, pages)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
@@ -69,8 +73,17 @@ def make_app(
         return logs.counted(request, Kind.OTHER, response)
 
     app.add_middleware(GuardedRoutes, guard=guard, answer=_refused)
+    if pages and pages.sign_in:
+        app.add_middleware(SessionCookies, renew=pages.sign_in.renew, is_https=pages.sign_in.is_https)
     described(app, guard.service, is_open=is_open)
     return app
+
+
+def _add_for_programs(app: FastAPI, index: IndexEndpoints | None, login: Login | None) -> None:
+    if index:
+        app.add_route("/index/{rest:path}", index.answer, methods=["GET"])
+    if login:
+        app.add_route(JWKS_PATH, login.jwks, methods=READ_ONLY)
 
 
 def _refused(scope: Scope, error: Exception) -> Response | None:

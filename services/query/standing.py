@@ -61,7 +61,8 @@ class Standings:
         while (each := next_key(key, states)) is not None:
             gathering.kept[each] = await self._kept(each, gathering)
             states[each] = state_of(each, gathering.kept[each])
-        registration = await self._registration(registered_under(key, states[key]), sizes)
+        keys = registered_under(key, states[key])
+        registration = await newest_registration(self._reader, self._secret, keys, sizes)
         return gathering.standing(registration)
 
     async def _kept(self, key: str, gathering: "_Gathering") -> Kept:
@@ -81,15 +82,17 @@ class Standings:
                 return kept
             before = position(records[-1])
 
-    async def _registration(self, keys: Sequence[str], sizes: Mapping[str, int]) -> SealedRecord | None:
-        """Find the newest registration of the nearest key that has one."""
-        for key in keys:
-            wanted = tag(self._secret, TagKind.REGISTRATION, key)
-            found = await self._reader.find_newest(wanted, sizes, REGISTRATIONS)
-            whole = [each for each in found if content_of(each, PART)]
-            if whole:
-                return max(whole, key=_registered)
-        return None
+
+async def newest_registration(
+    reader: NewestFirst, secret: bytes, keys: Sequence[str], sizes: Mapping[str, int]
+) -> SealedRecord | None:
+    """Find the newest registration of the nearest key that has one. Raises: UnavailableError, CorruptError, EntryError."""
+    for key in keys:
+        found = await reader.find_newest(tag(secret, TagKind.REGISTRATION, key), sizes, REGISTRATIONS)
+        whole = [each for each in found if content_of(each, PART)]
+        if whole:
+            return max(whole, key=_registered)
+    return None
 
 
 class _Gathering:

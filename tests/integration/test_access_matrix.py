@@ -22,6 +22,7 @@ from goodstrace.collector.v1 import capture_pb2
 from goodstrace.query.v1 import completeness_pb2, login_pb2, trace_pb2
 from services.query.epcis_api import EpcisApi
 from services.query.http_app import make_app
+from services.query.web.pages import WebPages
 from services.query.webhooks.api import WebhookApi
 from services.runtime.access.guard import Guard, Reason, Refusal
 from services.runtime.access.http import GuardedRoutes
@@ -205,10 +206,12 @@ def apps() -> dict[str, FastAPI]:
     epcis: Any = object.__new__(EpcisApi)
     webhooks: Any = object.__new__(WebhookApi)
     logs: Any = _Handler()
+    pages: Any = object.__new__(WebPages)
+    pages.sign_in = None
     guard = Guard("query", NOTHING, NOTHING)
     return {
         "collector": whole_app(registry),
-        "query": make_app(logs, guard, epcis, logs, webhooks, login=logs),
+        "query": make_app(logs, guard, epcis, logs, webhooks, pages=pages, login=logs),
     }
 
 
@@ -284,6 +287,7 @@ async def test_every_endpoint_is_for_those_whom_its_row_names(
 def _filled(template: str) -> str:
     for name in ("name", "number", "identifier", "capture_id", "record_id", "subscription_id"):
         template = template.replace(f"{{{name}}}", "7")
+    template = template.replace("{ai:gs1}", "01")
     for name in ("rest", "value", "event_id"):
         template = template.replace(f"{{{name}:path}}", "some/thing")
     return template

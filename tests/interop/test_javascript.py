@@ -51,3 +51,20 @@ def test_the_example_verifies_files(tmp_path: Path) -> None:
     assert node(example, "--quorum", "3", keys, good).returncode == 1
     assert node(example, keys, tmp_path / "none").returncode == 1
     assert node(example).returncode == 2
+
+
+def test_the_example_verifies_bundles(tmp_path: Path) -> None:
+    told = json.loads((VECTORS.parent / "proof_bundles.json").read_text())
+    keys, good, bad = (
+        tmp_path / "vkeys",
+        tmp_path / "good.goodstrace-proof",
+        tmp_path / "bad.goodstrace-proof",
+    )
+    keys.write_text("\n".join(told["vkeys"]) + "\n")
+    good.write_text(told["bundle"])
+    bad.write_text(told["bundle"].replace("eyJ0", "eyJ1", 1))
+    example = ROOT / "examples" / "javascript" / "verify.mjs"
+    done = node(example, keys, good)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count(" is at ") == len(told["places"])
+    assert node(example, keys, bad).returncode == 1

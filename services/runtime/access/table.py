@@ -173,6 +173,42 @@ _QUERY_CALLS: Final = (
         _BY_OPERATOR,
     ),
 )
+_PAGES: Final = (
+    *_rows(
+        "query",
+        "GET ",
+        (
+            "/",
+            "/search",
+            "/scan",
+            "/seals",
+            "/face",
+            "/label.svg",
+            "/.well-known/gs1resolver",
+            "/web/static/{name}",
+            "/sign-in",
+        ),
+        _EVERYBODY,
+    ),
+    *_rows(
+        "query",
+        "GET ",
+        ("/trace", "/{ai:gs1}/{rest:path}", "/bundle"),
+        _EVERYBODY,
+        "who is not signed in sees the public face, unless the whole public trace is open",
+    ),
+    *_rows(
+        "query", "POST ", ("/sign-in",), _EVERYBODY, "this is how one comes to be somebody", notes_itself=True
+    ),
+    *_rows("query", "POST ", ("/sign-out",), _EVERYBODY, "one's own session"),
+    *_rows(
+        "query",
+        "",
+        ("GET /password", "POST /password"),
+        _EVERYBODY,
+        "one's own account, also of one without roles: its password is to be changed",
+    ),
+)
 _LISTS: Final = ("bizLocations", "bizSteps", "dispositions", "epcs", "eventTypes", "readPoints")
 _QUERIES: Final = "/epcis/v2/queries"
 _ONE: Final = f"{_QUERIES}/{{name}}"
@@ -180,7 +216,7 @@ _QUERY_PATHS: Final = (
     *_rows(
         "query",
         "",
-        ("GET /", "GET /logs", "GET /logs/{rest:path}", "GET /.well-known/jwks.json", *_DOCS),
+        ("GET /logs", "GET /logs/{rest:path}", "GET /.well-known/jwks.json", *_DOCS),
         _EVERYBODY,
     ),
     *_rows(
@@ -227,6 +263,7 @@ TABLE: Final[tuple[Row, ...]] = (
     *_COLLECTOR,
     *_QUERY_CALLS,
     *_QUERY_PATHS,
+    *_PAGES,
     *_rows(
         "audit", _AUDIT, ("ListBrowses",), _SIGNED_IN, "auditors all; others those of their own name only"
     ),

@@ -161,10 +161,33 @@ async function unchanged(changed, proof, keys) {
   equal(found.index, wanted.index, "where it proves it");
 }
 
+async function proofBundles() {
+  const told = vectors("proof_bundles");
+  const keys = await keysOf(told.vkeys);
+  const { key, entries } = await verify.verifyBundle(told.bundle, keys);
+  equal(key, told.key, "the key of a bundle");
+  equal(JSON.stringify(entries.map(({ log, index }) => [log, Number(index)])), JSON.stringify(told.places), "the places in a bundle");
+  count("proof bundles");
+  for (const { at, cut, put } of told.refused) {
+    const changed = told.bundle.slice(0, at) + put + told.bundle.slice(at + cut);
+    await refused("proof bundles", () => verify.verifyBundle(changed, keys));
+  }
+  for (let place = 0; place < told.bundle.length; place += 61) {
+    const character = told.bundle[place] === "A" ? "B" : "A";
+    const changed = told.bundle.slice(0, place) + character + told.bundle.slice(place + 1);
+    const found = await verify.verifyBundle(changed, keys).catch((error) => {
+      if (!(error instanceof VerificationError)) throw error;
+    });
+    if (found !== undefined && found.key === told.key) throw new Error(`a bundle with character ${place} changed was taken`);
+    count("changed proof bundles");
+  }
+}
+
 await trees();
 await notes();
 await cosignatures();
 await entries();
 await tagPaths();
 await proofFiles();
+await proofBundles();
 console.log(JSON.stringify(counts));

@@ -403,3 +403,108 @@ export async function verifyProofFile(text, keys, { quorum = 0, entry = null } =
   check(checkpoint.cosigned.size >= quorum, `the checkpoint is cosigned by ${checkpoint.cosigned.size} witnesses, not ${quorum}`);
   return { entry: readEntry(bytes), index: file.index, checkpoint };
 }
+
+// ---- Proof bundles: docs/web.md
+
+const BUNDLE_FORMAT = "goodstrace/proof-bundle@v1";
+const MAX_BUNDLE_BYTES = 64 * 1024 * 1024;
+const MAX_BUNDLE_ENTRIES = 2000;
+
+function isText(...values) {
+  return values.every((value) => typeof value === "string");
+}
+
+/** The members of a bundle, and no others, in their order. */
+function bundleInOrder({ checkpoints, entries, format, key }) {
+  return {
+    checkpoints: checkpoints.map(({ log, note }) => ({ log, note })),
+    entries: entries.map(({ entry, index, log, parts, proof }) => ({
+      entry, index, log, parts: parts.map(({ content, name, salt }) => ({ content, name, salt })), proof,
+    })),
+    format,
+    key,
+  };
+}
+
+function isSoundBundle(bundle) {
+  const { checkpoints, entries, format, key } = bundle;
+  return (
+    isText(format, key) && Array.isArray(checkpoints) && Array.isArray(entries) && entries.length <= MAX_BUNDLE_ENTRIES &&
+    checkpoints.every((each) => each !== null && isText(each.log, each.note)) &&
+    entries.every((each) => each !== null && isText(each.entry, each.log) && isCount(each.index) && isSoundDisclosure(each))
+  );
+}
+
+function isSoundDisclosure({ parts, proof }) {
+  return (
+    Array.isArray(proof) && proof.length <= MAX_HASHES && isText(...proof) && Array.isArray(parts) &&
+    parts.every((part) => part !== null && isText(part.content, part.name, part.salt))
+  );
+}
+
+/** Takes a proof bundle apart without believing it: {key, checkpoints: Map from log to note, entries}, its bytes decoded. */
+export function parseBundle(text) {
+  check(text.length <= MAX_BUNDLE_BYTES, `the bundle is over ${MAX_BUNDLE_BYTES} bytes`);
+  let bundle;
+  try {
+    bundle = JSON.parse(text);
+  } catch {
+    throw new VerificationError("not a proof bundle: no JSON");
+  }
+  check(typeof bundle === "object" && bundle !== null && isSoundBundle(bundle), "not a proof bundle: a field is missing or out of its limits");
+  check(bundle.format === BUNDLE_FORMAT, `not a proof bundle of a format that is known: its format is not ${BUNDLE_FORMAT}`);
+  check(JSON.stringify(bundleInOrder(bundle)) === text, "the bundle is not in its canonical form");
+  const checkpoints = new Map(bundle.checkpoints.map(({ log, note }) => [log, note]));
+  check(checkpoints.size === bundle.checkpoints.length, "the bundle has two checkpoints of a log");
+  const entries = bundle.entries.map((each) => ({
+    log: each.log,
+    index: BigInt(each.index),
+    entry: fromBase64(each.entry),
+    proof: each.proof.map(fromBase64),
+    parts: each.parts.map(({ content, name, salt }) => ({ name, salt: fromBase64(salt), content: fromBase64(content) })),
+  }));
+  const places = new Set(entries.map((each) => `${each.log}[${each.index}]`));
+  check(places.size === entries.length, "the bundle has an entry twice");
+  return { key: bundle.key, checkpoints, entries };
+}
+
+/**
+ * Verifies each entry of a parsed bundle by keys that are trusted. Gives one result for each, in order: {log, index, sealed, entry, checkpoint},
+ * or {log, index, sealed, error} with the VerificationError of what does not hold. `quorum` is how many of the witness keys must have cosigned.
+ */
+export async function verifyBundleEntries(bundle, keys, { quorum = 0 } = {}) {
+  const opened = new Map();
+  const open = (log) => {
+    if (!opened.has(log)) opened.set(log, openBundled(bundle.checkpoints.get(log), log, keys, quorum));
+    return opened.get(log);
+  };
+  return Promise.all(
+    bundle.entries.map(async (sealed) => {
+      const place = { log: sealed.log, index: sealed.index, sealed };
+      try {
+        const checkpoint = await open(sealed.log);
+        return { ...place, entry: await verifySealed(sealed, checkpoint), checkpoint };
+      } catch (error) {
+        if (!(error instanceof VerificationError)) throw error;
+        return { ...place, error };
+      }
+    }),
+  );
+}
+
+async function openBundled(note, log, keys, quorum) {
+  check(note !== undefined, `the bundle has no checkpoint of the log ${log}`);
+  const checkpoint = await openCheckpoint(note, keys);
+  check(checkpoint.origin.endsWith(`/${log}`), `the checkpoint of ${log} is that of ${checkpoint.origin}`);
+  check(checkpoint.cosigned.size >= quorum, `the checkpoint is cosigned by ${checkpoint.cosigned.size} witnesses, not ${quorum}`);
+  return checkpoint;
+}
+
+/** Verifies a bundle as a whole: gives {key, entries}, and refuses it where any entry does not hold, or there is none. */
+export async function verifyBundle(text, keys, options = {}) {
+  const bundle = parseBundle(text);
+  check(bundle.entries.length > 0, "the bundle holds no entry");
+  const entries = await verifyBundleEntries(bundle, keys, options);
+  for (const each of entries) if (each.error) throw each.error;
+  return { key: bundle.key, entries };
+}

@@ -1,0 +1,94 @@
+"""From what somebody types, scans or opens to a canonical key, and from a key to its page. Pure.
+
+Source: GS1 Digital Link URI Syntax 1.4; GS1 General Specifications (element strings, check digit).
+"""
+
+import re
+from typing import Final
+from urllib.parse import unquote
+
+from goodstrace.identifiers import canonical_key
+from services.query.web.security import local
+from services.runtime.call_errors import InvalidRequestError
+from services.runtime.call_limits import MAX_KEY_CHARS
+
+MOST_DEPTH: Final = 100
+TRACE_PATH: Final = "/trace"
+_GS1: Final = "https://id.gs1.org"
+_ELEMENT: Final = re.compile(r"\(([0-9]{2,4})\)([^()]{1,90})")
+_QUALIFIERS: Final = ("22", "10", "21", "235", "254", "8011")
+_DIGITS: Final = {8: "01", 12: "01", 13: "01", 14: "01", 18: "00"}
+
+
+def key_asked(text: str) -> str | None:
+    """Read what was typed or scanned: digits of a GTIN or SSCC, an element string with brackets, an EPC URN, a Digital Link, any other URI.
+
+    Returns: a canonical key; None where it is empty or over 2048 characters.
+    """
+    asked = text.strip()
+    if not asked or len(asked) > MAX_KEY_CHARS:
+        return None
+    digits = re.sub(r"[\s-]", "", asked)
+    if re.fullmatch(r"[0-9]+", digits) and (ai := _DIGITS.get(len(digits))):
+        return _gs1(f"/{ai}/{digits}") or _gs1(f"/414/{digits}") or asked
+    if asked.startswith("("):
+        return _element_string(asked) or asked
+    return canonical_key(asked)
+
+
+def key_of_path(raw_path: str) -> str | None:
+    """Give the key that the path of a Digital Link names, percent-encoding as it was sent; None where it names none."""
+    return _gs1(raw_path) if len(raw_path) <= MAX_KEY_CHARS else None
+
+
+def depth_asked(text: str, otherwise: int) -> int:
+    """Read how many levels are asked for; `otherwise` where nothing is. Raises: InvalidRequestError."""
+    if not text:
+        return otherwise
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST_DEPTH:
+        raise InvalidRequestError(f"1 to {MOST_DEPTH}", "depth")
+    return int(text)
+
+
+def page_of(key: str, **query: str) -> str:
+    """Give the address of the page about a key on this server: a Digital Link's path for a GS1 key, else /trace?key=."""
+    if is_gs1(key):
+        return local(key.removeprefix(_GS1), **query)
+    return local(TRACE_PATH, key=key, **query)
+
+
+def is_gs1(key: str) -> bool:
+    """Say whether a key is the canonical Digital Link of a GS1 identifier."""
+    return key.startswith(f"{_GS1}/")
+
+
+def spoken(key: str) -> str:
+    """Write a key as people know it: `(01) 09521231054321 (21) 1` for a GS1 key, else as it is."""
+    if not is_gs1(key):
+        return key
+    segments = key.removeprefix(f"{_GS1}/").split("/")
+    pairs = zip(segments[::2], segments[1::2], strict=False)
+    return " ".join(f"({ai}) {unquote(value)}" for ai, value in pairs)
+
+
+def _gs1(path: str) -> str | None:
+    """Give the key of a path behind any host: what is a GS1 identifier comes out on id.gs1.org, anything else as it went in."""
+    key = canonical_key(f"https://any.example{path}")
+    return key if is_gs1(key) else None
+
+
+def _element_string(text: str) -> str | None:
+    found = _ELEMENT.findall(text)
+    if not found or "".join(f"({ai}){value}" for ai, value in found) != text:
+        return None
+    (ai, value), rest = found[0], dict(found[1:])
+    path = f"/{ai}/{_escaped(value)}" + "".join(
+        f"/{each}/{_escaped(rest[each])}" for each in _QUALIFIERS if each in rest
+    )
+    return _gs1(path)
+
+
+def _escaped(value: str) -> str:
+    return "".join(
+        each if each.isalnum() and each.isascii() else f"%{ord(each):02X}" for each in value.strip()
+    )

@@ -1,0 +1,98 @@
+"""Templates in a language: Jinja2 with autoescape, and the helpers that templates use. No I/O after start.
+
+Whatever events say goes through autoescape; no template marks anything as safe, and none puts values into script or style.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import jinja2
+
+from goodstrace.query.v1 import trace_pb2
+from services.query.web.asking import page_of, spoken
+from services.query.web.languages import LANGUAGES, OWN_NAMES, Catalogue, best_name
+from services.query.web.registered import Thing
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BOUNDS: Final = (
+    datetime(2, 1, 1, tzinfo=UTC),
+    datetime(9998, 1, 1, tzinfo=UTC),
+)  # an offset may be added to it
+_DIRECTIONS: Final = {
+    trace_pb2.DIRECTION_UPSTREAM: "upstream",
+    trace_pb2.DIRECTION_DOWNSTREAM: "downstream",
+}
+
+
+class Rendering:
+    """Renders pages."""
+
+    def __init__(self, **fixed: object) -> None:
+        """Read templates and catalogues; `fixed` values are known to every template."""
+        self.catalogue = Catalogue()
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("services.query.web"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals.update(
+            page_of=page_of, spoken=spoken, languages=OWN_NAMES, order=LANGUAGES, **fixed
+        )
+
+    def page(self, template: str, language: str, **values: Any) -> bytes:
+        """Render a template in a language."""
+        found = self._environment.get_template(template)
+        return found.render(lang=language, **self._helpers(language), **values).encode()
+
+    def _helpers(self, language: str) -> dict[str, Any]:
+        def t(name: str, /, **values: object) -> str:
+            return self.catalogue.text(language, name, **values)
+
+        def word(family: str, of: str) -> str:
+            return self.catalogue.word(language, family, of)
+
+        def name_of(key: str, things: Mapping[str, Thing]) -> str:
+            thing = things.get(key)
+            return (best_name(thing.names, language) if thing else "") or spoken(key)
+
+        def moment(time_us: int, offset: str = "+00:00") -> str:
+            return self._moment(language, time_us, offset)
+
+        return {"t": t, "word": word, "name_of": name_of, "moment": moment, "iso": iso}
+
+    def _moment(self, language: str, time_us: int, offset: str) -> str:
+        found = _datetime(time_us) + _shift(offset)
+        months = self.catalogue.text(language, "time.months").split(",")
+        zone = "UTC" if offset in ("+00:00", "-00:00", "Z", "") else offset[:6]
+        return self.catalogue.text(
+            language,
+            "time.moment",
+            day=found.day,
+            month=months[found.month - 1],
+            year=found.year,
+            clock=f"{found:%H:%M}",
+            zone=zone,
+        )
+
+
+def iso(time_us: int) -> str:
+    """Write a time for programs: UTC, to the second."""
+    return _datetime(time_us).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _datetime(time_us: int) -> datetime:
+    earliest, latest = ((each - _EPOCH) // timedelta(microseconds=1) for each in _BOUNDS)
+    return _EPOCH + timedelta(microseconds=min(max(time_us, earliest), latest))
+
+
+def _shift(offset: str) -> timedelta:
+    """Read an offset such as +05:30; none where it is no such."""
+    try:
+        hours, _, minutes = offset[1:6].partition(":")
+        shift = timedelta(hours=int(hours), minutes=int(minutes or 0))
+    except ValueError:
+        return timedelta()
+    return -shift if offset[0] == "-" else shift

@@ -1,0 +1,65 @@
+"""The paths of the pages, in the order in which they are tried: those of GS1 Digital Links come last."""
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from fastapi import FastAPI
+from starlette.convertors import Convertor, register_url_convertor
+
+from goodstrace.identifiers import PRIMARY_KEYS, SHORT_NAMES
+
+if TYPE_CHECKING:
+    from services.query.web.pages import WebPages
+
+READ_ONLY: Final = ["GET", "HEAD"]
+
+
+class _PrimaryKey(Convertor[str]):
+    """The first segment of a Digital Link's path: a primary key's application identifier, or its name of earlier versions."""
+
+    regex = "|".join((*PRIMARY_KEYS, *SHORT_NAMES))
+
+    def convert(self, value: str) -> str:
+        """Give it as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Give it as it is."""
+        return value
+
+
+register_url_convertor("gs1", _PrimaryKey())
+
+
+_PAGE: Final = re.compile(
+    rf"/(search|scan|seals|trace|bundle|face|label\.svg|sign-in|sign-out|password)?|/({_PrimaryKey.regex})/.*",
+    re.DOTALL,
+)
+
+
+def is_page(path: str) -> bool:
+    """Say whether a path is a page's, or of what pages ask for about goods: there the cookies of a browser count."""
+    return _PAGE.fullmatch(path) is not None
+
+
+def add_routes(app: FastAPI, pages: "WebPages") -> None:
+    """Give an application the pages. Whatever has a path of its own must have been added before."""
+    for path, work in (
+        ("/", pages.home),
+        ("/search", pages.search),
+        ("/scan", pages.scan),
+        ("/seals", pages.seals),
+        ("/trace", pages.goods),
+        ("/bundle", pages.bundle),
+        ("/face", pages.face),
+        ("/label.svg", pages.label),
+        ("/.well-known/gs1resolver", pages.resolver),
+        ("/web/static/{name}", pages.file),
+        ("/sign-in", pages.show_sign_in),
+        ("/password", pages.show_password),
+        ("/{ai:gs1}/{rest:path}", pages.goods),
+    ):
+        app.add_route(path, pages.handler(work), methods=READ_ONLY)
+    app.add_route("/sign-in", pages.handler(pages.do_sign_in), methods=["POST"])
+    app.add_route("/password", pages.handler(pages.do_password), methods=["POST"])
+    app.add_route("/sign-out", pages.handler(pages.do_sign_out), methods=["POST"])

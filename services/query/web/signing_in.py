@@ -1,0 +1,186 @@
+"""Signing in and out on the web: forms, and LoginService behind them."""
+
+import secrets
+from typing import Any, Final, Protocol, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from fastapi import Request, Response
+from starlette.types import Scope
+
+from goodstrace.query.v1 import login_pb2
+from services.query.log_endpoints import base_url
+from services.query.web import session_cookies as cookies
+from services.query.web.security import local
+from services.runtime.access.current import principal
+from services.runtime.call_errors import ExhaustedError, InvalidRequestError
+from services.runtime.grpc import Context
+from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
+
+MAX_FORM_BYTES: Final = 16 * 1024
+MAX_FIELDS: Final = 10
+_SEED_BYTES: Final = 32
+
+
+class SignsIn(Protocol):
+    """LoginService's calls that are needed; `services.query.accounts.login_service.LoginServicer` is the real one."""
+
+    async def SignIn(self, request: login_pb2.SignInRequest, context: Context) -> login_pb2.SignInResponse:  # noqa: N802 - the name in the proto
+        """Sign somebody in."""
+        ...
+
+    async def SignOut(self, request: login_pb2.SignOutRequest, context: Context) -> login_pb2.SignOutResponse:  # noqa: N802 - the name in the proto
+        """End the caller's session."""
+        ...
+
+    async def Refresh(self, request: login_pb2.RefreshRequest, context: Context) -> login_pb2.RefreshResponse:  # noqa: N802 - the name in the proto
+        """Give new tokens."""
+        ...
+
+    async def ChangePassword(  # noqa: N802 - the name in the proto
+        self, request: login_pb2.ChangePasswordRequest, context: Context
+    ) -> login_pb2.ChangePasswordResponse:
+        """Change the caller's password, and end its other sessions."""
+        ...
+
+
+class Outcome(Exception):
+    """A form is shown again, with the text of the catalogue that says why."""
+
+    def __init__(self, why: str, status: int) -> None:
+        """Say why."""
+        super().__init__(why)
+        self.why, self.status = why, status
+
+
+class WebSignIn:
+    """Signs browsers in and out."""
+
+    def __init__(self, service: SignsIn, secret: bytes, public_url: str) -> None:
+        """Sign in by `service`; forms are signed with `secret`. `public_url` is this server as browsers see it, empty where it is as they asked."""
+        self._service, self._secret, self._public_url = service, secret, public_url
+
+    @property
+    def is_https(self) -> bool:
+        """Whether browsers come by TLS whatever this server is asked by: a proxy ends it."""
+        return self._public_url.startswith("https://")
+
+    async def renew(self, refresh_token: str, scope: Scope) -> login_pb2.Tokens:
+        """Give new tokens for a refresh token."""
+        request = login_pb2.RefreshRequest(refresh_token=refresh_token)
+        return (await self._service.Refresh(request, _call(scope))).tokens
+
+    def form(self, request: Request) -> tuple[str, str]:
+        """Give the seed of this browser, made anew where it has none, and the token of a form that it is given now."""
+        seed = cookies.cookies_of(request.scope).get(cookies.CSRF) or secrets.token_urlsafe(_SEED_BYTES)
+        return seed, cookies.csrf_token(self._secret, seed, principal().session)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Sign in by a form. Raises: Outcome where the form is to be shown again; ForbiddenError for a form of another site."""
+        fields = await self._fields(request)
+        held = cookies.cookies_of(request.scope)
+        is_tls = request.scope["scheme"] == "https"
+        asked = login_pb2.SignInRequest(
+            name=fields.get("name", ""),
+            password=fields.get("password", ""),
+            code=fields.get("code", ""),
+            device_token=held.get(cookies.DEVICE, ""),
+        )
+        try:
+            answer = await self._service.SignIn(asked, _call(request.scope))
+        except UnauthenticatedError as error:
+            raise Outcome("signin.refused", 401) from error
+        except InvalidRequestError as error:
+            raise Outcome("signin.refused", 400) from error
+        except ExhaustedError as error:
+            raise Outcome("signin.wait", 429) from error
+        response = Response(status_code=303, headers={"Location": local(fields.get("back", "/"))})
+        cookies.set_tokens(response, answer.tokens, is_tls=is_tls)
+        cookies.set_device(response, answer.device_token, is_tls=is_tls)
+        # Whatever seed the browser had before, somebody else may know it.
+        cookies.set_cookie(response, cookies.CSRF, secrets.token_urlsafe(_SEED_BYTES), 86_400, is_tls=is_tls)
+        return response
+
+    async def change_password(self, request: Request) -> Response:
+        """Change the password by a form, which begins the session anew. Raises: Outcome; ForbiddenError for a form of another site."""
+        fields = await self._fields(request)
+        asked = login_pb2.ChangePasswordRequest(
+            password=fields.get("password", ""),
+            new_password=fields.get("new_password", ""),
+            code=fields.get("code", ""),
+        )
+        try:
+            answer = await self._service.ChangePassword(asked, _call(request.scope))
+        except UnauthenticatedError as error:
+            raise Outcome("signin.refused", 401) from error
+        except InvalidRequestError as error:
+            raise Outcome("password.weak", 400) from error
+        except ExhaustedError as error:
+            raise Outcome("signin.wait", 429) from error
+        response = Response(status_code=303, headers={"Location": "/"})
+        cookies.set_tokens(response, answer.tokens, is_tls=request.scope["scheme"] == "https")
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session, and take its cookies. Raises: ForbiddenError for a form of another site."""
+        await self._fields(request)
+        if principal().session:
+            await self._service.SignOut(login_pb2.SignOutRequest(), _call(request.scope))
+        response = Response(status_code=303, headers={"Location": "/"})
+        cookies.forget(response, is_tls=request.scope["scheme"] == "https")
+        return response
+
+    async def _fields(self, request: Request) -> dict[str, str]:
+        """Read a form of our own. Raises: ForbiddenError, InvalidRequestError."""
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM_BYTES:
+                raise InvalidRequestError(f"over {MAX_FORM_BYTES} bytes", "form")
+        try:
+            fields = dict(
+                parse_qsl(
+                    body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"
+                )
+            )
+        except ValueError as error:
+            raise InvalidRequestError("not a form", "form") from error
+        seed = cookies.cookies_of(request.scope).get(cookies.CSRF, "")
+        is_own = cookies.is_own_form(self._secret, fields.get("csrf", ""), seed, principal().session)
+        if not is_own or not self._is_same_origin(request):
+            raise ForbiddenError("the form is not one that this browser was given")
+        return fields
+
+    def _is_same_origin(self, request: Request) -> bool:
+        """Tell whether the browser says that the form stands on a page of ours; old ones say nothing."""
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return False
+        origin = request.headers.get("origin")
+        if origin is None:
+            return True
+        own = urlsplit(self._public_url or base_url(request))
+        return origin == f"{own.scheme}://{own.netloc}"
+
+
+def _call(scope: Scope) -> Context:
+    return cast("Context", _Call(scope))
+
+
+class _Call:
+    """What LoginService reads of its context: where the caller is, and through which proxies they came."""
+
+    def __init__(self, scope: Scope) -> None:
+        host, port = scope.get("client") or ("", 0)
+        self._peer = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+        self._forwarded = tuple(
+            ("x-forwarded-for", value.decode("latin-1"))
+            for name, value in scope["headers"]
+            if name == b"x-forwarded-for"
+        )
+
+    def peer(self) -> str:
+        """Name the caller's address, as gRPC does."""
+        return self._peer
+
+    def invocation_metadata(self) -> tuple[tuple[str, Any], ...]:
+        """Give the headers that proxies set."""
+        return self._forwarded

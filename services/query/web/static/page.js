@@ -1,0 +1,175 @@
+// Checks in the browser what a page shows: fetches the proof bundle, verifies every entry by verify.js, and compares what was verified with
+// what stands on the page. Green is only what verified here. Without this script the page is whole, and says that nothing was checked.
+import { VerificationError, parseBundle, readKey, verifyBundleEntries } from "./verify.js";
+
+const KNOWN_KEYS = "goodstrace-log-keys";
+const MAX_KNOWN = 500;
+const SHOWN_CHARS = 20000;
+const decoder = new TextDecoder();
+
+class DiffersError extends VerificationError {}
+
+function say(element, text, values = {}) {
+  element.textContent = Object.entries(values).reduce((said, [name, value]) => said.replace(`{${name}}`, value), text);
+}
+
+async function canVerify() {
+  try {
+    await crypto.subtle.importKey("raw", new Uint8Array(32).fill(1), { name: "Ed25519" }, false, ["verify"]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The keys of the logs that are needed, by the server's list; those that this browser has known count more. */
+async function keysOf(logs) {
+  const listed = await (await fetch("/logs", { cache: "no-store" })).json();
+  const needed = listed.filter((each) => logs.has(each.name));
+  const known = remembered();
+  let state = "same";
+  const keys = [];
+  for (const { origin, vkey } of needed) {
+    if (known[origin] === undefined) {
+      state = state === "same" ? "first" : state;
+      known[origin] = vkey;
+    } else if (known[origin] !== vkey) {
+      state = "other";
+    }
+    keys.push(await readKey(known[origin] === vkey ? vkey : known[origin]));
+    if (known[origin] !== vkey) keys.push(await readKey(vkey));
+  }
+  if (state === "first") remember(known);
+  return { keys, state };
+}
+
+function remembered() {
+  try {
+    const known = JSON.parse(localStorage.getItem(KNOWN_KEYS) ?? "{}");
+    return typeof known === "object" && known !== null ? known : {};
+  } catch {
+    return {};
+  }
+}
+
+function remember(known) {
+  try {
+    if (Object.keys(known).length <= MAX_KNOWN) localStorage.setItem(KNOWN_KEYS, JSON.stringify(known));
+  } catch {
+    // private windows keep nothing: the keys are seen for the first time again
+  }
+}
+
+/** What the verified facts say, in the form in which the page states it. */
+function factsOf(result) {
+  const part = result.sealed.parts.find((each) => each.name === "facts");
+  return part === undefined ? null : JSON.parse(decoder.decode(part.content));
+}
+
+function checkShown(card, result) {
+  const { entry, merchant, timeUs, step, at, whole } = card.dataset;
+  const isSame = entry === result.entry.id && merchant === String(result.entry.merchant);
+  const facts = factsOf(result);
+  if (!isSame || (whole === "1") !== (facts !== null)) throw new DiffersError("");
+  if (facts === null) return;
+  const shown = [timeUs, step, at];
+  const sealed = [String(facts.time_us), facts.business_step ?? "", facts.business_location ?? facts.read_point ?? ""];
+  if (shown.some((value, place) => value !== sealed[place])) throw new DiffersError("");
+  checkExact(card, result);
+}
+
+function checkExact(card, result) {
+  const exact = card.querySelector(".exact");
+  const part = result.sealed.parts.find((each) => each.name === "event");
+  if (exact === null || part === undefined) return;
+  const sealed = decoder.decode(part.content);
+  const isSame = sealed.startsWith(exact.textContent) && exact.textContent.length >= Math.min(SHOWN_CHARS / 2, sealed.length);
+  if (!isSame) throw new DiffersError("");
+}
+
+function checkName(result) {
+  const part = result.sealed.parts.find((each) => each.name === "registration");
+  if (part === undefined) throw new DiffersError("");
+  const names = Object.values(JSON.parse(decoder.decode(part.content)).content.names ?? {});
+  if (!names.includes(document.querySelector("h1").textContent)) throw new DiffersError("");
+}
+
+function mark(seal, state, text) {
+  seal.dataset.state = state;
+  seal.querySelector(".said").textContent = text;
+}
+
+/** Puts the result onto one seal; true where it holds. */
+function judge(seal, result) {
+  const texts = seal.dataset;
+  if (result === undefined) {
+    mark(seal, "bad", texts.missing);
+    return false;
+  }
+  try {
+    if (result.error) throw result.error;
+    const card = seal.closest(".event");
+    if (card) checkShown(card, result);
+    else checkName(result);
+  } catch (error) {
+    const isDifferent = error instanceof DiffersError || !(error instanceof VerificationError);
+    mark(seal, "bad", isDifferent ? texts.differs : `${texts.bad} ${error.message}`);
+    return false;
+  }
+  mark(seal, "good", texts.good);
+  return true;
+}
+
+function listCheckpoints(results) {
+  const list = document.getElementById("proof-checkpoints");
+  const lines = new Set(results.filter((each) => each.checkpoint).map(({ checkpoint }) => `${checkpoint.origin}: ${checkpoint.size}`));
+  list.replaceChildren(...[...lines].map((line) => Object.assign(document.createElement("li"), { textContent: line })));
+}
+
+/** Says which of the witnesses that are known here have cosigned every checkpoint that was needed. */
+function sayWitnesses(results, count) {
+  if (count === 0) return;
+  const opened = results.filter((each) => each.checkpoint).map((each) => each.checkpoint.cosigned);
+  const names = opened.length ? [...opened[0].keys()].filter((name) => opened.every((cosigned) => cosigned.has(name))) : [];
+  const note = document.getElementById("proof-witnesses");
+  note.hidden = false;
+  say(note, names.length ? note.dataset.some : note.dataset.nobody, { names: names.join(", "), all: count });
+}
+
+async function check(section) {
+  const status = document.getElementById("proof-status");
+  const texts = status.dataset;
+  const seals = [...document.querySelectorAll(".seal[data-place]")];
+  if (!(await canVerify())) return say(status, texts.old);
+  say(status, texts.running);
+  let results;
+  let witnesses;
+  let known;
+  try {
+    const answer = await fetch(section.dataset.bundle, { cache: "no-store" });
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    const bundle = parseBundle(await answer.text());
+    witnesses = await Promise.all(section.dataset.witnesses.split(" ").filter(Boolean).map(readKey));
+    known = await keysOf(new Set(bundle.checkpoints.keys()));
+    results = await verifyBundleEntries(bundle, [...known.keys, ...witnesses]);
+  } catch (error) {
+    section.dataset.state = "bad";
+    for (const seal of seals) mark(seal, "bad", error instanceof VerificationError ? `${seal.dataset.bad} ${error.message}` : seal.dataset.missing);
+    return say(status, error instanceof VerificationError ? texts.bad : texts.away, { bad: seals.length, all: seals.length });
+  }
+  const byPlace = new Map(results.map((each) => [`${each.log}[${each.index}]`, each]));
+  const others = results.filter((each) => each.error && !seals.some((seal) => seal.dataset.place === `${each.log}[${each.index}]`)).length;
+  const good = seals.filter((seal) => judge(seal, byPlace.get(seal.dataset.place))).length;
+  const bad = seals.length - good + others;
+  listCheckpoints(results);
+  sayWitnesses(results, witnesses.length);
+  if (seals.length === 0) return say(status, texts.empty);
+  section.dataset.state = bad ? "bad" : "good";
+  say(status, bad ? texts.bad : texts.good, { good, bad, all: seals.length + others });
+  const note = document.getElementById("proof-key");
+  note.hidden = false;
+  say(note, note.dataset[known.state]);
+}
+
+const section = document.getElementById("proof");
+if (section) check(section);

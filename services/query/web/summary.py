@@ -1,0 +1,63 @@
+"""The answers that people look for first: where from, who had it, was it kept cold, is it recalled. Pure; from what the page shows."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from services.query.web.face import Face
+from services.query.web.registered import Thing
+from services.query.web.sensors import TEMPERATURE, UNITS
+from services.query.web.trace_view import ShownEvent, ShownTrace
+
+MOST_LISTED: Final = 12
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Short answers.
+
+    countries: of origin, as stated by events, else of the places where it began. begins: the place where it begins, "" where none is told.
+    holders: places that the goods passed, in order. coldest, warmest: temperatures with `unit`, of `measured` readings; none where that is 0.
+    recalled: whether a notice says so. sealed: events on this page. of: events in all. logs: how many logs they are in.
+    """
+
+    countries: tuple[str, ...]
+    begins: str
+    holders: tuple[str, ...]
+    coldest: float
+    warmest: float
+    unit: str
+    measured: int
+    recalled: bool
+    sealed: int
+    of: int
+    logs: int
+
+
+def summary(trace: ShownTrace, face: Face, things: Mapping[str, Thing]) -> Summary:
+    """Sum up a trace."""
+    ordered = sorted(trace.events, key=lambda each: each.time_us)
+    stated = [each.origin for each in ordered if each.origin]
+    first = next((each.place for each in ordered if each.place), "")
+    fallback = [things[first].country] if first in things and things[first].country else []
+    own = [each for each in ordered if each.certain and trace.answer.key in each.concerns]
+    readings = [reading for each in ordered for reading in each.readings if reading.kind == TEMPERATURE]
+    unit = readings[0].unit if readings else ""
+    same = [each for each in readings if each.unit == unit]
+    return Summary(
+        countries=tuple(dict.fromkeys(stated or fallback)),
+        begins=first,
+        holders=_places(own or ordered),
+        coldest=min((each.least for each in same), default=0.0),
+        warmest=max((each.greatest for each in same), default=0.0),
+        unit=UNITS.get(unit, unit),
+        measured=len(same),
+        recalled=face.is_recalled,
+        sealed=len(trace.events),
+        of=trace.answer.total_events,
+        logs=len({each.log for each in trace.events}),
+    )
+
+
+def _places(events: list[ShownEvent]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.place for each in events if each.place))[:MOST_LISTED]

@@ -1,0 +1,244 @@
+"""Signing in on the web: cookies, forms of other sites, fixation, renewal, and where cookies count."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from goodstrace.query.v1 import login_pb2
+from services.query.accounts.errors import ChallengedError, refused
+from services.query.web import session_cookies as cookies
+from services.query.web.signing_in import MAX_FORM_BYTES, WebSignIn
+from services.runtime.access.values import NOBODY
+from services.runtime.errors import UnavailableError
+from tests.web_world import ITEM_PATH, SHOPPER, WebWorld
+
+SECRET = b"s" * 32
+
+
+class Accounts:
+    """LoginService as browsers meet it: one account, counted tokens; each refresh token counts once."""
+
+    def __init__(self) -> None:
+        self.issued, self.refreshed, self.signed_out = 0, 0, 0
+        self.fails_with: Exception | None = None
+        self.seen: list[Any] = []
+        self.live: set[str] = set()
+
+    def tokens(self) -> login_pb2.Tokens:
+        self.issued += 1
+        refresh = f"refresh-{self.issued}"
+        self.live.add(refresh)
+        return login_pb2.Tokens(access_token=f"access-{self.issued}", expires_in_s=300, refresh_token=refresh)
+
+    async def SignIn(self, request: login_pb2.SignInRequest, context: Any) -> login_pb2.SignInResponse:  # noqa: N802
+        self.seen.append((request, context.peer(), context.invocation_metadata()))
+        if self.fails_with:
+            raise self.fails_with
+        if (request.name, request.password) != ("ann", "right horse"):
+            raise refused()
+        return login_pb2.SignInResponse(tokens=self.tokens(), device_token="device-1")
+
+    async def SignOut(self, request: login_pb2.SignOutRequest, context: Any) -> login_pb2.SignOutResponse:  # noqa: N802
+        self.signed_out += 1
+        return login_pb2.SignOutResponse(ended=1)
+
+    async def Refresh(self, request: login_pb2.RefreshRequest, context: Any) -> login_pb2.RefreshResponse:  # noqa: N802
+        self.refreshed += 1
+        if self.fails_with:
+            raise self.fails_with
+        if request.refresh_token not in self.live:
+            raise refused()
+        self.live.remove(request.refresh_token)
+        return login_pb2.RefreshResponse(tokens=self.tokens())
+
+
+class World(WebWorld):
+    """The pages, where the bearer token says who calls."""
+
+    def __init__(self, public_url: str = "") -> None:
+        self.accounts = Accounts()
+        self.shown: list[str] = []
+        super().__init__(sign_in=WebSignIn(self.accounts, SECRET, public_url))
+
+    async def known(self, headers: Any, certificate_names: Any = ()) -> Any:
+        told = dict(headers).get("authorization", "")
+        self.shown.append(told)
+        self.who = SHOPPER if told.startswith("Bearer access-") else NOBODY
+        return await super().known(headers, certificate_names)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    return World()
+
+
+def client(world: World, scheme: str = "https") -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(world.app), base_url=f"{scheme}://pages.test")
+
+
+async def form(asking: httpx.AsyncClient, path: str = "/sign-in") -> dict[str, str]:
+    page = await asking.get(path)
+    assert page.headers["cache-control"] == "no-store"
+    token, back = (
+        re.search(r'name="csrf" value="(\w+)"', page.text),
+        re.search(r'name="back" value="([^"]*)"', page.text),
+    )
+    assert token
+    return {"csrf": token[1], "back": back[1] if back else "", "name": "ann", "password": "right horse"}
+
+
+async def test_one_signs_in_looks_and_signs_out(world: World) -> None:
+    async with client(world) as asking:
+        assert "Lofoten" not in (await asking.get(ITEM_PATH)).text
+        fields = await form(asking, f"/sign-in?back={ITEM_PATH}")
+        before = asking.cookies[f"__Host-{cookies.CSRF}"]
+        done = await asking.post("/sign-in", data=fields, headers={"Origin": "https://pages.test"})
+        assert (done.status_code, done.headers["location"]) == (303, ITEM_PATH)
+        for cookie in done.headers.get_list("set-cookie"):
+            assert cookie.startswith("__Host-")
+            assert all(each in cookie for each in ("HttpOnly", "Secure", "Path=/", "SameSite=lax"))
+            assert "Domain" not in cookie
+        assert (
+            asking.cookies[f"__Host-{cookies.CSRF}"] != before
+        )  # whoever planted it knows nothing of the session
+        page = await asking.get(ITEM_PATH)
+        assert "Lofoten sea farm" in page.text
+        assert "access-1" not in page.text
+        assert "refresh-1" not in page.text
+        leaving = await asking.post("/sign-out", data={"csrf": (await form(asking, "/"))["csrf"]})
+        assert leaving.status_code == 303
+        assert not {each for each in asking.cookies if "access" in each or "refresh" in each}
+        assert "Lofoten" not in (await asking.get(ITEM_PATH)).text
+        again = await form(asking)
+        await asking.post("/sign-in", data=again)
+        assert world.accounts.seen[-1][0].device_token == "device-1"
+
+
+@pytest.mark.parametrize("change", [{"csrf": ""}, {"csrf": "0" * 64}, {"csrf": "é"}])
+async def test_a_form_of_another_site_signs_nobody_in_or_out(world: World, change: dict[str, str]) -> None:
+    async with client(world) as asking:
+        fields = await form(asking)
+        for path in ("/sign-in", "/sign-out"):
+            assert (await asking.post(path, data={**fields, **change})).status_code == 403
+        for headers in (
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Sec-Fetch-Site": "cross-site"},
+        ):
+            assert (await asking.post("/sign-in", data=fields, headers=headers)).status_code == 403
+        asking.cookies.clear()
+        assert (await asking.post("/sign-in", data=fields)).status_code == 403
+    assert world.accounts.seen == []
+
+
+async def test_the_token_of_one_session_is_none_of_another(world: World) -> None:
+    assert cookies.csrf_token(SECRET, "a", "1") != cookies.csrf_token(SECRET, "a", "2")
+    assert not cookies.is_own_form(SECRET, cookies.csrf_token(SECRET, "", ""), "", "")
+    async with client(world) as one, client(world) as other:
+        fields = await form(one)
+        await form(other)
+        assert (await other.post("/sign-in", data=fields)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "//evil.example",
+        "https://evil.example/",
+        "/\\evil.example",
+        "a\r\nSet-Cookie: evil=1",
+        "javascript:alert(1)",
+    ],
+)
+async def test_signing_in_leads_nowhere_else(world: World, back: str) -> None:
+    async with client(world) as asking:
+        page = await asking.get("/sign-in", params={"back": back})
+        assert not re.search(r'name="back" value="(//|/\\|[^/])', page.text)
+        done = await asking.post("/sign-in", data={**await form(asking), "back": back})
+        location = done.headers["location"]
+        assert re.fullmatch(r"/[!-~]*", location)
+        assert not location.startswith(("//", "/\\"))
+        assert "evil=1" not in str(done.headers.get_list("set-cookie"))
+
+
+async def test_whatever_is_wrong_the_answer_is_the_same(world: World) -> None:
+    async with client(world) as asking:
+        fields = await form(asking)
+        wrong = [
+            await asking.post("/sign-in", data={**fields, **each})
+            for each in ({"name": "bob"}, {"password": "x"}, {"password": ""})
+        ]
+        assert {each.status_code for each in wrong} == {401}
+        assert len({re.sub(r'name="csrf" value="\w+"', "", each.text) for each in wrong}) == 1
+        assert "right horse" not in wrong[0].text
+        world.accounts.fails_with = ChallengedError("x", 20)
+        assert (await asking.post("/sign-in", data=fields)).status_code == 429
+        world.accounts.fails_with = UnavailableError("away")
+        assert (await asking.post("/sign-in", data=fields)).status_code == 503
+        assert (await asking.post("/sign-in", content=b"x" * (MAX_FORM_BYTES + 1))).status_code == 400
+        assert (await asking.post("/sign-in", content=b"a=1&" * 50)).status_code == 400
+        assert (await asking.post("/sign-in", content=b"\xff")).status_code == 400
+
+
+async def test_a_session_is_renewed_once_for_all_that_ask(world: World) -> None:
+    async with client(world) as asking:
+        await asking.post("/sign-in", data=await form(asking))
+        asking.cookies.delete(f"__Host-{cookies.ACCESS}")  # its time came
+        pages = await asyncio.gather(*(asking.get(ITEM_PATH) for _ in range(5)))
+        assert all("Lofoten sea farm" in each.text for each in pages)
+        assert world.accounts.refreshed == 1
+        assert all("refresh-2" in str(each.headers.get_list("set-cookie")) for each in pages)
+
+
+async def test_a_session_that_is_over_is_forgotten(world: World) -> None:
+    async with client(world) as asking:
+        page = await asking.get("/", headers={"Cookie": f"__Host-{cookies.REFRESH}=stolen"})
+        assert page.status_code == 200
+        assert 'goodstrace-refresh=""; ' in str(page.headers.get_list("set-cookie"))
+        world.accounts.fails_with = UnavailableError("away")
+        page = await asking.get("/", headers={"Cookie": f"__Host-{cookies.REFRESH}=other"})
+        assert page.status_code == 200
+        assert "refresh" not in str(page.headers.get_list("set-cookie"))  # it may be a good one
+
+
+async def test_cookies_count_for_pages_only(world: World) -> None:
+    held = {"Cookie": f"__Host-{cookies.ACCESS}=access-1; {cookies.ACCESS}=access-2"}
+    async with client(world) as asking:
+        await asking.get("/", headers=held)
+        assert world.shown[-1] == "Bearer access-1"
+        await asking.get("/logs", headers=held)
+        assert world.shown[-1] == ""
+    async with client(
+        world, "http"
+    ) as asking:  # without TLS there is no prefix, and no cookie of that name counts with it
+        await asking.get("/", headers=held)
+        assert world.shown[-1] == "Bearer access-2"
+
+
+async def test_where_accounts_are_off_there_is_no_sign_in() -> None:
+    world = WebWorld()
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(world.app), base_url="http://pages.test"
+    ) as asking:
+        assert (await asking.get("/sign-in")).status_code == 404
+        assert (await asking.post("/sign-in")).status_code == 404
+        assert "/sign-in" not in (await asking.get("/")).text
+
+
+async def test_behind_a_proxy_that_ends_tls_cookies_are_secure() -> None:
+    world = World("https://pages.test")
+    async with client(world, "http") as asking:
+        page = await asking.get("/sign-in")
+        cookie = page.headers["set-cookie"]
+        assert cookie.startswith(f"__Host-{cookies.CSRF}=")
+        assert "Secure" in cookie
+        assert "strict-transport-security" in page.headers
+        token = re.search(r'name="csrf" value="(\w+)"', page.text)
+        assert token
+        fields = {"csrf": token[1], "name": "ann", "password": "right horse"}
+        headers = {"Cookie": cookie.partition(";")[0], "Origin": "https://pages.test"}
+        assert (await asking.post("/sign-in", data=fields, headers=headers)).status_code == 303

@@ -1,0 +1,267 @@
+"""A cold chain of salmon with registered goods, places and merchants, behind the web pages in memory: for unit tests, browsers and pictures."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from deploy.processes import free_port
+from goodstrace.cosignature import Cosigner
+from goodstrace.identifiers import canonical_key
+from goodstrace.note import parse_note
+from goodstrace.registration import merchant_key
+from services.collector.flow import StageName, to_wire
+from services.collector.registry.registrations import Registration, item_of
+from services.query.http_app import make_app
+from services.query.log_endpoints import LogEndpoints
+from services.query.metrics import QueryMetrics
+from services.query.service import TraceServicer
+from services.query.sight import Sight
+from services.query.web.pages import WebPages
+from services.query.web.settings import WebSettings
+from services.query.web.signing_in import WebSignIn
+from services.runtime import envelope
+from services.runtime.access.authenticator import Headers, Known
+from services.runtime.access.guard import Guard
+from services.runtime.access.values import Means, Principal, Role
+from services.runtime.envelope import Record
+from services.runtime.merchants.values import What
+from services.sealing.browse import NotRecordedError
+from services.sealing.values import LogInfo, StoredCheckpoint
+from tests.unit.collector_builders import SECRET, WHOLE, collected, document, fresh_state, run_all, wires
+from tests.unit.visible_world import SignedLogs
+
+FARM, WORKS, AIR, HUB, SHOP = 1, 2, 3, 4, 5
+PREFIXES = {FARM: "7038010", WORKS: "7038011", AIR: "7038012", HUB: "6901234", SHOP: "6901235"}
+FISH = f"urn:epc:class:lgtin:{PREFIXES[FARM]}.000101.F0412"
+FEED = f"urn:epc:class:lgtin:{PREFIXES[FARM]}.000800.K3"
+SALT = f"urn:epc:class:lgtin:{PREFIXES[WORKS]}.000900.S77"
+LOT = f"urn:epc:class:lgtin:{PREFIXES[WORKS]}.000201.L0412"
+ITEM = f"urn:epc:id:sgtin:{PREFIXES[WORKS]}.000201.1001"
+CASE = f"urn:epc:id:sscc:{PREFIXES[WORKS]}.0000000041"
+PALLET = f"urn:epc:id:sscc:{PREFIXES[AIR]}.0000000007"
+ITEM_KEY, LOT_KEY, FISH_KEY = map(canonical_key, (ITEM, LOT, FISH))
+PRODUCT_KEY = ITEM_KEY.partition("/21/")[0]
+ITEM_PATH = ITEM_KEY.removeprefix("https://id.gs1.org")
+SHOPPER = Principal(means=Means.TOKEN, account="00", name="ann", roles=frozenset((Role.SHOPPER,)))
+
+
+def place(number: int) -> str:
+    return f"urn:epc:id:sgln:{PREFIXES[number]}.00001.0"
+
+
+def party(number: int) -> str:
+    return f"urn:epc:id:pgln:{PREFIXES[number]}.00000"
+
+
+def _event(  # noqa: PLR0917
+    number: int, when: str, kind: str, step: str, at: int, offset: str, **more: Any
+) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "eventID": f"urn:uuid:00000000-0000-4000-8000-{number:012d}",
+        "eventTime": when,
+        "eventTimeZoneOffset": offset,
+        "bizStep": step,
+        "bizLocation": {"id": place(at)},
+        **more,
+    }
+
+
+def _cold(when: str, least: float, greatest: float) -> list[dict[str, Any]]:
+    report = {
+        "type": "Temperature",
+        "minValue": least,
+        "maxValue": greatest,
+        "meanValue": (least + greatest) / 2,
+        "uom": "CEL",
+    }
+    return [{"sensorMetadata": {"time": when}, "sensorReport": [report]}]
+
+
+def _seen(  # noqa: PLR0917
+    number: int,
+    when: str,
+    step: str,
+    at: int,
+    offset: str,
+    what: str,
+    cold: tuple[float, float] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    if cold:
+        more["sensorElementList"] = _cold(when, *cold)
+    return _event(number, when, "ObjectEvent", step, at, offset, epcList=[what], action="OBSERVE", **more)
+
+
+_ORDER = [
+    {"type": "po", "bizTransaction": "urn:epcglobal:cbv:bt:6901235000005:PO-20260412"},
+    {"type": "inv", "bizTransaction": "urn:epcglobal:cbv:bt:7038011000009:INV-88121"},
+]
+EVENTS: list[tuple[int, dict[str, Any]]] = [
+    (FARM, _event(1, "2026-04-12T04:10:00Z", "TransformationEvent", "commissioning", FARM, "+02:00", inputQuantityList=[{"epcClass": FEED, "quantity": 150, "uom": "KGM"}], outputQuantityList=[{"epcClass": FISH, "quantity": 120, "uom": "KGM"}], ilmd={"cbvmda:countryOfOrigin": "NO", "cbvmda:lotNumber": "F0412"})),
+    (FARM, _event(2, "2026-04-12T05:30:00Z", "ObjectEvent", "inspecting", FARM, "+02:00", action="OBSERVE", quantityList=[{"epcClass": FISH, "quantity": 120, "uom": "KGM"}], disposition="conformant", sensorElementList=_cold("2026-04-12T05:30:00Z", 0.8, 1.4))),
+    (WORKS, _event(3, "2026-04-12T11:00:00Z", "TransformationEvent", "commissioning", WORKS, "+02:00", inputQuantityList=[{"epcClass": FISH, "quantity": 120, "uom": "KGM"}, {"epcClass": SALT, "quantity": 2, "uom": "KGM"}], outputEPCList=[ITEM], outputQuantityList=[{"epcClass": LOT, "quantity": 180}], ilmd={"cbvmda:lotNumber": "L0412"})),
+    (WORKS, _event(4, "2026-04-12T12:20:00Z", "AggregationEvent", "packing", WORKS, "+02:00", parentID=CASE, childEPCs=[ITEM], action="ADD")),
+    (WORKS, _seen(5, "2026-04-12T13:00:00Z", "shipping", WORKS, "+02:00", CASE, (1.1, 2.0), bizTransactionList=_ORDER)),
+    (AIR, _event(6, "2026-04-12T18:00:00Z", "AggregationEvent", "loading", AIR, "+02:00", parentID=PALLET, childEPCs=[CASE], action="ADD")),
+    (AIR, _seen(7, "2026-04-12T20:30:00Z", "departing", AIR, "+02:00", PALLET, (1.5, 2.4))),
+    (HUB, _seen(8, "2026-04-13T09:10:00Z", "arriving", HUB, "+08:00", PALLET, (2.2, 3.9))),
+    (HUB, _event(9, "2026-04-13T10:00:00Z", "AggregationEvent", "unloading", HUB, "+08:00", parentID=PALLET, childEPCs=[CASE], action="DELETE")),
+    (HUB, _seen(10, "2026-04-13T10:40:00Z", "storing", HUB, "+08:00", CASE, (1.0, 2.1))),
+    (SHOP, _seen(11, "2026-04-14T00:30:00Z", "receiving", SHOP, "+08:00", CASE, (1.8, 2.9), bizTransactionList=_ORDER[:1])),
+    (SHOP, _event(12, "2026-04-14T01:00:00Z", "AggregationEvent", "unpacking", SHOP, "+08:00", parentID=CASE, childEPCs=[ITEM], action="DELETE")),
+    (SHOP, _seen(13, "2026-04-14T04:45:00Z", "retail_selling", SHOP, "+08:00", ITEM)),
+]  # fmt: skip
+"""Who captured it, and the event."""
+RECALL: tuple[int, dict[str, Any]] = (
+    WORKS,
+    _event(14, "2026-04-15T08:00:00Z", "ObjectEvent", "holding", WORKS, "+02:00", action="OBSERVE", quantityList=[{"epcClass": LOT, "quantity": 180}], disposition="recalled"),
+)  # fmt: skip
+_PLACES: Mapping[int, tuple[Mapping[str, str], str, str, float, float]] = {
+    FARM: ({"en": "Lofoten sea farm", "zh-Hans": "罗弗敦海上养殖场", "zh-Hant": "羅弗敦海上養殖場"}, "Svolvær", "NO", 68.23, 14.57),
+    WORKS: ({"en": "Bodø filleting works", "zh-Hans": "博德鱼片加工厂", "zh-Hant": "博德魚片加工廠"}, "Bodø", "NO", 67.28, 14.40),
+    AIR: ({"en": "Oslo air cargo", "zh-Hans": "奥斯陆航空货运站", "zh-Hant": "奧斯陸航空貨運站"}, "Oslo", "NO", 60.19, 11.10),
+    HUB: ({"en": "Pudong cold store", "zh-Hans": "浦东冷库", "zh-Hant": "浦東冷庫"}, "Shanghai", "CN", 31.15, 121.80),
+    SHOP: ({"en": "West Lake fresh market", "zh-Hans": "西湖鲜品超市", "zh-Hant": "西湖鮮品超市"}, "Hangzhou", "CN", 30.25, 120.13),
+}  # fmt: skip
+_MERCHANTS = {FARM: "Lofoten Havbruk", WORKS: "Nordfilet Bodø", AIR: "Polar Air Cargo", HUB: "Shenghai Cold Chain", SHOP: "West Lake Fresh"}  # fmt: skip
+_GOODS: Mapping[str, Mapping[str, str]] = {
+    PRODUCT_KEY: {"en": "Arctic salmon fillet, 250 g", "zh-Hans": "北极三文鱼排 250 克", "zh-Hant": "北極鮭魚排 250 克"},
+    canonical_key(FEED): {"en": "Sea-grown fish feed", "zh-Hans": "海藻鱼饲料", "zh-Hant": "海藻魚飼料"},
+    canonical_key(SALT): {"en": "Sea salt", "zh-Hans": "海盐", "zh-Hant": "海鹽"},
+    FISH_KEY.partition("/10/")[0]: {"en": "Whole salmon", "zh-Hans": "整条三文鱼", "zh-Hant": "整條鮭魚"},
+    FISH_KEY: {"en": "Whole salmon, catch of 12 April", "zh-Hans": "整条三文鱼（4月12日捕捞）", "zh-Hant": "整條鮭魚（4月12日捕撈）"},
+}  # fmt: skip
+
+
+def registration(what: What, key: str, merchant: int, content: Mapping[str, Any], time_ms: int) -> Record:
+    item = item_of(
+        Registration(what, key, merchant, dict(content)), time_ms, _random(f"{what}/{key}/{time_ms}")
+    )
+    [value] = WHOLE.run(fresh_state(), [to_wire(item)]).passed[StageName.STORE]
+    return envelope.decode(value)
+
+
+def registrations() -> list[Record]:
+    """What is registered of merchants, places and goods."""
+    found = [
+        registration(What.MERCHANT, merchant_key(number), number, {"name": name, "prefixes": [PREFIXES[number]]}, number)
+        for number, name in _MERCHANTS.items()
+    ]  # fmt: skip
+    for number, (names, city, country, latitude, longitude) in _PLACES.items():
+        key = canonical_key(place(number))
+        content = {"key": key, "names": names, "city": city, "country": country, "coordinates": {"latitude": latitude, "longitude": longitude}}  # fmt: skip
+        found.append(registration(What.PLACE, key, number, content, 100 + number))
+    for key, names in _GOODS.items():
+        owner = FARM if PREFIXES[FARM] in key else WORKS
+        found.append(registration(What.GOODS, key, owner, {"key": key, "names": names}, 200))
+    return found
+
+
+def sealed(event: Mapping[str, Any], merchant: int, seed: str) -> Record:
+    """The record that the collector's stages make of an event."""
+    [whole] = run_all(wires(collected(document(dict(event)), merchant=merchant, random=_random(seed)))).items
+    return whole.record
+
+
+def _random(seed: str) -> Callable[[int], bytes]:
+    calls = iter(range(10**6))
+    return lambda size: hashlib.shake_256(f"{seed}/{next(calls)}".encode()).digest(size)
+
+
+class WebLogs(SignedLogs):
+    """Logs in memory that are listed, too; `cosigners` cosign each checkpoint."""
+
+    cosigners: Sequence[Cosigner] = ()
+
+    def _signed(self, log: str, size: int) -> StoredCheckpoint:
+        signed = super()._signed(log, size)
+        text = parse_note(signed.note).text
+        lines = [each.cosign(text, 1_790_000_000).line() for each in self.cosigners]
+        return msgspec.structs.replace(signed, note=signed.note + "".join(lines))
+
+    async def newest(self, prefix: str = "") -> dict[str, Any]:
+        return await super().newest(prefix)
+
+    async def logs(self) -> list[LogInfo]:
+        return [LogInfo(log, signer.name, signer.verifier.vkey()) for log, signer in self.signers.items()]
+
+    async def signed_logs(self) -> list[LogInfo]:
+        return await self.logs()
+
+
+class WebWorld:
+    """The pages over records in memory. `who` makes the requests; `kafka_is_away` refuses browse records."""
+
+    def __init__(
+        self,
+        events: Sequence[tuple[int, Mapping[str, Any]]] = EVENTS,
+        *,
+        who: Principal = SHOPPER,
+        more: Sequence[Record] = (),
+        sign_in: WebSignIn | None = None,
+        **settings: Any,
+    ) -> None:
+        records = [*registrations(), *more]
+        records += [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(events)]
+        self.logs = WebLogs(records)
+        self.browses: list[Any] = []
+        self.kafka_is_away = False
+        self.who = who
+        metrics, log = QueryMetrics(CollectorRegistry()), structlog.get_logger()
+        reader: Any = self.logs
+        recorder: Any = self
+        unused: Any = None
+        servicer = TraceServicer(
+            reader, recorder, unused, unused, sight=Sight(None), secret=SECRET, max_events=1000, page_bytes=10**6,
+            max_walks=4, metrics=metrics, log=log,
+        )  # fmt: skip
+        pages = WebPages(
+            servicer, reader, SECRET, settings=WebSettings(**settings), max_events=1000, public_url="",
+            clock_s=time.monotonic, log=log, sign_in=sign_in,
+        )  # fmt: skip
+        endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=5, metrics=metrics, log=log)
+        guard = Guard("query", self, lambda _refusal: None)
+        self.app = make_app(endpoints, guard, pages=pages)
+
+    async def record(self, browse: Any) -> str:
+        if self.kafka_is_away:
+            raise NotRecordedError("Kafka is away")
+        self.browses.append(browse)
+        return "ab" * 16
+
+    async def known(self, headers: Headers, certificate_names: Sequence[str] = ()) -> Known:
+        """Authentication: `who` it is, whatever is shown."""
+        del headers, certificate_names
+        return Known(self.who, self._again)
+
+    async def _again(self) -> Principal:
+        return self.who
+
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        """Serve on a port of this machine; gives the address."""
+        port = free_port()
+        config = uvicorn.Config(self.app, "127.0.0.1", port, log_level="error", lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        until = time.monotonic() + 20
+        while not server.started and time.monotonic() < until:
+            time.sleep(0.02)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+__all__ = ["EVENTS", "ITEM", "ITEM_KEY", "ITEM_PATH", "RECALL", "SHOPPER", "WebWorld"]
