@@ -4,10 +4,10 @@ import asyncio
 
 import grpc
 import structlog
-from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
 
 from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server as add_servicer
+from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
 from services.audit.service import AuditServicer
 from services.audit.settings import AuditSettings
 from services.audit.watch_reader import WatchReader
