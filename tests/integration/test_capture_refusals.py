@@ -67,7 +67,7 @@ async def scene(**defaults: int) -> AsyncIterator[Scene]:
     async with registry(defaults=DefaultLimits(**defaults)) as known:
         jwk = dict(MerchantKey.of(ANN.public_key()).jwk)
         number, key = await known.merchant(prefixes=["0614141"], signingKeys=[jwk])
-        async with here(gate=known.gate) as service:
+        async with here(gate=known.gate, guard=known.guard) as service:
             made = Scene(service, known, number, key)
             yield made
             await made.channel.close()

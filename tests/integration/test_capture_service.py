@@ -90,8 +90,10 @@ class Here:
 
 
 @asynccontextmanager
-async def here(max_bytes: int = 256 * MIB, gate: Gate | None = None) -> AsyncIterator[Here]:
-    made, port = Here(max_bytes, gate or open_gate(1)), asyncio.get_running_loop().create_future()
+async def here(
+    max_bytes: int = 256 * MIB, gate: Gate | None = None, guard: Guard | None = None
+) -> AsyncIterator[Here]:
+    made, port = Here(max_bytes, gate or open_gate(1), guard), asyncio.get_running_loop().create_future()
     committing = asyncio.create_task(made.commits.run(LOG))
     serving = asyncio.create_task(made.edge.run(made.stop, port.set_result))
     made.target = f"127.0.0.1:{await port}"

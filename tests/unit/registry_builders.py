@@ -64,7 +64,7 @@ class Registry:
         )
         self.accounts, self.refusals = MemoryAccounts(), list[Refusal]()
         self.authenticator = authenticator(directory, self.accounts, lambda: self.now_s, now_ms)
-        guard = Guard("collector", self.authenticator, self.refusals.append)
+        self.guard = Guard("collector", self.authenticator, self.refusals.append)
 
         def registrar(running: Running) -> Registrar:
             return Registrar(
@@ -75,7 +75,7 @@ class Registry:
                 ports=Ports(now_ms, running.ports.random),
             )
 
-        self.running = Running(gate=self.gate, random=ever_new(), registrar=registrar, guard=guard)
+        self.running = Running(gate=self.gate, random=ever_new(), registrar=registrar, guard=self.guard)
         self.kafka, self.metrics, self.http = (
             self.running.kafka,
             self.running.metrics,
