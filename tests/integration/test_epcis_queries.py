@@ -83,7 +83,7 @@ async def test_pages_are_of_one_state_and_each_event_is_proved_by_its_position(l
 
     looks = [parts_of(record) for record in await looking.browsed()]
     assert [each["what"]["method"] for each in looks].count("QueryEvents") == 7
-    of_ann = [each for each in looks if each["who"] == {"user": "ann"}]
+    of_ann = [each for each in looks if each["who"]["user"] == "ann"]
     assert sum(each["outcome"]["events"] for each in of_ann) == 250
     assert [each["what"]["keys"] for each in of_ann] == [[ITEM]] * 3
     assert {each["purpose"]["purpose"] for each in of_ann} == {"recall"}

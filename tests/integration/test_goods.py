@@ -68,4 +68,4 @@ async def test_goods_stand_where_their_events_say(looking: Looking, tmp_path: Pa
     assert '"verified": true' in as_json.output
     looks = [parts_of(record) for record in await looking.browsed()]
     assert {each["what"]["method"] for each in looks} == {"GetGoods"}
-    assert sum(each["outcome"]["events"] for each in looks if each["who"] == {"user": "ann"}) == 4 + 3
+    assert sum(each["outcome"]["events"] for each in looks if each["who"]["user"] == "ann") == 4 + 3

@@ -89,7 +89,7 @@ async def test_a_trace_is_proved_and_recorded_once(looking: Looking, channel: gr
     [record] = await looking.browsed()
     assert record.id.hex() == answer.browse_id
     assert parts_of(record) == {
-        "who": {"user": "ann"},
+        "who": {"network": "127.0.0.0/24", "user": "ann"},
         "what": {
             "method": "Trace",
             "keys": [ITEM],
@@ -117,7 +117,7 @@ async def test_an_unknown_key_is_an_empty_answer_and_a_look(
     answer = await stub.Trace(trace_pb2.TraceRequest(key="urn:nobody:knows"), timeout=DEADLINE_S)
     assert (list(answer.events), answer.total_events) == ([], 0)
     [record] = await looking.browsed()
-    assert parts_of(record)["who"] == {"user": "anonymous"}
+    assert parts_of(record)["who"] == {"network": "127.0.0.0/24", "user": "anonymous"}
     assert parts_of(record)["outcome"] == {"events": 0}
     assert record.id.hex() == answer.browse_id
 

@@ -248,7 +248,7 @@ def test_look_ups_are_listed_with_who_and_why(
         return [
             each
             for each in listed
-            if each["who"] == {"user": "inspector"} and each["what"]["method"] == "Trace"
+            if each["who"]["user"] == "inspector" and each["what"]["method"] == "Trace"
         ]
 
     (record,) = eventually(mine, what="the look-up is in the browse log")

@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from deploy.service_processes import ROOT
+from goodstrace.audit.v1 import watch_pb2
+from goodstrace.query.v1 import login_pb2
 from goodstrace.simulate import Simulation, SimulationOptions
 from services.collector.books import Books
 from services.query.accounts.metrics import Outcome
@@ -31,7 +33,13 @@ LABELS = {
     "method": re.compile(
         "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|registry|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
         "GetRootProof|GetProofFile|GetKeyChanges|GetGoods|Subscribe|ListBrowses|QueryEvents|ListValues|ManageWebhooks|"
-        "GetIndexSecret|ProveComplete|GetRecords|GetRegistrations|StreamTrace|Recall"
+        "GetIndexSecret|ProveComplete|GetRecords|GetRegistrations|StreamTrace|Recall|"
+        + "|".join(
+            method.name
+            for file in (login_pb2, watch_pb2)
+            for service in file.DESCRIPTOR.services_by_name.values()
+            for method in service.methods
+        )
     ),
     "outcome": re.compile(
         "|".join(["collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden", *Outcome])

@@ -6,15 +6,18 @@ made again from the changelog, a value for each subject.
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 import faust
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from services.audit.watch.settings import WatchSettings
-from services.runtime.settings import KafkaSettings
+from services.runtime.errors import SettingsError
+from services.runtime.settings import KafkaSettings, read_secret
 from services.runtime.topics import (
     BROWSE_ALERTS,
     BROWSE_OBSERVED,
@@ -28,6 +31,32 @@ _LINGER_S: Final = 0.005
 _MIB: Final = 2**20
 
 
+def _credentials(kafka: KafkaSettings) -> Credentials | None:
+    """Give what Faust shows to the brokers, by the settings that all clients go by; None for clear text. Raises: SettingsError."""
+    if kafka.security_protocol == "PLAINTEXT":
+        return None
+    context = _tls(kafka) if kafka.security_protocol.endswith("SSL") else None
+    if not kafka.security_protocol.startswith("SASL_"):
+        return SSLCredentials(context)
+    password = read_secret(kafka.sasl_password_file) if kafka.sasl_password_file else ""
+    return SASLCredentials(
+        username=kafka.sasl_username,
+        password=password,
+        ssl_context=context,
+        mechanism=kafka.sasl_mechanism,
+    )
+
+
+def _tls(kafka: KafkaSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=kafka.ssl_ca_file)
+        if kafka.ssl_cert_file:
+            context.load_cert_chain(kafka.ssl_cert_file, kafka.ssl_key_file)
+    except OSError as error:
+        raise SettingsError(f"KAFKA_SSL_...: cannot use the files: {error}") from error
+    return context
+
+
 class WatchApp:
     """The application with its topics and its table; all keys and values are bytes."""
 
@@ -36,6 +65,7 @@ class WatchApp:
         self.app = faust.App(
             kafka.topic("browse.watch"),
             broker="kafka://" + kafka.bootstrap_servers.replace(",", ";"),
+            broker_credentials=_credentials(kafka),
             store="rocksdb://",
             datadir=str(settings.data_dir.resolve()),
             processing_guarantee="at_least_once",
