@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         **stores.environment,
         "GOODSTRACE_RUN_DIR": str(folder / "run"),
         "GOODSTRACE_KEY_DIR": str(folder / "run" / "keys"),
+        "GOODSTRACE_CREDENTIALS": str(folder / "run" / "credentials.json"),
+        "GOODSTRACE_SESSIONS": str(folder / "sessions"),
         "GOODSTRACE_TLS": "on",
         "GOODSTRACE_PARTITIONS": "2",
         **{f"GOODSTRACE_{name}": str(free_port()) for name in PORTS},
@@ -128,13 +131,27 @@ def test_who_trusts_another_ca_sends_nothing(local: Local, tmp_path: Path) -> No
         capture.send(b"{}")
 
 
-def test_the_mtls_port_answers_who_shows_a_certificate(local: Local, tmp_path: Path) -> None:
+def test_the_mtls_port_answers_who_shows_a_certificate_of_an_account(local: Local) -> None:
     ca, server = local.run_dir / "tls" / "ca.pem", local.run_dir / "tls" / "server"
     keys = LogKeys.load(local.run_dir / "keys")
     target = f"https://127.0.0.1:{local.port('QUERY_MTLS_PORT')}"
     shown = Tls(ca, server.with_suffix(".pem"), server.with_suffix(".key"))
-    with Client(target, keys, tls=shown) as client:
+    with Client(target, keys, tls=shown) as client, pytest.raises(CallError) as nobody:
         client.checkpoints()
+    assert nobody.value.code == "UNAUTHENTICATED"
+    query = f"https://127.0.0.1:{local.port('QUERY_GRPC_PORT')}"
+    made = local.cli(
+        *("accounts", "add", "backend", "--service", "--role", "platform", "--certificate", "localhost"),
+        *("--query", query, "--operator-token-file", str(local.run_dir / "keys" / "operator-token")),
+    )
+    assert made.returncode == 0, made.stderr
+
+    def known() -> bool:
+        with Client(target, keys, tls=shown) as client, suppress(CallError):
+            return bool(client.checkpoints())
+        return False
+
+    eventually(known, what="the certificate is the account's")
     with Client(target, keys, tls=Tls(ca)) as client, pytest.raises(CallError):
         client.checkpoints()
 
