@@ -96,9 +96,9 @@ async def test_a_document_store_by_tls_and_password(tmp_path: Path, wrong_passwo
         await ping(password_file=wrong_password)
     assert "not-the-password" not in repr(raised.value)
     with pytest.raises(ServiceError, match="CERTIFICATE_VERIFY_FAILED"):
-        await ping(ca_file=World(tmp_path / "theirs").ca)
+        await ping(mongo_ca_file=World(tmp_path / "theirs").ca)
     with pytest.raises(ServiceError):
-        await ping(ca_file=None)
+        await ping(mongo_ca_file=None)
     nobody = Mongo(load(MongoSettings).model_copy(update={"username": "", "password_file": None}))
     with pytest.raises(ServiceError, match=r"(?i)auth"):
         async with translated():

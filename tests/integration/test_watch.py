@@ -66,6 +66,7 @@ async def killed_five_times(watching: Watching, count: int, tell: Callable[[str]
         daemon.start()
 
         async def goes_on(before: int = before) -> bool:
+            daemon.start()  # as a supervisor does, where it has ended to read again
             return await watching.counted("all") > before
 
         await eventually(goes_on, "the worker goes on", DEADLINE_S)
@@ -76,6 +77,7 @@ async def killed_five_times(watching: Watching, count: int, tell: Callable[[str]
     daemon.start()
 
     async def all_counted() -> bool:
+        daemon.start()
         return await watching.counted("user") >= count
 
     await eventually(all_counted, "all records are counted", DEADLINE_S)

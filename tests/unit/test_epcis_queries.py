@@ -118,7 +118,7 @@ async def test_an_answer_says_where_each_event_is_sealed_and_who_looked(service:
     first, again = service.topic.records
     assert first.id.hex() == answer.headers["Goodstrace-Browse-ID"]
     assert parts_of(first) == {
-        "who": {"user": "ann b"},
+        "who": {"network": "127.0.0.0/24", "user": "ann b"},
         "what": {
             "method": "QueryEvents",
             "keys": [LINKS[1]],
@@ -128,7 +128,7 @@ async def test_an_answer_says_where_each_event_is_sealed_and_who_looked(service:
         "purpose": {"purpose": "recall"},
         "outcome": {"events": 2},
     }
-    assert parts_of(again)["who"] == {"user": "anonymous"}
+    assert parts_of(again)["who"] == {"network": "127.0.0.0/24", "user": "anonymous"}
 
 
 async def test_where_no_key_is_asked_for_the_record_names_what_was_shown(service: Service) -> None:

@@ -195,7 +195,7 @@ class World:
         """Answer as the guard of a port has it answered; who shows nothing is taken for an operator, who sees what is public."""
         shown = metadata if "authorization" in dict(metadata) else self.shown_with(0)
         known = await self.guard.admit("/goodstrace.query.v1.TraceService/Subscribe", shown, "")
-        async with self.guard.watching(known, is_long=True):
+        async with self.guard.watching(known, "", is_long=True):
             return await answer()
 
     def number_at(self, log: str, index: int) -> int:
