@@ -1,4 +1,4 @@
-"""Workers of the watch on real Kafka and a real store: counts are exact, whoever is killed and wherever partitions go."""
+"""Workers of the watch on real Kafka and a real store. That counts are exact through kills is tried by tests/soak/test_watch_large.py."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from tests.integration.watching import Watching
 from tests.unit.watch_world import watched
 from tests.watch_scenarios import SCENARIOS, Look, background, ending_at, look, records, serial
 
-RECORDS, KILLS = 6000, 5
+KILLS = 5
 DEADLINE_S = 120  # on a machine that does much else
 
 
@@ -46,12 +46,6 @@ def _looks(count: int, users: int = 50) -> list[Look]:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-async def test_a_worker_killed_five_times_mid_window_counts_exactly(
-    watching: Watching, tell: Callable[[str], None]
-) -> None:
-    await killed_five_times(watching, RECORDS, tell)
 
 
 async def killed_five_times(watching: Watching, count: int, tell: Callable[[str], None]) -> None:
@@ -88,7 +82,8 @@ async def killed_five_times(watching: Watching, count: int, tell: Callable[[str]
     tell(f"watch: {count:,} records, killed at {killed_at}: counted exactly")
 
 
-async def test_partitions_go_to_another_worker_and_state_goes_with_them(watching: Watching) -> None:
+async def partitions_move(watching: Watching) -> None:
+    """Let a second worker join, kill the first, and compare what both counted."""
     looks = _looks(2400)
     made = records(looks)
     first, second = watching.worker("first"), watching.worker("second")
