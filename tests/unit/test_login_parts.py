@@ -21,7 +21,7 @@ from services.query.accounts.hashing import Hasher, Turns
 from services.query.accounts.key_ring import JWKS, KeyFiles, KeyRing
 from services.query.accounts.metrics import LoginMetrics, Outcome
 from services.query.accounts.secret_keys import SecretKeys
-from services.query.accounts.signing_keys import PUBLISHED_MS, State
+from services.query.accounts.signing_keys import PUBLISHED_MS, State, new_key
 from services.runtime.access.networks import caller_network, grpc_peer, networks
 from services.runtime.access.settings import LoginSettings
 from services.runtime.errors import UnavailableError
@@ -288,6 +288,10 @@ def test_a_ring_keeps_what_it_has_where_the_folder_is_broken(tmp_path: Path) -> 
     ring.read_again()
     assert ring.current().kid == kid
     assert ring.current().d not in repr(ring.current())
+
+
+def test_no_key_is_taken_for_an_option_of_a_command() -> None:
+    assert not any(new_key(1, 1).kid.startswith("-") for _ in range(300))
 
 
 def test_the_commands_show_change_and_remove_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,8 +56,10 @@ class State(StrEnum):
 
 
 def new_key(now_ms: int, signs_from_ms: int) -> SigningKey:
-    """Make a key; its ID is the thumbprint of RFC 7638."""
+    """Make a key; its ID is the thumbprint of RFC 7638, and none that a command line would take for an option."""
     made = OKPKey.generate_key("Ed25519", private=True, auto_kid=False)
+    while made.thumbprint().startswith("-"):
+        made = OKPKey.generate_key("Ed25519", private=True, auto_kid=False)
     parts = made.as_dict(private=True)
     return SigningKey(
         kid=made.thumbprint(),
