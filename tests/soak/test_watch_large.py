@@ -24,11 +24,3 @@ async def watching(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[
 
 async def test_30000_records_and_five_kills(watching: Watching, tell: Callable[[str], None]) -> None:
     await test_watch.killed_five_times(watching, RECORDS, tell)
-
-
-async def test_6000_records_and_five_kills(watching: Watching, tell: Callable[[str], None]) -> None:
-    await test_watch.killed_five_times(watching, 6000, tell)
-
-
-async def test_partitions_go_to_another_worker_and_state_goes_with_them(watching: Watching) -> None:
-    await test_watch.partitions_move(watching)

@@ -140,6 +140,12 @@ class WatchApp:
             return []
         return [tp for tp in found if tp.topic == topic.get_topic_name()]
 
+    def committed(self, tp: TP) -> int | None:
+        """Tell from which offset a partition that this worker has would be read again; None where that is not known, or nothing is committed."""
+        consumer: Any = self.app.consumer
+        found: int | None = consumer._committed_offset[tp]  # noqa: SLF001 - it tells nobody else
+        return found
+
     def is_counting(self) -> bool:
         """Say whether it has joined and its tables are made."""
         recovery: Any = getattr(self.app.tables, "recovery", None)
