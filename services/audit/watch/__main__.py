@@ -54,6 +54,7 @@ def main() -> None:
                 watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S / 4),
             )
         finally:
+            made.progress.close()
             mongo.close()
             monitoring.stop()
 

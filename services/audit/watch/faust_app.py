@@ -15,6 +15,7 @@ from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
+from services.audit.watch.progress import Progress
 from services.audit.watch.settings import WatchSettings
 from services.runtime.errors import SettingsError
 from services.runtime.settings import KafkaSettings, read_secret
@@ -26,6 +27,7 @@ from services.runtime.topics import (
     MAX_MESSAGE_BYTES,
 )
 
+GROUP: Final = "browse.watch"
 _HEARTBEATS: Final = 5
 _LINGER_S: Final = 0.005
 _MIB: Final = 2**20
@@ -63,7 +65,7 @@ class WatchApp:
     def __init__(self, kafka: KafkaSettings, settings: WatchSettings) -> None:
         """Configure it; nothing is connected yet."""
         self.app = faust.App(
-            kafka.topic("browse.watch"),
+            kafka.topic(GROUP),
             broker="kafka://" + kafka.bootstrap_servers.replace(",", ";"),
             broker_credentials=_credentials(kafka),
             store="rocksdb://",
@@ -87,6 +89,7 @@ class WatchApp:
             key_serializer="raw",
             value_serializer="raw",
         )
+        self.progress = Progress(kafka.bootstrap_servers, kafka.topic(GROUP))
         self.browsed = self._topic(kafka.topic(GOODS_BROWSED))
         self.observed = self._topic(kafka.topic(BROWSE_OBSERVED))
         self.alerts = self._topic(kafka.topic(BROWSE_ALERTS))
@@ -139,12 +142,6 @@ class WatchApp:
         except ConsumerNotStarted:
             return []
         return [tp for tp in found if tp.topic == topic.get_topic_name()]
-
-    def committed(self, tp: TP) -> int | None:
-        """Tell from which offset a partition that this worker has would be read again; None where that is not known, or nothing is committed."""
-        consumer: Any = self.app.consumer
-        found: int | None = consumer._committed_offset[tp]  # noqa: SLF001 - it tells nobody else
-        return found
 
     def is_counting(self) -> bool:
         """Say whether it has joined and its tables are made."""

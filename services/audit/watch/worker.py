@@ -116,8 +116,12 @@ class Worker:
             await self._room.wait()  # a store that is slow, or away, slows counting down
 
     async def _settle(self, *_: Any, **__: Any) -> None:
-        """Let the batch that is being counted end before partitions go: its values must not come after those of another worker."""
-        async with self._counting:
+        """Let the batch that is being counted end before partitions go: its values must not come after those of another worker.
+
+        What is gathered and not sent is read again, by whoever has its partition then.
+        """
+        async with self._sending, self._counting:
+            self._gathered.clear()
             self._next.clear()
 
     async def _keep(self, stream: Any) -> None:
@@ -138,6 +142,7 @@ class Worker:
 
     async def _send_observations(self, events: Sequence[Any]) -> None:
         """Give each partition what concerns its subjects, in the order of the records; all of it is durable when this returns."""
+        await self._check_next(events)
         by_source: dict[int, list[Any]] = {}
         for event in events:
             by_source.setdefault(event.message.partition, []).append(event)
@@ -155,7 +160,6 @@ class Worker:
         by_partition: list[list[Seen]] = [[] for _ in range(self._partitions)]
         until_ms = self._until.get(source, 0)
         for event in events:
-            self._check_next(event)
             try:
                 record = envelope.decode(event.message.value)
                 seen = observations(record, event.message.offset)
@@ -173,23 +177,26 @@ class Worker:
             for part, is_last in _parts(listed)
         ]
 
-    def _check_next(self, event: Any) -> None:
+    async def _check_next(self, events: Sequence[Any]) -> None:
         """Notice a record that was not handed on, also the first after what is committed: Faust loses one at times. Ending reads it again.
 
-        Neither topic has holes: what goes into them is in no transaction. Raises: OffsetGapError.
+        Neither topic has holes: what goes into them is in no transaction. Raises: OffsetGapError; UnavailableError.
         """
-        tp, offset = event.message.tp, event.message.offset
-        wanted = self._next.get(tp)
-        if wanted is None:
-            wanted = self._watch.committed(tp)
-        if wanted is not None and offset > wanted:
-            raise OffsetGapError(f"{tp.topic}/{tp.partition}: record {offset} came where {wanted} should")
-        self._next[tp] = offset + 1
+        for event in events:
+            tp, offset = event.message.tp, event.message.offset
+            if tp not in self._next:
+                asked = asyncio.to_thread(self._watch.progress.committed, tp.topic, tp.partition)
+                self._next[tp] = await asked
+            if offset > self._next[tp]:
+                raise OffsetGapError(
+                    f"{tp.topic}/{tp.partition}: record {offset} came where {self._next[tp]} should"
+                )
+            self._next[tp] = offset + 1
 
     async def _count_batch(self, event: Any) -> None:
         """Count a batch and write what came of it, in the order that `Counted` tells."""
         began = time.perf_counter()
-        self._check_next(event)
+        await self._check_next([event])
         partition = event.message.partition
         stored = self._watch.store(partition)
         loaded: dict[Subject, State | None] = {}
@@ -314,8 +321,8 @@ class Worker:
         now_ms = time.time_ns() // 1_000_000 - self._book.grace_ms
         waits = []
         for tp in self._watch.assigned(self._watch.browsed):
-            end = consumer.highwater(tp)
-            at_end = end is not None and (self._watch.committed(tp) or 0) >= end
+            end, done = consumer.highwater(tp), consumer._committed_offset[tp]  # noqa: SLF001 - it tells nobody else
+            at_end = end is not None and (done or 0) >= end
             was = self._idle.pop(tp.partition, -1)
             if at_end:
                 self._idle[tp.partition] = end
