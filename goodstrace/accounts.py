@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Self, TypeVar
-
-import grpc
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from goodstrace.bearer import authorized
-from goodstrace.call_failures import call_error
 from goodstrace.errors import AnswerError
-from goodstrace.login import ChannelFactory, secret_channel
+from goodstrace.login_calls import ChannelFactory, LoginCalls, secret_channel
 from goodstrace.query.v1 import login_pb2, login_pb2_grpc
 from goodstrace.token_sources import TokenSource
 
-TIMEOUT_S: Final = 15.0
 _PAGE: Final = 1000
-_Answer = TypeVar("_Answer")
 
 
-class AccountsClient:
+class AccountsClient(LoginCalls):
     """Keeps accounts at the query service at `target`, as the operator whom `source` says. All methods raise CallError."""
 
     def __init__(
         self, target: str, source: TokenSource, *, channel_of: ChannelFactory = secret_channel
     ) -> None:
         """Prepare to call; nothing is sent yet. `channel_of` makes the channel where `goodstrace.connections` is to be told more of TLS."""
-        self._channel = channel_of(target)
+        super().__init__(channel_of(target))
         self._accounts = login_pb2_grpc.AccountServiceStub(authorized(self._channel, source))
 
     def add(
@@ -81,19 +76,3 @@ class AccountsClient:
     def remove(self, account: str) -> None:
         """Remove an account."""
         self._call(self._accounts.DeleteAccount, login_pb2.DeleteAccountRequest(account=account))
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _call(self, method: Callable[..., _Answer], request: Any) -> _Answer:
-        try:
-            return method(request, timeout=TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise call_error(error) from error

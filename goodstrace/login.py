@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Final, Protocol
 
 import grpc
 
 from goodstrace.bearer import authorized
 from goodstrace.call_failures import call_error, detail_of
-from goodstrace.connections import channel
 from goodstrace.errors import CallError
+from goodstrace.login_calls import TIMEOUT_S, ChannelFactory, LoginCalls, secret_channel
 from goodstrace.query.v1 import login_pb2, login_pb2_grpc
 from goodstrace.session import Renewed
 from goodstrace.session_store import Session
 from goodstrace.token_sources import NO_TOKEN, Issued, TokenSource
 
-TIMEOUT_S: Final = 15.0
 MAX_ZERO_BITS: Final = 28
 _MOST_CHALLENGES: Final = 3
 _TOLD_EVERY: Final = 1 << 16
-_Answer = TypeVar("_Answer")
-ChannelFactory = Callable[[str], grpc.Channel]
-secret_channel: Final[ChannelFactory] = partial(channel, credential=True)
-"""Never in clear text to another machine."""
 
 
 class Progress(Protocol):
@@ -36,7 +29,7 @@ class Progress(Protocol):
         """Show it."""
 
 
-class LoginClient:
+class LoginClient(LoginCalls):
     """Signs in at the query service at `target`."""
 
     def __init__(
@@ -47,7 +40,7 @@ class LoginClient:
         channel_of: ChannelFactory = secret_channel,
     ) -> None:
         """Prepare to call as whom `source` says; nothing is sent yet. `channel_of` makes the channel where `goodstrace.connections` is to be told more of TLS."""
-        self._channel = channel_of(target)
+        super().__init__(channel_of(target))
         self._login = login_pb2_grpc.LoginServiceStub(authorized(self._channel, source))
         self._trying = login_pb2_grpc.LoginServiceStub(authorized(self._channel, _Tried(source)))
 
@@ -130,22 +123,6 @@ class LoginClient:
     def remove_totp(self, password: str, code: str) -> None:
         """Stop using one-time codes. Raises: CallError."""
         self._call(self._trying.RemoveTotp, login_pb2.RemoveTotpRequest(password=password, code=code))
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _call(self, method: Callable[..., _Answer], request: Any) -> _Answer:
-        try:
-            return method(request, timeout=TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise call_error(error) from error
 
 
 class _Tried:

@@ -7,29 +7,21 @@ import msgspec
 
 from goodstrace.query.v1 import login_pb2
 from services.query.accounts import passwords
-from services.runtime.access.values import AccountKind, AccountStatus, Role
+from services.runtime.access.values import Account, AccountKind, AccountStatus, Role
 from services.runtime.call_errors import InvalidRequestError
 
 MAX_CERTIFICATE: Final = 512
 MAX_MERCHANT: Final = 2**53 - 1
 
 
-class StoredAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """An account in the collection `accounts`.
+class StoredAccount(Account, frozen=True, kw_only=True):
+    """An account in the collection `accounts`, whole.
 
     password: an argon2id hash, "" for a program. change_password: an operator made it. totp_secret: encrypted, empty for none;
     totp_on: it was confirmed; totp_step: the step of the last code that counted. recovery: digests of recovery codes. secrets: digests of a
     program's secrets, newest first, at most two.
     """
 
-    id: str
-    kind: AccountKind
-    name: str
-    roles: tuple[Role, ...]
-    merchant: int = 0
-    status: AccountStatus = AccountStatus.ACTIVE
-    valid_from_ms: int = 0
-    certificate: str = ""
     created_ms: int = 0
     password: str = ""
     change_password: bool = False
