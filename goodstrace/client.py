@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
@@ -25,7 +26,7 @@ from goodstrace.call_failures import call_error
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.completing import Completing
 from goodstrace.connections import SYSTEM, Tls, channel
-from goodstrace.errors import AnswerError, CallError
+from goodstrace.errors import AnswerError, CallError, LeftOutError
 from goodstrace.event_filter import event_filter
 from goodstrace.goods_answer import Goods, check_goods
 from goodstrace.identifiers import canonical_key
@@ -185,6 +186,33 @@ class Client(StreamCalls):
                 where the key of the log `index` is trusted, the service proves, and the answer shows all events and is no larger
                 than that allows.
         """
+        ask = partial(
+            self._trace,
+            key,
+            direction,
+            max_depth,
+            as_of or {},
+            page_size=page_size,
+            only=only,
+            complete=complete,
+        )
+        try:
+            return ask()
+        except LeftOutError:
+            # A merchant may have changed who sees its events between answer and proof. Who leaves something out does so again.
+            return ask()
+
+    def _trace(
+        self,
+        key: str,
+        direction: str,
+        max_depth: int,
+        as_of: Mapping[str, int],
+        *,
+        page_size: int,
+        only: EventFilter,
+        complete: bool | None,
+    ) -> Trace:
         request = trace_pb2.TraceRequest(
             key=key,
             direction=DIRECTIONS[direction],
@@ -199,7 +227,7 @@ class Client(StreamCalls):
         )
         pages = [_with_own_proofs(page) for page in self._pages(request, self._query.Trace)]
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        check_as_of(as_of or {}, checkpoints)
+        check_as_of(as_of, checkpoints)
         events = self._shown([each for page in pages for each in page.events], checkpoints)
         nodes = tuple(node for page in pages for node in page.nodes)
         first = pages[0]

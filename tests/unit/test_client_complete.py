@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -117,6 +118,29 @@ def test_hiding_all_events_of_a_key_is_caught(client: Client, world: CompleteWor
     with pytest.raises(LeftOutError):
         client.trace(item)
     world.reader.hidden.clear()
+
+
+def test_what_is_left_out_is_asked_for_once_more(
+    client: Client, world: CompleteWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where a merchant changes who sees its events between the answer and its proof.
+    item = world.known.item
+    assert item is not None
+    whole = client.trace(item)
+    asked = 0
+    pages = client._pages
+
+    def hiding_at_first(request: Any, method: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        world.reader.hidden = set(world.places_of(whole.events)[:1]) if asked == 1 else set()
+        return pages(request, method)
+
+    monkeypatch.setattr(client, "_pages", hiding_at_first)
+    again = client.trace(item)
+    assert asked == 2
+    assert world.places_of(again.events) == world.places_of(whole.events)
+    assert again.complete is not None
 
 
 def test_a_service_without_a_log_is_caught(client: Client, world: CompleteWorld) -> None:
