@@ -17,6 +17,7 @@ from services.runtime.lifecycle import run
 from services.runtime.logs import configure
 from services.runtime.settings import KafkaSettings, LogSettings, MonitoringSettings, load
 from services.runtime.topics import GOODS_BROWSED
+from services.runtime.tracing import spans
 from services.sealing.clock import SystemClock
 from services.sealing.epochs import random_epoch
 from services.sealing.front import Front, FrontMetrics, opened
@@ -61,7 +62,8 @@ def main() -> None:
                 finally:
                     await public.close()
 
-    run(service, log)
+    with spans.started("audit"):
+        run(service, log)
 
 
 def _servicer(front: Front) -> AuditServicer:

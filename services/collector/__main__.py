@@ -58,6 +58,7 @@ from services.runtime.settings import (
     refuse,
 )
 from services.runtime.tls import ServedCertificate, served
+from services.runtime.tracing import spans
 from services.sealing.browse import BrowseRecorder
 from services.sealing.reader import LogReader
 from services.sealing.refusals import RefusalMetrics, Refusals
@@ -75,7 +76,8 @@ def main() -> None:
     except BookError as error:
         refuse(str(error))
     log = logs.configure("collector", settings.log_level)
-    lifecycle.run(lambda stop: collector(stop, settings, log), log)
+    with spans.started("collector"):
+        lifecycle.run(lambda stop: collector(stop, settings, log), log)
 
 
 async def collector(

@@ -32,6 +32,8 @@ from services.runtime.access.http import GuardedRoutes
 from services.runtime.access.openapi import described
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.monitoring import VERSION
+from services.runtime.tracing import spans
+from services.runtime.tracing.fastapi import NO_TELEMETRY
 
 BODY_TIMEOUT_S: Final = 60.0
 ROOT: Final = "/epcis/v2"
@@ -66,6 +68,7 @@ def make_app(
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
     )
     edge = Edge(intake, idempotency, metrics, body_timeout_s)
     _add_captures(app, edge)
@@ -228,7 +231,7 @@ async def _measured(method: str, edge: Edge, answer: Callable[[], Awaitable[Resp
     finally:
         edge.metrics.requests.labels(method, code).inc()
     if method in _TIMED:
-        edge.metrics.capture_seconds.observe(time.perf_counter() - started)
+        edge.metrics.capture_seconds.observe(time.perf_counter() - started, spans.exemplar())
     return response
 
 

@@ -17,13 +17,14 @@ _SHOWN_FAULTS: Final = 10
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A message: where it lies, whose it is, and its value, which must be a document or a bare event."""
+    """A message: where it lies, whose it is, its value, which must be a document or a bare event, and the trace context for its records."""
 
     topic: str
     partition: int
     offset: int
     caller: Caller
     value: bytes
+    traceparent: str = ""
 
 
 def take(preparer: Preparer, arrival: Arrival) -> Prepared:
@@ -34,7 +35,7 @@ def take(preparer: Preparer, arrival: Arrival) -> Prepared:
     else by its place on the ingress, where it stays.
     """
     source = f" ({arrival.topic} {arrival.partition} at {arrival.offset})"
-    request = Request(arrival.caller, arrival.value, PROCEED)
+    request = Request(arrival.caller, arrival.value, PROCEED, arrival.traceparent)
     try:
         prepared = preparer.document(request)
     except DocumentError as error:

@@ -1,6 +1,5 @@
 """The messages of CaptureService and what they stand for: requests in, receipts out. Pure. Source: capture.proto."""
 
-import re
 from typing import Final
 
 from goodstrace.collector.v1 import capture_pb2 as wire
@@ -15,7 +14,6 @@ from services.runtime.call_errors import InvalidRequestError
 MAX_CONTENT_BYTES: Final = 4 * 1024 * 1024
 MAX_FAULTS: Final = 100
 MAX_FAULTY: Final = 100
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _BEHAVIOURS: Final = {
     wire.ERROR_BEHAVIOUR_UNSPECIFIED: ROLLBACK,
     wire.ERROR_BEHAVIOUR_ROLLBACK: ROLLBACK,
@@ -37,12 +35,11 @@ def request_of(sending: wire.Sending, after: int, caller: Caller) -> Request:
     if behaviour is None:
         raise InvalidRequestError("is none of those there are", "sending.error_behaviour")
     bare = kind == "event"
-    trace = sending.traceparent if _TRACEPARENT.fullmatch(sending.traceparent) else ""
     return Request(
         caller,
         sending.event if bare else sending.document,
         behaviour,
-        trace,
+        sending.traceparent,
         bare,
         signatures=tuple(sending.signatures),
         beside=True,

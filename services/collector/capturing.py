@@ -38,7 +38,7 @@ async def capture(request: Request, edge: Edge, *, bare: bool) -> Response:
         caller,
         b"",
         headers.error_behaviour(told),
-        headers.traceparent(told),
+        told.get("traceparent", ""),
         bare,
         signatures=(signature,) if signature else (),
     )

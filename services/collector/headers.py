@@ -41,7 +41,6 @@ TAKEN: Final = ((1, 0), (1, 1), (1, 2), (2, 0))
 """The versions of EPCIS and CBV in which documents are captured."""
 _VERSIONS: Final = dict.fromkeys(VERSION_HEADERS, EPCIS_VERSION)  # CBV has the same number
 _VERSION: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}", re.ASCII)
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _KEY: Final = re.compile(
     r'"([ !#-\[\]-~]{1,255})"|([!#-+\--:<-\[\]-~]{1,255})'
 )  # a string of RFC 8941, or bare
@@ -170,12 +169,6 @@ def error_behaviour(headers: Headers) -> str:
         detail = f"must be {ROLLBACK} or {PROCEED}"
         raise RefusedHeaderError(400, "ValidationException", BEHAVIOUR_HEADER, detail)
     return behaviour
-
-
-def traceparent(headers: Headers) -> str:
-    """Read the W3C trace context; empty where there is none that can be read."""
-    trace = headers.get("traceparent", "")
-    return trace if _TRACEPARENT.fullmatch(trace) else ""
 
 
 def idempotency_key(headers: Headers) -> str:

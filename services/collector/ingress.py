@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from confluent_kafka import Message
 
+from services.collector import capture_spans
 from services.collector.arrivals import Arrival, take
 from services.collector.errors import OffsetsLostError, UnregisteredError
 from services.collector.intake import count_collected
@@ -25,6 +26,7 @@ from services.collector.transactions import Move, Transactions
 from services.runtime import topics
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.settings import KafkaSettings
+from services.runtime.tracing import spans
 
 _BATCH_RECORDS: Final = 1_000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -142,7 +144,7 @@ class Ingress(Transacting):
 
     def _commit(self, batch: Sequence[Message], caller: Caller) -> list[Prepared]:
         metadata = self._reading.metadata()
-        prepared = [take(self._preparer, self._arrival(message, caller)) for message in batch]
+        prepared = [self._taken(message, caller) for message in batch]
         following = {partition: offset + 1 for partition, offset in map(place_of, batch)}
         self._transactions.write(
             writes_of(placed for each in prepared for placed in each.placed),
@@ -154,9 +156,15 @@ class Ingress(Transacting):
             self._note(partition)
         return prepared
 
-    def _arrival(self, message: Message, caller: Caller) -> Arrival:
+    def _taken(self, message: Message, caller: Caller) -> Prepared:
         partition, offset = place_of(message)
-        return Arrival(self._topic, partition, offset, caller, message.value() or b"")
+        told = _traceparent(message)
+        with capture_spans.arriving(told) as opened:
+            traceparent = spans.handed_on(opened, told)
+            arrival = Arrival(self._topic, partition, offset, caller, message.value() or b"", traceparent)
+            prepared = take(self._preparer, arrival)
+            capture_spans.say(opened, prepared)
+        return prepared
 
     def _note(self, partition: int) -> None:
         if partition not in self._begun:
@@ -170,3 +178,9 @@ class Ingress(Transacting):
         self._metrics.ingress_last.set_to_current_time()
         for each in prepared:
             count_collected(self._metrics, each)
+
+
+def _traceparent(message: Message) -> str:
+    """Give the W3C trace context of a message, as tracing clients put it among its headers; empty where there is none."""
+    found = [value for name, value in message.headers() or () if name == "traceparent"]
+    return found[0].decode("latin-1") if len(found) == 1 and isinstance(found[0], bytes) else ""

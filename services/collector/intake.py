@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from services.collector import capture_spans
 from services.collector.calendar import Position
 from services.collector.errors import OverloadedError
 from services.collector.flow import StageName
@@ -93,7 +94,7 @@ class Intake:
 
         Raises: DocumentError, RateLimitedError: nothing was kept; OverloadedError, UnavailableError: try again.
         """
-        return await self._make(lambda: self._preparer.document(request), patient=patient)
+        return await self._make(request, self._preparer.document, patient=patient)
 
     async def capture_lines(self, request: Request, lines: Sequence[Line]) -> Prepared:
         """Capture some lines of a stream together: when it returns, every event that was taken is durable in Kafka.
@@ -104,7 +105,7 @@ class Intake:
         Returns: what became of each line. Where none of their events was taken there is no job.
         Raises: RateLimitedError, OverloadedError, UnavailableError: as `capture`.
         """
-        return await self._make(lambda: self._preparer.lines(request, lines))
+        return await self._make(request, lambda wanted: self._preparer.lines(wanted, lines))
 
     async def job(self, capture: str, merchant: int | None) -> Progress | None:
         """Tell how far a merchant's job has come, or with None anyone's; None where there is none. Raises: UnavailableError."""
@@ -136,12 +137,19 @@ class Intake:
         """Say whether a capture is known to be durable. Raises: UnavailableError."""
         return capture in self._recent or await self._jobs.is_known(capture)
 
-    async def _make(self, prepare: Callable[[], Prepared], *, patient: bool = False) -> Prepared:
-        prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare)
-        await self._commits.commit(prepared.placed, patient=patient)
-        count_collected(self._metrics, prepared)
-        if prepared.placed or not prepared.lines:
-            await self._open(prepared.job)
+    async def _make(
+        self, request: Request, prepare: Callable[[Request], Prepared], *, patient: bool = False
+    ) -> Prepared:
+        with capture_spans.collecting(request.traceparent) as opened:
+            wanted = capture_spans.stamped(request, opened)
+            prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, wanted)
+            capture_spans.say(opened, prepared)
+            with structlog.contextvars.bound_contextvars(capture_id=prepared.job.id):
+                with capture_spans.sending():
+                    await self._commits.commit(prepared.placed, patient=patient)
+                count_collected(self._metrics, prepared)
+                if prepared.placed or not prepared.lines:
+                    await self._open(prepared.job)
         return prepared
 
     async def _open(self, job: Job) -> None:

@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True):
         caller: whose it is, as the gate let it in.
         body: a document, or one event; empty where lines are captured.
         behaviour: what one bad event does to the others, of BEHAVIOURS.
-        traceparent: the W3C trace context, or empty.
+        traceparent: the W3C trace context as it was sent, whatever it is, or empty; from `Intake` on the one that its records get.
         bare: whether the body must be one event.
         capture_id: 16 bytes chosen before, or empty.
         signatures: sent beside the body, one for each of its events and empty for one that has none; empty: there are none.

@@ -10,10 +10,13 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from services.collector import commit_spans
 from services.collector.errors import OverloadedError
 from services.collector.metrics import Metrics
 from services.collector.transactions import Write
 from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.tracing import spans
+from services.runtime.tracing.context import TraceContext
 
 _GROUP_BYTES: Final = 64 * 1024 * 1024
 _GROUP_RECORDS: Final = 50_000
@@ -46,6 +49,7 @@ class _Waiting(msgspec.Struct):
     placed: Sequence[Placed]
     size: int
     done: asyncio.Future[None]
+    trace: TraceContext | None = None
 
 
 class GroupCommit:
@@ -93,7 +97,7 @@ class GroupCommit:
                 raise OverloadedError("too much waits to be captured")
             self._freed.clear()
             await self._freed.wait()
-        waiting = _Waiting(placed, size, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(placed, size, asyncio.get_running_loop().create_future(), spans.current())
         self._waiting.append(waiting)
         self._held_bytes += size
         self._came.set()
@@ -138,17 +142,26 @@ class GroupCommit:
         except ServiceError as error:
             self._metrics.failures.labels("group_commit", error.category).inc()
             log.warning("captures could not be committed", captures=len(group), error=str(error))
+            self._observed(group, started, error.category)
             _settle(group, UnavailableError("the events could not be handed to Kafka"))
             if not error.retry:
                 raise
         else:
             self._metrics.group_captures.observe(len(group))
             self._metrics.group_records.observe(sum(len(each.placed) for each in group))
-            self._metrics.group_seconds.observe(time.perf_counter() - started)
+            self._observed(group, started)
             _settle(group, None)
         finally:
             self._held_bytes -= sum(each.size for each in group)
             self._freed.set()
+
+    def _observed(self, group: Sequence[_Waiting], started: float, failed: str = "") -> None:
+        traces = [each.trace for each in group]
+        if not failed:
+            traced = next(filter(None, traces), None)
+            seconds = time.perf_counter() - started
+            self._metrics.group_seconds.observe(seconds, spans.exemplar(traced) if traced else None)
+        commit_spans.committed(traces, sum(len(each.placed) for each in group), started, failed)
 
     def _write(self, group: list[_Waiting]) -> None:
         self._transactions.write(writes_of(placed for each in group for placed in each.placed))

@@ -16,15 +16,17 @@ from services.collector.flow import StageName
 from services.collector.kafka import Group, Source, require_nothing_written
 from services.collector.metrics import Metrics
 from services.collector.settings import CollectorSettings
-from services.collector.stages import INPUTS, OUTPUTS, Span, SpanOutput, State
+from services.collector.stage_spans import StageSpans
+from services.collector.stages import INPUTS, OUTPUTS, Span, SpanOutput, State, Watcher
 from services.collector.summarise import Window, remembered
 from services.collector.transacting import WAIT_S, Transacting, place_of
 from services.collector.transactions import Move, Transactions, Write
 from services.runtime import topics
-from services.runtime.errors import EnvelopeError
+from services.runtime.errors import EnvelopeError, ServiceError
 from services.runtime.kafka_statistics import KAFKA
 from services.runtime.read_back import read_back
 from services.runtime.settings import KafkaSettings
+from services.runtime.tracing import spans
 
 
 def group_of(kafka: KafkaSettings, stage: StageName) -> str:
@@ -73,16 +75,23 @@ class Runner(Transacting):
 
     async def _take(self, batch: list[Message]) -> None:
         started = time.perf_counter()
+        watcher = StageSpans() if spans.is_on() else None
         busy = self._metrics.stage_busy.labels(self._span.first)
         busy.set(len(batch))
         try:
-            outputs = await self._in_thread(self._work, batch)
+            outputs = await self._in_thread(self._work, batch, watcher)
             await self._in_thread(self._commit, batch, outputs)
+        except ServiceError as error:
+            if watcher is not None:
+                watcher.failed(len(batch), error.category)
+            raise
         finally:
             busy.set(0)
         self._committed()
         self._count(batch, outputs)
-        self._metrics.span_seconds.observe(time.perf_counter() - started)
+        context = watcher.committed(len(batch)) if watcher is not None else None
+        exemplar = spans.exemplar(context) if context is not None else None
+        self._metrics.span_seconds.observe(time.perf_counter() - started, exemplar)
 
     def _open(self) -> Source:
         self._groups = {
@@ -122,13 +131,14 @@ class Runner(Transacting):
         group = group_of(self._kafka, self._span.first)
         require_nothing_written(self._kafka.bootstrap_servers, topic, partition, group)
 
-    def _work(self, batch: Sequence[Message]) -> dict[int, SpanOutput]:
+    def _work(self, batch: Sequence[Message], watcher: Watcher | None = None) -> dict[int, SpanOutput]:
         values: dict[int, list[bytes]] = {}
         for message in batch:
             values.setdefault(place_of(message)[0], []).append(message.value() or b"")
         try:
             return {
-                partition: self._span.run(self._states[partition], each) for partition, each in values.items()
+                partition: self._span.run(self._states[partition], each, watcher)
+                for partition, each in values.items()
             }
         except EntryError as error:
             raise EnvelopeError(str(error)) from error

@@ -11,6 +11,7 @@ from services.collector.producer import GroupCommit
 from services.runtime.http import HttpServer
 from services.runtime.monitoring import Readiness
 from services.runtime.tls import ServedCertificate
+from services.runtime.tracing.http import traced
 
 DRAIN_S: Final = 15
 _MAX_CONNECTIONS: Final = 1000
@@ -35,7 +36,7 @@ class HttpEdge:
     ) -> None:
         """Prepare to serve `app` on `host`:`port`, by TLS with a certificate."""
         self._server = HttpServer(
-            app,
+            traced(app),
             host,
             port,
             max_connections=_MAX_CONNECTIONS,

@@ -1,7 +1,7 @@
 """The stages after `collect`, in order, and running any contiguous span of them over a batch. Pure."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -25,9 +25,9 @@ from services.collector.record import record
 from services.collector.store import store
 from services.collector.summarise import Window, held, summarise
 from services.runtime import envelope, topics
-from services.runtime.envelope import Memory
+from services.runtime.envelope import Memory, Record
 
-__all__ = ["INPUTS", "ORDER", "OUTPUTS", "Span", "SpanOutput", "State"]
+__all__ = ["INPUTS", "ORDER", "OUTPUTS", "Span", "SpanOutput", "State", "Watcher"]
 
 ORDER: Final = (StageName.SUMMARISE, StageName.RECORD, StageName.CLASSIFY, StageName.STORE)
 OUTPUTS: Final = {
@@ -55,6 +55,16 @@ class State(msgspec.Struct):
     secret: bytes
     rerun: bool = False
     books: Books = PROGRAMS
+
+
+class Watcher(Protocol):
+    """Is told how records come through the stages; it may have a clock, which stages have not."""
+
+    def began(self, record: Record) -> None:
+        """The first stage is about to take a record."""
+
+    def passed(self, stage: StageName, outcome: Outcome) -> None:
+        """A stage has decided about that record."""
 
 
 class SpanOutput(msgspec.Struct):
@@ -89,8 +99,8 @@ class Span:
         """The last stage."""
         return self.stages[-1]
 
-    def run(self, state: State, values: Sequence[bytes]) -> SpanOutput:
-        """Take records of one partition, in offset order, through the stages.
+    def run(self, state: State, values: Sequence[bytes], watcher: Watcher | None = None) -> SpanOutput:
+        """Take records of one partition, in offset order, through the stages; `watcher` is told of each and changes nothing.
 
         The same values after the same records before them give the same output, byte by byte.
         Raises: EnvelopeError or EntryError where a value is no record of ours: the caller stops, it never skips.
@@ -101,7 +111,8 @@ class Span:
             if isinstance(found, Memory):
                 self._remember(state, found, value, output)
             else:
-                self._run_one(state, self._restamped(state, found) if state.rerun else found, output)
+                item = self._restamped(state, found) if state.rerun else found
+                self._run_one(state, item, output, watcher)
         return output
 
     def _restamped(self, state: State, item: Item) -> Item:
@@ -118,10 +129,14 @@ class Span:
                 state.window.add(*each)
             output.passed[StageName.SUMMARISE].append(value)
 
-    def _run_one(self, state: State, item: Item, output: SpanOutput) -> None:
+    def _run_one(self, state: State, item: Item, output: SpanOutput, watcher: Watcher | None) -> None:
         pipeline_of(item.record.pipeline_version)
+        if watcher is not None:
+            watcher.began(item.record)
         for stage in self.stages:
             outcome = _sized(stage, item, step(stage, state, item))
+            if watcher is not None:
+                watcher.passed(stage, outcome)
             if not isinstance(outcome, Accepted):
                 reason = outcome.record.rejection.reason if outcome.record.rejection else ""
                 output.rejected.append((stage, reason, envelope.encode(outcome.record)))

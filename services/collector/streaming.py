@@ -22,6 +22,7 @@ from services.collector.lines import LineFeed
 from services.collector.preparing import Taken, reason_of
 from services.collector.problems import SECURITY, TOO_LARGE, VALIDATION, Problem, of_error
 from services.runtime.access.current import still
+from services.runtime.tracing import spans
 
 _KINDS: Final[dict[Reason | None, tuple[str, int]]] = {
     Reason.TOO_LARGE: (TOO_LARGE, 413),
@@ -55,7 +56,8 @@ async def answers(
         while lines := await feed.take():
             caller = await intake.gate.admit(await still())
             request = msgspec.structs.replace(wanted, caller=caller)
-            prepared = await intake.capture_lines(request, lines)
+            with spans.apart():
+                prepared = await intake.capture_lines(request, lines)
             count(len(lines))
             yield b"".join(_answer(prepared))
             answered = lines[-1].number

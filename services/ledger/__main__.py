@@ -34,6 +34,7 @@ from services.runtime.settings import (
 )
 from services.runtime.tls import served_for_metrics
 from services.runtime.topics import GOODS_STORED, LOGS_CHECKPOINTS, LOGS_INDEX
+from services.runtime.tracing import spans
 from services.sealing.clock import SystemClock
 from services.sealing.completeness.source import IndexSource
 from services.sealing.completeness.store import MongoRuns
@@ -101,7 +102,8 @@ def main() -> None:
                 certificate.stop()
             mongo.close()
 
-    run(service, log)
+    with spans.started("ledger"):
+        run(service, log)
 
 
 def _completeness(

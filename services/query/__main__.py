@@ -34,6 +34,7 @@ from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
 from services.runtime.settings import MonitoringSettings, load, refuse
 from services.runtime.tls import certificate_names
+from services.runtime.tracing import spans
 from services.sealing.bundles import EntryReader
 from services.sealing.completeness.newer import NewerEntries
 from services.sealing.completeness.store import MongoRuns
@@ -193,7 +194,8 @@ def main() -> None:
                 *([login.run(stop)] if login else ()),
             )
 
-    run(service, log)
+    with spans.started("query"):
+        run(service, log)
 
 
 main()

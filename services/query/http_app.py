@@ -20,6 +20,7 @@ from services.runtime.access.http import GuardedRoutes
 from services.runtime.access.openapi import described
 from services.runtime.calls import UNFORESEEN, failure_of
 from services.runtime.monitoring import VERSION
+from services.runtime.tracing.fastapi import NO_TELEMETRY
 from services.sealing.failures import FAILURES
 
 READ_ONLY = ["GET", "HEAD"]
@@ -51,6 +52,7 @@ def make_app(
         docs_url="/docs" if epcis else None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
     )
     if epcis:
         add_routes(app, epcis)

@@ -26,6 +26,7 @@ from services.query.log_paths import Asked, Kind, parse
 from services.query.metrics import QueryMetrics
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.mongo import within
+from services.runtime.tracing import spans
 from services.sealing.bundles import EntryReader
 from services.sealing.errors import CorruptError
 from services.sealing.listing import key_history, listed
@@ -105,7 +106,8 @@ class LogEndpoints:
         except CorruptError as error:
             self._noticed(asked, error)
             response = refusal(500, "what is stored is not what was sealed: tell the operator")
-        self._metrics.log_seconds.labels(asked.kind.value).observe(time.perf_counter() - started)
+        seconds = self._metrics.log_seconds.labels(asked.kind.value)
+        seconds.observe(time.perf_counter() - started, spans.exemplar())
         return self.counted(request, asked.kind, response)
 
     def counted(self, request: Request, kind: Kind, response: Response) -> Response:

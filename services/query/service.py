@@ -35,6 +35,8 @@ from services.runtime.access.current import principal
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
+from services.runtime.tracing import spans
+from services.runtime.tracing.attributes import Attribute
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.pins import Pins
@@ -353,7 +355,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self, logs: VisibleLogs, checkpoints: Checkpoints, walker: "Walker[Answer]"
     ) -> tuple[Walk[Answer], Answer]:
         walk: Walk[Answer] = Walk(logs, self._secret, showing.sizes_of(checkpoints))
-        answer = await walk.run(walker)
+        with spans.span("walk"):
+            answer = await walk.run(walker)
         self._metrics.rounds.observe(walk.rounds)
         return walk, answer
 
@@ -374,6 +377,12 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self, logs: VisibleLogs, walk: Walk[Answer], page: Page, checkpoints: Checkpoints, *, together: bool
     ) -> tuple[list[trace_pb2.TraceEvent], list[log_pb2.SharedProof]]:
         """Fetch and prove the records of a page, each by itself or those of a log `together`."""
+        with spans.span("prove", attributes={Attribute.EVENTS: len(page.events)}):
+            return await self._proved(logs, walk, page, checkpoints, together=together)
+
+    async def _proved(
+        self, logs: VisibleLogs, walk: Walk[Answer], page: Page, checkpoints: Checkpoints, *, together: bool
+    ) -> tuple[list[trace_pb2.TraceEvent], list[log_pb2.SharedProof]]:
         places = [place for event in page.events for place in (*event.full, *event.bare)]
         bare = {place for event in page.events for place in event.bare}
         records = await walk.records(places)

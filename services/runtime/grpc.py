@@ -22,6 +22,8 @@ from services.runtime.errors import OutOfTimeError, SettingsError
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
 from services.runtime.tls import ServedCertificate, certificate_names
+from services.runtime.tracing import grpc as call_spans
+from services.runtime.tracing import spans
 
 _UNGUARDED: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 _NOT_THERE: Final[Any] = None  # gRPC answers UNIMPLEMENTED
@@ -83,7 +85,7 @@ class CallMetrics:
         """Count a call out."""
         self._in_progress.labels(method).dec()
         self._calls.labels(method, code.name).inc()
-        self._seconds.labels(method).observe(time.perf_counter() - began)
+        self._seconds.labels(method).observe(time.perf_counter() - began, spans.exemplar())
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
@@ -131,14 +133,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         within_deadline = self._within_deadline if kind == "unary_unary" else self._within_stream_deadline
         admitted = self._admitted(handler_call_details.method, getattr(handler, kind), kind)
         guarded: grpc.RpcMethodHandler[Any, Any] = _HANDLERS[kind](
-            self._guarded(method, admitted, within_deadline),
+            self._guarded(handler_call_details.method, admitted, within_deadline, kind),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
         return guarded
 
-    def _guarded(self, method: str, behaviour: _Unary, within_deadline: "_Bounded") -> Any:
+    def _guarded(self, operation: str, behaviour: _Unary, within_deadline: "_Bounded", kind: str) -> Any:
+        method = self._methods[operation]
+        takes_stream = kind.startswith("stream_")
+
         async def call(request: Any, context: Context) -> Any:
+            with call_spans.call(
+                operation, context.invocation_metadata(), takes_stream=takes_stream
+            ) as opened:
+                return await counted(request, context, opened)
+
+        async def counted(request: Any, context: Context, opened: spans.Span) -> Any:
             began = self._metrics.begin(method)
             code = grpc.StatusCode.CANCELLED  # unless it comes to an end of its own
             try:
@@ -152,6 +163,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 await context.abort(status.code, status.details or "", status.trailing_metadata or ())
             finally:
                 self._metrics.end(method, code, began)
+                call_spans.ended(opened, code)
             return answer
 
         return call

@@ -1,9 +1,14 @@
-"""Structured logs: one JSON object a line on standard error, or coloured text on a terminal; libraries' logs too."""
+"""Structured logs: one JSON object a line on standard error, or coloured text on a terminal; libraries' logs too.
+
+What is logged while a span is at hand names it: `trace_id`, `span_id`. docs/observability.md lists the fields.
+"""
 
 import logging
 import sys
 
 import structlog
+
+from services.runtime.tracing import spans
 
 
 def configure(service: str, level: str) -> structlog.stdlib.BoundLogger:
@@ -13,6 +18,7 @@ def configure(service: str, level: str) -> structlog.stdlib.BoundLogger:
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_span,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -26,6 +32,11 @@ def configure(service: str, level: str) -> structlog.stdlib.BoundLogger:
     _take_in_libraries(service, shared, renderer)
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(service=service)
     return logger
+
+
+def _with_span(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Name the span at hand."""
+    return {**event, **(spans.exemplar() or {})}
 
 
 def _take_in_libraries(

@@ -22,8 +22,13 @@ from services.runtime.blocking import Blocking
 from services.runtime.envelope import Part, Record
 from services.runtime.errors import UnavailableError
 from services.runtime.partitioner import partition_of
+from services.runtime.topics import GOODS_BROWSED
+from services.runtime.tracing import spans
+from services.runtime.tracing.attributes import Attribute, messaging
+from services.runtime.tracing.spans import Span
 from services.sealing.entries import with_entry
 
+_SEND: Final = messaging("send", "send", GOODS_BROWSED)
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
@@ -67,7 +72,13 @@ class Browse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def browse_record(
-    browse: Browse, *, secret: bytes, record_id: bytes, time_ms: int, salts: tuple[bytes, ...]
+    browse: Browse,
+    *,
+    secret: bytes,
+    record_id: bytes,
+    time_ms: int,
+    salts: tuple[bytes, ...],
+    traceparent: str = "",
 ) -> Record:
     """Build the record of a look with its entry. No I/O, no clock, no randomness.
 
@@ -77,6 +88,7 @@ def browse_record(
         record_id: 16 random bytes.
         time_ms: Unix milliseconds.
         salts: one of 32 random bytes for each of the four parts.
+        traceparent: the W3C trace context for its way to the seal, or empty; no part of what is sealed.
     """
     what: dict[str, object] = {
         "checkpoints": [{"log": log, "size": size} for log, size in sorted(browse.sizes.items())],
@@ -103,6 +115,7 @@ def browse_record(
         kind=Kind.BROWSE,
         time_ms=time_ms,
         pipeline_version=PIPELINE_VERSION,
+        traceparent=traceparent,
         parts=tuple(
             Part(name, salt, _ENCODER.encode(content))
             for (name, content), salt in zip(contents.items(), salts, strict=True)
@@ -158,13 +171,19 @@ class BrowseRecorder:
             )
         if self._blocking is not None and browse.kind is BrowseKind.LOOK:
             await self._blocking.check(user=browse.user, network=browse.network)
+        with spans.span(f"send {GOODS_BROWSED}", spans.Kind.PRODUCER, _SEND) as opened:
+            return await self._sent(browse, opened)
+
+    async def _sent(self, browse: Browse, opened: Span) -> str:
         record_id = os.urandom(ID_BYTES)
+        opened.say(Attribute.BROWSE, record_id.hex())
         record = browse_record(
             browse,
             secret=self._secret,
             record_id=record_id,
             time_ms=time.time_ns() // 1_000_000,
             salts=tuple(os.urandom(SALT_BYTES) for _ in range(4)),
+            traceparent=spans.handed_on(opened, ""),
         )
         began = time.perf_counter()
         partition = partition_of(record_id, self._partitions)
@@ -173,6 +192,7 @@ class BrowseRecorder:
                 self._topic, partition, record_id, envelope.encode(record), self._timeout_s
             )
         except UnavailableError as error:
+            opened.fail(error.category)
             raise NotRecordedError(str(error)) from error
         self._observe_seconds(time.perf_counter() - began)
         return record_id.hex()

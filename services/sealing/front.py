@@ -37,6 +37,8 @@ from services.runtime.settings import (
 )
 from services.runtime.tls import ServedCertificate, served
 from services.runtime.topics import GOODS_BROWSED
+from services.runtime.tracing import spans
+from services.runtime.tracing.http import traced
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
@@ -120,7 +122,7 @@ class Front:
             partitions=kafka.browse_partitions,
             secret=self.secret,
             timeout_s=settings.browse_timeout_s,
-            observe_seconds=metrics.acknowledged.observe,
+            observe_seconds=lambda seconds: metrics.acknowledged.observe(seconds, spans.exemplar()),
             blocking=RememberedBlocks(Blocks(mongo.database)),
         )
         self.refusals = Refusals(self.recorder, RefusalMetrics(name), log)
@@ -200,7 +202,7 @@ class Front:
             self.monitoring.readiness.set("http")
 
         server = HttpServer(
-            app,
+            traced(app),
             load(MonitoringSettings).host,
             port,
             max_connections=max_connections,

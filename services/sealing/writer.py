@@ -12,7 +12,9 @@ import structlog
 
 from services.runtime.errors import ServiceError
 from services.runtime.retry import retried
-from services.sealing import core
+from services.runtime.tracing import spans
+from services.runtime.tracing.context import TraceContext
+from services.sealing import core, seal_spans
 from services.sealing.core import Block, Fetched, Limits, LogState, Sealable, TopicIdentity
 from services.sealing.errors import LostRaceError, TopicChangedError, UnprovableRecordError
 from services.sealing.indexing import LogIndexer
@@ -20,6 +22,7 @@ from services.sealing.log_key import LogKey
 from services.sealing.metrics import SealMetrics
 from services.sealing.ports import BlockStore, Clock, RecordSource
 from services.sealing.publishing import AtOnce, Publishing
+from services.sealing.seal_spans import BlockSpans
 from services.sealing.tag_index import TagIndex
 from services.sealing.values import Head, StoredBlock, StoredCheckpoint
 
@@ -84,6 +87,7 @@ class LogWriter:
         self._problem: str | None = None
         self._indexer = LogIndexer(parts.store, index or TagIndex(state.log, -1, 0, ()), parts.noticed)
         self._committing: asyncio.Task[None] | None = None
+        self._arrivals = seal_spans.arrivals()
 
     @property
     def next_offset(self) -> int:
@@ -129,6 +133,8 @@ class LogWriter:
                 sealable = core.sealable(self._state.log, fetched)
                 self._pending.append(sealable)
                 self._pending_bytes += sealable.size_bytes
+            if self._arrivals is not None:
+                self._arrivals.note(records)
         except UnprovableRecordError as error:
             self._fault = error
         self._parts.metrics.waiting.inc(len(self._pending) - before)
@@ -159,7 +165,8 @@ class LogWriter:
                 )
                 self._built = block.after
                 await self._in_turn(block)
-                self._committing = asyncio.create_task(self._commit(block, records, came_s))
+                traced = self._arrivals.taken(records) if self._arrivals is not None else None
+                self._committing = asyncio.create_task(self._commit(block, records, came_s, traced))
                 self._committing.add_done_callback(lambda _: self._changed.set())
             await self._committed()
         finally:
@@ -231,7 +238,9 @@ class LogWriter:
             self._indexer.keep_up(),
         )
 
-    async def _commit(self, block: Block, records: Sequence[Sealable], came_s: float) -> None:
+    async def _commit(
+        self, block: Block, records: Sequence[Sealable], came_s: float, traced: BlockSpans | None
+    ) -> None:
         """Make a block durable, then visible. Its packs and pages are, and the block before it is published.
 
         1. The block is inserted: the commit point, of a change of key too (see LogKey). Of an unknown outcome the store
@@ -245,15 +254,18 @@ class LogWriter:
         except LostRaceError:
             parts.metrics.conflicts.inc()
             raise
+        if traced is not None:
+            traced.committed()
         parts.metrics.sealed_entries.labels(stored.log).set(stored.size)
         await retried(self._key.committed, self._noticed)
         await self.publish(block)
+        trace = traced.published(stored) if traced is not None else None
         self._state = block.after
         if self._commits < LEFT_BEHIND:
             # A writer before us may have left packs for this very height; now nobody can name them any more.
             self._commits += 1
             await self.remove_orphans(stored)
-        self._count(records, came_s)
+        self._count(records, came_s, trace)
 
     async def _check_topic(self) -> None:
         """Make sure that all that was read came from the topic we seal: an ID never comes back."""
@@ -289,11 +301,12 @@ class LogWriter:
         self._taken.set()
         return records
 
-    def _count(self, records: Sequence[Sealable], came_s: float) -> None:
+    def _count(self, records: Sequence[Sealable], came_s: float, trace: TraceContext | None) -> None:
         metrics = self._parts.metrics
-        metrics.latency.observe(asyncio.get_running_loop().time() - came_s)
+        exemplar = spans.exemplar(trace) if trace is not None else None
+        metrics.latency.observe(asyncio.get_running_loop().time() - came_s, exemplar)
         now_s = self._parts.clock.now_ms() / 1000
-        metrics.ages.observe(max(0.0, now_s - each.time_ms / 1000) for each in records)
+        metrics.ages.observe((max(0.0, now_s - each.time_ms / 1000) for each in records), exemplar)
         self._unsealed_ms.popleft()
         self._tell_oldest()
         metrics.waiting.dec(len(records))

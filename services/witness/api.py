@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from goodstrace.witnessing import MAX_REQUEST_BYTES
 from services.runtime.errors import ServiceError
+from services.runtime.tracing.fastapi import NO_TELEMETRY
 from services.witness.metrics import WitnessMetrics
 from services.witness.service import Answer, Witness
 
@@ -37,7 +38,12 @@ def make_app(
     `body_timeout_s` seconds.
     """
     app = FastAPI(
-        title="Goodstrace witness", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="Goodstrace witness",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
     )
 
     @app.post(f"{prefix}/add-checkpoint")
