@@ -48,6 +48,7 @@ INTEROP = GoProgram("interop", "tests/interop/go")
 READER = GoProgram("reader", "tests/interop/reader")
 LITEWITNESS = GoProgram("litewitness", "tests/interop/reader", "filippo.io/torchwood/cmd/litewitness")
 DEX = GoProgram("dex", "tests/interop/dex", "github.com/dexidp/dex/cmd/dex", cgo=False)
+OTELCOL = GoProgram("otelcol", "tests/interop/otelcol", cgo=False)
 
 
 def go_build(source_dir: Path, name: str, package: str = ".", *, cgo: bool = True) -> Path:
@@ -98,7 +99,7 @@ def _digest(source_dir: Path, package: str) -> str:
 
 def main() -> int:
     """Build all programs of the tests: the first time takes a minute or two, of which the tests then know nothing."""
-    for program in (INTEROP, READER, LITEWITNESS, DEX):
+    for program in (INTEROP, READER, LITEWITNESS, DEX, OTELCOL):
         begun = time.monotonic()
         try:
             program.build()

@@ -62,6 +62,7 @@ class Prometheus:
                 shutil.which("prometheus") or "prometheus",
                 f"--config.file={home / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
+                "--enable-feature=exemplar-storage",
                 f"--web.listen-address={HOST}:{self.port}",
                 "--log.level=warn",
             ],

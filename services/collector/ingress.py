@@ -6,7 +6,7 @@ go back to the committed offsets, and make other records of the same messages.
 """
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -182,5 +182,6 @@ class Ingress(Transacting):
 
 def _traceparent(message: Message) -> str:
     """Give the W3C trace context of a message, as tracing clients put it among its headers; empty where there is none."""
-    found = [value for name, value in message.headers() or () if name == "traceparent"]
+    headers: Any = message.headers() or ()  # a list of pairs
+    found = [value for name, value in headers if name == "traceparent"]
     return found[0].decode("latin-1") if len(found) == 1 and isinstance(found[0], bytes) else ""

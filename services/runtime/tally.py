@@ -50,9 +50,10 @@ class Tally(Collector):
         with self._lock:
             counts, total, exemplars = list(self._counts), self._sum, dict(self._exemplars)
         so_far = 0
-        buckets = []
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
         bounds = (*map(str, map(float, self._bounds)), "+Inf")
         for place, (bound, count) in enumerate(zip(bounds, counts, strict=True)):
             so_far += count
-            buckets.append((bound, float(so_far), exemplars.get(place)))
+            found = exemplars.get(place)
+            buckets.append((bound, float(so_far), found) if found else (bound, float(so_far)))
         yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=total)

@@ -89,7 +89,11 @@ class BlockSpans:
         if not kept:
             return None
         now_ns = time.time_ns()
-        where = {Attribute.LOG: stored.log, Attribute.HEIGHT: stored.height, Attribute.SIZE: stored.size}
+        where: dict[Attribute, Value] = {
+            Attribute.LOG: stored.log,
+            Attribute.HEIGHT: stored.height,
+            Attribute.SIZE: stored.size,
+        }
         kind = stored.log.partition("/")[0]
         told = {**messaging("seal", "process", _TOPICS.get(kind, kind)), **where}
         block = spans.tell(

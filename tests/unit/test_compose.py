@@ -26,6 +26,18 @@ TLS = {
 }
 OURS = {service.name for service in SERVICES} | {"provision"}
 WATCHING = {"prometheus", "node-exporter", "grafana"}
+TRACING = {"otel-collector", "jaeger"}
+"""Of the profile: their images have no shell, so that nothing in them could say whether they are well."""
+TRACES = {
+    "GOODSTRACE_TRACE_PARENTS",
+    *(
+        f"OTEL_{name}"
+        for name in (
+            "EXPORTER_OTLP_ENDPOINT", "EXPORTER_OTLP_CERTIFICATE", "EXPORTER_OTLP_HEADERS", "TRACES_SAMPLER", "TRACES_SAMPLER_ARG",
+            "RESOURCE_ATTRIBUTES",
+        )
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +67,15 @@ def test_compose_itself_accepts_the_file_where_it_is_installed() -> None:
 
 
 def test_it_is_the_whole_system(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == OURS | {"kafka", "mongodb"} | WATCHING
+    assert set(compose["services"]) == OURS | {"kafka", "mongodb"} | WATCHING | TRACING
+    assert {name for name, each in compose["services"].items() if "profiles" in each} == TRACING
 
 
 def test_every_service_has_a_healthcheck_or_is_waited_to_its_end(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         if name == "provision":
             assert service["restart"] == "no"
-        else:
+        elif name not in TRACING:
             assert service["healthcheck"]["test"], name
 
 
@@ -75,7 +88,7 @@ def test_every_dependency_states_its_condition(compose: dict[str, Any]) -> None:
 
 
 def test_our_containers_may_do_little(compose: dict[str, Any]) -> None:
-    for name in OURS | WATCHING:
+    for name in OURS | WATCHING | TRACING:
         service = compose["services"][name]
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
@@ -107,7 +120,7 @@ def test_who_seals_is_told_how_keys_are_kept_and_who_witnesses(compose: dict[str
     for service in ("ledger", "audit"):
         environment = compose["services"][service]["environment"]
         handed_on = {name for name, value in environment.items() if value is None}
-        assert handed_on == names | TLS, service
+        assert handed_on == names | TLS | TRACES, service
 
 
 def test_every_service_is_told_of_tls_and_the_probe_follows(compose: dict[str, Any]) -> None:
@@ -115,6 +128,12 @@ def test_every_service_is_told_of_tls_and_the_probe_follows(compose: dict[str, A
         environment = compose["services"][name]["environment"]
         assert {each for each in TLS if each in environment and environment[each] is None} == TLS, name
     assert "GOODSTRACE_TLS_METRICS" in (ROOT / "Dockerfile").read_text()
+
+
+def test_every_service_is_told_where_spans_go(compose: dict[str, Any]) -> None:
+    for name in OURS:
+        environment = compose["services"][name]["environment"]
+        assert {each for each in TRACES if each in environment and environment[each] is None} == TRACES, name
 
 
 def test_each_service_is_reached_where_the_local_stack_has_it(compose: dict[str, Any]) -> None:

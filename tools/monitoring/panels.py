@@ -15,6 +15,21 @@ from grafana_foundation_sdk.models.dashboard import DataSourceRef, Threshold, Th
 DATASOURCE: Final = DataSourceRef("prometheus", "goodstrace-prometheus")
 TAG: Final = "goodstrace"
 STAT_WIDTH, STAT_HEIGHT, WIDTH, HEIGHT = 6, 4, 12, 8
+EXEMPLARS: Final = (
+    "goodstrace_audit_call_seconds",
+    "goodstrace_audit_capture_to_checkpoint_seconds",
+    "goodstrace_audit_seal_latency_seconds",
+    "goodstrace_collector_call_seconds",
+    "goodstrace_collector_capture_seconds",
+    "goodstrace_collector_group_commit_seconds",
+    "goodstrace_collector_span_commit_seconds",
+    "goodstrace_ledger_capture_to_checkpoint_seconds",
+    "goodstrace_ledger_seal_latency_seconds",
+    "goodstrace_query_browse_acknowledged_seconds",
+    "goodstrace_query_call_seconds",
+    "goodstrace_query_log_request_seconds",
+)
+"""The histograms that name traces: panels of theirs show exemplars."""
 Query = tuple[str, str]
 """An expression, and the legend of its series."""
 Panel = stat.Panel | timeseries.Panel
@@ -116,6 +131,8 @@ def number(
 def _asking(panel: P, queries: Sequence[Query], *, is_instant: bool) -> P:
     for letter, (expr, legend) in zip("ABCDEFGH", queries, strict=False):
         query = prometheus.Dataquery().ref_id(letter).expr(expr).legend_format(legend).datasource(DATASOURCE)
+        if not is_instant and any(f"({each}_bucket" in expr for each in EXEMPLARS):
+            query.exemplar(True)
         panel.with_target(query.instant() if is_instant else query.range())
     return panel
 

@@ -1,17 +1,10 @@
 """FastAPI would trace by itself, with paths and queries, which hold keys of goods, and send it wherever `OTEL_` variables say: it shall not."""
 
-from typing import Final, TypedDict
+from typing import Final
 
+from fastapi.telemetry import TelemetryConfig
 
-class _Telemetry(TypedDict):
-    tracing: bool
-    metrics: bool
-    logs: bool
-    operation_spans: bool
-    auto_configure: bool
-
-
-NO_TELEMETRY: Final[_Telemetry] = {
+NO_TELEMETRY: Final[TelemetryConfig] = {
     "tracing": False,
     "metrics": False,
     "logs": False,
