@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from goodstrace.connections import is_loopback
@@ -264,6 +264,10 @@ def _unknown(settings: type[BaseSettings]) -> list[str]:
 def _variable(settings: type[BaseSettings], name: str) -> str:
     prefix = str(settings.model_config.get("env_prefix", ""))
     candidates = [name, prefix + name]
+    for field in settings.model_fields.values():
+        choices = field.validation_alias
+        if isinstance(choices, AliasChoices) and name in choices.choices:
+            candidates = [str(each) for each in choices.choices]
     return next((each for each in candidates if each in os.environ), candidates[-1])
 
 

@@ -40,7 +40,7 @@ NAME = re.compile(r"[a-z]+[a-z._]*")
 SAID: dict[Attribute, re.Pattern[str]] = {
     Attribute.ERROR: re.compile(r"[0-9]{3}|[A-Z_]+|[a-z-]+|[A-Za-z]+"),
     Attribute.HTTP_METHOD: re.compile(r"GET|POST"),
-    Attribute.HTTP_ROUTE: re.compile(r"(/[a-z0-9_.-]*|/\{[a-z_:]+\})+"),
+    Attribute.HTTP_ROUTE: re.compile(r"(/[a-z0-9_.-]*|/\{[a-z0-9_:]+\})+"),
     Attribute.HTTP_STATUS: re.compile(r"[1-5][0-9]{2}"),
     Attribute.RPC_SYSTEM: re.compile(r"grpc"),
     Attribute.RPC_METHOD: re.compile(r"goodstrace\.[a-z]+\.v1\.[A-Za-z]+/[A-Za-z]+"),
