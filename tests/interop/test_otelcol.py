@@ -52,15 +52,17 @@ def test_services_collector_jaeger_and_grafana_find_one_another() -> None:
     assert "--enable-feature=exemplar-storage" in compose["prometheus"]["command"]
 
 
-@pytest.mark.parametrize("metric", [each for each in EXEMPLARS if "audit_call" not in each and "audit_seal" not in each])
+@pytest.mark.parametrize(
+    "metric", [each for each in EXEMPLARS if "audit_call" not in each and "audit_seal" not in each]
+)
 def test_panels_of_latencies_show_exemplars(metric: str) -> None:
     asked = [
         target
-        for board in BOARDS.values()
+        for board in BOARDS
         for _, panels in board.rows
         for panel in panels
         for target in panel.build().targets or ()
-        if f"({metric}_bucket" in str(target.expr)  # type: ignore[attr-defined]
+        if f"({metric}_bucket" in str(target.expr)
     ]
     assert asked
-    assert all(target.exemplar for target in asked)  # type: ignore[attr-defined]
+    assert all(target.exemplar for target in asked)

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.collector.capture_spans import collecting
+from services.runtime.settings import load
 from services.runtime.tracing import spans
 from services.runtime.tracing.attributes import Attribute
 from services.runtime.tracing.context import TraceContext
@@ -31,7 +32,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Use]:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         taken = InMemorySpanExporter()
-        tracing = OpenTelemetry("test", TracingSettings(), SimpleSpanProcessor(taken))
+        tracing = OpenTelemetry("test", load(TracingSettings), SimpleSpanProcessor(taken))
         spans.use(tracing, trusts_parents=trusts)
         return taken
 
@@ -56,6 +57,7 @@ def links_of(span: ReadableSpan) -> set[str]:
 def test_without_a_collector_nothing_is_made_and_nothing_imported() -> None:
     code = f"""
 import sys, services.ledger.__main__, services.collector.__main__
+from services.runtime.settings import load
 from services.runtime.tracing import spans
 with spans.started("test"):
     assert not spans.is_on()
