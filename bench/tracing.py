@@ -25,8 +25,8 @@ from goodstrace.simulate import SimulationOptions, write
 from tests.otel_collector import OtelCollector
 from tests.system.harness import System, eventually
 
-EVENTS: Final = 2_000
-A_DOCUMENT: Final = 4
+EVENTS: Final = 3_000
+A_DOCUMENT: Final = 30
 LOOKS: Final = 60
 BEFORE: Final = "before"
 OFF: Final = "off"
