@@ -169,9 +169,11 @@ _QUERY_CALLS: Final = (
     *_rows(
         "query",
         _ACCOUNTS,
-        ("CreateAccount", "GetAccount", "ListAccounts", "UpdateAccount", "ResetCredential", "DeleteAccount"),
-        _BY_OPERATOR,
+        ("CreateAccount", "GetAccount", "ListAccounts", "UpdateAccount", "ResetCredential"),
+        _BY_EITHER,
+        "merchants: persons of their own merchant, with an account of their own; operators all",
     ),
+    *_rows("query", _ACCOUNTS, ("DeleteAccount",), _BY_OPERATOR),
 )
 _PAGES: Final = (
     *_rows(
