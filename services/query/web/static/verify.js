@@ -632,6 +632,11 @@ function sorted(value) {
   return Object.fromEntries(Object.keys(value).sort().map((name) => [name, sorted(value[name])]));
 }
 
+/** The one form of a JSON object of ours, RFC 8785: members sorted, no blanks. */
+export function canonical(value) {
+  return JSON.stringify(sorted(value));
+}
+
 function readCanonical(text, what) {
   let value;
   try {
@@ -646,7 +651,7 @@ function readCanonical(text, what) {
 /** Checks the header of a block (its exact text) by the key that must have signed it. Gives {header, hash}: the next header names that hash. */
 export async function verifyBlock(text, signature, key) {
   const header = readCanonical(text, "a block's header");
-  check(JSON.stringify(sorted(header)) === text, "the block's header is not in its canonical form");
+  check(canonical(header) === text, "the block's header is not in its canonical form");
   const { count, first, height, size, time } = header;
   check([count, first, height, size, time].every(isCount) && first + count === size && isHash(header.root), "a number of the block's header is not what it must be");
   const bytes = toUtf8(text);
@@ -657,10 +662,10 @@ export async function verifyBlock(text, signature, key) {
 /** Checks the statement by which a log changes its key (its exact text), signed by both keys. Gives its fields. */
 export async function verifyKeyChange(text) {
   const change = readCanonical(text, "a change of key");
-  check(JSON.stringify(sorted(change)) === text, "the change of key is not in its canonical form");
+  check(canonical(change) === text, "the change of key is not in its canonical form");
   const { new: after, new_signature, old: before, old_signature, ...rest } = change;
   check(isText(after, new_signature, before, old_signature, rest.origin) && before !== after, "a field of the change of key is missing");
-  const message = toUtf8(`\u0005goodstrace key change v1\u0000${JSON.stringify(sorted({ ...rest, new: after, old: before }))}`);
+  const message = toUtf8(`\u0005goodstrace key change v1\u0000${canonical({ ...rest, new: after, old: before })}`);
   for (const [vkey, signature] of [[before, old_signature], [after, new_signature]]) {
     const key = await readKey(vkey);
     check(key.type === LOG_KEY && key.name === rest.origin, "a key of the change is not the log's");
