@@ -1,5 +1,7 @@
 """The query service's HTTP application: the public logs, and the EPCIS query interface."""
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
@@ -11,6 +13,7 @@ from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
 from services.query.web.pages import WebPages
+from services.query.web.routes import MorePages
 from services.query.web.routes import add_routes as add_pages
 from services.query.web.session_cookies import SessionCookies
 from services.query.webhooks.api import WebhookApi, allowed_methods
@@ -33,6 +36,7 @@ def make_app(
     webhooks: WebhookApi | None = None,
     *,
     pages: WebPages | None = None,
+    more_pages: Sequence[MorePages] = (),
     login: Login | None = None,
     is_open: bool = False,
 ) -> FastAPI:
@@ -41,7 +45,7 @@ def make_app(
     `guard` says who may, `is_open` whether nobody needs to say who they are.
 
     The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask, `login` which keys verify access tokens.
-    With `pages` people get those at / and below; else / lists the logs.
+    With `pages` people get those at / and below, and `more_pages`; else / lists the logs.
     """
     app = FastAPI(
         title="Goodstrace queries",
@@ -60,7 +64,7 @@ def make_app(
     for path in ("/logs", "/logs/{rest:path}", *(() if pages else ("/",))):
         app.add_route(path, logs.answer, methods=READ_ONLY)
     if pages:
-        add_pages(app, pages)
+        add_pages(app, pages, more_pages)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

@@ -11,7 +11,8 @@ import pytest
 from goodstrace.query.v1 import login_pb2
 from services.query.accounts.errors import ChallengedError, refused
 from services.query.web import session_cookies as cookies
-from services.query.web.signing_in import MAX_FORM_BYTES, WebSignIn
+from services.query.web.forms import MAX_FORM_BYTES
+from services.query.web.signing_in import WebSignIn
 from services.runtime.access.values import NOBODY
 from services.runtime.errors import UnavailableError
 from tests.web_world import ITEM_PATH, SHOPPER, WebWorld

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-import grpc
 import structlog
 from fastapi import Request, Response
 
@@ -12,11 +11,12 @@ from goodstrace.query.v1 import trace_pb2
 from services.query.http_headers import accepts_gzip, matches
 from services.query.log_endpoints import base_url
 from services.query.web import asking, bundling, linkset, trace_view
-from services.query.web.answers import as_json, bundled, sent
+from services.query.web.answers import STATUS, as_json, bundled, sent
 from services.query.web.asking import MOST_DEPTH, depth_asked
 from services.query.web.face import Face, Faces
 from services.query.web.labels import label
 from services.query.web.languages import LANGUAGES, best_name
+from services.query.web.neighbours import NeighbourAwayError
 from services.query.web.rates import Rates
 from services.query.web.registered import Register
 from services.query.web.rendering import Rendering
@@ -38,19 +38,13 @@ from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
 
 MAX_TOKEN_CHARS: Final = 20_000
+_KEPT: Final = frozenset(
+    ("key", "depth", "q", "user", "log", "height", "below", "from", "state", "reason", "record", "page")
+)
+"""What an address keeps where the language is switched."""
 _STORE_SHARE: Final = 0.8
 _HTML: Final = "text/html; charset=utf-8"
 _YEAR_S: Final = 365 * 86_400
-_STATUS: Final = {
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 503,
-}
 Handler = Callable[[Request, Visit], Awaitable[Response]]
 
 
@@ -120,17 +114,17 @@ class WebPages:
 
     async def home(self, request: Request, visit: Visit) -> Response:
         """Show the home page: what this is, and the search."""
-        return await self._page(request, visit, "home.html")
+        return await self.page(request, visit, "home.html")
 
     async def scan(self, request: Request, visit: Visit) -> Response:
         """Show the page that scans codes by camera."""
-        return await self._page(request, visit, "scan.html")
+        return await self.page(request, visit, "scan.html")
 
     async def seals(self, request: Request, visit: Visit) -> Response:
         """Show the logs with their keys and sizes, for whoever checks by other means."""
         infos, newest = await asyncio.gather(self._reader.logs(), self._reader.newest())
         logs = [(info, newest[info.name]) for info in infos if info.name in newest]
-        return await self._page(request, visit, "seals.html", logs=logs)
+        return await self.page(request, visit, "seals.html", logs=logs)
 
     async def show_sign_in(self, request: Request, visit: Visit) -> Response:
         """Show the form to sign in."""
@@ -164,7 +158,7 @@ class WebPages:
         if not visit.has_account:
             raise NotFoundError("who is not signed in has no password")
         headers = {"Cache-Control": "no-store"}
-        return await self._page(
+        return await self.page(
             request, visit, "password.html", status=status, headers=headers, problem=problem
         )
 
@@ -180,7 +174,7 @@ class WebPages:
         if self.sign_in is None:
             raise NotFoundError("accounts are off")
         headers = {"Cache-Control": "no-store"}
-        return await self._page(
+        return await self.page(
             request,
             visit,
             "sign_in.html",
@@ -195,7 +189,7 @@ class WebPages:
         text = request.query_params.get("q", "")
         key = asking.key_asked(text)
         if key is None:
-            return await self._page(
+            return await self.page(
                 request, visit, "home.html", status=400, problem="search.nothing", asked=text[:200]
             )
         return Response(status_code=303, headers={"Location": asking.page_of(key)})
@@ -214,13 +208,13 @@ class WebPages:
         }
         more = links if asking.is_gs1(key) else {}
         if not self._sees_trace(visit):
-            return await self._page(
+            return await self.page(
                 request, visit, "face.html", face=face, bundle=_beside("/face", key), headers=more
             )
         answer = await self._trace(request, key)
         shown = await asyncio.to_thread(shown_trace, answer)
         values = await self._values(request, shown, face)
-        return await self._page(request, visit, "trace.html", headers=more, **values)
+        return await self.page(request, visit, "trace.html", headers=more, **values)
 
     async def bundle(self, request: Request, visit: Visit) -> Response:
         """Give the proof bundle of a page of a trace: recorded as a look of its own."""
@@ -334,7 +328,7 @@ class WebPages:
     def _base(self, request: Request) -> str:
         return self._public_url or base_url(request)
 
-    async def _page(
+    async def page(
         self,
         request: Request,
         visit: Visit,
@@ -344,8 +338,9 @@ class WebPages:
         headers: Mapping[str, str] | None = None,
         **values: Any,
     ) -> Response:
+        """Answer with a template, in the visitor's language and with what every page has."""
         path = request.scope.get("raw_path", b"/").decode("ascii", "replace")
-        kept = {name: value for name, value in request.query_params.items() if name in ("key", "depth", "q")}
+        kept = {name: value for name, value in request.query_params.items() if name in _KEPT}
         values["can_sign_in"] = self.sign_in is not None
         seed, values["form_token"] = self.sign_in.form(request) if self.sign_in else ("", "")
         body = self._rendering.page(template, visit.language, visit=visit, path=path, kept=kept, **values)
@@ -363,7 +358,7 @@ class WebPages:
 
     def _failed(self, request: Request, visit: Visit, error: Exception) -> Response:
         failure = failure_of(error, FAILURES)
-        status = _STATUS.get(failure.code, 500)
+        status = STATUS.get(failure.code, 500)
         log = self._log.bind(
             path=request.scope["path"][:200], status=status, cause=f"{type(error).__name__}: {error}"
         )
@@ -382,7 +377,7 @@ class WebPages:
             can_sign_in=False,
             form_token="",
             status=status,
-            reason=failure.reason,
+            reason="NEIGHBOUR_AWAY" if isinstance(error, NeighbourAwayError) else failure.reason,
         )
         headers = {"Cache-Control": "no-store", **({"Retry-After": "10"} if status in (429, 503) else {})}
         return Response(body, status, headers, _HTML)

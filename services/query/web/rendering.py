@@ -12,6 +12,7 @@ import jinja2
 from goodstrace.query.v1 import trace_pb2
 from services.query.web.asking import page_of, spoken
 from services.query.web.languages import LANGUAGES, OWN_NAMES, Catalogue, best_name
+from services.query.web.navigation import sections_of
 from services.query.web.registered import Thing
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,7 +40,12 @@ class Rendering:
             lstrip_blocks=True,
         )
         self._environment.globals.update(
-            page_of=page_of, spoken=spoken, languages=OWN_NAMES, order=LANGUAGES, **fixed
+            page_of=page_of,
+            spoken=spoken,
+            sections_of=sections_of,
+            languages=OWN_NAMES,
+            order=LANGUAGES,
+            **fixed,
         )
 
     def page(self, template: str, language: str, **values: Any) -> bytes:

@@ -1,24 +1,19 @@
 """Signing in and out on the web: forms, and LoginService behind them."""
 
 import secrets
-from typing import Any, Final, Protocol, cast
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, Protocol, cast
 
 from fastapi import Request, Response
 from starlette.types import Scope
 
 from goodstrace.query.v1 import login_pb2
-from services.query.log_endpoints import base_url
 from services.query.web import session_cookies as cookies
+from services.query.web.forms import SEED_BYTES, Forms
 from services.query.web.security import local
 from services.runtime.access.current import principal
 from services.runtime.call_errors import ExhaustedError, InvalidRequestError
 from services.runtime.grpc import Context
-from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
-
-MAX_FORM_BYTES: Final = 16 * 1024
-MAX_FIELDS: Final = 10
-_SEED_BYTES: Final = 32
+from services.runtime.merchants.errors import UnauthenticatedError
 
 
 class SignsIn(Protocol):
@@ -57,7 +52,8 @@ class WebSignIn:
 
     def __init__(self, service: SignsIn, secret: bytes, public_url: str) -> None:
         """Sign in by `service`; forms are signed with `secret`. `public_url` is this server as browsers see it, empty where it is as they asked."""
-        self._service, self._secret, self._public_url = service, secret, public_url
+        self._service, self._public_url = service, public_url
+        self.forms = Forms(secret, public_url)
 
     @property
     def is_https(self) -> bool:
@@ -70,13 +66,12 @@ class WebSignIn:
         return (await self._service.Refresh(request, _call(scope))).tokens
 
     def form(self, request: Request) -> tuple[str, str]:
-        """Give the seed of this browser, made anew where it has none, and the token of a form that it is given now."""
-        seed = cookies.cookies_of(request.scope).get(cookies.CSRF) or secrets.token_urlsafe(_SEED_BYTES)
-        return seed, cookies.csrf_token(self._secret, seed, principal().session)
+        """Give the seed of this browser, and the token of a form that it is given now."""
+        return self.forms.token(request)
 
     async def sign_in(self, request: Request) -> Response:
         """Sign in by a form. Raises: Outcome where the form is to be shown again; ForbiddenError for a form of another site."""
-        fields = await self._fields(request)
+        fields = await self.forms.fields(request)
         held = cookies.cookies_of(request.scope)
         is_tls = request.scope["scheme"] == "https"
         asked = login_pb2.SignInRequest(
@@ -97,12 +92,12 @@ class WebSignIn:
         cookies.set_tokens(response, answer.tokens, is_tls=is_tls)
         cookies.set_device(response, answer.device_token, is_tls=is_tls)
         # Whatever seed the browser had before, somebody else may know it.
-        cookies.set_cookie(response, cookies.CSRF, secrets.token_urlsafe(_SEED_BYTES), 86_400, is_tls=is_tls)
+        cookies.set_cookie(response, cookies.CSRF, secrets.token_urlsafe(SEED_BYTES), 86_400, is_tls=is_tls)
         return response
 
     async def change_password(self, request: Request) -> Response:
         """Change the password by a form, which begins the session anew. Raises: Outcome; ForbiddenError for a form of another site."""
-        fields = await self._fields(request)
+        fields = await self.forms.fields(request)
         asked = login_pb2.ChangePasswordRequest(
             password=fields.get("password", ""),
             new_password=fields.get("new_password", ""),
@@ -122,43 +117,12 @@ class WebSignIn:
 
     async def sign_out(self, request: Request) -> Response:
         """End the session, and take its cookies. Raises: ForbiddenError for a form of another site."""
-        await self._fields(request)
+        await self.forms.fields(request)
         if principal().session:
             await self._service.SignOut(login_pb2.SignOutRequest(), _call(request.scope))
         response = Response(status_code=303, headers={"Location": "/"})
         cookies.forget(response, is_tls=request.scope["scheme"] == "https")
         return response
-
-    async def _fields(self, request: Request) -> dict[str, str]:
-        """Read a form of our own. Raises: ForbiddenError, InvalidRequestError."""
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FORM_BYTES:
-                raise InvalidRequestError(f"over {MAX_FORM_BYTES} bytes", "form")
-        try:
-            fields = dict(
-                parse_qsl(
-                    body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"
-                )
-            )
-        except ValueError as error:
-            raise InvalidRequestError("not a form", "form") from error
-        seed = cookies.cookies_of(request.scope).get(cookies.CSRF, "")
-        is_own = cookies.is_own_form(self._secret, fields.get("csrf", ""), seed, principal().session)
-        if not is_own or not self._is_same_origin(request):
-            raise ForbiddenError("the form is not one that this browser was given")
-        return fields
-
-    def _is_same_origin(self, request: Request) -> bool:
-        """Tell whether the browser says that the form stands on a page of ours; old ones say nothing."""
-        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return False
-        origin = request.headers.get("origin")
-        if origin is None:
-            return True
-        own = urlsplit(self._public_url or base_url(request))
-        return origin == f"{own.scheme}://{own.netloc}"
 
 
 def _call(scope: Scope) -> Context:

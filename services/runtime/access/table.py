@@ -169,9 +169,11 @@ _QUERY_CALLS: Final = (
     *_rows(
         "query",
         _ACCOUNTS,
-        ("CreateAccount", "GetAccount", "ListAccounts", "UpdateAccount", "ResetCredential", "DeleteAccount"),
-        _BY_OPERATOR,
+        ("CreateAccount", "GetAccount", "ListAccounts", "UpdateAccount", "ResetCredential"),
+        _BY_EITHER,
+        "merchants: persons of their own merchant, with an account of their own; operators all",
     ),
+    *_rows("query", _ACCOUNTS, ("DeleteAccount",), _BY_OPERATOR),
 )
 _PAGES: Final = (
     *_rows(
@@ -196,6 +198,29 @@ _PAGES: Final = (
         ("/trace", "/{ai:gs1}/{rest:path}", "/bundle"),
         _EVERYBODY,
         "who is not signed in sees the public face, unless the whole public trace is open",
+    ),
+    *_rows(
+        "query",
+        "GET ",
+        (
+            "/auditor",
+            "/auditor/log",
+            "/auditor/block",
+            "/auditor/witnesses",
+            "/auditor/browses",
+            "/auditor/browses/bundle",
+            "/auditor/alerts",
+            "/auditor/verify",
+        ),
+        (Role.AUDITOR,),
+        "browse records and alerts are asked of the audit service, as the auditor",
+    ),
+    *_rows(
+        "query",
+        "GET ",
+        ("/operator", "/operator/rejected", "/operator/rejected/one"),
+        _BY_OPERATOR,
+        "what was refused is asked of the collector, as the operator",
     ),
     *_rows(
         "query", "POST ", ("/sign-in",), _EVERYBODY, "this is how one comes to be somebody", notes_itself=True
