@@ -25,6 +25,7 @@ from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.query.sight import Sight
 from services.query.web.pages import WebPages
+from services.query.web.routes import MorePages
 from services.query.web.settings import WebSettings
 from services.query.web.signing_in import WebSignIn
 from services.runtime import envelope
@@ -230,7 +231,11 @@ class WebWorld:
         )  # fmt: skip
         endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=5, metrics=metrics, log=log)
         guard = Guard("query", self, lambda _refusal: None)
-        self.app = make_app(endpoints, guard, pages=pages)
+        self.app = make_app(endpoints, guard, pages=pages, more_pages=self.more_pages(pages, servicer))
+
+    def more_pages(self, pages: WebPages, servicer: TraceServicer) -> Sequence[MorePages]:
+        """Pages beside those for everybody."""
+        return ()
 
     async def record(self, browse: Any) -> str:
         if self.kafka_is_away:
