@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import structlog
 
 from goodstrace import facts as facts_format
 from goodstrace.claims import Claims
@@ -116,6 +117,7 @@ class MerchantWorld(WebWorld):
         super().__init__(events, who=who or person(WORKS), sign_in=sign_in, **more)
 
     def more_pages(self, pages: WebPages, servicer: TraceServicer) -> Sequence[MorePages]:
+        self.recalling: Any = servicer
         reader: Any = self.logs
         return (
             merchant_pages(
@@ -127,8 +129,15 @@ class MerchantWorld(WebWorld):
                 sight=Sight(None),
                 claims=self.claims,
                 secret=SECRET,
+                recalling=self,
+                recall_timeout_s=30,
+                log=structlog.get_logger(),
             ),
         )
+
+    async def Recall(self, request: Any, context: Any) -> None:  # noqa: N802 - the name in the proto
+        """TraceService's, which tests may take the place of."""
+        await self.recalling.Recall(request, context)
 
     async def claims(self, merchant: int) -> Claims | None:
         return Claims(prefixes=(PREFIXES[merchant],)) if merchant in PREFIXES else None

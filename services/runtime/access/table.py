@@ -214,7 +214,13 @@ _PAGES: Final = (
 _MERCHANT_PAGES: Final = _rows(
     "query",
     "",
-    ("GET /merchant", "GET /merchant/flags"),
+    (
+        "GET /merchant",
+        "GET /merchant/flags",
+        "GET /merchant/recall",
+        "GET /merchant/recall.csv",
+        "GET /merchant/recall.xlsx",
+    ),
     _BY_MERCHANT,
     "one's own merchant's, as far as one may see it",
 )

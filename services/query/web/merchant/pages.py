@@ -8,6 +8,7 @@ from fastapi import Request, Response
 
 from services.query.web.merchant.goods import GoodsPages
 from services.query.web.merchant.ports import Page
+from services.query.web.merchant.recall import RecallPages
 from services.query.web.merchant.tabs import Tab
 from services.query.web.visiting import Visit
 from services.runtime.merchants.errors import ForbiddenError
@@ -19,9 +20,9 @@ Route = tuple[str, str, Work]
 class MerchantPages:
     """The pages; implements `services.query.web.routes.MorePages`."""
 
-    def __init__(self, goods: GoodsPages) -> None:
+    def __init__(self, goods: GoodsPages, recall: RecallPages) -> None:
         """Serve these."""
-        self._goods = goods
+        self._goods, self._recall = goods, recall
 
     def routes(self) -> Iterable[Route]:
         """List them: the method, the path's template, and what answers."""
@@ -40,6 +41,9 @@ class MerchantPages:
 _PATHS: Final = (
     ("GET", "/merchant", "goods.goods"),
     ("GET", "/merchant/flags", "goods.flags"),
+    ("GET", "/merchant/recall", "recall.recall"),
+    ("GET", "/merchant/recall.csv", "recall.csv"),
+    ("GET", "/merchant/recall.xlsx", "recall.xlsx"),
 )
 
 
