@@ -14,12 +14,12 @@ from services.collector.flagged import flagged
 from services.collector.flow import FACTS_PART
 from services.query.flagged_events import Place
 from services.query.own_keys import KeyRange
-from services.query.service import TraceServicer
 from services.query.sight import Sight
 from services.query.web.forms import Forms
 from services.query.web.merchant.serving import merchant_pages
 from services.query.web.pages import WebPages
 from services.query.web.routes import MorePages
+from services.query.web.settings import WebSettings
 from services.query.web.signing_in import WebSignIn
 from services.runtime.access.values import Means, Principal, Role
 from services.runtime.envelope import Record
@@ -116,8 +116,9 @@ class MerchantWorld(WebWorld):
         sign_in.forms, sign_in._public_url = Forms(SECRET, ""), ""
         super().__init__(events, who=who or person(WORKS), sign_in=sign_in, **more)
 
-    def more_pages(self, pages: WebPages, servicer: TraceServicer) -> Sequence[MorePages]:
-        self.recalling: Any = servicer
+    def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:
+        del settings
+        self.recalling: Any = self.servicer
         reader: Any = self.logs
         return (
             merchant_pages(

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,9 @@ from prometheus_client import CollectorRegistry
 from deploy.processes import free_port
 from goodstrace.cosignature import Cosigner
 from goodstrace.identifiers import canonical_key
-from goodstrace.note import parse_note
+from goodstrace.note import Signer, parse_note
 from goodstrace.registration import merchant_key
+from goodstrace.tiles import Tile, TileEdge
 from services.collector.flow import StageName, to_wire
 from services.collector.registry.registrations import Registration, item_of
 from services.query.http_app import make_app
@@ -35,7 +36,7 @@ from services.runtime.access.values import Means, Principal, Role
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
 from services.sealing.browse import NotRecordedError
-from services.sealing.values import LogInfo, StoredCheckpoint
+from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
 from tests.unit.collector_builders import SECRET, WHOLE, collected, document, fresh_state, run_all, wires
 from tests.unit.visible_world import SignedLogs
 
@@ -190,7 +191,35 @@ class WebLogs(SignedLogs):
         return msgspec.structs.replace(signed, note=signed.note + "".join(lines))
 
     async def newest(self, prefix: str = "") -> dict[str, Any]:
-        return await super().newest(prefix)
+        found = await super().newest(prefix)
+        return {log: each for log, each in found.items() if log.startswith(prefix)}
+
+    async def checkpoint(self, log: str, size: int | None = None) -> StoredCheckpoint | None:
+        if log not in self.records_of:
+            return None
+        return self._signed(log, len(self.records_of[log]) if size is None else size)
+
+    def signed(self, log: str, size: int) -> StoredCheckpoint:
+        """The checkpoint of a log at a size."""
+        return self._signed(log, size)
+
+    def append(self, log: str, record: Record) -> None:
+        """Seal a record into a log, which is made where there is none."""
+        self.signers.setdefault(log, Signer(f"goodstrace.test/00/{log}", log.encode().ljust(32, b"k")))
+        there = self.records_of.setdefault(log, [])
+        there.append(SealedRecord(log, len(there), record.entry, record.parts, record.tags))
+
+    async def tiles(self, log: str, needed: Iterable[Tile]) -> dict[tuple[int, int], bytes]:
+        """The whole tiles that are there."""
+        _, tiles = TileEdge().append(self._hashes(log, len(self.records_of[log])))
+        return {
+            (each.level, each.n): tiles[each.level, each.n]
+            for each in needed
+            if (each.level, each.n) in tiles
+        }
+
+    async def entries(self, log: str, first: int, end: int) -> list[bytes]:
+        return [each.entry for each in self.records_of[log][first:end]]
 
     async def logs(self) -> list[LogInfo]:
         return [LogInfo(log, signer.name, signer.verifier.vkey()) for log, signer in self.signers.items()]
@@ -231,10 +260,13 @@ class WebWorld:
         )  # fmt: skip
         endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=5, metrics=metrics, log=log)
         guard = Guard("query", self, lambda _refusal: None)
-        self.app = make_app(endpoints, guard, pages=pages, more_pages=self.more_pages(pages, servicer))
+        self.servicer = servicer
+        more_pages = self.more_pages(pages, WebSettings(**settings))
+        self.app = make_app(endpoints, guard, pages=pages, more_pages=more_pages)
 
-    def more_pages(self, pages: WebPages, servicer: TraceServicer) -> Sequence[MorePages]:
-        """Pages beside those for everybody."""
+    def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:
+        """Pages beside those of shoppers; none here."""
+        del pages, settings
         return ()
 
     async def record(self, browse: Any) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack, aclosing
 
 import grpc
 import structlog
@@ -26,18 +27,23 @@ from services.query.service import TraceServicer
 from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
+from services.query.web.auditing import AuditorPages
+from services.query.web.neighbours import ServiceNeighbours
+from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
 from services.query.web.settings import WebSettings
 from services.query.web.signing_in import WebSignIn
 from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
+from services.runtime.outgoing import outgoing_tls
 from services.runtime.settings import MonitoringSettings, load, refuse
 from services.runtime.tls import certificate_names
 from services.sealing.bundles import EntryReader
 from services.sealing.completeness.newer import NewerEntries
 from services.sealing.completeness.store import MongoRuns
 from services.sealing.front import Front, opened
+from services.sealing.log_book import LogBook
 from services.sealing.pins import Pins
 
 _SERVICES = (
@@ -66,7 +72,8 @@ def main() -> None:
     settings, metrics = load(QuerySettings), QueryMetrics()
 
     async def service(stop: asyncio.Event) -> None:
-        async with opened("query", settings, metrics, log) as front:
+        async with AsyncExitStack() as stack:
+            front = await stack.enter_async_context(opened("query", settings, metrics, log))
             sight = _sight(settings, front, log)
             forward, heads = (
                 Forward(front.reader),
@@ -160,16 +167,31 @@ def main() -> None:
             webhooks = Webhooks(
                 front, epcis, forward=forward, heads=heads, sight=sight, settings=settings, metrics=metrics
             )
+            web = load(WebSettings)
             pages = WebPages(
                 servicer,
                 front.reader,
                 front.secret,
-                settings=load(WebSettings),
+                settings=web,
                 max_events=settings.max_events,
                 public_url=settings.public_url,
                 clock_s=time.monotonic,
                 log=log,
                 sign_in=WebSignIn(login.login, front.secret, settings.public_url) if login else None,
+            )
+            reader, database = front.reader, front.mongo.database
+            neighbours = await stack.enter_async_context(aclosing(ServiceNeighbours(web, outgoing_tls())))
+            book = LogBook(database)
+            more_pages = (
+                AuditorPages(
+                    pages,
+                    logs=reader,
+                    book=book,
+                    envelopes=EntryReader(database, reader),
+                    neighbours=neighbours,
+                    witnesses=web.verifiers(),
+                ),
+                OperatorPages(pages, book, neighbours, web),
             )
             await together(
                 stop,
@@ -183,6 +205,7 @@ def main() -> None:
                         index,
                         webhooks.api,
                         pages=pages,
+                        more_pages=more_pages,
                         login=login,
                         is_open=front.access.is_open,
                     ),

@@ -19,6 +19,7 @@ from services.query.accounts.metrics import LoginMetrics
 from services.query.metrics import QueryMetrics
 from services.runtime.grpc import CallMetrics
 from services.runtime.kafka_statistics import CLIENTS, KafkaMetrics
+from services.runtime.ladder import GAP, RECORDS, RUNGS
 from services.runtime.monitoring import Monitoring
 from services.runtime.store_metrics import StoreMetrics
 from services.runtime.tls import certificate_metrics
@@ -27,7 +28,6 @@ from services.sealing.metrics import SealMetrics
 from services.sealing.refusals import RefusalMetrics
 from services.sealing.witness_metrics import WitnessMetrics as WitnessedMetrics
 from services.witness.metrics import WitnessMetrics
-from tools.monitoring.rules import GAP, RECORDS, RUNGS
 
 PAGE: Final = Path("docs/metrics.md")
 OPEN_LABELS: Final = {

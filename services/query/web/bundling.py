@@ -20,6 +20,13 @@ def of_face(face: Face) -> ProofBundle:
     return _bundle(face.key, face.sealed, {log: stored.note for log, stored in face.checkpoints.items()})
 
 
+def of_entries(
+    key: str, sealed: Iterable[log_pb2.SealedEntry], checkpoints: Iterable[log_pb2.Checkpoint]
+) -> ProofBundle:
+    """Bundle entries with the checkpoints that their proofs lead to; `key` says what was asked for."""
+    return _bundle(key, sealed, {each.log: each.note for each in checkpoints})
+
+
 def _bundle(key: str, sealed: Iterable[log_pb2.SealedEntry], notes: dict[str, str]) -> ProofBundle:
     entries = {(each.log, each.index): _entry(each) for each in sealed}
     needed = sorted({log for log, _ in entries} or notes.keys())

@@ -16,6 +16,7 @@ from services.query.web.asking import MOST_DEPTH, depth_asked
 from services.query.web.face import Face, Faces
 from services.query.web.labels import label
 from services.query.web.languages import LANGUAGES, best_name
+from services.query.web.neighbours import NeighbourAwayError
 from services.query.web.rates import Rates
 from services.query.web.registered import Register
 from services.query.web.rendering import Rendering
@@ -37,6 +38,10 @@ from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
 
 MAX_TOKEN_CHARS: Final = 20_000
+_KEPT: Final = frozenset(
+    ("key", "depth", "q", "user", "log", "height", "below", "from", "state", "reason", "record", "page")
+)
+"""What an address keeps where the language is switched."""
 _STORE_SHARE: Final = 0.8
 _HTML: Final = "text/html; charset=utf-8"
 _YEAR_S: Final = 365 * 86_400
@@ -335,7 +340,7 @@ class WebPages:
     ) -> Response:
         """Answer with a template, in the visitor's language and with what every page has."""
         path = request.scope.get("raw_path", b"/").decode("ascii", "replace")
-        kept = {name: value for name, value in request.query_params.items() if name in ("key", "depth", "q")}
+        kept = {name: value for name, value in request.query_params.items() if name in _KEPT}
         values["can_sign_in"] = self.sign_in is not None
         seed, values["form_token"] = self.sign_in.form(request) if self.sign_in else ("", "")
         body = self._rendering.page(template, visit.language, visit=visit, path=path, kept=kept, **values)
@@ -377,7 +382,7 @@ class WebPages:
             can_sign_in=False,
             form_token="",
             status=status,
-            reason=failure.reason,
+            reason="NEIGHBOUR_AWAY" if isinstance(error, NeighbourAwayError) else failure.reason,
         )
         headers = {"Cache-Control": "no-store", **({"Retry-After": "10"} if status in (429, 503) else {})}
         return Response(body, status, headers, _HTML)

@@ -7,10 +7,10 @@ from typing import Final
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from goodstrace.cosignature import CosignatureVerifier
 from goodstrace.errors import PolicyError
 from goodstrace.policy import Policy
 from services.runtime.errors import SettingsError
-
 
 _URL: Final = r"^(https?://[^\s?#@]+)?$"
 _SERVICE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}=https?://[^\s?#@]+")
@@ -58,6 +58,10 @@ class WebSettings(BaseSettings):
         return tuple((name, url.rstrip("/")) for name, _, url in pairs)
 
     def witnesses(self) -> tuple[str, ...]:
+        """Read the keys (vkeys) of the policy's witnesses. Raises: SettingsError where it cannot be read."""
+        return tuple(each.vkey() for each in self.verifiers())
+
+    def verifiers(self) -> tuple[CosignatureVerifier, ...]:
         """Read the keys of the policy's witnesses. Raises: SettingsError where it cannot be read."""
         if self.policy is None:
             return ()
@@ -65,4 +69,4 @@ class WebSettings(BaseSettings):
             found = Policy.parse(self.policy.read_bytes())
         except (OSError, PolicyError) as error:
             raise SettingsError(f"GOODSTRACE_QUERY_WEB_POLICY: cannot read {self.policy}: {error}") from error
-        return tuple(each.verifier.vkey() for each in found.witnesses)
+        return tuple(each.verifier for each in found.witnesses)

@@ -200,6 +200,29 @@ _PAGES: Final = (
         "who is not signed in sees the public face, unless the whole public trace is open",
     ),
     *_rows(
+        "query",
+        "GET ",
+        (
+            "/auditor",
+            "/auditor/log",
+            "/auditor/block",
+            "/auditor/witnesses",
+            "/auditor/browses",
+            "/auditor/browses/bundle",
+            "/auditor/alerts",
+            "/auditor/verify",
+        ),
+        (Role.AUDITOR,),
+        "browse records and alerts are asked of the audit service, as the auditor",
+    ),
+    *_rows(
+        "query",
+        "GET ",
+        ("/operator", "/operator/rejected", "/operator/rejected/one"),
+        _BY_OPERATOR,
+        "what was refused is asked of the collector, as the operator",
+    ),
+    *_rows(
         "query", "POST ", ("/sign-in",), _EVERYBODY, "this is how one comes to be somebody", notes_itself=True
     ),
     *_rows("query", "POST ", ("/sign-out",), _EVERYBODY, "one's own session"),

@@ -1,32 +1,19 @@
 // Checks in the browser what a page shows: fetches the proof bundle, verifies every entry by verify.js, and compares what was verified with
 // what stands on the page. Green is only what verified here. Without this script the page is whole, and says that nothing was checked.
 import { VerificationError, parseBundle, readKey, verifyBundleEntries } from "./verify.js";
+import { canVerify, recall, remember, say } from "./known.js";
 
 const KNOWN_KEYS = "goodstrace-log-keys";
-const MAX_KNOWN = 500;
 const SHOWN_CHARS = 20000;
 const decoder = new TextDecoder();
 
 class DiffersError extends VerificationError {}
 
-function say(element, text, values = {}) {
-  element.textContent = Object.entries(values).reduce((said, [name, value]) => said.replace(`{${name}}`, value), text);
-}
-
-async function canVerify() {
-  try {
-    await crypto.subtle.importKey("raw", new Uint8Array(32).fill(1), { name: "Ed25519" }, false, ["verify"]);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** The keys of the logs that are needed, by the server's list; those that this browser has known count more. */
 async function keysOf(logs) {
   const listed = await (await fetch("/logs", { cache: "no-store" })).json();
   const needed = listed.filter((each) => logs.has(each.name));
-  const known = remembered();
+  const known = recall(KNOWN_KEYS);
   let state = "same";
   const keys = [];
   for (const { origin, vkey } of needed) {
@@ -39,25 +26,8 @@ async function keysOf(logs) {
     keys.push(await readKey(known[origin] === vkey ? vkey : known[origin]));
     if (known[origin] !== vkey) keys.push(await readKey(vkey));
   }
-  if (state === "first") remember(known);
+  if (state === "first") remember(KNOWN_KEYS, known);
   return { keys, state };
-}
-
-function remembered() {
-  try {
-    const known = JSON.parse(localStorage.getItem(KNOWN_KEYS) ?? "{}");
-    return typeof known === "object" && known !== null ? known : {};
-  } catch {
-    return {};
-  }
-}
-
-function remember(known) {
-  try {
-    if (Object.keys(known).length <= MAX_KNOWN) localStorage.setItem(KNOWN_KEYS, JSON.stringify(known));
-  } catch {
-    // private windows keep nothing: the keys are seen for the first time again
-  }
 }
 
 /** What the verified facts say, in the form in which the page states it. */
@@ -87,6 +57,18 @@ function checkExact(card, result) {
   if (!isSame) throw new DiffersError("");
 }
 
+/** Compares a browse record with what its card says of it. */
+function checkLook(card, result) {
+  const { entry, timeMs } = card.dataset;
+  const parts = Object.fromEntries(result.sealed.parts.map(({ name, content }) => [name, JSON.parse(decoder.decode(content))]));
+  const isSame = entry === result.entry.id && timeMs === String(result.entry.time) && result.entry.kind === "browse";
+  const said = [...card.querySelectorAll("[data-of]")].every((element) => {
+    const [part, member] = element.dataset.of.split(".");
+    return parts[part] === undefined || String(parts[part][member] ?? "") === element.textContent;
+  });
+  if (!isSame || !said) throw new DiffersError("");
+}
+
 function checkName(result) {
   const part = result.sealed.parts.find((each) => each.name === "registration");
   if (part === undefined) throw new DiffersError("");
@@ -108,8 +90,9 @@ function judge(seal, result) {
   }
   try {
     if (result.error) throw result.error;
-    const card = seal.closest(".event");
-    if (card) checkShown(card, result);
+    const card = seal.closest(".event, .look");
+    if (card?.matches(".look")) checkLook(card, result);
+    else if (card) checkShown(card, result);
     else checkName(result);
   } catch (error) {
     const isDifferent = error instanceof DiffersError || !(error instanceof VerificationError);
