@@ -260,6 +260,7 @@ class WebWorld:
         )  # fmt: skip
         endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=5, metrics=metrics, log=log)
         guard = Guard("query", self, lambda _refusal: None)
+        self.servicer = servicer
         more_pages = self.more_pages(pages, WebSettings(**settings))
         self.app = make_app(endpoints, guard, pages=pages, more_pages=more_pages)
 

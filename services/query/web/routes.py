@@ -32,7 +32,7 @@ class _PrimaryKey(Convertor[str]):
 register_url_convertor("gs1", _PrimaryKey())
 
 
-FOLDERS: Final = ("auditor", "operator")
+FOLDERS: Final = ("auditor", "merchant", "operator")
 """What lies below these is pages, too."""
 _PAGE: Final = re.compile(
     r"/(search|scan|seals|trace|bundle|face|label\.svg|sign-in|sign-out|password)?"

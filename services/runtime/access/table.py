@@ -234,6 +234,19 @@ _PAGES: Final = (
         "one's own account, also of one without roles: its password is to be changed",
     ),
 )
+_MERCHANT_PAGES: Final = _rows(
+    "query",
+    "",
+    (
+        "GET /merchant",
+        "GET /merchant/flags",
+        "GET /merchant/recall",
+        "GET /merchant/recall.csv",
+        "GET /merchant/recall.xlsx",
+    ),
+    _BY_MERCHANT,
+    "one's own merchant's, as far as one may see it",
+)
 _LISTS: Final = ("bizLocations", "bizSteps", "dispositions", "epcs", "eventTypes", "readPoints")
 _QUERIES: Final = "/epcis/v2/queries"
 _ONE: Final = f"{_QUERIES}/{{name}}"
@@ -289,6 +302,7 @@ TABLE: Final[tuple[Row, ...]] = (
     *_QUERY_CALLS,
     *_QUERY_PATHS,
     *_PAGES,
+    *_MERCHANT_PAGES,
     *_rows(
         "audit", _AUDIT, ("ListBrowses",), _SIGNED_IN, "auditors all; others those of their own name only"
     ),
