@@ -158,8 +158,7 @@ XML = (
         ("<ex:note>ann@example.org</ex:note><!-- c -->", "<!-- c -->"),
         ("<readPoint><id>geo:1,2</id></readPoint><disposition>dispensed</disposition>", "<disposition>dispensed</disposition>"),
         (
-            "<bizTransactionList><bizTransaction type='po'>urn:x:consumer-order:1</bizTransaction>" +
-            '<bizTransaction type="po">urn:x:1</bizTransaction></bizTransactionList>',
+            '<bizTransactionList><bizTransaction type="po">urn:x:consumer-order:1</bizTransaction><bizTransaction type="po">urn:x:1</bizTransaction></bizTransactionList>',
             '<bizTransactionList><bizTransaction type="po">urn:x:1</bizTransaction></bizTransactionList>',
         ),
         (
