@@ -58,6 +58,8 @@ from services.runtime.settings import (
     refuse,
 )
 from services.runtime.tls import ServedCertificate, served
+from services.runtime.vault import open_vault
+from services.runtime.vault.personal import PersonalKeys
 from services.sealing.browse import BrowseRecorder
 from services.sealing.reader import LogReader
 from services.sealing.refusals import RefusalMetrics, Refusals
@@ -71,7 +73,7 @@ def main() -> None:
     """Read the settings and run until asked to stop."""
     settings = load(CollectorSettings)
     try:
-        _ = settings.books
+        _ = settings.books, settings.personal_fields
     except BookError as error:
         refuse(str(error))
     log = logs.configure("collector", settings.log_level)
@@ -139,6 +141,7 @@ class _Parts:
         failed = self._metrics.failures.labels("rates", UnavailableError.category).inc
         store = MongoRateStore(self.mongo.database)
         self.sharing = Sharing(rates, store, time.monotonic, now_ms, failed)
+        self._keeper = PersonalKeys(open_vault(self.mongo.database))
         self._gate = Gate(
             self._access.directory,
             rates=rates,
@@ -146,6 +149,7 @@ class _Parts:
             policy=settings.speaks_for,
             defaults=settings.default_limits(),
             open_merchant=settings.merchant,
+            personal=settings.personal,
         )
         self._preparer = Preparer(
             self.kafka, self._gate, settings.limits(), settings.collecting(), self._ports
@@ -172,6 +176,7 @@ class _Parts:
             jobs=self._jobs,
             metrics=self._metrics,
             log=self._log,
+            keeper=self._keeper,
         )
         secret = load_secret(load(LogSettings).index_secret_file)
         idempotency = Idempotency(
@@ -241,6 +246,7 @@ class _Parts:
             gate=self._gate,
             merchant=settings.merchant,
             beginnings=IngressStore(self.mongo.database),
+            keeper=self._keeper,
             metrics=self._metrics,
             log=self._log,
         )
