@@ -38,6 +38,7 @@ from services.sealing.epochs import random_epoch
 from services.sealing.indexes import indexes
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
+from services.sealing.mark_records import PART, is_mark, outcomes_of
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.reader import LogReader
@@ -175,9 +176,26 @@ class Looking:
         return Sealer(parts, KeyFolder(self.key_dir), prefix="goods", name="test", readiness=Readiness())
 
     async def browsed(self) -> list[Record]:
-        """All records on `goods.browsed` now, by partition and offset, with the parts decrypted that the vault has keys of."""
+        """All records of looks, refusals and attempts on `goods.browsed` now, by partition and offset, with the parts decrypted that the vault has keys of."""
         keys = await asyncio.to_thread(self.vault.user_keys)
-        return [opened(record, keys) for record in await asyncio.to_thread(self._browsed)]
+        found = await asyncio.to_thread(self._browsed)
+        return [opened(record, keys) for record in found if not is_mark(record)]
+
+    async def sealed_looks(self) -> list[str]:
+        """The browse IDs of what is published of the browse logs, marks left out."""
+        found: list[str] = []
+        for log, newest in (await self.reader.newest("browse/")).items():
+            for record in await self.reader.records(log, range(newest.size)):
+                entry = decode(record.entry)
+                found += [entry.id] if [part.name for part in entry.parts] != [PART] else []
+        return found
+
+    async def outcomes(self) -> dict[str, str]:
+        """What the marks on `goods.browsed` say now, by browse ID."""
+        records = [record for record in await asyncio.to_thread(self._browsed) if is_mark(record)]
+        return {
+            look.hex(): outcome.value for record in records for look, outcome in outcomes_of(record).items()
+        }
 
     def _browsed(self) -> list[Record]:
         topic = self.names.topic(topics.GOODS_BROWSED)
