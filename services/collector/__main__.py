@@ -58,7 +58,7 @@ from services.runtime.settings import (
     refuse,
 )
 from services.runtime.tls import ServedCertificate, served
-from services.runtime.vault import open_vault
+from services.runtime.vault import open_people
 from services.runtime.vault.personal import PersonalKeys
 from services.sealing.browse import BrowseRecorder
 from services.sealing.reader import LogReader
@@ -141,7 +141,8 @@ class _Parts:
         failed = self._metrics.failures.labels("rates", UnavailableError.category).inc
         store = MongoRateStore(self.mongo.database)
         self.sharing = Sharing(rates, store, time.monotonic, now_ms, failed)
-        self._keeper = PersonalKeys(open_vault(self.mongo.database))
+        self._people = open_people(self.mongo.database)
+        self._keeper = PersonalKeys(self._people.vault)
         self._gate = Gate(
             self._access.directory,
             rates=rates,
@@ -221,7 +222,9 @@ class _Parts:
         """Make the guard of both ports; what it refuses is recorded by a producer of its own."""
         recorder = BrowseRecorder(
             self.producer,
+            self._people,
             topic=self.kafka.topic(topics.GOODS_BROWSED),
+            watched=self.kafka.topic(topics.BROWSE_WATCHED),
             partitions=self.kafka.browse_partitions,
             secret=secret,
             timeout_s=_RECORD_S,

@@ -8,13 +8,14 @@ name: encrypted under the user's key, day}.
 import hmac
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 from pymongo import IndexModel
 
+from services.runtime.access.naming import NOBODIES
 from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
 from services.runtime.mongo import Database, create_indexes, translated
@@ -24,8 +25,6 @@ from services.runtime.vault.wrapping import NONCE_BYTES, beside, unwrap, wrap
 DAYS: Final = "vault_days"
 PSEUDONYMS: Final = "pseudonyms"
 PSEUDONYM_BYTES: Final = 12
-NOBODIES: Final = frozenset({"anonymous", "unknown", "several"})
-"""The words that records have for those who are nobody in particular: no account may be called so, and each is its own pseudonym."""
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -72,11 +71,18 @@ class People:
 
     async def subject_of(self, pseudonym: str) -> bytes | None:
         """Give the hash of the subject that a pseudonym stands for; None where that is not known any more."""
-        if pseudonym in NOBODIES:
-            return await self.vault.hash_of(user_subject(pseudonym))
+        return (await self.subjects_of([pseudonym])).get(pseudonym)
+
+    async def subjects_of(self, pseudonyms: Collection[str]) -> dict[str, bytes]:
+        """Give the hashes of the subjects that pseudonyms stand for, of those that are known."""
         async with translated():
-            document = await self._pseudonyms.find_one({"_id": pseudonym})
-        return bytes(document["subject"]) if document else None
+            found = self._pseudonyms.find(
+                {"_id": {"$in": sorted(set(pseudonyms) - NOBODIES)}}, {"subject": 1}
+            )
+            known = {str(each["_id"]): bytes(each["subject"]) async for each in found}
+        for name in NOBODIES.intersection(pseudonyms):
+            known[name] = await self.vault.hash_of(user_subject(name))
+        return known
 
     async def name_of(self, pseudonym: str) -> str | None:
         """Give the name behind a pseudonym; None where the day or the user is forgotten."""
