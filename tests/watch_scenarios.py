@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from goodstrace.record.v1.record_pb2 import WatchedBrowse
-from services.runtime.vault.people import NOBODIES, day_of, pseudonym_of
-from services.sealing.browse import Browse, BrowseKind
+from services.runtime.access.naming import NOBODIES
+from services.runtime.vault import Person
+from services.runtime.vault.people import day_of, pseudonym_of
+from services.sealing.browse import Browse, BrowseKind, watched_browse
 
 BEGIN_MS = 1_767_225_600_000  # a whole day, in 2026
 MINUTE_MS = 60_000
@@ -69,20 +71,8 @@ def record(made: Look, record_id: bytes, *, first_seen: bool = False) -> Watched
         drawn = random.Random(record_id)
         told = {name: [drawn.randbytes(16) for _ in range(getattr(browse, name))] for name in _ENDS}
         return WatchedBrowse(time_ms=made.time_ms, kind="marks", **told)
-    return WatchedBrowse(
-        record_id=record_id,
-        time_ms=made.time_ms,
-        pseudonym=pseudonym(browse.user, made.time_ms),
-        merchant=browse.merchant,
-        network=browse.network,
-        method=browse.method,
-        kind=browse.kind,
-        keys=browse.keys,
-        events=browse.events,
-        refused=browse.refused,
-        times=browse.times,
-        first_seen=first_seen,
-    )
+    who = Person(key=bytes(32), pseudonym=pseudonym(browse.user, made.time_ms), first_seen=first_seen)
+    return watched_browse(browse, who, record_id=record_id, time_ms=made.time_ms)
 
 
 _ENDS = ("answered", "failed", "withheld")

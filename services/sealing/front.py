@@ -36,7 +36,9 @@ from services.runtime.settings import (
     load_secret,
 )
 from services.runtime.tls import ServedCertificate, served
-from services.runtime.topics import GOODS_BROWSED
+from services.runtime.topics import BROWSE_WATCHED, GOODS_BROWSED
+from services.runtime.vault import open_people
+from services.runtime.vault.lately import of_today_and_yesterday
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
@@ -114,14 +116,19 @@ class Front:
         self.reader = LogReader(mongo.database, remember_bytes=settings.remember_mib * 2**20)
         host = load(MonitoringSettings).host
         self.access = open_access(host, MerchantStore(mongo.database), mongo.database, log)
+        self.people = open_people(mongo.database)
         self.recorder = BrowseRecorder(
             producer,
+            self.people,
             topic=kafka.topic(GOODS_BROWSED),
+            watched=kafka.topic(BROWSE_WATCHED),
             partitions=kafka.browse_partitions,
             secret=self.secret,
             timeout_s=settings.browse_timeout_s,
             observe_seconds=metrics.acknowledged.observe,
-            blocking=RememberedBlocks(Blocks(mongo.database)),
+            blocking=RememberedBlocks(
+                Blocks(mongo.database), pseudonyms=partial(of_today_and_yesterday, self.people)
+            ),
         )
         self.refusals = Refusals(self.recorder, RefusalMetrics(name), log)
         access_settings = self.access.settings

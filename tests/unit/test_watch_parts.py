@@ -21,10 +21,10 @@ from services.audit.watch.values import Batch, Kind, Measure, decode_batch, enco
 from services.audit.watch.windows import pane_of, pane_size, starts_with, whole
 from services.audit.watch_reader import summed
 from services.runtime import topics
+from services.runtime.access.naming import NOBODIES
 from services.runtime.blocking import Block, BlockedError, Blocks, RememberedBlocks, blocked_subject
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.errors import EnvelopeError, SettingsError, UnavailableError
-from services.runtime.vault.people import NOBODIES
 from services.sealing.browse import BrowseKind
 from tests.watch_scenarios import BEGIN_MS, DAY_MS, MINUTE_MS, look, lot, marks, pseudonym, record, sign_in
 from tests.watch_scenarios import serial as item

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from services.runtime.vault.people import NOBODIES, People
+from services.runtime.access.naming import NOBODIES
+from services.runtime.vault.people import People
 
 DAY_MS: Final = 86_400_000
 
