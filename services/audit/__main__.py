@@ -8,6 +8,7 @@ import structlog
 from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server as add_servicer
 from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
+from services.audit.proving import METHOD as PROVE
 from services.audit.service import AuditServicer
 from services.audit.settings import AuditSettings
 from services.audit.watch_names import WatchNames
@@ -42,7 +43,7 @@ _SERVICES = (
 def main() -> None:
     """Run until SIGTERM. Exits with 1 after a fault that wants an operator, 2 where a setting is wrong."""
     log = configure("audit", load(MonitoringSettings).log_level)
-    settings, metrics = load(AuditSettings), FrontMetrics("audit", ["ListBrowses", *WATCH_METHODS])
+    settings, metrics = load(AuditSettings), FrontMetrics("audit", ["ListBrowses", PROVE, *WATCH_METHODS])
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("audit", settings, metrics, log) as front:

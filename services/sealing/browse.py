@@ -2,7 +2,8 @@
 
 Used by every service that shows parts of records. The record's parts are `who`, `what`, `purpose` and `outcome`, each one
 JSON object with sorted keys; all but `outcome` are encrypted under the key that the vault has for the user (`goodstrace.encrypted_parts`). Its tags are the
-keys asked for: what is found by a user is found by an index that can be erased, to which `browse.watched` tells of each look under a pseudonym of the day.
+keys asked for and its own ID, by which a receipt finds it. What is found by a user is found by an index that can be erased, to which `browse.watched` tells of
+each look under a pseudonym of the day.
 
 Records of earlier versions have their parts in clear, and a tag of the user: they are read as before.
 """
@@ -18,6 +19,7 @@ import msgspec
 from goodstrace.encrypted_parts import encrypt, record_key
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind, TagKind
 from goodstrace.facts import PIPELINE_VERSION
+from goodstrace.merkle import leaf_hash
 from goodstrace.record.v1 import record_pb2
 from services.runtime import envelope
 from services.runtime.access.current import network, principal
@@ -26,10 +28,12 @@ from services.runtime.acknowledged import AcknowledgedProducer, Outgoing
 from services.runtime.blocking import Blocking
 from services.runtime.envelope import Part, Record
 from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.looks import Look, note
 from services.runtime.partitioner import partition_of
 from services.runtime.vault import Person
 from services.sealing.entries import with_entry
 
+LOGS: Final = "browse/"
 CLEAR: Final = "outcome"
 """The part that stays in clear: how many records were shown, or why none, says nothing of anybody."""
 _ROLES: Final = (Role.OPERATOR, Role.AUDITOR, Role.PLATFORM, Role.MERCHANT, Role.SHOPPER)
@@ -116,7 +120,7 @@ def browse_record(
     record = Record(
         id=record_id, kind=Kind.BROWSE, time_ms=time_ms, pipeline_version=PIPELINE_VERSION, parts=parts
     )
-    return with_entry(record, secret, {TagKind.KEY: browse.keys})
+    return with_entry(record, secret, {TagKind.KEY: browse.keys, TagKind.RECORD: (record_id.hex(),)})
 
 
 def contents_of(browse: Browse) -> dict[str, bytes]:
@@ -237,6 +241,9 @@ class BrowseRecorder:
                 time_ms=time_ms,
                 salts=tuple(os.urandom(SALT_BYTES) for _ in range(4)),
             )
+            if browse.kind is BrowseKind.LOOK:
+                # Before it is sent: one that was not acknowledged may be sealed all the same, and has failed.
+                note(Look(record_id, leaf_hash(record.entry), f"{LOGS}{partition}", record.time_ms))
             told = watched_browse(browse, person, record_id=record_id, time_ms=time_ms).SerializeToString()
             outgoing = (
                 Outgoing(self._topic, partition, record_id, envelope.encode(record)),

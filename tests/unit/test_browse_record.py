@@ -52,9 +52,10 @@ def test_the_parts_say_who_what_why_and_how_much() -> None:
     assert [part.salt for part in record.parts] == list(SALTS)
 
 
-def test_it_is_found_by_the_key_asked_and_by_nothing_of_the_user() -> None:
-    assert set(_record().tags) == {tag(SECRET, TagKind.KEY, KEY)}
-    assert not _record(keys=(), asked_user="bob").tags
+def test_it_is_found_by_the_key_asked_and_its_id_and_by_nothing_of_the_user() -> None:
+    own = tag(SECRET, TagKind.RECORD, _record().id.hex())
+    assert set(_record().tags) == {tag(SECRET, TagKind.KEY, KEY), own}
+    assert set(_record(keys=(), asked_user="bob").tags) == {own}
 
 
 def test_all_but_the_outcome_is_encrypted() -> None:
