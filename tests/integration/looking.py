@@ -18,10 +18,12 @@ from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace.checkpoint import Checkpoint, open_checkpoint
+from goodstrace.encrypted_parts import decrypt, is_encrypted
 from goodstrace.entry import decode, verify_part
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hash, verify_inclusion
 from goodstrace.note import Verifier
+from services.audit.browse_index import provision as provision_index
 from services.query.accounts.key_ring import KeyFiles
 from services.runtime import envelope, kafka, topics
 from services.runtime.envelope import Record
@@ -115,7 +117,8 @@ class Looking:
         declared = topics.declared(self.names.topic_prefix, PARTITIONS, BROWSE_PARTITIONS, 1)
         await asyncio.to_thread(kafka.create_topics, self.stack.kafka_bootstrap_servers, declared)
         await create_indexes(self.mongo.database, indexes())
-        await provision_vault(beside(self.mongo.database, f"{self.names.database}_vault"))
+        vault = beside(self.mongo.database, f"{self.names.database}_vault")
+        await asyncio.gather(provision_vault(vault), provision_index(vault))
 
     async def start(self, name: str) -> None:
         """Start a service and return when it is ready."""
@@ -175,8 +178,8 @@ class Looking:
     async def browsed(self) -> list[Record]:
         """All records of looks, refusals and attempts on `goods.browsed` now, by partition and offset, with the parts decrypted that the vault has keys of."""
         keys = await asyncio.to_thread(self.vault.user_keys)
-        records = await asyncio.to_thread(self._browsed)
-        return [opened(record, keys) for record in records if not is_mark(record)]
+        found = await asyncio.to_thread(self._browsed)
+        return [opened(record, keys) for record in found if not is_mark(record)]
 
     async def sealed_looks(self) -> list[str]:
         """The browse IDs of what is published of the browse logs, marks left out."""
@@ -218,7 +221,7 @@ class Looking:
 
 
 def verified(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Checkpoint]) -> dict[str, bytes]:
-    """Verify a sealed entry by hand: the proof of its leaf and every part; give the parts."""
+    """Verify a sealed entry by hand: the proof of its leaf and every part; give the parts, those encrypted by the keys that came with them."""
     under = checkpoints[sealed.log]
     verify_inclusion(
         leaf_hash(sealed.entry), sealed.index, under.size, list(sealed.inclusion_proof), under.root
@@ -226,7 +229,13 @@ def verified(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Checkpoint])
     entry = decode(sealed.entry)
     for part in sealed.parts:
         verify_part(entry, part.name, part.salt, part.content)
-    return {part.name: part.content for part in sealed.parts}
+    return {
+        part.name: decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)
+        if part.key
+        else part.content
+        for part in sealed.parts
+        if part.key or not is_encrypted(part.content)
+    }
 
 
 def parts_of(record: Record) -> dict[str, Any]:
