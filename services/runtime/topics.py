@@ -15,6 +15,7 @@ GOODS_REJECTED: Final = "goods.rejected"
 GOODS_BROWSED: Final = "goods.browsed"
 BROWSE_OBSERVED: Final = "browse.observed"
 BROWSE_WATCHED: Final = "browse.watched"
+BROWSE_COUNTED: Final = "browse.counted"
 BROWSE_ALERTS: Final = "browse.alerts"
 LOGS_CHECKPOINTS: Final = "logs.checkpoints"
 LOGS_INDEX: Final = "logs.index"
@@ -32,6 +33,8 @@ GOODS_TOPICS: Final = (
     GOODS_REJECTED,
 )
 
+WATCHED_MS: Final = 2 * 86_400_000
+"""What is told of looks beside their records has pseudonyms: it is kept for as long as a watch or an index may be away."""
 OBSERVED_MS: Final = 2 * 86_400_000
 """What the watch tells itself names users: it is kept for two days, which a watch may be away."""
 ALERTS_MS: Final = 30 * 86_400_000
@@ -72,7 +75,8 @@ def declared(prefix: str, partitions: int, browse_partitions: int, replication: 
         *goods,
         Topic(prefix + GOODS_BROWSED, browse_partitions, replication),
         Topic(prefix + BROWSE_OBSERVED, browse_partitions, replication, OBSERVED_MS),
-        Topic(prefix + BROWSE_WATCHED, browse_partitions, replication, compacted=True),
+        Topic(prefix + BROWSE_WATCHED, browse_partitions, replication, WATCHED_MS),
+        Topic(prefix + BROWSE_COUNTED, browse_partitions, replication, compacted=True),
         Topic(prefix + BROWSE_ALERTS, browse_partitions, replication, ALERTS_MS),
         Topic(prefix + LOGS_CHECKPOINTS, 1, replication),
         Topic(prefix + LOGS_INDEX, 1, replication),

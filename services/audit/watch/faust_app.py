@@ -21,8 +21,8 @@ from services.runtime.errors import SettingsError
 from services.runtime.settings import KafkaSettings, read_secret
 from services.runtime.topics import (
     BROWSE_ALERTS,
+    BROWSE_COUNTED,
     BROWSE_OBSERVED,
-    BROWSE_WATCHED,
     GOODS_BROWSED,
     MAX_MESSAGE_BYTES,
 )
@@ -93,9 +93,9 @@ class WatchApp:
         self.browsed = self._topic(kafka.topic(GOODS_BROWSED))
         self.observed = self._topic(kafka.topic(BROWSE_OBSERVED))
         self.alerts = self._topic(kafka.topic(BROWSE_ALERTS))
-        self._changelog = self._topic(kafka.topic(BROWSE_WATCHED))
+        self._changelog = self._topic(kafka.topic(BROWSE_COUNTED))
         self.table = self.app.Table(
-            kafka.topic(BROWSE_WATCHED),
+            kafka.topic(BROWSE_COUNTED),
             key_type=bytes,
             value_type=bytes,
             partitions=kafka.browse_partitions,

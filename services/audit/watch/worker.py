@@ -1,6 +1,6 @@
 """A worker of the watch: observes browse records, counts observations, keeps alerts. The shell around the pure parts.
 
-goods.browsed ─observe▶ browse.observed ─count▶ table (changelog browse.watched), MongoDB statistics, browse.alerts ─keep▶ MongoDB alerts and blocks
+goods.browsed ─observe▶ browse.observed ─count▶ table (changelog browse.counted), MongoDB statistics, browse.alerts ─keep▶ MongoDB alerts and blocks
 
 `goods.browsed` is partitioned by random IDs; `browse.observed` by who or what is counted, so that each subject has one state in one place.
 An error that is not foreseen ends the process at once, as a kill would: Faust would count the record as done and go on.
