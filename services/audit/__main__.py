@@ -8,6 +8,8 @@ import structlog
 from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server as add_servicer
 from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
+from services.audit.figures.answers import FigureAnswers
+from services.audit.figures.requests import METHODS as FIGURE_METHODS
 from services.audit.service import AuditServicer
 from services.audit.settings import AuditSettings
 from services.audit.watch_reader import WatchReader
@@ -40,7 +42,10 @@ _SERVICES = (
 def main() -> None:
     """Run until SIGTERM. Exits with 1 after a fault that wants an operator, 2 where a setting is wrong."""
     log = configure("audit", load(MonitoringSettings).log_level)
-    settings, metrics = load(AuditSettings), FrontMetrics("audit", ["ListBrowses", *WATCH_METHODS])
+    settings, metrics = (
+        load(AuditSettings),
+        FrontMetrics("audit", ["ListBrowses", *FIGURE_METHODS, *WATCH_METHODS]),
+    )
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("audit", settings, metrics, log) as front:
@@ -68,6 +73,7 @@ def _servicer(front: Front) -> AuditServicer:
     return AuditServicer(
         front.reader,
         front.recorder,
+        figures=FigureAnswers(front.mongo.database, front.recorder, front.secret),
         secret=front.secret,
         page_bytes=front.settings.page_bytes,
         metrics=front.metrics,

@@ -1,4 +1,4 @@
-"""`AuditService` over gRPC: lists browse records with proofs, after the listing itself is recorded."""
+"""`AuditService` over gRPC: lists browse records with proofs, and gives figures; each answer is recorded as a look before it leaves."""
 
 from collections.abc import Mapping
 
@@ -7,6 +7,7 @@ import structlog
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from services.audit import core
 from services.audit.core import ListState
+from services.audit.figures.answers import FigureAnswers
 from services.runtime.access.current import principal
 from services.runtime.access.values import Role
 from services.runtime.call_errors import InvalidRequestError
@@ -27,13 +28,15 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         reader: LogReader,
         recorder: BrowseRecorder,
         *,
+        figures: FigureAnswers,
         secret: bytes,
         page_bytes: int,
         metrics: FrontMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Answer from `reader`'s logs; pages are of `page_bytes` at the most."""
+        """Answer from `reader`'s logs and with `figures`; pages are of `page_bytes` at the most."""
         self._reader = reader
+        self._figures = figures
         self._recorder = recorder
         self._secret = secret
         self._tokens = PageTokens(secret, ListState)
@@ -76,6 +79,18 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         self._metrics.shown.inc(len(page.records))
         self._log.info("listed", browse=answer.browse_id, records=len(page.records))
         return answer
+
+    async def GetStatistics(  # noqa: N802
+        self, request: audit_pb2.GetStatisticsRequest, context: Context
+    ) -> audit_pb2.GetStatisticsResponse:
+        """Give figures of all looks over windows of time."""
+        return await self._figures.statistics(request, caller(context))
+
+    async def CountGoodsBrowses(  # noqa: N802
+        self, request: audit_pb2.CountGoodsBrowsesRequest, context: Context
+    ) -> audit_pb2.CountGoodsBrowsesResponse:
+        """Count who looked at a merchant's goods."""
+        return await self._figures.goods(request, caller(context))
 
     async def _checkpoints(self, state: ListState | None) -> Mapping[str, StoredCheckpoint]:
         found = await (

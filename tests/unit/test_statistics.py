@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.audit import statistics_values as values
-from services.audit.statistics_values import Counts, Look, Marks, Window, figures, windows_of
+from services.audit.figures import values
+from services.audit.figures.values import Counts, Look, Marks, Window, figures, windows_of
 from services.runtime.goods_browses.days import DAY_MS
 
 BEGIN_MS = int(dt.datetime(2026, 10, 30, 22, tzinfo=dt.UTC).timestamp()) * 1000
