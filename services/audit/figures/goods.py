@@ -78,9 +78,11 @@ class GoodsViewers:
         """Close the days that are over and counted, the oldest first; tells how many. Whoever does it first, it is done once.
 
         Args:
-            counted_until_ms: up to when everything that was told of looks is gathered.
+            counted_until_ms: up to when everything that was told of looks is gathered; 0 where that is not known.
         Raises: UnavailableError.
         """
+        if not counted_until_ms:
+            return 0
         counted = await self._kept.begin(day_of(counted_until_ms))
         day = counted.since if counted.until is None else counted.until + dt.timedelta(days=1)
         closed = 0
