@@ -9,6 +9,7 @@ from typing import Any
 
 from goodstrace.entry import Kind
 from goodstrace.errors import AnswerError
+from goodstrace.receipts import Receipt
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry
 
 
@@ -19,6 +20,7 @@ class Browses:
     entries: tuple[VerifiedEntry, ...]
     checkpoints: Mapping[str, VerifiedCheckpoint]
     browse_ids: tuple[str, ...]
+    receipts: tuple[Receipt, ...] = ()
 
 
 def check_browses(browses: Sequence[VerifiedEntry], key: str, user: str) -> None:

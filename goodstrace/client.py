@@ -23,6 +23,7 @@ from goodstrace.answers import Trace
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
+from goodstrace.client_receipts import OnReceipt, ReceiptCalls
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.completing import Completing
 from goodstrace.connections import SYSTEM, Tls, channel
@@ -45,6 +46,7 @@ from goodstrace.query.v1 import (
     trace_pb2,
     trace_pb2_grpc,
 )
+from goodstrace.receipts import receipts_in
 from goodstrace.registration import merchant_key
 from goodstrace.registrations import (
     RegisteredKeys,
@@ -73,7 +75,7 @@ _Answer = TypeVar("_Answer")
 _ALL_EVENTS: Final = EventFilter()
 
 
-class Client(StreamCalls):
+class Client(StreamCalls, ReceiptCalls):
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
@@ -99,6 +101,7 @@ class Client(StreamCalls):
         registered_keys: bool = False,
         token: TokenSource | str = "",
         tls: Tls = SYSTEM,
+        on_receipt: OnReceipt | None = None,
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -122,9 +125,11 @@ class Client(StreamCalls):
                 its roles and its partners' policies let it see is shown; without, what is public. It is sent with every call, and
                 never in clear text to another machine.
             tls: whose certificates are believed, and the client's own.
+            on_receipt: told of the receipt of each look as soon as its answer comes; see `browse_proof`.
         Raises: CredentialsError where a key or token would go in clear text, or a file cannot be read.
         """
         self._stream_timeout_s = stream_timeout_s
+        self._on_receipt = on_receipt
         self._keys = log_keys
         self._trusted = TrustedCheckpoints(
             log_keys,
@@ -255,6 +260,7 @@ class Client(StreamCalls):
             tree_verified=is_whole and check_tree(query, nodes, events),
             filtered=first.filtered,
             browse_ids=tuple(page.browse_id for page in pages),
+            receipts=receipts_in(pages),
         )
         if complete is False:
             return answer
@@ -359,7 +365,12 @@ class Client(StreamCalls):
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
         check_browses(browses, canonical_key(key) if key else "", user)
-        return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
+        return Browses(
+            tuple(browses[:limit]),
+            checkpoints,
+            tuple(page.browse_id for page in pages),
+            receipts_in(pages),
+        )
 
     def goods(self, key: str, *, as_of: Mapping[str, int] | None = None, page_size: int = 0) -> Goods:
         """Tell how goods stand: where, with whom, in what, since when; derived again from the proved events.
@@ -409,7 +420,8 @@ class Client(StreamCalls):
         request = request_of(
             asked, start, purpose=self._purpose, page_size=page_size, heartbeat_s=heartbeat_s
         )
-        return follow(request, asked, Ports(self._stream, self._checkpoints, self._merchants), patience_s)
+        ports = Ports(self._stream, self._checkpoints, self._merchants, self._received)
+        return follow(request, asked, ports, patience_s)
 
     def close(self) -> None:
         """Close the connections."""
@@ -457,9 +469,11 @@ class Client(StreamCalls):
         self, method: Callable[..., _Answer], request: Any, more: tuple[tuple[str, str], ...] = ()
     ) -> _Answer:
         try:
-            return method(request, timeout=self._timeout_s, metadata=(*self._metadata, *more))
+            answer = method(request, timeout=self._timeout_s, metadata=(*self._metadata, *more))
         except grpc.RpcError as error:
             raise call_error(error) from error
+        self._received(answer)
+        return answer
 
     def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
         return self._trusted.opened(pages)

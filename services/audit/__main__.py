@@ -10,6 +10,7 @@ from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_serve
 from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
 from services.audit.figures.answers import FigureAnswers
 from services.audit.figures.requests import METHODS as FIGURE_METHODS
+from services.audit.proving import METHOD as PROVE
 from services.audit.service import AuditServicer
 from services.audit.settings import AuditSettings
 from services.audit.watch_reader import WatchReader
@@ -44,7 +45,7 @@ def main() -> None:
     log = configure("audit", load(MonitoringSettings).log_level)
     settings, metrics = (
         load(AuditSettings),
-        FrontMetrics("audit", ["ListBrowses", *FIGURE_METHODS, *WATCH_METHODS]),
+        FrontMetrics("audit", ["ListBrowses", PROVE, *FIGURE_METHODS, *WATCH_METHODS]),
     )
 
     async def service(stop: asyncio.Event) -> None:

@@ -8,6 +8,7 @@ from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from services.audit import core
 from services.audit.core import ListState
 from services.audit.figures.answers import FigureAnswers
+from services.audit.proving import browse_proof
 from services.runtime.access.current import principal
 from services.runtime.access.values import Role
 from services.runtime.call_errors import InvalidRequestError
@@ -91,6 +92,12 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
     ) -> audit_pb2.CountGoodsBrowsesResponse:
         """Count who looked at a merchant's goods."""
         return await self._figures.goods(request, caller(context))
+
+    async def GetBrowseProof(  # noqa: N802 - the name in the proto
+        self, request: audit_pb2.GetBrowseProofRequest, _context: Context
+    ) -> audit_pb2.GetBrowseProofResponse:
+        """Prove that the browse record of a receipt is sealed; see audit.proto."""
+        return await browse_proof(self._reader, self._secret, request)
 
     async def _checkpoints(self, state: ListState | None) -> Mapping[str, StoredCheckpoint]:
         found = await (

@@ -1,7 +1,7 @@
 """Browse records: who looked at what, and who tried to; acknowledged by Kafka before anything is shown, sealed by the audit service.
 
 Used by every service that shows parts of records. The record's parts are `who`, `what`, `purpose` and `outcome`, each one
-JSON object with sorted keys; its tags are the keys asked for and the user who asked.
+JSON object with sorted keys; its tags are the keys asked for, the user who asked, and its own ID, by which a receipt finds it.
 """
 
 import os
@@ -14,6 +14,7 @@ import msgspec
 
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind, TagKind
 from goodstrace.facts import PIPELINE_VERSION
+from goodstrace.merkle import leaf_hash
 from services.runtime import envelope
 from services.runtime.access.current import network, principal
 from services.runtime.access.values import Means
@@ -21,9 +22,11 @@ from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.blocking import Blocking
 from services.runtime.envelope import Part, Record
 from services.runtime.errors import UnavailableError
+from services.runtime.looks import Look, note
 from services.runtime.partitioner import partition_of
 from services.sealing.entries import with_entry
 
+LOGS: Final = "browse/"
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
@@ -108,7 +111,12 @@ def browse_record(
             for (name, content), salt in zip(contents.items(), salts, strict=True)
         ),
     )
-    return with_entry(record, secret, {TagKind.KEY: browse.keys, TagKind.USER: (browse.user,)})
+    named = {
+        TagKind.KEY: browse.keys,
+        TagKind.USER: (browse.user,),
+        TagKind.RECORD: (record_id.hex(),),
+    }
+    return with_entry(record, secret, named)
 
 
 def _told(**members: str | int) -> dict[str, object]:
@@ -168,6 +176,9 @@ class BrowseRecorder:
         )
         began = time.perf_counter()
         partition = partition_of(record_id, self._partitions)
+        if browse.kind is BrowseKind.LOOK:
+            # Before it is sent: one that was not acknowledged may be sealed all the same, and has failed.
+            note(Look(record_id, leaf_hash(record.entry), f"{LOGS}{partition}", record.time_ms))
         try:
             await self._producer.send(
                 self._topic, partition, record_id, envelope.encode(record), self._timeout_s

@@ -19,6 +19,7 @@ from services.runtime.access.guard import Guard
 from services.runtime.access.networks import networks
 from services.runtime.access.opening import open_access
 from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.answering import Answering
 from services.runtime.blocking import Blocks, RememberedBlocks
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
@@ -39,6 +40,7 @@ from services.runtime.tls import ServedCertificate, served
 from services.runtime.topics import GOODS_BROWSED
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
+from services.sealing.marks import MarkMetrics, Marks
 from services.sealing.reader import LogReader
 from services.sealing.refusals import RefusalMetrics, Refusals
 from services.sealing.secret_check import check_secret
@@ -124,6 +126,16 @@ class Front:
             blocking=RememberedBlocks(Blocks(mongo.database)),
         )
         self.refusals = Refusals(self.recorder, RefusalMetrics(name), log)
+        self.marks = Marks(
+            producer,
+            topic=kafka.topic(GOODS_BROWSED),
+            partitions=kafka.browse_partitions,
+            secret=self.secret,
+            timeout_s=settings.browse_timeout_s,
+            metrics=MarkMetrics(name),
+            log=log,
+        )
+        self.answering = Answering(self.marks.note)
         access_settings = self.access.settings
         self.guard = Guard(
             name,
@@ -157,6 +169,7 @@ class Front:
             settings.max_call_s,
             self.log,
             guard=self.guard,
+            answering=self.answering,
         )
         server = Server(
             interceptor,
@@ -226,7 +239,7 @@ async def opened(
     mongo = Mongo(load(MongoSettings))
     producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers, client="browses")
     ended = asyncio.Event()
-    recording: asyncio.Task[None] | None = None
+    recording: list[asyncio.Task[None]] = []
     for condition in ("recorder", "mongodb", "logs", "secret"):
         monitoring.readiness.set(condition, problem="not asked yet")
     try:
@@ -240,12 +253,12 @@ async def opened(
             log=log,
             certificate=certificate,
         )
-        recording = asyncio.create_task(front.refusals.run(ended))
+        recording = [asyncio.create_task(each.run(ended)) for each in (front.refusals, front.marks)]
         yield front
     finally:
         ended.set()
-        if recording is not None:
-            await asyncio.wait([recording])
+        if recording:
+            await asyncio.wait(recording)
         await producer.stop(settings.browse_timeout_s)
         mongo.close()
         monitoring.stop()

@@ -41,8 +41,9 @@ def test_the_parts_say_who_what_why_and_how_much() -> None:
 
 
 def test_it_is_found_by_the_key_asked_and_by_the_user() -> None:
-    assert set(_record().tags) == {tag(SECRET, TagKind.KEY, KEY), tag(SECRET, TagKind.USER, "ann")}
-    assert set(_record(keys=(), asked_user="bob").tags) == {tag(SECRET, TagKind.USER, "ann")}
+    own = tag(SECRET, TagKind.RECORD, _record().id.hex())
+    assert set(_record().tags) == {tag(SECRET, TagKind.KEY, KEY), tag(SECRET, TagKind.USER, "ann"), own}
+    assert set(_record(keys=(), asked_user="bob").tags) == {tag(SECRET, TagKind.USER, "ann"), own}
 
 
 def test_a_listing_by_user_says_of_whom() -> None:

@@ -12,6 +12,7 @@ from services.audit.watch.sketches import hashed
 from services.audit.watch.values import Kind, Seen
 from services.runtime.envelope import Record
 from services.runtime.errors import EnvelopeError
+from services.sealing.mark_records import is_mark
 
 MAX_KEYS: Final = 256
 """Of one record: by further keys it is not counted, only by how many different ones its user looked at."""
@@ -42,11 +43,11 @@ class _Outcome(msgspec.Struct, frozen=True):
 
 
 def observations(record: Record, offset: int) -> list[Seen]:
-    """Give what a record of `goods.browsed` says to the watch; nothing of entries that are no browses.
+    """Give what a record of `goods.browsed` says to the watch; nothing of entries that are no browses, and of marks.
 
     Raises: EnvelopeError where its parts cannot be read, as after they were erased.
     """
-    if record.kind is not EntryKind.BROWSE:
+    if record.kind is not EntryKind.BROWSE or is_mark(record):
         return []
     who, what, outcome = (
         _read(record, "who", _Who),

@@ -277,6 +277,13 @@ TABLE: Final[tuple[Row, ...]] = (
     ),
     *_rows(
         "audit",
+        _AUDIT,
+        ("GetBrowseProof",),
+        _EVERYBODY,
+        "whoever has a receipt; it shows nothing of the look",
+    ),
+    *_rows(
+        "audit",
         _WATCH,
         ("ListAlerts", "StreamAlerts", "GetActivity", "ListBusiest"),
         (Role.AUDITOR, Role.OPERATOR),
