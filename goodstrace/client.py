@@ -23,6 +23,7 @@ from goodstrace.answers import Trace
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.browse_records import Browses, check_browses
 from goodstrace.call_failures import call_error
+from goodstrace.client_figures import FigureCalls
 from goodstrace.client_receipts import OnReceipt, ReceiptCalls
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.completing import Completing
@@ -75,7 +76,7 @@ _Answer = TypeVar("_Answer")
 _ALL_EVENTS: Final = EventFilter()
 
 
-class Client(StreamCalls, ReceiptCalls):
+class Client(ReceiptCalls, StreamCalls, FigureCalls):
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,

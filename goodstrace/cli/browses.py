@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from goodstrace.browse_records import Browses
 from goodstrace.cli.display import console, short
+from goodstrace.cli.my_goods import goods_document, show_goods, span
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.verification import VerifiedEntry
 
@@ -25,16 +27,56 @@ from goodstrace.verification import VerifiedEntry
     metavar="USER",
     help="List the look-ups of a user instead of those of a key.",
 )
+@click.option("--my-goods", is_flag=True, help="Count who looked at your goods, as a merchant.")
+@click.option(
+    "--from",
+    "first",
+    type=click.DateTime(),
+    help="Look-ups from this time on (UTC); with --my-goods the first day.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=click.DateTime(),
+    help="Look-ups before this time (UTC); with --my-goods the last day, by default yesterday.",
+)
+@click.option(
+    "--merchant",
+    default=0,
+    metavar="NUMBER",
+    help="Look-ups by those who act for it; with --my-goods, of its goods.",
+)
 @click.option(
     "--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="How many at the most."
 )
 @client_options
 @json_option
-def browses(key: str, looked_by: str, limit: int, *, as_json: bool, **connection: Any) -> None:
+def browses(
+    key: str,
+    *,
+    looked_by: str,
+    limit: int,
+    first: dt.datetime | None,
+    last: dt.datetime | None,
+    merchant: int,
+    my_goods: bool,
+    as_json: bool,
+    **connection: Any,
+) -> None:
     """List who looked at KEY (or what a user looked at), newest first.
 
     Every record is proved to be in its browse log. This listing is recorded as a look-up too. Of the local stack it is its auditor who asks.
+
+    With --my-goods it counts who looked at the goods of a merchant instead, by day, role and step, and tells of fewer than five people nothing.
     """
+    if my_goods:
+        with connect(role="auditor" if merchant else "merchant", **connection) as client:
+            counted = client.goods_browses(*span(first, last), merchant=merchant)
+        if as_json:
+            print_json(goods_document(counted))
+        else:
+            show_goods(counted, console())
+        return
     if bool(key) == bool(looked_by):
         raise click.UsageError("give either a KEY or --by USER")
     with connect(role="auditor", **connection) as client:
