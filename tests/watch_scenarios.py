@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from services.runtime.envelope import Record
-from services.sealing.browse import Browse, BrowseKind, browse_record
+from services.sealing.browse import Browse, BrowseKind
+from tests.opened_browses import clear_record
 
 BEGIN_MS = 1_767_225_600_000  # a whole day, in 2026
 MINUTE_MS = 60_000
@@ -44,7 +45,7 @@ def sign_in(at_ms: int, user: str, network: str, *, refused: str = "wrong-passwo
 
 def record(made: Look, record_id: bytes) -> Record:
     salts = (bytes(32), bytes(32), bytes(32), bytes(32))
-    return browse_record(made.browse, secret=_SECRET, record_id=record_id, time_ms=made.time_ms, salts=salts)
+    return clear_record(made.browse, secret=_SECRET, record_id=record_id, time_ms=made.time_ms, salts=salts)
 
 
 def records(looks: Sequence[Look], seed: int = 0) -> list[Record]:

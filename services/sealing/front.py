@@ -37,7 +37,8 @@ from services.runtime.settings import (
     load_secret,
 )
 from services.runtime.tls import ServedCertificate, served
-from services.runtime.topics import GOODS_BROWSED
+from services.runtime.topics import BROWSE_WATCHED, GOODS_BROWSED
+from services.runtime.vault import open_people
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
 from services.sealing.marks import MarkMetrics, Marks
@@ -116,9 +117,12 @@ class Front:
         self.reader = LogReader(mongo.database, remember_bytes=settings.remember_mib * 2**20)
         host = load(MonitoringSettings).host
         self.access = open_access(host, MerchantStore(mongo.database), mongo.database, log)
+        self.people = open_people(mongo.database)
         self.recorder = BrowseRecorder(
             producer,
+            self.people,
             topic=kafka.topic(GOODS_BROWSED),
+            watched=kafka.topic(BROWSE_WATCHED),
             partitions=kafka.browse_partitions,
             secret=self.secret,
             timeout_s=settings.browse_timeout_s,

@@ -25,9 +25,11 @@ from goodstrace.note import Verifier
 from services.query.accounts.key_ring import KeyFiles
 from services.runtime import envelope, kafka, topics
 from services.runtime.envelope import Record
-from services.runtime.mongo import Mongo, create_indexes
+from services.runtime.mongo import Mongo, beside, create_indexes
 from services.runtime.monitoring import Readiness
 from services.runtime.settings import MongoSettings
+from services.runtime.vault.opening import load_ring
+from services.runtime.vault.people import provision as provision_vault
 from services.sealing.clock import SystemClock
 from services.sealing.core import Limits
 from services.sealing.epochs import random_epoch
@@ -40,6 +42,7 @@ from services.sealing.reader import LogReader
 from services.sealing.service import Sealer
 from services.sealing.writer import SealerParts
 from tests.conftest import Names
+from tests.opened_browses import OpenedVault, opened
 
 READY_TIMEOUT_S = 60.0
 PARTITIONS, BROWSE_PARTITIONS = 2, 2
@@ -64,6 +67,7 @@ class Looking:
         self.key_dir = folder / "keys"
         self.key_dir.mkdir(mode=0o700)
         (self.key_dir / "index-secret").write_text(self.secret.hex())
+        (self.key_dir / "vault-keys").write_text(secrets.token_hex(32))
         KeyFiles(self.key_dir / "login", 300).make_first(time.time_ns() // 1_000_000)
         self.query_port, self.audit_port = free_port(), free_port()
         self.log_port = free_port()
@@ -76,6 +80,7 @@ class Looking:
             "GOODSTRACE_BROWSE_PARTITIONS": str(BROWSE_PARTITIONS),
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_VAULT_KEY_FILE": str(self.key_dir / "vault-keys"),
             "GOODSTRACE_ACCOUNTS": "off",
             "GOODSTRACE_LOGIN_KEY_DIR": str(self.key_dir / "login"),
             "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "index-secret"),
@@ -90,6 +95,9 @@ class Looking:
         self.daemons = {name: self._daemon(name, folder) for name in ("query", "audit")}
         self.mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database, timeout_ms=10_000))
         self.reader = LogReader(self.mongo.database)
+        self.vault = OpenedVault(
+            stack.mongodb_uri, f"{names.database}_vault", load_ring(self.key_dir / "vault-keys")
+        )
 
     def _daemon(self, name: str, folder: Path) -> Daemon:
         return Daemon(
@@ -106,6 +114,7 @@ class Looking:
         declared = topics.declared(self.names.topic_prefix, PARTITIONS, BROWSE_PARTITIONS, 1)
         await asyncio.to_thread(kafka.create_topics, self.stack.kafka_bootstrap_servers, declared)
         await create_indexes(self.mongo.database, indexes())
+        await provision_vault(beside(self.mongo.database, f"{self.names.database}_vault"))
 
     async def start(self, name: str) -> None:
         """Start a service and return when it is ready."""
@@ -163,8 +172,9 @@ class Looking:
         return Sealer(parts, KeyFolder(self.key_dir), prefix="goods", name="test", readiness=Readiness())
 
     async def browsed(self) -> list[Record]:
-        """All records on `goods.browsed` now, by partition and offset."""
-        return await asyncio.to_thread(self._browsed)
+        """All records on `goods.browsed` now, by partition and offset, with the parts decrypted that the vault has keys of."""
+        keys = await asyncio.to_thread(self.vault.user_keys)
+        return [opened(record, keys) for record in await asyncio.to_thread(self._browsed)]
 
     def _browsed(self) -> list[Record]:
         topic = self.names.topic(topics.GOODS_BROWSED)

@@ -103,6 +103,7 @@ class System:
             "GOODSTRACE_DATABASE": self.database_name,
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_VAULT_KEY_FILE": str(self.key_dir / "vault-keys"),
             "GOODSTRACE_OPERATOR_TOKEN_FILE": str(self.operator_token_file),
             "GOODSTRACE_LOGIN_KEY_DIR": str(self.key_dir / "login"),
             "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "login-secret"),

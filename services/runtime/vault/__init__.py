@@ -2,7 +2,16 @@
 
 from services.runtime.vault.errors import HeldError, VaultError
 from services.runtime.vault.keys import Vault, user_subject
-from services.runtime.vault.opening import open_vault
+from services.runtime.vault.opening import open_people, open_vault
 from services.runtime.vault.people import People, Person
 
-__all__ = ["HeldError", "People", "Person", "Vault", "VaultError", "open_vault", "user_subject"]
+__all__ = [
+    "HeldError",
+    "People",
+    "Person",
+    "Vault",
+    "VaultError",
+    "open_people",
+    "open_vault",
+    "user_subject",
+]

@@ -7,7 +7,7 @@ from typing import Final
 from services.runtime.mongo import Database, beside, translated
 from services.runtime.settings import load, refuse
 from services.runtime.vault.keys import KEYS, NAMES, Vault
-from services.runtime.vault.people import DAYS, provision
+from services.runtime.vault.people import DAYS, People, provision
 from services.runtime.vault.settings import VaultSettings
 from services.runtime.vault.wrapping import NONCE_BYTES, KeyRing
 
@@ -18,6 +18,11 @@ def open_vault(database: Database) -> Vault:
     """Open the vault that belongs to the services' database; exits with 2, naming the file, where there is no key-encryption key."""
     settings = load(VaultSettings)
     return Vault(vault_database(database, settings), load_ring(settings.key_file))
+
+
+def open_people(database: Database) -> People:
+    """Open the vault, as `open_vault` does, for who records looks."""
+    return People(open_vault(database), retention_days=load(VaultSettings).retention_days)
 
 
 def vault_database(database: Database, settings: VaultSettings) -> Database:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from pymongo import IndexModel
 
+from services.runtime.access.naming import NOBODIES
 from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
 from services.runtime.mongo import Database, create_indexes, translated
@@ -24,8 +25,6 @@ from services.runtime.vault.wrapping import NONCE_BYTES, beside, unwrap, wrap
 DAYS: Final = "vault_days"
 PSEUDONYMS: Final = "pseudonyms"
 PSEUDONYM_BYTES: Final = 12
-NOBODIES: Final = frozenset({"anonymous", "unknown", "several"})
-"""The words that records have for those who are nobody in particular: no account may be called so, and each is its own pseudonym."""
 
 
 class Person(msgspec.Struct, frozen=True):
