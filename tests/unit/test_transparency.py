@@ -125,6 +125,11 @@ def test_the_figures_are_derived_again(world: World) -> None:
     assert verify(world.made(0, 1300), world.keys, world) == derived
 
 
+def test_a_month_that_is_not_over_goes_on_behind_its_report(world: World) -> None:
+    made = msgspec.structs.replace(world.made(290, 700), complete=False)
+    assert verify(made, world.keys, world).total.looks < 2 * 698
+
+
 def _changed(report: Report, place: int, **fields: Any) -> Report:
     spans = list(report.spans)
     spans[place] = msgspec.structs.replace(spans[place], **fields)
