@@ -10,7 +10,10 @@ from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_serve
 from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
 from services.audit.browse_index import BrowseIndex
 from services.audit.figures.answers import FigureAnswers
+from services.audit.figures.following import FigureMetrics, Figuring
+from services.audit.figures.goods import GoodsViewers
 from services.audit.figures.requests import METHODS as FIGURE_METHODS
+from services.audit.figures.store import Statistics
 from services.audit.indexing import CLIENT as INDEX_CLIENT
 from services.audit.indexing import Indexing, IndexMetrics
 from services.audit.proving import METHOD as PROVE
@@ -97,7 +100,14 @@ def _indexing(front: Front) -> Indexing:
     topic = kafka.topic(BROWSE_WATCHED)
     source = Source(kafka.bootstrap_servers, f"{topic}.index", [topic], lambda *_: None, client=INDEX_CLIENT)
     index = BrowseIndex(front.people.vault.database)
-    return Indexing(source, index, front.people, IndexMetrics(), front.log)
+    figures = Figuring(
+        Statistics(front.mongo.database),
+        GoodsViewers(front.mongo.database, front.people.vault.database),
+        kafka.browse_partitions,
+        FigureMetrics(),
+        front.log,
+    )
+    return Indexing(source, index, front.people, IndexMetrics(), front.log, figures=figures)
 
 
 def _watch_servicer(front: Front, stop: asyncio.Event) -> WatchServicer:
