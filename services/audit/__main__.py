@@ -19,6 +19,7 @@ from services.audit.indexing import Indexing, IndexMetrics
 from services.audit.proving import METHOD as PROVE
 from services.audit.service import AuditServicer
 from services.audit.settings import AuditSettings
+from services.audit.watch_names import WatchNames
 from services.audit.watch_reader import WatchReader
 from services.audit.watch_service import METHODS as WATCH_METHODS
 from services.audit.watch_service import WatchServicer
@@ -27,6 +28,7 @@ from services.runtime.lifecycle import run
 from services.runtime.logs import configure
 from services.runtime.settings import KafkaSettings, LogSettings, MonitoringSettings, load
 from services.runtime.topics import BROWSE_WATCHED, GOODS_BROWSED
+from services.runtime.vault.settings import VaultSettings
 from services.sealing.clock import SystemClock
 from services.sealing.epochs import random_epoch
 from services.sealing.front import Front, FrontMetrics, opened
@@ -112,7 +114,12 @@ def _indexing(front: Front) -> Indexing:
 
 def _watch_servicer(front: Front, stop: asyncio.Event) -> WatchServicer:
     return WatchServicer(
-        WatchReader(front.mongo.database), front.recorder, secret=front.secret, stop=stop, log=front.log
+        WatchReader(front.mongo.database),
+        WatchNames(front.people, load(VaultSettings).retention_days),
+        front.recorder,
+        secret=front.secret,
+        stop=stop,
+        log=front.log,
     )
 
 
