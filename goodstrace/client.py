@@ -75,7 +75,7 @@ _Answer = TypeVar("_Answer")
 _ALL_EVENTS: Final = EventFilter()
 
 
-class Client(StreamCalls, ReceiptCalls):
+class Client(ReceiptCalls, StreamCalls):
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,

@@ -23,12 +23,12 @@ class OpenedVault:
     """The vault of a running system, opened by the one who has its key-encryption keys."""
 
     def __init__(self, mongodb_uri: str, database: str, ring: KeyRing) -> None:
-        self._uri, self._database, self._ring = mongodb_uri, database, ring
+        self._uri, self.database, self._ring = mongodb_uri, database, ring
 
     def user_keys(self) -> list[bytes]:
         """All keys of subjects that are there now."""
         with MongoClient[dict[str, Any]](self._uri) as client:
-            documents = list(client[self._database][KEYS].find())
+            documents = list(client[self.database][KEYS].find())
         return [self._ring.unwrap(each, bytes(each["_id"])) for each in documents]
 
 

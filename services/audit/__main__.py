@@ -8,6 +8,9 @@ import structlog
 from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server as add_servicer
 from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
+from services.audit.browse_index import BrowseIndex
+from services.audit.indexing import CLIENT as INDEX_CLIENT
+from services.audit.indexing import Indexing, IndexMetrics
 from services.audit.proving import METHOD as PROVE
 from services.audit.service import AuditServicer
 from services.audit.settings import AuditSettings
@@ -15,10 +18,11 @@ from services.audit.watch_names import WatchNames
 from services.audit.watch_reader import WatchReader
 from services.audit.watch_service import METHODS as WATCH_METHODS
 from services.audit.watch_service import WatchServicer
+from services.runtime.group_source import Source
 from services.runtime.lifecycle import run
 from services.runtime.logs import configure
 from services.runtime.settings import KafkaSettings, LogSettings, MonitoringSettings, load
-from services.runtime.topics import GOODS_BROWSED
+from services.runtime.topics import BROWSE_WATCHED, GOODS_BROWSED
 from services.runtime.vault.settings import VaultSettings
 from services.sealing.clock import SystemClock
 from services.sealing.epochs import random_epoch
@@ -49,7 +53,9 @@ def main() -> None:
         async with opened("audit", settings, metrics, log) as front:
             public = publishing("audit", MongoBlockStore(front.mongo.database), SystemClock(), log)
             sealing = asyncio.create_task(_sealer(front, public, log).run(stop), name="recorder")
-            sealing.add_done_callback(lambda _: stop.set())  # a recorder that stopped ends the process
+            indexing = asyncio.create_task(_indexing(front).run(stop), name="index")
+            for task in (sealing, indexing):
+                task.add_done_callback(lambda _: stop.set())  # one of them that stopped ends the process
 
             def add(server: grpc.aio.Server) -> None:
                 add_servicer(_servicer(front), server)
@@ -60,7 +66,9 @@ def main() -> None:
             finally:
                 stop.set()
                 try:
-                    await sealing
+                    for ended in await asyncio.gather(sealing, indexing, return_exceptions=True):
+                        if isinstance(ended, BaseException):
+                            raise ended
                 finally:
                     await public.close()
 
@@ -71,11 +79,21 @@ def _servicer(front: Front) -> AuditServicer:
     return AuditServicer(
         front.reader,
         front.recorder,
+        BrowseIndex(front.people.vault.database),
+        front.people.vault,
         secret=front.secret,
         page_bytes=front.settings.page_bytes,
         metrics=front.metrics,
         log=front.log,
     )
+
+
+def _indexing(front: Front) -> Indexing:
+    kafka = load(KafkaSettings)
+    topic = kafka.topic(BROWSE_WATCHED)
+    source = Source(kafka.bootstrap_servers, f"{topic}.index", [topic], lambda *_: None, client=INDEX_CLIENT)
+    index = BrowseIndex(front.people.vault.database)
+    return Indexing(source, index, front.people, IndexMetrics(), front.log)
 
 
 def _watch_servicer(front: Front, stop: asyncio.Event) -> WatchServicer:

@@ -9,6 +9,7 @@ from goodstrace import entry as entries
 from goodstrace.audit.v1 import audit_pb2
 from goodstrace.entry import TagKind
 from goodstrace.identifiers import canonical_key
+from services.audit.index_values import Place
 from services.runtime.call_errors import InvalidRequestError, NotAllowedError
 from services.runtime.call_limits import (
     MAX_KEY_CHARS,
@@ -17,7 +18,7 @@ from services.runtime.call_limits import (
     check_text,
     checked_page_size,
 )
-from services.sealing.showing import position, record_bytes
+from services.sealing.showing import record_bytes
 from services.sealing.values import SealedRecord
 
 METHOD: Final = "ListBrowses"
@@ -35,7 +36,7 @@ class ListQuery(msgspec.Struct, frozen=True):
         return msgspec.json.encode((METHOD, self.key, self.user))
 
     def tag(self, secret: bytes) -> bytes:
-        """Derive the index tag of the records asked for."""
+        """Derive the index tag of the records asked for; one of a user is in records of before the index alone."""
         return (
             entries.tag(secret, TagKind.KEY, self.key)
             if self.key
@@ -44,17 +45,11 @@ class ListQuery(msgspec.Struct, frozen=True):
 
 
 class ListState(msgspec.Struct, frozen=True):
-    """Where a listing goes on: the checkpoints' sizes by log, and log and index of the last record shown."""
+    """Where a listing goes on: the checkpoints' sizes by log, and the place of the last record shown: log and index, or where the index has it."""
 
     sizes: dict[str, int]
-    before: tuple[str, int]
-
-
-class ListPage(msgspec.Struct, frozen=True):
-    """The records of one page, newest first; `before` is where the next page goes on, None at the end."""
-
-    records: list[SealedRecord]
-    before: tuple[str, int] | None
+    before: tuple[str, int] | None = None
+    row: Place | None = None
 
 
 def query_of(request: audit_pb2.ListBrowsesRequest) -> ListQuery:
@@ -82,8 +77,8 @@ def page_size_of(request: audit_pb2.ListBrowsesRequest) -> int:
 
 def cut_page(
     found: Sequence[SealedRecord], sizes: Mapping[str, int], page_size: int, page_bytes: int
-) -> ListPage:
-    """Cut the records found into one page.
+) -> list[SealedRecord]:
+    """Cut the records of one page off those that were found.
 
     Args:
         found: newest first, `page_size` + 1 records where there are so many.
@@ -98,4 +93,4 @@ def cut_page(
         if left < 0 and taken:
             break
         taken.append(record)
-    return ListPage(taken, position(taken[-1]) if len(taken) < len(found) else None)
+    return taken

@@ -19,11 +19,11 @@ from goodstrace.errors import EntryError
 from goodstrace.goods.sightings import Kept
 from services.collector.following import Following
 from services.collector.goods_states import Stored, sightings
-from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.state_store import StateStore
 from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
+from services.runtime.group_source import Source
 from services.runtime.settings import KafkaSettings
 
 PATIENCE_S: Final = 10.0

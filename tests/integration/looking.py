@@ -18,10 +18,12 @@ from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace.checkpoint import Checkpoint, open_checkpoint
+from goodstrace.encrypted_parts import decrypt, is_encrypted
 from goodstrace.entry import decode, verify_part
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hash, verify_inclusion
 from goodstrace.note import Verifier
+from services.audit.browse_index import provision as provision_index
 from services.query.accounts.key_ring import KeyFiles
 from services.runtime import envelope, kafka, topics
 from services.runtime.envelope import Record
@@ -36,6 +38,7 @@ from services.sealing.epochs import random_epoch
 from services.sealing.indexes import indexes
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
+from services.sealing.mark_records import PART, is_mark, outcomes_of
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.reader import LogReader
@@ -114,7 +117,8 @@ class Looking:
         declared = topics.declared(self.names.topic_prefix, PARTITIONS, BROWSE_PARTITIONS, 1)
         await asyncio.to_thread(kafka.create_topics, self.stack.kafka_bootstrap_servers, declared)
         await create_indexes(self.mongo.database, indexes())
-        await provision_vault(beside(self.mongo.database, f"{self.names.database}_vault"))
+        vault = beside(self.mongo.database, f"{self.names.database}_vault")
+        await asyncio.gather(provision_vault(vault), provision_index(vault))
 
     async def start(self, name: str) -> None:
         """Start a service and return when it is ready."""
@@ -172,9 +176,26 @@ class Looking:
         return Sealer(parts, KeyFolder(self.key_dir), prefix="goods", name="test", readiness=Readiness())
 
     async def browsed(self) -> list[Record]:
-        """All records on `goods.browsed` now, by partition and offset, with the parts decrypted that the vault has keys of."""
+        """All records of looks, refusals and attempts on `goods.browsed` now, by partition and offset, with the parts decrypted that the vault has keys of."""
         keys = await asyncio.to_thread(self.vault.user_keys)
-        return [opened(record, keys) for record in await asyncio.to_thread(self._browsed)]
+        found = await asyncio.to_thread(self._browsed)
+        return [opened(record, keys) for record in found if not is_mark(record)]
+
+    async def sealed_looks(self) -> list[str]:
+        """The browse IDs of what is published of the browse logs, marks left out."""
+        found: list[str] = []
+        for log, newest in (await self.reader.newest("browse/")).items():
+            for record in await self.reader.records(log, range(newest.size)):
+                entry = decode(record.entry)
+                found += [entry.id] if [part.name for part in entry.parts] != [PART] else []
+        return found
+
+    async def outcomes(self) -> dict[str, str]:
+        """What the marks on `goods.browsed` say now, by browse ID."""
+        records = [record for record in await asyncio.to_thread(self._browsed) if is_mark(record)]
+        return {
+            look.hex(): outcome.value for record in records for look, outcome in outcomes_of(record).items()
+        }
 
     def _browsed(self) -> list[Record]:
         topic = self.names.topic(topics.GOODS_BROWSED)
@@ -200,7 +221,7 @@ class Looking:
 
 
 def verified(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Checkpoint]) -> dict[str, bytes]:
-    """Verify a sealed entry by hand: the proof of its leaf and every part; give the parts."""
+    """Verify a sealed entry by hand: the proof of its leaf and every part; give the parts, those encrypted by the keys that came with them."""
     under = checkpoints[sealed.log]
     verify_inclusion(
         leaf_hash(sealed.entry), sealed.index, under.size, list(sealed.inclusion_proof), under.root
@@ -208,7 +229,13 @@ def verified(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Checkpoint])
     entry = decode(sealed.entry)
     for part in sealed.parts:
         verify_part(entry, part.name, part.salt, part.content)
-    return {part.name: part.content for part in sealed.parts}
+    return {
+        part.name: decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)
+        if part.key
+        else part.content
+        for part in sealed.parts
+        if part.key or not is_encrypted(part.content)
+    }
 
 
 def parts_of(record: Record) -> dict[str, Any]:

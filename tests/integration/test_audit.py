@@ -17,6 +17,7 @@ from goodstrace.checkpoint import Checkpoint
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.record.v1.record_pb2 import WatchedBrowse
+from services.audit.browse_index import COLLECTION
 from services.audit.watch import alerts as alert_values
 from services.audit.watch.store import WatchStore
 from services.audit.watch.store import provision as provision_watch
@@ -72,8 +73,12 @@ async def _look(stub: TraceStub, key: str, user: str) -> str:
 
 
 async def _sealed(looking: Looking, count: int) -> None:
+    """Wait until so many looks are sealed, and in the index."""
+    index = beside(looking.mongo.database, looking.vault.database)[COLLECTION]
+
     async def enough() -> bool:
-        return sum(each.size for each in (await looking.reader.newest("browse/")).values()) >= count
+        sealed = len(await looking.sealed_looks())
+        return await index.count_documents({"time_ms": {"$exists": True}}) >= count and sealed >= count
 
     await eventually(enough, f"{count} looks are sealed")
 
@@ -179,11 +184,7 @@ async def test_a_killed_recorder_goes_on_and_seals_every_look_once(
     made += [await _look(query, ITEM, "ann") for _ in range(10)]
     await looking.start("audit")
     await _sealed(looking, 20)
-    sealed: list[str] = []
-    for log, newest in (await looking.reader.newest("browse/")).items():
-        records = await looking.reader.records(log, range(newest.size))
-        sealed += [json.loads(record.entry)["id"] for record in records]
-    assert sorted(sealed) == sorted(made)
+    assert sorted(await looking.sealed_looks()) == sorted(made)
 
 
 def _people(looking: Looking) -> People:

@@ -8,7 +8,7 @@ name: encrypted under the user's key, day}.
 import hmac
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -71,11 +71,18 @@ class People:
 
     async def subject_of(self, pseudonym: str) -> bytes | None:
         """Give the hash of the subject that a pseudonym stands for; None where that is not known any more."""
-        if pseudonym in NOBODIES:
-            return await self.vault.hash_of(user_subject(pseudonym))
+        return (await self.subjects_of([pseudonym])).get(pseudonym)
+
+    async def subjects_of(self, pseudonyms: Collection[str]) -> dict[str, bytes]:
+        """Give the hashes of the subjects that pseudonyms stand for, of those that are known."""
         async with translated():
-            document = await self._pseudonyms.find_one({"_id": pseudonym})
-        return bytes(document["subject"]) if document else None
+            found = self._pseudonyms.find(
+                {"_id": {"$in": sorted(set(pseudonyms) - NOBODIES)}}, {"subject": 1}
+            )
+            known = {str(each["_id"]): bytes(each["subject"]) async for each in found}
+        for name in NOBODIES.intersection(pseudonyms):
+            known[name] = await self.vault.hash_of(user_subject(name))
+        return known
 
     async def name_of(self, pseudonym: str) -> str | None:
         """Give the name behind a pseudonym; None where the day or the user is forgotten."""
