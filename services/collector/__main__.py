@@ -11,6 +11,7 @@ import structlog
 from services.collector import rejections_api
 from services.collector.api import make_app
 from services.collector.errors import BookError
+from services.collector.flagged_store import FlaggedStore
 from services.collector.grpc_edge import GrpcEdge
 from services.collector.idempotency import Idempotency
 from services.collector.ingress import Ingress
@@ -275,8 +276,9 @@ class _Parts:
             parts["states"] = StateKeeper(
                 self.kafka,
                 StateStore(self.mongo.database),
-                self._metrics,
-                self._log,
+                FlaggedStore(self.mongo.database),
+                metrics=self._metrics,
+                log=self._log,
                 is_busy=(lambda: runner.is_busy) if runner is not None else (lambda: False),
             )
         return parts

@@ -128,14 +128,14 @@ def test_the_catalogues_are_complete() -> None:
 
 def test_templates_name_texts_that_there_are_and_all_texts_are_used() -> None:
     english = Catalogue().texts["en"]
-    written = "".join(each.read_text() for each in (WEB / "templates").glob("*.html"))
-    written += "".join(each.read_text() for each in WEB.glob("*.py"))
+    written = "".join(each.read_text() for each in (WEB / "templates").rglob("*.html"))
+    written += "".join(each.read_text() for each in WEB.rglob("*.py"))
     used = set(re.findall(r"""["']([a-z_]+\.[a-z_0-9]+)["']""", written))
-    families = {*re.findall(r"""word\(["'](\w+)["']""", written), "error", "time"}
+    families = {*re.findall(r"""word\(["']([\w.]+)["']""", written), "error", "time"}
     assert not {
         name for name in re.findall(r"""\bt\(["']([a-z_.0-9]+)["'][,)]""", written) if name not in english
     }
-    assert not {name for name in english if name not in used and name.partition(".")[0] not in families}
+    assert not {name for name in english if name not in used and name.rpartition(".")[0] not in families}
 
 
 def test_pages_run_and_style_nothing_inline() -> None:

@@ -16,6 +16,7 @@ class Section(msgspec.Struct, frozen=True):
 
 
 SECTIONS: Final = (
+    Section(Role.MERCHANT, "/merchant", "merchant.title"),
     Section(Role.AUDITOR, "/auditor", "auditor.title"),
     Section(Role.OPERATOR, "/operator", "operator.title"),
 )
@@ -23,5 +24,9 @@ SECTIONS: Final = (
 
 
 def sections_of(who: Principal) -> tuple[Section, ...]:
-    """List the sections of who has an account with their role."""
-    return tuple(each for each in SECTIONS if who.is_any(each.role))
+    """List the sections of who has an account with their role; that of merchants for who acts for one."""
+    return tuple(
+        each
+        for each in SECTIONS
+        if who.is_any(each.role) and (each.role is not Role.MERCHANT or who.merchant)
+    )

@@ -199,6 +199,7 @@ _PAGES: Final = (
         _EVERYBODY,
         "who is not signed in sees the public face, unless the whole public trace is open",
     ),
+    *_rows("query", "GET ", ("/complete",), _SIGNED_IN, "as GOODSTRACE_QUERY_WEB_COMPLETE says"),
     *_rows(
         "query",
         "GET ",
@@ -233,6 +234,13 @@ _PAGES: Final = (
         _EVERYBODY,
         "one's own account, also of one without roles: its password is to be changed",
     ),
+)
+_MERCHANT_PAGES: Final = _rows(
+    "query",
+    "",
+    ("GET /merchant", "GET /merchant/flags"),
+    _BY_MERCHANT,
+    "one's own merchant's, as far as one may see it",
 )
 _LISTS: Final = ("bizLocations", "bizSteps", "dispositions", "epcs", "eventTypes", "readPoints")
 _QUERIES: Final = "/epcis/v2/queries"
@@ -289,6 +297,7 @@ TABLE: Final[tuple[Row, ...]] = (
     *_QUERY_CALLS,
     *_QUERY_PATHS,
     *_PAGES,
+    *_MERCHANT_PAGES,
     *_rows(
         "audit", _AUDIT, ("ListBrowses",), _SIGNED_IN, "auditors all; others those of their own name only"
     ),

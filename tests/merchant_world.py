@@ -1,0 +1,137 @@
+"""The pages of merchants over the salmon of `tests/web_world.py`, in memory: for unit tests, browsers and pictures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from goodstrace import facts as facts_format
+from goodstrace.claims import Claims
+from goodstrace.facts import GOODS_ROLES, Verdict
+from goodstrace.identifiers import class_of
+from services.collector.flagged import flagged
+from services.collector.flow import FACTS_PART
+from services.query.flagged_events import Place
+from services.query.own_keys import KeyRange
+from services.query.service import TraceServicer
+from services.query.sight import Sight
+from services.query.web.forms import Forms
+from services.query.web.merchant.serving import merchant_pages
+from services.query.web.pages import WebPages
+from services.query.web.routes import MorePages
+from services.query.web.signing_in import WebSignIn
+from services.runtime.access.values import Means, Principal, Role
+from services.runtime.envelope import Record
+from services.runtime.merchants.flagged import FlaggedEvent
+from tests.unit.collector_builders import SECRET
+from tests.web_world import EVENTS, FARM, PREFIXES, WORKS, WebWorld, sealed
+
+
+def person(merchant: int, name: str = "mia") -> Principal:
+    """One of a merchant's people."""
+    return Principal(
+        means=Means.TOKEN,
+        account=f"{merchant:032x}",
+        name=name,
+        roles=frozenset((Role.MERCHANT,)),
+        merchant=merchant,
+        session="s",
+    )
+
+
+class MemoryKeys:
+    """The goods that some records name, and products that merchants have registered."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.keys: set[str] = set()
+        self.asked = 0
+        for record in records:
+            facts = facts_format.decode(record.part(FACTS_PART).content)
+            named = {key for role in GOODS_ROLES for key in facts.keys.get(role, ())}
+            self.keys |= named | {product for key in named if (product := class_of(key))}
+
+    async def there(self, key_range: KeyRange, limit: int) -> list[str]:
+        self.asked += 1
+        first, end = key_range
+        return sorted(key for key in self.keys if first <= key < end)[:limit]
+
+    async def known(self, keys: Sequence[str]) -> list[str]:
+        return sorted(self.keys & set(keys))
+
+    async def products(self, merchant: int, limit: int) -> list[str]:
+        own = Claims(prefixes=(PREFIXES[merchant],))
+        return sorted(key for key in self.keys if class_of(key) is None and own.cover(key))[:limit]
+
+
+class MemoryFlagged:
+    """Flagged events, newest first."""
+
+    def __init__(self, events: Sequence[FlaggedEvent]) -> None:
+        self.events = sorted(events, key=lambda each: (each.record_ms, each.id), reverse=True)
+
+    async def page(self, merchant: int, name: str, before: Place | None, limit: int) -> list[FlaggedEvent]:
+        found = [
+            each
+            for each in self.events
+            if each.merchant == merchant
+            and (not name or name in {finding.name for finding in each.findings})
+            and (before is None or (each.record_ms, each.id) < before)
+        ]
+        return found[:limit]
+
+
+def noticed(record: Record, *verdicts: Verdict) -> Record:
+    """A record in whose event rules found something."""
+    parts = []
+    for part in record.parts:
+        if part.name == FACTS_PART:
+            known = msgspec.structs.replace(facts_format.decode(part.content), verdicts=verdicts)
+            parts.append(msgspec.structs.replace(part, content=facts_format.encode(known)))
+        else:
+            parts.append(part)
+    return msgspec.structs.replace(record, parts=tuple(parts))
+
+
+class MerchantWorld(WebWorld):
+    """The pages with those of merchants; `who` is one of the works' people."""
+
+    def __init__(
+        self,
+        events: Sequence[tuple[int, Any]] = EVENTS,
+        *,
+        flagged_events: Sequence[FlaggedEvent] | None = None,
+        who: Principal | None = None,
+        **more: Any,
+    ) -> None:
+        records = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(events)]
+        self.keys = MemoryKeys(records)
+        warm = noticed(records[4], Verdict("storage-too-warm", "critical", "", "7 °C, and 4 °C at the most"))
+        late = noticed(records[2], Verdict("past-best-before", "warning", "", "best before 2026-04-10"))
+        other = noticed(records[0], Verdict("sensor-alarm", "info"))
+        self.flagged = MemoryFlagged(
+            list(flagged([warm, late, other])) if flagged_events is None else flagged_events
+        )
+        sign_in: Any = object.__new__(WebSignIn)  # nobody signs in here: who calls is said by `who`
+        sign_in.forms, sign_in._public_url = Forms(SECRET, ""), ""
+        super().__init__(events, who=who or person(WORKS), sign_in=sign_in, **more)
+
+    def more_pages(self, pages: WebPages, servicer: TraceServicer) -> Sequence[MorePages]:
+        reader: Any = self.logs
+        return (
+            merchant_pages(
+                pages,
+                reader,
+                self,
+                keys=self.keys,
+                flagged=self.flagged,
+                sight=Sight(None),
+                claims=self.claims,
+                secret=SECRET,
+            ),
+        )
+
+    async def claims(self, merchant: int) -> Claims | None:
+        return Claims(prefixes=(PREFIXES[merchant],)) if merchant in PREFIXES else None
+
+
+__all__ = ["FARM", "WORKS", "MemoryFlagged", "MemoryKeys", "MerchantWorld", "noticed", "person"]
