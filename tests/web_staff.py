@@ -12,12 +12,12 @@ from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.block import GENESIS_HASH, BlockHeader, KafkaRange
 from goodstrace.merkle import leaf_hashes, root_of
 from services.audit.service import AuditServicer
-from services.query.service import TraceServicer
 from services.query.web.auditing import AuditorPages
 from services.query.web.neighbours import Asker, Health, NeighbourAwayError, Rung
 from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
 from services.query.web.routes import MorePages
+from services.query.web.settings import WebSettings
 from services.runtime.access.values import Means, Principal, Role
 from services.runtime.errors import UnavailableError
 from services.sealing.browse import Browse, browse_record
@@ -166,8 +166,7 @@ class StaffWorld(WebWorld):
         self._looks = [look(number) for number in range(6)] if looks is None else looks
         super().__init__([*EVENTS, RECALL], who=who, **more)
 
-    def more_pages(self, pages: WebPages, servicer: TraceServicer) -> Sequence[MorePages]:
-        del servicer
+    def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:
         for number, browse in enumerate(self._looks):
             salts = tuple(bytes([number, place]) * 16 for place in range(4))
             self.logs.append(
@@ -190,9 +189,9 @@ class StaffWorld(WebWorld):
             book=book,
             envelopes=self.logs,
             neighbours=self.neighbours,
-            witnesses=self.settings.verifiers(),
+            witnesses=settings.verifiers(),
         )
-        return (auditors, OperatorPages(pages, book, self.neighbours, self.settings))
+        return (auditors, OperatorPages(pages, book, self.neighbours, settings))
 
 
 class _Metrics:

@@ -280,12 +280,13 @@ class WebWorld:
         )  # fmt: skip
         endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=5, metrics=metrics, log=log)
         guard = Guard("query", self, lambda _refusal: None)
-        more_pages = [*self._proofs(pages, offer, metrics), *self.more_pages(pages, servicer)]
+        self.servicer = servicer
+        more_pages = [*self._proofs(pages, offer, metrics), *self.more_pages(pages, self.settings)]
         self.app = make_app(endpoints, guard, pages=pages, more_pages=more_pages)
 
-    def more_pages(self, pages: WebPages, servicer: TraceServicer) -> Sequence[MorePages]:
-        """Pages beside those for everybody."""
-        del pages, servicer
+    def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:
+        """Pages beside those of shoppers; none here."""
+        del pages, settings
         return ()
 
     def _proofs(self, pages: WebPages, offer: Offer, metrics: QueryMetrics) -> Sequence[MorePages]:

@@ -98,7 +98,7 @@ class WebPages:
                     async with asyncio.timeout(self._settings.timeout_s):
                         response = await work(request, visit)
             except Exception as error:  # noqa: BLE001 - the top of a request: logged, answered without a traceback
-                response = self._failed(request, visit, error)
+                response = self.failed(request, visit, error)
             for name, value in page_headers(is_tls=visit.is_tls).items():
                 response.headers.setdefault(name, value)
             if request.query_params.get("lang") in LANGUAGES:
@@ -359,7 +359,12 @@ class WebPages:
             return response
         return await sent(request, body, _HTML, status, named)
 
-    def _failed(self, request: Request, visit: Visit, error: Exception) -> Response:
+    def fragment(self, visit: Visit, template: str, **values: Any) -> bytes:
+        """Render a piece of a page that is sent bit by bit."""
+        return self._rendering.page(template, visit.language, **values)
+
+    def failed(self, request: Request, visit: Visit, error: Exception) -> Response:
+        """Answer with the page that says what did not work."""
         failure = failure_of(error, FAILURES)
         status = STATUS.get(failure.code, 500)
         log = self._log.bind(

@@ -238,7 +238,20 @@ _PAGES: Final = (
 _MERCHANT_PAGES: Final = _rows(
     "query",
     "",
-    ("GET /merchant", "GET /merchant/flags"),
+    (
+        "GET /merchant",
+        "GET /merchant/flags",
+        "GET /merchant/recall",
+        "GET /merchant/recall.csv",
+        "GET /merchant/recall.xlsx",
+        "GET /merchant/goods/new",
+        "POST /merchant/goods/new",
+        "GET /merchant/places",
+        "GET /merchant/places/new",
+        "POST /merchant/places/new",
+        "GET /merchant/staff",
+        "POST /merchant/staff",
+    ),
     _BY_MERCHANT,
     "one's own merchant's, as far as one may see it",
 )

@@ -2,13 +2,20 @@
 
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from goodstrace.claims import Claims
 from services.query.flagged_events import Flagged, FlaggedLooks
 from services.query.own_goods import Keys, OwnGoods, Recorder
 from services.query.sight import Sight
+from services.query.web.forms import Forms
 from services.query.web.merchant.goods import GoodsPages
 from services.query.web.merchant.pages import MerchantPages, in_tabs
-from services.query.web.merchant.tabs import tabs_but
+from services.query.web.merchant.recall import RecallPages
+from services.query.web.merchant.recalling import Recalling
+from services.query.web.merchant.registry import Asks, RegistryPages
+from services.query.web.merchant.staff import KeepsAccounts, StaffPages
+from services.query.web.merchant.tabs import TABS
 from services.query.web.pages import WebPages
 from services.query.web.registered import Register
 from services.sealing.reader import LogReader
@@ -27,12 +34,25 @@ def merchant_pages(
     sight: Sight,
     claims: Callable[[int], Awaitable[Claims | None]],
     secret: bytes,
+    recalling: Recalling,
+    recall_timeout_s: float,
+    forms: Forms,
+    neighbours: Asks,
+    accounts: KeepsAccounts,
+    log: structlog.stdlib.BoundLogger,
 ) -> MerchantPages:
-    """Make the pages; what is not given is not served."""
-    page = in_tabs(pages.page, tabs_but(()))
+    """Make the pages."""
+    page = in_tabs(pages.page, TABS)
     own = OwnGoods(
         keys, reader, recorder, sight=sight, claims=claims, secret=secret, max_events=EVENTS_A_STATE
     )
+    goods = GoodsPages(page, own, FlaggedLooks(flagged, recorder), Register(reader, secret), reader)
+    recall = RecallPages(
+        page, pages, recalling, reader, goods=own, names=goods, timeout_s=recall_timeout_s, log=log
+    )
     return MerchantPages(
-        GoodsPages(page, own, FlaggedLooks(flagged, recorder), Register(reader, secret), reader)
+        goods=goods,
+        recall=recall,
+        registry=RegistryPages(page, forms, neighbours),
+        staff=StaffPages(page, forms, accounts),
     )
