@@ -14,7 +14,7 @@ from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT
 from deploy.stack import Stack
 from services.audit.watch.store import ACTIVITY
-from services.runtime import envelope, kafka, topics
+from services.runtime import kafka, topics
 from tests.watch_scenarios import ending_at, look, records, serial
 
 PARTITIONS = 2
@@ -71,7 +71,7 @@ def browse_values(looks: int) -> Sequence[bytes]:
         look(nth * 5, f"user-{drawn.randrange(USERS)}", serial(drawn.randrange(KEYS))) for nth in range(looks)
     ]
     ended = ending_at(made, time.time_ns() // 1_000_000)
-    return [envelope.encode(record) for record in records(ended)]
+    return [record.SerializeToString() for record in records(ended)]
 
 
 def produce_rate(bootstrap: str, topic: str, values: Sequence[bytes]) -> float:

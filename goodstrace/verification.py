@@ -139,7 +139,7 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
         verify_inclusion(leaf_hash(sealed.entry), sealed.index, size, list(sealed.inclusion_proof), root)
         for part in sealed.parts:
             entries.verify_part(entry, part.name, part.salt, part.content)
-        opened = {part.name: _opened(entry, part) for part in sealed.parts}
+        opened = {part.name: opened_part(entry, part) for part in sealed.parts}
     except VerificationError as error:
         raise type(error)(f"{place}: {error}") from error
     if len(opened) != len(sealed.parts):
@@ -159,7 +159,7 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
     )
 
 
-def _opened(entry: Entry, part: log_pb2.DisclosedPart) -> bytes | None:
+def opened_part(entry: Entry, part: log_pb2.DisclosedPart) -> bytes | None:
     """Give what a part says; None where it came encrypted and without its key. Raises: EncryptedPartError."""
     if part.key:
         return decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)

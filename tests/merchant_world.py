@@ -1,6 +1,7 @@
 """The pages of merchants over the salmon of `tests/web_world.py`, in memory: for unit tests, browsers and pictures."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from goodstrace import facts as facts_format
 from goodstrace.claims import Claims
 from goodstrace.facts import GOODS_ROLES, Verdict
 from goodstrace.identifiers import class_of
+from goodstrace.query.v1 import login_pb2
 from services.collector.flagged import flagged
 from services.collector.flow import FACTS_PART
 from services.query.flagged_events import Place
@@ -17,12 +19,16 @@ from services.query.own_keys import KeyRange
 from services.query.sight import Sight
 from services.query.web.forms import Forms
 from services.query.web.merchant.serving import merchant_pages
+from services.query.web.neighbours import Asker
 from services.query.web.pages import WebPages
 from services.query.web.routes import MorePages
 from services.query.web.settings import WebSettings
 from services.query.web.signing_in import WebSignIn
+from services.runtime.access.current import principal
 from services.runtime.access.values import Means, Principal, Role
+from services.runtime.call_errors import AlreadyExistsError, InvalidRequestError, NotFoundError
 from services.runtime.envelope import Record
+from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.merchants.flagged import FlaggedEvent
 from tests.unit.collector_builders import SECRET
 from tests.web_world import EVENTS, FARM, PREFIXES, WORKS, WebWorld, sealed
@@ -93,6 +99,79 @@ def noticed(record: Record, *verdicts: Verdict) -> Record:
     return msgspec.structs.replace(record, parts=tuple(parts))
 
 
+class MemoryRegistry:
+    """The collector's registry; it knows by their prefix whose a key is."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.tokens: list[str] = []
+        self.fails_with: Exception | None = None
+
+    async def registry(self, asker: Asker, ask: Callable[[Any], Any]) -> Any:
+        self.tokens.append(asker.token)
+        if self.fails_with:
+            raise self.fails_with
+        return ask(self)
+
+    def register(self, kind: str, content: dict[str, Any], *, patience_s: float) -> dict[str, Any]:
+        assert patience_s == 0
+        if not Claims(prefixes=(PREFIXES[WORKS],)).cover(content["key"]):
+            raise ForbiddenError("not the merchant's")
+        self.rows[kind, content["key"]] = content
+        return {"key": content["key"]}
+
+    def registered(self, kind: str, key: str) -> dict[str, Any]:
+        if (kind, key) not in self.rows:
+            raise NotFoundError("no such goods")
+        return {"key": key, "content": self.rows[kind, key]}
+
+    def page_registered(self, kind: str, after: str = "", limit: int = 0) -> list[dict[str, Any]]:
+        keys = sorted(key for what, key in self.rows if what == kind and key > after)
+        return [{"key": key, "content": self.rows[kind, key]} for key in keys[:limit]]
+
+
+class MemoryPeople:
+    """AccountService for the people of the merchant that calls."""
+
+    def __init__(self) -> None:
+        self.accounts = {
+            name: login_pb2.Account(
+                id=f"{number:032x}", name=name, kind="user", status="active", merchant=WORKS
+            )
+            for name, number in (("mia", WORKS), ("bea", 90))
+        }
+        self.asked: list[Any] = []
+
+    async def CreateAccount(self, request: Any, context: Any) -> login_pb2.CreateAccountResponse:  # noqa: N802
+        del context
+        self.asked.append(request)
+        name = request.account.name
+        if name in self.accounts:
+            raise AlreadyExistsError("taken", "account.name")
+        if not re.fullmatch(r"[a-z0-9._@-]{1,64}", name):
+            raise InvalidRequestError("no name", "account.name")
+        made = login_pb2.Account(
+            id="ff", name=name, kind="user", status="active", merchant=principal().merchant
+        )
+        self.accounts[name] = made
+        return login_pb2.CreateAccountResponse(account=made, credential="three quiet owls")
+
+    async def ListAccounts(self, request: Any, context: Any) -> login_pb2.ListAccountsResponse:  # noqa: N802
+        del request, context
+        own = [each for each in self.accounts.values() if each.merchant == principal().merchant]
+        return login_pb2.ListAccountsResponse(accounts=own)
+
+    async def UpdateAccount(self, request: Any, context: Any) -> login_pb2.UpdateAccountResponse:  # noqa: N802
+        del context
+        self.accounts[request.account].status = request.status
+        return login_pb2.UpdateAccountResponse()
+
+    async def ResetCredential(self, request: Any, context: Any) -> login_pb2.ResetCredentialResponse:  # noqa: N802
+        del context
+        self.asked.append(request)
+        return login_pb2.ResetCredentialResponse(credential="five loud hens")
+
+
 class MerchantWorld(WebWorld):
     """The pages with those of merchants; `who` is one of the works' people."""
 
@@ -112,6 +191,7 @@ class MerchantWorld(WebWorld):
         self.flagged = MemoryFlagged(
             list(flagged([warm, late, other])) if flagged_events is None else flagged_events
         )
+        self.registry, self.people = MemoryRegistry(), MemoryPeople()
         sign_in: Any = object.__new__(WebSignIn)  # nobody signs in here: who calls is said by `who`
         sign_in.forms, sign_in._public_url = Forms(SECRET, ""), ""
         super().__init__(events, who=who or person(WORKS), sign_in=sign_in, **more)
@@ -132,6 +212,9 @@ class MerchantWorld(WebWorld):
                 secret=SECRET,
                 recalling=self,
                 recall_timeout_s=30,
+                forms=Forms(SECRET, ""),
+                neighbours=self.registry,
+                accounts=self.people,
                 log=structlog.get_logger(),
             ),
         )

@@ -70,7 +70,10 @@ def record(made: Look, record_id: bytes, *, first_seen: bool = False) -> Watched
     if isinstance(browse, Marks):
         drawn = random.Random(record_id)
         told = {name: [drawn.randbytes(16) for _ in range(getattr(browse, name))] for name in _ENDS}
-        return WatchedBrowse(time_ms=made.time_ms, kind="marks", **told)
+        answered, failed, withheld = (told[name] for name in _ENDS)
+        return WatchedBrowse(
+            time_ms=made.time_ms, kind="marks", answered=answered, failed=failed, withheld=withheld
+        )
     who = Person(key=bytes(32), pseudonym=pseudonym(browse.user, made.time_ms), first_seen=first_seen)
     return watched_browse(browse, who, record_id=record_id, time_ms=made.time_ms)
 

@@ -1,7 +1,8 @@
 """The pages of auditors and operators in memory: logs with blocks, browse records by the real AuditServicer, neighbours that can be away."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import structlog
@@ -11,15 +12,17 @@ from goodstrace import block
 from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.block import GENESIS_HASH, BlockHeader, KafkaRange
 from goodstrace.merkle import leaf_hashes, root_of
+from services.audit.index_values import GRANTED, Place, Row, Wanted
 from services.audit.service import AuditServicer
-from services.query.service import TraceServicer
 from services.query.web.auditing import AuditorPages
 from services.query.web.neighbours import Asker, Health, NeighbourAwayError, Rung
 from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
 from services.query.web.routes import MorePages
+from services.query.web.settings import WebSettings
 from services.runtime.access.values import Means, Principal, Role
 from services.runtime.errors import UnavailableError
+from services.runtime.vault import user_subject
 from services.sealing.browse import Browse, browse_record
 from services.sealing.pins import SignedHeader
 from services.sealing.values import Head, StoredCheckpoint
@@ -157,6 +160,36 @@ class Metadata:
         return ()
 
 
+class MemoryVault:
+    """Keys of users that follow from their names."""
+
+    async def hash_of(self, subject: str) -> bytes:
+        return sha256(subject.encode()).digest()
+
+    async def key_by_hash(self, subject_hash: bytes) -> bytes:
+        return sha256(b"key" + subject_hash).digest()
+
+
+class MemoryIndex:
+    """The index of looks in a dictionary."""
+
+    def __init__(self) -> None:
+        self.there: dict[bytes, Row] = {}
+
+    async def find(self, wanted: Wanted, before: Place | None, limit: int) -> list[Row]:
+        newest = sorted(self.there.values(), key=lambda row: (row.time_ms, row.record_id), reverse=True)
+        meant = [row for row in newest if wanted.subject in (None, row.subject)]
+        behind = [each for each in meant if before is None or _place(each.place) < _place(before)]
+        return behind[:limit]
+
+    async def rows(self, record_ids: Collection[bytes]) -> dict[bytes, Row]:
+        return {each: self.there[each] for each in record_ids if each in self.there}
+
+
+def _place(place: Place) -> tuple[int, str]:
+    return place.time_ms, place.record_id
+
+
 class StaffWorld(WebWorld):
     """WebWorld with looks that are sealed, and the pages of auditors and operators."""
 
@@ -166,22 +199,22 @@ class StaffWorld(WebWorld):
         self._looks = [look(number) for number in range(6)] if looks is None else looks
         super().__init__([*EVENTS, RECALL], who=who, **more)
 
-    def more_pages(self, pages: WebPages, servicer: TraceServicer) -> Sequence[MorePages]:
-        del servicer
-        for number, browse in enumerate(self._looks):
-            salts = tuple(bytes([number, place]) * 16 for place in range(4))
-            self.logs.append(
-                BROWSE_LOG,
-                browse_record(
-                    browse,
-                    secret=SECRET,
-                    record_id=bytes([number]) * 16,
-                    time_ms=1_776_000_000_000 + number,
-                    salts=salts,
-                ),
-            )
+    def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:
         log, unused = structlog.get_logger(), _Metrics()
-        audit = AuditServicer(self.logs, self, secret=SECRET, page_bytes=10**6, metrics=unused, log=log)  # type: ignore[arg-type]
+        vault, index = MemoryVault(), MemoryIndex()
+        audit = AuditServicer(
+            self.logs,
+            self,
+            index,
+            vault,
+            figures=unused,
+            secret=SECRET,
+            page_bytes=10**6,
+            metrics=unused,
+            log=log,
+        )  # type: ignore[arg-type]
+        for number, browse in enumerate(self._looks):
+            self._seal(number, browse, index)
         self.neighbours = MemoryNeighbours(audit)
         book: Any = MemoryBook(self.logs)
         auditors = AuditorPages(
@@ -190,9 +223,33 @@ class StaffWorld(WebWorld):
             book=book,
             envelopes=self.logs,
             neighbours=self.neighbours,
-            witnesses=self.settings.verifiers(),
+            witnesses=settings.verifiers(),
         )
-        return (auditors, OperatorPages(pages, book, self.neighbours, self.settings))
+        return (auditors, OperatorPages(pages, book, self.neighbours, settings))
+
+    def _seal(self, number: int, browse: Browse, index: MemoryIndex) -> None:
+        """Seal a look, encrypted as the recorder does, and tell the index of it."""
+        subject = sha256(user_subject(browse.user).encode()).digest()
+        record_id, time_ms = bytes([number]) * 16, 1_776_000_000_000 + number
+        record = browse_record(
+            browse,
+            secret=SECRET,
+            user_key=sha256(b"key" + subject).digest(),
+            record_id=record_id,
+            time_ms=time_ms,
+            salts=tuple(bytes([number, place]) * 16 for place in range(4)),
+        )
+        self.logs.append(BROWSE_LOG, record)
+        index.there[record_id] = Row(
+            record_id=record_id,
+            subject=subject,
+            merchant=browse.merchant,
+            time_ms=time_ms,
+            role="",
+            kind=browse.kind,
+            method=browse.method,
+            outcome=GRANTED,
+        )
 
 
 class _Metrics:

@@ -281,10 +281,7 @@ class WebWorld:
         endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=5, metrics=metrics, log=log)
         guard = Guard("query", self, lambda _refusal: None)
         self.servicer = servicer
-        more_pages = [
-            *self._proofs(pages, offer, metrics),
-            *self.more_pages(pages, WebSettings(**settings)),
-        ]
+        more_pages = [*self._proofs(pages, offer, metrics), *self.more_pages(pages, self.settings)]
         self.app = make_app(endpoints, guard, pages=pages, more_pages=more_pages)
 
     def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tools.monitoring.rules import GAP, OBJECTIVES, Objective, missed
+from services.runtime.ladder import GAP
+from tools.monitoring.rules import OBJECTIVES, Objective, missed
 
 PAGE, TICKET = "page", "ticket"
 """Somebody must look now; somebody must look within days."""

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Final
 
+from services.runtime.ladder import GAP, RECORDS
 from tools.monitoring.panels import Board, Query, graph, number
-from tools.monitoring.rules import GAP, RECORDS, missed
+from tools.monitoring.rules import missed
 
 FOLDER: Final = Path("deploy/grafana/dashboards")
 _W: Final = "$__rate_interval"

@@ -14,6 +14,7 @@ from goodstrace.cosignature import CosignatureVerifier
 from goodstrace.entry import Entry
 from goodstrace.errors import EntryError, NoteError
 from goodstrace.note import parse_note
+from goodstrace.verification import opened_part
 from services.query.web.trace_view import place_id
 from services.sealing.pins import SignedHeader
 from services.sealing.values import Head, LogInfo, StoredCheckpoint
@@ -142,13 +143,13 @@ _NONE: Final = Standing("", "", -2, 0, 0, is_known=False)
 
 
 def looks(answer: audit_pb2.ListBrowsesResponse) -> list[Look]:
-    """Show browse records. Raises: EntryError where one is no entry."""
+    """Show browse records. Raises: EntryError where one is no entry, EncryptedPartError where a part does not open by the key beside it."""
     return [_look(each) for each in answer.browses]
 
 
 def _look(sealed: Any) -> Look:
     entry = entries.decode(sealed.entry)
-    parts = {part.name: _object(part.content) for part in sealed.parts}
+    parts = {part.name: _object(opened_part(entry, part) or b"") for part in sealed.parts}
     who, what = parts.get("who", {}), parts.get("what", {})
     keys = (
         [str(each) for each in what.get("keys", []) if isinstance(each, str)]

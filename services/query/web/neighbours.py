@@ -1,6 +1,6 @@
-"""The services that pages of auditors and operators ask, as who is signed in: access and records stay with those services.
+"""The services that pages of merchants, auditors and operators ask, as who is signed in: access and records stay with those services.
 
-The audit service over gRPC, the collector's rejections, readiness of all, and of Prometheus the backlog. Each has a deadline, and what goes
+The audit service over gRPC, the collector's rejections and registry, readiness of all, and of Prometheus the backlog. Each has a deadline, and what goes
 to another machine goes by TLS (`goodstrace.connections`). What fails leaves as the same errors as a call of our own.
 """
 
@@ -16,6 +16,7 @@ from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc, watch_pb2, watch_pb2_
 from goodstrace.connections import Tls, aio_channel, ssl_context
 from goodstrace.errors import CallError as ClientCallError
 from goodstrace.errors import CredentialsError
+from goodstrace.registry import RegistryClient
 from goodstrace.rejected import RejectedClient
 from services.query.web.settings import WebSettings
 from services.runtime.call_errors import (
@@ -174,21 +175,31 @@ class ServiceNeighbours:
                 raise SettingsError(f"GOODSTRACE_QUERY_WEB_AUDIT: {error}") from error
         return self._channel
 
-    async def _rejected(self, asker: Asker, ask: Callable[[RejectedClient], _T]) -> _T:
-        if not self._settings.collector:
-            raise NeighbourAwayError("GOODSTRACE_QUERY_WEB_COLLECTOR is not set")
+    async def registry(self, asker: Asker, ask: Callable[[RegistryClient], _T]) -> _T:
+        """Ask the collector's registry: `ask` is called beside the event loop. Raises: as the registry refuses; NeighbourAwayError."""
 
-        def asked() -> _T:
-            with RejectedClient(
-                self._settings.collector,
-                timeout_s=self._settings.neighbour_timeout_s,
-                token=asker.token,
-                tls=self._tls,
+        def asked(url: str) -> _T:
+            with RegistryClient(
+                url, asker.token, timeout_s=self._settings.neighbour_timeout_s, tls=self._tls
             ) as client:
                 return ask(client)
 
+        return await self._collector(asked)
+
+    async def _rejected(self, asker: Asker, ask: Callable[[RejectedClient], _T]) -> _T:
+        def asked(url: str) -> _T:
+            with RejectedClient(
+                url, timeout_s=self._settings.neighbour_timeout_s, token=asker.token, tls=self._tls
+            ) as client:
+                return ask(client)
+
+        return await self._collector(asked)
+
+    async def _collector(self, asked: Callable[[str], _T]) -> _T:
+        if not self._settings.collector:
+            raise NeighbourAwayError("GOODSTRACE_QUERY_WEB_COLLECTOR is not set")
         try:
-            return await asyncio.to_thread(asked)
+            return await asyncio.to_thread(asked, self._settings.collector)
         except ClientCallError as error:
             raise _error(error.code, str(error)) from error
         except CredentialsError as error:

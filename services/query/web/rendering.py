@@ -64,10 +64,13 @@ class Rendering:
             thing = things.get(key)
             return (best_name(thing.names, language) if thing else "") or spoken(key)
 
+        def named(names: Mapping[str, str]) -> str:
+            return best_name(names, language)
+
         def moment(time_us: int, offset: str = "+00:00") -> str:
             return self._moment(language, time_us, offset)
 
-        return {"t": t, "word": word, "name_of": name_of, "moment": moment, "iso": iso}
+        return {"t": t, "word": word, "name_of": name_of, "named": named, "moment": moment, "iso": iso}
 
     def _moment(self, language: str, time_us: int, offset: str) -> str:
         found = _datetime(time_us) + _shift(offset)

@@ -9,6 +9,8 @@ from fastapi import Request, Response
 from services.query.web.merchant.goods import GoodsPages
 from services.query.web.merchant.ports import Page
 from services.query.web.merchant.recall import RecallPages
+from services.query.web.merchant.registry import RegistryPages
+from services.query.web.merchant.staff import StaffPages
 from services.query.web.merchant.tabs import Tab
 from services.query.web.visiting import Visit
 from services.runtime.merchants.errors import ForbiddenError
@@ -20,9 +22,11 @@ Route = tuple[str, str, Work]
 class MerchantPages:
     """The pages; implements `services.query.web.routes.MorePages`."""
 
-    def __init__(self, goods: GoodsPages, recall: RecallPages) -> None:
+    def __init__(
+        self, *, goods: GoodsPages, recall: RecallPages, registry: RegistryPages, staff: StaffPages
+    ) -> None:
         """Serve these."""
-        self._goods, self._recall = goods, recall
+        self._goods, self._recall, self._registry, self._staff = goods, recall, registry, staff
 
     def routes(self) -> Iterable[Route]:
         """List them: the method, the path's template, and what answers."""
@@ -44,6 +48,13 @@ _PATHS: Final = (
     ("GET", "/merchant/recall", "recall.recall"),
     ("GET", "/merchant/recall.csv", "recall.csv"),
     ("GET", "/merchant/recall.xlsx", "recall.xlsx"),
+    ("GET", "/merchant/goods/new", "registry.goods_form"),
+    ("POST", "/merchant/goods/new", "registry.goods"),
+    ("GET", "/merchant/places", "registry.places"),
+    ("GET", "/merchant/places/new", "registry.place_form"),
+    ("POST", "/merchant/places/new", "registry.place"),
+    ("GET", "/merchant/staff", "staff.staff"),
+    ("POST", "/merchant/staff", "staff.change"),
 )
 
 

@@ -8,11 +8,14 @@ from goodstrace.claims import Claims
 from services.query.flagged_events import Flagged, FlaggedLooks
 from services.query.own_goods import Keys, OwnGoods, Recorder
 from services.query.sight import Sight
+from services.query.web.forms import Forms
 from services.query.web.merchant.goods import GoodsPages
 from services.query.web.merchant.pages import MerchantPages, in_tabs
 from services.query.web.merchant.recall import RecallPages
 from services.query.web.merchant.recalling import Recalling
-from services.query.web.merchant.tabs import tabs_but
+from services.query.web.merchant.registry import Asks, RegistryPages
+from services.query.web.merchant.staff import KeepsAccounts, StaffPages
+from services.query.web.merchant.tabs import TABS
 from services.query.web.pages import WebPages
 from services.query.web.registered import Register
 from services.sealing.reader import LogReader
@@ -33,10 +36,13 @@ def merchant_pages(
     secret: bytes,
     recalling: Recalling,
     recall_timeout_s: float,
+    forms: Forms,
+    neighbours: Asks,
+    accounts: KeepsAccounts,
     log: structlog.stdlib.BoundLogger,
 ) -> MerchantPages:
-    """Make the pages; what is not given is not served."""
-    page = in_tabs(pages.page, tabs_but(()))
+    """Make the pages."""
+    page = in_tabs(pages.page, TABS)
     own = OwnGoods(
         keys, reader, recorder, sight=sight, claims=claims, secret=secret, max_events=EVENTS_A_STATE
     )
@@ -44,4 +50,9 @@ def merchant_pages(
     recall = RecallPages(
         page, pages, recalling, reader, goods=own, names=goods, timeout_s=recall_timeout_s, log=log
     )
-    return MerchantPages(goods, recall)
+    return MerchantPages(
+        goods=goods,
+        recall=recall,
+        registry=RegistryPages(page, forms, neighbours),
+        staff=StaffPages(page, forms, accounts),
+    )

@@ -1,6 +1,5 @@
 """The pages of a merchant, as their navigation lists them. Pure."""
 
-from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -29,8 +28,3 @@ TABS: Final = (
     Tab(STAFF, "merchant.nav_staff"),
     Tab(LABELS, "merchant.nav_labels"),
 )
-
-
-def tabs_but(absent: Collection[str]) -> tuple[Tab, ...]:
-    """List the pages, without those that this process does not serve."""
-    return tuple(each for each in TABS if each.path not in absent)
