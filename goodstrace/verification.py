@@ -33,6 +33,9 @@ from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import leaf_hash, verify_consistency, verify_inclusion
 from goodstrace.note import parse_note
+from goodstrace.personal_part import PART as PERSONAL
+from goodstrace.personal_part import decode as decode_personal
+from goodstrace.personal_part import values
 from goodstrace.policy import Policy
 from goodstrace.signatures import PART, MerchantKeys
 
@@ -64,6 +67,11 @@ class VerifiedEntry:
     inclusion_proof: tuple[bytes, ...] = ()
     sealed: Mapping[str, bytes] = field(default_factory=dict)
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether something is not shown that answers show; personal data is for few, and is not counted."""
+        return any(name != PERSONAL for name in self.withheld)
+
     def facts(self) -> Facts | None:
         """Give the facts of an event; None where they were withheld. Raises: EntryError."""
         return sealed_facts.decode(self.parts["facts"]) if "facts" in self.parts else None
@@ -92,6 +100,16 @@ class VerifiedEvent:
         if self.content is None or (self.facts is None and is_xml(self.content)):
             return {}
         return read_event(self.content, self.facts.context if self.facts else None)
+
+    def personal(self) -> dict[str, Any]:
+        """Give the personal data that was taken out of the event, by its JSON pointer in the event as it was sent.
+
+        Empty where there is none, or where it is not for us to read, or was erased. Raises: EntryError, EventContentError.
+        """
+        content = self.position.parts.get(PERSONAL)
+        if content is None or self.content is None or self.facts is None:
+            return {}
+        return values(self.content, self.facts.context, decode_personal(content))
 
 
 def verify_checkpoints(
