@@ -39,6 +39,7 @@ from services.runtime.settings import (
 from services.runtime.tls import ServedCertificate, served
 from services.runtime.topics import BROWSE_WATCHED, GOODS_BROWSED
 from services.runtime.vault import open_people
+from services.runtime.vault.lately import of_today_and_yesterday
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
 from services.sealing.marks import MarkMetrics, Marks
@@ -127,12 +128,15 @@ class Front:
             secret=self.secret,
             timeout_s=settings.browse_timeout_s,
             observe_seconds=metrics.acknowledged.observe,
-            blocking=RememberedBlocks(Blocks(mongo.database)),
+            blocking=RememberedBlocks(
+                Blocks(mongo.database), pseudonyms=partial(of_today_and_yesterday, self.people)
+            ),
         )
         self.refusals = Refusals(self.recorder, RefusalMetrics(name), log)
         self.marks = Marks(
             producer,
             topic=kafka.topic(GOODS_BROWSED),
+            watched=kafka.topic(BROWSE_WATCHED),
             partitions=kafka.browse_partitions,
             secret=self.secret,
             timeout_s=settings.browse_timeout_s,
