@@ -157,7 +157,7 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
         verify_inclusion(leaf_hash(sealed.entry), sealed.index, size, list(sealed.inclusion_proof), root)
         for part in sealed.parts:
             entries.verify_part(entry, part.name, part.salt, part.content)
-        opened = {part.name: _opened(entry, part) for part in sealed.parts}
+        opened = {part.name: open_part(entry.id, part) for part in sealed.parts}
     except VerificationError as error:
         raise type(error)(f"{place}: {error}") from error
     if len(opened) != len(sealed.parts):
@@ -177,10 +177,16 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
     )
 
 
-def _opened(entry: Entry, part: log_pb2.DisclosedPart) -> bytes | None:
-    """Give what a part says; None where it came encrypted and without its key. Raises: EncryptedPartError."""
+def open_part(record_id: str, part: log_pb2.DisclosedPart) -> bytes | None:
+    """Give what a part says; None where it came encrypted and without its key.
+
+    Args:
+        record_id: of its record, hex.
+        part: of which it was checked that the entry commits to it.
+    Raises: EncryptedPartError.
+    """
     if part.key:
-        return decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)
+        return decrypt(part.key, bytes.fromhex(record_id), part.name, part.content)
     return None if is_encrypted(part.content) else part.content
 
 
