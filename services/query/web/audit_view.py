@@ -14,7 +14,7 @@ from goodstrace.cosignature import CosignatureVerifier
 from goodstrace.entry import Entry
 from goodstrace.errors import EntryError, NoteError
 from goodstrace.note import parse_note
-from goodstrace.verification import opened_part
+from goodstrace.verification import open_part
 from services.query.web.trace_view import place_id
 from services.sealing.pins import SignedHeader
 from services.sealing.values import Head, LogInfo, StoredCheckpoint
@@ -149,7 +149,7 @@ def looks(answer: audit_pb2.ListBrowsesResponse) -> list[Look]:
 
 def _look(sealed: Any) -> Look:
     entry = entries.decode(sealed.entry)
-    parts = {part.name: _object(opened_part(entry, part) or b"") for part in sealed.parts}
+    parts = {part.name: _object(open_part(entry.id, part) or b"") for part in sealed.parts}
     who, what = parts.get("who", {}), parts.get("what", {})
     keys = (
         [str(each) for each in what.get("keys", []) if isinstance(each, str)]
