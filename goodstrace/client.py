@@ -21,8 +21,9 @@ import grpc
 from goodstrace.answer_checks import check_answer, check_as_of
 from goodstrace.answers import Trace
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
-from goodstrace.browse_records import Browses, check_browses
+from goodstrace.browse_records import OUTCOMES, Browses, check_browses, outcomes_in
 from goodstrace.call_failures import call_error
+from goodstrace.client_figures import FigureCalls
 from goodstrace.client_receipts import OnReceipt, ReceiptCalls
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.completing import Completing
@@ -75,7 +76,7 @@ _Answer = TypeVar("_Answer")
 _ALL_EVENTS: Final = EventFilter()
 
 
-class Client(ReceiptCalls, StreamCalls):
+class Client(ReceiptCalls, StreamCalls, FigureCalls):
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
@@ -344,16 +345,41 @@ class Client(ReceiptCalls, StreamCalls):
         self._trusted.check_growth(VerifiedCheckpoint(log, verified.checkpoint, proof.checkpoint))
         return proof, verified
 
-    def browses(self, *, key: str = "", user: str = "", limit: int = 100) -> Browses:
-        """List look-ups of a key or by a user, newest first, verified.
+    def browses(
+        self,
+        *,
+        key: str = "",
+        user: str = "",
+        limit: int = 100,
+        merchant: int = 0,
+        start_ms: int = 0,
+        end_ms: int = 0,
+        outcome: str = "",
+    ) -> Browses:
+        """List look-ups that meet all that is given, newest first, verified.
 
-        Raises: ValueError unless exactly one of key and user is given and the client has an `audit_target`.
+        Args:
+            key: which name this key, in any spelling.
+            user: by this user.
+            limit: how many at the most.
+            merchant: by those who act for this merchant.
+            start_ms: from this record time on, Unix milliseconds.
+            end_ms: before this record time; 0 for all.
+            outcome: answered, failed, withheld or unknown, as the service says; empty for any.
+        Raises: ValueError unless one of key, user, merchant and start_ms is given and the client has an `audit_target`.
         """
-        if bool(key) == bool(user) or self._audit_channel is None:
-            raise ValueError("browses wants exactly one of key and user, and a client with an audit_target")
+        if not (key or user or merchant or start_ms) or self._audit_channel is None:
+            raise ValueError("browses wants a key, user, merchant or time, and a client with an audit_target")
         list_browses = audit_pb2_grpc.AuditServiceStub(self._audit_channel).ListBrowses
         request = audit_pb2.ListBrowsesRequest(
-            key=key, user=user, page_size=min(limit, 1000), purpose=self._purpose
+            key=key,
+            user=user,
+            page_size=min(limit, 1000),
+            purpose=self._purpose,
+            merchant=merchant,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            outcome=OUTCOMES[outcome],
         )
         pages: list[audit_pb2.ListBrowsesResponse] = []
         shown = 0
@@ -364,12 +390,20 @@ class Client(ReceiptCalls, StreamCalls):
                 break
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
-        check_browses(browses, canonical_key(key) if key else "", user)
+        check_browses(
+            browses,
+            canonical_key(key) if key else "",
+            user,
+            merchant=merchant,
+            start_ms=start_ms,
+            end_ms=end_ms,
+        )
         return Browses(
             tuple(browses[:limit]),
             checkpoints,
             tuple(page.browse_id for page in pages),
             receipts_in(pages),
+            outcomes_in(pages)[:limit],
         )
 
     def goods(self, key: str, *, as_of: Mapping[str, int] | None = None, page_size: int = 0) -> Goods:

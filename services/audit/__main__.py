@@ -9,6 +9,11 @@ from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server as add_servicer
 from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
 from services.audit.browse_index import BrowseIndex
+from services.audit.figures.answers import FigureAnswers
+from services.audit.figures.following import FigureMetrics, Figuring
+from services.audit.figures.goods import GoodsViewers
+from services.audit.figures.requests import METHODS as FIGURE_METHODS
+from services.audit.figures.store import Statistics
 from services.audit.indexing import CLIENT as INDEX_CLIENT
 from services.audit.indexing import Indexing, IndexMetrics
 from services.audit.proving import METHOD as PROVE
@@ -47,7 +52,10 @@ _SERVICES = (
 def main() -> None:
     """Run until SIGTERM. Exits with 1 after a fault that wants an operator, 2 where a setting is wrong."""
     log = configure("audit", load(MonitoringSettings).log_level)
-    settings, metrics = load(AuditSettings), FrontMetrics("audit", ["ListBrowses", PROVE, *WATCH_METHODS])
+    settings, metrics = (
+        load(AuditSettings),
+        FrontMetrics("audit", ["ListBrowses", PROVE, *FIGURE_METHODS, *WATCH_METHODS]),
+    )
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("audit", settings, metrics, log) as front:
@@ -81,6 +89,7 @@ def _servicer(front: Front) -> AuditServicer:
         front.recorder,
         BrowseIndex(front.people.vault.database),
         front.people.vault,
+        figures=FigureAnswers(front.mongo.database, front.recorder, front.secret),
         secret=front.secret,
         page_bytes=front.settings.page_bytes,
         metrics=front.metrics,
@@ -93,7 +102,14 @@ def _indexing(front: Front) -> Indexing:
     topic = kafka.topic(BROWSE_WATCHED)
     source = Source(kafka.bootstrap_servers, f"{topic}.index", [topic], lambda *_: None, client=INDEX_CLIENT)
     index = BrowseIndex(front.people.vault.database)
-    return Indexing(source, index, front.people, IndexMetrics(), front.log)
+    figures = Figuring(
+        Statistics(front.mongo.database),
+        GoodsViewers(front.mongo.database, front.people.vault.database),
+        kafka.browse_partitions,
+        FigureMetrics(),
+        front.log,
+    )
+    return Indexing(source, index, front.people, IndexMetrics(), front.log, figures=figures)
 
 
 def _watch_servicer(front: Front, stop: asyncio.Event) -> WatchServicer:

@@ -79,7 +79,8 @@ async def provision_index(database: Database) -> str:
 
 async def provision(database: Database) -> None:
     """Make the collection's indexes in the vault's database. Raises: UnavailableError."""
-    orders: tuple[list[tuple[str, int]], ...] = ([("subject", 1)], [("merchant", 1)], [("outcome", 1)], [])
+    first = ("subject", "merchant", "outcome", "mark")
+    orders: tuple[list[tuple[str, int]], ...] = (*([(name, 1)] for name in first), [])
     await create_indexes(database, {COLLECTION: [IndexModel([*order, *_NEWEST]) for order in orders]})
 
 

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from goodstrace.record.v1 import record_pb2
 from services.audit.browse_index import BrowseIndex
+from services.audit.figures.following import Figuring
 from services.audit.index_values import MARKS, Row, marks_of, row_of
 from services.runtime.errors import ServiceError
 from services.runtime.group_source import Source
@@ -56,10 +57,12 @@ class Indexing:
         metrics: IndexMetrics,
         log: structlog.stdlib.BoundLogger,
         *,
+        figures: Figuring | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Put into `index` what comes from `source`, as users that `people` knows by their pseudonyms."""
+        """Put into `index` what comes from `source`, as users that `people` knows by their pseudonyms; `figures` counts the same."""
         self._source, self._index, self._people = source, index, people
+        self._figures = figures
         self._metrics, self._log, self._clock_s = metrics, log, clock_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="browse-index")
         self._is_behind = False
@@ -80,6 +83,7 @@ class Indexing:
         if self._clock_s() >= self._sweep_at_s:
             await self._people.forget_days()
             self._sweep_at_s = self._clock_s() + SWEEP_S
+        began_ms = time.time_ns() // 1_000_000
         try:
             batch = await self._in_thread(self._read)
         except OffsetGapError:
@@ -95,9 +99,13 @@ class Indexing:
             }
             await self._in_thread(lambda: self._source.commit(following))
             self._is_behind = False
+        elif self._figures is not None and await self._in_thread(self._source.lag) == 0:
+            assigned = sorted(partition for _, partition in self._source.assigned())
+            await self._figures.at_end(assigned, began_ms)
 
     async def _keep(self, batch: Sequence[Message]) -> None:
-        told = [each for each in map(self._parsed, batch) if each is not None]
+        parsed = [(message, self._parsed(message)) for message in batch]
+        told = [each for _, each in parsed if each is not None]
         looks = [each for each in told if each.kind != MARKS]
         subjects = await self._people.subjects_of({each.pseudonym for each in looks})
         rows: list[Row] = []
@@ -112,6 +120,14 @@ class Indexing:
                 self._miss(error)
         await self._index.put(rows, marks)
         self._metrics.rows.inc(len(rows))
+        if self._figures is not None:
+            await self._figures.take(
+                [
+                    (int(message.partition() or 0), int(message.offset() or 0), each)
+                    for message, each in parsed
+                    if each is not None
+                ]
+            )
 
     def _parsed(self, message: Message) -> record_pb2.WatchedBrowse | None:
         try:

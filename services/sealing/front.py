@@ -136,6 +136,7 @@ class Front:
         self.marks = Marks(
             producer,
             topic=kafka.topic(GOODS_BROWSED),
+            watched=kafka.topic(BROWSE_WATCHED),
             partitions=kafka.browse_partitions,
             secret=self.secret,
             timeout_s=settings.browse_timeout_s,

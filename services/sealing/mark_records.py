@@ -11,12 +11,15 @@ import msgspec
 
 from goodstrace.entry import Kind
 from goodstrace.facts import PIPELINE_VERSION
+from goodstrace.record.v1 import record_pb2
 from services.runtime.envelope import Committed, Part, Record
 from services.runtime.errors import EnvelopeError
 from services.runtime.looks import Outcome
 from services.sealing.entries import with_entry
 
 PART: Final = "outcomes"
+MARKS: Final = "marks"
+"""What `WatchedBrowse` calls them."""
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _DECODER: Final = msgspec.json.Decoder(dict[str, list[str]])
 
@@ -45,6 +48,20 @@ def mark_record(
         parts=(Part(PART, salt, _ENCODER.encode(content)),),
     )
     return with_entry(record, secret, {})
+
+
+def watched_marks(outcomes: Mapping[bytes, Outcome], time_ms: int) -> record_pb2.WatchedBrowse:
+    """Build what is told of a batch of marks beside its record, for the index of looks."""
+    by_outcome = {
+        outcome: sorted(look for look, each in outcomes.items() if each is outcome) for outcome in Outcome
+    }
+    return record_pb2.WatchedBrowse(
+        time_ms=time_ms,
+        kind=MARKS,
+        answered=by_outcome[Outcome.ANSWERED],
+        failed=by_outcome[Outcome.FAILED],
+        withheld=by_outcome[Outcome.WITHHELD],
+    )
 
 
 def is_mark(record: Committed) -> bool:

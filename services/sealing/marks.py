@@ -16,11 +16,11 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
 from goodstrace.entry import ID_BYTES, SALT_BYTES
 from services.runtime import envelope
-from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.acknowledged import AcknowledgedProducer, Outgoing
 from services.runtime.errors import UnavailableError
 from services.runtime.looks import Outcome
 from services.runtime.partitioner import partition_of
-from services.sealing.mark_records import mark_record
+from services.sealing.mark_records import mark_record, watched_marks
 
 MAX_BATCH: Final = 200
 BATCH_S: Final = 1.0
@@ -78,6 +78,7 @@ class Marks:
         producer: AcknowledgedProducer,
         *,
         topic: str,
+        watched: str,
         partitions: int,
         secret: bytes,
         timeout_s: float,
@@ -85,8 +86,9 @@ class Marks:
         log: structlog.stdlib.BoundLogger,
         max_waiting: int = MAX_WAITING,
     ) -> None:
-        """Send to `topic`; an acknowledgement is waited for `timeout_s` at the most."""
-        self._producer, self._topic, self._partitions = producer, topic, partitions
+        """Send to `topic`, and tell the topic `watched`; an acknowledgement is waited for `timeout_s` at the most."""
+        self._producer, self._topic, self._watched = producer, topic, watched
+        self._partitions = partitions
         self._secret, self._timeout_s, self._max_waiting = secret, timeout_s, max_waiting
         self._metrics, self._log = metrics, log
         self._waiting: deque[tuple[bytes, Outcome]] = deque()
@@ -149,11 +151,16 @@ class Marks:
             salt=os.urandom(SALT_BYTES),
             secret=self._secret,
         )
-        partition, value = partition_of(record.id, self._partitions), envelope.encode(record)
+        partition = partition_of(record.id, self._partitions)
+        told = watched_marks(batch, record.time_ms).SerializeToString()
+        outgoing = (
+            Outgoing(self._topic, partition, record.id, envelope.encode(record)),
+            Outgoing(self._watched, partition, record.id, told),
+        )
         tried = 0
         while True:
             try:
-                await self._producer.send(self._topic, partition, record.id, value, self._timeout_s)
+                await self._producer.send_together(outgoing, self._timeout_s)
             except UnavailableError as error:
                 if not tried:
                     self._log.warning("outcomes of looks wait to be recorded", cause=str(error))

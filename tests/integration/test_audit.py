@@ -132,6 +132,107 @@ async def test_looks_are_listed_by_key_and_by_user_with_proofs(
     assert list(again.browses) == []
 
 
+async def test_listings_are_narrowed_by_all_that_is_given(
+    looking: Looking, query: TraceStub, audit: AuditStub
+) -> None:
+    by_ann = [await _look(query, ITEM, "ann"), await _look(query, OTHER, "ann")]
+    begin_ms = time.time_ns() // 1_000_000
+    by_bob = [await _look(query, ITEM, "bob"), await _look(query, OTHER, "bob")]
+    end_ms = time.time_ns() // 1_000_000 + 1
+    await _sealed(looking, 4)
+
+    async def ids(**asked: Any) -> list[str]:
+        """All pages, one record each."""
+        request = audit_pb2.ListBrowsesRequest(page_size=1, **asked)
+        found: list[str] = []
+        while True:
+            answer = await audit.ListBrowses(request, timeout=DEADLINE_S)
+            assert len(answer.outcomes) == len(answer.browses)
+            found += [each for each, _ in _records(answer, await looking.opened(answer.checkpoints))]
+            if not answer.next_page_token:
+                return found
+            request.page_token = answer.next_page_token
+
+    assert await ids(key=ITEM, user="ann") == [by_ann[0]]
+    assert await ids(key=ITEM, user="eve") == []
+    assert set(await ids(key=ITEM)) == {by_ann[0], by_bob[0]}
+    assert await ids(key=ITEM, start_ms=begin_ms, end_ms=end_ms) == [by_bob[0]]
+    assert await ids(user="ann", start_ms=begin_ms) == []
+    assert await ids(user="ann", start_ms=1, end_ms=end_ms) == by_ann[::-1]
+    assert await ids(start_ms=begin_ms, end_ms=end_ms) == by_bob[::-1]
+    assert await ids(merchant=4, start_ms=1, end_ms=end_ms) == []
+
+    async def answered() -> bool:
+        marked = await ids(key=OTHER, outcome=audit_pb2.BROWSE_OUTCOME_ANSWERED, end_ms=end_ms)
+        return set(marked) == {by_ann[1], by_bob[1]}
+
+    await eventually(answered, "it is known that the looks were answered")
+    assert await ids(key=OTHER, outcome=audit_pb2.BROWSE_OUTCOME_UNKNOWN, end_ms=end_ms) == []
+    assert await ids(user="bob", outcome=audit_pb2.BROWSE_OUTCOME_FAILED) == []
+    assert set(await ids(user="bob", outcome=audit_pb2.BROWSE_OUTCOME_ANSWERED)) == set(by_bob)
+
+
+async def test_statistics_count_each_look_once_also_where_the_service_is_killed(
+    looking: Looking, query: TraceStub
+) -> None:
+    begin_ms = time.time_ns() // 1_000_000 - 3_600_000
+    for _ in range(6):
+        await _look(query, ITEM, "ann")
+    looking.daemons["audit"].kill()
+    await asyncio.gather(*(_look(query, OTHER, "bob") for _ in range(6)))
+    await looking.start("audit")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+        audit = audit_pb2_grpc.AuditServiceStub(channel)
+        asked = audit_pb2.GetStatisticsRequest(
+            window=audit_pb2.STATISTICS_WINDOW_MONTH, start_ms=begin_ms - 32 * 86_400_000, purpose="check"
+        )
+
+        async def counted() -> bool:
+            answer = await audit.GetStatistics(
+                asked, timeout=DEADLINE_S, metadata=(("goodstrace-user", "eve"),)
+            )
+            return sum(_of(each, "Trace") for each in answer.windows) == 12
+
+        await eventually(counted, "twelve looks are counted")
+        asked.window = audit_pb2.STATISTICS_WINDOW_HOUR
+        asked.start_ms = begin_ms - begin_ms % 3_600_000
+        asked.page_size = 1
+        windows = []
+        while True:
+            answer = await audit.GetStatistics(
+                asked, timeout=DEADLINE_S, metadata=(("goodstrace-user", "eve"),)
+            )
+            assert len(answer.browse_id) == 32
+            windows += answer.windows
+            if not answer.next_page_token:
+                break
+            asked.page_token = answer.next_page_token
+        assert sum(_of(each, "Trace") for each in windows) == 12
+        assert max(each.users for each in windows) >= 2
+        assert {tally.name for each in windows for tally in each.by_role} == {"anybody"}
+
+        for wrong in (
+            audit_pb2.GetStatisticsRequest(start_ms=begin_ms),
+            audit_pb2.GetStatisticsRequest(window=audit_pb2.STATISTICS_WINDOW_DAY, page_token="forged"),
+            audit_pb2.GetStatisticsRequest(window=audit_pb2.STATISTICS_WINDOW_HOUR, start_ms=1),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await audit.GetStatistics(wrong, timeout=DEADLINE_S)
+            assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+        days = audit_pb2.CountGoodsBrowsesRequest(merchant=4, first_day="2026-11-01", last_day="2026-11-30")
+        counts = await audit.CountGoodsBrowses(days, timeout=DEADLINE_S)
+        assert (counts.merchant, counts.least_viewers, list(counts.days)) == (4, 5, [])
+        days.merchant = 0
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await audit.CountGoodsBrowses(days, timeout=DEADLINE_S)
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _of(statistics: audit_pb2.BrowseStatistics, method: str) -> int:
+    return sum(tally.looks for tally in statistics.by_method if tally.name == method)
+
+
 async def test_a_trace_never_shows_who_looked(looking: Looking, query: TraceStub) -> None:
     await asyncio.gather(*(_look(query, ITEM, "ann") for _ in range(6)))
     await _sealed(looking, 6)
@@ -164,7 +265,8 @@ async def test_pages_are_one_list_newest_first(looking: Looking, query: TraceStu
     for wrong in (
         audit_pb2.ListBrowsesRequest(user="bob", page_token=request.page_token),
         audit_pb2.ListBrowsesRequest(user="ann", page_token="forged"),
-        audit_pb2.ListBrowsesRequest(user="ann", key=ITEM),
+        audit_pb2.ListBrowsesRequest(user="ann", key=ITEM, page_token=request.page_token),
+        audit_pb2.ListBrowsesRequest(user="ann", start_ms=1, page_token=request.page_token),
         audit_pb2.ListBrowsesRequest(),
         audit_pb2.ListBrowsesRequest(user="u" * 129),
         audit_pb2.ListBrowsesRequest(key="k" * 2049),

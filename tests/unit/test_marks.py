@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from goodstrace.entry import Kind
-from services.audit.watch.observing import observations
+from goodstrace.record.v1 import record_pb2
 from services.runtime import envelope
+from services.runtime.acknowledged import Outgoing
 from services.runtime.envelope import Part, Record
 from services.runtime.errors import EnvelopeError, UnavailableError
 from services.runtime.looks import Outcome
@@ -47,7 +49,6 @@ def test_a_mark_is_read_back_and_says_nothing_else(outcomes: dict[bytes, Outcome
         0,
         [PART],
     )
-    assert observations(record, 0) == []  # the watch counts looks, not marks
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: str(vector["name"]))
@@ -86,12 +87,17 @@ class Kafka:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.told: list[bytes] = []
         self.is_away = self.keeps = False
 
-    async def send(self, _topic: str, _partition: int, _key: bytes, value: bytes, _timeout_s: float) -> None:
+    async def send_together(self, records: Sequence[Outgoing], _timeout_s: float) -> None:
         await asyncio.sleep(0)
+        sealed, told = records
+        assert (sealed.topic, told.topic) == ("goods.browsed", "browse.watched")
+        assert sealed.partition == told.partition
         if not self.is_away or self.keeps:
-            self.sent.append(value)
+            self.sent.append(sealed.value)
+            self.told.append(told.value)
         if self.is_away:
             raise UnavailableError("Kafka is away")
 
@@ -108,6 +114,7 @@ class World:
         self.marks = Marks(
             producer,
             topic="goods.browsed",
+            watched="browse.watched",
             partitions=3,
             secret=SECRET,
             timeout_s=1,
@@ -151,6 +158,15 @@ async def test_outcomes_are_sealed_in_batches_and_what_is_left_at_the_end() -> N
     world.stop.set()
     await running
     batches = world.kafka.outcomes()
+    for batch, value in zip(batches, world.kafka.told, strict=True):
+        told = record_pb2.WatchedBrowse.FromString(value)
+        assert told.kind == "marks"
+        by_outcome = {each: [look for look, of in batch.items() if of is each] for each in Outcome}
+        assert [sorted(by_outcome[each]) for each in Outcome] == [
+            list(told.answered),
+            list(told.failed),
+            list(told.withheld),
+        ]
     assert [len(each) for each in batches] == [MAX_BATCH, MAX_BATCH, 50, 1]
     assert {look: outcome for batch in batches for look, outcome in batch.items()} == noted | late
     assert sum(world.figure("total", outcome=each.value) or 0 for each in Outcome) == len(noted) + 1
