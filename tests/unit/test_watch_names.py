@@ -35,9 +35,9 @@ def _names(people: _People) -> WatchNames:
     ("who", "is_told"),
     [
         (NOBODY, False),
-        (Principal("eve", roles=frozenset({Role.AUDITOR})), False),
-        (Principal("shop", roles=frozenset({Role.MERCHANT, Role.PLATFORM})), False),
-        (Principal("oscar", roles=frozenset({Role.OPERATOR})), True),
+        (Principal(name="eve", roles=frozenset({Role.AUDITOR})), False),
+        (Principal(name="shop", roles=frozenset({Role.MERCHANT, Role.PLATFORM})), False),
+        (Principal(name="oscar", roles=frozenset({Role.OPERATOR})), True),
         (EVERYBODY, True),
     ],
 )
