@@ -19,6 +19,7 @@ from services.audit.watch.command import watch
 from services.audit.watch.faust_app import WatchApp
 from services.audit.watch.settings import WatchSettings
 from services.audit.watch.store import ACTIVITY, ALERTS, WatchStore, forget
+from services.audit.watch_names import forget_user
 from services.runtime import topics
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
 from services.runtime.settings import KafkaSettings
@@ -285,6 +286,11 @@ async def test_what_is_of_users_goes_with_their_pseudonyms(watching: Watching) -
             days = 2 if row["about"] in ("user", "series") else 30
             assert row["expires"].timestamp() * 1000 == row[end] + days * DAY_MS
     [scraper, *_] = {alert.subject for alert in made.alerts if alert.rule == "scraping"}
+    people, blocks = watching.people(), Blocks(database)
+    known = [await people.pseudonym("bob", _now_ms() - days * DAY_MS) for days in range(3)]
+    for subject in ("user:bob", *(f"pseudonym:{each}" for each in known)):
+        await blocks.put(Block(subject, until_ms=2**45))
+    assert await forget_user(database, people, "bob", 2) == 4
     before = [await database[name].count_documents({}) for name in (ALERTS, ACTIVITY, BLOCKS)]
     gone = await forget(database, [scraper, "0" * 24])
     left = [await database[name].count_documents({}) for name in (ALERTS, ACTIVITY, BLOCKS)]
