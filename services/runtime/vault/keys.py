@@ -99,7 +99,10 @@ class Vault:
 
         Raises: HeldError where a legal hold is on it.
         """
-        subject_hash = await self.hash_of(subject)
+        return await self.destroy_hash(await self.hash_of(subject))
+
+    async def destroy_hash(self, subject_hash: bytes) -> bool:
+        """Destroy the key of the subject with this hash, as `destroy` does. Raises: HeldError."""
         async with translated():
             gone = await self._keys.delete_one(
                 {"_id": subject_hash, "hold_until_ms": {"$not": {"$gt": self.now_ms()}}}
