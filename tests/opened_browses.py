@@ -13,7 +13,7 @@ from goodstrace.facts import PIPELINE_VERSION
 from services.runtime.access.naming import NOBODIES
 from services.runtime.envelope import Part, Record
 from services.runtime.vault import Person
-from services.runtime.vault.keys import KEYS
+from services.runtime.vault.keys import KEYS, USER
 from services.runtime.vault.wrapping import KeyRing
 from services.sealing.browse import Browse, contents_of
 from services.sealing.entries import with_entry
@@ -28,7 +28,7 @@ class OpenedVault:
     def user_keys(self) -> list[bytes]:
         """All keys of subjects that are there now."""
         with MongoClient[dict[str, Any]](self._uri) as client:
-            documents = list(client[self.database][KEYS].find())
+            documents = list(client[self.database][KEYS].find({"kind": USER}))
         return [self._ring.unwrap(each, bytes(each["_id"])) for each in documents]
 
 

@@ -31,8 +31,9 @@ from goodstrace.client import Client
 from goodstrace.facts import Facts
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory
-from services.runtime import envelope
+from services.runtime import envelope, topics
 from services.runtime.envelope import Record
+from services.sealing.mark_records import PART, is_mark
 from tests.packs import opened
 
 SERVICES = ("ledger", "audit", "collector", "query")
@@ -319,6 +320,17 @@ class System:
         )
         assert self.sealed_count(prefix) == count
 
+    def wait_looks_sealed(self, count: int = 0, deadline_s: float = 60) -> None:
+        """Return when the looks that are recorded now, and `count` at least, are under checkpoints: each once, whatever marks stand between."""
+
+        def sealed() -> bool:
+            looks = sorted(each.id.hex() for each in self.looks())
+            found = self.sealed("browse/")
+            ids = sorted(each.id for each in found if PART not in each.parts)
+            return len(looks) >= count and ids == looks and self.sealed_count("browse/") >= len(found)
+
+        eventually(sealed, deadline_s=deadline_s, what="the looks are sealed")
+
     # -- what is stored ------------------------------------------------------------------------------------------
 
     @property
@@ -348,6 +360,10 @@ class System:
     def topic_records(self, name: str) -> list[tuple[int, Record]]:
         """Read all committed records of a topic, in order within each partition: (partition, record)."""
         return [(partition, envelope.decode(value)) for partition, value in self.topic_values(name)]
+
+    def looks(self) -> list[Record]:
+        """The records of looks, refusals and attempts on `goods.browsed`; those of marks are left out."""
+        return [record for _, record in self.topic_records(topics.GOODS_BROWSED) if not is_mark(record)]
 
     def topic_values(self, name: str) -> list[tuple[int, bytes]]:
         """Read the values of a topic's committed records, in order within each partition: (partition, value)."""

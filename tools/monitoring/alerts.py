@@ -209,6 +209,12 @@ ALERTS: Final = (
         "What they asked for was not shown; the browse log does not tell that they tried.",
     ),
     Alert(
+        "OutcomesLost", _zero("goodstrace_browse_outcomes_lost_total"),
+        "5m", TICKET, "access",
+        "What became of look-ups could not be recorded.",
+        "The looks themselves are recorded; lists say that their outcome is unknown.",
+    ),
+    Alert(
         "CertificateEnds",
         "min by (job, instance) (goodstrace_tls_certificate_expires_timestamp_seconds) - time() < 7 * 86400",
         "10m", PAGE, "access",

@@ -23,6 +23,7 @@ from services.runtime.monitoring import Monitoring
 from services.runtime.store_metrics import StoreMetrics
 from services.runtime.tls import certificate_metrics
 from services.sealing.front import FrontMetrics
+from services.sealing.marks import MarkMetrics
 from services.sealing.metrics import SealMetrics
 from services.sealing.refusals import RefusalMetrics
 from services.sealing.witness_metrics import WitnessMetrics as WitnessedMetrics
@@ -63,6 +64,7 @@ QUESTIONS: Final = (
     ("Is everything sealed?", ("goodstrace_ledger",)),
     ("Are look-ups answered, how fast, and is each recorded?", (
         "goodstrace_query_call", "goodstrace_query_trace_rounds", "goodstrace_query_browse_acknowledged", "goodstrace_query_records",
+        "goodstrace_browse_outcomes",
     )),
     ("Are the public logs read?", ("goodstrace_query_log",)),
     ("Do subscriptions and webhooks get what they want?", ("goodstrace_query_forward", "goodstrace_query_webhook")),
@@ -120,6 +122,7 @@ def registry() -> CollectorRegistry:
     FrontMetrics("audit", ["ListBrowses"], found)
     LoginMetrics(found)
     RefusalMetrics("query", found)
+    MarkMetrics("query", found)
     certificate_metrics(found)
     WatchMetrics(["scraping"], found)
     RootMetrics(found)
