@@ -250,6 +250,8 @@ _MERCHANT_PAGES: Final = _rows(
         "POST /merchant/places/new",
         "GET /merchant/staff",
         "POST /merchant/staff",
+        "GET /merchant/labels",
+        "POST /merchant/labels",
     ),
     _BY_MERCHANT,
     "one's own merchant's, as far as one may see it",

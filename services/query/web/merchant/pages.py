@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import Request, Response
 
 from services.query.web.merchant.goods import GoodsPages
+from services.query.web.merchant.labels import LabelPages
 from services.query.web.merchant.ports import Page
 from services.query.web.merchant.recall import RecallPages
 from services.query.web.merchant.registry import RegistryPages
@@ -23,10 +24,17 @@ class MerchantPages:
     """The pages; implements `services.query.web.routes.MorePages`."""
 
     def __init__(
-        self, *, goods: GoodsPages, recall: RecallPages, registry: RegistryPages, staff: StaffPages
+        self,
+        *,
+        goods: GoodsPages,
+        recall: RecallPages,
+        registry: RegistryPages,
+        staff: StaffPages,
+        labels: LabelPages,
     ) -> None:
         """Serve these."""
         self._goods, self._recall, self._registry, self._staff = goods, recall, registry, staff
+        self._labels = labels
 
     def routes(self) -> Iterable[Route]:
         """List them: the method, the path's template, and what answers."""
@@ -55,6 +63,8 @@ _PATHS: Final = (
     ("POST", "/merchant/places/new", "registry.place"),
     ("GET", "/merchant/staff", "staff.staff"),
     ("POST", "/merchant/staff", "staff.change"),
+    ("GET", "/merchant/labels", "labels.form"),
+    ("POST", "/merchant/labels", "labels.made"),
 )
 
 

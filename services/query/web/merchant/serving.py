@@ -10,6 +10,7 @@ from services.query.own_goods import Keys, OwnGoods, Recorder
 from services.query.sight import Sight
 from services.query.web.forms import Forms
 from services.query.web.merchant.goods import GoodsPages
+from services.query.web.merchant.labels import LabelPages
 from services.query.web.merchant.pages import MerchantPages, in_tabs
 from services.query.web.merchant.recall import RecallPages
 from services.query.web.merchant.recalling import Recalling
@@ -55,4 +56,5 @@ def merchant_pages(
         recall=recall,
         registry=RegistryPages(page, forms, neighbours),
         staff=StaffPages(page, forms, accounts),
+        labels=LabelPages(page, forms, goods, pages.base),
     )
