@@ -12,6 +12,7 @@ from goodstrace.query.v1.completeness_pb2_grpc import (
     add_CompletenessServiceServicer_to_server as add_completeness,
 )
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.accounts.receipt_signing import ReceiptSigner
 from services.query.accounts.serving import SERVICES as LOGIN_SERVICES
 from services.query.accounts.serving import login_services
 from services.query.completeness import CompletenessServicer
@@ -109,6 +110,7 @@ def main() -> None:
             login = None  # where nobody is asked who calls nobody signs in
             if not front.access.is_open:
                 login = login_services(front.mongo.database, front.recorder, log, certificate_names)
+                front.answering.sign = ReceiptSigner(login.ring, front.access.settings.accounts_issuer)
             services = (*_SERVICES, *(LOGIN_SERVICES if login else ()))
             gate = IndexGate(load(IndexAccessSettings).token())
             completeness = CompletenessServicer(
@@ -207,6 +209,7 @@ def main() -> None:
                         pages=pages,
                         more_pages=more_pages,
                         login=login,
+                        answering=front.answering,
                         is_open=front.access.is_open,
                     ),
                     settings.http_port,

@@ -315,6 +315,21 @@ TABLE: Final[tuple[Row, ...]] = (
     *_rows(
         "audit", _AUDIT, ("ListBrowses",), _SIGNED_IN, "auditors all; others those of their own name only"
     ),
+    *_rows("audit", _AUDIT, ("GetStatistics",), (Role.AUDITOR, Role.OPERATOR)),
+    *_rows(
+        "audit",
+        _AUDIT,
+        ("CountGoodsBrowses",),
+        (Role.MERCHANT, Role.AUDITOR, Role.OPERATOR),
+        "one's own merchant's; auditors and operators any, as that merchant sees them",
+    ),
+    *_rows(
+        "audit",
+        _AUDIT,
+        ("GetBrowseProof",),
+        _EVERYBODY,
+        "whoever has a receipt; it shows nothing of the look",
+    ),
     *_rows(
         "audit",
         _WATCH,
