@@ -240,6 +240,7 @@ _MERCHANT_PAGES: Final = _rows(
     (
         "GET /merchant",
         "GET /merchant/flags",
+        "GET /merchant/looks",
         "GET /merchant/recall",
         "GET /merchant/recall.csv",
         "GET /merchant/recall.xlsx",
