@@ -31,6 +31,7 @@ from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
 from services.query.web.auditing import AuditorPages
+from services.query.web.complete import CompletePages, Offer
 from services.query.web.merchant.serving import merchant_pages
 from services.query.web.neighbours import ServiceNeighbours
 from services.query.web.operating import OperatorPages
@@ -173,6 +174,7 @@ def main() -> None:
                 front, epcis, forward=forward, heads=heads, sight=sight, settings=settings, metrics=metrics
             )
             web = load(WebSettings)
+            offer = Offer(web, load(IndexAccessSettings).token())
             pages = WebPages(
                 servicer,
                 front.reader,
@@ -182,6 +184,7 @@ def main() -> None:
                 public_url=settings.public_url,
                 clock_s=time.monotonic,
                 log=log,
+                offers=offer.is_for,
                 sign_in=WebSignIn(login.login, front.secret, settings.public_url) if login else None,
             )
             reader, database = front.reader, front.mongo.database
@@ -196,6 +199,7 @@ def main() -> None:
                     neighbours=neighbours,
                     witnesses=web.verifiers(),
                 ),
+                CompletePages(pages, completeness, offer, front.secret),
                 OperatorPages(pages, book, neighbours, web),
                 *(
                     [

@@ -10,8 +10,9 @@ from services.query.web.face import Face
 
 
 def of_trace(answer: trace_pb2.TraceResponse) -> ProofBundle:
-    """Bundle what a page of a trace shows: its events with all places where they are sealed."""
+    """Bundle what a page of a trace shows: its events with all places where they are sealed, and the envelopes of what is withheld."""
     sealed = [place for event in answer.events for place in (event.sealed, *event.also_at) if place.log]
+    sealed += [each.sealed for each in answer.withheld_entries]
     return _bundle(answer.key, sealed, {each.log: each.note for each in answer.checkpoints})
 
 

@@ -63,6 +63,7 @@ class WebPages:
         clock_s: Callable[[], float],
         log: structlog.stdlib.BoundLogger,
         sign_in: WebSignIn | None = None,
+        offers: Callable[[Request], bool] = lambda _: False,
     ) -> None:
         """Show what `tracing` answers and what is public in `reader`'s logs.
 
@@ -76,8 +77,9 @@ class WebPages:
             clock_s: monotonic seconds.
             log: told of what could not be shown.
             sign_in: signs browsers in; None where accounts are off.
+            offers: says whether who asks gets proofs of completeness.
         """
-        self.sign_in = sign_in
+        self.sign_in, self._offers = sign_in, offers
         self._tracing, self._reader = tracing, reader
         self._settings, self._public_url, self._log = settings, public_url, log
         self._register = Register(reader, secret)
@@ -196,7 +198,7 @@ class WebPages:
 
     async def goods(self, request: Request, visit: Visit) -> Response:
         """Show the page about goods: the trace, or where the visitor may not see it the public face; or the linkset."""
-        key = self._key(request)
+        key = self.key(request)
         if asking.is_gs1(key) and linkset.wants_linkset(
             request.headers.get("accept", ""), request.query_params.get("linkType", "")
         ):
@@ -218,7 +220,7 @@ class WebPages:
 
     async def bundle(self, request: Request, visit: Visit) -> Response:
         """Give the proof bundle of a page of a trace: recorded as a look of its own."""
-        key = self._key(request)
+        key = self.key(request)
         self._let_in(visit)
         if not self._sees_trace(visit):
             raise NotFoundError("sign in to see the trace", "key")
@@ -227,13 +229,13 @@ class WebPages:
 
     async def face(self, request: Request, visit: Visit) -> Response:
         """Give the proof bundle of a public face."""
-        key = self._key(request)
+        key = self.key(request)
         self._let_in(visit)
         return await bundled(request, bundling.of_face(await self._faces.find(key)).encode())
 
     async def label(self, request: Request, _visit: Visit) -> Response:
         """Give a QR code for a label, as SVG: it leads to the page of the key on this server."""
-        address = self.base(request) + asking.page_of(self._key(request))
+        address = self.base(request) + asking.page_of(self.key(request))
         return Response(label(address), media_type="image/svg+xml")
 
     async def resolver(self, request: Request, _visit: Visit) -> Response:
@@ -253,7 +255,7 @@ class WebPages:
             return Response(found.compressed, 200, headers, found.media_type)
         return Response(found.content, 200, headers, found.media_type)
 
-    def _key(self, request: Request) -> str:
+    def key(self, request: Request) -> str:
         """Read which goods are asked for: by the path of a Digital Link, else by `key`. Raises: NotFoundError, InvalidRequestError."""
         if "ai" in request.path_params:
             key = asking.key_of_path(request.scope.get("raw_path", b"").decode("ascii", "replace"))
@@ -316,6 +318,7 @@ class WebPages:
             "next_page": asking.page_of(key, depth=str(depth), page=more) if more else "",
             "label": _beside("/label.svg", key),
             "bundle": _beside("/bundle", key, depth=str(depth), page=token),
+            "complete": _beside("/complete", key) if self._offers(request) else "",
         }
 
     async def _linkset(self, request: Request, visit: Visit, key: str) -> Response:

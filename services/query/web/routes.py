@@ -35,7 +35,7 @@ register_url_convertor("gs1", _PrimaryKey())
 FOLDERS: Final = ("auditor", "merchant", "operator")
 """What lies below these is pages, too."""
 _PAGE: Final = re.compile(
-    r"/(search|scan|seals|trace|bundle|face|label\.svg|sign-in|sign-out|password)?"
+    r"/(search|scan|seals|trace|bundle|face|complete|label\.svg|sign-in|sign-out|password)?"
     rf"|/({'|'.join(FOLDERS)})(/.*)?|/({_PrimaryKey.regex})/.*",
     re.DOTALL,
 )

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +24,9 @@ class WebSettings(BaseSettings):
     events_on_page: how many events stand on a page; others are on the next ones. depth: how many levels are shown without being asked for.
     timeout_s: how long a page may take. policy: a C2SP tlog-policy file, whose witnesses' cosignatures the browser checks, too; none without.
 
+    complete: who gets proofs that nothing is left out of a page, and with them the index secret, without which no browser could check them: `local`
+    (signed in on this machine, while no token for the index is set up: as over gRPC), `auditors`, `signed-in`, or `off`.
+
     audit: the audit service's gRPC target, which auditors' pages ask as the auditor; collector: the URL of the collector's HTTP port, which
     pages about rejections and registrations ask as who is signed in. services: whose readiness operators see, `name=http://host:port` of each
     one's port for metrics, with blanks between. grafana, prometheus: where operators are led to; of the latter the backlog is asked.
@@ -39,6 +42,7 @@ class WebSettings(BaseSettings):
     depth: int = Field(3, ge=1, le=20)
     timeout_s: float = Field(20, gt=0, le=600)
     policy: Path | None = None
+    complete: Literal["local", "auditors", "signed-in", "off"] = "local"
     audit: str = ""
     collector: str = Field("", pattern=_URL)
     services: str = Field("", max_length=4096)

@@ -199,6 +199,7 @@ _PAGES: Final = (
         _EVERYBODY,
         "who is not signed in sees the public face, unless the whole public trace is open",
     ),
+    *_rows("query", "GET ", ("/complete",), _SIGNED_IN, "as GOODSTRACE_QUERY_WEB_COMPLETE says"),
     *_rows(
         "query",
         "GET ",

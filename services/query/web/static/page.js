@@ -1,6 +1,6 @@
 // Checks in the browser what a page shows: fetches the proof bundle, verifies every entry by verify.js, and compares what was verified with
 // what stands on the page. Green is only what verified here. Without this script the page is whole, and says that nothing was checked.
-import { VerificationError, parseBundle, readKey, verifyBundleEntries } from "./verify.js";
+import { VerificationError, fromBase64, parseBundle, readKey, verifyBundleEntries, verifyComplete } from "./verify.js";
 import { canVerify, recall, remember, say } from "./known.js";
 
 const KNOWN_KEYS = "goodstrace-log-keys";
@@ -119,6 +119,57 @@ function sayWitnesses(results, count) {
   say(note, names.length ? note.dataset.some : note.dataset.nobody, { names: names.join(", "), all: count });
 }
 
+function decoded({ key, leaf, note, pieces, secret }) {
+  return {
+    key, note, secret: fromBase64(secret),
+    leaf: {
+      entry: fromBase64(leaf.entry), index: BigInt(leaf.index), proof: leaf.proof.map(fromBase64),
+      parts: leaf.parts.map(({ name, salt, content }) => ({ name, salt: fromBase64(salt), content: fromBase64(content) })),
+    },
+    pieces: pieces.map(({ first, pages, hashes }) => ({ first, pages: fromBase64(pages), hashes: hashes.map(fromBase64) })),
+  };
+}
+
+/**
+ * Checks that nothing which names the goods is left out: what the log `index` has of the key, up to where both it and the page reach, must be among the
+ * entries that verified, or the page says that there are more pages. What came later is shown, and nothing is claimed of it.
+ */
+async function checkComplete(element, key, results) {
+  const texts = element.dataset;
+  let answer;
+  try {
+    answer = await fetch(texts.url, { cache: "no-store" });
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    const told = decoded(await answer.json());
+    if (told.key !== key) throw new VerificationError(`it is of ${told.key}`);
+    const known = await keysOf(new Set(["index"]));
+    const { leaf, places } = await verifyComplete(told, known.keys);
+    const sizes = new Map(texts.sizes.split(" ").filter(Boolean).map((each) => each.split("=")).map(([log, size]) => [log, BigInt(size)]));
+    const reach = leaf.logs.map(({ log, size }) => [log, (sizes.get(log) ?? 0n) < BigInt(size) ? (sizes.get(log) ?? 0n) : BigInt(size)]);
+    const upTo = new Map(reach);
+    const there = new Map(results.filter((each) => !each.error).map((each) => [`${each.log}[${each.index}]`, each]));
+    const covered = places.filter(([log, index]) => index < upTo.get(log)).map(([log, index]) => `${log}[${index}]`);
+    const missing = covered.filter((place) => !there.has(place));
+    const values = {
+      count: covered.length, missing: missing.length, places: missing.slice(0, 5).join(", "), round: leaf.root.size,
+      logs: reach.map(([log, size]) => `${log} ${size}`).join(", "),
+    };
+    if (missing.length > 0) return markComplete(element, texts.part === "1" ? "none" : "bad", texts.part === "1" ? texts.partText : texts.bad, values);
+    const withheld = covered.filter((place) => there.get(place).sealed.parts.length === 0).length;
+    const newer = [...there.values()].filter((each) => each.index >= (upTo.get(each.log) ?? 0n)).length;
+    const more = [withheld ? texts.withheld : "", newer ? texts.newer : ""].join("");
+    return markComplete(element, "good", `${texts.good}${more}`, { ...values, withheld, newer });
+  } catch (error) {
+    const isWrong = error instanceof VerificationError;
+    return markComplete(element, isWrong ? "bad" : "none", isWrong ? `${texts.wrong} ${error.message}` : texts.away, {});
+  }
+}
+
+function markComplete(element, state, text, values) {
+  element.dataset.state = state;
+  say(element.querySelector(".said"), text, values);
+}
+
 async function check(section) {
   const status = document.getElementById("proof-status");
   const texts = status.dataset;
@@ -145,6 +196,8 @@ async function check(section) {
   const good = seals.filter((seal) => judge(seal, byPlace.get(seal.dataset.place))).length;
   const bad = seals.length - good + others;
   listCheckpoints(results);
+  const complete = document.getElementById("complete");
+  if (complete) await checkComplete(complete, complete.dataset.key, results);
   sayWitnesses(results, witnesses.length);
   if (seals.length === 0) return say(status, texts.empty);
   section.dataset.state = bad ? "bad" : "good";
