@@ -18,18 +18,21 @@ from services.query.accounts.serving import login_services
 from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
+from services.query.flagged_events import FlaggedEvents
 from services.query.forward import Forward, Heads
 from services.query.http_app import make_app
 from services.query.index_endpoints import IndexEndpoints
 from services.query.index_gate import IndexGate
 from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
+from services.query.own_goods import GoodsKeys, claims_by
 from services.query.service import TraceServicer
 from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
 from services.query.web.auditing import AuditorPages
 from services.query.web.complete import CompletePages, Offer
+from services.query.web.merchant.serving import merchant_pages
 from services.query.web.neighbours import ServiceNeighbours
 from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
@@ -199,6 +202,28 @@ def main() -> None:
                 ),
                 CompletePages(pages, completeness, offer, front.secret),
                 OperatorPages(pages, book, neighbours, web),
+                *(
+                    [
+                        merchant_pages(
+                            pages,
+                            reader,
+                            front.recorder,
+                            keys=GoodsKeys(database),
+                            flagged=FlaggedEvents(database),
+                            sight=sight,
+                            claims=claims_by(front.access.directory),
+                            secret=front.secret,
+                            recalling=servicer,
+                            recall_timeout_s=web.recall_timeout_s,
+                            forms=pages.sign_in.forms,
+                            neighbours=neighbours,
+                            accounts=login.accounts,
+                            log=log,
+                        )
+                    ]
+                    if login and pages.sign_in and front.access.directory
+                    else ()
+                ),
             )
             await together(
                 stop,

@@ -241,6 +241,7 @@ _MERCHANT_PAGES: Final = _rows(
     (
         "GET /merchant",
         "GET /merchant/flags",
+        "GET /merchant/looks",
         "GET /merchant/recall",
         "GET /merchant/recall.csv",
         "GET /merchant/recall.xlsx",
@@ -251,6 +252,8 @@ _MERCHANT_PAGES: Final = _rows(
         "POST /merchant/places/new",
         "GET /merchant/staff",
         "POST /merchant/staff",
+        "GET /merchant/labels",
+        "POST /merchant/labels",
     ),
     _BY_MERCHANT,
     "one's own merchant's, as far as one may see it",
