@@ -38,9 +38,14 @@ class MemoryPeople:
     def __init__(self) -> None:
         self.seen: dict[str, bytes] = {}
 
+    @staticmethod
+    def key(name: str) -> bytes:
+        """The key of a user."""
+        return hashlib.sha256(name.encode()).digest()
+
     async def person(self, name: str, time_ms: int) -> Person:
         del time_ms
-        key = hashlib.sha256(name.encode()).digest()
+        key = self.key(name)
         is_first = name not in self.seen
         self.seen[name] = key
         return Person(key, name if name in NOBODIES else key[:12].hex(), first_seen=is_first)

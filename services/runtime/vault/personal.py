@@ -1,8 +1,8 @@
 """Keys of what was taken out of goods events: one for each record, made by who captures it, found by the event's name for erasing.
 
-They lie in `vault_keys` as those of users do, under the subject `personal:<record ID, hex>`, with two fields more: `event`, the hash of
-the subject `event:<merchant>/<event ID>`, by which all records of one event are found (duplicates that were refused among them), and
-`made_ms`, for retention.
+They lie in `vault_keys` as those of users do, under the subject `personal:<record ID, hex>`, with three fields more: `record`, that ID, which
+is public; `event`, the hash of the subject `event:<merchant>/<event ID>`, by which all records of one event are found (duplicates that
+were refused among them); and `made_ms`, for retention.
 """
 
 import os
@@ -30,9 +30,10 @@ class PersonalKey(msgspec.Struct, frozen=True):
 
 
 class StoredKey(msgspec.Struct, frozen=True):
-    """A key as it was found for erasing: the hash of its subject, and the key; `held_until_ms` is 0 where nothing holds it."""
+    """A key as it was found for erasing: the hash of its subject, the record it is of, the key; `held_until_ms` is 0 where nothing holds it."""
 
     subject_hash: bytes
+    record_id: bytes
     key: bytes
     held_until_ms: int
 
@@ -62,7 +63,9 @@ class PersonalKeys:
             subject = await self._vault.hash_of(personal_subject(each.record_id))
             wrapped = ring.wrap(each.key, subject, os.urandom(NONCE_BYTES))
             event = await self._vault.hash_of(event_subject(each.merchant, each.event_id))
-            documents.append({"_id": subject, **wrapped, "event": event, "made_ms": each.made_ms})
+            documents.append(
+                {"_id": subject, **wrapped, "record": each.record_id, "event": event, "made_ms": each.made_ms}
+            )
         for begin in range(0, len(documents), _AT_ONCE):
             async with translated():
                 await self._keys.insert_many(documents[begin : begin + _AT_ONCE], ordered=False)
@@ -96,7 +99,8 @@ class PersonalKeys:
     def _stored(self, document: dict[str, Any]) -> StoredKey:
         subject = bytes(document["_id"])
         until_ms = int(document.get("hold_until_ms", 0))
-        return StoredKey(subject, self._vault.ring.unwrap(document, subject), until_ms)
+        key = self._vault.ring.unwrap(document, subject)
+        return StoredKey(subject, bytes(document["record"]), key, until_ms)
 
 
 async def provision(database: Database) -> None:
