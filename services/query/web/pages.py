@@ -24,7 +24,7 @@ from services.query.web.security import local, page_headers
 from services.query.web.sensors import charts
 from services.query.web.session_cookies import CSRF, set_cookie
 from services.query.web.settings import WebSettings
-from services.query.web.signing_in import Outcome, WebSignIn
+from services.query.web.signing_in import WebSignIn
 from services.query.web.static_files import static_files
 from services.query.web.summary import summary
 from services.query.web.trace_view import ShownTrace, shown_trace
@@ -127,64 +127,6 @@ class WebPages:
         infos, newest = await asyncio.gather(self._reader.logs(), self._reader.newest())
         logs = [(info, newest[info.name]) for info in infos if info.name in newest]
         return await self.page(request, visit, "seals.html", logs=logs)
-
-    async def show_sign_in(self, request: Request, visit: Visit) -> Response:
-        """Show the form to sign in."""
-        return await self._sign_in_form(request, visit, request.query_params.get("back", "/"))
-
-    async def do_sign_in(self, request: Request, visit: Visit) -> Response:
-        """Sign in, and lead back to the page that was left: always one of this server."""
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        try:
-            return await self.sign_in.sign_in(request)
-        except Outcome as outcome:
-            return await self._sign_in_form(request, visit, "/", outcome.why, outcome.status)
-
-    async def show_password(self, request: Request, visit: Visit) -> Response:
-        """Show the form that changes the password."""
-        return await self._password_form(request, visit)
-
-    async def do_password(self, request: Request, visit: Visit) -> Response:
-        """Change the password."""
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        try:
-            return await self.sign_in.change_password(request)
-        except Outcome as outcome:
-            return await self._password_form(request, visit, outcome.why, outcome.status)
-
-    async def _password_form(
-        self, request: Request, visit: Visit, problem: str = "", status: int = 200
-    ) -> Response:
-        if not visit.has_account:
-            raise NotFoundError("who is not signed in has no password")
-        headers = {"Cache-Control": "no-store"}
-        return await self.page(
-            request, visit, "password.html", status=status, headers=headers, problem=problem
-        )
-
-    async def do_sign_out(self, request: Request, _visit: Visit) -> Response:
-        """Sign out."""
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        return await self.sign_in.sign_out(request)
-
-    async def _sign_in_form(
-        self, request: Request, visit: Visit, back: str, problem: str = "", status: int = 200
-    ) -> Response:
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        headers = {"Cache-Control": "no-store"}
-        return await self.page(
-            request,
-            visit,
-            "sign_in.html",
-            status=status,
-            headers=headers,
-            back=local(back[:2048]),
-            problem=problem,
-        )
 
     async def search(self, request: Request, visit: Visit) -> Response:
         """Lead from what was typed to its page: always on this server."""
