@@ -59,7 +59,7 @@ def add_routes(app: FastAPI, pages: "WebPages", more: Sequence[MorePages] = ()) 
     for each in more:
         for method, path, work in each.routes():
             methods = READ_ONLY if method == "GET" else [method]
-            app.add_route(path, pages.handler(work), methods=methods)
+            app.add_route(path, pages.handler(work, path), methods=methods)
     for path, work in (
         ("/", pages.home),
         ("/search", pages.search),
@@ -73,4 +73,4 @@ def add_routes(app: FastAPI, pages: "WebPages", more: Sequence[MorePages] = ()) 
         ("/web/static/{name}", pages.file),
         ("/{ai:gs1}/{rest:path}", pages.goods),
     ):
-        app.add_route(path, pages.handler(work), methods=READ_ONLY)
+        app.add_route(path, pages.handler(work, path), methods=READ_ONLY)
