@@ -15,6 +15,7 @@ from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace import registration
 from goodstrace.checkpoint import Checkpoint
+from goodstrace.encrypted_parts import decrypt, is_encrypted
 from goodstrace.entry import Entry
 from goodstrace.errors import (
     AnswerError,
@@ -49,7 +50,8 @@ class VerifiedCheckpoint:
 class VerifiedEntry:
     """An entry that is in its log, with the disclosed parts, each of which is what the entry commits to.
 
-    `withheld` names the parts that the entry commits to and that were not disclosed; `salts` are those of the others.
+    `withheld` names the parts that the entry commits to and that were not disclosed, or only encrypted; `salts` are those of the disclosed.
+    `sealed` are the sealed bytes of those that came encrypted, whether or not with the key that opens them: `parts` are what people read.
     `inclusion_proof` is the one that was verified, under the checkpoint of the log in the same answer.
     """
 
@@ -60,6 +62,7 @@ class VerifiedEntry:
     withheld: tuple[str, ...]
     salts: Mapping[str, bytes] = field(default_factory=dict)
     inclusion_proof: tuple[bytes, ...] = ()
+    sealed: Mapping[str, bytes] = field(default_factory=dict)
 
     def facts(self) -> Facts | None:
         """Give the facts of an event; None where they were withheld. Raises: EntryError."""
@@ -124,7 +127,7 @@ def verify_quorum(checkpoint: VerifiedCheckpoint, policy: Policy) -> None:
 def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, VerifiedCheckpoint]) -> VerifiedEntry:
     """Check an entry's inclusion under the checkpoint of its log, and its disclosed parts against it.
 
-    Raises: ProofError, EntryError, AnswerError.
+    Encrypted parts are decrypted by the keys that came with them. Raises: ProofError, EntryError, EncryptedPartError, AnswerError.
     """
     place = f"{sealed.log}[{sealed.index}]"
     under = checkpoints.get(sealed.log)
@@ -136,16 +139,31 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
         verify_inclusion(leaf_hash(sealed.entry), sealed.index, size, list(sealed.inclusion_proof), root)
         for part in sealed.parts:
             entries.verify_part(entry, part.name, part.salt, part.content)
+        opened = {part.name: _opened(entry, part) for part in sealed.parts}
     except VerificationError as error:
         raise type(error)(f"{place}: {error}") from error
-    parts = {part.name: part.content for part in sealed.parts}
-    if len(parts) != len(sealed.parts):
+    if len(opened) != len(sealed.parts):
         raise AnswerError(f"{place}: a part is shown twice")
+    parts = {name: content for name, content in opened.items() if content is not None}
     withheld = tuple(part.name for part in entry.parts if part.name not in parts)
     salts = {part.name: part.salt for part in sealed.parts}
     return VerifiedEntry(
-        sealed.log, sealed.index, entry, parts, withheld, salts, tuple(sealed.inclusion_proof)
+        sealed.log,
+        sealed.index,
+        entry,
+        parts,
+        withheld,
+        salts,
+        tuple(sealed.inclusion_proof),
+        {part.name: part.content for part in sealed.parts if is_encrypted(part.content)},
     )
+
+
+def _opened(entry: Entry, part: log_pb2.DisclosedPart) -> bytes | None:
+    """Give what a part says; None where it came encrypted and without its key. Raises: EncryptedPartError."""
+    if part.key:
+        return decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)
+    return None if is_encrypted(part.content) else part.content
 
 
 class ProvedEvent(Protocol):

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from goodstrace import facts as facts_format
+from goodstrace.audit.v1 import audit_pb2
 from goodstrace.claims import Claims
 from goodstrace.facts import GOODS_ROLES, Verdict
 from goodstrace.identifiers import class_of
@@ -130,6 +131,34 @@ class MemoryRegistry:
         return [{"key": key, "content": self.rows[kind, key]} for key in keys[:limit]]
 
 
+LOOKS = [
+    ("2026-04-14", 241, {("shopper", ""): 214, ("shopper", "sale"): 203, ("merchant", ""): 12, ("merchant", "logistics"): 9}),
+    ("2026-04-15", 388, {("shopper", ""): 371, ("shopper", "sale"): 352, ("anybody", ""): 8}),
+    ("2026-04-16", None, {}),
+]  # fmt: skip
+"""Who looked, by day: all in all where that is told, then by role and step."""
+
+
+class MemoryAudit(MemoryRegistry):
+    """The audit service's counts, beside the registry."""
+
+    async def goods_browses(self, asker: Asker, request: Any) -> audit_pb2.CountGoodsBrowsesResponse:
+        self.tokens.append(asker.token)
+        self.days = (request.first_day, request.last_day)
+        if self.fails_with:
+            raise self.fails_with
+        answer = audit_pb2.CountGoodsBrowsesResponse(
+            merchant=principal().merchant, least_viewers=5, counted_until="2026-04-16", browse_id="cd" * 16
+        )
+        for day, total, counts in LOOKS:
+            told = answer.days.add(day=day)
+            if total is not None:
+                told.total_viewers = total
+            for (role, step), viewers in counts.items():
+                told.counts.add(role=role, step=step, viewers=viewers)
+        return answer
+
+
 class MemoryPeople:
     """AccountService for the people of the merchant that calls."""
 
@@ -191,7 +220,7 @@ class MerchantWorld(WebWorld):
         self.flagged = MemoryFlagged(
             list(flagged([warm, late, other])) if flagged_events is None else flagged_events
         )
-        self.registry, self.people = MemoryRegistry(), MemoryPeople()
+        self.registry, self.people = MemoryAudit(), MemoryPeople()
         sign_in: Any = object.__new__(WebSignIn)  # nobody signs in here: who calls is said by `who`
         sign_in.forms, sign_in._public_url = Forms(SECRET, ""), ""
         super().__init__(events, who=who or person(WORKS), sign_in=sign_in, **more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +11,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from goodstrace.browse_records import Browses
+from goodstrace.browse_records import OUTCOMES, Browses
 from goodstrace.cli.display import console, short
+from goodstrace.cli.my_goods import goods_document, show_goods, span
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.verification import VerifiedEntry
 
@@ -25,32 +27,87 @@ from goodstrace.verification import VerifiedEntry
     metavar="USER",
     help="List the look-ups of a user instead of those of a key.",
 )
+@click.option("--my-goods", is_flag=True, help="Count who looked at your goods, as a merchant.")
+@click.option(
+    "--from",
+    "first",
+    type=click.DateTime(),
+    help="Look-ups from this time on (UTC); with --my-goods the first day.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=click.DateTime(),
+    help="Look-ups before this time (UTC); with --my-goods the last day, by default yesterday.",
+)
+@click.option(
+    "--merchant",
+    default=0,
+    metavar="NUMBER",
+    help="Look-ups by those who act for it; with --my-goods, of its goods.",
+)
+@click.option(
+    "--outcome",
+    default="",
+    type=click.Choice([name for name in OUTCOMES if name]),
+    help="Look-ups of which this is known, as the service says.",
+)
 @click.option(
     "--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="How many at the most."
 )
 @client_options
 @json_option
-def browses(key: str, looked_by: str, limit: int, *, as_json: bool, **connection: Any) -> None:
-    """List who looked at KEY (or what a user looked at), newest first.
+def browses(
+    key: str,
+    *,
+    looked_by: str,
+    limit: int,
+    first: dt.datetime | None,
+    last: dt.datetime | None,
+    merchant: int,
+    outcome: str,
+    my_goods: bool,
+    as_json: bool,
+    **connection: Any,
+) -> None:
+    """List who looked at KEY, what a user looked at, or what those of a merchant did, newest first; all that is given must fit.
 
     Every record is proved to be in its browse log. This listing is recorded as a look-up too. Of the local stack it is its auditor who asks.
+
+    With --my-goods it counts who looked at the goods of a merchant instead, by day, role and step, and tells of fewer than five people nothing.
     """
-    if bool(key) == bool(looked_by):
-        raise click.UsageError("give either a KEY or --by USER")
+    if my_goods:
+        with connect(role="auditor" if merchant else "merchant", **connection) as client:
+            counted = client.goods_browses(*span(first, last), merchant=merchant)
+        if as_json:
+            print_json(goods_document(counted))
+        else:
+            show_goods(counted, console())
+        return
+    if not (key or looked_by or merchant or first):
+        raise click.UsageError("give a KEY, --by USER, --merchant NUMBER or --from TIME")
     with connect(role="auditor", **connection) as client:
-        found = client.browses(key=key, user=looked_by, limit=limit)
+        found = client.browses(
+            key=key,
+            user=looked_by,
+            limit=limit,
+            merchant=merchant,
+            start_ms=_ms(first),
+            end_ms=_ms(last),
+            outcome=outcome,
+        )
     if as_json:
         print_json(_as_json(found))
     else:
-        show(found, console(), key or looked_by)
+        show(found, console(), key or looked_by or (f"merchant {merchant}" if merchant else "all"))
 
 
 def show(found: Browses, out: Console, subject: str) -> None:
     """Print verified browse records of a key or user as a table."""
     table = Table(title=f"Look-ups of {short(subject)}", title_justify="left")
-    for column in ("when (UTC)", "who", "how", "purpose", "events shown", "sealed at", "proof"):
+    for column in ("when (UTC)", "who", "how", "purpose", "events shown", "outcome", "sealed at", "proof"):
         table.add_column(column)
-    for entry in found.entries:
+    for entry, outcome in zip(found.entries, found.outcomes, strict=True):
         parts = _parts(entry)
         table.add_row(
             datetime.fromtimestamp(entry.entry.time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
@@ -58,10 +115,16 @@ def show(found: Browses, out: Console, subject: str) -> None:
             str(parts.get("what", {}).get("method", "withheld")),
             str(parts.get("purpose", {}).get("purpose", "")),
             str(parts.get("outcome", {}).get("events", "")),
+            outcome,
             f"{entry.log}[{entry.index}]",
             "[green]verified[/green]",
         )
     out.print(table)
+
+
+def _ms(time: dt.datetime | None) -> int:
+    """Give a time, meant in UTC, in Unix milliseconds; 0 where none is given."""
+    return int(time.replace(tzinfo=UTC).timestamp() * 1000) if time else 0
 
 
 def _who(who: dict[str, Any]) -> str:
@@ -83,9 +146,10 @@ def _as_json(found: Browses) -> dict[str, Any]:
                 "log": entry.log,
                 "index": entry.index,
                 "verified": True,
+                "answer": outcome,
                 **_parts(entry),
             }
-            for entry in found.entries
+            for entry, outcome in zip(found.entries, found.outcomes, strict=True)
         ],
         "checkpoints": {log: each.note for log, each in found.checkpoints.items()},
         "browse_ids": list(found.browse_ids),

@@ -59,6 +59,7 @@ from services.runtime.settings import (
     refuse,
 )
 from services.runtime.tls import ServedCertificate, served
+from services.runtime.vault import open_people
 from services.sealing.browse import BrowseRecorder
 from services.sealing.reader import LogReader
 from services.sealing.refusals import RefusalMetrics, Refusals
@@ -217,7 +218,9 @@ class _Parts:
         """Make the guard of both ports; what it refuses is recorded by a producer of its own."""
         recorder = BrowseRecorder(
             self.producer,
+            open_people(self.mongo.database),
             topic=self.kafka.topic(topics.GOODS_BROWSED),
+            watched=self.kafka.topic(topics.BROWSE_WATCHED),
             partitions=self.kafka.browse_partitions,
             secret=secret,
             timeout_s=_RECORD_S,

@@ -15,7 +15,6 @@ from confluent_kafka import Message
 from services.collector.arrivals import Arrival, take
 from services.collector.errors import OffsetsLostError, UnregisteredError
 from services.collector.intake import count_collected
-from services.collector.kafka import Source
 from services.collector.metrics import COLLECTED, REJECTED, Metrics
 from services.collector.preparing import Prepared, Preparer
 from services.collector.producer import writes_of
@@ -23,6 +22,7 @@ from services.collector.registry.gate import Caller, Gate
 from services.collector.transacting import WAIT_S, Transacting, place_of
 from services.collector.transactions import Move, Transactions
 from services.runtime import topics
+from services.runtime.group_source import Source
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.settings import KafkaSettings
 

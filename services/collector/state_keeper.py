@@ -21,11 +21,11 @@ from services.collector.flagged import flagged
 from services.collector.flagged_store import FlaggedStore
 from services.collector.following import Following
 from services.collector.goods_states import Stored, sightings
-from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.state_store import StateStore
 from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
+from services.runtime.group_source import Source
 from services.runtime.merchants.flagged import FlaggedEvent
 from services.runtime.settings import KafkaSettings
 

@@ -12,23 +12,27 @@ from goodstrace.query.v1.completeness_pb2_grpc import (
     add_CompletenessServiceServicer_to_server as add_completeness,
 )
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.accounts.receipt_signing import ReceiptSigner
 from services.query.accounts.serving import SERVICES as LOGIN_SERVICES
 from services.query.accounts.serving import login_services
 from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
+from services.query.flagged_events import FlaggedEvents
 from services.query.forward import Forward, Heads
 from services.query.http_app import make_app
 from services.query.index_endpoints import IndexEndpoints
 from services.query.index_gate import IndexGate
 from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
+from services.query.own_goods import GoodsKeys, claims_by
 from services.query.service import TraceServicer
 from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
 from services.query.web.auditing import AuditorPages
 from services.query.web.complete import CompletePages, Offer
+from services.query.web.merchant.serving import merchant_pages
 from services.query.web.neighbours import ServiceNeighbours
 from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
@@ -110,6 +114,7 @@ def main() -> None:
             login = None  # where nobody is asked who calls nobody signs in
             if not front.access.is_open:
                 login = login_services(front.mongo.database, front.recorder, log, certificate_names)
+                front.answering.sign = ReceiptSigner(login.ring, front.access.settings.accounts_issuer)
             services = (*_SERVICES, *(LOGIN_SERVICES if login else ()))
             gate = IndexGate(load(IndexAccessSettings).token())
             completeness = CompletenessServicer(
@@ -197,6 +202,28 @@ def main() -> None:
                 ),
                 CompletePages(pages, completeness, offer, front.secret),
                 OperatorPages(pages, book, neighbours, web),
+                *(
+                    [
+                        merchant_pages(
+                            pages,
+                            reader,
+                            front.recorder,
+                            keys=GoodsKeys(database),
+                            flagged=FlaggedEvents(database),
+                            sight=sight,
+                            claims=claims_by(front.access.directory),
+                            secret=front.secret,
+                            recalling=servicer,
+                            recall_timeout_s=web.recall_timeout_s,
+                            forms=pages.sign_in.forms,
+                            neighbours=neighbours,
+                            accounts=login.accounts,
+                            log=log,
+                        )
+                    ]
+                    if login and pages.sign_in and front.access.directory
+                    else ()
+                ),
             )
             await together(
                 stop,
@@ -212,6 +239,7 @@ def main() -> None:
                         pages=pages,
                         more_pages=more_pages,
                         login=login,
+                        answering=front.answering,
                         is_open=front.access.is_open,
                     ),
                     settings.http_port,

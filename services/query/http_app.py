@@ -22,6 +22,7 @@ from services.query.webhooks.api import add_routes as add_webhook_routes
 from services.runtime.access.guard import Guard
 from services.runtime.access.http import GuardedRoutes
 from services.runtime.access.openapi import described
+from services.runtime.answering import Answering
 from services.runtime.calls import UNFORESEEN, failure_of
 from services.runtime.monitoring import VERSION
 from services.sealing.failures import FAILURES
@@ -39,11 +40,12 @@ def make_app(
     pages: WebPages | None = None,
     more_pages: Sequence[MorePages] = (),
     login: Login | None = None,
+    answering: Answering | None = None,
     is_open: bool = False,
 ) -> FastAPI:
     """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries and webhooks.
 
-    `guard` says who may, `is_open` whether nobody needs to say who they are.
+    `guard` says who may, `is_open` whether nobody needs to say who they are, `answering` gives receipts of looks.
 
     The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask, `login` which keys verify access tokens.
     With `pages` people get those at / and below, and `more_pages`; else / lists the logs.
@@ -80,6 +82,8 @@ def make_app(
     app.add_middleware(GuardedRoutes, guard=guard, answer=_refused)
     if pages and pages.sign_in:
         app.add_middleware(SessionCookies, renew=pages.sign_in.renew, is_https=pages.sign_in.is_https)
+    if answering:
+        app.add_middleware(answering.middleware)
     described(app, guard.service, is_open=is_open)
     return app
 

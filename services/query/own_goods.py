@@ -21,6 +21,8 @@ from services.query.standing import Standing, Standings
 from services.runtime.access.current import principal
 from services.runtime.access.naming import recorded_name
 from services.runtime.call_errors import NotFoundError
+from services.runtime.merchants.claims import claims_of
+from services.runtime.merchants.directory import Directory
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.mongo import Database, translated
 from services.sealing import disclosure, showing
@@ -207,6 +209,16 @@ class OwnGoods:
         classes = [each for each in products if identifiers.grade(each) is Grade.CLASS and claims.cover(each)]
         lots = [canonical_key(f"{each}/10/{_escaped(asked)}") for each in classes]
         return (await self._keys.known(lots))[:limit] if lots else []
+
+
+def claims_by(directory: Directory) -> Callable[[int], Awaitable[Claims | None]]:
+    """Say what is a merchant's own by what it is registered for; what others lend it is not."""
+
+    async def claims(number: int) -> Claims | None:
+        merchant = await directory.merchant(number)
+        return claims_of(merchant) if merchant else None
+
+    return claims
 
 
 def own_row(key: str, found: Standing) -> OwnRow:

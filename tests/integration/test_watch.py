@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,24 @@ from deploy.processes import Daemon
 from deploy.stack import Stack
 from services.audit.watch import alerts as alert_values
 from services.audit.watch.command import watch
-from services.audit.watch.store import WatchStore
-from services.runtime.blocking import Block, BlockedError, Blocks, RememberedBlocks
+from services.audit.watch.store import ACTIVITY, ALERTS, WatchStore, forget
+from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
 from tests.conftest import Names
 from tests.integration.looking import eventually
 from tests.integration.watching import Watching
 from tests.unit.watch_world import watched
-from tests.watch_scenarios import SCENARIOS, Look, background, ending_at, look, records, serial
+from tests.watch_scenarios import (
+    BEGIN_MS,
+    DAY_MS,
+    SCENARIOS,
+    Look,
+    background,
+    ending_at,
+    look,
+    pseudonym,
+    records,
+    serial,
+)
 
 RECORDS, KILLS = 6000, 5
 DEADLINE_S = 120  # on a machine that does much else
@@ -43,6 +54,11 @@ def _looks(count: int, users: int = 50) -> list[Look]:
         for nth in range(count)
     ]
     return ending_at(made, _now_ms())
+
+
+def by_pseudonym(looks: Sequence[Look]) -> Counter[str]:
+    """Count looks by who their users are to the watch."""
+    return Counter(each.pseudonym for each in records(looks))
 
 
 def _now_ms() -> int:
@@ -83,7 +99,7 @@ async def killed_five_times(watching: Watching, count: int, tell: Callable[[str]
 
     await eventually(all_counted, "all records are counted", DEADLINE_S)
     await asyncio.sleep(1.5)  # what would be counted twice would come now
-    assert await watching.by_subject("user") == Counter(each.browse.user for each in looks)
+    assert await watching.by_subject("user") == by_pseudonym(looks)
     assert sum((await watching.by_subject("all")).values()) == count
     assert await watching.counted("all", "first_seen") == 50
     tell(f"watch: {count:,} records, killed at {killed_at}: counted exactly")
@@ -110,7 +126,7 @@ async def test_partitions_go_to_another_worker_and_state_goes_with_them(watching
     await watching.browse(made[1600:])
     await eventually(lambda: counted(2400, second), "the second worker has all partitions", DEADLINE_S)
     await asyncio.sleep(1.5)
-    assert await watching.by_subject("user") == Counter(each.browse.user for each in looks)
+    assert await watching.by_subject("user") == by_pseudonym(looks)
 
 
 async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
@@ -144,8 +160,9 @@ async def test_a_block_holds_ends_and_is_lifted(watching: Watching) -> None:
     [found, *_] = [alert for alert in made.alerts if alert.rule == "guessing-network"]
     message = alert_values.message(found)
     message.blocked_until_ms = 2**45
-    store, blocks = WatchStore(watching.mongo.database, keep_days=30), Blocks(watching.mongo.database)
-    remembered = RememberedBlocks(blocks, fresh_s=0)
+    store = WatchStore(watching.mongo.database, keep_days=30, user_days=2)
+    blocks = Blocks(watching.mongo.database)
+    remembered = RememberedBlocks(blocks, pseudonyms=_lately, fresh_s=0)
     await remembered.check(user="ann", network="203.0.113.0")
     assert await store.put_alert(message, message.SerializeToString())
     assert not await store.put_alert(message, message.SerializeToString())
@@ -161,6 +178,58 @@ async def test_a_block_holds_ends_and_is_lifted(watching: Watching) -> None:
     assert await store.put_alert(message, message.SerializeToString())
     await remembered.check(user="ann", network="203.0.113.0")  # the operator has lifted it for an hour
     assert await blocks.in_force() == []
+
+
+async def _lately(name: str) -> list[str]:
+    return [pseudonym(name, BEGIN_MS)]
+
+
+async def test_a_user_is_blocked_without_being_named_until_an_operator_lifts_it(watching: Watching) -> None:
+    made = watched(records(list(SCENARIOS["scraping"][0]())))
+    message = alert_values.message(made.alerts[0])
+    assert message.subject == pseudonym("scraper", BEGIN_MS)
+    message.blocked_until_ms = 2**45
+    store = WatchStore(watching.mongo.database, keep_days=30, user_days=2)
+    blocks = Blocks(watching.mongo.database)
+    assert await store.put_alert(message, message.SerializeToString())
+    assert [each.subject for each in await blocks.in_force()] == [f"pseudonym:{message.subject}"]
+    remembered = RememberedBlocks(blocks, pseudonyms=_lately, fresh_s=0)
+    await remembered.check(user="bob", network="192.0.2.0")
+    with pytest.raises(BlockedError, match="this user is blocked until"):
+        await remembered.check(user="scraper", network="192.0.2.0")
+    assert await blocks.lift(f"pseudonym:{message.subject}")
+    await remembered.check(user="scraper", network="192.0.2.0")
+
+    anonymous = alert_values.message(made.alerts[0])
+    anonymous.id, anonymous.subject, anonymous.blocked_until_ms = "another", "anonymous", 2**45
+    assert await store.put_alert(anonymous, anonymous.SerializeToString())
+    assert await blocks.in_force() == []  # nobody in particular is never blocked
+
+
+async def test_what_is_of_users_goes_with_their_pseudonyms(watching: Watching) -> None:
+    """By itself after the days that the vault keeps, or when a user is erased; all else is as before."""
+    looks = [*background(), *SCENARIOS["scraping"][0](), *SCENARIOS["copied-serial"][0]()]
+    made = watched(records(ending_at(looks, _now_ms())))
+    store = WatchStore(watching.mongo.database, keep_days=30, user_days=2)
+    await store.put_activities(list(made.activities.values()), 300_000)
+    for alert in made.alerts:
+        message = alert_values.message(alert)
+        message.blocked_until_ms = 2**45
+        await store.put_alert(message, message.SerializeToString())
+    database = watching.mongo.database
+    for name, end in ((ALERTS, "end_ms"), (ACTIVITY, "start_ms")):
+        async for row in database[name].find({}):
+            days = 2 if row["about"] in ("user", "series") else 30
+            assert row["expires"].timestamp() * 1000 == row[end] + days * DAY_MS
+    [scraper, *_] = {alert.subject for alert in made.alerts if alert.rule == "scraping"}
+    before = [await database[name].count_documents({}) for name in (ALERTS, ACTIVITY, BLOCKS)]
+    gone = await forget(database, [scraper, "0" * 24])
+    left = [await database[name].count_documents({}) for name in (ALERTS, ACTIVITY, BLOCKS)]
+    assert gone == sum(before) - sum(left) > 3
+    for name in (ALERTS, ACTIVITY, BLOCKS):
+        assert [row async for row in database[name].find({}) if scraper in str(row)] == []
+    assert left[0] > 0
+    assert "copied-serial" in {row["rule"] for row in await watching.alerts()}
 
 
 async def test_an_operator_blocks_lists_and_lifts_by_commands(watching: Watching) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
+from goodstrace.record.v1.record_pb2 import WatchedBrowse
 from services.audit.watch.store import ACTIVITY, ALERTS, provision
-from services.runtime import envelope, kafka, topics
-from services.runtime.envelope import Record
+from services.runtime import kafka, topics
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings
 from tests.conftest import Names
+from tests.unit.watch_world import source_of
 
 PARTITIONS = 2
 READY_TIMEOUT_S = 60.0
@@ -67,15 +68,15 @@ class Watching:
         url = f"http://127.0.0.1:{port}/readyz"
         await asyncio.to_thread(daemon.wait_ready, partial(not_ready, url), READY_TIMEOUT_S)
 
-    async def browse(self, records: Sequence[Record]) -> None:
-        """Put browse records where the services put them."""
+    async def browse(self, records: Sequence[WatchedBrowse]) -> None:
+        """Tell the watch of looks where the services tell it."""
         await asyncio.to_thread(self._browse, records)
 
-    def _browse(self, records: Sequence[Record]) -> None:
+    def _browse(self, records: Sequence[WatchedBrowse]) -> None:
         producer = kafka.producer(self.stack.kafka_bootstrap_servers)
-        topic = self.names.topic(topics.GOODS_BROWSED)
+        topic = self.names.topic(topics.BROWSE_WATCHED)
         for record in records:
-            producer.produce(topic, envelope.encode(record), partition=record.id[0] % PARTITIONS)
+            producer.produce(topic, record.SerializeToString(), partition=source_of(record) % PARTITIONS)
             producer.poll(0)
         assert producer.flush(30) == 0
 

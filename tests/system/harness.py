@@ -103,6 +103,7 @@ class System:
             "GOODSTRACE_DATABASE": self.database_name,
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_VAULT_KEY_FILE": str(self.key_dir / "vault-keys"),
             "GOODSTRACE_OPERATOR_TOKEN_FILE": str(self.operator_token_file),
             "GOODSTRACE_LOGIN_KEY_DIR": str(self.key_dir / "login"),
             "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "login-secret"),
@@ -346,6 +347,10 @@ class System:
 
     def topic_records(self, name: str) -> list[tuple[int, Record]]:
         """Read all committed records of a topic, in order within each partition: (partition, record)."""
+        return [(partition, envelope.decode(value)) for partition, value in self.topic_values(name)]
+
+    def topic_values(self, name: str) -> list[tuple[int, bytes]]:
+        """Read the values of a topic's committed records, in order within each partition: (partition, value)."""
         topic = f"{self.topic_prefix}{name}"
         consumer = Consumer(
             {
@@ -364,7 +369,7 @@ class System:
             consumer.close()
 
 
-def _until_all_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[tuple[int, Record]]:
+def _until_all_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[tuple[int, bytes]]:
     until = time.monotonic() + 60
     while open_partitions:
         assert time.monotonic() < until, f"partitions {open_partitions} were not read to their end"
@@ -372,7 +377,7 @@ def _until_all_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[tu
             error, partition = message.error(), message.partition()
             assert partition is not None
             if error is None:
-                yield partition, envelope.decode(message.value() or b"")
+                yield partition, message.value() or b""
             elif error.code() == KafkaError._PARTITION_EOF:
                 open_partitions.discard(partition)
             else:

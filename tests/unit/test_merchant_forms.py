@@ -28,9 +28,7 @@ def world() -> MerchantWorld:
     return MerchantWorld()
 
 
-async def filled(
-    world: MerchantWorld, path: str, headers: dict[str, str] | None = None, **fields: str
-) -> httpx.Response:
+async def filled(world: MerchantWorld, path: str, headers: Any = None, **fields: str) -> httpx.Response:
     """Open a form, fill it in and send it."""
     async with client(world) as asking:
         page = await asking.get(path)

@@ -21,9 +21,9 @@ from services.runtime.errors import SettingsError
 from services.runtime.settings import KafkaSettings, read_secret
 from services.runtime.topics import (
     BROWSE_ALERTS,
+    BROWSE_COUNTED,
     BROWSE_OBSERVED,
     BROWSE_WATCHED,
-    GOODS_BROWSED,
     MAX_MESSAGE_BYTES,
 )
 
@@ -77,7 +77,7 @@ class WatchApp:
             consumer_group_instance_id=kafka.instance or None,
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=MAX_MESSAGE_BYTES,
-            broker_max_poll_records=settings.batch_records,  # else a full topic of browses keeps the observations waiting
+            broker_max_poll_records=settings.batch_records,  # else a full topic of looks keeps the observations waiting
             producer_acks=-1,
             producer_linger=_LINGER_S,
             producer_max_request_size=MAX_MESSAGE_BYTES,
@@ -90,12 +90,12 @@ class WatchApp:
             value_serializer="raw",
         )
         self.progress = Progress(kafka.bootstrap_servers, kafka.topic(GROUP))
-        self.browsed = self._topic(kafka.topic(GOODS_BROWSED))
+        self.watched = self._topic(kafka.topic(BROWSE_WATCHED))
         self.observed = self._topic(kafka.topic(BROWSE_OBSERVED))
         self.alerts = self._topic(kafka.topic(BROWSE_ALERTS))
-        self._changelog = self._topic(kafka.topic(BROWSE_WATCHED))
+        self._changelog = self._topic(kafka.topic(BROWSE_COUNTED))
         self.table = self.app.Table(
-            kafka.topic(BROWSE_WATCHED),
+            kafka.topic(BROWSE_COUNTED),
             key_type=bytes,
             value_type=bytes,
             partitions=kafka.browse_partitions,

@@ -128,6 +128,17 @@ class ServiceNeighbours:
             stub.ListBrowses(request, metadata=asker.metadata(), timeout=self._settings.neighbour_timeout_s)
         )
 
+    async def goods_browses(
+        self, asker: Asker, request: audit_pb2.CountGoodsBrowsesRequest
+    ) -> audit_pb2.CountGoodsBrowsesResponse:
+        """Count who looked at a merchant's goods; recorded there."""
+        stub = audit_pb2_grpc.AuditServiceStub(self._audit())
+        return await _called(
+            stub.CountGoodsBrowses(
+                request, metadata=asker.metadata(), timeout=self._settings.neighbour_timeout_s
+            )
+        )
+
     async def alerts(
         self, asker: Asker, request: watch_pb2.ListAlertsRequest
     ) -> watch_pb2.ListAlertsResponse:

@@ -185,12 +185,12 @@ class WebPages:
 
     async def label(self, request: Request, _visit: Visit) -> Response:
         """Give a QR code for a label, as SVG: it leads to the page of the key on this server."""
-        address = self._base(request) + asking.page_of(self.key(request))
+        address = self.base(request) + asking.page_of(self.key(request))
         return Response(label(address), media_type="image/svg+xml")
 
     async def resolver(self, request: Request, _visit: Visit) -> Response:
         """Describe this resolver of GS1 Digital Links."""
-        return as_json(linkset.resolver(self._base(request)), "application/json")
+        return as_json(linkset.resolver(self.base(request)), "application/json")
 
     async def file(self, request: Request, _visit: Visit) -> Response:
         """Give a file that pages need."""
@@ -275,10 +275,11 @@ class WebPages:
         self._let_in(visit)
         face = await self._faces.find(key)
         title = best_name(face.goods.names, visit.language) if face.goods else ""
-        found = linkset.linkset(key, self._base(request), title or asking.spoken(key))
+        found = linkset.linkset(key, self.base(request), title or asking.spoken(key))
         return as_json(found, linkset.MEDIA_TYPE)
 
-    def _base(self, request: Request) -> str:
+    def base(self, request: Request) -> str:
+        """Give the address of this server as browsers see it, without a slash at the end."""
         return self._public_url or base_url(request)
 
     async def page(

@@ -30,7 +30,8 @@ class WebSettings(BaseSettings):
     audit: the audit service's gRPC target, which auditors' pages ask as the auditor; collector: the URL of the collector's HTTP port, which
     pages about rejections and registrations ask as who is signed in. services: whose readiness operators see, `name=http://host:port` of each
     one's port for metrics, with blanks between. grafana, prometheus: where operators are led to; of the latter the backlog is asked.
-    neighbour_timeout_s: how long one of these may take. What is not set is said to be so on the pages.
+    neighbour_timeout_s: how long one of these may take. What is not set is said to be so on the pages. recall_timeout_s: how long a recall may
+    take on a merchant's page, or as a sheet; what takes longer is for `goodstrace recall`.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_QUERY_WEB_")
@@ -48,6 +49,7 @@ class WebSettings(BaseSettings):
     grafana: str = Field("", pattern=_URL)
     prometheus: str = Field("", pattern=_URL)
     neighbour_timeout_s: float = Field(5, gt=0, le=60)
+    recall_timeout_s: float = Field(600, gt=0, le=3600)
 
     @field_validator("services")
     @classmethod

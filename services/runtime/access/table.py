@@ -242,6 +242,7 @@ _MERCHANT_PAGES: Final = _rows(
     (
         "GET /merchant",
         "GET /merchant/flags",
+        "GET /merchant/looks",
         "GET /merchant/recall",
         "GET /merchant/recall.csv",
         "GET /merchant/recall.xlsx",
@@ -252,6 +253,8 @@ _MERCHANT_PAGES: Final = _rows(
         "POST /merchant/places/new",
         "GET /merchant/staff",
         "POST /merchant/staff",
+        "GET /merchant/labels",
+        "POST /merchant/labels",
     ),
     _BY_MERCHANT,
     "one's own merchant's, as far as one may see it",
@@ -314,6 +317,21 @@ TABLE: Final[tuple[Row, ...]] = (
     *_MERCHANT_PAGES,
     *_rows(
         "audit", _AUDIT, ("ListBrowses",), _SIGNED_IN, "auditors all; others those of their own name only"
+    ),
+    *_rows("audit", _AUDIT, ("GetStatistics",), (Role.AUDITOR, Role.OPERATOR)),
+    *_rows(
+        "audit",
+        _AUDIT,
+        ("CountGoodsBrowses",),
+        (Role.MERCHANT, Role.AUDITOR, Role.OPERATOR),
+        "one's own merchant's; auditors and operators any, as that merchant sees them",
+    ),
+    *_rows(
+        "audit",
+        _AUDIT,
+        ("GetBrowseProof",),
+        _EVERYBODY,
+        "whoever has a receipt; it shows nothing of the look",
     ),
     *_rows(
         "audit",

@@ -7,6 +7,8 @@ from typing import Any, Final
 from fastapi import Request, Response
 
 from services.query.web.merchant.goods import GoodsPages
+from services.query.web.merchant.labels import LabelPages
+from services.query.web.merchant.looks import LooksPages
 from services.query.web.merchant.ports import Page
 from services.query.web.merchant.recall import RecallPages
 from services.query.web.merchant.registry import RegistryPages
@@ -23,10 +25,18 @@ class MerchantPages:
     """The pages; implements `services.query.web.routes.MorePages`."""
 
     def __init__(
-        self, *, goods: GoodsPages, recall: RecallPages, registry: RegistryPages, staff: StaffPages
+        self,
+        *,
+        goods: GoodsPages,
+        recall: RecallPages,
+        registry: RegistryPages,
+        staff: StaffPages,
+        labels: LabelPages,
+        looks: LooksPages,
     ) -> None:
         """Serve these."""
         self._goods, self._recall, self._registry, self._staff = goods, recall, registry, staff
+        self._labels, self._looks = labels, looks
 
     def routes(self) -> Iterable[Route]:
         """List them: the method, the path's template, and what answers."""
@@ -45,6 +55,7 @@ class MerchantPages:
 _PATHS: Final = (
     ("GET", "/merchant", "goods.goods"),
     ("GET", "/merchant/flags", "goods.flags"),
+    ("GET", "/merchant/looks", "looks.looks"),
     ("GET", "/merchant/recall", "recall.recall"),
     ("GET", "/merchant/recall.csv", "recall.csv"),
     ("GET", "/merchant/recall.xlsx", "recall.xlsx"),
@@ -55,6 +66,8 @@ _PATHS: Final = (
     ("POST", "/merchant/places/new", "registry.place"),
     ("GET", "/merchant/staff", "staff.staff"),
     ("POST", "/merchant/staff", "staff.change"),
+    ("GET", "/merchant/labels", "labels.form"),
+    ("POST", "/merchant/labels", "labels.made"),
 )
 
 

@@ -1,6 +1,8 @@
 """Putting the pages of merchants together from the query service's parts."""
 
+import datetime as dt
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 
@@ -10,6 +12,8 @@ from services.query.own_goods import Keys, OwnGoods, Recorder
 from services.query.sight import Sight
 from services.query.web.forms import Forms
 from services.query.web.merchant.goods import GoodsPages
+from services.query.web.merchant.labels import LabelPages
+from services.query.web.merchant.looks import CountsLooks, LooksPages
 from services.query.web.merchant.pages import MerchantPages, in_tabs
 from services.query.web.merchant.recall import RecallPages
 from services.query.web.merchant.recalling import Recalling
@@ -22,6 +26,10 @@ from services.sealing.reader import LogReader
 
 EVENTS_A_STATE = 1000
 """How many records are looked at to tell how one of the goods of a list stands."""
+
+
+class Neighbours(Asks, CountsLooks, Protocol):
+    """What is asked of other services; `services.query.web.neighbours.ServiceNeighbours` is the real one."""
 
 
 def merchant_pages(
@@ -37,7 +45,7 @@ def merchant_pages(
     recalling: Recalling,
     recall_timeout_s: float,
     forms: Forms,
-    neighbours: Asks,
+    neighbours: Neighbours,
     accounts: KeepsAccounts,
     log: structlog.stdlib.BoundLogger,
 ) -> MerchantPages:
@@ -55,4 +63,6 @@ def merchant_pages(
         recall=recall,
         registry=RegistryPages(page, forms, neighbours),
         staff=StaffPages(page, forms, accounts),
+        labels=LabelPages(page, forms, goods, pages.base),
+        looks=LooksPages(page, neighbours, lambda: dt.datetime.now(dt.UTC).date()),
     )
