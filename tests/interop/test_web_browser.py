@@ -27,7 +27,7 @@ PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 ANSWERS = {
     "en-GB": ("Norway", "Pudong cold store", "0.8 – 3.9 °C", "Yes: see the notice above.", "verified here"),
     "zh-CN": ("挪威", "浦东冷库", "0.8 – 3.9 °C", "是：请看上方提示。", "已在此核验"),
-    "zh-TW": ("挪威", "浦東冷庫", "0.8 – 3.9 °C", "是：請看上方提示。", "已在此核驗"),
+    "zh-TW": ("挪威", "浦東冷庫", "0.8 – 3.9 °C", "是：請看上方提示。", "已在此驗證"),
 }
 PAGES = ("/", ITEM_PATH, "/scan", "/seals", "/01/1")
 
