@@ -185,6 +185,7 @@ def main() -> None:
                 clock_s=time.monotonic,
                 log=log,
                 offers=offer.is_for,
+                metrics=metrics,
                 sign_in=WebSignIn(login.login, front.secret, settings.public_url) if login else None,
             )
             reader, database = front.reader, front.mongo.database

@@ -12,6 +12,7 @@ from services.query.epcis_problems import problem_of
 from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
+from services.query.web.account_pages import AccountPages
 from services.query.web.pages import WebPages
 from services.query.web.routes import MorePages
 from services.query.web.routes import add_routes as add_pages
@@ -66,7 +67,7 @@ def make_app(
     for path in ("/logs", "/logs/{rest:path}", *(() if pages else ("/",))):
         app.add_route(path, logs.answer, methods=READ_ONLY)
     if pages:
-        add_pages(app, pages, more_pages)
+        add_pages(app, pages, (AccountPages(pages), *more_pages))
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

@@ -9,9 +9,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route
 
+from goodstrace.query.v1 import login_pb2
+from services.query.accounts.challenges import is_solved
+from services.query.accounts.errors import ChallengedError
+from services.query.web.signing_in import WebSignIn
 from tests.interop.test_web_browser import CHROMIUM, DESKTOP, PHONE, browser, state
+from tests.unit.test_web_sign_in import SECRET, Accounts, World
 from tests.unit.test_web_staff import AUDITORS, OPERATORS
 from tests.web_staff import AUDITOR, OPERATOR, StaffWorld
+from tests.web_world import WebWorld
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="chromium is not there: the web pages are not tried in a browser"
@@ -204,3 +210,40 @@ def test_nothing_breaks_their_own_policy(world: StaffWorld, page: Page) -> None:
         page.goto(path)
         page.wait_for_load_state("networkidle")
     assert not [each for each in told if "Content Security Policy" in each or "Trusted" in each]
+
+
+class Beset(Accounts):
+    """An account that many try: whoever signs in must work first."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.bits = bits
+
+    async def SignIn(self, request: login_pb2.SignInRequest, context: Any) -> login_pb2.SignInResponse:  # noqa: N802
+        solution = request.solution
+        if solution.challenge != "a-challenge" or not is_solved("a-challenge", solution.counter, self.bits):
+            raise ChallengedError("a-challenge", self.bits)
+        return await super().SignIn(request, context)
+
+
+class BesetWorld(World):
+    def __init__(self, accounts: Beset) -> None:
+        self.accounts, self.shown = accounts, []
+        WebWorld.__init__(self, sign_in=WebSignIn(accounts, SECRET, ""))
+
+
+def test_work_that_is_asked_for_is_done_there(browser: Browser) -> None:
+    with BesetWorld(Beset(14)).served() as url:
+        context = browser.new_context(locale="en-GB", base_url=url)
+        made, told = context.new_page(), list[str]()
+        made.on("console", lambda message: told.append(message.text))
+        made.goto("/sign-in")
+        for _ in range(2):
+            made.fill("#name", "ann")
+            made.fill("#password", "right horse")
+            made.click("#sign-in-go:not([disabled])")
+            if made.query_selector("#work"):
+                made.wait_for_selector("#work[data-state=done]", timeout=60_000)
+        assert made.query_selector("form[action='/sign-out']")
+        assert not [each for each in told if "Content Security Policy" in each or "Trusted" in each]
+        context.close()

@@ -49,6 +49,7 @@ LABELS = {
     "command": re.compile("|".join(COMMANDS)),
     "log": re.compile("(goods|browse)/[0-9]+|root|index"),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),
+    "page": re.compile(r"/[a-z0-9./{}:_-]*"),
     "kind": re.compile("index|list|checkpoint|keys|tile|entries|other|send|receive|timeout"),
     "category": re.compile("[a-z-]+"),
     "loop": re.compile("[a-z_]+"),

@@ -161,6 +161,10 @@ QUERY: Final = Board(
             graph("Bytes", "Bps", (rate("goodstrace_query_log_response_bytes_total", "kind"), "{{kind}}")),
             graph("Read for subscriptions", "cps", (rate("goodstrace_query_forward_entries_total"), "entries")),
         ]),
+        ("Web pages", [
+            graph("Requests", "reqps", (rate("goodstrace_query_page_requests_total", "page, code") + " > 0", "{{page}} {{code}}")),
+            graph("Duration, 99th percentile", "s", *quantiles("goodstrace_query_page_seconds", "page", of=(0.99,))),
+        ]),
         ("Webhooks", [
             graph("Deliveries", "cps", (rate("goodstrace_query_webhook_deliveries_total", "outcome"), "{{outcome}}")),
             graph("Webhooks", "none", ("sum by (state) (goodstrace_query_webhooks)", "{{state}}"), ("sum(goodstrace_query_webhooks_failing)", "failing"),

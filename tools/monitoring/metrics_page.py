@@ -31,6 +31,7 @@ from services.witness.metrics import WitnessMetrics
 
 PAGE: Final = Path("docs/metrics.md")
 OPEN_LABELS: Final = {
+    "page": "the templates of the pages' paths",
     "log": "the logs that there are: `goods/<partition>`, `browse/<partition>`, `root`, `index`",
     "witness": "the witnesses of the policy",
     "service": "`collector`, `ledger`, `query`, `audit`, `watch`, `witness`",
@@ -65,6 +66,7 @@ QUESTIONS: Final = (
         "goodstrace_query_call", "goodstrace_query_trace_rounds", "goodstrace_query_browse_acknowledged", "goodstrace_query_records",
     )),
     ("Are the public logs read?", ("goodstrace_query_log",)),
+    ("Are the web pages answered, and how fast?", ("goodstrace_query_page",)),
     ("Do subscriptions and webhooks get what they want?", ("goodstrace_query_forward", "goodstrace_query_webhook")),
     ("Are looks sealed, and can they be listed?", ("goodstrace_audit",)),
     ("Who signs in, and who is refused?", ("goodstrace_login", "goodstrace_access")),

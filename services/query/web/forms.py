@@ -60,10 +60,12 @@ class Forms:
 
     def _is_same_origin(self, request: Request) -> bool:
         """Tell whether the browser says that the form stands on a page of ours; old ones say nothing."""
-        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        site = request.headers.get("sec-fetch-site")
+        if site not in (None, "same-origin", "none"):
             return False
         origin = request.headers.get("origin")
-        if origin is None:
+        # Our pages have no referrer, and a form on such a page is sent with the origin "null" (Fetch, "append a request Origin header").
+        if origin is None or (origin == "null" and site == "same-origin"):
             return True
         own = urlsplit(self._public_url or base_url(request))
         return origin == f"{own.scheme}://{own.netloc}"

@@ -1,6 +1,7 @@
 """The web pages over HTTP: paths, who may see what, the one table from errors to pages."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from fastapi import Request, Response
 from goodstrace.query.v1 import trace_pb2
 from services.query.http_headers import accepts_gzip, matches
 from services.query.log_endpoints import base_url
+from services.query.metrics import QueryMetrics
 from services.query.web import asking, bundling, linkset, trace_view
 from services.query.web.answers import STATUS, as_json, bundled, sent
 from services.query.web.asking import MOST_DEPTH, depth_asked
@@ -24,7 +26,7 @@ from services.query.web.security import local, page_headers
 from services.query.web.sensors import charts
 from services.query.web.session_cookies import CSRF, set_cookie
 from services.query.web.settings import WebSettings
-from services.query.web.signing_in import Outcome, WebSignIn
+from services.query.web.signing_in import WebSignIn
 from services.query.web.static_files import static_files
 from services.query.web.summary import summary
 from services.query.web.trace_view import ShownTrace, shown_trace
@@ -64,6 +66,7 @@ class WebPages:
         log: structlog.stdlib.BoundLogger,
         sign_in: WebSignIn | None = None,
         offers: Callable[[Request], bool] = lambda _: False,
+        metrics: QueryMetrics | None = None,
     ) -> None:
         """Show what `tracing` answers and what is public in `reader`'s logs.
 
@@ -77,9 +80,10 @@ class WebPages:
             clock_s: monotonic seconds.
             log: told of what could not be shown.
             sign_in: signs browsers in; None where accounts are off.
+            metrics: counts; None for none.
             offers: says whether who asks gets proofs of completeness.
         """
-        self.sign_in, self._offers = sign_in, offers
+        self.sign_in, self._offers, self._metrics = sign_in, offers, metrics
         self._tracing, self._reader = tracing, reader
         self._settings, self._public_url, self._log = settings, public_url, log
         self._register = Register(reader, secret)
@@ -88,17 +92,21 @@ class WebPages:
         self._rendering = Rendering(witnesses=" ".join(settings.witnesses()))
         self._files = static_files()
 
-    def handler(self, work: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """Put deadline, headers, language cookie and errors around a page."""
+    def handler(self, work: Handler, page: str) -> Callable[[Request], Awaitable[Response]]:
+        """Put deadline, headers, language cookie, errors and counting around a page, whose path has the template `page`."""
+        if self._metrics:
+            self._metrics.open_page(page)
 
         async def answer(request: Request) -> Response:
-            visit = visit_of(request)
+            visit, started = visit_of(request), time.perf_counter()
             try:
                 with within(self._settings.timeout_s * _STORE_SHARE):
                     async with asyncio.timeout(self._settings.timeout_s):
                         response = await work(request, visit)
             except Exception as error:  # noqa: BLE001 - the top of a request: logged, answered without a traceback
                 response = self.failed(request, visit, error)
+            if self._metrics:
+                self._metrics.answered_page(page, response.status_code, time.perf_counter() - started)
             for name, value in page_headers(is_tls=visit.is_tls).items():
                 response.headers.setdefault(name, value)
             if request.query_params.get("lang") in LANGUAGES:
@@ -127,64 +135,6 @@ class WebPages:
         infos, newest = await asyncio.gather(self._reader.logs(), self._reader.newest())
         logs = [(info, newest[info.name]) for info in infos if info.name in newest]
         return await self.page(request, visit, "seals.html", logs=logs)
-
-    async def show_sign_in(self, request: Request, visit: Visit) -> Response:
-        """Show the form to sign in."""
-        return await self._sign_in_form(request, visit, request.query_params.get("back", "/"))
-
-    async def do_sign_in(self, request: Request, visit: Visit) -> Response:
-        """Sign in, and lead back to the page that was left: always one of this server."""
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        try:
-            return await self.sign_in.sign_in(request)
-        except Outcome as outcome:
-            return await self._sign_in_form(request, visit, "/", outcome.why, outcome.status)
-
-    async def show_password(self, request: Request, visit: Visit) -> Response:
-        """Show the form that changes the password."""
-        return await self._password_form(request, visit)
-
-    async def do_password(self, request: Request, visit: Visit) -> Response:
-        """Change the password."""
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        try:
-            return await self.sign_in.change_password(request)
-        except Outcome as outcome:
-            return await self._password_form(request, visit, outcome.why, outcome.status)
-
-    async def _password_form(
-        self, request: Request, visit: Visit, problem: str = "", status: int = 200
-    ) -> Response:
-        if not visit.has_account:
-            raise NotFoundError("who is not signed in has no password")
-        headers = {"Cache-Control": "no-store"}
-        return await self.page(
-            request, visit, "password.html", status=status, headers=headers, problem=problem
-        )
-
-    async def do_sign_out(self, request: Request, _visit: Visit) -> Response:
-        """Sign out."""
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        return await self.sign_in.sign_out(request)
-
-    async def _sign_in_form(
-        self, request: Request, visit: Visit, back: str, problem: str = "", status: int = 200
-    ) -> Response:
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        headers = {"Cache-Control": "no-store"}
-        return await self.page(
-            request,
-            visit,
-            "sign_in.html",
-            status=status,
-            headers=headers,
-            back=local(back[:2048]),
-            problem=problem,
-        )
 
     async def search(self, request: Request, visit: Visit) -> Response:
         """Lead from what was typed to its page: always on this server."""

@@ -35,7 +35,7 @@ register_url_convertor("gs1", _PrimaryKey())
 FOLDERS: Final = ("auditor", "merchant", "operator")
 """What lies below these is pages, too."""
 _PAGE: Final = re.compile(
-    r"/(search|scan|seals|trace|bundle|face|complete|label\.svg|sign-in|sign-out|password)?"
+    r"/(search|scan|seals|trace|bundle|face|complete|label\.svg|sign-in|sign-out|password|second-factor)?"
     rf"|/({'|'.join(FOLDERS)})(/.*)?|/({_PrimaryKey.regex})/.*",
     re.DOTALL,
 )
@@ -59,7 +59,7 @@ def add_routes(app: FastAPI, pages: "WebPages", more: Sequence[MorePages] = ()) 
     for each in more:
         for method, path, work in each.routes():
             methods = READ_ONLY if method == "GET" else [method]
-            app.add_route(path, pages.handler(work), methods=methods)
+            app.add_route(path, pages.handler(work, path), methods=methods)
     for path, work in (
         ("/", pages.home),
         ("/search", pages.search),
@@ -71,11 +71,6 @@ def add_routes(app: FastAPI, pages: "WebPages", more: Sequence[MorePages] = ()) 
         ("/label.svg", pages.label),
         ("/.well-known/gs1resolver", pages.resolver),
         ("/web/static/{name}", pages.file),
-        ("/sign-in", pages.show_sign_in),
-        ("/password", pages.show_password),
         ("/{ai:gs1}/{rest:path}", pages.goods),
     ):
-        app.add_route(path, pages.handler(work), methods=READ_ONLY)
-    app.add_route("/sign-in", pages.handler(pages.do_sign_in), methods=["POST"])
-    app.add_route("/password", pages.handler(pages.do_password), methods=["POST"])
-    app.add_route("/sign-out", pages.handler(pages.do_sign_out), methods=["POST"])
+        app.add_route(path, pages.handler(work, path), methods=READ_ONLY)

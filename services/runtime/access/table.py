@@ -234,6 +234,7 @@ _PAGES: Final = (
         _EVERYBODY,
         "one's own account, also of one without roles: its password is to be changed",
     ),
+    *_rows("query", "", ("GET /second-factor", "POST /second-factor"), _SIGNED_IN, "one's own account"),
 )
 _MERCHANT_PAGES: Final = _rows(
     "query",
