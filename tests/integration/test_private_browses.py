@@ -182,8 +182,8 @@ async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may
     command = [goodstrace, "fsck", "--json", "--vkeys", str(looking.key_dir)]
     environment = {**os.environ, **looking.environment}
     environment.pop("GOODSTRACE_VAULT_KEY_FILE")
-    done = await asyncio.to_thread(
+    checked = await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert '"browse/0"' in done.stdout
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert '"browse/0"' in checked.stdout
