@@ -16,13 +16,10 @@ from deploy.processes import Daemon
 from deploy.stack import Stack
 from services.audit.watch import alerts as alert_values
 from services.audit.watch.command import watch
-from services.audit.watch.faust_app import WatchApp
-from services.audit.watch.settings import WatchSettings
 from services.audit.watch.store import ACTIVITY, ALERTS, WatchStore, forget
 from services.audit.watch_names import forget_user
 from services.runtime import topics
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
-from services.runtime.settings import KafkaSettings
 from tests.conftest import Names
 from tests.integration.looking import eventually
 from tests.integration.watching import Watching
@@ -189,34 +186,6 @@ async def _names_nobody(watching: Watching, looks: Sequence[Look]) -> None:
         assert any(known.encode() in value for value in kept[place]), (
             place
         )  # what is searched is what there is
-
-
-async def test_what_was_counted_goes_from_the_disk(tmp_path: Path) -> None:
-    app = WatchApp(KafkaSettings(), WatchSettings(data_dir=tmp_path))
-    try:
-        app.store(0).put(b"user:0123456789abcdef01234567", b"counts of a day")
-        app.store(1).put(b"user:0123456789abcdef01234567", b"counts of another worker's now")
-        app.store(0).flush()
-        app.store(0).delete(b"user:0123456789abcdef01234567")
-
-        def found(partition: int) -> list[str]:
-            files = [
-                each for each in tmp_path.rglob("*") if each.is_file() and f"-{partition}.db" in str(each)
-            ]
-            holding = [each.name for each in files if b"0123456789abcdef01234567" in each.read_bytes()]
-            return [name for name in holding if not name.startswith("MANIFEST")]
-
-        assert found(0)
-        app.compact(0)
-        await asyncio.sleep(0.2)  # files that are not used any more go in the background
-        assert found(0) == []
-        assert found(1)
-        app.tidy(3600)
-        assert found(1)
-        app.tidy(-1)
-        assert not found(1)
-    finally:
-        app.progress.close()
 
 
 async def test_a_block_holds_ends_and_is_lifted(watching: Watching) -> None:

@@ -141,22 +141,14 @@ class WatchApp:
             self._data().set_persisted_offset(sent[-1].topic_partition, sent[-1].offset)
 
     def compact(self, partition: int) -> None:
-        """Write a partition's RocksDB anew without what was deleted, and without the values before. Blocks.
-
-        Its list of files still has the first and the last key of each file that there was, until it is opened again.
-        """
-        thoroughly = CompactOptions()
-        thoroughly.set_bottommost_level_compaction(BottommostLevelCompaction.force())
-        self.store(partition).compact_range(None, None, thoroughly)
+        """Write a partition's RocksDB anew: see `compact`."""
+        compact(self.store(partition))
 
     def tidy(self, older_s: float) -> None:
         """Delete the RocksDB of each partition that this worker has not had for so long: if it comes back, the changelog makes it again."""
         mine = {tp.partition for tp in self.assigned(self.observed)}
         for partition in set(range(self._partitions)) - mine:
-            folder = Path(self._data().partition_path(partition))
-            ages = [time.time() - each.stat().st_mtime for each in folder.glob("*")]
-            if ages and min(ages) > older_s:
-                shutil.rmtree(folder)
+            drop_unused(Path(self._data().partition_path(partition)), older_s)
 
     def assigned(self, topic: Any) -> list[TP]:
         """List the partitions of a topic that this worker has now."""
@@ -183,3 +175,20 @@ class WatchApp:
         return self.app.topic(
             name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
+
+
+def compact(store: Any) -> None:
+    """Write a RocksDB anew without what was deleted, and without the values before. Blocks.
+
+    Its list of files still has the first and the last key of each file that there was, until it is opened again.
+    """
+    thoroughly = CompactOptions()
+    thoroughly.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+    store.compact_range(None, None, thoroughly)
+
+
+def drop_unused(folder: Path, older_s: float) -> None:
+    """Delete a folder if it is there and nothing in it was written for so long."""
+    ages = [time.time() - each.stat().st_mtime for each in folder.glob("*")]
+    if ages and min(ages) > older_s:
+        shutil.rmtree(folder)
