@@ -30,10 +30,10 @@ from goodstrace.receipts import Receipt
 from goodstrace.token_sources import FixedToken
 from goodstrace.verification import verify_checkpoints, verify_entry
 from services.runtime.mongo import Mongo
+from services.runtime.personal_values import personal_subject
 from services.runtime.settings import MongoSettings
 from services.runtime.vault import Vault, user_subject
 from services.runtime.vault.opening import load_ring
-from services.runtime.vault.personal import personal_subject
 from tests.browse_campaign import watch_of
 from tests.erasure_search import SHORT, places, stores
 from tests.system.harness import Sealed, System, eventually

@@ -17,9 +17,9 @@ from services.runtime import topics
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import ServiceError
 from services.runtime.mongo import Mongo
+from services.runtime.personal_values import personal_subject
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
 from services.runtime.vault import HeldError, open_people, user_subject
-from services.runtime.vault.personal import personal_subject
 from services.sealing.erasure.erasing import Erasing, Report, Sealing
 from services.sealing.erasure.records import Why
 from services.sealing.erasure.steps import erase_steps, export_steps
