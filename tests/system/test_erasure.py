@@ -7,7 +7,7 @@ import hmac
 import json
 import re
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -134,8 +134,7 @@ def world(stack: Stack, systems: Callable[..., System]) -> Iterator[World]:
 def erased(world: World) -> World:
     """Export, hold, lift, and erase: the user and the event."""
     system = world.system
-    for sealed in (*system.sealed("browse/"), *system.sealed("goods/")):
-        world.clear |= _opened(system, sealed)
+    world.clear |= _opened(system, [*system.sealed("browse/"), *system.sealed("goods/")])
     out = system.run_dir / "keys" / "export.json"
     _ok(system.cli("audit", "export", "user", NAME, "--out", str(out)))
     world.exported = json.loads(out.read_bytes())
@@ -177,16 +176,25 @@ def _asked(system: System, ask: Callable[[Vault], Awaitable[T]]) -> T:
     return asyncio.run(read())
 
 
-def _opened(system: System, sealed: Sealed) -> dict[tuple[str, str], bytes]:
-    """Read the encrypted parts of a record by the vault."""
-    record_id, found = bytes.fromhex(sealed.id), {}
-    encrypted = {name: each for name, each in sealed.parts.items() if is_encrypted(each)}
-    for subject in (user_subject(NAME), personal_subject(record_id)) if encrypted else ():
-        key = _asked(system, lambda vault, of=subject: vault.key_of(of, create=False))  # type: ignore[misc]
-        for name, content in encrypted.items() if key is not None else ():
-            with contextlib.suppress(EncryptedPartError):  # another user's
-                own = record_key(key or b"", record_id, name)
-                found[sealed.id, name] = encrypted_parts.decrypt(own, record_id, name, content)
+def _opened(system: System, records: Sequence[Sealed]) -> dict[tuple[str, str], bytes]:
+    """Read the encrypted parts of records by the vault."""
+
+    async def keys(vault: Vault) -> dict[str, list[bytes]]:
+        user = await vault.key_of(user_subject(NAME), create=False)
+        own = {
+            each.id: await vault.key_of(personal_subject(bytes.fromhex(each.id)), create=False)
+            for each in records
+        }
+        return {name: [each for each in (user, key) if each] for name, key in own.items()}
+
+    tried, found = _asked(system, keys), {}
+    for record in records:
+        of = bytes.fromhex(record.id)
+        for name, content in record.parts.items():
+            for key in tried[record.id] if is_encrypted(content) else ():
+                with contextlib.suppress(EncryptedPartError):  # another user's
+                    own = record_key(key, of, name)
+                    found[record.id, name] = encrypted_parts.decrypt(own, of, name, content)
     return found
 
 
