@@ -46,7 +46,7 @@ from services.collector.validation import check_event
 from services.runtime import partitioner
 from services.runtime.envelope import Part, Record
 from services.runtime.merchants.values import PersonalData
-from services.runtime.vault.personal import PersonalKey
+from services.runtime.personal_values import PersonalKey
 
 _RANDOM_BYTES: Final = ID_BYTES + 2 * SALT_BYTES
 _SORTED: Final = msgspec.json.Encoder(order="sorted").encode

@@ -26,7 +26,7 @@ from services.collector.preparing import (
 )
 from services.collector.producer import GroupCommit
 from services.runtime.errors import ServiceError
-from services.runtime.vault.personal import PersonalKey
+from services.runtime.personal_values import PersonalKey
 
 __all__ = ["BEHAVIOURS", "PROCEED", "ROLLBACK", "Intake", "Line", "Ports", "Prepared", "Request"]
 

@@ -22,8 +22,8 @@ from services.collector.registry.gate import Caller, Gate
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.partitioner import partition_of
+from services.runtime.personal_values import PersonalKey
 from services.runtime.settings import KafkaSettings
-from services.runtime.vault.personal import PersonalKey
 
 ROLLBACK: Final = "rollback"
 PROCEED: Final = "proceed"

@@ -32,8 +32,8 @@ from services.collector.transactions import Write
 from services.runtime.access.guard import Guard
 from services.runtime.envelope import Record
 from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.personal_values import PersonalKey
 from services.runtime.settings import KafkaSettings
-from services.runtime.vault.personal import PersonalKey
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
 from tests.unit.collector_builders import NOW_MS, SECRET, counted

@@ -21,7 +21,7 @@ from services.collector.registry.rates import Rates
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.values import PersonalData
-from services.runtime.vault.personal import PersonalKey
+from services.runtime.personal_values import PersonalKey
 from tests.unit.capture_api import running
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event, run_all, wires
 

@@ -13,20 +13,11 @@ import msgspec
 from pymongo import IndexModel
 
 from services.runtime.mongo import Database, create_indexes, translated
+from services.runtime.personal_values import PersonalKey, event_subject, personal_subject
 from services.runtime.vault.keys import KEYS, Vault
 from services.runtime.vault.wrapping import NONCE_BYTES
 
 _AT_ONCE: Final = 1_000
-
-
-class PersonalKey(msgspec.Struct, frozen=True):
-    """The key of one record's part `personal`: 32 random bytes that never encrypt anything else."""
-
-    record_id: bytes
-    key: bytes
-    merchant: int
-    event_id: str
-    made_ms: int
 
 
 class StoredKey(msgspec.Struct, frozen=True):
@@ -36,16 +27,6 @@ class StoredKey(msgspec.Struct, frozen=True):
     record_id: bytes
     key: bytes
     held_until_ms: int
-
-
-def personal_subject(record_id: bytes) -> str:
-    """Name the subject of a record's personal data."""
-    return f"personal:{record_id.hex()}"
-
-
-def event_subject(merchant: int, event_id: str) -> str:
-    """Name what all records of one event have in common."""
-    return f"event:{merchant}/{event_id}"
 
 
 class PersonalKeys:

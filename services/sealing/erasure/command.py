@@ -17,9 +17,9 @@ from services.runtime import topics
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import ServiceError
 from services.runtime.mongo import Mongo
+from services.runtime.personal_values import personal_subject
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
 from services.runtime.vault import HeldError, open_people, user_subject
-from services.runtime.vault.personal import personal_subject
 from services.sealing.erasure.erasing import Erasing, Report, Sealing
 from services.sealing.erasure.records import Why
 from services.sealing.erasure.steps import erase_steps, export_steps
@@ -152,14 +152,18 @@ def export_user(name: str, *, out: Path | None) -> None:
         steps = export_steps()
         return {each: await step(erasing.database, known) for each, step in steps.items()}
 
-    content = msgspec.json.format(
-        msgspec.json.encode({"user": name, **_run(exported)}, order="sorted"), indent=2
-    )
+    told = {"user": name, **_run(exported)}
+    content = msgspec.json.format(msgspec.json.encode(told, enc_hook=_plain, order="sorted"), indent=2)
     if out is None:
         click.echo(content)
         return
     out.touch(mode=0o600)
     out.write_bytes(content + b"\n")
+
+
+def _plain(value: object) -> object:
+    """Write what the store has and JSON has not: its 64-bit integers, and times."""
+    return int(value) if isinstance(value, int) else str(value)
 
 
 def _held(subjects: list[str], until: datetime, reason: str) -> None:

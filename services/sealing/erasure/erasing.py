@@ -19,10 +19,11 @@ from services.runtime import envelope
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.mongo import Database, translated
 from services.runtime.partitioner import partition_of
+from services.runtime.personal_values import personal_subject
 from services.runtime.vault import HeldError, People, user_subject
 from services.runtime.vault.keys import FRESH_S
 from services.runtime.vault.people import PSEUDONYMS
-from services.runtime.vault.personal import PersonalKeys, StoredKey, personal_subject
+from services.runtime.vault.personal import PersonalKeys, StoredKey
 from services.sealing.erasure.intents import Intents
 from services.sealing.erasure.records import Erasure, Scope, Why, erasure_record
 from services.sealing.erasure.steps import EraseStep, Known
