@@ -52,10 +52,10 @@ class MemoryPeople:
 
     def opened(self, record: Record) -> Record:
         """A record with its parts decrypted."""
-        return opened(record, self.seen.values())
+        return opened_record(record, self.seen.values())
 
 
-def opened(record: Record, user_keys: Iterable[bytes]) -> Record:
+def opened_record(record: Record, user_keys: Iterable[bytes]) -> Record:
     """The record with its parts in clear, where a key opens them; parts that none opens stay as they are."""
     keys = list(user_keys)
     parts = tuple(

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import secrets
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -173,3 +176,14 @@ async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may
     assert {json.loads(by_key[each]["who"])["user"] for each in of_ann} == {ANN}
     await vault_database["browse_index"].delete_many({})
     assert (await rebuild(looking.reader, vault, index, lambda *_: None)).unread == 2
+
+    # 6. Neither fsck nor what seals needs any key: all is as sound as before.
+    goodstrace = str(Path(sys.executable).parent / "goodstrace")
+    command = [goodstrace, "fsck", "--json", "--vkeys", str(looking.key_dir)]
+    environment = {**os.environ, **looking.environment}
+    environment.pop("GOODSTRACE_VAULT_KEY_FILE")
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"browse/0"' in done.stdout

@@ -33,7 +33,9 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
+from services.runtime.vault.opening import load_ring
 from services.sealing.mark_records import PART, is_mark
+from tests.opened_browses import OpenedVault, opened_record
 from tests.packs import opened
 
 SERVICES = ("ledger", "audit", "collector", "query")
@@ -357,13 +359,20 @@ class System:
             assert index == block["size"], f"{block['_id']} has {index} entries and says {block['size']}"
         return found
 
+    def user_keys(self) -> list[bytes]:
+        """The keys of all users in the vault now: what decrypts looks (tests/opened_browses.py)."""
+        ring = load_ring(self.key_dir / "vault-keys")
+        return OpenedVault(self.stack.mongodb_uri, f"{self.database_name}_vault", ring).user_keys()
+
     def topic_records(self, name: str) -> list[tuple[int, Record]]:
         """Read all committed records of a topic, in order within each partition: (partition, record)."""
         return [(partition, envelope.decode(value)) for partition, value in self.topic_values(name)]
 
     def looks(self) -> list[Record]:
-        """The records of looks, refusals and attempts on `goods.browsed`; those of marks are left out."""
-        return [record for _, record in self.topic_records(topics.GOODS_BROWSED) if not is_mark(record)]
+        """All records of looks, refusals and attempts on `goods.browsed` now: marks are left out, and parts are decrypted."""
+        keys = self.user_keys()
+        found = (record for _, record in self.topic_records(topics.GOODS_BROWSED))
+        return [opened_record(record, keys) for record in found if not is_mark(record)]
 
     def topic_values(self, name: str) -> list[tuple[int, bytes]]:
         """Read the values of a topic's committed records, in order within each partition: (partition, value)."""

@@ -185,6 +185,16 @@ ALERTS: Final = (
         "They are durable in Kafka, so that looks stay allowed; who asks what was looked at is not told of the newest.",
     ),
     Alert(
+        "BrowseIndexBehind", 'sum(goodstrace_kafka_lag_records{client="browse_index"}) > 5000', "15m", TICKET, "audit",
+        "{{ $value | humanize }} looks are not in the index yet.",
+        "They are sealed, but who asks what a user looked at is not told of the newest; after two days they are gone from the topic.",
+    ),
+    Alert(
+        "BrowseIndexIncomplete", _zero("goodstrace_audit_index_missed_total"), "0m", TICKET, "audit",
+        "Looks are missing in the index.",
+        "It was away for longer than browse.watched keeps what it is told: it has to be made again.",
+    ),
+    Alert(
         "WebhooksFailing", "goodstrace_query_webhooks_failing > 0", "1h", TICKET, "query",
         "{{ $value }} webhooks fail.",
         "Their receivers refuse or do not answer; messages wait and are tried again.",

@@ -173,6 +173,16 @@ CASES: Final = (
         {_LAG.format(job="audit", client="audit"): "60x30", "goodstrace_audit_records_waiting": "10x30"},
     ),
     Case(
+        "BrowseIndexBehind", TICKET,
+        {_LAG.format(job="audit", client="browse_index"): "6000x40"},
+        {_LAG.format(job="audit", client="browse_index"): "60x40", _LAG.format(job="audit", client="audit"): "6000x40"},
+    ),
+    Case(
+        "BrowseIndexIncomplete", TICKET,
+        {'goodstrace_audit_index_missed_total{job="audit",instance="a"}': "0x20 7x10"},
+        {'goodstrace_audit_index_missed_total{job="audit",instance="a"}': "7x30"},
+    ),
+    Case(
         "WebhooksFailing", TICKET,
         {"goodstrace_query_webhooks_failing": "2x90"}, {"goodstrace_query_webhooks_failing": "2x20 0x70"}, "80m",
     ),

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from goodstrace.collector.v1 import capture_pb2
 from goodstrace.cosignature import Cosigner
 from goodstrace.policy import Policy
+from services.audit.indexing import IndexMetrics as BrowseIndexMetrics
 from services.audit.watch.metrics import WatchMetrics
 from services.collector.books import Books
 from services.collector.metrics import Metrics as CollectorMetrics
@@ -123,6 +124,7 @@ def registry() -> CollectorRegistry:
     LoginMetrics(found)
     RefusalMetrics("query", found)
     MarkMetrics("query", found)
+    BrowseIndexMetrics(found)
     certificate_metrics(found)
     WatchMetrics(["scraping"], found)
     RootMetrics(found)
