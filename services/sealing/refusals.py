@@ -72,7 +72,6 @@ class Refusals:
             "refused a caller",
             operation=refusal.operation,
             reason=refusal.reason.value,
-            who=refusal.who.name,
             network=refusal.network,
         )
         second = int(self._clock_s())

@@ -152,14 +152,18 @@ def export_user(name: str, *, out: Path | None) -> None:
         steps = export_steps()
         return {each: await step(erasing.database, known) for each, step in steps.items()}
 
-    content = msgspec.json.format(
-        msgspec.json.encode({"user": name, **_run(exported)}, order="sorted"), indent=2
-    )
+    told = {"user": name, **_run(exported)}
+    content = msgspec.json.format(msgspec.json.encode(told, enc_hook=_plain, order="sorted"), indent=2)
     if out is None:
         click.echo(content)
         return
     out.touch(mode=0o600)
     out.write_bytes(content + b"\n")
+
+
+def _plain(value: object) -> object:
+    """Write what the store has and JSON has not: its 64-bit integers, and times."""
+    return int(value) if isinstance(value, int) else str(value)
 
 
 def _held(subjects: list[str], until: datetime, reason: str) -> None:
