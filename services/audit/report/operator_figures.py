@@ -12,9 +12,9 @@ from services.audit.figures.values import Figures, Window
 from services.audit.watch.store import ALERTS
 from services.runtime.blocking import Blocks
 from services.runtime.mongo import Database, translated
+from services.sealing.erasure.records import PART
 from services.sealing.reader import LogReader
 
-ERASURE_PART: Final = "erasure"
 _COUNTED: Final = ("looks", "refusals", "sign_ins", "sign_ins_refused", "shown")
 
 
@@ -111,7 +111,7 @@ async def _erasures(reader: LogReader, places: dict[str, Sequence[int]]) -> dict
     said = Counter[str]()
     for log, indexes in places.items():
         for record in await reader.records(log, indexes):
-            content = next((part.content for part in record.parts if part.name == ERASURE_PART), b"{}")
+            content = next((part.content for part in record.parts if part.name == PART), b"{}")
             told = json.loads(content)
             said[f"{told.get('scope', 'unknown')}: {told.get('reason', 'unknown')}"] += 1
     return dict(sorted(said.items()))
