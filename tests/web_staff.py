@@ -4,25 +4,29 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from goodstrace import block
+from goodstrace import entry as entries
 from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.block import GENESIS_HASH, BlockHeader, KafkaRange
+from goodstrace.encrypted_parts import is_encrypted, record_key
+from goodstrace.entry import TagKind
+from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hashes, root_of
-from services.audit.service import AuditServicer
 from services.query.web.auditing import AuditorPages
 from services.query.web.neighbours import Asker, Health, NeighbourAwayError, Rung
 from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
 from services.query.web.routes import MorePages
 from services.query.web.settings import WebSettings
+from services.runtime.access.current import principal
 from services.runtime.access.values import Means, Principal, Role
 from services.runtime.errors import UnavailableError
+from services.sealing import disclosure
 from services.sealing.browse import Browse, browse_record
 from services.sealing.pins import SignedHeader
-from services.sealing.values import Head, StoredCheckpoint
+from services.sealing.values import Head, SealedRecord, StoredCheckpoint
 from tests.unit.collector_builders import SECRET
 from tests.web_world import EVENTS, ITEM_KEY, RECALL, WebLogs, WebWorld
 
@@ -31,6 +35,7 @@ OPERATOR = Principal(
     means=Means.TOKEN, account="02", name="operator@example", roles=frozenset((Role.OPERATOR,))
 )
 BROWSE_LOG = "browse/0"
+USER_KEY = b"u" * 32
 _BLOCK = 3
 REJECTED = {
     "recordID": "ab" * 16,
@@ -104,7 +109,7 @@ class MemoryBook:
 class MemoryNeighbours:
     """Answers as the other services do; `away` of them answers nothing."""
 
-    audit: AuditServicer
+    world: "StaffWorld"
     alerts_there: Sequence[watch_pb2.Alert] = ()
     rejected: Mapping[str, Any] = dataclasses.field(default_factory=lambda: dict(REJECTED))
     content: bytes | None = b'{"eventTime": "<tomorrow>"}'
@@ -120,7 +125,38 @@ class MemoryNeighbours:
         self, asker: Asker, request: audit_pb2.ListBrowsesRequest
     ) -> audit_pb2.ListBrowsesResponse:
         self._asked(asker)
-        return await self.audit.ListBrowses(request, Metadata())  # type: ignore[arg-type]
+        tag = entries.tag(SECRET, TagKind.KEY, request.key)
+        looks = self.world.sealed_looks()
+        there = [
+            (record, browse)
+            for record, browse in reversed(looks)
+            if (tag in record.tags if request.key else browse.user == request.user)
+        ]
+        start = int(request.page_token or 0)
+        page = there[start : start + request.page_size]
+        sizes = {BROWSE_LOG: len(looks)}
+        shown = await disclosure.disclose(self.world.logs, [record for record, _ in page], sizes)  # type: ignore[arg-type]
+        for message in shown.values():
+            for part in message.parts:
+                if is_encrypted(part.content):
+                    part.key = record_key(
+                        USER_KEY, bytes.fromhex(entries.decode(message.entry).id), part.name
+                    )
+        listed = Browse(
+            user=principal().name,
+            method="ListBrowses",
+            keys=(request.key,) if request.key else (),
+            sizes=sizes,
+            purpose=request.purpose,
+            events=len(page),
+        )
+        signed = self.world.logs.signed(BROWSE_LOG, len(looks))
+        return audit_pb2.ListBrowsesResponse(
+            browses=[shown[record.log, record.index] for record, _ in page],
+            checkpoints=[log_pb2.Checkpoint(log=BROWSE_LOG, note=signed.note)],
+            next_page_token=str(start + len(page)) if start + len(page) < len(there) else "",
+            browse_id=await self.world.record(listed),
+        )
 
     async def alerts(
         self, asker: Asker, request: watch_pb2.ListAlertsRequest
@@ -150,13 +186,6 @@ class MemoryNeighbours:
         return [Rung("captured", 120, 0), Rung("sealed", 100, 20), Rung("witnessed", 90, 10)]
 
 
-class Metadata:
-    """A call that tells nothing by metadata."""
-
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return ()
-
-
 class StaffWorld(WebWorld):
     """WebWorld with looks that are sealed, and the pages of auditors and operators."""
 
@@ -166,6 +195,10 @@ class StaffWorld(WebWorld):
         self._looks = [look(number) for number in range(6)] if looks is None else looks
         super().__init__([*EVENTS, RECALL], who=who, **more)
 
+    def sealed_looks(self) -> list[tuple[SealedRecord, Browse]]:
+        """The browse records with what they say, oldest first."""
+        return list(zip(self.logs.records_of[BROWSE_LOG], self._looks, strict=True))
+
     def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:
         for number, browse in enumerate(self._looks):
             salts = tuple(bytes([number, place]) * 16 for place in range(4))
@@ -174,14 +207,13 @@ class StaffWorld(WebWorld):
                 browse_record(
                     browse,
                     secret=SECRET,
+                    user_key=USER_KEY,
                     record_id=bytes([number]) * 16,
                     time_ms=1_776_000_000_000 + number,
                     salts=salts,
                 ),
             )
-        log, unused = structlog.get_logger(), _Metrics()
-        audit = AuditServicer(self.logs, self, secret=SECRET, page_bytes=10**6, metrics=unused, log=log)  # type: ignore[arg-type]
-        self.neighbours = MemoryNeighbours(audit)
+        self.neighbours = MemoryNeighbours(self)
         book: Any = MemoryBook(self.logs)
         auditors = AuditorPages(
             pages,
@@ -192,16 +224,6 @@ class StaffWorld(WebWorld):
             witnesses=settings.verifiers(),
         )
         return (auditors, OperatorPages(pages, book, self.neighbours, settings))
-
-
-class _Metrics:
-    """Counts nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return self
-
-    def inc(self, _count: int) -> None:
-        """Take it."""
 
 
 __all__ = ["AUDITOR", "OPERATOR", "REJECTED", "StaffWorld", "look"]

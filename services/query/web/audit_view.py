@@ -11,8 +11,10 @@ from goodstrace import entry as entries
 from goodstrace.audit.v1 import audit_pb2
 from goodstrace.block import BlockHeader
 from goodstrace.cosignature import CosignatureVerifier
+from goodstrace.encrypted_parts import decrypt, is_encrypted
 from goodstrace.entry import Entry
-from goodstrace.errors import EntryError, NoteError
+from goodstrace.errors import EncryptedPartError, EntryError, NoteError
+from goodstrace.log.v1 import log_pb2
 from goodstrace.note import parse_note
 from services.query.web.trace_view import place_id
 from services.sealing.pins import SignedHeader
@@ -69,7 +71,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """A browse record. What is withheld of it is empty."""
+    """A browse record. What is withheld of it is empty. `part_keys` are those that open its encrypted parts, `name=hex` with blanks between."""
 
     place_id: str
     entry_id: str
@@ -82,6 +84,7 @@ class Look(msgspec.Struct, frozen=True):
     more_keys: int
     purpose: str
     events: str
+    part_keys: str
 
 
 def shown_block(info: LogInfo, signed: SignedHeader) -> ShownBlock:
@@ -146,9 +149,9 @@ def looks(answer: audit_pb2.ListBrowsesResponse) -> list[Look]:
     return [_look(each) for each in answer.browses]
 
 
-def _look(sealed: Any) -> Look:
+def _look(sealed: log_pb2.SealedEntry) -> Look:
     entry = entries.decode(sealed.entry)
-    parts = {part.name: _object(part.content) for part in sealed.parts}
+    parts = {part.name: _object(_clear(entry, part)) for part in sealed.parts}
     who, what = parts.get("who", {}), parts.get("what", {})
     keys = (
         [str(each) for each in what.get("keys", []) if isinstance(each, str)]
@@ -170,7 +173,18 @@ def _look(sealed: Any) -> Look:
         more_keys=max(0, len(named) - MOST_KEYS_SHOWN),
         purpose=_text(parts.get("purpose", {}), "purpose"),
         events=_text(parts.get("outcome", {}), "events"),
+        part_keys=" ".join(f"{each.name}={each.key.hex()}" for each in sealed.parts if each.key),
     )
+
+
+def _clear(entry: Entry, part: log_pb2.DisclosedPart) -> bytes:
+    """Give what a part says; nothing where it is encrypted, and the key is not shown or opens nothing: it counts as withheld."""
+    try:
+        if part.key:
+            return decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)
+    except EncryptedPartError:
+        return b""
+    return b"" if is_encrypted(part.content) else part.content
 
 
 def _object(content: bytes) -> Mapping[str, Any]:
