@@ -33,6 +33,9 @@ from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import leaf_hash, verify_consistency, verify_inclusion
 from goodstrace.note import parse_note
+from goodstrace.personal_part import PART as PERSONAL
+from goodstrace.personal_part import decode as decode_personal
+from goodstrace.personal_part import values
 from goodstrace.policy import Policy
 from goodstrace.signatures import PART, MerchantKeys
 
@@ -64,6 +67,11 @@ class VerifiedEntry:
     inclusion_proof: tuple[bytes, ...] = ()
     sealed: Mapping[str, bytes] = field(default_factory=dict)
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether something is not shown that answers show; personal data is for few, and is not counted."""
+        return any(name != PERSONAL for name in self.withheld)
+
     def facts(self) -> Facts | None:
         """Give the facts of an event; None where they were withheld. Raises: EntryError."""
         return sealed_facts.decode(self.parts["facts"]) if "facts" in self.parts else None
@@ -92,6 +100,16 @@ class VerifiedEvent:
         if self.content is None or (self.facts is None and is_xml(self.content)):
             return {}
         return read_event(self.content, self.facts.context if self.facts else None)
+
+    def personal(self) -> dict[str, Any]:
+        """Give the personal data that was taken out of the event, by its JSON pointer in the event as it was sent.
+
+        Empty where there is none, or where it is not for us to read, or was erased. Raises: EntryError, EventContentError.
+        """
+        content = self.position.parts.get(PERSONAL)
+        if content is None or self.content is None or self.facts is None:
+            return {}
+        return values(self.content, self.facts.context, decode_personal(content))
 
 
 def verify_checkpoints(
@@ -139,7 +157,7 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
         verify_inclusion(leaf_hash(sealed.entry), sealed.index, size, list(sealed.inclusion_proof), root)
         for part in sealed.parts:
             entries.verify_part(entry, part.name, part.salt, part.content)
-        opened = {part.name: _opened(entry, part) for part in sealed.parts}
+        opened = {part.name: open_part(entry.id, part) for part in sealed.parts}
     except VerificationError as error:
         raise type(error)(f"{place}: {error}") from error
     if len(opened) != len(sealed.parts):
@@ -159,10 +177,16 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
     )
 
 
-def _opened(entry: Entry, part: log_pb2.DisclosedPart) -> bytes | None:
-    """Give what a part says; None where it came encrypted and without its key. Raises: EncryptedPartError."""
+def open_part(record_id: str, part: log_pb2.DisclosedPart) -> bytes | None:
+    """Give what a part says; None where it came encrypted and without its key.
+
+    Args:
+        record_id: of its record, hex.
+        part: of which it was checked that the entry commits to it.
+    Raises: EncryptedPartError.
+    """
     if part.key:
-        return decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)
+        return decrypt(part.key, bytes.fromhex(record_id), part.name, part.content)
     return None if is_encrypted(part.content) else part.content
 
 

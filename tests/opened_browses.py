@@ -13,7 +13,7 @@ from goodstrace.facts import PIPELINE_VERSION
 from services.runtime.access.naming import NOBODIES
 from services.runtime.envelope import Part, Record
 from services.runtime.vault import Person
-from services.runtime.vault.keys import KEYS
+from services.runtime.vault.keys import KEYS, USER
 from services.runtime.vault.wrapping import KeyRing
 from services.sealing.browse import Browse, contents_of
 from services.sealing.entries import with_entry
@@ -28,7 +28,7 @@ class OpenedVault:
     def user_keys(self) -> list[bytes]:
         """All keys of subjects that are there now."""
         with MongoClient[dict[str, Any]](self._uri) as client:
-            documents = list(client[self.database][KEYS].find())
+            documents = list(client[self.database][KEYS].find({"kind": USER}))
         return [self._ring.unwrap(each, bytes(each["_id"])) for each in documents]
 
 
@@ -38,19 +38,24 @@ class MemoryPeople:
     def __init__(self) -> None:
         self.seen: dict[str, bytes] = {}
 
+    @staticmethod
+    def key(name: str) -> bytes:
+        """The key of a user."""
+        return hashlib.sha256(name.encode()).digest()
+
     async def person(self, name: str, time_ms: int) -> Person:
         del time_ms
-        key = hashlib.sha256(name.encode()).digest()
+        key = self.key(name)
         is_first = name not in self.seen
         self.seen[name] = key
         return Person(key, name if name in NOBODIES else key[:12].hex(), first_seen=is_first)
 
     def opened(self, record: Record) -> Record:
         """A record with its parts decrypted."""
-        return opened(record, self.seen.values())
+        return opened_record(record, self.seen.values())
 
 
-def opened(record: Record, user_keys: Iterable[bytes]) -> Record:
+def opened_record(record: Record, user_keys: Iterable[bytes]) -> Record:
     """The record with its parts in clear, where a key opens them; parts that none opens stay as they are."""
     keys = list(user_keys)
     parts = tuple(

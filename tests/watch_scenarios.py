@@ -69,13 +69,12 @@ def record(made: Look, record_id: bytes, *, first_seen: bool = False) -> Watched
     browse = made.browse
     if isinstance(browse, Marks):
         drawn = random.Random(record_id)
-        told = {name: [drawn.randbytes(16) for _ in range(getattr(browse, name))] for name in _ENDS}
-        return WatchedBrowse(time_ms=made.time_ms, kind="marks", **told)
+        told = WatchedBrowse(time_ms=made.time_ms, kind="marks")
+        for name in ("answered", "failed", "withheld"):
+            getattr(told, name).extend(drawn.randbytes(16) for _ in range(getattr(browse, name)))
+        return told
     who = Person(key=bytes(32), pseudonym=pseudonym(browse.user, made.time_ms), first_seen=first_seen)
     return watched_browse(browse, who, record_id=record_id, time_ms=made.time_ms)
-
-
-_ENDS = ("answered", "failed", "withheld")
 
 
 def records(looks: Sequence[Look], seed: int = 0) -> list[WatchedBrowse]:

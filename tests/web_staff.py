@@ -1,32 +1,31 @@
 """The pages of auditors and operators in memory: logs with blocks, browse records by the real AuditServicer, neighbours that can be away."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from goodstrace import block
-from goodstrace import entry as entries
 from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.block import GENESIS_HASH, BlockHeader, KafkaRange
-from goodstrace.encrypted_parts import is_encrypted, record_key
-from goodstrace.entry import TagKind
-from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hashes, root_of
+from services.audit.index_values import GRANTED, Place, Row, Wanted
+from services.audit.service import AuditServicer
 from services.query.web.auditing import AuditorPages
 from services.query.web.neighbours import Asker, Health, NeighbourAwayError, Rung
 from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
 from services.query.web.routes import MorePages
 from services.query.web.settings import WebSettings
-from services.runtime.access.current import principal
 from services.runtime.access.values import Means, Principal, Role
 from services.runtime.errors import UnavailableError
-from services.sealing import disclosure
+from services.runtime.vault import user_subject
 from services.sealing.browse import Browse, browse_record
 from services.sealing.pins import SignedHeader
-from services.sealing.values import Head, SealedRecord, StoredCheckpoint
+from services.sealing.values import Head, StoredCheckpoint
 from tests.unit.collector_builders import SECRET
 from tests.web_world import EVENTS, ITEM_KEY, RECALL, WebLogs, WebWorld
 
@@ -35,7 +34,6 @@ OPERATOR = Principal(
     means=Means.TOKEN, account="02", name="operator@example", roles=frozenset((Role.OPERATOR,))
 )
 BROWSE_LOG = "browse/0"
-USER_KEY = b"u" * 32
 _BLOCK = 3
 REJECTED = {
     "recordID": "ab" * 16,
@@ -109,7 +107,7 @@ class MemoryBook:
 class MemoryNeighbours:
     """Answers as the other services do; `away` of them answers nothing."""
 
-    world: "StaffWorld"
+    audit: AuditServicer
     alerts_there: Sequence[watch_pb2.Alert] = ()
     rejected: Mapping[str, Any] = dataclasses.field(default_factory=lambda: dict(REJECTED))
     content: bytes | None = b'{"eventTime": "<tomorrow>"}'
@@ -125,38 +123,7 @@ class MemoryNeighbours:
         self, asker: Asker, request: audit_pb2.ListBrowsesRequest
     ) -> audit_pb2.ListBrowsesResponse:
         self._asked(asker)
-        tag = entries.tag(SECRET, TagKind.KEY, request.key)
-        looks = self.world.sealed_looks()
-        there = [
-            (record, browse)
-            for record, browse in reversed(looks)
-            if (tag in record.tags if request.key else browse.user == request.user)
-        ]
-        start = int(request.page_token or 0)
-        page = there[start : start + request.page_size]
-        sizes = {BROWSE_LOG: len(looks)}
-        shown = await disclosure.disclose(self.world.logs, [record for record, _ in page], sizes)  # type: ignore[arg-type]
-        for message in shown.values():
-            for part in message.parts:
-                if is_encrypted(part.content):
-                    part.key = record_key(
-                        USER_KEY, bytes.fromhex(entries.decode(message.entry).id), part.name
-                    )
-        listed = Browse(
-            user=principal().name,
-            method="ListBrowses",
-            keys=(request.key,) if request.key else (),
-            sizes=sizes,
-            purpose=request.purpose,
-            events=len(page),
-        )
-        signed = self.world.logs.signed(BROWSE_LOG, len(looks))
-        return audit_pb2.ListBrowsesResponse(
-            browses=[shown[record.log, record.index] for record, _ in page],
-            checkpoints=[log_pb2.Checkpoint(log=BROWSE_LOG, note=signed.note)],
-            next_page_token=str(start + len(page)) if start + len(page) < len(there) else "",
-            browse_id=await self.world.record(listed),
-        )
+        return await self.audit.ListBrowses(request, Metadata())  # type: ignore[arg-type]
 
     async def alerts(
         self, asker: Asker, request: watch_pb2.ListAlertsRequest
@@ -186,6 +153,43 @@ class MemoryNeighbours:
         return [Rung("captured", 120, 0), Rung("sealed", 100, 20), Rung("witnessed", 90, 10)]
 
 
+class Metadata:
+    """A call that tells nothing by metadata."""
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+
+class MemoryVault:
+    """Keys of users that follow from their names."""
+
+    async def hash_of(self, subject: str) -> bytes:
+        return sha256(subject.encode()).digest()
+
+    async def key_by_hash(self, subject_hash: bytes) -> bytes:
+        return sha256(b"key" + subject_hash).digest()
+
+
+class MemoryIndex:
+    """The index of looks in a dictionary."""
+
+    def __init__(self) -> None:
+        self.there: dict[bytes, Row] = {}
+
+    async def find(self, wanted: Wanted, before: Place | None, limit: int) -> list[Row]:
+        newest = sorted(self.there.values(), key=lambda row: (row.time_ms, row.record_id), reverse=True)
+        meant = [row for row in newest if wanted.subject in (None, row.subject)]
+        behind = [each for each in meant if before is None or _place(each.place) < _place(before)]
+        return behind[:limit]
+
+    async def rows(self, record_ids: Collection[bytes]) -> dict[bytes, Row]:
+        return {each: self.there[each] for each in record_ids if each in self.there}
+
+
+def _place(place: Place) -> tuple[int, str]:
+    return place.time_ms, place.record_id
+
+
 class StaffWorld(WebWorld):
     """WebWorld with looks that are sealed, and the pages of auditors and operators."""
 
@@ -195,25 +199,23 @@ class StaffWorld(WebWorld):
         self._looks = [look(number) for number in range(6)] if looks is None else looks
         super().__init__([*EVENTS, RECALL], who=who, **more)
 
-    def sealed_looks(self) -> list[tuple[SealedRecord, Browse]]:
-        """The browse records with what they say, oldest first."""
-        return list(zip(self.logs.records_of[BROWSE_LOG], self._looks, strict=True))
-
     def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:
+        log, unused = structlog.get_logger(), _Metrics()
+        vault, index = MemoryVault(), MemoryIndex()
+        audit = AuditServicer(
+            self.logs,
+            self,
+            index,
+            vault,
+            figures=unused,
+            secret=SECRET,
+            page_bytes=10**6,
+            metrics=unused,
+            log=log,
+        )  # type: ignore[arg-type]
         for number, browse in enumerate(self._looks):
-            salts = tuple(bytes([number, place]) * 16 for place in range(4))
-            self.logs.append(
-                BROWSE_LOG,
-                browse_record(
-                    browse,
-                    secret=SECRET,
-                    user_key=USER_KEY,
-                    record_id=bytes([number]) * 16,
-                    time_ms=1_776_000_000_000 + number,
-                    salts=salts,
-                ),
-            )
-        self.neighbours = MemoryNeighbours(self)
+            self._seal(number, browse, index)
+        self.neighbours = MemoryNeighbours(audit)
         book: Any = MemoryBook(self.logs)
         auditors = AuditorPages(
             pages,
@@ -224,6 +226,40 @@ class StaffWorld(WebWorld):
             witnesses=settings.verifiers(),
         )
         return (auditors, OperatorPages(pages, book, self.neighbours, settings))
+
+    def _seal(self, number: int, browse: Browse, index: MemoryIndex) -> None:
+        """Seal a look, encrypted as the recorder does, and tell the index of it."""
+        subject = sha256(user_subject(browse.user).encode()).digest()
+        record_id, time_ms = bytes([number]) * 16, 1_776_000_000_000 + number
+        record = browse_record(
+            browse,
+            secret=SECRET,
+            user_key=sha256(b"key" + subject).digest(),
+            record_id=record_id,
+            time_ms=time_ms,
+            salts=tuple(bytes([number, place]) * 16 for place in range(4)),
+        )
+        self.logs.append(BROWSE_LOG, record)
+        index.there[record_id] = Row(
+            record_id=record_id,
+            subject=subject,
+            merchant=browse.merchant,
+            time_ms=time_ms,
+            role="",
+            kind=browse.kind,
+            method=browse.method,
+            outcome=GRANTED,
+        )
+
+
+class _Metrics:
+    """Counts nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    def inc(self, _count: int) -> None:
+        """Take it."""
 
 
 __all__ = ["AUDITOR", "OPERATOR", "REJECTED", "StaffWorld", "look"]

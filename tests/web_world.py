@@ -285,7 +285,7 @@ class WebWorld:
         self.app = make_app(endpoints, guard, pages=pages, more_pages=more_pages)
 
     def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:
-        """Pages beside those of shoppers; none here."""
+        """Pages beside those for everybody; none here."""
         del pages, settings
         return ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from goodstrace.browse_records import OUTCOMES, Browses
+from goodstrace.checked_receipts import Checked
 from goodstrace.cli.display import console, short
 from goodstrace.cli.my_goods import goods_document, show_goods, span
 from goodstrace.cli.options import client_options, connect, json_option, print_json
+from goodstrace.cli.own_receipts import as_document, check_kept, own_name, store_of
+from goodstrace.cli.own_receipts import show as show_receipts
+from goodstrace.receipts import SEALED_WITHIN_S
 from goodstrace.verification import VerifiedEntry
 
 
@@ -26,6 +31,21 @@ from goodstrace.verification import VerifiedEntry
     default="",
     metavar="USER",
     help="List the look-ups of a user instead of those of a key.",
+)
+@click.option("--mine", is_flag=True, help="List your own look-ups.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="With --mine: check every receipt that was kept here; the exit status is 1 where one is not kept to.",
+)
+@click.option(
+    "--within",
+    "within_s",
+    default=SEALED_WITHIN_S,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    help="With --verify: so long after the look it may not be sealed yet; later it is missing.",
 )
 @click.option("--my-goods", is_flag=True, help="Count who looked at your goods, as a merchant.")
 @click.option(
@@ -67,12 +87,17 @@ def browses(
     merchant: int,
     outcome: str,
     my_goods: bool,
+    mine: bool,
+    verify: bool,
+    within_s: float,
     as_json: bool,
     **connection: Any,
 ) -> None:
     """List who looked at KEY, what a user looked at, or what those of a merchant did, newest first; all that is given must fit.
 
     Every record is proved to be in its browse log. This listing is recorded as a look-up too. Of the local stack it is its auditor who asks.
+
+    With --mine it lists your own look-ups, and with --verify checks the receipts that you were given for them.
 
     With --my-goods it counts who looked at the goods of a merchant instead, by day, role and step, and tells of fewer than five people nothing.
     """
@@ -84,9 +109,15 @@ def browses(
         else:
             show_goods(counted, console())
         return
-    if not (key or looked_by or merchant or first):
-        raise click.UsageError("give a KEY, --by USER, --merchant NUMBER or --from TIME")
-    with connect(role="auditor", **connection) as client:
+    _check_usage(mine=mine, verify=verify, looked_by=looked_by, asked=key or merchant or first)
+    checked: list[Checked] = []
+    with connect(role="merchant" if mine else "auditor", **connection) as client:
+        if mine:
+            target = connection["query_target"]
+            looked_by = own_name(target, connection["api_key_file"], connection["user"])
+        if verify:
+            kept = store_of(connection["memory"], connection["receipts"])
+            checked = check_kept(client, kept, target, within_s)
         found = client.browses(
             key=key,
             user=looked_by,
@@ -97,9 +128,22 @@ def browses(
             outcome=outcome,
         )
     if as_json:
-        print_json(_as_json(found))
+        print_json(_as_json(found) | ({"receipts": as_document(checked)} if verify else {}))
     else:
         show(found, console(), key or looked_by or (f"merchant {merchant}" if merchant else "all"))
+        if verify:
+            show_receipts(checked, console())
+    if any(each.is_broken for each in checked):
+        sys.exit(1)
+
+
+def _check_usage(*, mine: bool, verify: bool, looked_by: str, asked: object) -> None:
+    if verify and not mine:
+        raise click.UsageError("--verify checks your own receipts: give --mine as well")
+    if mine and looked_by:
+        raise click.UsageError("--mine names the user already")
+    if not (asked or looked_by or mine):
+        raise click.UsageError("give a KEY, --mine, --by USER, --merchant NUMBER or --from TIME")
 
 
 def show(found: Browses, out: Console, subject: str) -> None:

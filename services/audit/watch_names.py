@@ -7,14 +7,30 @@ from typing import Final
 
 from goodstrace.audit.v1 import watch_pb2
 from services.audit.watch.daily import DAY_MS, is_pseudonym
+from services.audit.watch.store import forget
 from services.audit.watch.values import Kind
 from services.runtime.access.current import principal
 from services.runtime.access.values import Role
+from services.runtime.blocking import USER, Blocks
+from services.runtime.mongo import Database
 from services.runtime.vault import People
 from services.runtime.vault.lately import pseudonyms
 
 _USERS: Final = (Kind.USER, Kind.SERIES)
 _AT_ONCE: Final = 50
+
+
+async def forget_user(database: Database, people: People, name: str, retention_days: int) -> int:
+    """Delete what the watch keeps of a user: alerts, statistics and blocks, as when the user is erased; tells how many documents.
+
+    Before the vault forgets the user's pseudonyms, or after: they are derived anew from the keys of the days. What was of earlier days is gone already.
+    Raises: UnavailableError, VaultError.
+    """
+    now_ms = people.vault.now_ms()
+    gone = await Blocks(database).forget([f"{USER}:{name}"])
+    return gone + await forget(
+        database, await pseudonyms(people, name, now_ms - retention_days * DAY_MS, now_ms)
+    )
 
 
 class WatchNames:

@@ -60,6 +60,7 @@ from services.runtime.settings import (
 )
 from services.runtime.tls import ServedCertificate, served
 from services.runtime.vault import open_people
+from services.runtime.vault.personal import PersonalKeys
 from services.sealing.browse import BrowseRecorder
 from services.sealing.reader import LogReader
 from services.sealing.refusals import RefusalMetrics, Refusals
@@ -73,7 +74,7 @@ def main() -> None:
     """Read the settings and run until asked to stop."""
     settings = load(CollectorSettings)
     try:
-        _ = settings.books
+        _ = settings.books, settings.personal_fields
     except BookError as error:
         refuse(str(error))
     log = logs.configure("collector", settings.log_level)
@@ -141,6 +142,8 @@ class _Parts:
         failed = self._metrics.failures.labels("rates", UnavailableError.category).inc
         store = MongoRateStore(self.mongo.database)
         self.sharing = Sharing(rates, store, time.monotonic, now_ms, failed)
+        self._people = open_people(self.mongo.database)
+        self._keeper = PersonalKeys(self._people.vault)
         self._gate = Gate(
             self._access.directory,
             rates=rates,
@@ -148,6 +151,7 @@ class _Parts:
             policy=settings.speaks_for,
             defaults=settings.default_limits(),
             open_merchant=settings.merchant,
+            personal=settings.personal,
         )
         self._preparer = Preparer(
             self.kafka, self._gate, settings.limits(), settings.collecting(), self._ports
@@ -174,6 +178,7 @@ class _Parts:
             jobs=self._jobs,
             metrics=self._metrics,
             log=self._log,
+            keeper=self._keeper,
         )
         secret = load_secret(load(LogSettings).index_secret_file)
         idempotency = Idempotency(
@@ -218,7 +223,7 @@ class _Parts:
         """Make the guard of both ports; what it refuses is recorded by a producer of its own."""
         recorder = BrowseRecorder(
             self.producer,
-            open_people(self.mongo.database),
+            self._people,
             topic=self.kafka.topic(topics.GOODS_BROWSED),
             watched=self.kafka.topic(topics.BROWSE_WATCHED),
             partitions=self.kafka.browse_partitions,
@@ -245,6 +250,7 @@ class _Parts:
             gate=self._gate,
             merchant=settings.merchant,
             beginnings=IngressStore(self.mongo.database),
+            keeper=self._keeper,
             metrics=self._metrics,
             log=self._log,
         )

@@ -14,7 +14,7 @@ from confluent_kafka import Message
 
 from services.collector.arrivals import Arrival, take
 from services.collector.errors import OffsetsLostError, UnregisteredError
-from services.collector.intake import count_collected
+from services.collector.intake import Keeper, count_collected
 from services.collector.metrics import COLLECTED, REJECTED, Metrics
 from services.collector.preparing import Prepared, Preparer
 from services.collector.producer import writes_of
@@ -52,6 +52,7 @@ class Ingress(Transacting):
         gate: Gate,
         merchant: int,
         beginnings: Beginnings,
+        keeper: Keeper,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
@@ -64,6 +65,7 @@ class Ingress(Transacting):
             gate: knows what the merchant may say.
             merchant: whose all messages are. Who may write to the topic is for Kafka's ACLs to say.
             beginnings: see there.
+            keeper: keeps the keys of personal data that was taken out of events.
             metrics: counts messages and records.
             log: told of partitions and failures.
         """
@@ -78,6 +80,7 @@ class Ingress(Transacting):
         self._preparer = preparer
         self._gate, self._merchant = gate, merchant
         self._beginnings = beginnings
+        self._keeper = keeper
         self._begun: frozenset[int] = frozenset()
         self._unmarked: set[int] = set()
 
@@ -91,7 +94,11 @@ class Ingress(Transacting):
     async def _take(self, batch: list[Message]) -> None:
         self._metrics.ingress_busy.set(len(batch))
         try:
-            prepared = await self._in_thread(self._commit, batch, await self._caller())
+            prepared = await self._in_thread(self._prepared, batch, await self._caller())
+            keys = [key for each in prepared for key in each.personal]
+            if keys:
+                await self._keeper.keep(keys)
+            await self._in_thread(self._commit, batch, prepared)
         finally:
             self._metrics.ingress_busy.set(0)
         self._committed()
@@ -140,9 +147,11 @@ class Ingress(Transacting):
                 "it has taken before: set the group's offset to where it had come"
             )
 
-    def _commit(self, batch: Sequence[Message], caller: Caller) -> list[Prepared]:
+    def _prepared(self, batch: Sequence[Message], caller: Caller) -> list[Prepared]:
+        return [take(self._preparer, self._arrival(message, caller)) for message in batch]
+
+    def _commit(self, batch: Sequence[Message], prepared: Sequence[Prepared]) -> None:
         metadata = self._reading.metadata()
-        prepared = [take(self._preparer, self._arrival(message, caller)) for message in batch]
         following = {partition: offset + 1 for partition, offset in map(place_of, batch)}
         self._transactions.write(
             writes_of(placed for each in prepared for placed in each.placed),
@@ -152,7 +161,6 @@ class Ingress(Transacting):
         )
         for partition in following:
             self._note(partition)
-        return prepared
 
     def _arrival(self, message: Message, caller: Caller) -> Arrival:
         partition, offset = place_of(message)

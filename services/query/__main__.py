@@ -44,6 +44,7 @@ from services.runtime.logs import configure
 from services.runtime.outgoing import outgoing_tls
 from services.runtime.settings import MonitoringSettings, load, refuse
 from services.runtime.tls import certificate_names
+from services.runtime.vault.personal import PersonalKeys
 from services.sealing.bundles import EntryReader
 from services.sealing.completeness.newer import NewerEntries
 from services.sealing.completeness.store import MongoRuns
@@ -59,16 +60,16 @@ _SERVICES = (
 
 def _sight(settings: QuerySettings, front: Front, log: structlog.stdlib.BoundLogger) -> Sight:
     """Say who may see what; exits with 2 where it shall be enforced and nobody says who they are."""
-    access = front.access
+    access, personal = front.access, PersonalKeys(front.people.vault)
     if settings.visibility == "enforced" and access.is_open:
         refuse(
             "GOODSTRACE_QUERY_VISIBILITY=enforced wants to know who looks: set GOODSTRACE_ACCOUNTS=required, or leave it out"
         )
     if settings.visibility == "open" or access.is_open:
         log.warning("visibility is open: whoever is let in sees everything")
-        return Sight(None)
+        return Sight(None, personal)
     log.info("visibility is enforced", fresh_s=access.settings.access_fresh_s)
-    return Sight(access.directory)
+    return Sight(access.directory, personal)
 
 
 def main() -> None:

@@ -124,9 +124,13 @@ class Source:
                 if 0 <= place.offset < low:
                     skipped += low - place.offset
                     further[str(place.topic), int(place.partition)] = low
-        if further:
-            self.commit(further)
-        self.rewind()
+            if further:
+                self.commit(further)
+            self._consumer.incremental_unassign(places)  # where an offset was gone the library seeks no more
+        self._assigned.clear()
+        self._pending += places
+        self._take_pending()
+        self._unread = False
         return skipped
 
     def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:

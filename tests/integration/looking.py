@@ -45,7 +45,7 @@ from services.sealing.reader import LogReader
 from services.sealing.service import Sealer
 from services.sealing.writer import SealerParts
 from tests.conftest import Names
-from tests.opened_browses import OpenedVault, opened
+from tests.opened_browses import OpenedVault, opened_record
 
 READY_TIMEOUT_S = 60.0
 PARTITIONS, BROWSE_PARTITIONS = 2, 2
@@ -179,7 +179,7 @@ class Looking:
         """All records of looks, refusals and attempts on `goods.browsed` now, by partition and offset, with the parts decrypted that the vault has keys of."""
         keys = await asyncio.to_thread(self.vault.user_keys)
         found = await asyncio.to_thread(self._browsed)
-        return [opened(record, keys) for record in found if not is_mark(record)]
+        return [opened_record(record, keys) for record in found if not is_mark(record)]
 
     async def sealed_looks(self) -> list[str]:
         """The browse IDs of what is published of the browse logs, marks left out."""

@@ -16,8 +16,13 @@ from deploy.processes import Daemon
 from deploy.stack import Stack
 from services.audit.watch import alerts as alert_values
 from services.audit.watch.command import watch
+from services.audit.watch.faust_app import WatchApp
+from services.audit.watch.settings import WatchSettings
 from services.audit.watch.store import ACTIVITY, ALERTS, WatchStore, forget
+from services.audit.watch_names import forget_user
+from services.runtime import topics
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
+from services.runtime.settings import KafkaSettings
 from tests.conftest import Names
 from tests.integration.looking import eventually
 from tests.integration.watching import Watching
@@ -25,8 +30,10 @@ from tests.unit.watch_world import watched
 from tests.watch_scenarios import (
     BEGIN_MS,
     DAY_MS,
+    HOUR_MS,
     SCENARIOS,
     Look,
+    Marks,
     background,
     ending_at,
     look,
@@ -134,7 +141,8 @@ async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
 ) -> None:
     attacks = [rule for rule in SCENARIOS if rule not in {"sudden-interest", "scraping-network"}]
     looks = [*background(), *(each for rule in attacks for each in SCENARIOS[rule][0]())]
-    made = records(ending_at(looks, _now_ms()))
+    looks = ending_at(looks, _now_ms())
+    made = records(looks)
     expected = {alert.id.hex() for alert in watched(made).alerts}
     await watching.browse(made)
     daemon = watching.worker("watch", instance="watch-0")
@@ -146,6 +154,7 @@ async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
     await eventually(all_told, "all alerts are kept", DEADLINE_S)
     assert {alert["_id"] for alert in await watching.alerts()} == expected
     daemon.stop()
+    await _names_nobody(watching, looks)
 
     blocks = Blocks(watching.mongo.database)
     await blocks.put(Block(subject="user:ann", until_ms=2**45))
@@ -153,6 +162,61 @@ async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
         "user:ann"
     ]  # those of the watch ended long ago
     tell(f"watch: {len(expected)} alerts of {len(made):,} records, the same as without Kafka")
+
+
+async def _names_nobody(watching: Watching, looks: Sequence[Look]) -> None:
+    """See that nothing of what the watch keeps has a user's name in it."""
+    names = {each.browse.user.encode() for each in looks if not isinstance(each.browse, Marks)}
+    kept: dict[str, list[bytes]] = {}
+    for topic in (
+        topics.BROWSE_WATCHED,
+        topics.BROWSE_OBSERVED,
+        topics.BROWSE_COUNTED,
+        topics.BROWSE_ALERTS,
+    ):
+        kept[topic] = await watching.values(topic)
+    for name in (ALERTS, ACTIVITY, BLOCKS):
+        kept[name] = [repr(row).encode() async for row in watching.mongo.database[name].find({})]
+    files = [each for each in watching.folder.rglob("*") if each.is_file() and each.name != "vault-keys"]
+    kept["files"] = [each.read_bytes() for each in files]
+    known = next(
+        pseudonym("scraper", each.time_ms) for each in looks if getattr(each.browse, "user", "") == "scraper"
+    )
+    assert [place for place, values in kept.items() if not values] in ([], [BLOCKS])  # those are over
+    for place, values in kept.items():
+        assert not [name for name in names for value in values if name in value], place
+    for place in (topics.BROWSE_WATCHED, topics.BROWSE_OBSERVED, topics.BROWSE_COUNTED, ALERTS):
+        assert any(known.encode() in value for value in kept[place]), (
+            place
+        )  # what is searched is what there is
+
+
+async def test_what_was_counted_goes_from_the_disk(tmp_path: Path) -> None:
+    app = WatchApp(KafkaSettings(), WatchSettings(data_dir=tmp_path))
+    try:
+        app.store(0).put(b"user:0123456789abcdef01234567", b"counts of a day")
+        app.store(1).put(b"user:0123456789abcdef01234567", b"counts of another worker's now")
+        app.store(0).flush()
+        app.store(0).delete(b"user:0123456789abcdef01234567")
+
+        def found(partition: int) -> list[str]:
+            files = [
+                each for each in tmp_path.rglob("*") if each.is_file() and f"-{partition}.db" in str(each)
+            ]
+            holding = [each.name for each in files if b"0123456789abcdef01234567" in each.read_bytes()]
+            return [name for name in holding if not name.startswith("MANIFEST")]
+
+        assert found(0)
+        app.compact(0)
+        await asyncio.sleep(0.2)  # files that are not used any more go in the background
+        assert found(0) == []
+        assert found(1)
+        app.tidy(3600)
+        assert found(1)
+        app.tidy(-1)
+        assert not found(1)
+    finally:
+        app.progress.close()
 
 
 async def test_a_block_holds_ends_and_is_lifted(watching: Watching) -> None:
@@ -222,6 +286,11 @@ async def test_what_is_of_users_goes_with_their_pseudonyms(watching: Watching) -
             days = 2 if row["about"] in ("user", "series") else 30
             assert row["expires"].timestamp() * 1000 == row[end] + days * DAY_MS
     [scraper, *_] = {alert.subject for alert in made.alerts if alert.rule == "scraping"}
+    people, blocks = watching.people(), Blocks(database)
+    known = [await people.pseudonym("bob", _now_ms() - days * DAY_MS) for days in range(3)]
+    for subject in ("user:bob", *(f"pseudonym:{each}" for each in known)):
+        await blocks.put(Block(subject, until_ms=2**45))
+    assert await forget_user(database, people, "bob", 2) == 4
     before = [await database[name].count_documents({}) for name in (ALERTS, ACTIVITY, BLOCKS)]
     gone = await forget(database, [scraper, "0" * 24])
     left = [await database[name].count_documents({}) for name in (ALERTS, ACTIVITY, BLOCKS)]
@@ -245,8 +314,24 @@ async def test_an_operator_blocks_lists_and_lifts_by_commands(watching: Watching
     assert added["by"].startswith("operator ")
     assert await run("blocks", "lift", "user:ann") == {"subject": "user:ann", "was_blocked": True}
     assert await run("blocks", "list") == []
+    now_ms = _now_ms()
+    known = (await watching.people().person("bob", now_ms)).pseudonym
+    blocks = Blocks(watching.mongo.database)
+    by_the_watch = Block(f"pseudonym:{known}", now_ms + HOUR_MS, reason="scraping", by="watch")
+    await blocks.put(by_the_watch, only_unless_lifted=True)
+    [listed] = await run("blocks", "list")
+    assert (listed["subject"], "user" in listed) == (f"pseudonym:{known}", False)
+    [named] = await run("blocks", "list", "--names")
+    assert named["user"] == "bob"
+    assert await run("blocks", "lift", "user:bob") == {"subject": "user:bob", "was_blocked": True}
+    assert await run("blocks", "list") == []
+    tomorrow = await watching.people().pseudonym("bob", now_ms + HOUR_MS - 1000)
+    for each in (known, tomorrow):
+        again = Block(f"pseudonym:{each}", now_ms + HOUR_MS, reason="scraping", by="watch")
+        await blocks.put(again, only_unless_lifted=True)
+    assert await run("blocks", "list") == []
     refused = await asyncio.to_thread(
         CliRunner().invoke, watch, ["blocks", "add", "shoe:44"], env=environment
     )
     assert refused.exit_code == 1
-    assert "user:NAME or network:NETWORK" in refused.output
+    assert "user:NAME, network:NETWORK" in refused.output

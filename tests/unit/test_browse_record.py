@@ -9,7 +9,7 @@ from services.runtime import envelope
 from services.runtime.access.values import EVERYBODY, NOBODY, Principal, Role
 from services.sealing.browse import Browse, browse_record, contents_of, role_of, watched_browse
 from services.sealing.entries import check
-from tests.opened_browses import MemoryPeople, opened
+from tests.opened_browses import MemoryPeople, opened_record
 
 SECRET = b"x" * 32
 KEY = "https://id.gs1.org/01/09521234543213/21/1"
@@ -39,7 +39,7 @@ def _record(**changes: object) -> envelope.Record:
 
 def test_the_parts_say_who_what_why_and_how_much() -> None:
     record = _record()
-    assert {part.name: json.loads(part.content) for part in opened(record, [USER_KEY]).parts} == {
+    assert {part.name: json.loads(part.content) for part in opened_record(record, [USER_KEY]).parts} == {
         "who": {"user": "ann"},
         "what": {
             "checkpoints": [{"log": "goods/0", "size": 3}, {"log": "goods/1", "size": 7}],
@@ -65,8 +65,8 @@ def test_all_but_the_outcome_is_encrypted() -> None:
     told = envelope.encode(record)
     for text in (b"ann", b"bob", b"carl", b"192.0", b"auditor", b"Trace", KEY.encode()):
         assert text not in told
-    assert not any(is_encrypted(part.content) for part in opened(record, [USER_KEY]).parts)
-    assert opened(record, [b"o" * 32]) == record
+    assert not any(is_encrypted(part.content) for part in opened_record(record, [USER_KEY]).parts)
+    assert opened_record(record, [b"o" * 32]) == record
 
 
 def test_whoever_guesses_the_true_content_cannot_tell_that_it_is() -> None:
@@ -120,7 +120,7 @@ def test_one_role_is_told_of_somebody_and_none_where_accounts_are_off() -> None:
 
 
 def test_a_listing_by_user_says_of_whom() -> None:
-    record = opened(_record(method="ListBrowses", keys=(), asked_user="bob"), [USER_KEY])
+    record = opened_record(_record(method="ListBrowses", keys=(), asked_user="bob"), [USER_KEY])
     what = json.loads(record.part("what").content)
     assert (what["user"], what["keys"]) == ("bob", [])
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Final
 
+from services.runtime.ladder import GAP, RECORDS
 from tools.monitoring.panels import Board, Query, graph, number
-from tools.monitoring.rules import GAP, RECORDS, missed
+from tools.monitoring.rules import missed
 
 FOLDER: Final = Path("deploy/grafana/dashboards")
 _W: Final = "$__rate_interval"
@@ -184,6 +185,9 @@ AUDIT: Final = Board(
             graph("Looks recorded for each that was answered", "none",
                   (rate("goodstrace_query_browse_acknowledged_seconds_count"), "recorded by query"),
                   (rate("goodstrace_audit_browse_acknowledged_seconds_count"), "recorded by audit")),
+            graph("Index of looks", "short", ('sum(goodstrace_kafka_lag_records{client="browse_index"})', "not in it yet"),
+                  (zero("goodstrace_audit_index_missed_total"), "missed")),
+            graph("Looks taken into the index", "cps", (rate("goodstrace_audit_index_rows_total"), "looks")),
             graph("Calls of the audit service", "reqps", (rate("goodstrace_audit_calls_total", "method, code"), "{{method}} {{code}}")),
         ]),
         ("Abuse", [

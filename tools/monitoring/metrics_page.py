@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from goodstrace.collector.v1 import capture_pb2
 from goodstrace.cosignature import Cosigner
 from goodstrace.policy import Policy
+from services.audit.indexing import IndexMetrics as BrowseIndexMetrics
 from services.audit.watch.metrics import WatchMetrics
 from services.collector.books import Books
 from services.collector.metrics import Metrics as CollectorMetrics
@@ -24,6 +25,7 @@ from services.runtime.monitoring import Monitoring
 from services.runtime.store_metrics import StoreMetrics
 from services.runtime.tls import certificate_metrics
 from services.sealing.front import FrontMetrics
+from services.sealing.marks import MarkMetrics
 from services.sealing.metrics import SealMetrics
 from services.sealing.refusals import RefusalMetrics
 from services.sealing.witness_metrics import WitnessMetrics as WitnessedMetrics
@@ -64,6 +66,7 @@ QUESTIONS: Final = (
     ("Is everything sealed?", ("goodstrace_ledger",)),
     ("Are look-ups answered, how fast, and is each recorded?", (
         "goodstrace_query_call", "goodstrace_query_trace_rounds", "goodstrace_query_browse_acknowledged", "goodstrace_query_records",
+        "goodstrace_browse_outcomes",
     )),
     ("Are the public logs read?", ("goodstrace_query_log",)),
     ("Are the web pages answered, and how fast?", ("goodstrace_query_page",)),
@@ -122,6 +125,8 @@ def registry() -> CollectorRegistry:
     FrontMetrics("audit", ["ListBrowses"], found)
     LoginMetrics(found)
     RefusalMetrics("query", found)
+    MarkMetrics("query", found)
+    BrowseIndexMetrics(found)
     certificate_metrics(found)
     WatchMetrics(["scraping"], found)
     RootMetrics(found)

@@ -6,14 +6,18 @@ made again from the changelog, a value for each subject.
 """
 
 import asyncio
+import shutil
 import ssl
+import time
 from collections.abc import Awaitable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import faust
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
+from rocksdict import BottommostLevelCompaction, CompactOptions
 
 from services.audit.watch.progress import Progress
 from services.audit.watch.settings import WatchSettings
@@ -89,6 +93,7 @@ class WatchApp:
             key_serializer="raw",
             value_serializer="raw",
         )
+        self._partitions = kafka.browse_partitions
         self.progress = Progress(kafka.bootstrap_servers, kafka.topic(GROUP))
         self.watched = self._topic(kafka.topic(BROWSE_WATCHED))
         self.observed = self._topic(kafka.topic(BROWSE_OBSERVED))
@@ -134,6 +139,24 @@ class WatchApp:
         if waits:
             sent = await asyncio.gather(*waits)
             self._data().set_persisted_offset(sent[-1].topic_partition, sent[-1].offset)
+
+    def compact(self, partition: int) -> None:
+        """Write a partition's RocksDB anew without what was deleted, and without the values before. Blocks.
+
+        Its list of files still has the first and the last key of each file that there was, until it is opened again.
+        """
+        thoroughly = CompactOptions()
+        thoroughly.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+        self.store(partition).compact_range(None, None, thoroughly)
+
+    def tidy(self, older_s: float) -> None:
+        """Delete the RocksDB of each partition that this worker has not had for so long: if it comes back, the changelog makes it again."""
+        mine = {tp.partition for tp in self.assigned(self.observed)}
+        for partition in set(range(self._partitions)) - mine:
+            folder = Path(self._data().partition_path(partition))
+            ages = [time.time() - each.stat().st_mtime for each in folder.glob("*")]
+            if ages and min(ages) > older_s:
+                shutil.rmtree(folder)
 
     def assigned(self, topic: Any) -> list[TP]:
         """List the partitions of a topic that this worker has now."""

@@ -7,6 +7,7 @@ An error that is not foreseen ends the process at once, as a kill would: Faust w
 """
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +42,8 @@ _IDLE_S: Final = 5.0
 _SHOW_S: Final = 0.25
 _MOST_UNSHOWN: Final = 5_000
 _SWEPT: Final = 64
+_COMPACT_S: Final = 3600.0
+_DAY_S: Final = 86_400.0
 _EXIT_UNFORESEEN: Final = 70
 
 
@@ -66,6 +69,7 @@ class Worker:
         self._idle: dict[int, int] = {}
         self._next: dict[Any, int] = {}
         self._swept: dict[int, bytes] = {}
+        self._dropped: dict[int, float] = {}
         self._unshown: dict[tuple[Kind, str, int], Activity] = {}
         self._counted: list[Any] = []
         self._gathered: list[Any] = []
@@ -77,6 +81,7 @@ class Worker:
         app.agent(watch.observed, name="count")(self._count)
         app.agent(watch.alerts, name="keep")(self._keep)
         app.timer(_IDLE_S)(self._tell_idle)
+        app.timer(_COMPACT_S)(self._tidy)
         app.on_partitions_revoked.connect(self._settle)
         app.task(self._send_often)
         app.task(self._show_often)
@@ -263,7 +268,7 @@ class Worker:
         await self._watch.put(partition, values)
 
     async def _sweep(self, partition: int, now_ms: int) -> None:
-        """Look at some of the partition's states, further each time, and drop those that are over."""
+        """Look at some of the partition's states, further each time, and drop those that are over: from the disk within the hour."""
         if not now_ms:
             return
         found = self._watch.store(partition).iter()
@@ -280,6 +285,15 @@ class Worker:
             found.next()
         await self._watch.put(partition, over)
         self._metrics.forgotten.inc(len(over))
+        if over:
+            self._dropped.setdefault(partition, time.monotonic())
+        if time.monotonic() - self._dropped.get(partition, math.inf) >= _COMPACT_S:
+            await asyncio.to_thread(self._watch.compact, partition)
+            del self._dropped[partition]
+
+    async def _tidy(self) -> None:
+        if not self._watch.app.rebalancing:
+            self._watch.tidy(_DAY_S)
 
     def _measure(self, counted: Counted, seconds: float) -> None:
         metrics = self._metrics

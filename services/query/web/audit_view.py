@@ -11,11 +11,10 @@ from goodstrace import entry as entries
 from goodstrace.audit.v1 import audit_pb2
 from goodstrace.block import BlockHeader
 from goodstrace.cosignature import CosignatureVerifier
-from goodstrace.encrypted_parts import decrypt, is_encrypted
 from goodstrace.entry import Entry
-from goodstrace.errors import EncryptedPartError, EntryError, NoteError
-from goodstrace.log.v1 import log_pb2
+from goodstrace.errors import EntryError, NoteError
 from goodstrace.note import parse_note
+from goodstrace.verification import open_part
 from services.query.web.trace_view import place_id
 from services.sealing.pins import SignedHeader
 from services.sealing.values import Head, LogInfo, StoredCheckpoint
@@ -145,13 +144,13 @@ _NONE: Final = Standing("", "", -2, 0, 0, is_known=False)
 
 
 def looks(answer: audit_pb2.ListBrowsesResponse) -> list[Look]:
-    """Show browse records. Raises: EntryError where one is no entry."""
+    """Show browse records. Raises: EntryError where one is no entry, EncryptedPartError where a part does not open by the key beside it."""
     return [_look(each) for each in answer.browses]
 
 
-def _look(sealed: log_pb2.SealedEntry) -> Look:
+def _look(sealed: Any) -> Look:
     entry = entries.decode(sealed.entry)
-    parts = {part.name: _object(_clear(entry, part)) for part in sealed.parts}
+    parts = {part.name: _object(open_part(entry.id, part) or b"") for part in sealed.parts}
     who, what = parts.get("who", {}), parts.get("what", {})
     keys = (
         [str(each) for each in what.get("keys", []) if isinstance(each, str)]
@@ -175,16 +174,6 @@ def _look(sealed: log_pb2.SealedEntry) -> Look:
         events=_text(parts.get("outcome", {}), "events"),
         part_keys=" ".join(f"{each.name}={each.key.hex()}" for each in sealed.parts if each.key),
     )
-
-
-def _clear(entry: Entry, part: log_pb2.DisclosedPart) -> bytes:
-    """Give what a part says; nothing where it is encrypted, and the key is not shown or opens nothing: it counts as withheld."""
-    try:
-        if part.key:
-            return decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)
-    except EncryptedPartError:
-        return b""
-    return b"" if is_encrypted(part.content) else part.content
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

@@ -19,6 +19,6 @@ class HeldError(ServiceError):
 
     category = "held"
 
-    def __init__(self, until_ms: int) -> None:
+    def __init__(self, until_ms: int, reason: str = "") -> None:
         super().__init__(f"a legal hold is on it until {until_ms} ms since 1970")
-        self.until_ms = until_ms
+        self.until_ms, self.reason = until_ms, reason

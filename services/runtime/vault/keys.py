@@ -3,7 +3,7 @@
 A subject is a text such as `user:ann`. On the disk it is HMAC-SHA-256(name key, subject), and the name key is itself wrapped: who has the
 database and no key-encryption key learns neither names nor keys.
 
-Collections: `vault_keys` {_id: the subject's hash, kek, wrapped, hold_until_ms, hold_reason}, `vault_names` {_id: "name-key", kek, wrapped}, and
+Collections: `vault_keys` {_id: the subject's hash, kind: such as "user", kek, wrapped, hold_until_ms, hold_reason}, `vault_names` {_id: "name-key", kek, wrapped}, and
 `vault_days` and `pseudonyms` (`services.runtime.vault.people`).
 """
 
@@ -11,6 +11,7 @@ import hmac
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +26,7 @@ KEYS: Final = "vault_keys"
 NAMES: Final = "vault_names"
 FRESH_S: Final = 30.0
 MAX_REASON_CHARS: Final = 500
+USER: Final = "user"
 _NAME_KEY: Final = "name-key"
 _HOLD: Final = b"hold:"
 
@@ -36,13 +38,21 @@ class Found(msgspec.Struct):
     made_now: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A subject as it is remembered: by its hash; the kind is what stands before the colon, and is told where a key is made."""
+
+    hash: bytes
+    kind: str = field(default="", compare=False)
+
+
 class _AbsentError(Exception):
     """There is no such key: nothing that is remembered."""
 
 
 def user_subject(name: str) -> str:
     """Name the subject that a user is, by the name that browse records have."""
-    return f"user:{name}"
+    return f"{USER}:{name}"
 
 
 class Vault:
@@ -86,7 +96,7 @@ class Vault:
 
     async def found(self, subject: str) -> Found:
         """Give a subject's key, made where there is none; who takes `made_now` is told alone."""
-        return await self._made.get(await self.hash_of(subject))
+        return await self._made.get(_Subject(await self.hash_of(subject), subject.partition(":")[0]))
 
     async def hash_of(self, subject: str) -> bytes:
         """Give a subject's hash, 32 bytes: what stands for it wherever names do not belong."""
@@ -99,7 +109,10 @@ class Vault:
 
         Raises: HeldError where a legal hold is on it.
         """
-        subject_hash = await self.hash_of(subject)
+        return await self.destroy_hash(await self.hash_of(subject))
+
+    async def destroy_hash(self, subject_hash: bytes) -> bool:
+        """Destroy the key of the subject with this hash, as `destroy` does. Raises: HeldError."""
         async with translated():
             gone = await self._keys.delete_one(
                 {"_id": subject_hash, "hold_until_ms": {"$not": {"$gt": self.now_ms()}}}
@@ -107,7 +120,7 @@ class Vault:
             left = None if gone.deleted_count else await self._keys.find_one({"_id": subject_hash})
         if left is not None:
             raise HeldError(int(left["hold_until_ms"]))
-        self._made.forget(subject_hash)
+        self._made.forget(_Subject(subject_hash))
         self._read.forget(subject_hash)
         return bool(gone.deleted_count)
 
@@ -129,7 +142,7 @@ class Vault:
                 {"_id": subject_hash}, {"$set": {"hold_until_ms": until_ms, "hold_reason": sealed}}
             )
         if not done.matched_count:  # destroyed meanwhile, and remembered here
-            self._made.forget(subject_hash)
+            self._made.forget(_Subject(subject_hash))
             await self.hold(subject, until_ms, reason)
 
     async def held(self, subject: str) -> tuple[int, str] | None:
@@ -148,8 +161,16 @@ class Vault:
         """Give the random key that lies under a name, made where there is none; the store settles who was first."""
         return (await self._once(collection, name, name.encode(), fields)).key
 
-    async def _make(self, subject_hash: bytes) -> Found:
-        return await self._once(KEYS, subject_hash, subject_hash, {})
+    async def users(self) -> list[tuple[bytes, bytes]]:
+        """List the keys of all users with the hashes of their subjects: for who must find whose something is without being told."""
+        async with translated():
+            documents = self._keys.find({"kind": USER}, {"kek": 1, "wrapped": 1})
+            return [
+                (bytes(each["_id"]), self.ring.unwrap(each, bytes(each["_id"]))) async for each in documents
+            ]
+
+    async def _make(self, subject: _Subject) -> Found:
+        return await self._once(KEYS, subject.hash, subject.hash, {"kind": subject.kind})
 
     async def _find(self, subject_hash: bytes) -> bytes:
         async with translated():

@@ -8,6 +8,7 @@ from services.runtime.mongo import Database, beside, translated
 from services.runtime.settings import load, refuse
 from services.runtime.vault.keys import KEYS, NAMES, Vault
 from services.runtime.vault.people import DAYS, People, provision
+from services.runtime.vault.personal import provision as provision_personal
 from services.runtime.vault.settings import VaultSettings
 from services.runtime.vault.wrapping import NONCE_BYTES, KeyRing
 
@@ -45,6 +46,7 @@ async def provision_vault(database: Database) -> str:
     """Make the vault's indexes beside the services' database, a step of provisioning. Raises: UnavailableError."""
     made = vault_database(database, load(VaultSettings))
     await provision(made)
+    await provision_personal(made)
     return f"vault: indexes in {made.name}"
 
 

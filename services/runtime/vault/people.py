@@ -19,7 +19,7 @@ from services.runtime.access.naming import NOBODIES
 from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
 from services.runtime.mongo import Database, create_indexes, translated
-from services.runtime.vault.keys import FRESH_S, Vault, user_subject
+from services.runtime.vault.keys import FRESH_S, KEYS, Vault, user_subject
 from services.runtime.vault.wrapping import NONCE_BYTES, beside, unwrap, wrap
 
 DAYS: Final = "vault_days"
@@ -145,7 +145,11 @@ async def provision(database: Database) -> None:
     """Make the indexes of the vault's database. Raises: UnavailableError."""
     await create_indexes(
         database,
-        {PSEUDONYMS: [IndexModel("subject"), IndexModel("day")], DAYS: [IndexModel("day")]},
+        {
+            KEYS: [IndexModel("kind")],
+            PSEUDONYMS: [IndexModel("subject"), IndexModel("day")],
+            DAYS: [IndexModel("day")],
+        },
     )
 
 
