@@ -70,7 +70,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """A browse record. What is withheld of it is empty."""
+    """A browse record. What is withheld of it is empty. `part_keys` are those that open its encrypted parts, `name=hex` with blanks between."""
 
     place_id: str
     entry_id: str
@@ -83,6 +83,7 @@ class Look(msgspec.Struct, frozen=True):
     more_keys: int
     purpose: str
     events: str
+    part_keys: str
 
 
 def shown_block(info: LogInfo, signed: SignedHeader) -> ShownBlock:
@@ -171,6 +172,7 @@ def _look(sealed: Any) -> Look:
         more_keys=max(0, len(named) - MOST_KEYS_SHOWN),
         purpose=_text(parts.get("purpose", {}), "purpose"),
         events=_text(parts.get("outcome", {}), "events"),
+        part_keys=" ".join(f"{each.name}={each.key.hex()}" for each in sealed.parts if each.key),
     )
 
 

@@ -267,6 +267,21 @@ async function completeness() {
   }
 }
 
+async function encryptedParts() {
+  const { parts, refused: others } = vectors("encrypted_parts");
+  const encoder = new TextEncoder();
+  for (const { record_id, part, key, content, clear } of parts) {
+    const bytes = encoder.encode(content);
+    if (!verify.isEncrypted(bytes)) throw new Error("encrypted content is not taken for such");
+    equal(toHex(await verify.openPart(record_id, part, bytes, fromHex(key))), clear, "an encrypted part");
+    count("encrypted parts");
+    await refused("encrypted parts", () => verify.openPart(record_id, `${part}x`, bytes, fromHex(key)));
+    await refused("encrypted parts", () => verify.openPart(record_id, part, bytes, new Uint8Array(32)));
+  }
+  const [{ record_id, part, key }] = parts;
+  for (const { content } of others) await refused("encrypted parts", () => verify.openPart(record_id, part, encoder.encode(content), fromHex(key)));
+}
+
 await trees();
 await notes();
 await cosignatures();
@@ -277,4 +292,5 @@ await proofBundles();
 await blocks();
 await keyChanges();
 await completeness();
+await encryptedParts();
 console.log(JSON.stringify(counts));

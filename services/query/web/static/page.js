@@ -1,6 +1,6 @@
 // Checks in the browser what a page shows: fetches the proof bundle, verifies every entry by verify.js, and compares what was verified with
 // what stands on the page. Green is only what verified here. Without this script the page is whole, and says that nothing was checked.
-import { VerificationError, fromBase64, parseBundle, readKey, verifyBundleEntries, verifyComplete } from "./verify.js";
+import { VerificationError, fromBase64, fromHex, isEncrypted, openPart, parseBundle, readKey, verifyBundleEntries, verifyComplete } from "./verify.js";
 import { canVerify, recall, remember, say } from "./known.js";
 
 const KNOWN_KEYS = "goodstrace-log-keys";
@@ -58,9 +58,15 @@ function checkExact(card, result) {
 }
 
 /** Compares a browse record with what its card says of it. */
-function checkLook(card, result) {
-  const { entry, timeMs } = card.dataset;
-  const parts = Object.fromEntries(result.sealed.parts.map(({ name, content }) => [name, JSON.parse(decoder.decode(content))]));
+async function checkLook(card, result) {
+  const { entry, timeMs, keys } = card.dataset;
+  const partKeys = new Map(keys.split(" ").filter(Boolean).map((each) => each.split("=")));
+  const parts = {};
+  for (const { name, content } of result.sealed.parts) {
+    if (isEncrypted(content) && !partKeys.has(name)) continue; // withheld
+    const clear = isEncrypted(content) ? await openPart(result.entry.id, name, content, fromHex(partKeys.get(name))) : content;
+    parts[name] = JSON.parse(decoder.decode(clear));
+  }
   const isSame = entry === result.entry.id && timeMs === String(result.entry.time) && result.entry.kind === "browse";
   const said = [...card.querySelectorAll("[data-of]")].every((element) => {
     const [part, member] = element.dataset.of.split(".");
@@ -82,7 +88,7 @@ function mark(seal, state, text) {
 }
 
 /** Puts the result onto one seal; true where it holds. */
-function judge(seal, result) {
+async function judge(seal, result) {
   const texts = seal.dataset;
   if (result === undefined) {
     mark(seal, "bad", texts.missing);
@@ -91,7 +97,7 @@ function judge(seal, result) {
   try {
     if (result.error) throw result.error;
     const card = seal.closest(".event, .look");
-    if (card?.matches(".look")) checkLook(card, result);
+    if (card?.matches(".look")) await checkLook(card, result);
     else if (card) checkShown(card, result);
     else checkName(result);
   } catch (error) {
@@ -193,7 +199,8 @@ async function check(section) {
   }
   const byPlace = new Map(results.map((each) => [`${each.log}[${each.index}]`, each]));
   const others = results.filter((each) => each.error && !seals.some((seal) => seal.dataset.place === `${each.log}[${each.index}]`)).length;
-  const good = seals.filter((seal) => judge(seal, byPlace.get(seal.dataset.place))).length;
+  const judged = await Promise.all(seals.map((seal) => judge(seal, byPlace.get(seal.dataset.place))));
+  const good = judged.filter(Boolean).length;
   const bad = seals.length - good + others;
   listCheckpoints(results);
   const complete = document.getElementById("complete");

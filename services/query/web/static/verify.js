@@ -368,6 +368,26 @@ export async function verifyTag(entry, tag, index, path) {
   await verifyInclusion(await leafHash(tag), index, BigInt(entry.tags.n), path, fromHex(entry.tags.root));
 }
 
+/** Whether content of a part is ciphertext: a JSON object with the member "alg", which clear content never has. */
+export function isEncrypted(content) {
+  return content.length > 24 && fromUtf8(content.subarray(0, 24)) === '{"alg":"A256GCM","data":';
+}
+
+/** Opens encrypted content by its part's own key (32 bytes), to which the content commits. `id` is the entry's, hex. */
+export async function openPart(id, name, content, key) {
+  check(isEncrypted(content) && key.length === 32, "the content is not encrypted, or the key is none");
+  const text = fromUtf8(content);
+  const told = readCanonical(text, "encrypted content");
+  check(canonical(told) === text && Object.keys(told).join() === "alg,data,key,v" && told.v === 1 && isText(told.data) && told.key === toHex(await sha256(key)), "the key is not the one that the content commits to");
+  try {
+    const imported = await crypto.subtle.importKey("raw", key, "AES-GCM", false, ["decrypt"]);
+    const algorithm = { name: "AES-GCM", iv: new Uint8Array(12), additionalData: concat(fromHex(id), toUtf8(name)) };
+    return new Uint8Array(await crypto.subtle.decrypt(algorithm, imported, fromBase64(told.data)));
+  } catch {
+    throw new VerificationError("the content cannot be opened by its key");
+  }
+}
+
 // ---- Proof files. Source: C2SP tlog-proof.
 
 /** Takes a proof file apart without believing it: {index, proof, checkpoint, extra}; `extra` is null where there is none. */
