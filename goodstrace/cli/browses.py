@@ -68,7 +68,6 @@ from goodstrace.verification import VerifiedEntry
 )
 @click.option(
     "--outcome",
-    default="",
     type=click.Choice([name for name in OUTCOMES if name]),
     help="Look-ups of which this is known, as the service says.",
 )
@@ -85,7 +84,7 @@ def browses(
     first: dt.datetime | None,
     last: dt.datetime | None,
     merchant: int,
-    outcome: str,
+    outcome: str | None,
     my_goods: bool,
     mine: bool,
     verify: bool,
@@ -125,7 +124,7 @@ def browses(
             merchant=merchant,
             start_ms=_ms(first),
             end_ms=_ms(last),
-            outcome=outcome,
+            outcome=outcome or "",
         )
     if as_json:
         print_json(_as_json(found) | ({"receipts": as_document(checked)} if verify else {}))
