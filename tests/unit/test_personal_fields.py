@@ -1,7 +1,7 @@
 """Personal data in events: found by the table, cut out of the bytes, put back; nothing else changes."""
 
 import json
-from pathlib import Path
+import pathlib
 from typing import Any
 
 import msgspec
@@ -19,7 +19,9 @@ from services.collector.personal.table import built_in, folded, with_operators
 from services.collector.personal.taking_out import take_out
 
 TABLE = built_in()
-VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "personal_part.json").read_text())["vectors"]
+VECTORS = json.loads((pathlib.Path(__file__).parent.parent / "vectors" / "personal_part.json").read_text())[
+    "vectors"
+]
 EVENT = {
     "type": "ObjectEvent",
     "eventID": "urn:uuid:1",
