@@ -1,6 +1,7 @@
 """Personal data in events: found by the table, cut out of the bytes, put back; nothing else changes."""
 
 import json
+import pathlib
 from typing import Any
 
 import msgspec
@@ -18,6 +19,9 @@ from services.collector.personal.table import built_in, folded, with_operators
 from services.collector.personal.taking_out import take_out
 
 TABLE = built_in()
+VECTORS = json.loads((pathlib.Path(__file__).parent.parent / "vectors" / "personal_part.json").read_text())[
+    "vectors"
+]
 EVENT = {
     "type": "ObjectEvent",
     "eventID": "urn:uuid:1",
@@ -247,3 +251,11 @@ def test_bytes_that_cannot_be_read_are_searched_for_names() -> None:
 
 def test_names_fold() -> None:
     assert folded("https://gs1.org/voc/Given-Name") == "givenname"
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_the_published_examples(vector: dict[str, str]) -> None:
+    sent = vector["sent"].encode()
+    event, personal = take_out(sent, find(read_event(sent, None), None, TABLE), TABLE)
+    assert (event.decode(), encode(personal).decode()) == (vector["event"], vector["personal"])
+    assert put_back(event, decode(vector["personal"].encode())) == sent
