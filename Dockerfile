@@ -12,7 +12,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels 
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin goodstrace \
-    && install -d -o goodstrace -g goodstrace -m 700 /keys /secret /operator /login /jwks /watch
+    && install -d -o goodstrace -g goodstrace -m 700 /keys /secret /operator /login /jwks /watch /vault
 COPY --from=build /opt/goodstrace /opt/goodstrace
 COPY --chmod=755 <<'EOF' /usr/local/bin/goodstrace-ready
 #!/bin/sh
@@ -28,6 +28,7 @@ ENV PATH=/opt/goodstrace/bin:$PATH \
     GOODSTRACE_HOST=0.0.0.0 \
     GOODSTRACE_KEY_DIR=/keys \
     GOODSTRACE_INDEX_SECRET_FILE=/secret/index-secret \
+    GOODSTRACE_VAULT_KEY_FILE=/vault/keys \
     GOODSTRACE_OPERATOR_TOKEN_FILE=/operator/operator-token \
     GOODSTRACE_LOGIN_KEY_DIR=/login/keys \
     GOODSTRACE_LOGIN_SECRET_FILE=/login/secret \

@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 UV_VERSION := 0.13.9
 
-.PHONY: help install install-python install-stack install-go install-examples protos monitoring up down status demo test soak lint bench bench-collector bench-ledger bench-query audit lock clean screenshots
+.PHONY: help install install-python install-stack install-go install-examples protos monitoring up down status demo test soak lint bench bench-audit bench-collector bench-ledger bench-query audit lock clean screenshots
 
 help: ## List the targets and the variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,7 @@ help: ## List the targets and the variables
 	@echo "  GOODSTRACE_<SERVICE>_METRICS_PORT /metrics of collector, ledger, query, audit, watch (9101 to 9105)"
 	@echo "  BENCH_LEDGER                      arguments for bench-ledger (see --help), such as '--repeats 1 --entries 100000'"
 	@echo "  BENCH_COLLECTOR                   arguments for bench-collector, such as '--only stages --events 20000'"
+	@echo "  BENCH_AUDIT                       arguments for bench-audit, such as '--looks 5000 --seconds 5'"
 	@echo "  BENCH_QUERY                       arguments for bench-query, such as '--events 10000 --only one-event'"
 	@echo "  GOODSTRACE_LOCAL_WITNESSES        witnesses of our own to start and to be cosigned by (0)"
 	@echo "  GOODSTRACE_TLS                    off: everything in clear text (on: certificates in GOODSTRACE_RUN_DIR/tls)"
@@ -135,6 +136,9 @@ bench-ledger: install install-go ## Measure our ledger beside Tessera and immudb
 
 bench-query: install install-go ## Measure traces asked by ghz, beside immudb's verified reads
 	@$(BIN)/python -m bench.query $(BENCH_QUERY)
+
+bench-audit: install ## Measure whether recorder and watch keep up with the query service
+	@$(BIN)/python -m bench.audit $(BENCH_AUDIT)
 
 bench-collector: install ## Measure capture and the five stages beside a bare copy through Kafka
 	@$(BIN)/python -m bench.collector $(BENCH_COLLECTOR)

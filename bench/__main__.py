@@ -19,20 +19,18 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
+from bench.audit import audit_figures
 from bench.limits import kafka_copy_rate, store_insert_rate
-from bench.watch import watch_figures
+from bench.sealing import LEDGER, full_topic_rate
 from deploy.stack import Stack
-from goodstrace import block
-from goodstrace.block import BlockHeader
 from goodstrace.capture import Job
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.simulate import Simulation, SimulationOptions
-from services.runtime import envelope, kafka
+from services.runtime import envelope
 from tests.system.harness import System
 
 GOODS_HOPS = 4
 LOG_COLLECTIONS = ("blocks", "packs", "pages", "runs", "tiles", "checkpoints", "heads", "logs")
-LEDGER_PARTITIONS = 2
 console = Console(stderr=True)
 
 
@@ -88,9 +86,8 @@ def measure(stack: Stack, folder: Path, events: int, traces: int) -> dict[str, A
         system.stop()
     values = [envelope.encode(record) for record in records]
     console.print("ledger alone ...")
-    figures["ledger_events_per_s"] = ledger_rate(stack, folder / "ledger", values)
-    console.print("the watch alone ...")
-    figures |= watch_figures(stack, folder / "watch", events)
+    figures["ledger_events_per_s"] = full_topic_rate(stack, folder / "ledger", LEDGER, values)
+    figures |= audit_figures(stack, folder, events)
     console.print("the limits beside them ...")
     figures["limit_kafka_copy_events_per_s"] = kafka_copy_rate(
         stack.kafka_bootstrap_servers, values, GOODS_HOPS
@@ -209,48 +206,6 @@ def timed(work: Callable[[], object], times: int) -> list[float]:
         work()
         taken.append(time.perf_counter() - begun)
     return taken
-
-
-def ledger_rate(stack: Stack, folder: Path, values: Sequence[bytes]) -> float:
-    """Let a ledger alone seal a topic that is full already; events a second."""
-    system = System(stack, folder, {"GOODSTRACE_PARTITIONS": str(LEDGER_PARTITIONS)})
-    made = system.run_module("services.runtime.provision")
-    if made.returncode != 0:
-        raise SystemExit(made.stdout + made.stderr)
-    producer = kafka.producer(stack.kafka_bootstrap_servers)
-    topic = f"{system.topic_prefix}goods.stored"
-    for partition in range(LEDGER_PARTITIONS):
-        mine = [{"value": value} for value in values[partition::LEDGER_PARTITIONS]]
-        for start in range(0, len(mine), 1000):
-            producer.produce_batch(topic, mine[start : start + 1000], partition=partition)
-    producer.flush()
-    system.daemons["ledger"].start()
-    system.wait_ready("ledger")
-    try:
-        while sum(newest_sizes(system.store["checkpoints"])) < len(values):
-            time.sleep(0.05)
-        return sealing_rate(
-            [block.decode(bytes(each["header"])) for each in system.store["blocks"].find({}, {"header": 1})]
-        )
-    finally:
-        system.stop()
-
-
-def sealing_rate(headers: Sequence[BlockHeader]) -> float:
-    """Events a second between the first and the last block, by the times in their headers: start-up does not count."""
-    ordered = sorted(headers, key=lambda header: header.time)
-    first, last = ordered[0], ordered[-1]
-    if last.time == first.time:
-        raise SystemExit("everything went into one block: take more events")
-    return sum(header.count for header in ordered[1:]) * 1000 / (last.time - first.time)
-
-
-def newest_sizes(checkpoints: Any) -> list[int]:
-    """Read the size of each log's newest checkpoint."""
-    return [
-        each["size"]
-        for each in checkpoints.aggregate([{"$group": {"_id": "$log", "size": {"$max": "$size"}}}])
-    ]
 
 
 def document_bytes(system: System, collection: str) -> int:

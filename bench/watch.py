@@ -14,8 +14,8 @@ from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT
 from deploy.stack import Stack
 from services.audit.watch.store import ACTIVITY
-from services.runtime import envelope, kafka, topics
-from tests.watch_scenarios import ending_at, look, records, serial
+from services.runtime import kafka, topics
+from tests.watch_scenarios import Look, ending_at, look, records, serial
 
 PARTITIONS = 2
 USERS, KEYS = 200, 5_000
@@ -25,9 +25,9 @@ _BATCH = 1000
 def watch_figures(stack: Stack, folder: Path, looks: int) -> dict[str, Any]:
     """Watch so many looks of 200 users at 5,000 keys, one worker; gives records a second, and what producing them took."""
     name = f"bench-watch-{time.time_ns()}"
-    values = browse_values(looks)
+    values = watched_values(looks)
     kafka.create_topics(stack.kafka_bootstrap_servers, topics.declared(f"{name}.", PARTITIONS, PARTITIONS, 1))
-    produced = produce_rate(stack.kafka_bootstrap_servers, f"{name}.{topics.GOODS_BROWSED}", values)
+    produced = produce_rate(stack.kafka_bootstrap_servers, f"{name}.{topics.BROWSE_WATCHED}", values)
     port = free_port()
     worker = Daemon(
         name=name,
@@ -64,14 +64,18 @@ def watch_figures(stack: Stack, folder: Path, looks: int) -> dict[str, Any]:
         client.close()
 
 
-def browse_values(looks: int) -> Sequence[bytes]:
-    """Make browse records, encoded, that end now."""
+def watched_values(looks: int) -> Sequence[bytes]:
+    """Make what the watch is told of looks, encoded."""
+    return [told.SerializeToString() for told in records(browse_looks(looks))]
+
+
+def browse_looks(looks: int) -> Sequence[Look]:
+    """Make looks of 200 users at 5,000 keys that end now."""
     drawn = random.Random(11)
     made = [
         look(nth * 5, f"user-{drawn.randrange(USERS)}", serial(drawn.randrange(KEYS))) for nth in range(looks)
     ]
-    ended = ending_at(made, time.time_ns() // 1_000_000)
-    return [envelope.encode(record) for record in records(ended)]
+    return ending_at(made, time.time_ns() // 1_000_000)
 
 
 def produce_rate(bootstrap: str, topic: str, values: Sequence[bytes]) -> float:

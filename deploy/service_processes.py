@@ -93,6 +93,7 @@ def daemons(
                     "GOODSTRACE_WATCH_DATA_DIR": str(run_dir / "watch"),
                     **environment,
                     **service.environment,
+                    **(_neighbours(services) if service.name == "query" else {}),
                 },
                 cwd=ROOT,
                 report=report,
@@ -100,6 +101,18 @@ def daemons(
         )
         for service in services
     ]
+
+
+def _neighbours(services: Sequence[Service]) -> dict[str, str]:
+    """Tell the query service's web pages where the others are, as far as nobody has said so."""
+    told = {
+        "GOODSTRACE_QUERY_WEB_SERVICES": " ".join(
+            f"{each.name}=http://{HOST}:{each.metrics_port}" for each in services
+        ),
+        "GOODSTRACE_QUERY_WEB_AUDIT": f"{HOST}:{port_from(os.environ, 'GOODSTRACE_AUDIT_GRPC_PORT', 50052)}",
+        "GOODSTRACE_QUERY_WEB_COLLECTOR": f"http://{HOST}:{port_from(os.environ, 'GOODSTRACE_COLLECTOR_PORT', 8080)}",
+    }
+    return {name: value for name, value in told.items() if name not in os.environ}
 
 
 def start_services(

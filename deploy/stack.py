@@ -109,6 +109,7 @@ class Stack:
             "GOODSTRACE_RUN_DIR": str(self.run_dir),
             "GOODSTRACE_KEY_DIR": str(self.run_dir / "keys"),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.run_dir / "keys" / "index-secret"),
+            "GOODSTRACE_VAULT_KEY_FILE": str(self.run_dir / "keys" / "vault-keys"),
             "GOODSTRACE_LOGIN_KEY_DIR": str(self.run_dir / "keys" / "login"),
             "GOODSTRACE_LOGIN_SECRET_FILE": str(self.run_dir / "keys" / "login-secret"),
             "GOODSTRACE_ACCOUNTS_JWKS": str(self.run_dir / "keys" / "login" / "jwks.json"),

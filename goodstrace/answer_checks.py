@@ -51,7 +51,7 @@ def check_totals(totals: Totals, events: Sequence[ShownEvent], only: EventFilter
     identities = [each.event.identity for each in events]
     if len(set(identities)) != len(identities):
         raise AnswerError("the answer shows one event twice")
-    hidden = sum(bool(each.event.position.withheld) for each in events)
+    hidden = sum(each.event.position.is_hidden for each in events)
     if hidden != totals.withheld + totals.erased:
         raise AnswerError(
             f"{hidden} events have a part not shown, and the answer says {totals.withheld + totals.erased}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from goodstrace.complete import Complete
 from goodstrace.query.v1 import trace_pb2
+from goodstrace.receipts import Receipt
 from goodstrace.retrace import ShownEvent
 from goodstrace.verification import VerifiedCheckpoint
 from goodstrace.withheld import Withheld
@@ -20,7 +21,7 @@ class Trace:
     trace that was asked for in pages `withheld_entries` prove it sealed. `truncated` is true where a limit of the walk was reached.
     `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
     the answer is truncated, facts are withheld or events are filtered; `filtered` counts these. `complete` says up to where it was
-    shown that nothing is left out; None where that was not, and `incomplete_because` says why.
+    shown that nothing is left out; None where that was not, and `incomplete_because` says why. `receipts` are of the looks `browse_ids`.
     """
 
     key: str
@@ -37,3 +38,4 @@ class Trace:
     withheld_entries: tuple[Withheld, ...] = ()
     complete: Complete | None = None
     incomplete_because: str = ""
+    receipts: tuple[Receipt, ...] = ()

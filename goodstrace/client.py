@@ -21,8 +21,10 @@ import grpc
 from goodstrace.answer_checks import check_answer, check_as_of
 from goodstrace.answers import Trace
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
-from goodstrace.browse_records import Browses, check_browses
+from goodstrace.browse_records import OUTCOMES, Browses, check_browses, outcomes_in
 from goodstrace.call_failures import call_error
+from goodstrace.client_figures import FigureCalls
+from goodstrace.client_receipts import OnReceipt, ReceiptCalls
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.completing import Completing
 from goodstrace.connections import SYSTEM, Tls, channel
@@ -45,6 +47,7 @@ from goodstrace.query.v1 import (
     trace_pb2,
     trace_pb2_grpc,
 )
+from goodstrace.receipts import receipts_in
 from goodstrace.registration import merchant_key
 from goodstrace.registrations import (
     RegisteredKeys,
@@ -73,7 +76,7 @@ _Answer = TypeVar("_Answer")
 _ALL_EVENTS: Final = EventFilter()
 
 
-class Client(StreamCalls):
+class Client(ReceiptCalls, StreamCalls, FigureCalls):
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
@@ -99,6 +102,7 @@ class Client(StreamCalls):
         registered_keys: bool = False,
         token: TokenSource | str = "",
         tls: Tls = SYSTEM,
+        on_receipt: OnReceipt | None = None,
     ) -> None:
         """Prepare to call; nothing is sent yet.
 
@@ -122,9 +126,11 @@ class Client(StreamCalls):
                 its roles and its partners' policies let it see is shown; without, what is public. It is sent with every call, and
                 never in clear text to another machine.
             tls: whose certificates are believed, and the client's own.
+            on_receipt: told of the receipt of each look as soon as its answer comes; see `browse_proof`.
         Raises: CredentialsError where a key or token would go in clear text, or a file cannot be read.
         """
         self._stream_timeout_s = stream_timeout_s
+        self._on_receipt = on_receipt
         self._keys = log_keys
         self._trusted = TrustedCheckpoints(
             log_keys,
@@ -255,6 +261,7 @@ class Client(StreamCalls):
             tree_verified=is_whole and check_tree(query, nodes, events),
             filtered=first.filtered,
             browse_ids=tuple(page.browse_id for page in pages),
+            receipts=receipts_in(pages),
         )
         if complete is False:
             return answer
@@ -338,16 +345,41 @@ class Client(StreamCalls):
         self._trusted.check_growth(VerifiedCheckpoint(log, verified.checkpoint, proof.checkpoint))
         return proof, verified
 
-    def browses(self, *, key: str = "", user: str = "", limit: int = 100) -> Browses:
-        """List look-ups of a key or by a user, newest first, verified.
+    def browses(
+        self,
+        *,
+        key: str = "",
+        user: str = "",
+        limit: int = 100,
+        merchant: int = 0,
+        start_ms: int = 0,
+        end_ms: int = 0,
+        outcome: str = "",
+    ) -> Browses:
+        """List look-ups that meet all that is given, newest first, verified.
 
-        Raises: ValueError unless exactly one of key and user is given and the client has an `audit_target`.
+        Args:
+            key: which name this key, in any spelling.
+            user: by this user.
+            limit: how many at the most.
+            merchant: by those who act for this merchant.
+            start_ms: from this record time on, Unix milliseconds.
+            end_ms: before this record time; 0 for all.
+            outcome: answered, failed, withheld or unknown, as the service says; empty for any.
+        Raises: ValueError unless one of key, user, merchant and start_ms is given and the client has an `audit_target`.
         """
-        if bool(key) == bool(user) or self._audit_channel is None:
-            raise ValueError("browses wants exactly one of key and user, and a client with an audit_target")
+        if not (key or user or merchant or start_ms) or self._audit_channel is None:
+            raise ValueError("browses wants a key, user, merchant or time, and a client with an audit_target")
         list_browses = audit_pb2_grpc.AuditServiceStub(self._audit_channel).ListBrowses
         request = audit_pb2.ListBrowsesRequest(
-            key=key, user=user, page_size=min(limit, 1000), purpose=self._purpose
+            key=key,
+            user=user,
+            page_size=min(limit, 1000),
+            purpose=self._purpose,
+            merchant=merchant,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            outcome=OUTCOMES[outcome],
         )
         pages: list[audit_pb2.ListBrowsesResponse] = []
         shown = 0
@@ -358,8 +390,21 @@ class Client(StreamCalls):
                 break
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
-        check_browses(browses, canonical_key(key) if key else "", user)
-        return Browses(tuple(browses[:limit]), checkpoints, tuple(page.browse_id for page in pages))
+        check_browses(
+            browses,
+            canonical_key(key) if key else "",
+            user,
+            merchant=merchant,
+            start_ms=start_ms,
+            end_ms=end_ms,
+        )
+        return Browses(
+            tuple(browses[:limit]),
+            checkpoints,
+            tuple(page.browse_id for page in pages),
+            receipts_in(pages),
+            outcomes_in(pages)[:limit],
+        )
 
     def goods(self, key: str, *, as_of: Mapping[str, int] | None = None, page_size: int = 0) -> Goods:
         """Tell how goods stand: where, with whom, in what, since when; derived again from the proved events.
@@ -409,7 +454,8 @@ class Client(StreamCalls):
         request = request_of(
             asked, start, purpose=self._purpose, page_size=page_size, heartbeat_s=heartbeat_s
         )
-        return follow(request, asked, Ports(self._stream, self._checkpoints, self._merchants), patience_s)
+        ports = Ports(self._stream, self._checkpoints, self._merchants, self._received)
+        return follow(request, asked, ports, patience_s)
 
     def close(self) -> None:
         """Close the connections."""
@@ -457,9 +503,11 @@ class Client(StreamCalls):
         self, method: Callable[..., _Answer], request: Any, more: tuple[tuple[str, str], ...] = ()
     ) -> _Answer:
         try:
-            return method(request, timeout=self._timeout_s, metadata=(*self._metadata, *more))
+            answer = method(request, timeout=self._timeout_s, metadata=(*self._metadata, *more))
         except grpc.RpcError as error:
             raise call_error(error) from error
+        self._received(answer)
+        return answer
 
     def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
         return self._trusted.opened(pages)

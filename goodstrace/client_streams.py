@@ -44,6 +44,9 @@ class StreamCalls(ABC):
         self, pages: Sequence[Sequence[log_pb2.Checkpoint]]
     ) -> Mapping[str, VerifiedCheckpoint]: ...
 
+    @abstractmethod
+    def _received(self, answer: Any) -> None: ...
+
     def stream_trace(
         self,
         key: str,
@@ -99,7 +102,9 @@ class StreamCalls(ABC):
         """Give the messages of a stream; who stops taking them cancels the call."""
         call = method(request, timeout=self._stream_timeout_s, metadata=self._metadata)
         try:
-            yield from call
+            for message in call:
+                self._received(message)
+                yield message
         except grpc.RpcError as error:
             raise call_error(error) from error
         finally:

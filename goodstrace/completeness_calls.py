@@ -102,7 +102,7 @@ class ServiceProver:
             if not given or [(each.log, each.index) for each in given] != list(some[: len(given)]):
                 raise LeftOutError(f"{some[0][0]}[{some[0][1]}] or one after it is not given")
             found += given
-        self._withheld += sum(bool(each.withheld) for each in found)
+        self._withheld += sum(each.is_hidden for each in found)
         return found
 
     def covers(self, log: str, index: int) -> bool:

@@ -110,6 +110,19 @@ def channel(
     return authorized(grpc.insecure_channel(target.address, options), source)
 
 
+def aio_channel(text: str, tls: Tls = SYSTEM, *, credential: bool = False) -> grpc.aio.Channel:
+    """Make a gRPC channel for an event loop, by the same rules as `channel`; whoever calls shows what calls carry.
+
+    Raises: CredentialsError where a credential would go in clear text, or a file cannot be read.
+    """
+    target = target_of(text, tls)
+    if target.secure:
+        return grpc.aio.secure_channel(target.address, channel_credentials(tls))
+    if credential:
+        refuse_clear_text(target.host)
+    return grpc.aio.insecure_channel(target.address)
+
+
 def channel_credentials(tls: Tls) -> grpc.ChannelCredentials:
     """Make gRPC's credentials. Raises: CredentialsError where a file cannot be read."""
     roots = _read(tls.ca_file) if tls.ca_file else _system_roots()

@@ -49,7 +49,10 @@ class Kind(StrEnum):
 
 
 class TagKind(IntEnum):
-    """What a tag stands for: one byte before the text, so that no two kinds can share a tag."""
+    """What a tag stands for: one byte before the text, so that no two kinds can share a tag.
+
+    RECORD is the record's own ID as hex: browse records have it, so that what a receipt names is found without a search.
+    """
 
     KEY = 1
     EVENT_ID = 2
@@ -58,6 +61,7 @@ class TagKind(IntEnum):
     USER = 5
     CHECKPOINT = 6
     REGISTRATION = 7
+    RECORD = 8
 
 
 class PartCommitment(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ GoodstraceError
     ├── ProofError          an inclusion or consistency proof does not hold, or none exists for these positions
     ├── NoteError           a signed note or key is malformed, or no known key has signed it rightly
     ├── CheckpointError     a rightly signed note is no checkpoint, or is one of another log
+    ├── EncryptedPartError  encrypted content that is malformed, or that the key which came with it does not open
     ├── EntryError          an entry, a part or the facts of an event are not what they must be
     ├── UnknownLogError     an answer speaks of a log whose key the client does not trust
     ├── RollbackError       a log no longer contains what the client saw of it before
@@ -73,6 +74,10 @@ class CheckpointError(VerificationError):
 
 class EntryError(VerificationError):
     """An entry, a disclosed part or the facts of an event are malformed or not what is committed to."""
+
+
+class EncryptedPartError(VerificationError):
+    """Encrypted content of a part is malformed, or the key that came with it does not open it."""
 
 
 class BlockError(VerificationError):

@@ -23,6 +23,7 @@ from goodstrace.goods.standing import (
 )
 from goodstrace.goods.state import GoodsState, state_of
 from goodstrace.query.v1 import goods_pb2, trace_pb2
+from goodstrace.receipts import Receipt, receipts_in
 from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing.model import NameKind
 from goodstrace.verification import (
@@ -65,6 +66,7 @@ class Goods:
     truncated: bool
     browse_ids: tuple[str, ...]
     withheld: tuple[Withheld, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
 
 
 def check_goods(
@@ -105,6 +107,7 @@ def check_goods(
         truncated=first.truncated,
         browse_ids=tuple(page.browse_id for page in pages),
         withheld=_withheld(pages, checkpoints, events, states.keys()),
+        receipts=receipts_in(pages),
     )
 
 

@@ -92,6 +92,10 @@ class LoginClient(LoginCalls):
         request = login_pb2.IssueTokenRequest(client_id=client_id, client_secret=secret)
         return renewed(self._call(self._login.IssueToken, request).tokens).issued
 
+    def signing_keys(self) -> str:
+        """Get the public keys that sign tokens and receipts, as a JSON Web Key Set. Raises: CallError."""
+        return self._call(self._login.GetSigningKeys, login_pb2.GetSigningKeysRequest()).jwks
+
     def sign_out(self, *, everywhere: bool = False, session: str = "") -> int:
         """End this session, all of the account's, or another one by its ID; gives how many. Raises: CallError."""
         request = login_pb2.SignOutRequest(everywhere=everywhere, session=session)

@@ -125,7 +125,7 @@ class RecallVerifier:
     def _event(self, message: recall_pb2.RecallEvent) -> RecalledEvent:
         event = verify_event(message, self._checkpoints, self._merchants)
         self._once("events", f"event {message.identity}")
-        self._withheld += bool(event.position.withheld)
+        self._withheld += event.position.is_hidden
         if event.facts is None:
             self._seen.add(f"hidden {message.identity}")
         else:

@@ -89,11 +89,15 @@ class RegistryClient:
         """Show one of the merchant's goods or places by its key, in any spelling. Raises: CallError."""
         return self._ask("GET", f"/{kind}", params={"key": key})
 
+    def page_registered(self, kind: str, after: str = "", limit: int = _PAGE) -> list[dict[str, Any]]:
+        """List the merchant's goods or places by key, from the one after `after`, at most `limit` (1..1000). Raises: CallError."""
+        return list(self._ask("GET", f"/{kind}", params={"after": after, "limit": limit})["registered"])
+
     def list_registered(self, kind: str) -> Iterator[dict[str, Any]]:
         """List the merchant's goods or places by key, page after page. Raises: CallError."""
         after = ""
         while True:
-            page = self._ask("GET", f"/{kind}", params={"after": after, "limit": _PAGE})["registered"]
+            page = self.page_registered(kind, after)
             yield from page
             if len(page) < _PAGE:
                 return

@@ -10,6 +10,7 @@ from goodstrace.answers import Trace
 from goodstrace.errors import AnswerError
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
+from goodstrace.receipts import Receipt, receipts_in
 from goodstrace.retrace import ShownEvent, check_tree, query_of, shown
 from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing.filtering import EventFilter
@@ -38,6 +39,7 @@ class TraceAssembly:
         self._merchants: Final = merchant_keys
         self._checkpoints: Mapping[str, VerifiedCheckpoint] | None = None
         self._browse_id = ""
+        self._receipts: tuple[Receipt, ...] = ()
         self._nodes: dict[tuple[str, int], trace_pb2.TraceNode] = {}
         self._events: dict[str, ShownEvent] = {}
 
@@ -63,6 +65,7 @@ class TraceAssembly:
             if piece.key != self._key:
                 raise AnswerError(f"asked for {self._key} and answered for {piece.key}")
             self._checkpoints, self._browse_id = self._opened(piece.checkpoints), piece.browse_id
+            self._receipts = receipts_in([piece])
         for node in piece.removed_nodes:
             if self._nodes.pop((node.key, node.direction), None) is None:
                 raise AnswerError(f"the node {node.key} is taken back, and was not there")
@@ -102,6 +105,7 @@ class TraceAssembly:
             tree_verified=is_whole and check_tree(query, nodes, events),
             browse_ids=(self._browse_id,),
             filtered=summary.filtered,
+            receipts=self._receipts,
         )
 
 

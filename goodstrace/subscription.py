@@ -14,6 +14,7 @@ from goodstrace.errors import AnswerError, CallError
 from goodstrace.event_filter import EventFilter
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import subscribe_pb2, trace_pb2
+from goodstrace.receipts import Receipt, receipt_in
 from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing.model import NameKind
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEvent, verify_event
@@ -48,6 +49,7 @@ class Subscribed:
     checkpoints: Checkpoints
     caught_up: bool
     browse_id: str
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,13 @@ class Ports:
     """What a subscription needs of its client.
 
     open: begins the stream, with a deadline in seconds. checkpoints: verifies those of one message. merchants: whose
-    signatures are checked.
+    signatures are checked. received: told of each message as it comes.
     """
 
     open: Callable[[subscribe_pb2.SubscribeRequest, float], Call]
     checkpoints: Callable[[Sequence[Sequence[log_pb2.Checkpoint]]], Checkpoints]
     merchants: MerchantKeys | None
+    received: Callable[[subscribe_pb2.SubscribeResponse], None] = lambda _: None
 
 
 def follow(
@@ -81,6 +84,7 @@ def follow(
         call = ports.open(request, RENEWED_S)
         try:
             for number, message in enumerate(call):
+                ports.received(message)
                 subscribed = verified(message, asked, positions, ports)
                 failures = 0 if number else failures  # the first one comes where nothing else works, too
                 heard = time.monotonic()
@@ -129,7 +133,15 @@ def verified(
             _check_key(verify_found_by(each.sealed, each.found_by, checkpoints), asked)
         next_of[at.log] = at.index + 1
         events.append(event)
-    return Subscribed(tuple(events), message.cursor, after, checkpoints, message.caught_up, message.browse_id)
+    return Subscribed(
+        tuple(events),
+        message.cursor,
+        after,
+        checkpoints,
+        message.caught_up,
+        message.browse_id,
+        receipt_in(message),
+    )
 
 
 def _check_key(withheld: Withheld, asked: EventFilter) -> None:

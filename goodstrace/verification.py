@@ -15,6 +15,7 @@ from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace import registration
 from goodstrace.checkpoint import Checkpoint
+from goodstrace.encrypted_parts import decrypt, is_encrypted
 from goodstrace.entry import Entry
 from goodstrace.errors import (
     AnswerError,
@@ -32,6 +33,9 @@ from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import leaf_hash, verify_consistency, verify_inclusion
 from goodstrace.note import parse_note
+from goodstrace.personal_part import PART as PERSONAL
+from goodstrace.personal_part import decode as decode_personal
+from goodstrace.personal_part import values
 from goodstrace.policy import Policy
 from goodstrace.signatures import PART, MerchantKeys
 
@@ -49,7 +53,8 @@ class VerifiedCheckpoint:
 class VerifiedEntry:
     """An entry that is in its log, with the disclosed parts, each of which is what the entry commits to.
 
-    `withheld` names the parts that the entry commits to and that were not disclosed; `salts` are those of the others.
+    `withheld` names the parts that the entry commits to and that were not disclosed, or only encrypted; `salts` are those of the disclosed.
+    `sealed` are the sealed bytes of those that came encrypted, whether or not with the key that opens them: `parts` are what people read.
     `inclusion_proof` is the one that was verified, under the checkpoint of the log in the same answer.
     """
 
@@ -60,6 +65,12 @@ class VerifiedEntry:
     withheld: tuple[str, ...]
     salts: Mapping[str, bytes] = field(default_factory=dict)
     inclusion_proof: tuple[bytes, ...] = ()
+    sealed: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether something is not shown that answers show; personal data is for few, and is not counted."""
+        return any(name != PERSONAL for name in self.withheld)
 
     def facts(self) -> Facts | None:
         """Give the facts of an event; None where they were withheld. Raises: EntryError."""
@@ -89,6 +100,16 @@ class VerifiedEvent:
         if self.content is None or (self.facts is None and is_xml(self.content)):
             return {}
         return read_event(self.content, self.facts.context if self.facts else None)
+
+    def personal(self) -> dict[str, Any]:
+        """Give the personal data that was taken out of the event, by its JSON pointer in the event as it was sent.
+
+        Empty where there is none, or where it is not for us to read, or was erased. Raises: EntryError, EventContentError.
+        """
+        content = self.position.parts.get(PERSONAL)
+        if content is None or self.content is None or self.facts is None:
+            return {}
+        return values(self.content, self.facts.context, decode_personal(content))
 
 
 def verify_checkpoints(
@@ -124,7 +145,7 @@ def verify_quorum(checkpoint: VerifiedCheckpoint, policy: Policy) -> None:
 def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, VerifiedCheckpoint]) -> VerifiedEntry:
     """Check an entry's inclusion under the checkpoint of its log, and its disclosed parts against it.
 
-    Raises: ProofError, EntryError, AnswerError.
+    Encrypted parts are decrypted by the keys that came with them. Raises: ProofError, EntryError, EncryptedPartError, AnswerError.
     """
     place = f"{sealed.log}[{sealed.index}]"
     under = checkpoints.get(sealed.log)
@@ -136,16 +157,37 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
         verify_inclusion(leaf_hash(sealed.entry), sealed.index, size, list(sealed.inclusion_proof), root)
         for part in sealed.parts:
             entries.verify_part(entry, part.name, part.salt, part.content)
+        opened = {part.name: open_part(entry.id, part) for part in sealed.parts}
     except VerificationError as error:
         raise type(error)(f"{place}: {error}") from error
-    parts = {part.name: part.content for part in sealed.parts}
-    if len(parts) != len(sealed.parts):
+    if len(opened) != len(sealed.parts):
         raise AnswerError(f"{place}: a part is shown twice")
+    parts = {name: content for name, content in opened.items() if content is not None}
     withheld = tuple(part.name for part in entry.parts if part.name not in parts)
     salts = {part.name: part.salt for part in sealed.parts}
     return VerifiedEntry(
-        sealed.log, sealed.index, entry, parts, withheld, salts, tuple(sealed.inclusion_proof)
+        sealed.log,
+        sealed.index,
+        entry,
+        parts,
+        withheld,
+        salts,
+        tuple(sealed.inclusion_proof),
+        {part.name: part.content for part in sealed.parts if is_encrypted(part.content)},
     )
+
+
+def open_part(record_id: str, part: log_pb2.DisclosedPart) -> bytes | None:
+    """Give what a part says; None where it came encrypted and without its key.
+
+    Args:
+        record_id: of its record, hex.
+        part: of which it was checked that the entry commits to it.
+    Raises: EncryptedPartError.
+    """
+    if part.key:
+        return decrypt(part.key, bytes.fromhex(record_id), part.name, part.content)
+    return None if is_encrypted(part.content) else part.content
 
 
 class ProvedEvent(Protocol):

@@ -1,4 +1,7 @@
-"""Campaigns over crash points: the real store, a real topic, and for each point a log of its own."""
+"""Campaigns over crash points: the real store, a real topic, and for each point a log of its own.
+
+The topic has events, looks, marks and refusals in turn: what holds for the ledger's logs is shown for those of the audit recorder in the same runs.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
@@ -11,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from goodstrace.note import Verifier
 from goodstrace.witnessing import Cosigned
-from services.runtime import kafka
+from services.runtime import envelope, kafka
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings
 from services.runtime.topics import GOODS_STORED, Topic
@@ -36,7 +39,7 @@ from tests.crash_points import (
 )
 from tests.log_checks import assert_log_intact, assert_store_intact
 from tests.memory_store import Failure, Killed
-from tests.records import make_record, make_value
+from tests.records import make_mixed
 
 RECORDS = 30
 AT_ONCE = 4
@@ -153,13 +156,13 @@ class World:
         for start in range(self.records, self.records + count, 3):
             self._producer.begin_transaction()
             for number in range(start, min(start + 3, self.records + count)):
-                self._producer.produce(self.name, make_value(number), partition=0)
+                self._producer.produce(self.name, envelope.encode(make_mixed(number)), partition=0)
             self._producer.commit_transaction(30)
         self.records += count
 
     def new_prefix(self) -> str:
         self._logs += 1
-        return f"log{self._logs}"
+        return f"{('goods', 'browse')[self._logs % 2]}{self._logs}"
 
     async def live(self, prefix: str, faults: Faults, scenario: Scenario, records: int) -> bool:
         """Run one process until so many records are published, or it is killed; False where it was not."""
@@ -203,7 +206,7 @@ class World:
     async def assert_intact(self, prefix: str) -> int:
         """The log verifies and holds what is on the topic, in its order; gives how much of it."""
         entries = await assert_log_intact(self.mongo.database, f"{prefix}/0")
-        assert entries == [make_record(number).entry for number in range(len(entries))]
+        assert entries == [make_mixed(number).entry for number in range(len(entries))]
         return len(entries)
 
     async def assert_whole(self, prefix: str, records: int) -> None:

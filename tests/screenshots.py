@@ -11,8 +11,12 @@ from typing import Final
 
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from services.query.web.merchant.label_files import as_svg
+from services.query.web.merchant.label_sheets import SHEETS, Label, pages
 from services.runtime.access.values import NOBODY
-from tests.web_world import EVENTS, ITEM_PATH, RECALL, SHOPPER, WebWorld
+from tests.merchant_world import MerchantWorld
+from tests.web_staff import StaffWorld
+from tests.web_world import EVENTS, FISH_KEY, ITEM_PATH, RECALL, SHOPPER, WebWorld
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 PHONE: Final = (390, 844)
@@ -56,10 +60,49 @@ def main() -> int:
             selector="#proof",
             height=620,
         )
+        with StaffWorld().served() as staff_url:
+            _take_verification(browser, staff_url)
+        _take_merchants(browser)
         browser.close()
     for each in sorted(FOLDER.glob("*.png")):
         print(f"{each.name}: {each.stat().st_size} bytes")
     return 0
+
+
+def _take_verification(browser: Browser, url: str) -> None:
+    """Take a picture of a log that the browser has verified."""
+    context = browser.new_context(viewport={"width": DESKTOP[0], "height": 900}, locale="en-GB")
+    page = context.new_page()
+    page.goto(f"{url}/auditor/verify?log=goods/0")
+    page.click("#run-go:not([disabled])")
+    page.wait_for_selector("#run-result[data-state=good]", timeout=60_000)
+    page.screenshot(path=FOLDER / "verify.png")
+    context.close()
+
+
+def _take_merchants(browser: Browser) -> None:
+    """Take the pages of merchants."""
+    world = MerchantWorld([*EVENTS, RECALL])
+    with world.served() as url:
+        _take(browser, f"{url}/merchant", "merchant-goods", "en-GB", DESKTOP, height=900)
+        _take(browser, f"{url}/merchant/flags", "merchant-flags", "zh-CN", PHONE, height=900)
+        _take(browser, f"{url}/merchant/looks", "merchant-looks", "en-GB", DESKTOP, height=760)
+        recall = f"{url}/merchant/recall?key={FISH_KEY}"
+        _take(browser, recall, "merchant-recall", "en-GB", DESKTOP, height=1100)
+        _take(browser, f"{url}/merchant/staff", "merchant-staff", "zh-TW", PHONE, dark=True, height=1100)
+        sheet = SHEETS["a4-21"]
+        labels = [
+            Label(
+                f"{url}{ITEM_PATH[:-4]}{number}",
+                "Arctic salmon fillet, 250 g",
+                ("(01) 07038011002013", f"(21) {number}"),
+            )
+            for number in range(1001, 1022)
+        ]
+        page = browser.new_page(viewport={"width": 800, "height": 560})
+        page.set_content(as_svg(sheet, pages(sheet, labels)).decode())
+        page.screenshot(path=FOLDER / "merchant-labels.png")
+        page.close()
 
 
 def _take(

@@ -1,26 +1,38 @@
-"""Looks as they are recorded, made deterministically: attacks, and what is honest and looks like them."""
+"""Looks as the watch is told of them, made deterministically: attacks, and what is honest and looks like them."""
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from services.runtime.envelope import Record
-from services.sealing.browse import Browse, BrowseKind, browse_record
+from goodstrace.record.v1.record_pb2 import WatchedBrowse
+from services.runtime.access.naming import NOBODIES
+from services.runtime.vault import Person
+from services.runtime.vault.people import day_of, pseudonym_of
+from services.sealing.browse import Browse, BrowseKind, watched_browse
 
 BEGIN_MS = 1_767_225_600_000  # a whole day, in 2026
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
-_SECRET = bytes(32)
+DAY_MS = 24 * HOUR_MS
 _GTIN = "https://id.gs1.org/01/09521234543213"
 
 
+class Marks(msgspec.Struct, frozen=True):
+    """How many answers of a process ended so."""
+
+    answered: int = 0
+    failed: int = 0
+    withheld: int = 0
+
+
 class Look(msgspec.Struct, frozen=True):
-    """A browse at a time."""
+    """A browse, or marks, at a time."""
 
     time_ms: int
-    browse: Browse
+    browse: Browse | Marks
 
 
 def serial(number: int, gtin: str = _GTIN) -> str:
@@ -42,15 +54,37 @@ def sign_in(at_ms: int, user: str, network: str, *, refused: str = "wrong-passwo
     )
 
 
-def record(made: Look, record_id: bytes) -> Record:
-    salts = (bytes(32), bytes(32), bytes(32), bytes(32))
-    return browse_record(made.browse, secret=_SECRET, record_id=record_id, time_ms=made.time_ms, salts=salts)
+def marks(at_ms: int, answered: int, failed: int = 0, withheld: int = 0) -> Look:
+    return Look(BEGIN_MS + at_ms, Marks(answered, failed, withheld))
 
 
-def records(looks: Sequence[Look], seed: int = 0) -> list[Record]:
-    """Give the records of looks in the order of their times, with IDs that a seed determines."""
-    drawn = random.Random(seed)
-    return [record(each, drawn.randbytes(16)) for each in sorted(looks, key=lambda each: each.time_ms)]
+def pseudonym(name: str, time_ms: int) -> str:
+    """Give who a user is at a time, under day keys that a replay has too."""
+    if name in NOBODIES:
+        return name
+    return pseudonym_of(hashlib.sha256(day_of(time_ms).encode()).digest(), name)
+
+
+def record(made: Look, record_id: bytes, *, first_seen: bool = False) -> WatchedBrowse:
+    browse = made.browse
+    if isinstance(browse, Marks):
+        drawn = random.Random(record_id)
+        told = WatchedBrowse(time_ms=made.time_ms, kind="marks")
+        for name in ("answered", "failed", "withheld"):
+            getattr(told, name).extend(drawn.randbytes(16) for _ in range(getattr(browse, name)))
+        return told
+    who = Person(key=bytes(32), pseudonym=pseudonym(browse.user, made.time_ms), first_seen=first_seen)
+    return watched_browse(browse, who, record_id=record_id, time_ms=made.time_ms)
+
+
+def records(looks: Sequence[Look], seed: int = 0) -> list[WatchedBrowse]:
+    """Give what is told of looks in the order of their times, with IDs that a seed determines."""
+    drawn, known, made = random.Random(seed), set[str](), []
+    for each in sorted(looks, key=lambda each: each.time_ms):
+        user = "" if isinstance(each.browse, Marks) else each.browse.user
+        made.append(record(each, drawn.randbytes(16), first_seen=bool(user) and user not in known))
+        known.add(user)
+    return made
 
 
 def ending_at(looks: Sequence[Look], time_ms: int) -> list[Look]:
@@ -173,6 +207,41 @@ def _sprayed() -> Iterator[Look]:
         yield sign_in(number * 20_000, f"name-{number}", "203.0.113.0")
 
 
+def _denied() -> Iterator[Look]:
+    """Somebody who tries what may not be done, and looks at something between."""
+    for number in range(40):
+        yield look(number * 9_000, "taster", serial(5), refused="not-allowed" if number % 4 else "")
+
+
+def _denied_twin() -> Iterator[Look]:
+    """As many refusals of somebody who works all the while."""
+    for number in range(120):
+        yield look(number * 3_000, "busy", serial(number % 9), refused="" if number % 4 else "not-allowed")
+
+
+def _failed() -> Iterator[Look]:
+    for number in range(120):
+        yield marks(number * 2_000, 2, failed=number % 2)
+
+
+def _failed_twin() -> Iterator[Look]:
+    """A busy hour: as many failures, of far more answers; and a quiet one, of which a few fail."""
+    for number in range(120):
+        yield marks(number * 2_000, 40, failed=number % 2)
+        yield marks(2 * HOUR_MS + number * 20_000, 1, failed=number % 20 // 19)
+
+
+def _withheld() -> Iterator[Look]:
+    for number in range(200):
+        yield marks(HOUR_MS + number * 2_000, number % 3 // 2, withheld=1)
+
+
+def _withheld_twin() -> Iterator[Look]:
+    """Other merchants' goods among one's own."""
+    for number in range(200):
+        yield marks(HOUR_MS + number * 2_000, 3, withheld=1)
+
+
 Scenario = Callable[[], Iterator[Look]]
 SCENARIOS: dict[str, tuple[Scenario, Scenario]] = {
     "scraping": (_scraping, _scraping_twin),
@@ -183,6 +252,9 @@ SCENARIOS: dict[str, tuple[Scenario, Scenario]] = {
     "guessed-password": (_guessed, _guessed_twin),
     "guessing-network": (_guessing_network, _guessing_network_twin),
     "sprayed-passwords": (_sprayed, _guessing_network_twin),
+    "denied-share": (_denied, _denied_twin),
+    "failed-answers": (_failed, _failed_twin),
+    "withheld-answers": (_withheld, _withheld_twin),
     "scraping-network": (
         lambda: (look(n * 1_000, f"bot-{n % 40}", serial(n * 7919)) for n in range(2600)),
         lambda: (look(n * 1_000, f"clerk-{n % 40}", serial(n % 900 * 7919)) for n in range(2600)),

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,18 +13,26 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from deploy.processes import free_port
+from goodstrace.completeness.leaf import IndexedLog, IndexLeaf, RootAt, secret_commitment
+from goodstrace.completeness.rows import Row
 from goodstrace.cosignature import Cosigner
 from goodstrace.identifiers import canonical_key
-from goodstrace.note import parse_note
+from goodstrace.note import Signer, parse_note
 from goodstrace.registration import merchant_key
+from goodstrace.tiles import Tile, TileEdge
 from services.collector.flow import StageName, to_wire
 from services.collector.registry.registrations import Registration, item_of
+from services.ledger.index_records import index_record
+from services.query.completeness import CompletenessServicer
 from services.query.http_app import make_app
+from services.query.index_gate import IndexGate
 from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.query.sight import Sight
+from services.query.web.complete import CompletePages, Offer
 from services.query.web.pages import WebPages
+from services.query.web.routes import MorePages
 from services.query.web.settings import WebSettings
 from services.query.web.signing_in import WebSignIn
 from services.runtime import envelope
@@ -34,8 +42,9 @@ from services.runtime.access.values import Means, Principal, Role
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
 from services.sealing.browse import NotRecordedError
-from services.sealing.values import LogInfo, StoredCheckpoint
+from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
 from tests.unit.collector_builders import SECRET, WHOLE, collected, document, fresh_state, run_all, wires
+from tests.unit.completeness_builders import MemoryRuns
 from tests.unit.visible_world import SignedLogs
 
 FARM, WORKS, AIR, HUB, SHOP = 1, 2, 3, 4, 5
@@ -189,7 +198,42 @@ class WebLogs(SignedLogs):
         return msgspec.structs.replace(signed, note=signed.note + "".join(lines))
 
     async def newest(self, prefix: str = "") -> dict[str, Any]:
-        return await super().newest(prefix)
+        found = await super().newest(prefix)
+        return {log: each for log, each in found.items() if log.startswith(prefix)}
+
+    async def checkpoint(self, log: str, size: int | None = None) -> StoredCheckpoint | None:
+        if log not in self.records_of:
+            return None
+        return self._signed(log, len(self.records_of[log]) if size is None else size)
+
+    def signed(self, log: str, size: int) -> StoredCheckpoint:
+        """The checkpoint of a log at a size."""
+        return self._signed(log, size)
+
+    def append(self, log: str, record: Record) -> None:
+        """Seal a record into a log, which is made where there is none."""
+        self.signers.setdefault(log, Signer(f"goodstrace.test/00/{log}", log.encode().ljust(32, b"k")))
+        there = self.records_of.setdefault(log, [])
+        there.append(SealedRecord(log, len(there), record.entry, record.parts, record.tags))
+
+    async def tiles(self, log: str, needed: Iterable[Tile]) -> dict[tuple[int, int], bytes]:
+        """The whole tiles that are there."""
+        _, tiles = TileEdge().append(self._hashes(log, len(self.records_of[log])))
+        return {
+            (each.level, each.n): tiles[each.level, each.n]
+            for each in needed
+            if (each.level, each.n) in tiles
+        }
+
+    async def places(
+        self, tags: Sequence[bytes], since: Mapping[str, int], sizes: Mapping[str, int]
+    ) -> dict[bytes, list[tuple[str, int]]]:
+        """What is newer than the index; none of the pages asks for it."""
+        del since, sizes
+        return {tag: [] for tag in tags}
+
+    async def entries(self, log: str, first: int, end: int) -> list[bytes]:
+        return [each.entry for each in self.records_of[log][first:end]]
 
     async def logs(self) -> list[LogInfo]:
         return [LogInfo(log, signer.name, signer.verifier.vkey()) for log, signer in self.signers.items()]
@@ -208,11 +252,17 @@ class WebWorld:
         who: Principal = SHOPPER,
         more: Sequence[Record] = (),
         sign_in: WebSignIn | None = None,
+        indexed: bool = False,
         **settings: Any,
     ) -> None:
         records = [*registrations(), *more]
         records += [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(events)]
         self.logs = WebLogs(records)
+        self.settings = WebSettings(**settings)
+        self.runs = MemoryRuns() if indexed else None
+        offer = Offer(self.settings, None)
+        if indexed:
+            self.index()
         self.browses: list[Any] = []
         self.kafka_is_away = False
         self.who = who
@@ -225,12 +275,46 @@ class WebWorld:
             max_walks=4, metrics=metrics, log=log,
         )  # fmt: skip
         pages = WebPages(
-            servicer, reader, SECRET, settings=WebSettings(**settings), max_events=1000, public_url="",
-            clock_s=time.monotonic, log=log, sign_in=sign_in,
+            servicer, reader, SECRET, settings=self.settings, max_events=1000, public_url="",
+            clock_s=time.monotonic, log=log, sign_in=sign_in, offers=lambda request: indexed and offer.is_for(request),
         )  # fmt: skip
         endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=5, metrics=metrics, log=log)
         guard = Guard("query", self, lambda _refusal: None)
-        self.app = make_app(endpoints, guard, pages=pages)
+        self.servicer = servicer
+        more_pages = [*self._proofs(pages, offer, metrics), *self.more_pages(pages, self.settings)]
+        self.app = make_app(endpoints, guard, pages=pages, more_pages=more_pages)
+
+    def more_pages(self, pages: WebPages, settings: WebSettings) -> Sequence[MorePages]:
+        """Pages beside those for everybody; none here."""
+        del pages, settings
+        return ()
+
+    def _proofs(self, pages: WebPages, offer: Offer, metrics: QueryMetrics) -> Sequence[MorePages]:
+        """Proofs of completeness, where the logs are indexed."""
+        if self.runs is None:
+            return ()
+        shared: Any = {"sight": Sight(None), "metrics": metrics, "log": structlog.get_logger()}
+        us: Any = self
+        service = CompletenessServicer(
+            us.logs, us, us.runs, us.logs, secret=SECRET, gate=IndexGate(None), page_bytes=3 * 2**20, max_calls=4, **shared
+        )  # fmt: skip
+        return (CompletePages(pages, service, offer, SECRET),)
+
+    def index(self, *, left_out: tuple[str, int] | None = None, covered: float = 1.0, runs: int = 3) -> None:
+        """Seal a leaf into the log `index` that covers some part of all goods logs; a wrong builder leaves out an entry."""
+        assert self.runs is not None
+        names = sorted(each for each in self.logs.records_of if each.startswith("goods/"))
+        sizes = {log: max(1, int(len(self.logs.records_of[log]) * covered)) for log in names}
+        parts: list[list[bytes]] = [[] for _ in range(runs)]
+        for number, log in enumerate(names):
+            for record in self.logs.records_of[log][: sizes[log]]:
+                rows = [Row(tag, number, record.index).encode() for tag in record.tags]
+                parts[record.index * runs // sizes[log]] += [] if (log, record.index) == left_out else rows
+        made = tuple(self.runs.add(n * 5, n * 5 + 5, part) for n, part in enumerate(parts))
+        logs = tuple(IndexedLog(log, sizes[log]) for log in names)
+        leaf = IndexLeaf(logs, RootAt("00" * 32, runs * 5), made, secret_commitment(SECRET))
+        count = len(self.logs.records_of.get("index", ()))
+        self.logs.append("index", index_record(leaf, record_id=count.to_bytes(16), salt=bytes(32), time_ms=1))
 
     async def record(self, browse: Any) -> str:
         if self.kafka_is_away:

@@ -14,6 +14,7 @@ from goodstrace.cli.dev_certs import dev_certs
 from goodstrace.cli.goods import goods
 from goodstrace.cli.login import list_sessions, login, logout, token, whoami
 from goodstrace.cli.merchants import merchants
+from goodstrace.cli.my_goods import statistics
 from goodstrace.cli.passwords import passwd, totp
 from goodstrace.cli.prove import prove
 from goodstrace.cli.recall import recall
@@ -47,6 +48,8 @@ def cli() -> None:
       goodstrace recall KEY         all that it went into, with --xlsx FILE as a spreadsheet
       goodstrace goods KEY          how it stands: where, with whom, in what, since when
       goodstrace browses KEY        who looked at it
+      goodstrace browses --my-goods who looked at your goods, as numbers
+      goodstrace statistics         how much was looked at
       goodstrace subscribe          events as they are published
       goodstrace prove LOG INDEX --out FILE      a proof to hand on
       goodstrace verify FILE --vkeys run/keys    check it without any service
@@ -80,6 +83,7 @@ for _command in (
     goods,
     subscribe,
     browses,
+    statistics,
     dev_certs,
     prove,
     verify,

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from goodstrace.cli.identity import QUERY_VARIABLE, default_query, source_for
+from goodstrace.cli.own_receipts import keeper, store_of
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.client import Client
 from goodstrace.connections import local_target
@@ -97,6 +98,12 @@ def client_options(command: Command) -> Command:
             help="File of the newest checkpoint seen of each log; later answers must be consistent with it.",
         ),
         click.option(
+            "--receipts",
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar="GOODSTRACE_RECEIPTS",
+            help="File of the receipts of your looks, which only you may read; by default beside that of --memory.",
+        ),
+        click.option(
             "--policy",
             type=click.Path(path_type=Path, dir_okay=False),
             envvar="GOODSTRACE_POLICY",
@@ -139,6 +146,7 @@ def connect(
     merchant_keys: Path | None,
     api_key_file: Path | None,
     index_token_file: Path | None,
+    receipts: Path | None,
     role: str = "merchant",
 ) -> Client:
     """Make the client that the options describe; of the local stack as its demo merchant, or as its user of another `role`.
@@ -158,6 +166,7 @@ def connect(
         index_token=read_token(index_token_file) if index_token_file else "",
         registered_keys=True,
         tls=tls_for(query_target),
+        on_receipt=keeper(store_of(memory, receipts), query_target),
     )
 
 

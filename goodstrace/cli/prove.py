@@ -112,7 +112,10 @@ def _write(
         if entry_file is not None:
             entry_file.write_bytes(verified.entry_bytes)
         if parts_file is not None and disclosed is not None:
-            salted = {name: (disclosed.salts[name], content) for name, content in disclosed.parts.items()}
+            salted = {
+                name: (disclosed.salts[name], disclosed.sealed.get(name, content))
+                for name, content in disclosed.parts.items()
+            }
             parts_file.write_bytes(encode_parts(salted))
     except OSError as error:
         raise click.ClickException(f"cannot write the proof: {error}") from error

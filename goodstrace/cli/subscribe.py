@@ -199,6 +199,7 @@ def document(event: VerifiedEvent) -> Mapping[str, Any]:
         "signed_by": event.signed_by,
         "facts": msgspec.to_builtins(event.facts) if event.facts else None,
         "event": event.document(),
+        "personal": event.personal(),
     }
 
 

@@ -278,6 +278,8 @@ def _add_events(branch: Tree, events: list[tuple[ShownEvent, TraceMention]], mos
         facts = run[0][0].event.facts
         for verdict in facts.verdicts if facts else ():
             line.add(_verdict_line(verdict))
+        for pointer, value in run[0][0].event.personal().items():
+            line.add(f"[dim]{escape(pointer)}[/dim] {escape(msgspec.json.encode(value).decode())}")
     left = sum(map(len, lines[most:]))
     if left:
         branch.add(f"[dim]... and {left} more events (--all shows them)[/dim]")
@@ -333,4 +335,5 @@ def _event_document(traced: ShownEvent) -> dict[str, Any]:
         "mentions": [MessageToDict(each, preserving_proto_field_name=True) for each in traced.mentions],
         "facts": msgspec.to_builtins(event.facts) if event.facts else None,
         "event": event.document(),
+        "personal": event.personal(),
     }

@@ -8,16 +8,28 @@ import structlog
 from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server as add_servicer
 from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
+from services.audit.browse_index import BrowseIndex
+from services.audit.figures.answers import FigureAnswers
+from services.audit.figures.following import FigureMetrics, Figuring
+from services.audit.figures.goods import GoodsViewers
+from services.audit.figures.requests import METHODS as FIGURE_METHODS
+from services.audit.figures.store import Statistics
+from services.audit.indexing import CLIENT as INDEX_CLIENT
+from services.audit.indexing import Indexing, IndexMetrics
+from services.audit.proving import METHOD as PROVE
 from services.audit.service import AuditServicer
 from services.audit.settings import AuditSettings
+from services.audit.watch_names import WatchNames
 from services.audit.watch_reader import WatchReader
 from services.audit.watch_service import METHODS as WATCH_METHODS
 from services.audit.watch_service import WatchServicer
+from services.runtime.group_source import Source
 from services.runtime.lifecycle import run
 from services.runtime.logs import configure
 from services.runtime.settings import KafkaSettings, LogSettings, MonitoringSettings, load
-from services.runtime.topics import GOODS_BROWSED
+from services.runtime.topics import BROWSE_WATCHED, GOODS_BROWSED
 from services.runtime.tracing import spans
+from services.runtime.vault.settings import VaultSettings
 from services.sealing.clock import SystemClock
 from services.sealing.epochs import random_epoch
 from services.sealing.front import Front, FrontMetrics, opened
@@ -41,13 +53,18 @@ _SERVICES = (
 def main() -> None:
     """Run until SIGTERM. Exits with 1 after a fault that wants an operator, 2 where a setting is wrong."""
     log = configure("audit", load(MonitoringSettings).log_level)
-    settings, metrics = load(AuditSettings), FrontMetrics("audit", ["ListBrowses", *WATCH_METHODS])
+    settings, metrics = (
+        load(AuditSettings),
+        FrontMetrics("audit", ["ListBrowses", PROVE, *FIGURE_METHODS, *WATCH_METHODS]),
+    )
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("audit", settings, metrics, log) as front:
             public = publishing("audit", MongoBlockStore(front.mongo.database), SystemClock(), log)
             sealing = asyncio.create_task(_sealer(front, public, log).run(stop), name="recorder")
-            sealing.add_done_callback(lambda _: stop.set())  # a recorder that stopped ends the process
+            indexing = asyncio.create_task(_indexing(front).run(stop), name="index")
+            for task in (sealing, indexing):
+                task.add_done_callback(lambda _: stop.set())  # one of them that stopped ends the process
 
             def add(server: grpc.aio.Server) -> None:
                 add_servicer(_servicer(front), server)
@@ -58,7 +75,9 @@ def main() -> None:
             finally:
                 stop.set()
                 try:
-                    await sealing
+                    for ended in await asyncio.gather(sealing, indexing, return_exceptions=True):
+                        if isinstance(ended, BaseException):
+                            raise ended
                 finally:
                     await public.close()
 
@@ -70,6 +89,9 @@ def _servicer(front: Front) -> AuditServicer:
     return AuditServicer(
         front.reader,
         front.recorder,
+        BrowseIndex(front.people.vault.database),
+        front.people.vault,
+        figures=FigureAnswers(front.mongo.database, front.recorder, front.secret),
         secret=front.secret,
         page_bytes=front.settings.page_bytes,
         metrics=front.metrics,
@@ -77,9 +99,29 @@ def _servicer(front: Front) -> AuditServicer:
     )
 
 
+def _indexing(front: Front) -> Indexing:
+    kafka = load(KafkaSettings)
+    topic = kafka.topic(BROWSE_WATCHED)
+    source = Source(kafka.bootstrap_servers, f"{topic}.index", [topic], lambda *_: None, client=INDEX_CLIENT)
+    index = BrowseIndex(front.people.vault.database)
+    figures = Figuring(
+        Statistics(front.mongo.database),
+        GoodsViewers(front.mongo.database, front.people.vault.database),
+        kafka.browse_partitions,
+        FigureMetrics(),
+        front.log,
+    )
+    return Indexing(source, index, front.people, IndexMetrics(), front.log, figures=figures)
+
+
 def _watch_servicer(front: Front, stop: asyncio.Event) -> WatchServicer:
     return WatchServicer(
-        WatchReader(front.mongo.database), front.recorder, secret=front.secret, stop=stop, log=front.log
+        WatchReader(front.mongo.database),
+        WatchNames(front.people, load(VaultSettings).retention_days),
+        front.recorder,
+        secret=front.secret,
+        stop=stop,
+        log=front.log,
     )
 
 

@@ -24,8 +24,14 @@ _FIGURES: Final = (
     "users",
     "networks",
     "first_seen",
+    "answered",
+    "failed",
+    "withheld",
 )
-_OF_ALL: Final = ("looks", "refused", "sign_ins", "sign_ins_refused", "shown", "first_seen")
+_OF_ALL: Final = (
+    *("looks", "refused", "sign_ins", "sign_ins_refused", "shown", "first_seen"),
+    *("answered", "failed", "withheld"),
+)
 
 
 class StoredAlert(msgspec.Struct, frozen=True):
@@ -43,12 +49,15 @@ class WatchReader:
         self._alerts, self._activity = database[ALERTS], database[ACTIVITY]
 
     async def alerts(
-        self, wanted: AlertsWanted, before: tuple[int, str] | None, most: int
+        self, wanted: AlertsWanted, subjects: Sequence[str], before: tuple[int, str] | None, most: int
     ) -> list[StoredAlert]:
-        """List alerts, those stored last first, from behind `before` (when stored, and ID). Raises: UnavailableError."""
-        meant: dict[str, Any] = {
-            name: value for name, value in (("rule", wanted.rule), ("subject", wanted.subject)) if value
-        }
+        """List alerts about one of some subjects, or about all where there are none, those stored last first, from behind `before` (when stored, and ID).
+
+        Raises: UnavailableError.
+        """
+        meant: dict[str, Any] = {"rule": wanted.rule} if wanted.rule else {}
+        if subjects:
+            meant["subject"] = {"$in": list(subjects)}
         if wanted.after_ms:
             meant["end_ms"] = {"$gt": wanted.after_ms}
         if before is not None:
@@ -65,12 +74,12 @@ class WatchReader:
             return [_stored(each) async for each in found.sort([("stored_ms", 1), ("_id", 1)]).limit(most)]
 
     async def activity(
-        self, about: str, subject: str, start_ms: int, end_ms: int
+        self, about: str, subjects: Sequence[str], start_ms: int, end_ms: int
     ) -> list[watch_pb2.Activity]:
-        """List the windows of a subject that start in a time, the oldest first; those of "all" are summed. Raises: UnavailableError."""
+        """List the windows of subjects that start in a time, the oldest first; those of "all" are summed. Raises: UnavailableError."""
         meant: dict[str, Any] = {"about": about, "start_ms": {"$gte": start_ms, "$lt": end_ms}}
         if about != "all":
-            meant["subject"] = subject
+            meant["subject"] = {"$in": list(subjects)}
         async with translated():
             rows = [each async for each in self._activity.find(meant).sort("start_ms", 1)]
         return summed(rows) if about == "all" else [_activity(row) for row in rows]

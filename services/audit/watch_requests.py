@@ -7,7 +7,7 @@ import msgspec
 from goodstrace.audit.v1 import watch_pb2
 from goodstrace.identifiers import canonical_key
 from services.runtime.call_errors import InvalidRequestError
-from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, check_text
+from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, MAX_USER_CHARS, check_text
 
 DEFAULT_PAGE_SIZE: Final = 100
 MAX_RULE_CHARS: Final = 64
@@ -17,11 +17,12 @@ _LATEST_MS: Final = 2**53
 
 
 class AlertsWanted(msgspec.Struct, frozen=True):
-    """Which alerts: empty members are any."""
+    """Which alerts: empty members are any. user: a name, of whose pseudonyms they must be."""
 
     rule: str = ""
     subject: str = ""
     after_ms: int = 0
+    user: str = ""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -50,9 +51,12 @@ def alerts_wanted(request: watch_pb2.ListAlertsRequest) -> AlertsWanted:
     """Read which alerts are asked for. Raises: InvalidRequestError naming the field."""
     check_text(request.rule, "rule", MAX_RULE_CHARS)
     check_text(request.subject, "subject", MAX_KEY_CHARS)
+    check_text(request.user, "user", MAX_USER_CHARS)
+    if request.user and request.subject:
+        raise InvalidRequestError("one of subject and user, please", "user")
     check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
     _check_time(request.after_ms, "after_ms")
-    return AlertsWanted(request.rule, request.subject, request.after_ms)
+    return AlertsWanted(request.rule, request.subject, request.after_ms, request.user)
 
 
 def window_of(request: watch_pb2.GetActivityRequest, now_ms: int) -> Window:

@@ -10,6 +10,8 @@ import structlog
 
 from goodstrace.audit.v1 import watch_pb2, watch_pb2_grpc
 from services.audit import watch_requests as requests
+from services.audit.watch.values import Kind
+from services.audit.watch_names import WatchNames
 from services.audit.watch_reader import StoredAlert, WatchReader
 from services.audit.watch_requests import DEFAULT_PAGE_SIZE, Before, Since
 from services.runtime.call_errors import ExhaustedError
@@ -36,14 +38,16 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
     def __init__(
         self,
         reader: WatchReader,
+        names: WatchNames,
         recorder: BrowseRecorder,
         *,
         secret: bytes,
         stop: asyncio.Event,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Answer from what the watch keeps, streams until `stop`."""
-        self._reader, self._recorder, self._stop, self._log = reader, recorder, stop, log
+        """Answer from what the watch keeps, streams until `stop`; users are found by name, and named, by `names`."""
+        self._reader, self._names, self._recorder = reader, names, recorder
+        self._stop, self._log = stop, log
         self._tokens = PageTokens(secret, Before)
         self._cursors = PageTokens(secret, Since, "cursor")
         self._streams = 0
@@ -53,12 +57,17 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
     ) -> watch_pb2.ListAlertsResponse:
         """List alerts, those stored last first."""
         user, wanted = caller(context), requests.alerts_wanted(request)
-        bound = _asked("ListAlerts", wanted.rule, wanted.subject, str(wanted.after_ms))
+        bound = _asked("ListAlerts", wanted.rule, wanted.subject, str(wanted.after_ms), wanted.user)
         before = self._opened(bound, request.page_token)
         size = checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
-        found = await self._reader.alerts(wanted, before, size + 1)
+        subjects = [wanted.subject] if wanted.subject else []
+        if wanted.user:
+            subjects = await self._names.subjects(wanted.user, 0, _now_ms())
+        found = await self._reader.alerts(wanted, subjects, before, size + 1)
         page = found[:size]
-        answer = watch_pb2.ListAlertsResponse(alerts=[each.alert for each in page])
+        answer = watch_pb2.ListAlertsResponse(
+            alerts=[each.alert for each in page], users=await self._who(page)
+        )
         if len(found) > size:
             last = page[-1]
             answer.next_page_token = self._tokens.seal(bound, Before(last.stored_ms, last.alert.id))
@@ -99,6 +108,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
             if found or time.monotonic() - said_at_s >= HEARTBEAT_S:
                 message = watch_pb2.StreamAlertsResponse(
                     alerts=[each.alert for each in found],
+                    users=await self._who(found),
                     cursor=self._cursors.seal(_BOUND, Since(since_ms)),
                 )
                 if found:
@@ -120,13 +130,17 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
     ) -> watch_pb2.GetActivityResponse:
         """Give a subject's statistics."""
         user, asked = caller(context), requests.window_of(request, _now_ms())
-        found = await self._reader.activity(asked.about, asked.subject, asked.start_ms, asked.end_ms)
+        subjects = [asked.subject]
+        if asked.about == Kind.USER:
+            subjects = await self._names.subjects(asked.subject, asked.start_ms, asked.end_ms)
+        found = await self._reader.activity(asked.about, subjects, asked.start_ms, asked.end_ms)
         bound = _asked("GetActivity", asked.about, asked.subject, str(asked.start_ms), str(asked.end_ms))
         key = asked.subject if asked.about == "key" else ""
         browse_id = await self._recorded(
             "GetActivity", user, request.purpose, asked=bound, shown=len(found), key=key
         )
-        return watch_pb2.GetActivityResponse(windows=found, browse_id=browse_id)
+        users = await self._names.known((each.about, each.subject) for each in found)
+        return watch_pb2.GetActivityResponse(windows=found, browse_id=browse_id, users=users)
 
     async def ListBusiest(  # noqa: N802
         self, request: watch_pb2.ListBusiestRequest, context: Context
@@ -139,13 +153,17 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         size = checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
         found = await self._reader.busiest(request.about, request.at_ms or _now_ms(), after, size + 1)
         page = found[:size]
-        answer = watch_pb2.ListBusiestResponse(busiest=[each for each, _ in page])
+        users = await self._names.known((each.about, each.subject) for each, _ in page)
+        answer = watch_pb2.ListBusiestResponse(busiest=[each for each, _ in page], users=users)
         if len(found) > size:
             answer.next_page_token = self._tokens.seal(bound, Before(*page[-1][1]))
         answer.browse_id = await self._recorded(
             "ListBusiest", user, request.purpose, asked=bound, shown=len(page)
         )
         return answer
+
+    async def _who(self, found: Sequence[StoredAlert]) -> Sequence[watch_pb2.KnownUser]:
+        return await self._names.known((each.alert.about, each.alert.subject) for each in found)
 
     def _opened(self, bound: bytes, token: str) -> tuple[int, str] | None:
         if not token:

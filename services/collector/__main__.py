@@ -11,6 +11,7 @@ import structlog
 from services.collector import rejections_api
 from services.collector.api import make_app
 from services.collector.errors import BookError
+from services.collector.flagged_store import FlaggedStore
 from services.collector.grpc_edge import GrpcEdge
 from services.collector.idempotency import Idempotency
 from services.collector.ingress import Ingress
@@ -59,6 +60,8 @@ from services.runtime.settings import (
 )
 from services.runtime.tls import ServedCertificate, served
 from services.runtime.tracing import spans
+from services.runtime.vault import open_people
+from services.runtime.vault.personal import PersonalKeys
 from services.sealing.browse import BrowseRecorder
 from services.sealing.reader import LogReader
 from services.sealing.refusals import RefusalMetrics, Refusals
@@ -72,7 +75,7 @@ def main() -> None:
     """Read the settings and run until asked to stop."""
     settings = load(CollectorSettings)
     try:
-        _ = settings.books
+        _ = settings.books, settings.personal_fields
     except BookError as error:
         refuse(str(error))
     log = logs.configure("collector", settings.log_level)
@@ -141,6 +144,8 @@ class _Parts:
         failed = self._metrics.failures.labels("rates", UnavailableError.category).inc
         store = MongoRateStore(self.mongo.database)
         self.sharing = Sharing(rates, store, time.monotonic, now_ms, failed)
+        self._people = open_people(self.mongo.database)
+        self._keeper = PersonalKeys(self._people.vault)
         self._gate = Gate(
             self._access.directory,
             rates=rates,
@@ -148,6 +153,7 @@ class _Parts:
             policy=settings.speaks_for,
             defaults=settings.default_limits(),
             open_merchant=settings.merchant,
+            personal=settings.personal,
         )
         self._preparer = Preparer(
             self.kafka, self._gate, settings.limits(), settings.collecting(), self._ports
@@ -174,6 +180,7 @@ class _Parts:
             jobs=self._jobs,
             metrics=self._metrics,
             log=self._log,
+            keeper=self._keeper,
         )
         secret = load_secret(load(LogSettings).index_secret_file)
         idempotency = Idempotency(
@@ -218,7 +225,9 @@ class _Parts:
         """Make the guard of both ports; what it refuses is recorded by a producer of its own."""
         recorder = BrowseRecorder(
             self.producer,
+            self._people,
             topic=self.kafka.topic(topics.GOODS_BROWSED),
+            watched=self.kafka.topic(topics.BROWSE_WATCHED),
             partitions=self.kafka.browse_partitions,
             secret=secret,
             timeout_s=_RECORD_S,
@@ -243,6 +252,7 @@ class _Parts:
             gate=self._gate,
             merchant=settings.merchant,
             beginnings=IngressStore(self.mongo.database),
+            keeper=self._keeper,
             metrics=self._metrics,
             log=self._log,
         )
@@ -277,8 +287,9 @@ class _Parts:
             parts["states"] = StateKeeper(
                 self.kafka,
                 StateStore(self.mongo.database),
-                self._metrics,
-                self._log,
+                FlaggedStore(self.mongo.database),
+                metrics=self._metrics,
+                log=self._log,
                 is_busy=(lambda: runner.is_busy) if runner is not None else (lambda: False),
             )
         return parts

@@ -2,7 +2,7 @@
 
 Made here once and for all, and never touched by later stages: event ID and hash, event time and offset, the digest of an
 errorDeclaration (all three are the event's identity), the effective @context, the flag `future-time`, the names of the operator's
-books that `classify` goes by.
+books that `classify` goes by. Personal data is taken out of the event before any of these is made (docs/personal-data.md).
 """
 
 import hashlib
@@ -37,12 +37,16 @@ from services.collector.flow import (
     StageName,
     reject,
 )
+from services.collector.personal.apart import apart, bared, refusal, sealed, unread
+from services.collector.personal.table import Table, built_in
 from services.collector.registry.claims import Speech
 from services.collector.registry.origin import foreign
 from services.collector.times import parse_time
 from services.collector.validation import check_event
 from services.runtime import partitioner
 from services.runtime.envelope import Part, Record
+from services.runtime.merchants.values import PersonalData
+from services.runtime.personal_values import PersonalKey
 
 _RANDOM_BYTES: Final = ID_BYTES + 2 * SALT_BYTES
 _SORTED: Final = msgspec.json.Encoder(order="sorted").encode
@@ -52,7 +56,7 @@ class Stamp(msgspec.Struct, frozen=True):
     """What all records of one capture share.
 
     `time_ms` is the record time in Unix milliseconds; `speech` which goods the merchant may speak for, None: all; `keys` those
-    it may sign with, by ID.
+    it may sign with, by ID; `personal` what becomes of personal data in its events.
     """
 
     capture_id: bytes
@@ -61,26 +65,33 @@ class Stamp(msgspec.Struct, frozen=True):
     traceparent: str = ""
     speech: Speech | None = None
     keys: Mapping[str, MerchantKey] = MappingProxyType({})
+    personal: PersonalData = PersonalData.MOVE
 
 
 class Rules(msgspec.Struct, frozen=True):
     """What an operator may set: the largest event, how far ahead its time may be before it is flagged, books of their own.
 
     step_table, rule_sets: names of the operator's table of steps and rules, by which `classify` shall go; empty for none.
+    personal: the table of what is about a person; None for the program's.
     """
 
     event_bytes: int = 1024 * 1024
     future_tolerance_ms: int = 5 * 60 * 1000
     step_table: str = ""
     rule_sets: tuple[str, ...] = ()
+    personal: Table | None = None
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """One event after `collect`: an item for `goods.collected` or a rejection, and its partition key."""
+    """One event after `collect`: an item for `goods.collected` or a rejection, and its partition key.
+
+    `personal`: what its part `personal` is encrypted with, to be kept before the record goes to Kafka.
+    """
 
     outcome: Item | Rejected
     key: bytes
     fault: Fault | None = None
+    personal: PersonalKey | None = None
 
 
 def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[int], bytes]) -> list[Sent]:
@@ -114,35 +125,49 @@ def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[in
         if signature is not None:
             part = Part(SIGNATURE_PART, random(SALT_BYTES), signature.encode(errors="replace"))
             record = msgspec.structs.replace(record, parts=(*record.parts, part))
-        made = _collect_event(document, record, salt, rules, stamp)
+        made = _collect_event(document, record, salt, rules, stamp, random)
         sent.append(_with_context(made, document.context_of(sequence), salt) if made.fault else made)
     return sent
 
 
-def _collect_event(document: Document, record: Record, salt: bytes, rules: Rules, stamp: Stamp) -> Sent:
-    content = record.parts[0].content
+def _collect_event(  # noqa: PLR0917 - what `collect` has
+    document: Document,
+    record: Record,
+    salt: bytes,
+    rules: Rules,
+    stamp: Stamp,
+    random: Callable[[int], bytes],
+) -> Sent:
+    content, table = record.parts[0].content, rules.personal or built_in()
     if len(content) > rules.event_bytes:
-        return _refuse(
-            document, record, Reason.TOO_LARGE, Fault("", f"the event is over {rules.event_bytes} bytes")
-        )
+        fault = Fault("", f"the event is over {rules.event_bytes} bytes")
+        return _refuse(document, unread(record, table), Reason.TOO_LARGE, fault)
     try:
         event = document.decode(record.sequence)
     except DocumentError as error:
-        return _refuse_at(error.faults[0], record, Reason.INVALID)
-    found = _fault_of(event, record, stamp)
+        return _refuse_at(error.faults[0], unread(record, table), Reason.INVALID)
+    taken = apart(document, record.sequence, event, table)
+    found = _fault_of(event, record, stamp) or (
+        refusal(taken, record, stamp.personal) if taken is not None else None
+    )
     if found is not None:
-        return _refuse(document, record, *found)
+        return _refuse(document, bared(record, taken) if taken else record, *found)
+    bare, key = record, b""
+    if taken is not None:
+        event, bare = taken.event, bared(record, taken)
+        record, key = sealed(record, taken, random)
     try:
         facts = _first_facts(document, event, record, rules)
     except EventHashError as error:
-        return _refuse(document, record, Reason.INVALID, Fault("", str(error)))
+        return _refuse(document, bare, Reason.INVALID, Fault("", str(error)))
     part = Part(FACTS_PART, salt, facts_format.encode(facts))
     parts = (*record.parts, part)  # facts last: later stages write them anew, and nothing behind them
     if sum(len(each.content) for each in parts) > MAX_COLLECTED_BYTES:
         fault = Fault("", f"the event with its @context is over {MAX_COLLECTED_BYTES} bytes")
-        return _refuse(document, record, Reason.TOO_LARGE, fault)
+        return _refuse(document, bare, Reason.TOO_LARGE, fault)
     whole = msgspec.structs.replace(record, parts=parts)
-    return Sent(Item(whole, facts, event), partitioner.event_key(record.merchant, facts.event_id))
+    made = PersonalKey(record.id, key, record.merchant, facts.event_id, record.time_ms) if key else None
+    return Sent(Item(whole, facts, event), partitioner.event_key(record.merchant, facts.event_id), None, made)
 
 
 def _fault_of(event: Any, record: Record, stamp: Stamp) -> tuple[Reason, Fault] | None:

@@ -62,7 +62,10 @@ class Document(msgspec.Struct, frozen=True):
 
     def decode(self, sequence: int) -> Any:
         """Read an event into the JSON form. Raises: DocumentError with the place in the document."""
-        content = self.events[sequence]
+        return self.decode_as(sequence, self.events[sequence])
+
+    def decode_as(self, sequence: int, content: bytes) -> Any:
+        """Read bytes that stand in an event's place. Raises: DocumentError, as `decode`."""
         if not is_xml(content):
             return _under(self.pointer(sequence), strict_json.parse, content)
         try:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace import facts as facts_format
-from goodstrace import registration, signatures
+from goodstrace import personal_part, registration, signatures
 from goodstrace.errors import EntryError, EventContentError
 from goodstrace.event_content import read_event
 from goodstrace.facts import Facts
@@ -19,6 +19,7 @@ DOCUMENT_PART: Final = "document"
 CONTEXT_PART: Final = "context"
 MAX_CONTEXT_BYTES: Final = 32 * 1024
 SIGNATURE_PART: Final = signatures.PART
+PERSONAL_PART: Final = personal_part.PART
 REGISTRATION_PART: Final = registration.PART
 MAX_DETAIL: Final = 2000
 MAX_RECORD_BYTES: Final = (

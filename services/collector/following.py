@@ -10,9 +10,9 @@ from typing import Final
 import structlog
 from confluent_kafka import Message
 
-from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.retry import persistently
+from services.runtime.group_source import Source
 
 _BATCH_RECORDS: Final = 10_000
 _BATCH_BYTES: Final = 16 * 1024 * 1024

@@ -8,6 +8,7 @@ Source: draft-ietf-httpapi-idempotency-key-header-07.
 """
 
 import hashlib
+import hmac
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -125,7 +126,9 @@ class Idempotency:
     def _reservation(self, request: Request, key: str) -> Reservation:
         now_ms = self._ports.now_ms()
         name = hashlib.sha256(f"{request.caller.merchant}/{key}".encode()).hexdigest()
-        told = hashlib.sha256(f"{request.behaviour}/{request.bare}/{','.join(request.signatures)}/".encode())
+        # Keyed by what only the sender has: from a bare digest the store's reader could tell guesses of what the body held.
+        told = hmac.new(f"{request.caller.merchant}/{key}".encode(), digestmod="sha256")
+        told.update(f"{request.behaviour}/{request.bare}/{','.join(request.signatures)}/".encode())
         told.update(request.body)
         return Reservation(
             name=name,

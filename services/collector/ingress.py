@@ -15,8 +15,7 @@ from confluent_kafka import Message
 from services.collector import capture_spans
 from services.collector.arrivals import Arrival, take
 from services.collector.errors import OffsetsLostError, UnregisteredError
-from services.collector.intake import count_collected
-from services.collector.kafka import Source
+from services.collector.intake import Keeper, count_collected
 from services.collector.metrics import COLLECTED, REJECTED, Metrics
 from services.collector.preparing import Prepared, Preparer
 from services.collector.producer import writes_of
@@ -24,6 +23,7 @@ from services.collector.registry.gate import Caller, Gate
 from services.collector.transacting import WAIT_S, Transacting, place_of
 from services.collector.transactions import Move, Transactions
 from services.runtime import topics
+from services.runtime.group_source import Source
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.settings import KafkaSettings
 from services.runtime.tracing import spans
@@ -54,6 +54,7 @@ class Ingress(Transacting):
         gate: Gate,
         merchant: int,
         beginnings: Beginnings,
+        keeper: Keeper,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
@@ -66,6 +67,7 @@ class Ingress(Transacting):
             gate: knows what the merchant may say.
             merchant: whose all messages are. Who may write to the topic is for Kafka's ACLs to say.
             beginnings: see there.
+            keeper: keeps the keys of personal data that was taken out of events.
             metrics: counts messages and records.
             log: told of partitions and failures.
         """
@@ -80,6 +82,7 @@ class Ingress(Transacting):
         self._preparer = preparer
         self._gate, self._merchant = gate, merchant
         self._beginnings = beginnings
+        self._keeper = keeper
         self._begun: frozenset[int] = frozenset()
         self._unmarked: set[int] = set()
 
@@ -93,7 +96,11 @@ class Ingress(Transacting):
     async def _take(self, batch: list[Message]) -> None:
         self._metrics.ingress_busy.set(len(batch))
         try:
-            prepared = await self._in_thread(self._commit, batch, await self._caller())
+            prepared = await self._in_thread(self._prepared, batch, await self._caller())
+            keys = [key for each in prepared for key in each.personal]
+            if keys:
+                await self._keeper.keep(keys)
+            await self._in_thread(self._commit, batch, prepared)
         finally:
             self._metrics.ingress_busy.set(0)
         self._committed()
@@ -142,9 +149,11 @@ class Ingress(Transacting):
                 "it has taken before: set the group's offset to where it had come"
             )
 
-    def _commit(self, batch: Sequence[Message], caller: Caller) -> list[Prepared]:
+    def _prepared(self, batch: Sequence[Message], caller: Caller) -> list[Prepared]:
+        return [self._taken(message, caller) for message in batch]
+
+    def _commit(self, batch: Sequence[Message], prepared: Sequence[Prepared]) -> None:
         metadata = self._reading.metadata()
-        prepared = [self._taken(message, caller) for message in batch]
         following = {partition: offset + 1 for partition, offset in map(place_of, batch)}
         self._transactions.write(
             writes_of(placed for each in prepared for placed in each.placed),
@@ -154,7 +163,6 @@ class Ingress(Transacting):
         )
         for partition in following:
             self._note(partition)
-        return prepared
 
     def _taken(self, message: Message, caller: Caller) -> Prepared:
         partition, offset = place_of(message)

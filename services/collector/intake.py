@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -27,12 +27,20 @@ from services.collector.preparing import (
 )
 from services.collector.producer import GroupCommit
 from services.runtime.errors import ServiceError
+from services.runtime.personal_values import PersonalKey
 
 __all__ = ["BEHAVIOURS", "PROCEED", "ROLLBACK", "Intake", "Line", "Ports", "Prepared", "Request"]
 
 _REMEMBERED_JOBS: Final = 1_000
 _OVERDUE_AT_ONCE: Final = 10
 _LISTED_EVENTS: Final = 20_000
+
+
+class Keeper(Protocol):
+    """Keeps keys of personal data; `services.runtime.vault.personal.PersonalKeys` is the real one."""
+
+    async def keep(self, keys: Sequence[PersonalKey]) -> None:
+        """Keep keys: durable when this returns. Raises: UnavailableError."""
 
 
 class Intake:
@@ -47,8 +55,9 @@ class Intake:
         jobs: JobStore,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
+        keeper: Keeper,
     ) -> None:
-        """Take captures, made ready by `preparer`."""
+        """Take captures, made ready by `preparer`; `keeper` keeps the keys of personal data that was taken out of them."""
         self.limits = preparer.limits
         self.gate = preparer.gate
         self._preparer = preparer
@@ -58,6 +67,7 @@ class Intake:
         self._jobs = jobs
         self._metrics = metrics
         self._log = log
+        self._keeper = keeper
         self._held_bytes = 0
         self._released = asyncio.Event()
         self._recent: OrderedDict[str, Job] = OrderedDict()
@@ -145,6 +155,8 @@ class Intake:
             prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, wanted)
             capture_spans.say(opened, prepared)
             with structlog.contextvars.bound_contextvars(capture_id=prepared.job.id):
+                if prepared.personal:
+                    await self._keeper.keep(prepared.personal)
                 with capture_spans.sending():
                     await self._commits.commit(prepared.placed, patient=patient)
                 count_collected(self._metrics, prepared)

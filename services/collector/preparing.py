@@ -16,11 +16,13 @@ from services.collector.documents import Document, Limits
 from services.collector.errors import DocumentError, Fault
 from services.collector.flow import MAX_COLLECTED_BYTES, Item, Reason, Rejected, to_wire
 from services.collector.jobs import Job
+from services.collector.personal.table import built_in
 from services.collector.producer import Placed
 from services.collector.registry.gate import Caller, Gate
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.partitioner import partition_of
+from services.runtime.personal_values import PersonalKey
 from services.runtime.settings import KafkaSettings
 
 ROLLBACK: Final = "rollback"
@@ -81,13 +83,17 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A capture ready for Kafka, and what `collect` made of each event; `lines` is empty but for a stream."""
+    """A capture ready for Kafka, and what `collect` made of each event; `lines` is empty but for a stream.
+
+    `personal` are the keys of what was taken out of events: they are kept before anything goes to Kafka.
+    """
 
     job: Job
     placed: list[Placed]
     refused: list[Reason]
     sent: list[Sent]
     lines: tuple[Taken, ...] = ()
+    personal: tuple[PersonalKey, ...] = ()
 
 
 class Preparer:
@@ -113,9 +119,14 @@ class Preparer:
         return self._prepared(stamp, request, self._collect(document, stamp, request))
 
     def refusal(self, request: Request, error: DocumentError, detail: str) -> Prepared:
-        """Make one refusal of what cannot be captured: with all its bytes, or none of them where Kafka would not take them."""
+        """Make one refusal of what cannot be captured: with all its bytes, or none of them.
+
+        None where Kafka would not take them, or where they may hold personal data, which nobody can take out of what cannot be read.
+        """
         stamp = self._stamp(request)
-        kept = request.body if len(request.body) <= MAX_COLLECTED_BYTES else b""
+        table = self._rules.personal or built_in()
+        keepable = len(request.body) <= MAX_COLLECTED_BYTES and not table.may_name(request.body)
+        kept = request.body if keepable else b""
         sent = refuse_whole(
             kept, stamp, reason_of_refusal(error), Fault(error.faults[0].pointer, detail), self._ports.random
         )
@@ -183,6 +194,7 @@ class Preparer:
             request.traceparent,
             caller.speech,
             caller.keys,
+            caller.personal,
         )
 
     def _prepared(
@@ -190,7 +202,8 @@ class Preparer:
     ) -> Prepared:
         job = Job(stamp.capture_id.hex(), stamp.time_ms, len(sent), request.behaviour, stamp.merchant)
         reasons = [reason for each in sent if (reason := reason_of(each)) is not None]
-        return Prepared(job, [self._placed(each) for each in sent], reasons, list(sent), lines)
+        personal = tuple(each.personal for each in sent if each.personal is not None)
+        return Prepared(job, [self._placed(each) for each in sent], reasons, list(sent), lines, personal)
 
     def _placed(self, sent: Sent) -> Placed:
         partition = partition_of(sent.key, self._kafka.partitions)

@@ -18,7 +18,6 @@ from services.collector import goods
 from services.collector.following import Following
 from services.collector.goods import Change
 from services.collector.jobs import Seen, Verdicts, gather
-from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.mongo import GoodsStore, JobStore
 from services.collector.registry import registrations
@@ -28,6 +27,7 @@ from services.collector.rejection_store import RejectionStore
 from services.collector.rejections import Rejection, of_batch
 from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
+from services.runtime.group_source import Source
 from services.runtime.settings import KafkaSettings
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from services.collector import documents
 from services.collector.errors import HinderedError
-from services.collector.flow import EVENT_PART, SIGNATURE_PART
+from services.collector.flow import EVENT_PART, PERSONAL_PART, SIGNATURE_PART
 from services.collector.intake import Intake
 from services.collector.preparing import Prepared, Request
 from services.collector.rejection_store import Wanted
@@ -109,6 +109,10 @@ class RejectionDesk:
             raise HinderedError(why)
         caller = await self.gate.on_behalf_of(found.merchant)
         refused = await self._read(found)
+        if corrected is None and any(part.name == PERSONAL_PART for part in refused.parts):
+            raise HinderedError(
+                "personal data was left out of what was kept: send it from where it came from"
+            )
         body = self._body(refused, corrected)
         signatures = _signatures(refused) if corrected is None else ()
         prepared = await self._intake.take(Request(caller, body, signatures=signatures, beside=True))

@@ -13,7 +13,7 @@ from confluent_kafka import Message
 
 from goodstrace.errors import EntryError
 from services.collector.flow import StageName
-from services.collector.kafka import Group, Source, require_nothing_written
+from services.collector.kafka import Group, require_nothing_written
 from services.collector.metrics import Metrics
 from services.collector.settings import CollectorSettings
 from services.collector.stage_spans import StageSpans
@@ -23,6 +23,7 @@ from services.collector.transacting import WAIT_S, Transacting, place_of
 from services.collector.transactions import Move, Transactions, Write
 from services.runtime import topics
 from services.runtime.errors import EnvelopeError, ServiceError
+from services.runtime.group_source import Source
 from services.runtime.kafka_statistics import KAFKA
 from services.runtime.read_back import read_back
 from services.runtime.settings import KafkaSettings

@@ -13,10 +13,12 @@ from services.collector.documents import Limits
 from services.collector.errors import BookError
 from services.collector.flow import StageName
 from services.collector.keys import DEFAULT_LIFETIME_S
+from services.collector.personal.table import Table, built_in, with_operators
 from services.collector.registry.claims import Policy
 from services.collector.registry.gate import DefaultLimits
 from services.collector.stages import ORDER, Span
 from services.collector.summarise import DEFAULT_WINDOW
+from services.runtime.merchants.values import PersonalData
 from services.runtime.settings import MonitoringSettings
 
 _MIB = 1024 * 1024
@@ -32,7 +34,9 @@ class CollectorSettings(MonitoringSettings):
     step_tables, rules: files of the operator's own, several with a colon between them: by the first events are classified from now
     on, the others are those that earlier ones were, see docs/rules.md; the same in every process. key_lifetime_s: how long an
     Idempotency-Key is remembered. merchant: whose `goods.ingress` is, and where accounts are off whose all
-    events are. speaks_for: which goods of an event must be the merchant's (docs/decisions/0020).
+    events are. speaks_for: which goods of an event must be the merchant's (docs/decisions/0020). personal: what becomes of personal data in
+    events, where their merchant has not said it; personal_table: a file of the operator's own that adds to what counts as such
+    (docs/personal-data.md).
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_COLLECTOR_", populate_by_name=True)
@@ -50,6 +54,8 @@ class CollectorSettings(MonitoringSettings):
     last_stage: StageName | None = StageName.STORE
     merchant: int = Field(1, ge=1, le=2**53 - 1)
     speaks_for: Policy = Policy.ORIGIN
+    personal: PersonalData = PersonalData.MOVE
+    personal_table: Path | None = None
     rate_events_per_s: int = Field(10_000, ge=1, le=10_000_000)
     rate_bytes_per_s: int = Field(32 * _MIB, ge=1024, le=10**11)
     rate_burst_s: int = Field(60, ge=1, le=3600)
@@ -89,6 +95,17 @@ class CollectorSettings(MonitoringSettings):
         """The tables of steps and sets of rules that events are classified by. Raises: BookError, naming the file."""
         return read_books(_files(self.step_tables), _files(self.rules))
 
+    @cached_property
+    def personal_fields(self) -> Table:
+        """The table of what is about a person. Raises: BookError, naming the file."""
+        if self.personal_table is None:
+            return built_in()
+        ((path, content),) = _files(str(self.personal_table))
+        try:
+            return with_operators(content)
+        except BookError as error:
+            raise BookError(f"{path} {error}") from error
+
     def span(self) -> Span | None:
         """Give the span of stages to run, None for none."""
         if self.first_stage is None or self.last_stage is None:
@@ -112,6 +129,7 @@ class CollectorSettings(MonitoringSettings):
             future_tolerance_ms=self.future_tolerance_s * 1000,
             step_table=self.books.step_table,
             rule_sets=self.books.rule_sets,
+            personal=self.personal_fields,
         )
 
 

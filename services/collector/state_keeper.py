@@ -1,4 +1,4 @@
-"""Keeping the states of goods: follows `goods.stored` in a group of its own, so that neither stages nor verdicts wait for it.
+"""Keeping the states of goods, and the events that were flagged: follows `goods.stored` in a group of its own, so that neither stages nor verdicts wait for it.
 
 Where stages run in the same process it lets them go first: while they have work it takes a batch each `PATIENCE_S` only. So a burst of
 captures is sealed at full speed, and the states of a key that is in many of its events are written once.
@@ -17,13 +17,16 @@ from confluent_kafka import Message
 
 from goodstrace.errors import EntryError
 from goodstrace.goods.sightings import Kept
+from services.collector.flagged import flagged
+from services.collector.flagged_store import FlaggedStore
 from services.collector.following import Following
 from services.collector.goods_states import Stored, sightings
-from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.state_store import StateStore
 from services.runtime import envelope, topics
 from services.runtime.errors import EnvelopeError
+from services.runtime.group_source import Source
+from services.runtime.merchants.flagged import FlaggedEvent
 from services.runtime.settings import KafkaSettings
 
 PATIENCE_S: Final = 10.0
@@ -37,12 +40,14 @@ class StateKeeper(Following):
         self,
         kafka: KafkaSettings,
         store: StateStore,
+        flagged_events: FlaggedStore,
+        *,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
         is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """Join the keepers' group; `is_busy` says whether the stages of this process have work."""
-        self._store = store
+        self._store, self._flagged = store, flagged_events
         self._is_busy = is_busy
         source = Source(
             kafka.bootstrap_servers,
@@ -54,7 +59,7 @@ class StateKeeper(Following):
         super().__init__("states", source, metrics, log)
 
     async def _prepare(self) -> None:
-        """Nothing is needed: a state is found by its ID."""
+        await self._flagged.prepare()  # a state is found by its ID
 
     async def _turn(self, stop: asyncio.Event) -> None:
         until_s = time.monotonic() + PATIENCE_S
@@ -64,8 +69,9 @@ class StateKeeper(Following):
 
     async def _keep(self, batch: Sequence[Message]) -> None:
         started = time.perf_counter()
-        said = await asyncio.get_running_loop().run_in_executor(self._thread, _said, batch)
+        said, events = await asyncio.get_running_loop().run_in_executor(self._thread, _said, batch)
         self._metrics.states_written.inc(await self._store.apply(said))
+        await self._flagged.add(events)
         self._metrics.states_seconds.observe(time.perf_counter() - started)
 
 
@@ -74,15 +80,15 @@ def placed(partition: int, offset: int, value: bytes) -> Stored:
     return Stored(f"goods/{partition}", offset, envelope.decode(value))
 
 
-def gathered(records: Sequence[Stored]) -> Mapping[str, Kept]:
-    """Gather what records say of goods. Raises: EnvelopeError."""
+def gathered(records: Sequence[Stored]) -> tuple[Mapping[str, Kept], list[FlaggedEvent]]:
+    """Gather what records say of goods, and which of them are flagged. Raises: EnvelopeError."""
     try:
-        return sightings(records)
+        return sightings(records), list(flagged(each.record for each in records))
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
 
 
-def _said(batch: Sequence[Message]) -> Mapping[str, Kept]:
+def _said(batch: Sequence[Message]) -> tuple[Mapping[str, Kept], list[FlaggedEvent]]:
     return gathered(
         [placed(int(each.partition() or 0), int(each.offset() or 0), each.value() or b"") for each in batch]
     )

@@ -13,9 +13,9 @@ from pymongo import InsertOne, ReplaceOne
 from goodstrace.goods.sightings import Kept, joined
 from goodstrace.goods.state import derived
 from services.runtime.errors import ConflictError, UnavailableError
+from services.runtime.goods_browses.steps import STATES
 from services.runtime.mongo import Database, translated
 
-STATES: Final = "goods_states"
 KEYS_A_CALL: Final = 1000
 _ATTEMPTS: Final = 20
 _ENCODE: Final = msgspec.msgpack.Encoder().encode

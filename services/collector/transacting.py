@@ -13,11 +13,11 @@ from typing import Any, Final, TypeVar
 import structlog
 from confluent_kafka import Message
 
-from services.collector.kafka import Source
 from services.collector.metrics import Metrics
 from services.collector.retry import persistently
 from services.collector.transactions import Transactions
 from services.runtime.errors import ServiceError
+from services.runtime.group_source import Source
 
 T = TypeVar("T")
 WAIT_S: Final = 0.2

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from services.collector.kafka import CALL_TIMEOUT_S
 from services.runtime.errors import ConflictError, UnavailableError
+from services.runtime.group_source import CALL_TIMEOUT_S
 from services.runtime.kafka import FencedError, producer, translate, translated
 
 _HUNG_S: Final = 15.0

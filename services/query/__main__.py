@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack, aclosing
 
 import grpc
 import structlog
@@ -11,34 +12,45 @@ from goodstrace.query.v1.completeness_pb2_grpc import (
     add_CompletenessServiceServicer_to_server as add_completeness,
 )
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
+from services.query.accounts.receipt_signing import ReceiptSigner
 from services.query.accounts.serving import SERVICES as LOGIN_SERVICES
 from services.query.accounts.serving import login_services
 from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
+from services.query.flagged_events import FlaggedEvents
 from services.query.forward import Forward, Heads
 from services.query.http_app import make_app
 from services.query.index_endpoints import IndexEndpoints
 from services.query.index_gate import IndexGate
 from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
+from services.query.own_goods import GoodsKeys, claims_by
 from services.query.service import TraceServicer
 from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.sight import Sight
 from services.query.subscribing import Subscriptions
+from services.query.web.auditing import AuditorPages
+from services.query.web.complete import CompletePages, Offer
+from services.query.web.merchant.serving import merchant_pages
+from services.query.web.neighbours import ServiceNeighbours
+from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
 from services.query.web.settings import WebSettings
 from services.query.web.signing_in import WebSignIn
 from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
+from services.runtime.outgoing import outgoing_tls
 from services.runtime.settings import MonitoringSettings, load, refuse
 from services.runtime.tls import certificate_names
 from services.runtime.tracing import spans
+from services.runtime.vault.personal import PersonalKeys
 from services.sealing.bundles import EntryReader
 from services.sealing.completeness.newer import NewerEntries
 from services.sealing.completeness.store import MongoRuns
 from services.sealing.front import Front, opened
+from services.sealing.log_book import LogBook
 from services.sealing.pins import Pins
 
 _SERVICES = (
@@ -49,16 +61,16 @@ _SERVICES = (
 
 def _sight(settings: QuerySettings, front: Front, log: structlog.stdlib.BoundLogger) -> Sight:
     """Say who may see what; exits with 2 where it shall be enforced and nobody says who they are."""
-    access = front.access
+    access, personal = front.access, PersonalKeys(front.people.vault)
     if settings.visibility == "enforced" and access.is_open:
         refuse(
             "GOODSTRACE_QUERY_VISIBILITY=enforced wants to know who looks: set GOODSTRACE_ACCOUNTS=required, or leave it out"
         )
     if settings.visibility == "open" or access.is_open:
         log.warning("visibility is open: whoever is let in sees everything")
-        return Sight(None)
+        return Sight(None, personal)
     log.info("visibility is enforced", fresh_s=access.settings.access_fresh_s)
-    return Sight(access.directory)
+    return Sight(access.directory, personal)
 
 
 def main() -> None:
@@ -67,7 +79,8 @@ def main() -> None:
     settings, metrics = load(QuerySettings), QueryMetrics()
 
     async def service(stop: asyncio.Event) -> None:
-        async with opened("query", settings, metrics, log) as front:
+        async with AsyncExitStack() as stack:
+            front = await stack.enter_async_context(opened("query", settings, metrics, log))
             sight = _sight(settings, front, log)
             forward, heads = (
                 Forward(front.reader),
@@ -103,6 +116,7 @@ def main() -> None:
             login = None  # where nobody is asked who calls nobody signs in
             if not front.access.is_open:
                 login = login_services(front.mongo.database, front.recorder, log, certificate_names)
+                front.answering.sign = ReceiptSigner(login.ring, front.access.settings.accounts_issuer)
             services = (*_SERVICES, *(LOGIN_SERVICES if login else ()))
             gate = IndexGate(load(IndexAccessSettings).token())
             completeness = CompletenessServicer(
@@ -161,16 +175,57 @@ def main() -> None:
             webhooks = Webhooks(
                 front, epcis, forward=forward, heads=heads, sight=sight, settings=settings, metrics=metrics
             )
+            web = load(WebSettings)
+            offer = Offer(web, load(IndexAccessSettings).token())
             pages = WebPages(
                 servicer,
                 front.reader,
                 front.secret,
-                settings=load(WebSettings),
+                settings=web,
                 max_events=settings.max_events,
                 public_url=settings.public_url,
                 clock_s=time.monotonic,
                 log=log,
+                offers=offer.is_for,
+                metrics=metrics,
                 sign_in=WebSignIn(login.login, front.secret, settings.public_url) if login else None,
+            )
+            reader, database = front.reader, front.mongo.database
+            neighbours = await stack.enter_async_context(aclosing(ServiceNeighbours(web, outgoing_tls())))
+            book = LogBook(database)
+            more_pages = (
+                AuditorPages(
+                    pages,
+                    logs=reader,
+                    book=book,
+                    envelopes=EntryReader(database, reader),
+                    neighbours=neighbours,
+                    witnesses=web.verifiers(),
+                ),
+                CompletePages(pages, completeness, offer, front.secret),
+                OperatorPages(pages, book, neighbours, web),
+                *(
+                    [
+                        merchant_pages(
+                            pages,
+                            reader,
+                            front.recorder,
+                            keys=GoodsKeys(database),
+                            flagged=FlaggedEvents(database),
+                            sight=sight,
+                            claims=claims_by(front.access.directory),
+                            secret=front.secret,
+                            recalling=servicer,
+                            recall_timeout_s=web.recall_timeout_s,
+                            forms=pages.sign_in.forms,
+                            neighbours=neighbours,
+                            accounts=login.accounts,
+                            log=log,
+                        )
+                    ]
+                    if login and pages.sign_in and front.access.directory
+                    else ()
+                ),
             )
             await together(
                 stop,
@@ -184,7 +239,9 @@ def main() -> None:
                         index,
                         webhooks.api,
                         pages=pages,
+                        more_pages=more_pages,
                         login=login,
+                        answering=front.answering,
                         is_open=front.access.is_open,
                     ),
                     settings.http_port,

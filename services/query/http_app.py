@@ -1,5 +1,7 @@
 """The query service's HTTP application: the public logs, and the EPCIS query interface."""
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
@@ -10,7 +12,9 @@ from services.query.epcis_problems import problem_of
 from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
+from services.query.web.account_pages import AccountPages
 from services.query.web.pages import WebPages
+from services.query.web.routes import MorePages
 from services.query.web.routes import add_routes as add_pages
 from services.query.web.session_cookies import SessionCookies
 from services.query.webhooks.api import WebhookApi, allowed_methods
@@ -18,6 +22,7 @@ from services.query.webhooks.api import add_routes as add_webhook_routes
 from services.runtime.access.guard import Guard
 from services.runtime.access.http import GuardedRoutes
 from services.runtime.access.openapi import described
+from services.runtime.answering import Answering
 from services.runtime.calls import UNFORESEEN, failure_of
 from services.runtime.monitoring import VERSION
 from services.runtime.tracing.fastapi import NO_TELEMETRY
@@ -34,15 +39,17 @@ def make_app(
     webhooks: WebhookApi | None = None,
     *,
     pages: WebPages | None = None,
+    more_pages: Sequence[MorePages] = (),
     login: Login | None = None,
+    answering: Answering | None = None,
     is_open: bool = False,
 ) -> FastAPI:
     """Make the ASGI application: of the logs, whose paths are those of a specification, and where given of EPCIS queries and webhooks.
 
-    `guard` says who may, `is_open` whether nobody needs to say who they are.
+    `guard` says who may, `is_open` whether nobody needs to say who they are, `answering` gives receipts of looks.
 
     The latter are described by an OpenAPI document, shown on /docs. `index` answers what index witnesses ask, `login` which keys verify access tokens.
-    With `pages` people get those at / and below; else / lists the logs.
+    With `pages` people get those at / and below, and `more_pages`; else / lists the logs.
     """
     app = FastAPI(
         title="Goodstrace queries",
@@ -62,7 +69,7 @@ def make_app(
     for path in ("/logs", "/logs/{rest:path}", *(() if pages else ("/",))):
         app.add_route(path, logs.answer, methods=READ_ONLY)
     if pages:
-        add_pages(app, pages)
+        add_pages(app, pages, (AccountPages(pages), *more_pages))
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
@@ -77,6 +84,8 @@ def make_app(
     app.add_middleware(GuardedRoutes, guard=guard, answer=_refused)
     if pages and pages.sign_in:
         app.add_middleware(SessionCookies, renew=pages.sign_in.renew, is_https=pages.sign_in.is_https)
+    if answering:
+        app.add_middleware(answering.middleware)
     described(app, guard.service, is_open=is_open)
     return app
 

@@ -29,7 +29,7 @@ class IndexGate:
         Raises: NotAllowedError.
         """
         if self._token is None:
-            if not _is_local(peer):
+            if not is_local(peer):
                 raise NotAllowedError("without a token set up only for callers on the same machine", "token")
             return
         if not hmac.compare_digest(token.strip().encode(), self._token.encode()):
@@ -41,7 +41,8 @@ def bearer(authorization: str) -> str:
     return authorization[len(_SCHEME) :] if authorization.lower().startswith(_SCHEME) else ""
 
 
-def _is_local(peer: str) -> bool:
+def is_local(peer: str) -> bool:
+    """Say whether an address, "" for a Unix socket, is of this machine."""
     try:
         return not peer or ipaddress.ip_address(peer).is_loopback
     except ValueError:

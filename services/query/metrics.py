@@ -34,6 +34,7 @@ _METHODS = [
 _ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _LOG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _OUTCOMES = ("delivered", "refused", "gone", "timeout", "unreachable", "forbidden")
+_PAGE_CODES = ("200", "303", "400", "401", "403", "404", "429", "500", "503")
 _CODES = ("200", "304", "404", "405", "500", "503")
 
 
@@ -101,8 +102,33 @@ class QueryMetrics(FrontMetrics):
             buckets=_LOG_SECONDS,
             registry=registry,
         )
+        self.page_requests = Counter(
+            "goodstrace_query_page_requests",
+            "Answers of the web pages, by the path's template.",
+            ["page", "code"],
+            registry=registry,
+        )
+        self.page_seconds = Histogram(
+            "goodstrace_query_page_seconds",
+            "From a request for a web page to its answer.",
+            ["page"],
+            buckets=_LOG_SECONDS,
+            registry=registry,
+        )
         for kind in Kind:
             self.log_seconds.labels(kind.value)
             self.log_bytes.labels(kind.value)
             for code in _CODES:
                 self.log_requests.labels(kind.value, code)
+
+    def open_page(self, page: str) -> None:
+        """Make the series of a page, so that its rates start from 0."""
+        self.page_seconds.labels(page)
+        for code in (*_PAGE_CODES, "OTHER"):
+            self.page_requests.labels(page, code)
+
+    def answered_page(self, page: str, status: int, seconds: float) -> None:
+        """Count an answer of a page; a code that no page means to give counts as OTHER."""
+        code = str(status) if str(status) in _PAGE_CODES else "OTHER"
+        self.page_requests.labels(page, code).inc()
+        self.page_seconds.labels(page).observe(seconds)

@@ -5,7 +5,7 @@ through `VisibleLogs` cannot show what it was never given. Where who may see wha
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -13,15 +13,17 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.claims import is_within, scope_claims
+from goodstrace.encrypted_parts import is_encrypted, record_key
 from goodstrace.entry import Entry, Kind, tag
 from goodstrace.facts import Facts
+from goodstrace.personal_part import PART as PERSONAL
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
 from services.runtime.access.values import Principal, Role
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import SuspendedError, UnauthenticatedError
 from services.runtime.merchants.values import Status
-from services.sealing.showing import Position, position
+from services.sealing.showing import PartKey, Position, position
 from services.sealing.values import SealedRecord
 
 JUDGE_INLINE: Final = 200  # records are judged in some milliseconds
@@ -32,39 +34,73 @@ Judged = tuple[Entry, Facts | None]
 class Sight:
     """Says what callers see; made once for a process."""
 
-    def __init__(self, directory: Directory | None) -> None:
-        """Ask `directory` what merchants' policies are; None: nothing is enforced, everybody sees everything."""
-        self._directory = directory
+    def __init__(self, directory: Directory | None, personal: "PersonalSource | None" = None) -> None:
+        """Ask `directory` what merchants' policies are; None: nothing is enforced, everybody sees everything.
+
+        `personal` opens what was taken out of events, for their own merchant and for auditors; None: it stays closed to all.
+        """
+        self._directory, self._personal = directory, personal
 
     async def eyes(self, who: Principal) -> "Eyes":
         """Say what somebody sees: auditors and the platform everything, merchants as such, all others what is public.
 
         Raises: UnauthenticatedError and ForbiddenError where the merchant is gone or suspended; UnavailableError where that cannot be told.
         """
+        opens = Opens(self._personal, who.merchant, everything=who.is_any(Role.AUDITOR))
         if self._directory is None or who.is_any(Role.AUDITOR, Role.PLATFORM):
-            return Eyes(EVERYTHING, None)
+            return Eyes(EVERYTHING, None, opens)
         if not who.merchant:
-            return Eyes(ANYBODY, self._directory)
+            return Eyes(ANYBODY, self._directory, opens)
         standing = await self._directory.standing(who.merchant)
         if standing is None:
             raise UnauthenticatedError("there is no such merchant")
         if standing.merchant.status is not Status.ACTIVE:
             raise SuspendedError(who.name, who.merchant)
-        return Eyes(viewer_of(who.merchant, standing), self._directory)
+        return Eyes(viewer_of(who.merchant, standing), self._directory, opens)
+
+
+class Opens:
+    """What one caller may read of the personal data that was taken out of events: that of its own, or with `everything` of all."""
+
+    def __init__(self, personal: "PersonalSource | None", merchant: int, *, everything: bool) -> None:
+        """Ask `personal` for keys; None: there are none."""
+        self._personal, self._merchant, self._everything = personal, merchant, everything
+
+    async def keys(self, records: Sequence[SealedRecord]) -> dict[Position, PartKey]:
+        """Give what opens the parts `personal` of records that the caller may read, where it was not destroyed. Raises: UnavailableError."""
+        if self._personal is None or not (self._everything or self._merchant):
+            return {}
+        own = {}
+        for record in records:
+            if any(part.name == PERSONAL and is_encrypted(part.content) for part in record.parts):
+                entry = entries.decode(record.entry)
+                if self._everything or entry.merchant == self._merchant:
+                    own[position(record)] = bytes.fromhex(entry.id)
+        found = await self._personal.of_records(own.values()) if own else {}
+        return {
+            place: PartKey(PERSONAL, record_key(found[record_id], record_id, PERSONAL))
+            for place, record_id in own.items()
+            if record_id in found
+        }
 
 
 class Eyes:
     """What one caller may see, as it is now: a policy is asked for once, so that one answer is of one mind."""
 
-    def __init__(self, viewer: Viewer, directory: Directory | None) -> None:
-        """See as `viewer`, by the policies in `directory`; None: only for a viewer who sees all."""
+    def __init__(self, viewer: Viewer, directory: Directory | None, opens: Opens | None = None) -> None:
+        """See as `viewer`, by the policies in `directory`; None: only for a viewer who sees all. `opens`: personal data, None: none."""
         self._viewer, self._directory = viewer, directory
+        self._opens = opens
         self._policies: dict[int, VisibilityPolicy] = {}
 
     @property
     def merchant(self) -> int:
         """The number of the merchant who looks; 0 where it is none."""
         return self._viewer.merchant
+
+    async def part_keys(self, records: Sequence[SealedRecord]) -> dict[Position, PartKey]:
+        """Give what opens encrypted parts that may be read. Raises: UnavailableError."""
+        return await self._opens.keys(records) if self._opens is not None else {}
 
     @property
     def sees_all(self) -> bool:
@@ -131,6 +167,18 @@ class Logs(Protocol):
 
     async def multiproof(self, log: str, indexes: Iterable[int], size: int) -> list[bytes]:
         """Make one proof of several entries."""
+        ...
+
+    async def part_keys(self, records: Sequence[SealedRecord]) -> Mapping[Position, PartKey]:
+        """Give what opens encrypted parts that may be read."""
+        ...
+
+
+class PersonalSource(Protocol):
+    """Keys of what was taken out of events; `services.runtime.vault.personal.PersonalKeys` is the real one."""
+
+    async def of_records(self, record_ids: Collection[bytes]) -> dict[bytes, bytes]:
+        """Give the keys of records by their IDs, but for those that were destroyed. Raises: UnavailableError."""
         ...
 
 
@@ -215,6 +263,10 @@ class VisibleLogs:
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         """Make inclusion proofs: they show nothing of any record."""
         return await self._logs.inclusion_proofs(log, indexes, size)
+
+    async def part_keys(self, records: Sequence[SealedRecord]) -> dict[Position, PartKey]:
+        """Give what opens encrypted parts that the caller may read."""
+        return await self.eyes.part_keys(records)
 
     async def withheld_records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give records of what is withheld, without parts."""

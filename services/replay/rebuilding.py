@@ -14,6 +14,8 @@ from goodstrace.errors import EntryError
 from goodstrace.merkle import Frontier
 from goodstrace.note import SigningKey
 from services.collector import goods
+from services.collector.flagged_store import FlaggedStore
+from services.collector.goods_states import Stored
 from services.collector.mongo import GoodsStore
 from services.collector.registry import registrations
 from services.collector.registry.store import RegistryStore
@@ -120,7 +122,7 @@ class TopicSealer:
         self._publishing = publishing
         self._store = MongoBlockStore(database)
         self._goods = GoodsStore(database) if goods_information else None
-        self._states = StateStore(database)
+        self._states, self._flagged = StateStore(database), FlaggedStore(database)
         self._registry = RegistryStore(database)
         self._keys = keys
         self._name = name
@@ -133,7 +135,11 @@ class TopicSealer:
 
         async def watch(partition: int, records: Sequence[Fetched]) -> None:
             if self._goods is not None and origin.prefix == "goods":
-                await _keep_goods(self._goods, self._states, self._registry, partition, records)
+                decoded = [placed(partition, each.offset, each.value) for each in records]
+                await _keep_goods(self._goods, self._registry, decoded)
+                said, events = gathered(decoded)
+                await self._states.apply(said)
+                await self._flagged.add(events)
             told(len(records))
 
         source = ReplaySource(reader, change=origin.change, from_the_first=origin.from_the_first, watch=watch)
@@ -197,19 +203,11 @@ async def compare_roots(rebuilt: LogScan, published: LogScan, log: str) -> Rebui
     return found
 
 
-async def _keep_goods(
-    goods_store: GoodsStore,
-    states: StateStore,
-    registry: RegistryStore,
-    partition: int,
-    records: Sequence[Fetched],
-) -> None:
-    """Keep what the projector and the keeper of states would; the same records again change nothing."""
-    decoded = [placed(partition, each.offset, each.value) for each in records]
+async def _keep_goods(goods_store: GoodsStore, registry: RegistryStore, decoded: Sequence[Stored]) -> None:
+    """Keep what the projector would; the same records again change nothing."""
     try:
         known, merchants = goods.changes(each.record for each in decoded if each.record.kind is Kind.EVENT)
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
     await goods_store.apply(known, merchants)
-    await states.apply(gathered(decoded))
     await registry.apply(registrations.changes(each.record for each in decoded))

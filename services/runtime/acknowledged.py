@@ -6,6 +6,7 @@ records as were acknowledged together.
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -20,6 +21,15 @@ class _Report(NamedTuple):
     acknowledged: asyncio.Future[None]
     error: KafkaError | None
     producer: Producer
+
+
+class Outgoing(NamedTuple):
+    """One record that is to be sent."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
 
 
 class AcknowledgedProducer:
@@ -41,25 +51,42 @@ class AcknowledgedProducer:
 
         Raises: UnavailableError where that is not known within `timeout_s`: the record may or may not be in Kafka.
         """
-        acknowledged: asyncio.Future[None] = self._loop.create_future()
+        await self.send_together([Outgoing(topic, partition, key, value)], timeout_s)
 
+    async def send_together(self, records: Sequence[Outgoing], timeout_s: float) -> None:
+        """Send records; when this returns all of them are durable.
+
+        Raises: UnavailableError where that is not known within `timeout_s`: each of them may or may not be in Kafka.
+        """
+        waiting: list[asyncio.Future[None]] = []
+        try:
+            for record in records:
+                waiting.append(self._produced(record))  # noqa: PERF401 - those before one that fails are let go of
+            async with asyncio.timeout(timeout_s):
+                for acknowledged in waiting:
+                    await acknowledged
+        except TimeoutError as error:
+            raise UnavailableError(f"Kafka: not acknowledged within {timeout_s:.1f} s") from error
+        finally:
+            for acknowledged in waiting:  # nobody waits for the others any more
+                if not acknowledged.cancel() and not acknowledged.cancelled():
+                    acknowledged.exception()
+
+    def _produced(self, record: Outgoing) -> asyncio.Future[None]:
+        acknowledged: asyncio.Future[None] = self._loop.create_future()
         producer = self._producer
 
         def delivered(error: KafkaError | None, _: Message) -> None:
             self._served.append(_Report(acknowledged, error, producer))
 
         try:
-            producer.produce(topic, value, key, partition, on_delivery=delivered)
+            producer.produce(record.topic, record.value, record.key, record.partition, on_delivery=delivered)
         except BufferError as error:
             raise UnavailableError("Kafka: too many records wait for their acknowledgement") from error
         except KafkaException as error:
             self._recover(error.args[0], producer)
             raise kafka.translate(error) from error
-        try:
-            async with asyncio.timeout(timeout_s):
-                await acknowledged
-        except TimeoutError as error:
-            raise UnavailableError(f"Kafka: not acknowledged within {timeout_s:.1f} s") from error
+        return acknowledged
 
     async def ping(self, topic: str, timeout_s: float) -> None:
         """Raise UnavailableError unless Kafka answers and every partition of `topic` has a leader."""

@@ -2,14 +2,19 @@
 
 A block is of a user or of a network, ends by itself, and can be lifted; one that was lifted is not put again by the watch for a while. A process asks the
 store for the whole list every `fresh_s` seconds at most, so a block takes hold within that; the list is bounded.
+
+The watch knows users by a pseudonym of the day, and so does the list where the watch put the block: whoever enforces it compares the caller's pseudonyms of
+today and of yesterday, so that it holds over midnight and the list names nobody. Of what is over nothing is kept.
 """
 
 import contextlib
+import datetime as dt
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
+from pymongo import IndexModel
 
 from services.runtime.call_errors import NotAllowedError
 from services.runtime.errors import ConflictError, ServiceError
@@ -19,10 +24,13 @@ BLOCKS: Final = "blocks"
 FRESH_S: Final = 2.0
 MOST: Final = 10_000
 LIFTED_MS: Final = 3_600_000
-USER, NETWORK = "user", "network"
-ANONYMOUS: Final = "anonymous"
-"""What all are called who give no name: never blocked as one."""
-KINDS: Final = (USER, NETWORK)
+_LATEST_MS: Final = 2**47  # of what dates can tell
+USER, NETWORK, PSEUDONYM = "user", "network", "pseudonym"
+KINDS: Final = (USER, NETWORK, PSEUDONYM)
+EXPIRES: Final = "expires"
+
+Pseudonyms = Callable[[str], Awaitable[Sequence[str]]]
+"""Gives the pseudonyms by which the watch knows a user lately; those of nobody in particular have none. Raises: UnavailableError."""
 
 
 class BlockedError(NotAllowedError):
@@ -32,7 +40,7 @@ class BlockedError(NotAllowedError):
 class Block(msgspec.Struct, frozen=True):
     """One block.
 
-    subject: "user:<name>" or "network:<network>". until_ms: when it ends, Unix milliseconds. reason: the rule's ID, or an operator's words. alert: the
+    subject: "user:<name>", put by an operator, "pseudonym:<a user's of one day>" or "network:<network>". until_ms: when it ends, Unix milliseconds. reason: the rule's ID, or an operator's words. alert: the
     ID of the alert, else empty. by: "watch", or who put it. lifted_until_ms: until when the watch does not put it again.
     """
 
@@ -53,8 +61,13 @@ class Blocking(Protocol):
 
 
 def blocked_subject(about: str, name: str) -> str:
-    """Name whom an alert blocks: a network, or else a user."""
-    return f"{NETWORK if about == NETWORK else USER}:{name}"
+    """Name whom an alert blocks: a network, or else a user by the pseudonym."""
+    return f"{NETWORK if about == NETWORK else PSEUDONYM}:{name}"
+
+
+def indexes() -> list[IndexModel]:
+    """List the indexes of the collection: what is over goes by itself."""
+    return [IndexModel([(EXPIRES, 1)], name=EXPIRES, expireAfterSeconds=0)]
 
 
 class Blocks:
@@ -72,7 +85,7 @@ class Blocks:
         meant: dict[str, Any] = {"_id": subject}
         if only_unless_lifted:
             meant["lifted_until_ms"] = {"$not": {"$gt": _now_ms()}}
-        update: dict[str, Any] = {"$set": body, "$max": {"until_ms": until_ms}}
+        update: dict[str, Any] = {"$set": body, "$max": {"until_ms": until_ms, EXPIRES: _date(until_ms)}}
         if not only_unless_lifted:
             update["$set"] = {**body, "lifted_until_ms": 0}
         with contextlib.suppress(ConflictError):  # it is there and was lifted
@@ -85,9 +98,23 @@ class Blocks:
         async with translated():
             was = await self._blocks.find_one({"_id": subject})
             await self._blocks.update_one(
-                {"_id": subject}, {"$set": {"until_ms": 0, "lifted_until_ms": now_ms + for_ms}}, upsert=True
+                {"_id": subject},
+                {
+                    "$set": {
+                        "until_ms": 0,
+                        "lifted_until_ms": now_ms + for_ms,
+                        EXPIRES: _date(now_ms + for_ms),
+                    }
+                },
+                upsert=True,
             )
         return was is not None and int(was.get("until_ms", 0)) > now_ms
+
+    async def forget(self, subjects: Iterable[str]) -> int:
+        """Delete what is kept of subjects, as when a user is erased; tells of how many there was something. Raises: UnavailableError."""
+        async with translated():
+            gone = await self._blocks.delete_many({"_id": {"$in": list(subjects)}})
+        return gone.deleted_count
 
     async def in_force(self) -> list[Block]:
         """List the blocks that count now, at most MOST, those that end last first. Raises: UnavailableError."""
@@ -106,14 +133,16 @@ class RememberedBlocks:
         self,
         blocks: Blocks,
         *,
+        pseudonyms: Pseudonyms,
         fresh_s: float = FRESH_S,
         clock_s: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """Remember what `blocks` lists."""
-        self._blocks, self._fresh_s = blocks, fresh_s
+        """Remember what `blocks` lists; by `pseudonyms` callers are found whom the watch has put there."""
+        self._blocks, self._pseudonyms, self._fresh_s = blocks, pseudonyms, fresh_s
         self._clock_s, self._now_ms = clock_s, now_ms
         self._known: Mapping[str, Block] | None = None
+        self._are_pseudonyms = False
         self._fresh_until_s = 0.0
 
     async def check(self, *, user: str, network: str) -> None:
@@ -122,7 +151,10 @@ class RememberedBlocks:
         Raises: BlockedError; UnavailableError where the list was never read.
         """
         known = await self._list()
-        for subject in (f"{USER}:{user}", f"{NETWORK}:{network}"):
+        subjects = [f"{USER}:{user}", f"{NETWORK}:{network}"]
+        if self._are_pseudonyms:
+            subjects += [f"{PSEUDONYM}:{each}" for each in await self._pseudonyms(user)]
+        for subject in subjects:
             block = known.get(subject)
             if block is not None and block.until_ms > self._now_ms():
                 raise BlockedError(_said(block))
@@ -134,6 +166,7 @@ class RememberedBlocks:
         self._fresh_until_s = self._clock_s() + self._fresh_s  # others need not ask at the same time
         try:
             self._known = {block.subject: block for block in await self._blocks.in_force()}
+            self._are_pseudonyms = any(each.startswith(f"{PSEUDONYM}:") for each in self._known)
         except ServiceError:
             if known is None:
                 self._fresh_until_s = 0.0
@@ -149,6 +182,10 @@ def _said(block: Block) -> str:
     who = "this network" if block.subject.startswith(f"{NETWORK}:") else "this user"
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(block.until_ms / 1000))
     return f"{who} is blocked until {until} because of unusual use; the operator can lift that"
+
+
+def _date(time_ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(min(time_ms, _LATEST_MS) / 1000, dt.UTC)
 
 
 def _now_ms() -> int:

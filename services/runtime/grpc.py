@@ -16,6 +16,7 @@ from services.runtime.access.current import principal
 from services.runtime.access.guard import Guard
 from services.runtime.access.naming import USER_METADATA, recorded_name
 from services.runtime.access.networks import grpc_peer
+from services.runtime.answering import Answering
 from services.runtime.call_errors import CallError
 from services.runtime.calls import CODES, Failure, Failures, failure_of, status_of
 from services.runtime.errors import OutOfTimeError, SettingsError
@@ -105,10 +106,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         *,
         guard: Guard,
         max_stream_s: float = 3600.0,
+        answering: Answering | None = None,
     ) -> None:
         """Take care of `methods` (full names, "/package.Service/Method").
 
-        A call without a deadline gets `max_call_s` seconds; `guard` says who may.
+        A call without a deadline gets `max_call_s` seconds; `guard` says who may; `answering` gives receipts of looks, where there are such.
         """
         self._methods = {method: method.rpartition("/")[2] for method in methods}
         self._metrics = metrics
@@ -117,6 +119,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         self._max_stream_s = max_stream_s
         self._log = log
         self._guard = guard
+        self._answering = answering
 
     async def intercept_service(
         self,
@@ -132,6 +135,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             return handler if is_open else _NOT_THERE
         within_deadline = self._within_deadline if kind == "unary_unary" else self._within_stream_deadline
         admitted = self._admitted(handler_call_details.method, getattr(handler, kind), kind)
+        if self._answering is not None:
+            wrap = {"unary_unary": self._answering.unary, "unary_stream": self._answering.stream}.get(kind)
+            admitted = wrap(admitted) if wrap else admitted
         guarded: grpc.RpcMethodHandler[Any, Any] = _HANDLERS[kind](
             self._guarded(handler_call_details.method, admitted, within_deadline, kind),
             request_deserializer=handler.request_deserializer,

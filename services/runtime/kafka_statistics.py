@@ -22,6 +22,7 @@ CLIENTS: Final = (
     "ledger_root",
     "ledger_index",
     "audit",
+    "browse_index",
     "browses",
 )
 """What a client is for: the first stage of a span, a follower, a sealer, or the producer of browse records."""

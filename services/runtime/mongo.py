@@ -69,6 +69,13 @@ class Mongo:
         self._client.close()
 
 
+def beside(database: Database, name: str) -> Database:
+    """Give another database of the same server, with the same care for what is written."""
+    return database.client.get_database(
+        name, write_concern=database.write_concern, read_concern=database.read_concern
+    )
+
+
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
     """Turn the driver's errors into ours: ConflictError for a taken unique key, UnavailableError for all others.

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from goodstrace.connections import Tls
 from services.runtime.errors import SettingsError
 from services.runtime.settings import load
 
@@ -36,6 +37,12 @@ class OutgoingSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_")
 
     ca_file: Path | None = None
+
+
+def outgoing_tls() -> Tls:
+    """Give whom clients of our own services believe: the CA of GOODSTRACE_CA_FILE, else the system's."""
+    path = load(OutgoingSettings).ca_file
+    return Tls(ca_file=None if path == Path() else path)
 
 
 def trusted() -> ssl.SSLContext:

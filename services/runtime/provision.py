@@ -1,6 +1,6 @@
 """Making what the services find there: `python -m services.runtime.provision`. May be repeated at any time.
 
-Makes the Kafka topics, the index secret, the operator token and then, by every step that a package registered under the entry points
+Makes the Kafka topics, the index secret, the operator token, the vault's key-encryption key and then, by every step that a package registered under the entry points
 `goodstrace.provision`, indexes and the like. Waits until Kafka and MongoDB are up.
 """
 
@@ -28,6 +28,8 @@ from services.runtime.settings import (
     load,
     load_secret,
 )
+from services.runtime.vault.opening import load_ring
+from services.runtime.vault.settings import VaultSettings
 
 GROUP: Final = "goodstrace.provision"
 SECRET_BYTES: Final = 32
@@ -45,13 +47,13 @@ class ProvisionSettings(BaseSettings):
     timeout_s: float = Field(60, gt=0, le=3600)
 
 
-def make_secret(path: Path) -> bool:
-    """Make a secret of 32 random bytes as hex, mode 600 in a folder of mode 700; False where it is there already."""
+def make_secret(path: Path, *, check: Callable[[Path], object] = load_secret) -> bool:
+    """Make a secret of 32 random bytes as hex, mode 600 in a folder of mode 700; False where it is there already, and `check` reads it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        load_secret(path)
+        check(path)
         return False
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_hex(SECRET_BYTES) + "\n")
@@ -86,6 +88,9 @@ async def provision() -> None:
     token_file = load(OperatorSettings).operator_token_file
     made = make_secret(token_file)
     _say(f"operator token: {token_file} ({'made now' if made else 'was there'})")
+    key_file = load(VaultSettings).key_file
+    made = make_secret(key_file, check=load_ring)
+    _say(f"vault keys: {key_file} ({'made now' if made else 'was there'})")
     _say(await _within(deadline_s, lambda: asyncio.to_thread(make_topics, kafka_settings)))
     mongo = Mongo(load(MongoSettings))
     try:

@@ -31,6 +31,7 @@ COMMAND_LINE: Final = (
     "GOODSTRACE_WITNESS_PREFIX",
 )  # told to the `goodstrace` command, not to us
 
+SHARED: Final = ("GOODSTRACE_WATCH_RETENTION_DAYS",)  # with a service's prefix, and read by others too
 
 DROPPED: Final = {
     "GOODSTRACE_COLLECTOR_AUTH": 'it is GOODSTRACE_ACCOUNTS now, "required" or "off"',
@@ -257,7 +258,7 @@ def _unknown(settings: type[BaseSettings]) -> list[str]:
     prefix = str(settings.model_config.get("env_prefix", ""))
     if prefix in ("", "GOODSTRACE_"):
         return []
-    known = {*_known(settings), *COMMAND_LINE}
+    known = {*_known(settings), *COMMAND_LINE, *SHARED}
     return sorted(name for name in os.environ if name.startswith(prefix) and name not in known)
 
 

@@ -15,6 +15,7 @@ GOODS_REJECTED: Final = "goods.rejected"
 GOODS_BROWSED: Final = "goods.browsed"
 BROWSE_OBSERVED: Final = "browse.observed"
 BROWSE_WATCHED: Final = "browse.watched"
+BROWSE_COUNTED: Final = "browse.counted"
 BROWSE_ALERTS: Final = "browse.alerts"
 LOGS_CHECKPOINTS: Final = "logs.checkpoints"
 LOGS_INDEX: Final = "logs.index"
@@ -32,9 +33,15 @@ GOODS_TOPICS: Final = (
     GOODS_REJECTED,
 )
 
-OBSERVED_MS: Final = 2 * 86_400_000
-"""What the watch tells itself names users: it is kept for two days, which a watch may be away."""
-ALERTS_MS: Final = 30 * 86_400_000
+WATCHED_MS: Final = 2 * 86_400_000
+"""What is told of looks beside their records has pseudonyms: it is kept for as long as a watch or an index may be away."""
+OBSERVED_MS: Final = WATCHED_MS
+"""So has what the watch tells itself."""
+ALERTS_MS: Final = WATCHED_MS
+"""And so have alerts: what an operator wants for longer is copied."""
+COMPACTED_MS: Final = 6 * 3_600_000
+"""A value that was replaced, and then the marker of one that was deleted, is in a compacted topic about so long: its keys have pseudonyms."""
+_SEGMENTS: Final = 8
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -51,8 +58,11 @@ class Topic(msgspec.Struct, frozen=True):
     compacted: bool = False
 
     def config(self) -> dict[str, str]:
-        """Give the topic's broker-side settings. In-sync replicas: all but one, at least one."""
-        return {
+        """Give the topic's broker-side settings. In-sync replicas: all but one, at least one.
+
+        Kafka forgets by whole segments, never the one that it writes to: that is closed after an eighth of the retention, and not after its seven days.
+        """
+        told = {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
             "retention.bytes": "-1",
@@ -60,6 +70,15 @@ class Topic(msgspec.Struct, frozen=True):
             "min.insync.replicas": str(max(1, self.replication - 1)),
             "message.timestamp.type": "CreateTime",
         }
+        if self.compacted:
+            told |= {
+                "segment.ms": str(COMPACTED_MS),
+                "max.compaction.lag.ms": str(COMPACTED_MS),
+                "delete.retention.ms": str(COMPACTED_MS),
+            }
+        elif self.retention_ms != KEEP_EVERYTHING:
+            told["segment.ms"] = str(self.retention_ms // _SEGMENTS)
+        return told
 
 
 def declared(prefix: str, partitions: int, browse_partitions: int, replication: int) -> tuple[Topic, ...]:
@@ -72,7 +91,8 @@ def declared(prefix: str, partitions: int, browse_partitions: int, replication: 
         *goods,
         Topic(prefix + GOODS_BROWSED, browse_partitions, replication),
         Topic(prefix + BROWSE_OBSERVED, browse_partitions, replication, OBSERVED_MS),
-        Topic(prefix + BROWSE_WATCHED, browse_partitions, replication, compacted=True),
+        Topic(prefix + BROWSE_WATCHED, browse_partitions, replication, WATCHED_MS),
+        Topic(prefix + BROWSE_COUNTED, browse_partitions, replication, compacted=True),
         Topic(prefix + BROWSE_ALERTS, browse_partitions, replication, ALERTS_MS),
         Topic(prefix + LOGS_CHECKPOINTS, 1, replication),
         Topic(prefix + LOGS_INDEX, 1, replication),

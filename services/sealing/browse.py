@@ -1,34 +1,47 @@
 """Browse records: who looked at what, and who tried to; acknowledged by Kafka before anything is shown, sealed by the audit service.
 
 Used by every service that shows parts of records. The record's parts are `who`, `what`, `purpose` and `outcome`, each one
-JSON object with sorted keys; its tags are the keys asked for and the user who asked.
+JSON object with sorted keys; all but `outcome` are encrypted under the key that the vault has for the user (`goodstrace.encrypted_parts`). Its tags are the
+keys asked for and its own ID, by which a receipt finds it. What is found by a user is found by an index that can be erased, to which `browse.watched` tells of
+each look under a pseudonym of the day.
+
+Records of earlier versions have their parts in clear, and a tag of the user: they are read as before.
 """
 
 import os
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
+from goodstrace.encrypted_parts import encrypt, record_key
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind, TagKind
 from goodstrace.facts import PIPELINE_VERSION
+from goodstrace.merkle import leaf_hash
+from goodstrace.record.v1 import record_pb2
 from services.runtime import envelope
 from services.runtime.access.current import network, principal
-from services.runtime.access.values import Means
-from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.access.values import EVERYBODY, Means, Principal, Role
+from services.runtime.acknowledged import AcknowledgedProducer, Outgoing
 from services.runtime.blocking import Blocking
 from services.runtime.envelope import Part, Record
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.looks import Look, note
 from services.runtime.partitioner import partition_of
 from services.runtime.topics import GOODS_BROWSED
 from services.runtime.tracing import spans
 from services.runtime.tracing.attributes import Attribute, messaging
 from services.runtime.tracing.spans import Span
+from services.runtime.vault import Person
 from services.sealing.entries import with_entry
 
 _SEND: Final = messaging("send", "send", GOODS_BROWSED)
+LOGS: Final = "browse/"
+CLEAR: Final = "outcome"
+"""The part that stays in clear: how many records were shown, or why none, says nothing of anybody."""
+_ROLES: Final = (Role.OPERATOR, Role.AUDITOR, Role.PLATFORM, Role.MERCHANT, Role.SHOPPER)
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
@@ -53,6 +66,7 @@ class Browse(msgspec.Struct, frozen=True, kw_only=True):
     wrote it; empty where the keys say it all. merchant: for whom the caller acts, 0 for none. kind: what the record is of. means: what the
     caller showed, empty where it is not told. network: from where, without the last part of the address; empty where it is not told. refused:
     why it was refused, from a closed set; empty where it was granted. times: of how many like it the record stands for, where it is more than one.
+    role: what the caller is to the system, see `role_of`; empty where it is not told.
     """
 
     user: str
@@ -69,12 +83,27 @@ class Browse(msgspec.Struct, frozen=True, kw_only=True):
     network: str = ""
     refused: str = ""
     times: int = 1
+    role: str = ""
+
+
+class PeopleSource(Protocol):
+    """Knows who looks: `services.runtime.vault.People`."""
+
+    async def person(self, name: str, time_ms: int) -> Person:
+        """Give the one with this name. Raises: ServiceError."""
+        ...
+
+
+def role_of(who: Principal) -> str:
+    """Give the one role by which looks are counted; empty where none is known, as where accounts are off."""
+    return "" if who == EVERYBODY else next((role.value for role in _ROLES if role in who.roles), "")
 
 
 def browse_record(
     browse: Browse,
     *,
     secret: bytes,
+    user_key: bytes,
     record_id: bytes,
     time_ms: int,
     salts: tuple[bytes, ...],
@@ -85,11 +114,29 @@ def browse_record(
     Args:
         browse: the look.
         secret: the index secret, 32 bytes.
-        record_id: 16 random bytes.
+        user_key: the vault's key of the user, 32 bytes.
+        record_id: 16 random bytes, never used before: each part is encrypted under a key that follows from it.
         time_ms: Unix milliseconds.
         salts: one of 32 random bytes for each of the four parts.
         traceparent: the W3C trace context for its way to the seal, or empty; no part of what is sealed.
     """
+    parts = tuple(
+        Part(name, salt, content if name == CLEAR else _encrypted(user_key, record_id, name, content))
+        for (name, content), salt in zip(contents_of(browse).items(), salts, strict=True)
+    )
+    record = Record(
+        id=record_id,
+        kind=Kind.BROWSE,
+        time_ms=time_ms,
+        pipeline_version=PIPELINE_VERSION,
+        parts=parts,
+        traceparent=traceparent,
+    )
+    return with_entry(record, secret, {TagKind.KEY: browse.keys, TagKind.RECORD: (record_id.hex(),)})
+
+
+def contents_of(browse: Browse) -> dict[str, bytes]:
+    """Give what the parts of a look say, in clear, by name in their order. Pure."""
     what: dict[str, object] = {
         "checkpoints": [{"log": log, "size": size} for log, size in sorted(browse.sizes.items())],
         "keys": list(browse.keys),
@@ -102,7 +149,13 @@ def browse_record(
     if browse.kind is not BrowseKind.LOOK:
         what["kind"] = browse.kind
     contents: dict[str, object] = {
-        "who": _told(user=browse.user, merchant=browse.merchant, means=browse.means, network=browse.network),
+        "who": _told(
+            user=browse.user,
+            merchant=browse.merchant,
+            means=browse.means,
+            network=browse.network,
+            role=browse.role,
+        ),
         "what": what,
         "purpose": {"purpose": browse.purpose},
         "outcome": {
@@ -110,18 +163,32 @@ def browse_record(
             **_told(refused=browse.refused, times=browse.times if browse.times > 1 else 0),
         },
     }
-    record = Record(
-        id=record_id,
-        kind=Kind.BROWSE,
+    return {name: _ENCODER.encode(content) for name, content in contents.items()}
+
+
+def watched_browse(
+    browse: Browse, person: Person, *, record_id: bytes, time_ms: int
+) -> record_pb2.WatchedBrowse:
+    """Build what is told of a look beside its record. Pure."""
+    return record_pb2.WatchedBrowse(
+        record_id=record_id,
         time_ms=time_ms,
-        pipeline_version=PIPELINE_VERSION,
-        traceparent=traceparent,
-        parts=tuple(
-            Part(name, salt, _ENCODER.encode(content))
-            for (name, content), salt in zip(contents.items(), salts, strict=True)
-        ),
+        pseudonym=person.pseudonym,
+        merchant=browse.merchant,
+        network=browse.network,
+        method=browse.method,
+        kind=browse.kind,
+        keys=browse.keys,
+        events=browse.events,
+        refused=browse.refused,
+        times=browse.times,
+        first_seen=person.first_seen,
+        role=browse.role,
     )
-    return with_entry(record, secret, {TagKind.KEY: browse.keys, TagKind.USER: (browse.user,)})
+
+
+def _encrypted(user_key: bytes, record_id: bytes, name: str, content: bytes) -> bytes:
+    return encrypt(record_key(user_key, record_id, name), record_id, name, content)
 
 
 def _told(**members: str | int) -> dict[str, object]:
@@ -130,22 +197,24 @@ def _told(**members: str | int) -> dict[str, object]:
 
 
 class BrowseRecorder:
-    """Records looks in `goods.browsed`; a look may be answered once `record` has returned."""
+    """Records looks in `goods.browsed`, and tells of them in `browse.watched`; a look may be answered once `record` has returned."""
 
     def __init__(
         self,
         producer: AcknowledgedProducer,
+        people: PeopleSource,
         *,
         topic: str,
+        watched: str,
         partitions: int,
         secret: bytes,
         timeout_s: float,
         observe_seconds: Callable[[float], None],
         blocking: Blocking | None = None,
     ) -> None:
-        """Record to `topic`; an acknowledgement is waited for `timeout_s` at the most and its time is observed. Looks of whom `blocking` refuses are not recorded."""
-        self._producer = producer
-        self._topic = topic
+        """Record to `topic`, and tell the topic `watched`, which has as many partitions; an acknowledgement is waited for `timeout_s` at the most and its time is observed. Looks of whom `blocking` refuses are not recorded."""
+        self._producer, self._people = producer, people
+        self._topic, self._watched = topic, watched
         self._partitions = partitions
         self._secret = secret
         self._timeout_s = timeout_s
@@ -155,9 +224,9 @@ class BrowseRecorder:
     async def record(self, browse: Browse) -> str:
         """Record a look and give its record ID as hex; when this returns the record is durable in Kafka.
 
-        What a look does not say of who looked (`means`, `merchant`, `network`) is filled in from who calls.
+        What a look does not say of who looked (`means`, `merchant`, `network`, `role`) is filled in from who calls.
 
-        Raises: BlockedError where who looks is blocked; NotRecordedError where the acknowledgement does not come in time: show nothing then. The record may be in
+        Raises: BlockedError where who looks is blocked; NotRecordedError where the vault does not give the user's key, or the acknowledgement does not come in time: show nothing then. The record may be in
         Kafka all the same: a record without an answer is possible, an answer without a record is not.
         """
         if browse.kind is BrowseKind.LOOK:
@@ -168,6 +237,7 @@ class BrowseRecorder:
                 means=means,
                 merchant=browse.merchant or who.merchant,
                 network=browse.network or network(),
+                role=browse.role or role_of(who),
             )
         if self._blocking is not None and browse.kind is BrowseKind.LOOK:
             await self._blocking.check(user=browse.user, network=browse.network)
@@ -175,23 +245,31 @@ class BrowseRecorder:
             return await self._sent(browse, opened)
 
     async def _sent(self, browse: Browse, opened: Span) -> str:
-        record_id = os.urandom(ID_BYTES)
+        record_id, time_ms = os.urandom(ID_BYTES), time.time_ns() // 1_000_000
         opened.say(Attribute.BROWSE, record_id.hex())
-        record = browse_record(
-            browse,
-            secret=self._secret,
-            record_id=record_id,
-            time_ms=time.time_ns() // 1_000_000,
-            salts=tuple(os.urandom(SALT_BYTES) for _ in range(4)),
-            traceparent=spans.handed_on(opened, ""),
-        )
-        began = time.perf_counter()
         partition = partition_of(record_id, self._partitions)
         try:
-            await self._producer.send(
-                self._topic, partition, record_id, envelope.encode(record), self._timeout_s
+            person = await self._people.person(browse.user, time_ms)
+            record = browse_record(
+                browse,
+                secret=self._secret,
+                user_key=person.key,
+                record_id=record_id,
+                time_ms=time_ms,
+                salts=tuple(os.urandom(SALT_BYTES) for _ in range(4)),
+                traceparent=spans.handed_on(opened, ""),
             )
-        except UnavailableError as error:
+            if browse.kind is BrowseKind.LOOK:
+                # Before it is sent: one that was not acknowledged may be sealed all the same, and has failed.
+                note(Look(record_id, leaf_hash(record.entry), f"{LOGS}{partition}", record.time_ms))
+            told = watched_browse(browse, person, record_id=record_id, time_ms=time_ms).SerializeToString()
+            outgoing = (
+                Outgoing(self._topic, partition, record_id, envelope.encode(record)),
+                Outgoing(self._watched, partition, record_id, told),
+            )
+            began = time.perf_counter()
+            await self._producer.send_together(outgoing, self._timeout_s)
+        except ServiceError as error:
             opened.fail(error.category)
             raise NotRecordedError(str(error)) from error
         self._observe_seconds(time.perf_counter() - began)
@@ -200,3 +278,4 @@ class BrowseRecorder:
     async def ping(self, timeout_s: float) -> None:
         """Raise UnavailableError unless looks can be recorded now."""
         await self._producer.ping(self._topic, timeout_s)
+        await self._producer.ping(self._watched, timeout_s)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from goodstrace.log.v1 import log_pb2
 from services.sealing.reader import LogReader
-from services.sealing.showing import Position, position
+from services.sealing.showing import PartKey, Position, position
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
 
@@ -44,6 +44,10 @@ class Proving(Protocol):
         """Make the proof that entries are in the log at `size`, each hash once."""
         ...
 
+    async def part_keys(self, records: Sequence[SealedRecord]) -> Mapping[Position, PartKey]:
+        """Give what opens encrypted parts that the caller may read, by the record's position."""
+        ...
+
 
 async def disclose_together(
     reader: Proving,
@@ -61,9 +65,12 @@ async def disclose_together(
     hashes = await asyncio.gather(
         *(reader.multiproof(log, of_log, sizes[log]) for log, of_log in indexes.items())
     )
+    keys = await reader.part_keys(records)
     return (
         {
-            position(record): _message(record, (), with_parts=position(record) not in bare)
+            position(record): _message(
+                record, (), keys.get(position(record)), with_parts=position(record) not in bare
+            )
             for record in records
         },
         [log_pb2.SharedProof(log=log, hashes=found) for log, found in zip(indexes, hashes, strict=True)],
@@ -89,19 +96,32 @@ async def disclose(
             for log, found in by_log.items()
         )
     )
+    keys = await reader.part_keys(records)
     return {
-        position(record): _message(record, proof, with_parts=position(record) not in bare)
+        position(record): _message(
+            record, proof, keys.get(position(record)), with_parts=position(record) not in bare
+        )
         for found, of_log in zip(by_log.values(), proofs, strict=True)
         for record, proof in zip(found, of_log, strict=True)
     }
 
 
-def _message(record: SealedRecord, proof: Sequence[bytes], *, with_parts: bool) -> log_pb2.SealedEntry:
+def _message(
+    record: SealedRecord, proof: Sequence[bytes], opens: PartKey | None, *, with_parts: bool
+) -> log_pb2.SealedEntry:
     parts = record.parts if with_parts else ()
     return log_pb2.SealedEntry(
         log=record.log,
         index=record.index,
         entry=record.entry,
-        parts=[log_pb2.DisclosedPart(name=part.name, salt=part.salt, content=part.content) for part in parts],
+        parts=[
+            log_pb2.DisclosedPart(
+                name=part.name,
+                salt=part.salt,
+                content=part.content,
+                key=opens.key if opens is not None and opens.name == part.name else b"",
+            )
+            for part in parts
+        ],
         inclusion_proof=proof,
     )

@@ -19,6 +19,7 @@ from services.runtime.access.guard import Guard
 from services.runtime.access.networks import networks
 from services.runtime.access.opening import open_access
 from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.answering import Answering
 from services.runtime.blocking import Blocks, RememberedBlocks
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
@@ -36,11 +37,14 @@ from services.runtime.settings import (
     load_secret,
 )
 from services.runtime.tls import ServedCertificate, served
-from services.runtime.topics import GOODS_BROWSED
+from services.runtime.topics import BROWSE_WATCHED, GOODS_BROWSED
 from services.runtime.tracing import spans
 from services.runtime.tracing.http import traced
+from services.runtime.vault import open_people
+from services.runtime.vault.lately import of_today_and_yesterday
 from services.sealing.browse import BrowseRecorder
 from services.sealing.failures import FAILURES
+from services.sealing.marks import MarkMetrics, Marks
 from services.sealing.reader import LogReader
 from services.sealing.refusals import RefusalMetrics, Refusals
 from services.sealing.secret_check import check_secret
@@ -116,16 +120,32 @@ class Front:
         self.reader = LogReader(mongo.database, remember_bytes=settings.remember_mib * 2**20)
         host = load(MonitoringSettings).host
         self.access = open_access(host, MerchantStore(mongo.database), mongo.database, log)
+        self.people = open_people(mongo.database)
         self.recorder = BrowseRecorder(
             producer,
+            self.people,
             topic=kafka.topic(GOODS_BROWSED),
+            watched=kafka.topic(BROWSE_WATCHED),
             partitions=kafka.browse_partitions,
             secret=self.secret,
             timeout_s=settings.browse_timeout_s,
             observe_seconds=lambda seconds: metrics.acknowledged.observe(seconds, spans.exemplar()),
-            blocking=RememberedBlocks(Blocks(mongo.database)),
+            blocking=RememberedBlocks(
+                Blocks(mongo.database), pseudonyms=partial(of_today_and_yesterday, self.people)
+            ),
         )
         self.refusals = Refusals(self.recorder, RefusalMetrics(name), log)
+        self.marks = Marks(
+            producer,
+            topic=kafka.topic(GOODS_BROWSED),
+            watched=kafka.topic(BROWSE_WATCHED),
+            partitions=kafka.browse_partitions,
+            secret=self.secret,
+            timeout_s=settings.browse_timeout_s,
+            metrics=MarkMetrics(name),
+            log=log,
+        )
+        self.answering = Answering(self.marks.note)
         access_settings = self.access.settings
         self.guard = Guard(
             name,
@@ -159,6 +179,7 @@ class Front:
             settings.max_call_s,
             self.log,
             guard=self.guard,
+            answering=self.answering,
         )
         server = Server(
             interceptor,
@@ -228,7 +249,7 @@ async def opened(
     mongo = Mongo(load(MongoSettings))
     producer = AcknowledgedProducer(load(KafkaSettings).bootstrap_servers, client="browses")
     ended = asyncio.Event()
-    recording: asyncio.Task[None] | None = None
+    recording: list[asyncio.Task[None]] = []
     for condition in ("recorder", "mongodb", "logs", "secret"):
         monitoring.readiness.set(condition, problem="not asked yet")
     try:
@@ -242,12 +263,12 @@ async def opened(
             log=log,
             certificate=certificate,
         )
-        recording = asyncio.create_task(front.refusals.run(ended))
+        recording = [asyncio.create_task(each.run(ended)) for each in (front.refusals, front.marks)]
         yield front
     finally:
         ended.set()
-        if recording is not None:
-            await asyncio.wait([recording])
+        if recording:
+            await asyncio.wait(recording)
         await producer.stop(settings.browse_timeout_s)
         mongo.close()
         monitoring.stop()

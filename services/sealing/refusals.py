@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from services.runtime.access.guard import Reason, Refusal
 from services.runtime.access.values import NOBODY, Means
 from services.runtime.errors import ServiceError
-from services.sealing.browse import Browse, BrowseKind, BrowseRecorder
+from services.sealing.browse import Browse, BrowseKind, BrowseRecorder, role_of
 
 EACH_S: Final = 10  # records of their own, a second
 TOGETHER_S: Final = 10.0  # how often the others are recorded
@@ -72,7 +72,6 @@ class Refusals:
             "refused a caller",
             operation=refusal.operation,
             reason=refusal.reason.value,
-            who=refusal.who.name,
             network=refusal.network,
         )
         second = int(self._clock_s())
@@ -137,4 +136,5 @@ def browse_of(refusal: Refusal, times: int = 1) -> Browse:
         network=refusal.network,
         refused=refusal.reason,
         times=times,
+        role=role_of(who),
     )

@@ -1,7 +1,7 @@
 """How sealed records and checkpoints look in an answer, and what room they take. Pure, no I/O."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from goodstrace.log.v1 import log_pb2
 from services.sealing.values import SealedRecord, StoredCheckpoint
@@ -12,6 +12,13 @@ _HASH_OVERHEAD: Final = 34
 
 Position = tuple[str, int]
 """Where a record is: name of the log, index in it."""
+
+
+class PartKey(NamedTuple):
+    """The name of an encrypted part, and the 32 bytes that open it."""
+
+    name: str
+    key: bytes
 
 
 def position(record: SealedRecord) -> Position:

@@ -18,28 +18,34 @@ from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace.checkpoint import Checkpoint, open_checkpoint
+from goodstrace.encrypted_parts import decrypt, is_encrypted
 from goodstrace.entry import decode, verify_part
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import leaf_hash, verify_inclusion
 from goodstrace.note import Verifier
+from services.audit.browse_index import provision as provision_index
 from services.query.accounts.key_ring import KeyFiles
 from services.runtime import envelope, kafka, topics
 from services.runtime.envelope import Record
-from services.runtime.mongo import Mongo, create_indexes
+from services.runtime.mongo import Mongo, beside, create_indexes
 from services.runtime.monitoring import Readiness
 from services.runtime.settings import MongoSettings
+from services.runtime.vault.opening import load_ring
+from services.runtime.vault.people import provision as provision_vault
 from services.sealing.clock import SystemClock
 from services.sealing.core import Limits
 from services.sealing.epochs import random_epoch
 from services.sealing.indexes import indexes
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
+from services.sealing.mark_records import PART, is_mark, outcomes_of
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.reader import LogReader
 from services.sealing.service import Sealer
 from services.sealing.writer import SealerParts
 from tests.conftest import Names
+from tests.opened_browses import OpenedVault, opened_record
 
 READY_TIMEOUT_S = 60.0
 PARTITIONS, BROWSE_PARTITIONS = 2, 2
@@ -64,6 +70,7 @@ class Looking:
         self.key_dir = folder / "keys"
         self.key_dir.mkdir(mode=0o700)
         (self.key_dir / "index-secret").write_text(self.secret.hex())
+        (self.key_dir / "vault-keys").write_text(secrets.token_hex(32))
         KeyFiles(self.key_dir / "login", 300).make_first(time.time_ns() // 1_000_000)
         self.query_port, self.audit_port = free_port(), free_port()
         self.log_port = free_port()
@@ -76,6 +83,7 @@ class Looking:
             "GOODSTRACE_BROWSE_PARTITIONS": str(BROWSE_PARTITIONS),
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_VAULT_KEY_FILE": str(self.key_dir / "vault-keys"),
             "GOODSTRACE_ACCOUNTS": "off",
             "GOODSTRACE_LOGIN_KEY_DIR": str(self.key_dir / "login"),
             "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "index-secret"),
@@ -90,6 +98,9 @@ class Looking:
         self.daemons = {name: self._daemon(name, folder) for name in ("query", "audit")}
         self.mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database, timeout_ms=10_000))
         self.reader = LogReader(self.mongo.database)
+        self.vault = OpenedVault(
+            stack.mongodb_uri, f"{names.database}_vault", load_ring(self.key_dir / "vault-keys")
+        )
 
     def _daemon(self, name: str, folder: Path) -> Daemon:
         return Daemon(
@@ -106,6 +117,8 @@ class Looking:
         declared = topics.declared(self.names.topic_prefix, PARTITIONS, BROWSE_PARTITIONS, 1)
         await asyncio.to_thread(kafka.create_topics, self.stack.kafka_bootstrap_servers, declared)
         await create_indexes(self.mongo.database, indexes())
+        vault = beside(self.mongo.database, f"{self.names.database}_vault")
+        await asyncio.gather(provision_vault(vault), provision_index(vault))
 
     async def start(self, name: str) -> None:
         """Start a service and return when it is ready."""
@@ -163,8 +176,26 @@ class Looking:
         return Sealer(parts, KeyFolder(self.key_dir), prefix="goods", name="test", readiness=Readiness())
 
     async def browsed(self) -> list[Record]:
-        """All records on `goods.browsed` now, by partition and offset."""
-        return await asyncio.to_thread(self._browsed)
+        """All records of looks, refusals and attempts on `goods.browsed` now, by partition and offset, with the parts decrypted that the vault has keys of."""
+        keys = await asyncio.to_thread(self.vault.user_keys)
+        found = await asyncio.to_thread(self._browsed)
+        return [opened_record(record, keys) for record in found if not is_mark(record)]
+
+    async def sealed_looks(self) -> list[str]:
+        """The browse IDs of what is published of the browse logs, marks left out."""
+        found: list[str] = []
+        for log, newest in (await self.reader.newest("browse/")).items():
+            for record in await self.reader.records(log, range(newest.size)):
+                entry = decode(record.entry)
+                found += [entry.id] if [part.name for part in entry.parts] != [PART] else []
+        return found
+
+    async def outcomes(self) -> dict[str, str]:
+        """What the marks on `goods.browsed` say now, by browse ID."""
+        records = [record for record in await asyncio.to_thread(self._browsed) if is_mark(record)]
+        return {
+            look.hex(): outcome.value for record in records for look, outcome in outcomes_of(record).items()
+        }
 
     def _browsed(self) -> list[Record]:
         topic = self.names.topic(topics.GOODS_BROWSED)
@@ -190,7 +221,7 @@ class Looking:
 
 
 def verified(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Checkpoint]) -> dict[str, bytes]:
-    """Verify a sealed entry by hand: the proof of its leaf and every part; give the parts."""
+    """Verify a sealed entry by hand: the proof of its leaf and every part; give the parts, those encrypted by the keys that came with them."""
     under = checkpoints[sealed.log]
     verify_inclusion(
         leaf_hash(sealed.entry), sealed.index, under.size, list(sealed.inclusion_proof), under.root
@@ -198,7 +229,13 @@ def verified(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Checkpoint])
     entry = decode(sealed.entry)
     for part in sealed.parts:
         verify_part(entry, part.name, part.salt, part.content)
-    return {part.name: part.content for part in sealed.parts}
+    return {
+        part.name: decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)
+        if part.key
+        else part.content
+        for part in sealed.parts
+        if part.key or not is_encrypted(part.content)
+    }
 
 
 def parts_of(record: Record) -> dict[str, Any]:

@@ -22,6 +22,10 @@ from goodstrace.collector.v1 import capture_pb2
 from goodstrace.query.v1 import completeness_pb2, login_pb2, trace_pb2
 from services.query.epcis_api import EpcisApi
 from services.query.http_app import make_app
+from services.query.web.auditing import AuditorPages
+from services.query.web.complete import CompletePages
+from services.query.web.merchant.pages import MerchantPages
+from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
 from services.query.webhooks.api import WebhookApi
 from services.runtime.access.guard import Guard, Reason, Refusal
@@ -208,10 +212,11 @@ def apps() -> dict[str, FastAPI]:
     logs: Any = _Handler()
     pages: Any = object.__new__(WebPages)
     pages.sign_in = None
+    more: Any = [object.__new__(each) for each in (AuditorPages, CompletePages, MerchantPages, OperatorPages)]
     guard = Guard("query", NOTHING, NOTHING)
     return {
         "collector": whole_app(registry),
-        "query": make_app(logs, guard, epcis, logs, webhooks, pages=pages, login=logs),
+        "query": make_app(logs, guard, epcis, logs, webhooks, pages=pages, more_pages=more, login=logs),
     }
 
 

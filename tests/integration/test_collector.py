@@ -59,6 +59,8 @@ class Collector:
         self.port, self.metrics_port, self.grpc_port = free_port(), free_port(), free_port()
         secret = folder / "index-secret"
         secret.write_text("07" * 32)
+        vault_keys = folder / "vault-keys"
+        vault_keys.write_text("0f" * 32)
         self._log = (folder / "collector.log").open("ab")
         self._environment = {
             **os.environ,
@@ -67,6 +69,7 @@ class Collector:
             "GOODSTRACE_DATABASE": names.database,
             "GOODSTRACE_PARTITIONS": str(PARTITIONS),
             "GOODSTRACE_INDEX_SECRET_FILE": str(secret),
+            "GOODSTRACE_VAULT_KEY_FILE": str(vault_keys),
             "GOODSTRACE_ACCOUNTS": "off",
             "GOODSTRACE_COLLECTOR_PORT": str(self.port),
             "GOODSTRACE_COLLECTOR_GRPC_PORT": str(self.grpc_port),

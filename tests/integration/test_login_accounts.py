@@ -14,8 +14,13 @@ from services.query.accounts.errors import LockedError
 from services.runtime.access.current import acting
 from services.runtime.access.networks import network_of
 from services.runtime.access.values import NOBODY, Principal, Role
-from services.runtime.call_errors import AlreadyExistsError, InvalidRequestError, NotAllowedError
-from services.runtime.merchants.errors import UnauthenticatedError
+from services.runtime.call_errors import (
+    AlreadyExistsError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+)
+from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
 from tests.conftest import Names
 from tests.integration.login_world import PASSWORD, Caller, World, new_address, with_totp
 
@@ -134,8 +139,11 @@ async def test_a_hash_of_other_parameters_is_made_anew(world: World) -> None:
     other.hasher.close()
 
 
+OPERATOR = Principal(name="opal", roles=frozenset({Role.OPERATOR}))
+
+
 async def test_what_operators_do_takes_hold_at_once(world: World) -> None:
-    operator = Principal(name="opal", roles=frozenset({Role.OPERATOR}))
+    operator = OPERATOR
     service = world.login.accounts
     wanted = login_pb2.Account(name="ann", kind="user", roles=["shopper"])
     made = await world.call(service.CreateAccount, login_pb2.CreateAccountRequest(account=wanted), operator)
@@ -180,7 +188,7 @@ async def test_accounts_must_make_sense(world: World) -> None:
     ):
         request = login_pb2.CreateAccountRequest(account=login_pb2.Account(**wrong))
         with pytest.raises(InvalidRequestError):
-            await world.call(create, request)
+            await world.call(create, request, OPERATOR)
 
 
 async def test_accounts_come_in_pages_by_name(world: World) -> None:
@@ -189,7 +197,7 @@ async def test_accounts_come_in_pages_by_name(world: World) -> None:
     found, token = [], ""
     while True:
         request = login_pb2.ListAccountsRequest(page_size=3, page_token=token)
-        page = await world.call(world.login.accounts.ListAccounts, request)
+        page = await world.call(world.login.accounts.ListAccounts, request, OPERATOR)
         found += [each.name for each in page.accounts]
         if not (token := page.next_page_token):
             break
@@ -201,7 +209,7 @@ async def test_programs_by_secret_and_by_certificate(world: World) -> None:
         name="shop", kind="service", roles=["platform"], certificate="spiffe://example/shop"
     )
     create = login_pb2.CreateAccountRequest(account=wanted)
-    made = await world.call(world.login.accounts.CreateAccount, create)
+    made = await world.call(world.login.accounts.CreateAccount, create, OPERATOR)
 
     async def issue(client_id: str, secret: str, certificates: tuple[str, ...] = ()) -> login_pb2.Tokens:
         request = login_pb2.IssueTokenRequest(client_id=client_id, client_secret=secret)
@@ -214,11 +222,11 @@ async def test_programs_by_secret_and_by_certificate(world: World) -> None:
     assert who.roles == {Role.PLATFORM}
     assert not who.session + tokens.refresh_token
     reset = login_pb2.ResetCredentialRequest(account="shop")
-    second = (await world.call(world.login.accounts.ResetCredential, reset)).credential
+    second = (await world.call(world.login.accounts.ResetCredential, reset, OPERATOR)).credential
     world.later(1)
     for secret in (made.credential, second):
         await world.who(await issue("shop", secret))
-    third = (await world.call(world.login.accounts.ResetCredential, reset)).credential
+    third = (await world.call(world.login.accounts.ResetCredential, reset, OPERATOR)).credential
     await issue("shop", third)
     by_certificate = await issue("", "", ("other", "spiffe://example/shop"))
     world.later(1)
@@ -270,3 +278,73 @@ async def test_keys_change_while_all_goes_on_and_a_revoked_one_does_not_count(wo
 
 def _kid(tokens: login_pb2.Tokens) -> str:
     return str(jws.extract_compact(tokens.access_token.encode()).headers()["kid"])
+
+
+async def test_a_merchants_people_keep_their_own_and_see_no_others(world: World) -> None:
+    service = world.login.accounts
+
+    def person(number: int) -> Principal:
+        return Principal(
+            account=f"{number:032x}", name=f"m{number}", roles=frozenset({Role.MERCHANT}), merchant=number
+        )
+
+    for name, more in (
+        ("theirs", {"kind": "user", "roles": ["merchant"], "merchant": 8}),
+        ("program", {"kind": "service", "roles": ["merchant"], "merchant": 7}),
+        ("both", {"kind": "user", "roles": ["merchant", "auditor"], "merchant": 7}),
+        ("shopper", {"kind": "user", "roles": ["shopper"]}),
+    ):
+        request = login_pb2.CreateAccountRequest(account=login_pb2.Account(name=name, **more))
+        await world.call(service.CreateAccount, request, OPERATOR)
+    made = await world.call(
+        service.CreateAccount,
+        login_pb2.CreateAccountRequest(account=login_pb2.Account(name="bea")),
+        person(7),
+    )
+    assert (made.account.kind, list(made.account.roles), made.account.merchant) == ("user", ["merchant"], 7)
+    tokens = (await world.sign_in("bea", made.credential)).tokens
+    listed = await world.call(service.ListAccounts, login_pb2.ListAccountsRequest(), person(7))
+    assert [each.name for each in listed.accounts] == ["bea"]
+    for name in ("theirs", "program", "both", "shopper", "nobody"):
+        for method, request in (
+            (service.GetAccount, login_pb2.GetAccountRequest(account=name)),
+            (service.UpdateAccount, login_pb2.UpdateAccountRequest(account=name, status="disabled")),
+            (service.ResetCredential, login_pb2.ResetCredentialRequest(account=name)),
+        ):
+            with pytest.raises(NotFoundError):
+                await world.call(method, request, person(7))
+    for wrong in (
+        {"name": "x", "roles": ["operator"]},
+        {"name": "x", "roles": ["merchant", "auditor"]},
+        {"name": "x", "merchant": 8},
+        {"name": "x", "kind": "service"},
+        {"name": "x", "certificate": "spiffe://example/x"},
+    ):
+        request = login_pb2.CreateAccountRequest(account=login_pb2.Account(**wrong))
+        with pytest.raises(ForbiddenError):
+            await world.call(service.CreateAccount, request, person(7))
+    for change in ({"roles": ["operator"]}, {"merchant": 8}, {"certificate": "x"}):
+        with pytest.raises(ForbiddenError):
+            await world.call(
+                service.UpdateAccount, login_pb2.UpdateAccountRequest(account="bea", **change), person(7)
+            )
+    bea = Principal(account=made.account.id, name="bea", roles=frozenset({Role.MERCHANT}), merchant=7)
+    disable = login_pb2.UpdateAccountRequest(account="bea", status="disabled")
+    for method, request in (
+        (service.UpdateAccount, disable),
+        (service.ResetCredential, login_pb2.ResetCredentialRequest(account="bea")),
+    ):
+        with pytest.raises(ForbiddenError):
+            await world.call(method, request, bea)
+    api_key = Principal(name="merchant:7", roles=frozenset({Role.MERCHANT}), merchant=7)
+    for who in (api_key, NOBODY, Principal(account="00", name="ann", roles=frozenset({Role.SHOPPER}))):
+        with pytest.raises(ForbiddenError):
+            await world.call(service.ListAccounts, login_pb2.ListAccountsRequest(), who)
+    first = await world.call(service.ListAccounts, login_pb2.ListAccountsRequest(page_size=2), OPERATOR)
+    request = login_pb2.ListAccountsRequest(page_token=first.next_page_token)
+    with pytest.raises(InvalidRequestError):  # a token of another's list opens nothing
+        await world.call(service.ListAccounts, request, person(7))
+    world.later(1)
+    await world.call(service.UpdateAccount, disable, person(7))
+    with pytest.raises(UnauthenticatedError):
+        await world.who(tokens)

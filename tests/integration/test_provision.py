@@ -24,6 +24,7 @@ def environment(kafka_bootstrap: str, mongo_uri: str, names: Names, tmp_path: Pa
         "GOODSTRACE_DATABASE": names.database,
         "GOODSTRACE_TOPIC_PREFIX": names.topic_prefix,
         "GOODSTRACE_INDEX_SECRET_FILE": str(tmp_path / "keys" / "index-secret"),
+        "GOODSTRACE_VAULT_KEY_FILE": str(tmp_path / "vault" / "keys"),
     }
 
 
@@ -43,6 +44,9 @@ def test_all_is_made_once(environment: dict[str, str], names: Names, tmp_path: P
     assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
     assert len(bytes.fromhex(made)) == 32
     assert made.strip() not in first.stdout
+    vault_keys = tmp_path / "vault" / "keys"
+    assert stat.S_IMODE(vault_keys.stat().st_mode) == 0o600
+    vault_keys.write_text(f"{made}{vault_keys.read_text()}")  # the newest comes first
 
     topics = (
         AdminClient({"bootstrap.servers": environment["KAFKA_BOOTSTRAP_SERVERS"]})

@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,28 @@ from deploy.processes import Daemon
 from deploy.stack import Stack
 from services.audit.watch import alerts as alert_values
 from services.audit.watch.command import watch
-from services.audit.watch.store import WatchStore
-from services.runtime.blocking import Block, BlockedError, Blocks, RememberedBlocks
+from services.audit.watch.store import ACTIVITY, ALERTS, WatchStore, forget
+from services.audit.watch_names import forget_user
+from services.runtime import topics
+from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
 from tests.conftest import Names
 from tests.integration.looking import eventually
 from tests.integration.watching import Watching
 from tests.unit.watch_world import watched
-from tests.watch_scenarios import SCENARIOS, Look, background, ending_at, look, records, serial
+from tests.watch_scenarios import (
+    BEGIN_MS,
+    DAY_MS,
+    HOUR_MS,
+    SCENARIOS,
+    Look,
+    Marks,
+    background,
+    ending_at,
+    look,
+    pseudonym,
+    records,
+    serial,
+)
 
 RECORDS, KILLS = 6000, 5
 DEADLINE_S = 120  # on a machine that does much else
@@ -43,6 +58,11 @@ def _looks(count: int, users: int = 50) -> list[Look]:
         for nth in range(count)
     ]
     return ending_at(made, _now_ms())
+
+
+def by_pseudonym(looks: Sequence[Look]) -> Counter[str]:
+    """Count looks by who their users are to the watch."""
+    return Counter(each.pseudonym for each in records(looks))
 
 
 def _now_ms() -> int:
@@ -83,7 +103,7 @@ async def killed_five_times(watching: Watching, count: int, tell: Callable[[str]
 
     await eventually(all_counted, "all records are counted", DEADLINE_S)
     await asyncio.sleep(1.5)  # what would be counted twice would come now
-    assert await watching.by_subject("user") == Counter(each.browse.user for each in looks)
+    assert await watching.by_subject("user") == by_pseudonym(looks)
     assert sum((await watching.by_subject("all")).values()) == count
     assert await watching.counted("all", "first_seen") == 50
     tell(f"watch: {count:,} records, killed at {killed_at}: counted exactly")
@@ -110,7 +130,7 @@ async def test_partitions_go_to_another_worker_and_state_goes_with_them(watching
     await watching.browse(made[1600:])
     await eventually(lambda: counted(2400, second), "the second worker has all partitions", DEADLINE_S)
     await asyncio.sleep(1.5)
-    assert await watching.by_subject("user") == Counter(each.browse.user for each in looks)
+    assert await watching.by_subject("user") == by_pseudonym(looks)
 
 
 async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
@@ -118,7 +138,8 @@ async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
 ) -> None:
     attacks = [rule for rule in SCENARIOS if rule not in {"sudden-interest", "scraping-network"}]
     looks = [*background(), *(each for rule in attacks for each in SCENARIOS[rule][0]())]
-    made = records(ending_at(looks, _now_ms()))
+    looks = ending_at(looks, _now_ms())
+    made = records(looks)
     expected = {alert.id.hex() for alert in watched(made).alerts}
     await watching.browse(made)
     daemon = watching.worker("watch", instance="watch-0")
@@ -130,6 +151,7 @@ async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
     await eventually(all_told, "all alerts are kept", DEADLINE_S)
     assert {alert["_id"] for alert in await watching.alerts()} == expected
     daemon.stop()
+    await _names_nobody(watching, looks)
 
     blocks = Blocks(watching.mongo.database)
     await blocks.put(Block(subject="user:ann", until_ms=2**45))
@@ -139,13 +161,41 @@ async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
     tell(f"watch: {len(expected)} alerts of {len(made):,} records, the same as without Kafka")
 
 
+async def _names_nobody(watching: Watching, looks: Sequence[Look]) -> None:
+    """See that nothing of what the watch keeps has a user's name in it."""
+    names = {each.browse.user.encode() for each in looks if not isinstance(each.browse, Marks)}
+    kept: dict[str, list[bytes]] = {}
+    for topic in (
+        topics.BROWSE_WATCHED,
+        topics.BROWSE_OBSERVED,
+        topics.BROWSE_COUNTED,
+        topics.BROWSE_ALERTS,
+    ):
+        kept[topic] = await watching.values(topic)
+    for name in (ALERTS, ACTIVITY, BLOCKS):
+        kept[name] = [repr(row).encode() async for row in watching.mongo.database[name].find({})]
+    files = [each for each in watching.folder.rglob("*") if each.is_file() and each.name != "vault-keys"]
+    kept["files"] = [each.read_bytes() for each in files]
+    known = next(
+        pseudonym("scraper", each.time_ms) for each in looks if getattr(each.browse, "user", "") == "scraper"
+    )
+    assert [place for place, values in kept.items() if not values] in ([], [BLOCKS])  # those are over
+    for place, values in kept.items():
+        assert not [name for name in names for value in values if name in value], place
+    for place in (topics.BROWSE_WATCHED, topics.BROWSE_OBSERVED, topics.BROWSE_COUNTED, ALERTS):
+        assert any(known.encode() in value for value in kept[place]), (
+            place
+        )  # what is searched is what there is
+
+
 async def test_a_block_holds_ends_and_is_lifted(watching: Watching) -> None:
     made = watched(records(list(SCENARIOS["guessing-network"][0]())))
     [found, *_] = [alert for alert in made.alerts if alert.rule == "guessing-network"]
     message = alert_values.message(found)
     message.blocked_until_ms = 2**45
-    store, blocks = WatchStore(watching.mongo.database, keep_days=30), Blocks(watching.mongo.database)
-    remembered = RememberedBlocks(blocks, fresh_s=0)
+    store = WatchStore(watching.mongo.database, keep_days=30, user_days=2)
+    blocks = Blocks(watching.mongo.database)
+    remembered = RememberedBlocks(blocks, pseudonyms=_lately, fresh_s=0)
     await remembered.check(user="ann", network="203.0.113.0")
     assert await store.put_alert(message, message.SerializeToString())
     assert not await store.put_alert(message, message.SerializeToString())
@@ -163,6 +213,63 @@ async def test_a_block_holds_ends_and_is_lifted(watching: Watching) -> None:
     assert await blocks.in_force() == []
 
 
+async def _lately(name: str) -> list[str]:
+    return [pseudonym(name, BEGIN_MS)]
+
+
+async def test_a_user_is_blocked_without_being_named_until_an_operator_lifts_it(watching: Watching) -> None:
+    made = watched(records(list(SCENARIOS["scraping"][0]())))
+    message = alert_values.message(made.alerts[0])
+    assert message.subject == pseudonym("scraper", BEGIN_MS)
+    message.blocked_until_ms = 2**45
+    store = WatchStore(watching.mongo.database, keep_days=30, user_days=2)
+    blocks = Blocks(watching.mongo.database)
+    assert await store.put_alert(message, message.SerializeToString())
+    assert [each.subject for each in await blocks.in_force()] == [f"pseudonym:{message.subject}"]
+    remembered = RememberedBlocks(blocks, pseudonyms=_lately, fresh_s=0)
+    await remembered.check(user="bob", network="192.0.2.0")
+    with pytest.raises(BlockedError, match="this user is blocked until"):
+        await remembered.check(user="scraper", network="192.0.2.0")
+    assert await blocks.lift(f"pseudonym:{message.subject}")
+    await remembered.check(user="scraper", network="192.0.2.0")
+
+    anonymous = alert_values.message(made.alerts[0])
+    anonymous.id, anonymous.subject, anonymous.blocked_until_ms = "another", "anonymous", 2**45
+    assert await store.put_alert(anonymous, anonymous.SerializeToString())
+    assert await blocks.in_force() == []  # nobody in particular is never blocked
+
+
+async def test_what_is_of_users_goes_with_their_pseudonyms(watching: Watching) -> None:
+    """By itself after the days that the vault keeps, or when a user is erased; all else is as before."""
+    looks = [*background(), *SCENARIOS["scraping"][0](), *SCENARIOS["copied-serial"][0]()]
+    made = watched(records(ending_at(looks, _now_ms())))
+    store = WatchStore(watching.mongo.database, keep_days=30, user_days=2)
+    await store.put_activities(list(made.activities.values()), 300_000)
+    for alert in made.alerts:
+        message = alert_values.message(alert)
+        message.blocked_until_ms = 2**45
+        await store.put_alert(message, message.SerializeToString())
+    database = watching.mongo.database
+    for name, end in ((ALERTS, "end_ms"), (ACTIVITY, "start_ms")):
+        async for row in database[name].find({}):
+            days = 2 if row["about"] in ("user", "series") else 30
+            assert row["expires"].timestamp() * 1000 == row[end] + days * DAY_MS
+    [scraper, *_] = {alert.subject for alert in made.alerts if alert.rule == "scraping"}
+    people, blocks = watching.people(), Blocks(database)
+    known = [await people.pseudonym("bob", _now_ms() - days * DAY_MS) for days in range(3)]
+    for subject in ("user:bob", *(f"pseudonym:{each}" for each in known)):
+        await blocks.put(Block(subject, until_ms=2**45))
+    assert await forget_user(database, people, "bob", 2) == 4
+    before = [await database[name].count_documents({}) for name in (ALERTS, ACTIVITY, BLOCKS)]
+    gone = await forget(database, [scraper, "0" * 24])
+    left = [await database[name].count_documents({}) for name in (ALERTS, ACTIVITY, BLOCKS)]
+    assert gone == sum(before) - sum(left) > 3
+    for name in (ALERTS, ACTIVITY, BLOCKS):
+        assert [row async for row in database[name].find({}) if scraper in str(row)] == []
+    assert left[0] > 0
+    assert "copied-serial" in {row["rule"] for row in await watching.alerts()}
+
+
 async def test_an_operator_blocks_lists_and_lifts_by_commands(watching: Watching) -> None:
     environment = {name: value for name, value in watching.environment.items() if "WATCH" not in name}
 
@@ -176,8 +283,24 @@ async def test_an_operator_blocks_lists_and_lifts_by_commands(watching: Watching
     assert added["by"].startswith("operator ")
     assert await run("blocks", "lift", "user:ann") == {"subject": "user:ann", "was_blocked": True}
     assert await run("blocks", "list") == []
+    now_ms = _now_ms()
+    known = (await watching.people().person("bob", now_ms)).pseudonym
+    blocks = Blocks(watching.mongo.database)
+    by_the_watch = Block(f"pseudonym:{known}", now_ms + HOUR_MS, reason="scraping", by="watch")
+    await blocks.put(by_the_watch, only_unless_lifted=True)
+    [listed] = await run("blocks", "list")
+    assert (listed["subject"], "user" in listed) == (f"pseudonym:{known}", False)
+    [named] = await run("blocks", "list", "--names")
+    assert named["user"] == "bob"
+    assert await run("blocks", "lift", "user:bob") == {"subject": "user:bob", "was_blocked": True}
+    assert await run("blocks", "list") == []
+    tomorrow = await watching.people().pseudonym("bob", now_ms + HOUR_MS - 1000)
+    for each in (known, tomorrow):
+        again = Block(f"pseudonym:{each}", now_ms + HOUR_MS, reason="scraping", by="watch")
+        await blocks.put(again, only_unless_lifted=True)
+    assert await run("blocks", "list") == []
     refused = await asyncio.to_thread(
         CliRunner().invoke, watch, ["blocks", "add", "shoe:44"], env=environment
     )
     assert refused.exit_code == 1
-    assert "user:NAME or network:NETWORK" in refused.output
+    assert "user:NAME, network:NETWORK" in refused.output

@@ -1,21 +1,27 @@
 """Workers of the watch as processes of a test's own, on topics of its own."""
 
 import asyncio
+import secrets
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import TopicPartition
+
 from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
+from goodstrace.record.v1.record_pb2 import WatchedBrowse
 from services.audit.watch.store import ACTIVITY, ALERTS, provision
-from services.runtime import envelope, kafka, topics
-from services.runtime.envelope import Record
-from services.runtime.mongo import Mongo
+from services.runtime import kafka, topics
+from services.runtime.mongo import Mongo, beside
 from services.runtime.settings import MongoSettings
+from services.runtime.vault import People, Vault
+from services.runtime.vault.opening import load_ring
 from tests.conftest import Names
+from tests.unit.watch_world import source_of
 
 PARTITIONS = 2
 READY_TIMEOUT_S = 60.0
@@ -35,6 +41,9 @@ class Watching:
             "GOODSTRACE_WATCH_BATCH_RECORDS": "100",
             "GOODSTRACE_WATCH_BATCH_S": "0.05",
         }
+        self.vault_keys = folder / "vault-keys"
+        self.vault_keys.write_text(secrets.token_hex(32))
+        self.environment["GOODSTRACE_VAULT_KEY_FILE"] = str(self.vault_keys)
         self.mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database, timeout_ms=10_000))
         self.workers: dict[str, tuple[Daemon, int]] = {}
 
@@ -67,15 +76,15 @@ class Watching:
         url = f"http://127.0.0.1:{port}/readyz"
         await asyncio.to_thread(daemon.wait_ready, partial(not_ready, url), READY_TIMEOUT_S)
 
-    async def browse(self, records: Sequence[Record]) -> None:
-        """Put browse records where the services put them."""
+    async def browse(self, records: Sequence[WatchedBrowse]) -> None:
+        """Tell the watch of looks where the services tell it."""
         await asyncio.to_thread(self._browse, records)
 
-    def _browse(self, records: Sequence[Record]) -> None:
+    def _browse(self, records: Sequence[WatchedBrowse]) -> None:
         producer = kafka.producer(self.stack.kafka_bootstrap_servers)
-        topic = self.names.topic(topics.GOODS_BROWSED)
+        topic = self.names.topic(topics.BROWSE_WATCHED)
         for record in records:
-            producer.produce(topic, envelope.encode(record), partition=record.id[0] % PARTITIONS)
+            producer.produce(topic, record.SerializeToString(), partition=source_of(record) % PARTITIONS)
             producer.poll(0)
         assert producer.flush(30) == 0
 
@@ -88,6 +97,33 @@ class Watching:
         found: dict[str, int] = {}
         async for row in self.mongo.database[ACTIVITY].find({"about": about}):
             found[row["subject"]] = found.get(row["subject"], 0) + row["looks"]
+        return found
+
+    def people(self) -> People:
+        """The vault of the commands."""
+        database = beside(self.mongo.database, f"{self.names.database}_vault")
+        return People(Vault(database, load_ring(self.vault_keys)))
+
+    async def values(self, topic: str) -> list[bytes]:
+        """All keys and values of a topic."""
+        return await asyncio.to_thread(self._values, self.names.topic(topic))
+
+    def _values(self, topic: str) -> list[bytes]:
+        bootstrap, found = self.stack.kafka_bootstrap_servers, list[bytes]()
+        consumer = kafka.consumer(bootstrap, f"{topic}.read")
+        try:
+            for partition in range(PARTITIONS):
+                place = TopicPartition(topic, partition, 0)
+                _, end = consumer.get_watermark_offsets(place)
+                consumer.assign([place])
+                at = 0
+                while at < end:
+                    for message in consumer.consume(1000, 5.0):
+                        assert message.error() is None
+                        found += [each for each in (message.key(), message.value()) if each]
+                        at = message.offset() + 1
+        finally:
+            consumer.close()
         return found
 
     async def alerts(self) -> list[dict[str, Any]]:

@@ -4,9 +4,18 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+
+from goodstrace import entry as entries
+from goodstrace.bundles import bundle_path
+from goodstrace.entry import Entry, Kind, TagsCommitment
+from goodstrace.merkle import leaf_hashes, root_of
+from goodstrace.note import Signer
+from goodstrace.tiles import tile_path
+from tests.interop.static_logs import write_log
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = shutil.which("node")
@@ -28,6 +37,43 @@ def test_it_takes_and_refuses_what_the_vectors_say(tell: Callable[[str], None]) 
     counts = json.loads(done.stdout)
     assert counts["inclusion proofs"] >= 75
     assert counts["changed proof files"] > 1000
+    assert min(counts.values()) > 0
+    tell("verify.js: " + ", ".join(f"{number} {what}" for what, number in counts.items()))
+
+
+def _entry(index: int) -> bytes:
+    tags = TagsCommitment(1, sha256(b"tag").hexdigest())
+    return entries.encode(
+        Entry(id=f"{index:032x}", kind=Kind.EVENT, merchant=1, parts=(), tags=tags, time=index)
+    )
+
+
+def test_it_verifies_whole_logs_by_their_tiles(tmp_path: Path, tell: Callable[[str], None]) -> None:
+    told = []
+    for size in (1, 2, 255, 256, 257, 700, 1024, 66_000):
+        signer, folder = Signer(f"log.example/{size}", bytes(31) + b"k"), tmp_path / str(size)
+        sealed = [_entry(index) for index in range(size)]
+        write_log(folder, signer, sealed)
+        hashes = leaf_hashes(sealed)
+        sizes = sorted({0, 1, size // 3, size // 2, min(size, 256), size - 1, size})
+        ranges = [[0, size], [0, 1], [size - 1, size], [size // 2, size // 2 + 1]]
+        told.append(
+            {
+                "folder": str(folder),
+                "vkey": signer.verifier.vkey(),
+                "older": [{"size": each, "root": root_of(hashes[:each]).hex()} for each in sizes],
+                "ranges": ranges if size < 2000 else ranges[1:],
+                "spoilt": [bundle_path(0, min(size, 256)), tile_path(0, 0, min(size, 256))]
+                if size < 2000
+                else [],
+            }
+        )
+    listed = tmp_path / "logs.json"
+    listed.write_text(json.dumps(told))
+    done = node(ROOT / "tests" / "interop" / "javascript" / "tiles.mjs", listed)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["spoilt files refused"] == 2 * (len(told) - 1)
     assert min(counts.values()) > 0
     tell("verify.js: " + ", ".join(f"{number} {what}" for what, number in counts.items()))
 

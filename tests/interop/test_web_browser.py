@@ -3,6 +3,7 @@
 Needs Debian's chromium; where it is not there these tests are skipped, and say so.
 """
 
+import base64
 import dataclasses
 import json
 import re
@@ -26,7 +27,7 @@ PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 ANSWERS = {
     "en-GB": ("Norway", "Pudong cold store", "0.8 – 3.9 °C", "Yes: see the notice above.", "verified here"),
     "zh-CN": ("挪威", "浦东冷库", "0.8 – 3.9 °C", "是：请看上方提示。", "已在此核验"),
-    "zh-TW": ("挪威", "浦東冷庫", "0.8 – 3.9 °C", "是：請看上方提示。", "已在此核驗"),
+    "zh-TW": ("挪威", "浦東冷庫", "0.8 – 3.9 °C", "是：請看上方提示。", "已在此驗證"),
 }
 PAGES = ("/", ITEM_PATH, "/scan", "/seals", "/01/1")
 
@@ -320,6 +321,69 @@ def test_the_first_view_is_small(
     assert first < 100_000
 
 
+def complete(page: Page) -> tuple[str, str]:
+    """Wait until the page has checked whether something is left out; gives how it came out and what it says."""
+    state(page)
+    element = page.locator("#complete")
+    return element.get_attribute("data-state") or "", element.locator(".said").text_content() or ""
+
+
+def test_what_is_left_out_is_found(browser: Browser) -> None:
+    world = WebWorld([*EVENTS, RECALL], indexed=True)
+    with world.served() as url:
+        page = browser.new_context(locale="en-GB").new_page()
+        page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
+        page.goto(url + ITEM_PATH)
+        found, said = complete(page)
+        assert found == "good", said
+        assert "complete up to round 15" in said
+        assert "All 4 sealed events" in said
+        # A server that leaves out one event that the index has.
+        left_out: list[str] = []
+
+        def leave_out(route: Route) -> None:
+            bundle = json.loads(route.fetch().text())
+            gone = next(each for each in bundle["entries"] if _tells(each, b"retail_selling"))
+            bundle["entries"].remove(gone)
+            left_out.append(f"{gone['log']}[{gone['index']}]")
+            route.fulfill(body=json.dumps(bundle, separators=(",", ":"), ensure_ascii=False))
+
+        page.route("**/bundle?*", leave_out)
+        page.goto(url + ITEM_PATH)
+        found, said = complete(page)
+        assert found == "bad"
+        assert left_out[0] in said
+        page.unroute("**/bundle?*")
+        now = [""]
+
+        def spoil(route: Route) -> None:
+            text, change = route.fetch().text(), now[0]
+            at = text.index(change.partition(":")[0] + ":")
+            route.fulfill(body=text[:at] + change + text[at + len(change) :], content_type="application/json")
+
+        page.route("**/complete?*", spoil)
+        for now[0] in ('"secret":"zz', '"note":"x', '"pages":"BBBB'):
+            page.goto(url + ITEM_PATH)
+            found, said = complete(page)
+            assert (found, "does not verify" in said) == ("bad", True), now
+        page.unroute("**/complete?*")
+        page.route("**/complete?*", lambda route: route.fulfill(status=503, body="away"))
+        page.goto(url + ITEM_PATH)
+        assert complete(page)[0] == "none"
+        page.unroute("**/complete?*")
+        # An index that covers less: what came later is shown, and not claimed.
+        world.index(covered=0.6)
+        page.goto(url + ITEM_PATH)
+        found, said = complete(page)
+        assert found == "good"
+        assert "came later" in said
+    paged = WebWorld([*EVENTS, RECALL], indexed=True, events_on_page=4)
+    with paged.served() as url:
+        page.goto(url + ITEM_PATH)
+        found, said = complete(page)
+        assert (found, "on others" in said) == ("none", True)
+
+
 def test_cosignatures_are_checked_too(browser: Browser, tmp_path: Path) -> None:
     cosigners = [
         Cosigner(name, name.encode().ljust(32, b"w"))
@@ -353,6 +417,10 @@ def test_cosignatures_are_checked_too(browser: Browser, tmp_path: Path) -> None:
         )
         page.goto(url + ITEM_PATH)
         assert state(page) == "bad"
+
+
+def _tells(entry: dict[str, Any], text: bytes) -> bool:
+    return any(text in base64.b64decode(part["content"]) for part in entry["parts"])
 
 
 def _line(claimed: Cosigner, signature: Signature) -> str:

@@ -31,8 +31,11 @@ from goodstrace.client import Client
 from goodstrace.facts import Facts
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory
-from services.runtime import envelope
+from services.runtime import envelope, topics
 from services.runtime.envelope import Record
+from services.runtime.vault.opening import load_ring
+from services.sealing.mark_records import PART, is_mark
+from tests.opened_browses import OpenedVault, opened_record
 from tests.packs import opened
 
 SERVICES = ("ledger", "audit", "collector", "query")
@@ -103,6 +106,7 @@ class System:
             "GOODSTRACE_DATABASE": self.database_name,
             "GOODSTRACE_KEY_DIR": str(self.key_dir),
             "GOODSTRACE_INDEX_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_VAULT_KEY_FILE": str(self.key_dir / "vault-keys"),
             "GOODSTRACE_OPERATOR_TOKEN_FILE": str(self.operator_token_file),
             "GOODSTRACE_LOGIN_KEY_DIR": str(self.key_dir / "login"),
             "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "login-secret"),
@@ -318,6 +322,17 @@ class System:
         )
         assert self.sealed_count(prefix) == count
 
+    def wait_looks_sealed(self, count: int = 0, deadline_s: float = 60) -> None:
+        """Return when the looks that are recorded now, and `count` at least, are under checkpoints: each once, whatever marks stand between."""
+
+        def sealed() -> bool:
+            looks = sorted(each.id.hex() for each in self.looks())
+            found = self.sealed("browse/")
+            ids = sorted(each.id for each in found if PART not in each.parts)
+            return len(looks) >= count and ids == looks and self.sealed_count("browse/") >= len(found)
+
+        eventually(sealed, deadline_s=deadline_s, what="the looks are sealed")
+
     # -- what is stored ------------------------------------------------------------------------------------------
 
     @property
@@ -344,8 +359,23 @@ class System:
             assert index == block["size"], f"{block['_id']} has {index} entries and says {block['size']}"
         return found
 
+    def user_keys(self) -> list[bytes]:
+        """The keys of all users in the vault now: what decrypts looks (tests/opened_browses.py)."""
+        ring = load_ring(self.key_dir / "vault-keys")
+        return OpenedVault(self.stack.mongodb_uri, f"{self.database_name}_vault", ring).user_keys()
+
     def topic_records(self, name: str) -> list[tuple[int, Record]]:
         """Read all committed records of a topic, in order within each partition: (partition, record)."""
+        return [(partition, envelope.decode(value)) for partition, value in self.topic_values(name)]
+
+    def looks(self) -> list[Record]:
+        """All records of looks, refusals and attempts on `goods.browsed` now: marks are left out, and parts are decrypted."""
+        keys = self.user_keys()
+        found = (record for _, record in self.topic_records(topics.GOODS_BROWSED))
+        return [opened_record(record, keys) for record in found if not is_mark(record)]
+
+    def topic_values(self, name: str) -> list[tuple[int, bytes]]:
+        """Read the values of a topic's committed records, in order within each partition: (partition, value)."""
         topic = f"{self.topic_prefix}{name}"
         consumer = Consumer(
             {
@@ -364,7 +394,7 @@ class System:
             consumer.close()
 
 
-def _until_all_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[tuple[int, Record]]:
+def _until_all_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[tuple[int, bytes]]:
     until = time.monotonic() + 60
     while open_partitions:
         assert time.monotonic() < until, f"partitions {open_partitions} were not read to their end"
@@ -372,7 +402,7 @@ def _until_all_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[tu
             error, partition = message.error(), message.partition()
             assert partition is not None
             if error is None:
-                yield partition, envelope.decode(message.value() or b"")
+                yield partition, message.value() or b""
             elif error.code() == KafkaError._PARTITION_EOF:
                 open_partitions.discard(partition)
             else:

@@ -42,13 +42,20 @@ LABELS = {
         )
     ),
     "outcome": re.compile(
-        "|".join(["collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden", *Outcome])
+        "|".join(
+            [
+                "collected|rejected|delivered|refused|gone|timeout|unreachable|forbidden",
+                "answered|failed|withheld",
+                *Outcome,
+            ]
+        )
     ),
     "state": re.compile("enabled|disabled|open|in_use"),
     "client": re.compile("|".join(CLIENTS)),
     "command": re.compile("|".join(COMMANDS)),
     "log": re.compile("(goods|browse)/[0-9]+|root|index"),
     "code": re.compile(r"[0-9]{3}|[A-Z_]+"),
+    "page": re.compile(r"/[a-z0-9./{}:_-]*"),
     "kind": re.compile("index|list|checkpoint|keys|tile|entries|other|send|receive|timeout"),
     "category": re.compile("[a-z-]+"),
     "loop": re.compile("[a-z_]+"),
@@ -98,7 +105,7 @@ def loaded(system: System) -> System:
             client.event("urn:uuid:unknown")
         for _ in range(LISTED):
             client.browses(key=item)
-    system.wait_sealed(TRACES + SHOWN + LISTED, prefix="browse/")
+    system.wait_looks_sealed(TRACES + SHOWN + LISTED)
     return system
 
 
@@ -221,9 +228,21 @@ def test_look_ups_are_counted_by_method_and_sealed(loaded: System) -> None:
     assert before >= TRACES
     assert value(loaded, "query", calls, method="GetEvent", code="OK") >= SHOWN
     assert value(loaded, "audit", "goodstrace_audit_calls_total", method="ListBrowses", code="OK") >= LISTED
-    browsed = len(loaded.topic_records(topics.GOODS_BROWSED))
-    loaded.wait_sealed(browsed, prefix="browse/")
-    assert value(loaded, "audit", "goodstrace_audit_records_sealed_total") == browsed
+    loaded.wait_looks_sealed()
+    browsed = len(loaded.looks())
+    eventually(
+        lambda: (
+            value(loaded, "audit", "goodstrace_audit_records_sealed_total")
+            == len(loaded.topic_values(topics.GOODS_BROWSED))
+        ),
+        what="marks are sealed too",
+    )
+    marked = sum(
+        value(loaded, service, "goodstrace_browse_outcomes_total", service=service, outcome=outcome)
+        for service in ("query", "audit")
+        for outcome in ("answered", "failed", "withheld")
+    )
+    assert marked == browsed
     shown = sum(
         value(loaded, service, f"goodstrace_{service}_calls_total", method=method, code="OK")
         for service, method in (

@@ -99,7 +99,7 @@ def test_without_kafka_nothing_is_shown_or_taken_and_with_it_everything_goes_on(
     own: Stack, running: System, documents: list[Document], item: str
 ) -> None:
     before = look_up(running, item)
-    pids, browsed = running.pids(), len(running.topic_records(topics.GOODS_BROWSED))
+    pids, browsed = running.pids(), len(running.looks())
     with stopped(own.kafka):
         with running.client() as client:
             assert refused(lambda: client.trace(item)) == "UNAVAILABLE"
@@ -112,9 +112,7 @@ def test_without_kafka_nothing_is_shown_or_taken_and_with_it_everything_goes_on(
     after = look_up(running, item)
     assert [each.event.identity for each in after.events] == [each.event.identity for each in before.events]
     recapture(running, documents[-2])
-    eventually(
-        lambda: len(running.topic_records(topics.GOODS_BROWSED)) > browsed, what="look-ups are recorded"
-    )
+    eventually(lambda: len(running.looks()) > browsed, what="look-ups are recorded")
     whole_again(running, pids)
 
 
@@ -143,9 +141,7 @@ def test_nothing_was_lost_or_sealed_twice(running: System, documents: list[Docum
     sealed = running.sealed()
     assert len(sealed) == OPTIONS.events
     assert len({identity(1, each.facts) for each in sealed}) == OPTIONS.events
-    browsed = [record.id.hex() for _, record in running.topic_records(topics.GOODS_BROWSED)]
-    running.wait_sealed(len(browsed), prefix="browse/")
-    assert sorted(each.id for each in running.sealed("browse/")) == sorted(browsed)
+    running.wait_looks_sealed()
     verified = running.cli("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
 

@@ -35,7 +35,7 @@ def system(stack: Stack, systems: Callable[..., System], tmp_path_factory: pytes
     assert item is not None
     with running.client() as client:
         client.trace(item, complete=False)
-    running.wait_sealed(1, prefix="browse/")
+    running.wait_looks_sealed(1)
     eventually(lambda: rests(running), what="every log is pinned as it is, the index too")
     return running
 

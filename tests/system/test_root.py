@@ -32,7 +32,7 @@ def item(system: System) -> str:
     assert found is not None
     with system.client() as client:
         client.trace(found, complete=False)
-    system.wait_sealed(1, prefix="browse/")
+    system.wait_looks_sealed(1)
     return found
 
 
@@ -124,7 +124,7 @@ def test_proof_files_are_verified_with_every_service_down(system: System, item: 
     run(system, prove, event.facts.event_id, "--out", str(by_event), "--with-parts")
     run(system, prove, "root", "0", "--out", str(tmp_path / "root.tlog-proof"))
     run(system, prove, "browse/0", "0", "--out", str(tmp_path / "browse.tlog-proof"))
-    looks = [json.loads(record.part("what").content) for _, record in system.topic_records("goods.browsed")]
+    looks = [json.loads(record.part("what").content) for record in system.looks()]
     assert {each["method"] for each in looks} - {"ProveComplete", "GetRecords"} == {"Trace", "GetEvent"}
     assert [each["keys"] for each in looks if each["method"] == "GetEvent"].count([event.facts.event_id]) == 1
 

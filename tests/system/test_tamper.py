@@ -52,7 +52,7 @@ def honest(system: System) -> Honest:
     key = simulation.interesting().item
     assert key is not None
     trace = look_up(system, key)
-    system.wait_sealed(1, prefix="browse/")
+    system.wait_looks_sealed(1)
     position = trace.events[0].event.position
     return Honest(key, trace, position.log, position.index)
 

@@ -16,6 +16,7 @@ from goodstrace.errors import CallError
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import goods_pb2, recall_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.registry import RegistryClient
+from tests.opened_browses import opened_parts
 from tests.system.harness import Sealed, System, eventually
 from tests.unit.collector_builders import document
 from tests.unit.visible_world import CARRIER, EVENTS, ITEM, MAKER, PREFIXES, SHOP, STRANGER
@@ -163,7 +164,9 @@ def test_a_key_that_does_not_count_is_refused_and_looks_name_the_merchant(traded
 
     record = eventually(looked, what="the look is sealed")
     assert record is not None
-    assert b'"merchant":%d' % traded.merchants[SHOP] in record.parts["who"]
+    parts = opened_parts(bytes.fromhex(record.id), record.parts, traded.system.user_keys())
+    assert b'"merchant":%d' % traded.merchants[SHOP] in parts["who"]
+    assert b"merchant" not in record.parts["who"]
 
 
 def test_a_policy_that_changes_counts_within_seconds(traded: Traded, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from services.collector.transactions import Write
 from services.runtime.access.guard import Guard
 from services.runtime.envelope import Record
 from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.personal_values import PersonalKey
 from services.runtime.settings import KafkaSettings
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
@@ -39,6 +40,19 @@ from tests.unit.collector_builders import NOW_MS, SECRET, counted
 
 LOG = structlog.get_logger()
 MERCHANT = 1
+
+
+class Keeper:
+    """Keeps keys of personal data; the next calls fail with `failures`."""
+
+    def __init__(self) -> None:
+        self.keys: list[PersonalKey] = []
+        self.failures: list[ServiceError] = []
+
+    async def keep(self, keys: Sequence[PersonalKey]) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.keys += keys
 
 
 class Kafka:
@@ -193,7 +207,9 @@ class Running:
         self.keys, self.logs, self.now_ms = keys or Keys(), Logs(), NOW_MS
         self.commits = GroupCommit(self.kafka, max_bytes, 0, interval_s, self.metrics)
         self.ports = Ports(now_ms=lambda: self.now_ms, random=random or counted(start))
+        self.keeper = Keeper()
         self.intake = Intake(
+            keeper=self.keeper,
             preparer=Preparer(
                 KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
                 gate or open_gate(MERCHANT),

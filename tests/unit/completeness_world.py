@@ -33,6 +33,7 @@ from services.runtime.envelope import Record
 from services.runtime.grpc import CallInterceptor
 from services.sealing.browse import Browse
 from services.sealing.failures import FAILURES
+from services.sealing.showing import PartKey, Position
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
 from tests.unit.collector_builders import SECRET, collected, counted, run_all, wires
@@ -83,6 +84,9 @@ class MemoryReader:
         """What is there; another record in the place of one that is refused."""
         other = self.sealed[log][0 if (log, index) in self.refused else index]
         return msgspec.structs.replace(other, index=index)
+
+    async def part_keys(self, _records: Sequence[SealedRecord]) -> Mapping[Position, PartKey]:
+        return {}
 
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         leaves = [leaf_hash(entry) for entry, _ in self.logs[log].records[:size]]

@@ -18,11 +18,13 @@ from services.query.log_endpoints import LogEndpoints
 from services.query.metrics import QueryMetrics
 from services.query.sight import Sight
 from services.runtime import envelope
+from services.runtime.acknowledged import Outgoing
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
 from services.sealing.browse import BrowseRecorder
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
+from tests.opened_browses import MemoryPeople
 from tests.unit.collector_builders import SECRET, collected, document, run_all, wires
 
 SERIALS = tuple(f"urn:epc:id:sgtin:9521234.054321.{number}" for number in range(4))
@@ -170,12 +172,15 @@ class Topic:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.people = MemoryPeople()
         self.away = False
 
-    async def send(self, _topic: str, _partition: int, _key: bytes, value: bytes, _timeout_s: float) -> None:
+    async def send_together(self, records: Sequence[Outgoing], _timeout_s: float) -> None:
         if self.away:
             raise UnavailableError("Kafka is away")
-        self.records.append(envelope.decode(value))
+        browsed, told = records
+        assert (browsed.topic, told.topic) == ("goods.browsed", "browse.watched")
+        self.records.append(self.people.opened(envelope.decode(browsed.value)))
 
 
 class Service:
@@ -193,7 +198,9 @@ class Service:
         metrics, log = QueryMetrics(CollectorRegistry()), structlog.get_logger()
         recorder = BrowseRecorder(
             self.topic,  # type: ignore[arg-type]
+            self.topic.people,
             topic="goods.browsed",
+            watched="browse.watched",
             partitions=2,
             secret=SECRET,
             timeout_s=1,

@@ -8,9 +8,9 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.collector import kafka
-from services.collector.kafka import Source
+from services.runtime import group_source as kafka
 from services.runtime.errors import UnavailableError
+from services.runtime.group_source import Source
 
 TOPIC = "goods.collected"
 RECORDS = 9

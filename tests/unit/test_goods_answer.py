@@ -30,6 +30,8 @@ from services.query.sight import Sight
 from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
+from services.sealing.showing import PartKey, Position
+from services.sealing.values import SealedRecord
 from tests.unit.collector_builders import SECRET, WHOLE, collected, counted, fresh_state, wires
 from tests.unit.epcis_builders import MemoryLogs
 from tests.unit.test_goods_state import (
@@ -56,6 +58,9 @@ PALLET_KEY = canonical_key(PALLET)
 
 class ProvedLogs(MemoryLogs):
     """Logs in memory with their trees."""
+
+    async def part_keys(self, _records: Sequence[SealedRecord]) -> Mapping[Position, PartKey]:
+        return {}
 
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         hashes = self._hashes(log, size)

@@ -8,6 +8,7 @@ from goodstrace.audit.v1 import audit_pb2
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
 from services.audit import core as audit
+from services.audit.index_values import Row
 from services.query import requests
 from services.query.requests import EventQuery, TraceQuery
 from services.runtime.call_errors import InvalidRequestError
@@ -40,8 +41,8 @@ def test_a_token_belongs_to_key_direction_depth_and_sizes_but_not_to_page_size_a
         encoded(max_depth=9),
         encoded(as_of=[log_pb2.LogSize(log="goods/0", size=1)]),
         EventQuery(KEY).encode(),
-        audit.ListQuery(KEY, "").encode(),
-        audit.ListQuery("", KEY).encode(),
+        audit.ListQuery(key=KEY).encode(),
+        audit.ListQuery(user=KEY).encode(),
     ]
     assert len({same, *others}) == len(others) + 1
 
@@ -74,9 +75,77 @@ def test_the_same_for_events_and_pages() -> None:
         requests.page_size_of(trace_pb2.GetEventRequest(page_size=1001))
 
 
-def test_a_listing_is_by_key_or_by_user() -> None:
-    assert audit.query_of(audit_pb2.ListBrowsesRequest(key=URN)) == audit.ListQuery(KEY, "")
-    assert audit.query_of(audit_pb2.ListBrowsesRequest(user="ann")) == audit.ListQuery("", "ann")
-    for wrong in (audit_pb2.ListBrowsesRequest(), audit_pb2.ListBrowsesRequest(key="k", user="u")):
+def test_a_listing_is_by_what_is_given() -> None:
+    asked = audit_pb2.ListBrowsesRequest
+    assert audit.query_of(asked(key=URN)) == audit.ListQuery(key=KEY)
+    assert audit.query_of(asked(user="ann", end_ms=5)) == audit.ListQuery(user="ann", end_ms=5)
+    every = asked(
+        key=URN, user="ann", merchant=4, start_ms=1, end_ms=2, outcome=audit_pb2.BROWSE_OUTCOME_FAILED
+    )
+    assert audit.query_of(every) == audit.ListQuery(
+        key=KEY, user="ann", merchant=4, start_ms=1, end_ms=2, outcome="failed"
+    )
+    assert audit.query_of(every).told == "merchant=4 from=1 before=2 outcome=failed"
+    for wrong in (
+        asked(),
+        asked(end_ms=1),
+        asked(outcome=audit_pb2.BROWSE_OUTCOME_FAILED),
+        asked(start_ms=-1),
+        asked(start_ms=5, end_ms=4),
+        asked(merchant=2**60),
+        asked(key="k", outcome=77),  # type: ignore[arg-type]
+    ):
         with pytest.raises(InvalidRequestError):
             audit.query_of(wrong)
+
+
+def test_a_token_of_a_listing_belongs_to_all_that_says_which_records() -> None:
+    queries = [
+        audit.ListQuery(key=KEY),
+        audit.ListQuery(user=KEY),
+        audit.ListQuery(key=KEY, merchant=1),
+        audit.ListQuery(key=KEY, start_ms=1),
+        audit.ListQuery(key=KEY, end_ms=1),
+        audit.ListQuery(key=KEY, outcome="failed"),
+        audit.ListQuery(key=KEY, outcome="unknown"),
+    ]
+    assert len({each.encode() for each in queries}) == len(queries)
+
+
+SUBJECT = b"s" * 32
+ROW = Row(
+    record_id=b"r" * 16,
+    subject=SUBJECT,
+    merchant=4,
+    time_ms=50,
+    role="merchant",
+    kind="look",
+    method="Trace",
+    outcome="granted",
+    mark="answered",
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "subject", "row", "fits"),
+    [
+        (audit.ListQuery(key=KEY), None, ROW, True),
+        (audit.ListQuery(key=KEY), None, None, True),
+        (audit.ListQuery(key=KEY, start_ms=50, end_ms=51), None, None, True),
+        (audit.ListQuery(key=KEY, start_ms=51), None, ROW, False),
+        (audit.ListQuery(key=KEY, end_ms=50), None, ROW, False),
+        (audit.ListQuery(key=KEY, user="ann"), SUBJECT, ROW, True),
+        (audit.ListQuery(key=KEY, user="ann"), b"t" * 32, ROW, False),
+        (audit.ListQuery(key=KEY, user="ann"), SUBJECT, None, False),
+        (audit.ListQuery(key=KEY, merchant=4), None, ROW, True),
+        (audit.ListQuery(key=KEY, merchant=5), None, ROW, False),
+        (audit.ListQuery(key=KEY, merchant=4), None, None, False),
+        (audit.ListQuery(key=KEY, outcome="answered"), None, ROW, True),
+        (audit.ListQuery(key=KEY, outcome="unknown"), None, ROW, False),
+        (audit.ListQuery(key=KEY, outcome="unknown"), None, None, True),
+    ],
+)
+def test_what_names_the_key_must_fit_the_rest(
+    query: audit.ListQuery, subject: bytes | None, row: Row | None, *, fits: bool
+) -> None:
+    assert query.fits(50, row, subject) is fits

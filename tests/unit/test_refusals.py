@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from goodstrace.entry import SALT_BYTES
+from services.runtime import envelope
 from services.runtime.access.current import acting
 from services.runtime.access.guard import Reason, Refusal
 from services.runtime.access.naming import recorded_name
 from services.runtime.access.networks import network_of
 from services.runtime.access.values import EVERYBODY, NOBODY, Means, Principal, Role
+from services.runtime.acknowledged import Outgoing
 from services.runtime.call_errors import InvalidRequestError
-from services.sealing.browse import Browse, BrowseKind, BrowseRecorder, NotRecordedError, browse_record
+from services.sealing.browse import Browse, BrowseKind, BrowseRecorder, NotRecordedError, contents_of
 from services.sealing.refusals import EACH_S, RefusalMetrics, Refusals, browse_of
+from tests.opened_browses import MemoryPeople
 
 ANN = Principal(means=Means.TOKEN, account="ab", name="ann", roles=frozenset({Role.SHOPPER}), session="s")
 TRACE = "/goodstrace.query.v1.TraceService/Trace"
@@ -114,9 +117,7 @@ async def test_what_was_counted_is_recorded_when_the_service_stops(noting: Notin
 
 def test_a_record_of_a_refusal_says_what_it_is() -> None:
     browse = browse_of(Refusal("query", TRACE, NOBODY, Reason.CREDENTIAL, "192.0.2.0/24"), 3)
-    salts = tuple(bytes([number]) * SALT_BYTES for number in range(4))
-    record = browse_record(browse, secret=bytes(32), record_id=bytes(16), time_ms=1, salts=salts)
-    parts = {part.name: json.loads(part.content) for part in record.parts}
+    parts = {name: json.loads(content) for name, content in contents_of(browse).items()}
     assert parts["who"] == {"user": "anonymous", "network": "192.0.2.0/24"}
     assert parts["what"] == {"checkpoints": [], "keys": [], "kind": "refusal", "method": "Trace"}
     assert parts["outcome"] == {"events": 0, "refused": "credential", "times": 3}
@@ -124,16 +125,19 @@ def test_a_record_of_a_refusal_says_what_it_is() -> None:
 
 async def test_a_look_says_by_what_means_whoever_looks_was_known() -> None:
     sent: list[bytes] = []
+    people = MemoryPeople()
 
     class Producer:
-        async def send(self, topic: str, partition: int, key: bytes, value: bytes, timeout_s: float) -> None:
-            del topic, partition, key, timeout_s
-            sent.append(value)
+        async def send_together(self, records: Sequence[Outgoing], timeout_s: float) -> None:
+            del timeout_s
+            sent.append(people.opened(envelope.decode(records[0].value)).part("who").content)
 
     producer: Any = Producer()
     recorder = BrowseRecorder(
         producer,
+        people,
         topic="t",
+        watched="w",
         partitions=1,
         secret=bytes(32),
         timeout_s=1,
@@ -144,8 +148,7 @@ async def test_a_look_says_by_what_means_whoever_looks_was_known() -> None:
     with acting(merchant):
         await recorder.record(look)
     await recorder.record(look)
-    assert b'"means":"api-key"' in sent[0]
-    assert b'"merchant":7' in sent[0]
+    assert json.loads(sent[0]) == {"means": "api-key", "merchant": 7, "role": "merchant", "user": "ann"}
     assert b"means" not in sent[1]
 
 

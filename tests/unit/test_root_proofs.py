@@ -13,6 +13,7 @@ from services.query.root_proofs import root_proof
 from services.runtime.call_errors import NotFoundError, OutOfRangeError
 from services.runtime.envelope import Part
 from services.sealing.pins import SignedHeader
+from services.sealing.showing import PartKey, Position
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.unit.test_client_root import SEEN, World
 
@@ -40,6 +41,9 @@ class Logs:
             return []
         parts = tuple(Part(each.name, each.salt, each.content) for each in shown.parts)
         return [SealedRecord("root", shown.index, shown.entry, parts, ())]
+
+    async def part_keys(self, _records: Sequence[SealedRecord]) -> Mapping[Position, PartKey]:
+        return {}
 
     async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
         return [list(self.logs[log].sealed(index, size).inclusion_proof) for index in indexes]

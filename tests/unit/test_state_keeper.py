@@ -11,6 +11,7 @@ from goodstrace.goods.sightings import Kept
 from services.collector.flow import StageName
 from services.collector.metrics import Metrics
 from services.collector.state_keeper import StateKeeper
+from services.runtime.merchants.flagged import FlaggedEvent
 from services.runtime.settings import KafkaSettings
 from tests.unit.collector_builders import collected, document, object_event, run_all, wires
 from tests.unit.test_projector import Message
@@ -42,6 +43,19 @@ class Source:
         pass
 
 
+class Flagged:
+    """Remembers the events that were flagged."""
+
+    def __init__(self) -> None:
+        self.events: list[FlaggedEvent] = []
+
+    async def prepare(self) -> None:
+        pass
+
+    async def add(self, events: Sequence[FlaggedEvent]) -> None:
+        self.events += events
+
+
 class Store:
     """Remembers what it was told."""
 
@@ -56,7 +70,7 @@ class Store:
 async def test_it_reads_once_the_stages_have_no_work_and_commits_what_it_kept() -> None:
     (value,) = run_all(wires(collected(document(object_event())))).passed[StageName.STORE]
     told: list[str] = []
-    stop, store, registry = asyncio.Event(), Store(), CollectorRegistry()
+    stop, store, flagged, registry = asyncio.Event(), Store(), Flagged(), CollectorRegistry()
     busy = iter([True, True, False])
 
     def is_busy() -> bool:
@@ -66,9 +80,10 @@ async def test_it_reads_once_the_stages_have_no_work_and_commits_what_it_kept() 
     keeper = StateKeeper(
         KafkaSettings(bootstrap_servers="127.0.0.1:1"),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
         store,  # type: ignore[arg-type]
-        Metrics(registry),
-        structlog.get_logger(),
-        is_busy,
+        flagged,  # type: ignore[arg-type]
+        metrics=Metrics(registry),
+        log=structlog.get_logger(),
+        is_busy=is_busy,
     )
     keeper._source.close()
     keeper._source = Source(Message(value), told, stop)  # type: ignore[assignment]
@@ -76,6 +91,7 @@ async def test_it_reads_once_the_stages_have_no_work_and_commits_what_it_kept() 
     assert told == ["asked", "asked", "asked", "read", "committed {('goods.stored', 0): 8}"]
     (said,) = store.said
     assert [each.place[1:3] for each in said[KEY].sightings] == [("goods/0", 7)]
+    assert flagged.events == []
     assert registry.get_sample_value("goodstrace_collector_states_written_total") == 1
     behind = registry.get_sample_value("goodstrace_collector_projector_behind_records", {"loop": "states"})
     assert behind == 42

@@ -1,6 +1,7 @@
 """The watch's parts: windows, sketches, rules, observations, blocks remembered."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,20 +11,22 @@ from hypothesis import strategies as st
 from goodstrace.audit.v1 import watch_pb2
 from services.audit import watch_requests as requests
 from services.audit.watch import rules
+from services.audit.watch.daily import distinct_users, is_pseudonym
 from services.audit.watch.judging import windows_of
-from services.audit.watch.observing import MAX_KEYS, observations, serial
+from services.audit.watch.observing import MAX_KEYS, observations, read, serial
 from services.audit.watch.rules import Rule
 from services.audit.watch.sketches import DISTINCT_KEPT, distinct, hashed, keep, longest_run, union
 from services.audit.watch.state import Pane, State, count, decode, encode, forget
 from services.audit.watch.values import Batch, Kind, Measure, decode_batch, encode_batch
 from services.audit.watch.windows import pane_of, pane_size, starts_with, whole
 from services.audit.watch_reader import summed
+from services.runtime import topics
+from services.runtime.access.naming import NOBODIES
 from services.runtime.blocking import Block, BlockedError, Blocks, RememberedBlocks, blocked_subject
 from services.runtime.call_errors import InvalidRequestError
-from services.runtime.envelope import Part
 from services.runtime.errors import EnvelopeError, SettingsError, UnavailableError
 from services.sealing.browse import BrowseKind
-from tests.watch_scenarios import BEGIN_MS, look, lot, record, sign_in
+from tests.watch_scenarios import BEGIN_MS, DAY_MS, MINUTE_MS, look, lot, marks, pseudonym, record, sign_in
 from tests.watch_scenarios import serial as item
 
 hops = st.integers(1, 500)
@@ -147,17 +150,61 @@ def test_refusals_and_sign_ins_are_no_looks() -> None:
     ] * 2
 
 
-def test_a_record_that_cannot_be_read_is_told_of() -> None:
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"kind": "glance"}, "no kind"),
+        ({"kind": ""}, "no kind"),
+        ({"record_id": b"short"}, "no record"),
+        ({"pseudonym": ""}, "nobody"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_told_of(change: dict[str, Any], problem: str) -> None:
     made = record(look(0, "ann", item(1)), bytes(16))
-    parts = tuple(
-        Part("who", part.salt, b"\x00sealed") if part.name == "who" else part for part in made.parts
-    )
-    for broken in (
-        msgspec.structs.replace(made, parts=parts),
-        msgspec.structs.replace(made, parts=made.parts[1:]),
-    ):
-        with pytest.raises(EnvelopeError):
-            observations(broken, 0)
+    assert read(made.SerializeToString()) == made
+    for name, value in change.items():
+        setattr(made, name, value)
+    with pytest.raises(EnvelopeError, match=problem):
+        read(made.SerializeToString())
+
+
+@given(st.binary(max_size=200))
+def test_bytes_are_a_record_or_an_error_and_nothing_else(value: bytes) -> None:
+    try:
+        told = read(value)
+    except EnvelopeError:
+        return
+    observations(told, 0)
+
+
+def test_how_answers_ended_is_no_look_and_names_nobody() -> None:
+    made = record(marks(5, 3, failed=2, withheld=1), bytes(16))
+    [seen] = observations(read(made.SerializeToString()), 7)
+    assert (seen.kind, seen.subject, seen.offset, seen.looks) == (Kind.ANSWERS, "all", 7, 0)
+    assert (seen.answered, seen.failed, seen.withheld) == (3, 2, 1)
+    assert seen.id == min(*made.failed, *made.withheld)
+    [well] = observations(record(marks(5, 3), bytes(16)), 8)
+    assert (well.id, well.answered) == (b"", 3)
+    state = State()
+    count(state, 0, seen, BEGIN_MS)
+    count(state, 0, well, BEGIN_MS)
+    pane = state.panes[BEGIN_MS]
+    assert (pane.answered, pane.failed, pane.withheld) == (6, 2, 1)
+    assert (pane.evidence, pane.evidence_refused) == ([], [seen.id])
+
+
+@given(st.dictionaries(st.integers(0, 40), st.sets(st.integers(0, 30))))
+def test_users_of_two_days_are_never_added_up(sets: dict[int, set[int]]) -> None:
+    quarters = {start * DAY_MS // 4: sorted(members) for start, members in sets.items()}
+    by_day: dict[int, set[int]] = {}
+    for start, members in sets.items():
+        by_day.setdefault(start // 4, set()).update(members)
+    assert distinct_users(quarters) == max(map(len, by_day.values()), default=0)
+
+
+def test_a_pseudonym_is_told_from_the_words_for_nobody() -> None:
+    assert is_pseudonym(pseudonym("ann", BEGIN_MS))
+    assert not any(map(is_pseudonym, (*NOBODIES, "", "a" * 23, "A" * 24)))
 
 
 def test_a_state_comes_back_as_it_was_and_forgets() -> None:
@@ -192,6 +239,10 @@ def test_windows_of_a_rule_are_listed_once() -> None:
         ({"about": "series", "measure": "run", "at_least": 600}, "512 at the most"),
         ({"size_s": 6000, "hop_s": 1}, "over 200 panes"),
         ({"size_s": 0}, "Expected `int` >= 1"),
+        ({"share": 50}, "keys has no share of anything"),
+        ({"measure": "failed"}, "failed cannot be counted by user"),
+        ({"about": "answers", "measure": "failed", "block_s": 60}, "can be blocked"),
+        ({"block_s": 86_400 - 599}, "a day together"),
         ({"severity": "dire"}, "Invalid enum value"),
         ({"more": 1}, "unknown field"),
     ],
@@ -223,6 +274,9 @@ def test_a_sound_file_of_rules_is_read_and_two_of_one_name_are_not(tmp_path: Pat
     file.write_text('version = "own-1"\n' + rule + rule)
     with pytest.raises(SettingsError, match="two rules have one id"):
         rules.load(file)
+    file.write_text('version = "own-1"\nexempt = ["user:warehouse"]\n' + rule)
+    with pytest.raises(SettingsError, match="another name each day"):
+        rules.load(file)
     with pytest.raises(SettingsError):
         rules.load(tmp_path / "none.toml")
 
@@ -240,9 +294,34 @@ class _Listed(Blocks):
         return self.blocks
 
 
+async def _nobody(name: str) -> list[str]:
+    raise AssertionError(f"{name}: nobody was blocked by a pseudonym")
+
+
+async def test_a_block_by_a_pseudonym_holds_over_midnight_and_ends() -> None:
+    now_ms = BEGIN_MS + DAY_MS - 5 * MINUTE_MS
+
+    async def lately(name: str) -> list[str]:
+        return [pseudonym(name, now_ms), pseudonym(name, now_ms - DAY_MS)]
+
+    listed = _Listed()
+    until_ms = BEGIN_MS + 2 * DAY_MS - MINUTE_MS
+    listed.blocks = [Block(f"pseudonym:{pseudonym('ann', now_ms)}", until_ms)]
+    remembered = RememberedBlocks(listed, pseudonyms=lately, now_ms=lambda: now_ms)
+    for moment in (now_ms, BEGIN_MS + DAY_MS + MINUTE_MS, until_ms - 1):
+        now_ms = moment
+        with pytest.raises(BlockedError, match=r"this user is blocked until 2026-01-02T23:59:00Z"):
+            await remembered.check(user="ann", network="192.0.2.0")
+        await remembered.check(user="bob", network="192.0.2.0")
+    now_ms = until_ms
+    await remembered.check(user="ann", network="192.0.2.0")
+
+
 async def test_blocks_are_asked_for_every_two_seconds_and_outlast_an_outage() -> None:
     listed, now_s = _Listed(), 100.0
-    remembered = RememberedBlocks(listed, clock_s=lambda: now_s, now_ms=lambda: int(now_s * 1000))
+    remembered = RememberedBlocks(
+        listed, pseudonyms=_nobody, clock_s=lambda: now_s, now_ms=lambda: int(now_s * 1000)
+    )
     listed.is_away = True
     with pytest.raises(UnavailableError):
         await remembered.check(user="ann", network="")
@@ -264,9 +343,23 @@ async def test_blocks_are_asked_for_every_two_seconds_and_outlast_an_outage() ->
     await remembered.check(user="ann", network="")  # it has ended by itself
 
 
-def test_an_alert_blocks_a_network_or_else_its_user() -> None:
+def test_an_alert_blocks_a_network_or_else_its_user_by_the_pseudonym() -> None:
     assert blocked_subject("network", "192.0.2.0") == "network:192.0.2.0"
-    assert blocked_subject("series", "ann") == blocked_subject("user", "ann") == "user:ann"
+    assert blocked_subject("series", "ab12") == blocked_subject("user", "ab12") == "pseudonym:ab12"
+
+
+def test_topics_that_have_pseudonyms_forget_in_time() -> None:
+    """Kafka forgets whole segments only, and never the one it writes to: without a limit that lasts for a week more."""
+    for topic in topics.declared("t.", 4, 2, 1):
+        told = topic.config()
+        if topic.compacted:
+            assert int(told["max.compaction.lag.ms"]) + int(told["delete.retention.ms"]) <= DAY_MS
+            assert int(told["segment.ms"]) <= DAY_MS
+        elif topic.name.startswith("t.browse."):
+            assert int(told["retention.ms"]) + int(told["segment.ms"]) <= 2.25 * DAY_MS
+        else:
+            assert told["retention.ms"] == "-1"
+            assert "segment.ms" not in told
 
 
 @pytest.mark.parametrize(
@@ -297,6 +390,9 @@ def test_what_partitions_counted_is_summed_by_window() -> None:
         "sign_ins_refused": 0,
         "shown": 5,
         "first_seen": 1,
+        "answered": 1,
+        "failed": 1,
+        "withheld": 0,
     }
     found = summed([row, {**row, "start_ms": 300, "end_ms": 600}, row])
     assert [(each.start_ms, each.looks, each.first_seen) for each in found] == [(0, 4, 2), (300, 2, 1)]

@@ -11,7 +11,8 @@ import pytest
 from goodstrace.query.v1 import login_pb2
 from services.query.accounts.errors import ChallengedError, refused
 from services.query.web import session_cookies as cookies
-from services.query.web.signing_in import MAX_FORM_BYTES, WebSignIn
+from services.query.web.forms import MAX_FORM_BYTES
+from services.query.web.signing_in import WebSignIn
 from services.runtime.access.values import NOBODY
 from services.runtime.errors import UnavailableError
 from tests.web_world import ITEM_PATH, SHOPPER, WebWorld
@@ -23,6 +24,7 @@ class Accounts:
     """LoginService as browsers meet it: one account, counted tokens; each refresh token counts once."""
 
     def __init__(self) -> None:
+        self.totp = False
         self.issued, self.refreshed, self.signed_out = 0, 0, 0
         self.fails_with: Exception | None = None
         self.seen: list[Any] = []
@@ -54,6 +56,28 @@ class Accounts:
             raise refused()
         self.live.remove(request.refresh_token)
         return login_pb2.RefreshResponse(tokens=self.tokens())
+
+    async def WhoAmI(self, request: login_pb2.WhoAmIRequest, context: Any) -> login_pb2.WhoAmIResponse:  # noqa: N802
+        return login_pb2.WhoAmIResponse(name="ann", totp=self.totp)
+
+    async def BeginTotp(  # noqa: N802
+        self, request: login_pb2.BeginTotpRequest, context: Any
+    ) -> login_pb2.BeginTotpResponse:
+        if request.password != "right horse":
+            raise refused()
+        return login_pb2.BeginTotpResponse(secret="JBSWY3DP", uri="otpauth://totp/ann?secret=JBSWY3DP")
+
+    async def ConfirmTotp(  # noqa: N802
+        self, request: login_pb2.ConfirmTotpRequest, context: Any
+    ) -> login_pb2.ConfirmTotpResponse:
+        self.totp = True
+        return login_pb2.ConfirmTotpResponse(recovery_codes=["aaaa-bbbb", "cccc-dddd"])
+
+    async def RemoveTotp(  # noqa: N802
+        self, request: login_pb2.RemoveTotpRequest, context: Any
+    ) -> login_pb2.RemoveTotpResponse:
+        self.totp = False
+        return login_pb2.RemoveTotpResponse()
 
 
 class World(WebWorld):
@@ -173,7 +197,7 @@ async def test_whatever_is_wrong_the_answer_is_the_same(world: World) -> None:
             for each in ({"name": "bob"}, {"password": "x"}, {"password": ""})
         ]
         assert {each.status_code for each in wrong} == {401}
-        assert len({re.sub(r'name="csrf" value="\w+"', "", each.text) for each in wrong}) == 1
+        assert len({re.sub(r'value="(\w{64}|ann|bob)"', "", each.text) for each in wrong}) == 1
         assert "right horse" not in wrong[0].text
         world.accounts.fails_with = ChallengedError("x", 20)
         assert (await asking.post("/sign-in", data=fields)).status_code == 429
@@ -242,3 +266,66 @@ async def test_behind_a_proxy_that_ends_tls_cookies_are_secure() -> None:
         fields = {"csrf": token[1], "name": "ann", "password": "right horse"}
         headers = {"Cookie": cookie.partition(";")[0], "Origin": "https://pages.test"}
         assert (await asking.post("/sign-in", data=fields, headers=headers)).status_code == 303
+
+
+async def test_work_that_is_asked_for_stands_in_the_form_and_its_solution_is_shown(world: World) -> None:
+    async with client(world) as asking:
+        fields = await form(asking, f"/sign-in?back={ITEM_PATH}")
+        world.accounts.fails_with = ChallengedError("chal-lenge_1", 18)
+        answer = await asking.post("/sign-in", data={**fields, "name": "<ann>"})
+        assert answer.status_code == 429
+        assert 'data-challenge="chal-lenge_1"' in answer.text
+        assert 'data-bits="18"' in answer.text
+        assert 'value="&lt;ann&gt;"' in answer.text
+        assert f'value="{ITEM_PATH}"' in answer.text
+        assert "right horse" not in answer.text
+        assert "goodstrace login" in answer.text
+        assert "worker-src 'self'" in answer.headers["content-security-policy"]
+        world.accounts.fails_with = None
+        for counter in ("", "x", "-1", "9" * 30):
+            await asking.post("/sign-in", data={**fields, "challenge": "c", "counter": counter})
+            assert not world.accounts.seen[-1][0].HasField("solution")
+            fields = await form(asking, f"/sign-in?back={ITEM_PATH}")
+        done = await asking.post("/sign-in", data={**fields, "challenge": "chal-lenge_1", "counter": "77"})
+        assert done.status_code == 303
+        assert world.accounts.seen[-1][0].solution.counter == 77
+
+
+async def test_a_form_of_a_browser_that_tells_no_origin_is_taken_and_of_another_site_is_not(
+    world: World,
+) -> None:
+    async with client(world) as asking:
+        fields = await form(asking)
+        for headers, status in (
+            ({"Origin": "null"}, 403),
+            ({"Origin": "null", "Sec-Fetch-Site": "cross-site"}, 403),
+            ({"Origin": "null", "Sec-Fetch-Site": "same-site"}, 403),
+            ({"Origin": "https://pages.test", "Sec-Fetch-Site": "cross-site"}, 403),
+            ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 303),
+        ):
+            done = await asking.post("/sign-in", data=fields, headers=headers)
+            assert done.status_code == status, headers
+
+
+async def test_one_time_codes_are_begun_confirmed_and_ended(world: World) -> None:
+    async with client(world) as asking:
+        assert (await asking.get("/second-factor")).status_code == 401
+        await asking.post("/sign-in", data=await form(asking))
+        world.who = SHOPPER
+        token = (await form(asking, "/second-factor"))["csrf"]
+        wrong = await asking.post("/second-factor", data={"csrf": token, "do": "begin", "password": "x"})
+        assert wrong.status_code == 400
+        begun = await asking.post(
+            "/second-factor", data={"csrf": token, "do": "begin", "password": "right horse"}
+        )
+        assert "JBSWY3DP" in begun.text
+        assert "data:image/svg+xml;base64," in begun.text
+        assert begun.headers["cache-control"] == "no-store"
+        told = await asking.post("/second-factor", data={"csrf": token, "do": "confirm", "code": "1"})
+        assert "aaaa-bbbb" in told.text
+        assert "aaaa-bbbb" not in (await asking.get("/second-factor")).text
+        assert "asked for at each sign-in" in (await asking.get("/second-factor")).text
+        ended = await asking.post("/second-factor", data={"csrf": token, "do": "end", "password": "x"})
+        assert "are not asked for" in ended.text
+        stranger = await asking.post("/second-factor", data={"csrf": "0" * 64, "do": "end"})
+        assert stranger.status_code == 403

@@ -1,19 +1,19 @@
-"""The watch without Kafka: records spread over partitions, observed, and counted by what is stored in memory."""
+"""The watch without Kafka: what it is told, spread over partitions, observed, and counted by what is stored in memory."""
 
 import random
 from collections.abc import Sequence
 
+from goodstrace.record.v1.record_pb2 import WatchedBrowse
 from services.audit.watch import clock as clocks
 from services.audit.watch import rules
 from services.audit.watch import state as states
 from services.audit.watch.activity import Activity
 from services.audit.watch.alerts import Alert
-from services.audit.watch.counting import Counted, Counter, Subject, ordered
-from services.audit.watch.observing import observations
+from services.audit.watch.counting import Counted, Counter, Subject
+from services.audit.watch.observing import observations, read
 from services.audit.watch.sketches import hashed
 from services.audit.watch.state import State
 from services.audit.watch.values import Batch, Kind, Seen, decode_batch, encode_batch
-from services.runtime.envelope import Record
 from tests.watch_scenarios import MINUTE_MS
 
 SOURCES = 2
@@ -21,17 +21,23 @@ BOOK = rules.load(rules.BUILT_IN)
 Sent = tuple[int, bytes]
 
 
-def sources(records: Sequence[Record]) -> list[list[Record]]:
-    """Spread records over the partitions of `goods.browsed`, as their IDs say."""
-    return [[record for record in records if record.id[0] % SOURCES == source] for source in range(SOURCES)]
+def source_of(told: WatchedBrowse) -> int:
+    """Say in which partition of `browse.watched` something is."""
+    first = min((told.record_id, *told.answered, *told.failed, *told.withheld), key=lambda each: -len(each))
+    return first[0] % SOURCES
 
 
-def observed(source: int, records: Sequence[Record], start: int, until_ms: int = 0) -> list[Sent]:
+def sources(records: Sequence[WatchedBrowse]) -> list[list[WatchedBrowse]]:
+    """Spread records over the partitions of `browse.watched`, as their IDs say."""
+    return [[record for record in records if source_of(record) == source] for source in range(SOURCES)]
+
+
+def observed(source: int, records: Sequence[WatchedBrowse], start: int, until_ms: int = 0) -> list[Sent]:
     """Observe a run of records of a partition; gives encoded batches with their partitions of `browse.observed`."""
     by_partition: list[list[Seen]] = [[] for _ in range(SOURCES)]
     for offset, record in enumerate(records, start):
         until_ms = max(until_ms, record.time_ms)
-        for seen in observations(record, offset):
+        for seen in observations(read(record.SerializeToString()), offset):
             by_partition[hashed(f"{seen.kind}:{seen.subject}") % SOURCES].append(seen)
     return [
         (partition, encode_batch(Batch(source, until_ms, tuple(seen))))
@@ -39,8 +45,8 @@ def observed(source: int, records: Sequence[Record], start: int, until_ms: int =
     ]
 
 
-def batches(records: Sequence[Record], size: int = 50) -> list[list[Sent]]:
-    """Observe all records; gives for each partition of `goods.browsed` what came of it, in order."""
+def batches(records: Sequence[WatchedBrowse], size: int = 50) -> list[list[Sent]]:
+    """Observe all records; gives for each partition of `browse.watched` what came of it, in order."""
     made = []
     for source, mine in enumerate(sources(records)):
         sent: list[Sent] = []
@@ -99,7 +105,7 @@ class World:
     def _writes(self, counted: Counted) -> list[tuple[bytes, bytes]]:
         return [
             (b"waiting", clocks.encode_waiting(counted.waiting)),
-            *((repr(subject).encode(), states.encode(state)) for subject, state in ordered(counted.states)),
+            *((repr(subject).encode(), states.encode(state)) for subject, state in counted.states.items()),
             (b"clock", clocks.encode_clock(counted.clock)),
         ]
 
@@ -119,7 +125,7 @@ class World:
         return sum(row.looks for row in self.activities.values() if row.kind is kind)
 
 
-def watched(records: Sequence[Record], seed: int = 0, book: rules.Book = BOOK) -> World:
+def watched(records: Sequence[WatchedBrowse], seed: int = 0, book: rules.Book = BOOK) -> World:
     """Watch records, mixed in some way."""
     world = World(book)
     for sent in mixed(batches(records), seed):

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tools.monitoring.rules import GAP, OBJECTIVES, Objective, missed
+from services.runtime.ladder import GAP
+from tools.monitoring.rules import OBJECTIVES, Objective, missed
 
 PAGE, TICKET = "page", "ticket"
 """Somebody must look now; somebody must look within days."""
@@ -185,6 +186,16 @@ ALERTS: Final = (
         "They are durable in Kafka, so that looks stay allowed; who asks what was looked at is not told of the newest.",
     ),
     Alert(
+        "BrowseIndexBehind", 'sum(goodstrace_kafka_lag_records{client="browse_index"}) > 5000', "15m", TICKET, "audit",
+        "{{ $value | humanize }} looks are not in the index yet.",
+        "They are sealed, but who asks what a user looked at is not told of the newest; after two days they are gone from the topic.",
+    ),
+    Alert(
+        "BrowseIndexIncomplete", _zero("goodstrace_audit_index_missed_total"), "0m", TICKET, "audit",
+        "Looks are missing in the index.",
+        "It was away for longer than browse.watched keeps what it is told: it has to be made again.",
+    ),
+    Alert(
         "WebhooksFailing", "goodstrace_query_webhooks_failing > 0", "1h", TICKET, "query",
         "{{ $value }} webhooks fail.",
         "Their receivers refuse or do not answer; messages wait and are tried again.",
@@ -207,6 +218,12 @@ ALERTS: Final = (
         "5m", TICKET, "access",
         "Callers are refused and no browse record could be made of it.",
         "What they asked for was not shown; the browse log does not tell that they tried.",
+    ),
+    Alert(
+        "OutcomesLost", _zero("goodstrace_browse_outcomes_lost_total"),
+        "5m", TICKET, "access",
+        "What became of look-ups could not be recorded.",
+        "The looks themselves are recorded; lists say that their outcome is unknown.",
     ),
     Alert(
         "CertificateEnds",

@@ -72,6 +72,7 @@ _ERRORS: Final = 'goodstrace_kafka_broker_errors_total{job="ledger",client="ledg
 _ATTEMPTS: Final = 'goodstrace_login_attempts_total{{job="query",outcome="{outcome}"}}'
 _KEYS: Final = 'goodstrace_login_key_failures_total{job="query",instance="a"}'
 _UNRECORDED: Final = 'goodstrace_access_refusals_unrecorded_total{job="query",instance="a"}'
+_LOST: Final = 'goodstrace_browse_outcomes_lost_total{job="query",instance="a",service="query"}'
 _CERTIFICATE: Final = 'goodstrace_tls_certificate_expires_timestamp_seconds{job="query",instance="a"}'
 _DISK: Final = 'node_filesystem_{which}_bytes{{instance="a",mountpoint="/",fstype="ext4"}}'
 
@@ -172,6 +173,16 @@ CASES: Final = (
         {_LAG.format(job="audit", client="audit"): "60x30", "goodstrace_audit_records_waiting": "10x30"},
     ),
     Case(
+        "BrowseIndexBehind", TICKET,
+        {_LAG.format(job="audit", client="browse_index"): "6000x40"},
+        {_LAG.format(job="audit", client="browse_index"): "60x40", _LAG.format(job="audit", client="audit"): "6000x40"},
+    ),
+    Case(
+        "BrowseIndexIncomplete", TICKET,
+        {'goodstrace_audit_index_missed_total{job="audit",instance="a"}': "0x20 7x10"},
+        {'goodstrace_audit_index_missed_total{job="audit",instance="a"}': "7x30"},
+    ),
+    Case(
         "WebhooksFailing", TICKET,
         {"goodstrace_query_webhooks_failing": "2x90"}, {"goodstrace_query_webhooks_failing": "2x20 0x70"}, "80m",
     ),
@@ -181,6 +192,7 @@ CASES: Final = (
     ),
     Case("SigningKeysFailing", PAGE, {_KEYS: "0x20 1x10"}, {_KEYS: "0x30"}),
     Case("RefusalsUnrecorded", TICKET, {_UNRECORDED: "0x15 3x15"}, {_UNRECORDED: "0x30"}),
+    Case("OutcomesLost", TICKET, {_LOST: "0x15 40x15"}, {_LOST: "0x30"}),
     Case("CertificateEnds", PAGE, {_CERTIFICATE: "604000x30"}, {_CERTIFICATE: "2592000x30"}),
     Case(
         "StoreFailing", PAGE,

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Final
 
+from services.runtime.ladder import GAP, RECORDS
 from tools.monitoring.panels import Board, Query, graph, number
-from tools.monitoring.rules import GAP, RECORDS, missed
+from tools.monitoring.rules import missed
 
 FOLDER: Final = Path("deploy/grafana/dashboards")
 _W: Final = "$__rate_interval"
@@ -161,6 +162,10 @@ QUERY: Final = Board(
             graph("Bytes", "Bps", (rate("goodstrace_query_log_response_bytes_total", "kind"), "{{kind}}")),
             graph("Read for subscriptions", "cps", (rate("goodstrace_query_forward_entries_total"), "entries")),
         ]),
+        ("Web pages", [
+            graph("Requests", "reqps", (rate("goodstrace_query_page_requests_total", "page, code") + " > 0", "{{page}} {{code}}")),
+            graph("Duration, 99th percentile", "s", *quantiles("goodstrace_query_page_seconds", "page", of=(0.99,))),
+        ]),
         ("Webhooks", [
             graph("Deliveries", "cps", (rate("goodstrace_query_webhook_deliveries_total", "outcome"), "{{outcome}}")),
             graph("Webhooks", "none", ("sum by (state) (goodstrace_query_webhooks)", "{{state}}"), ("sum(goodstrace_query_webhooks_failing)", "failing"),
@@ -180,6 +185,9 @@ AUDIT: Final = Board(
             graph("Looks recorded for each that was answered", "none",
                   (rate("goodstrace_query_browse_acknowledged_seconds_count"), "recorded by query"),
                   (rate("goodstrace_audit_browse_acknowledged_seconds_count"), "recorded by audit")),
+            graph("Index of looks", "short", ('sum(goodstrace_kafka_lag_records{client="browse_index"})', "not in it yet"),
+                  (zero("goodstrace_audit_index_missed_total"), "missed")),
+            graph("Looks taken into the index", "cps", (rate("goodstrace_audit_index_rows_total"), "looks")),
             graph("Calls of the audit service", "reqps", (rate("goodstrace_audit_calls_total", "method, code"), "{{method}} {{code}}")),
         ]),
         ("Abuse", [

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from goodstrace.collector.v1 import capture_pb2
 from goodstrace.cosignature import Cosigner
 from goodstrace.policy import Policy
+from services.audit.indexing import IndexMetrics as BrowseIndexMetrics
 from services.audit.watch.metrics import WatchMetrics
 from services.collector.books import Books
 from services.collector.metrics import Metrics as CollectorMetrics
@@ -19,18 +20,20 @@ from services.query.accounts.metrics import LoginMetrics
 from services.query.metrics import QueryMetrics
 from services.runtime.grpc import CallMetrics
 from services.runtime.kafka_statistics import CLIENTS, KafkaMetrics
+from services.runtime.ladder import GAP, RECORDS, RUNGS
 from services.runtime.monitoring import Monitoring
 from services.runtime.store_metrics import StoreMetrics
 from services.runtime.tls import certificate_metrics
 from services.sealing.front import FrontMetrics
+from services.sealing.marks import MarkMetrics
 from services.sealing.metrics import SealMetrics
 from services.sealing.refusals import RefusalMetrics
 from services.sealing.witness_metrics import WitnessMetrics as WitnessedMetrics
 from services.witness.metrics import WitnessMetrics
-from tools.monitoring.rules import GAP, RECORDS, RUNGS
 
 PAGE: Final = Path("docs/metrics.md")
 OPEN_LABELS: Final = {
+    "page": "the templates of the pages' paths",
     "log": "the logs that there are: `goods/<partition>`, `browse/<partition>`, `root`, `index`",
     "witness": "the witnesses of the policy",
     "service": "`collector`, `ledger`, `query`, `audit`, `watch`, `witness`",
@@ -63,8 +66,10 @@ QUESTIONS: Final = (
     ("Is everything sealed?", ("goodstrace_ledger",)),
     ("Are look-ups answered, how fast, and is each recorded?", (
         "goodstrace_query_call", "goodstrace_query_trace_rounds", "goodstrace_query_browse_acknowledged", "goodstrace_query_records",
+        "goodstrace_browse_outcomes",
     )),
     ("Are the public logs read?", ("goodstrace_query_log",)),
+    ("Are the web pages answered, and how fast?", ("goodstrace_query_page",)),
     ("Do subscriptions and webhooks get what they want?", ("goodstrace_query_forward", "goodstrace_query_webhook")),
     ("Are looks sealed, and can they be listed?", ("goodstrace_audit",)),
     ("Who signs in, and who is refused?", ("goodstrace_login", "goodstrace_access")),
@@ -120,6 +125,8 @@ def registry() -> CollectorRegistry:
     FrontMetrics("audit", ["ListBrowses"], found)
     LoginMetrics(found)
     RefusalMetrics("query", found)
+    MarkMetrics("query", found)
+    BrowseIndexMetrics(found)
     certificate_metrics(found)
     WatchMetrics(["scraping"], found)
     RootMetrics(found)

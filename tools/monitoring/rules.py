@@ -3,20 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from services.runtime.ladder import GAP, RECORDS, RUNGS
+
 STAGES: Final = ("summarise", "record", "classify", "store")
-RUNGS: Final = (
-    "captured",
-    "summarised",
-    "recorded",
-    "classified",
-    "stored",
-    "sealed",
-    "checkpointed",
-    "witnessed",
-)
 WINDOWS: Final = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
-GAP: Final = "goodstrace:ladder_gap_records:sum"
-RECORDS: Final = "goodstrace:ladder_records:sum"
 _GOODS: Final = '{log=~"goods/.*"}'
 _FAULTS: Final = "UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL|DATA_LOSS"
 

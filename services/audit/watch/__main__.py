@@ -1,4 +1,4 @@
-"""A worker of the watch: `python -m services.audit.watch`. Start as many as there is work for, up to the partitions of `goods.browsed`."""
+"""A worker of the watch: `python -m services.audit.watch`. Start as many as there is work for, up to the partitions of `browse.watched`."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ def main() -> None:
         monitoring = Monitoring("watch", load(MonitoringSettings).host, settings.metrics_port)
         mongo = Mongo(load(MongoSettings))
         made = WatchApp(kafka, settings)
-        store = WatchStore(mongo.database, keep_days=book.keep_days)
+        store = WatchStore(mongo.database, keep_days=book.keep_days, user_days=settings.retention_days)
         Worker(made, book, store, settings, partitions=kafka.browse_partitions, metrics=metrics, log=log)
 
         async def counting() -> None:

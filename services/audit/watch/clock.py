@@ -1,6 +1,6 @@
 """How far event time has come in one partition of `browse.observed`, and what is to be judged when it has come further. Pure.
 
-The clock is the earliest of the times that the partitions of `goods.browsed` have come to: however they are mixed, as in a replay that reads one of
+The clock is the earliest of the times that the partitions of `browse.watched` have come to: however they are mixed, as in a replay that reads one of
 them far ahead of another, no record is late because another partition was faster.
 """
 
@@ -14,7 +14,7 @@ MAX_WAITING: Final = 10_000
 
 
 class Clock(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """By partition of `goods.browsed` the latest record time that came from it, in Unix milliseconds."""
+    """By partition of `browse.watched` the latest record time that came from it, in Unix milliseconds."""
 
     times: dict[int, int] = {}
 

@@ -1,4 +1,7 @@
-"""The commands `goodstrace watch ...`: who is blocked, by a rule or by an operator, and lifting that; whether a file of rules is sound."""
+"""The commands `goodstrace watch ...`: who is blocked, by a rule or by an operator, and lifting that; whether a file of rules is sound; alerts.
+
+The watch blocks users by a pseudonym of the day. Those who may open the vault are told who that is, and lift its blocks by name.
+"""
 
 import asyncio
 import time
@@ -11,10 +14,14 @@ import click
 import msgspec
 
 from services.audit.watch import rules as books
-from services.runtime.blocking import KINDS, Block, Blocks
+from services.audit.watch.alerts_command import alerts, when
+from services.audit.watch.daily import DAY_MS
+from services.runtime.blocking import KINDS, PSEUDONYM, USER, Block, Blocks
 from services.runtime.errors import ServiceError
-from services.runtime.mongo import Mongo
+from services.runtime.mongo import Database, Mongo
 from services.runtime.settings import MongoSettings, load
+from services.runtime.vault import People, open_people
+from services.runtime.vault.lately import pseudonyms
 
 T = TypeVar("T")
 _HOUR_MS = 3_600_000
@@ -31,19 +38,41 @@ def watch() -> None:
 
 @watch.group()
 def blocks() -> None:
-    """Who is blocked: `user:NAME` or `network:NETWORK`. A block takes hold, or ends, within seconds, and ends by itself in any case."""
+    """Who is blocked: `user:NAME`, `network:NETWORK`, or by the watch `pseudonym:...`, which is a user of one day. A block takes hold, or ends, within seconds, and ends by itself in any case."""
 
 
 @blocks.command("list")
+@click.option(
+    "--names", is_flag=True, help="Say who is behind pseudonyms, as far as the vault knows it still."
+)
 @_json
-def list_(*, as_json: bool) -> None:
+def list_(*, names: bool, as_json: bool) -> None:
     """List the blocks in force, those that end last first."""
-    found = _with_blocks(lambda held: held.in_force())
+    found, named = _with_database(lambda database: _listed(database, names=names))
     if as_json:
-        _print_json([msgspec.to_builtins(block) for block in found])
+        _print_json(
+            [
+                {**msgspec.to_builtins(block), **({"user": user} if names else {})}
+                for block, user in zip(found, named, strict=True)
+            ]
+        )
         return
-    for block in found:
-        click.echo(f"{block.subject}  until {_when(block.until_ms)}  {block.reason} (by {block.by})")
+    for block, user in zip(found, named, strict=True):
+        who = f"{block.subject} ({user})" if user else block.subject
+        click.echo(f"{who}  until {when(block.until_ms)}  {block.reason} (by {block.by})")
+
+
+async def _listed(database: Database, *, names: bool) -> tuple[list[Block], list[str]]:
+    found = await Blocks(database).in_force()
+    if not names:
+        return found, [""] * len(found)
+    people = open_people(database)
+    return found, [await _name(people, block.subject) for block in found]
+
+
+async def _name(people: People, subject: str) -> str:
+    kind, _, pseudonym = subject.partition(":")
+    return (await people.name_of(pseudonym) or "") if kind == PSEUDONYM else ""
 
 
 @blocks.command()
@@ -59,11 +88,11 @@ def add(subject: str, hours: int, reason: str, *, as_json: bool) -> None:
         reason=reason[:300],
         by=f"operator {getuser()}",
     )
-    _with_blocks(lambda held: held.put(block))
+    _with_database(lambda database: Blocks(database).put(block))
     if as_json:
         _print_json(msgspec.to_builtins(block))
         return
-    click.echo(f"{block.subject} is blocked until {_when(block.until_ms)}")
+    click.echo(f"{block.subject} is blocked until {when(block.until_ms)}")
 
 
 @blocks.command()
@@ -77,12 +106,30 @@ def add(subject: str, hours: int, reason: str, *, as_json: bool) -> None:
 )
 @_json
 def lift(subject: str, hours: int, *, as_json: bool) -> None:
-    """End a block; for a while the watch does not put it again."""
-    was = _with_blocks(lambda held: held.lift(_checked(subject), for_ms=hours * _HOUR_MS))
+    """End a block; for a while the watch does not put it again.
+
+    Of a user also those that the watch has put: by the pseudonyms from yesterday's to that of the end of this while, of a day at the most.
+    """
+    checked, for_ms = _checked(subject), hours * _HOUR_MS
+    was = _with_database(lambda database: _lifted(database, checked, for_ms))
     if as_json:
         _print_json({"subject": subject, "was_blocked": was})
         return
     click.echo(f"{subject} {'is not blocked any more' if was else 'was not blocked'}")
+
+
+async def _lifted(database: Database, subject: str, for_ms: int) -> bool:
+    blocks, (kind, _, name) = Blocks(database), subject.partition(":")
+    was = await blocks.lift(subject, for_ms=for_ms)
+    if kind == USER:
+        people = open_people(database)
+        now_ms = people.vault.now_ms()
+        for each in await pseudonyms(people, name, now_ms - DAY_MS, now_ms + min(for_ms, DAY_MS)):
+            was |= await blocks.lift(f"{PSEUDONYM}:{each}", for_ms=min(for_ms, DAY_MS))
+    return was
+
+
+watch.add_command(alerts)
 
 
 @watch.group()
@@ -114,11 +161,11 @@ def check(file: Path, *, as_json: bool) -> None:
         )
 
 
-def _with_blocks(call: Callable[[Blocks], Awaitable[T]]) -> T:
+def _with_database(call: Callable[[Database], Awaitable[T]]) -> T:
     async def run() -> T:
         mongo = Mongo(load(MongoSettings))
         try:
-            return await call(Blocks(mongo.database))
+            return await call(mongo.database)
         finally:
             mongo.close()
 
@@ -131,12 +178,8 @@ def _with_blocks(call: Callable[[Blocks], Awaitable[T]]) -> T:
 def _checked(subject: str) -> str:
     kind, separator, name = subject.partition(":")
     if kind not in KINDS or not separator or not name:
-        raise click.ClickException(f"{subject}: user:NAME or network:NETWORK, please")
+        raise click.ClickException(f"{subject}: user:NAME, network:NETWORK or pseudonym:PSEUDONYM, please")
     return subject
-
-
-def _when(time_ms: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ms / 1000))
 
 
 def _print_json(value: Any) -> None:

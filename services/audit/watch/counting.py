@@ -1,6 +1,6 @@
 """A batch of observations counted: which states change, what is told, what is shown. Pure: the shell reads before and writes after."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -18,14 +18,14 @@ Subject = tuple[Kind, str]
 Load = Callable[[Subject], State | None]
 """Gives the state of a subject as it is stored, None where there is none."""
 _DAY_MS: Final = 86_400_000
-_KNOWN_LONG: Final = (Kind.USER, Kind.LOT)
-"""Of these it matters whether they came before: a state without panes stays."""
+_KNOWN_LONG: Final = (Kind.LOT,)
+"""Of these it matters since when they are known: a state without panes stays."""
 
 
 class Counted(msgspec.Struct):
     """What came of a batch.
 
-    Written in this order, each only after all before it: alerts and statistics; `waiting`; the states, ALL first; the clock. A crash between two of
+    Written in this order, each only after all before it: alerts and statistics; `waiting`; the states; the clock. A crash between two of
     them repeats the batch: what is counted already is skipped, what was told is told again under the same ID.
     """
 
@@ -42,7 +42,7 @@ class Counted(msgspec.Struct):
 
 
 class Counter:
-    """Counts batches by a book of rules; `sources` is how many partitions `goods.browsed` has."""
+    """Counts batches by a book of rules; `sources` is how many partitions `browse.watched` has."""
 
     def __init__(self, book: Book, sources: int) -> None:
         """Count by these rules."""
@@ -57,15 +57,10 @@ class Counter:
         done = Counted([], [], list(waiting), {}, clock)
         work = _Work(batch.source, clock.now_ms(self._sources), load, done, {})
         everybody = (Kind.ALL, str(partition))
-        users = [seen for seen in batch.seen if seen.kind is Kind.USER]
-        before = load(everybody) if users else None
-        until = before.counted.get(batch.source, -1) if before is not None else -1
-        for seen in users:
-            self._count(work, everybody, seen)
         for seen in batch.seen:
-            is_new = self._count(work, (seen.kind, seen.subject), seen)
-            if is_new and seen.kind is Kind.USER and seen.offset > until:
-                self._count_first_seen(done, done.states[everybody], seen)
+            if seen.kind is Kind.USER:
+                self._count(work, everybody, seen)
+            self._count(work, (seen.kind, seen.subject), seen)
         self._judge(done, work.touched)
         if batch.until_ms:
             clock.move(batch.source, batch.until_ms)
@@ -81,20 +76,12 @@ class Counter:
         kept_ms = self._book.keep_days * _DAY_MS if kind in _KNOWN_LONG else 0
         return not state.panes and state.last_ms + kept_ms < now_ms
 
-    def _count_first_seen(self, done: Counted, everybody: State, seen: Seen) -> None:
-        pane = pane_of(seen.time_ms, self._panes[Kind.ALL].pane_ms)
-        if pane in everybody.panes:
-            everybody.first_seen[pane] = everybody.first_seen.get(pane, 0) + 1
-            done.first_seen += 1
-
-    def _count(self, work: "_Work", subject: Subject, seen: Seen) -> bool:
-        """Count one observation; tells whether its subject had no state before."""
+    def _count(self, work: "_Work", subject: Subject, seen: Seen) -> None:
+        """Count one observation, unless it is counted already or its window is gone."""
         done, source = work.done, work.source
-        state, is_new = done.states.get(subject), False
+        state = done.states.get(subject)
         if state is None:
-            stored = work.load(subject)
-            is_new = stored is None
-            state = done.states[subject] = stored or State()
+            state = done.states[subject] = work.load(subject) or State()
         panes, own = self._panes[subject[0]], subject[0] is not Kind.ALL
         pane = pane_of(seen.time_ms, panes.pane_ms)
         if is_counted(state, source, seen.offset):
@@ -107,9 +94,9 @@ class Counter:
         else:
             count(state, source, seen, pane)
             done.counted += own
+            done.first_seen += 0 if own else seen.first_seen
         if pane in state.panes:
             work.touched.setdefault(subject, set()).add(pane)
-        return is_new
 
     def _judge(self, done: Counted, touched: dict[Subject, set[int]]) -> None:
         known = set(done.waiting)
@@ -157,11 +144,6 @@ class _Work(msgspec.Struct):
     load: Load
     done: Counted
     touched: dict[Subject, set[int]]
-
-
-def ordered(states: dict[Subject, State]) -> Iterator[tuple[Subject, State]]:
-    """Give states in the order in which they must be written."""
-    return iter(sorted(states.items(), key=lambda item: item[0][0] is not Kind.ALL))
 
 
 def _floor(panes: Panes, now_ms: int) -> int:

@@ -6,14 +6,18 @@ made again from the changelog, a value for each subject.
 """
 
 import asyncio
+import shutil
 import ssl
+import time
 from collections.abc import Awaitable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import faust
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
+from rocksdict import BottommostLevelCompaction, CompactOptions
 
 from services.audit.watch.progress import Progress
 from services.audit.watch.settings import WatchSettings
@@ -21,9 +25,9 @@ from services.runtime.errors import SettingsError
 from services.runtime.settings import KafkaSettings, read_secret
 from services.runtime.topics import (
     BROWSE_ALERTS,
+    BROWSE_COUNTED,
     BROWSE_OBSERVED,
     BROWSE_WATCHED,
-    GOODS_BROWSED,
     MAX_MESSAGE_BYTES,
 )
 
@@ -77,7 +81,7 @@ class WatchApp:
             consumer_group_instance_id=kafka.instance or None,
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=MAX_MESSAGE_BYTES,
-            broker_max_poll_records=settings.batch_records,  # else a full topic of browses keeps the observations waiting
+            broker_max_poll_records=settings.batch_records,  # else a full topic of looks keeps the observations waiting
             producer_acks=-1,
             producer_linger=_LINGER_S,
             producer_max_request_size=MAX_MESSAGE_BYTES,
@@ -89,13 +93,14 @@ class WatchApp:
             key_serializer="raw",
             value_serializer="raw",
         )
+        self._partitions = kafka.browse_partitions
         self.progress = Progress(kafka.bootstrap_servers, kafka.topic(GROUP))
-        self.browsed = self._topic(kafka.topic(GOODS_BROWSED))
+        self.watched = self._topic(kafka.topic(BROWSE_WATCHED))
         self.observed = self._topic(kafka.topic(BROWSE_OBSERVED))
         self.alerts = self._topic(kafka.topic(BROWSE_ALERTS))
-        self._changelog = self._topic(kafka.topic(BROWSE_WATCHED))
+        self._changelog = self._topic(kafka.topic(BROWSE_COUNTED))
         self.table = self.app.Table(
-            kafka.topic(BROWSE_WATCHED),
+            kafka.topic(BROWSE_COUNTED),
             key_type=bytes,
             value_type=bytes,
             partitions=kafka.browse_partitions,
@@ -135,6 +140,16 @@ class WatchApp:
             sent = await asyncio.gather(*waits)
             self._data().set_persisted_offset(sent[-1].topic_partition, sent[-1].offset)
 
+    def compact(self, partition: int) -> None:
+        """Write a partition's RocksDB anew: see `compact`."""
+        compact(self.store(partition))
+
+    def tidy(self, older_s: float) -> None:
+        """Delete the RocksDB of each partition that this worker has not had for so long: if it comes back, the changelog makes it again."""
+        mine = {tp.partition for tp in self.assigned(self.observed)}
+        for partition in set(range(self._partitions)) - mine:
+            drop_unused(Path(self._data().partition_path(partition)), older_s)
+
     def assigned(self, topic: Any) -> list[TP]:
         """List the partitions of a topic that this worker has now."""
         try:
@@ -160,3 +175,20 @@ class WatchApp:
         return self.app.topic(
             name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
+
+
+def compact(store: Any) -> None:
+    """Write a RocksDB anew without what was deleted, and without the values before. Blocks.
+
+    Its list of files still has the first and the last key of each file that there was, until it is opened again.
+    """
+    thoroughly = CompactOptions()
+    thoroughly.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+    store.compact_range(None, None, thoroughly)
+
+
+def drop_unused(folder: Path, older_s: float) -> None:
+    """Delete a folder if it is there and nothing in it was written for so long."""
+    ages = [time.time() - each.stat().st_mtime for each in folder.glob("*")]
+    if ages and min(ages) > older_s:
+        shutil.rmtree(folder)

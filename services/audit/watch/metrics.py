@@ -14,11 +14,11 @@ class WatchMetrics:
     def __init__(self, rules: Iterable[str], registry: CollectorRegistry = REGISTRY) -> None:
         """Make them; `rules` are the rules' IDs."""
         self.records = Counter(
-            "goodstrace_watch_records_total", "Browse records observed.", registry=registry
+            "goodstrace_watch_records_total", "Records of browse.watched observed.", registry=registry
         )
         self.unreadable = Counter(
             "goodstrace_watch_records_unreadable_total",
-            "Browse records whose parts cannot be read, as after an erasure: nobody is counted by them.",
+            "Records of browse.watched that cannot be read: nothing is counted by them.",
             registry=registry,
         )
         self.observations = Counter(
@@ -38,7 +38,7 @@ class WatchMetrics:
         )
         self.first_seen = Counter(
             "goodstrace_watch_users_first_seen_total",
-            "Users who came for the first time in a while.",
+            "Users who came for the first time.",
             registry=registry,
         )
         self.not_waited_for = Counter(

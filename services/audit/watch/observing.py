@@ -1,59 +1,52 @@
-"""A browse record as observations: one for each user, network, merchant, key, lot and series of serials that it concerns. Pure."""
+"""A record of `browse.watched` as observations: one for each user, network, merchant, key, lot and series of serials that it concerns. Pure.
+
+It names nobody: a user is a pseudonym of that day.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import msgspec
+from google.protobuf.message import DecodeError
 
-from goodstrace.entry import Kind as EntryKind
+from goodstrace.entry import ID_BYTES
 from goodstrace.identifiers import Grade, grade
+from goodstrace.record.v1.record_pb2 import WatchedBrowse
 from services.audit.watch.sketches import hashed
 from services.audit.watch.values import Kind, Seen
-from services.runtime.envelope import Record
 from services.runtime.errors import EnvelopeError
 
 MAX_KEYS: Final = 256
 """Of one record: by further keys it is not counted, only by how many different ones its user looked at."""
 SEPARATOR: Final = "\n"
 """Between the user and the series in the subject of a series: the last one, since no series has any."""
+ANSWERS: Final = "all"
+"""The subject of how answers ended: marks name looks, and nobody."""
+_LOOK: Final = "look"
 _SIGN_IN: Final = "sign-in"
 _REFUSAL: Final = "refusal"
+_MARKS: Final = "marks"
+_KINDS: Final = (_LOOK, _SIGN_IN, _REFUSAL, _MARKS)
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,17})")
 _SSCC: Final = re.compile(r"(https://id\.gs1\.org/00/)([0-9]{17})[0-9]")
 
 
-class _Who(msgspec.Struct, frozen=True):
-    user: str = ""
-    merchant: int = 0
-    network: str = ""
+def read(value: bytes) -> WatchedBrowse:
+    """Read a record of `browse.watched`. Raises: EnvelopeError where it is none."""
+    try:
+        told = WatchedBrowse.FromString(value)
+    except DecodeError as error:
+        raise EnvelopeError("it is no message") from error
+    if told.kind not in _KINDS:
+        raise EnvelopeError("it is of no kind that is known")
+    if told.kind != _MARKS and (len(told.record_id) != ID_BYTES or not told.pseudonym):
+        raise EnvelopeError("it says of no record, or of nobody")
+    return told
 
 
-class _What(msgspec.Struct, frozen=True):
-    method: str
-    keys: tuple[str, ...] = ()
-    kind: str = "look"
-
-
-class _Outcome(msgspec.Struct, frozen=True):
-    events: int = 0
-    refused: str = ""
-    times: int = 1
-
-
-def observations(record: Record, offset: int) -> list[Seen]:
-    """Give what a record of `goods.browsed` says to the watch; nothing of entries that are no browses.
-
-    Raises: EnvelopeError where its parts cannot be read, as after they were erased.
-    """
-    if record.kind is not EntryKind.BROWSE:
-        return []
-    who, what, outcome = (
-        _read(record, "who", _Who),
-        _read(record, "what", _What),
-        _read(record, "outcome", _Outcome),
-    )
-    return list(_seen(record, offset, who, what, outcome))
+def observations(told: WatchedBrowse, offset: int) -> list[Seen]:
+    """Give what a record says to the watch."""
+    return list(_marks(told, offset) if told.kind == _MARKS else _seen(told, offset))
 
 
 def serial(key: str) -> tuple[str, int] | None:
@@ -70,28 +63,44 @@ def serial(key: str) -> tuple[str, int] | None:
     return (numbered[1], int(numbered[2])) if numbered else None
 
 
-def _seen(record: Record, offset: int, who: _Who, what: _What, outcome: _Outcome) -> Iterator[Seen]:
-    times, is_refused = max(1, outcome.times), bool(outcome.refused)
-    is_sign_in = what.kind == _SIGN_IN
-    is_look = not is_sign_in and not is_refused and what.kind != _REFUSAL
+def _marks(told: WatchedBrowse, offset: int) -> Iterator[Seen]:
+    """How answers ended is no look: it is counted for all of them together, with one that did not end well as evidence."""
+    evidence = min((*told.failed, *told.withheld), default=b"")
+    yield Seen(
+        Kind.ANSWERS,
+        ANSWERS,
+        offset,
+        told.time_ms,
+        evidence,
+        answered=len(told.answered),
+        failed=len(told.failed),
+        withheld=len(told.withheld),
+    )
+
+
+def _seen(told: WatchedBrowse, offset: int) -> Iterator[Seen]:
+    times, is_refused = max(1, told.times), bool(told.refused)
+    is_sign_in = told.kind == _SIGN_IN
+    is_look = told.kind == _LOOK and not is_refused
     counts: Mapping[str, Any] = {
         "offset": offset,
-        "time_ms": record.time_ms,
-        "id": record.id,
+        "time_ms": told.time_ms,
+        "id": told.record_id,
         "looks": times if is_look else 0,
         "refused": times if is_refused and not is_sign_in else 0,
         "sign_ins": times if is_sign_in else 0,
         "sign_ins_refused": times if is_sign_in and is_refused else 0,
-        "shown": outcome.events,
+        "shown": told.events,
+        "first_seen": int(told.first_seen),
     }
-    user, network = hashed(who.user), hashed(who.network) if who.network else 0
-    keys = tuple(dict.fromkeys(what.keys)) if is_look else ()
+    user, network = hashed(told.pseudonym), hashed(told.network) if told.network else 0
+    keys = tuple(dict.fromkeys(told.keys)) if is_look else ()
     hashes = tuple(map(hashed, keys))
-    yield Seen(Kind.USER, who.user, keys=hashes, network=network, **counts)
-    if who.network:
-        yield Seen(Kind.NETWORK, who.network, keys=hashes, user=user, **counts)
-    if who.merchant:
-        yield Seen(Kind.MERCHANT, str(who.merchant), keys=hashes, user=user, **counts)
+    yield Seen(Kind.USER, told.pseudonym, keys=hashes, network=network, **counts)
+    if told.network:
+        yield Seen(Kind.NETWORK, told.network, keys=hashes, user=user, **counts)
+    if told.merchant:
+        yield Seen(Kind.MERCHANT, str(told.merchant), keys=hashes, user=user, **counts)
     series: dict[str, list[int]] = {}
     for key in keys[:MAX_KEYS]:
         yield Seen(Kind.KEY, key, user=user, network=network, **counts)
@@ -101,12 +110,4 @@ def _seen(record: Record, offset: int, who: _Who, what: _What, outcome: _Outcome
         if numbered is not None:
             series.setdefault(numbered[0], []).append(numbered[1])
     for name, numbers in series.items():
-        yield Seen(Kind.SERIES, who.user + SEPARATOR + name, numbers=tuple(numbers), **counts)
-
-
-def _read(record: Record, name: str, shape: type[Any]) -> Any:
-    content = record.part(name).content
-    try:
-        return msgspec.json.decode(content, type=shape)
-    except msgspec.DecodeError as error:
-        raise EnvelopeError(f"record {record.id.hex()}: its part {name!r} cannot be read") from error
+        yield Seen(Kind.SERIES, told.pseudonym + SEPARATOR + name, numbers=tuple(numbers), **counts)

@@ -10,25 +10,32 @@ import msgspec
 from msgspec import Meta
 
 from goodstrace.identifiers import Grade
+from services.audit.watch.daily import DAY_MS
 from services.audit.watch.values import Kind, Measure
 from services.audit.watch.windows import pane_size
 from services.runtime.errors import SettingsError
 
-BUILT_IN: Final = Path(__file__).with_name("rules-1.toml")
+BUILT_IN: Final = Path(__file__).with_name("rules-2.toml")
 MAX_RULES: Final = 100
 MAX_PANES: Final = 200
 """Of one kind: what a subject's state may hold."""
 _DAY_S: Final = 86_400
 _SERIES_MEASURES: Final = frozenset({Measure.RUN})
+_ANSWER_MEASURES: Final = frozenset({Measure.FAILED, Measure.WITHHELD})
+_CALL_MEASURES: Final = frozenset(Measure) - _SERIES_MEASURES - _ANSWER_MEASURES
 _MEASURES: Final[Mapping[Kind, frozenset[Measure]]] = {
-    Kind.USER: frozenset(Measure) - _SERIES_MEASURES - {Measure.USERS, Measure.USERS_REFUSED},
-    Kind.NETWORK: frozenset(Measure) - _SERIES_MEASURES - {Measure.NETWORKS},
-    Kind.MERCHANT: frozenset(Measure) - _SERIES_MEASURES - {Measure.NETWORKS},
+    Kind.USER: _CALL_MEASURES - {Measure.USERS, Measure.USERS_REFUSED, Measure.FIRST_SEEN},
+    Kind.NETWORK: _CALL_MEASURES - {Measure.NETWORKS},
+    Kind.MERCHANT: _CALL_MEASURES - {Measure.NETWORKS},
     Kind.KEY: frozenset({Measure.LOOKS, Measure.USERS, Measure.NETWORKS}),
     Kind.LOT: frozenset({Measure.LOOKS, Measure.USERS}),
     Kind.SERIES: _SERIES_MEASURES,
+    Kind.ANSWERS: _ANSWER_MEASURES,
 }
-_BLOCKABLE: Final = (Kind.USER, Kind.NETWORK, Kind.SERIES)
+_SHARED: Final = frozenset({Measure.REFUSED, Measure.SIGN_INS_REFUSED}) | _ANSWER_MEASURES
+"""What may be compared with how many there were of all."""
+_BY_USER: Final = (Kind.USER, Kind.SERIES)
+_BLOCKABLE: Final = (*_BY_USER, Kind.NETWORK)
 _MOST: Final[Mapping[Measure, int]] = {Measure.RUN: 512}
 
 _Count = Annotated[int, Meta(ge=1, le=10**9)]
@@ -45,7 +52,7 @@ class Severity(StrEnum):
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """From when on it is an alert; fields as in rules-1.toml, which explains them."""
+    """From when on it is an alert; fields as in rules-2.toml, which explains them."""
 
     id: _Name
     about: Kind
@@ -59,6 +66,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step: Annotated[int, Meta(ge=1, le=1000)] = 1
     times: Annotated[int, Meta(ge=0, le=10_000)] = 0
     before: Annotated[int, Meta(ge=0, le=100)] = 0
+    share: Annotated[int, Meta(ge=0, le=100)] = 0
     block_s: Annotated[int, Meta(ge=0, le=30 * _DAY_S)] = 0
 
     @property
@@ -75,6 +83,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def span_ms(self) -> int:
         """How far back panes are needed, from the end of a window."""
         return self.size_ms * (1 + self.before)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it judges a window only once it is complete: what it compares with may grow, so what it says could be wrong before."""
+        return bool(self.before or self.share)
 
 
 class Book(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,13 +123,13 @@ class Panes(msgspec.Struct, frozen=True):
 
 
 def panes_of(book: Book, kind: Kind) -> Panes:
-    """Say how the counts of a kind are kept: so that each window of a rule, and of the statistics, is made of whole panes."""
+    """Say how the counts of a kind are kept: so that each window of a rule, and of the statistics, is made of whole panes, each of one day."""
     rules = book.of(kind)
     lengths = [length for rule in rules for length in (rule.size_ms, rule.hop_ms)]
     is_counted = kind not in (Kind.LOT, Kind.SERIES)
     lengths += [book.statistics_ms] if is_counted or not rules else []
     longest = max([book.statistics_ms, *(rule.span_ms for rule in rules)])
-    return Panes(pane_size(lengths), longest + book.grace_ms)
+    return Panes(pane_size([*lengths, DAY_MS]), longest + book.grace_ms)
 
 
 def load(path: Path) -> Book:
@@ -135,6 +148,9 @@ def _problems(book: Book) -> Iterable[str]:
     names = [rule.id for rule in book.rules]
     if len(set(names)) < len(names):
         yield "two rules have one id"
+    for each in book.exempt:
+        if each.partition(":")[0] in _BY_USER:
+            yield f"exempt {each}: users are counted by another name each day"
     for rule in book.rules:
         yield from (f"rule {rule.id}: {problem}" for problem in _wrong(rule))
     for kind in Kind:
@@ -154,7 +170,11 @@ def _wrong(rule: Rule) -> Iterable[str]:
         yield "windows that are compared must tumble: let hop_s be size_s"
     if rule.grade is not None and rule.about is not Kind.KEY:
         yield "only keys have a grade"
+    if rule.share and rule.measure not in _SHARED:
+        yield f"{rule.measure} has no share of anything"
     if rule.block_s and rule.about not in _BLOCKABLE:
         yield "only a user or a network can be blocked"
+    if rule.about in _BY_USER and rule.block_s and rule.size_s + rule.block_s > _DAY_S:
+        yield "a window and the block of a user after it may be a day together: services know a user's name of today and of yesterday"
     if rule.at_least > _MOST.get(rule.measure, rule.at_least):
         yield f"at_least may be {_MOST[rule.measure]} at the most"

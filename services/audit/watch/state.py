@@ -1,6 +1,7 @@
 """What the watch keeps of one subject: counts in panes, which records are in them, and which alerts went out. Pure.
 
-Bounded: as many panes as the rules need, sets of the smallest members, a number for each partition of `goods.browsed`.
+Bounded: as many panes as the rules need, sets of the smallest members, a number for each partition of `browse.watched`.
+Names nobody: users are pseudonyms of a day, and hashes of such.
 """
 
 from typing import Final
@@ -30,14 +31,18 @@ class Pane(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     numbers: list[int] = []
     evidence: list[bytes] = []
     evidence_refused: list[bytes] = []
+    first_seen: int = 0
+    answered: int = 0
+    failed: int = 0
+    withheld: int = 0
 
 
 class State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """All of one subject.
 
-    counted: by partition of `goods.browsed` the last offset that is in here; records at or below it are skipped: that makes the counts
+    counted: by partition of `browse.watched` the last offset that is in here; records at or below it are skipped: that makes the counts
     exact however often a record comes. first_ms: the earliest record time. last_ms: the latest one. panes: by their
-    starts. told: rule and window start of each alert that went out. first_seen: in the state of ALL, by pane, how many users had no state before.
+    starts. told: rule and window start of each alert that went out.
     """
 
     counted: dict[int, int] = {}
@@ -45,7 +50,6 @@ class State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     last_ms: int = 0
     panes: dict[int, Pane] = {}
     told: list[tuple[str, int]] = []
-    first_seen: dict[int, int] = {}
 
 
 def encode(state: State) -> bytes:
@@ -74,6 +78,10 @@ def count(state: State, source: int, seen: Seen, pane: int) -> None:
     into.sign_ins += seen.sign_ins
     into.sign_ins_refused += seen.sign_ins_refused
     into.shown += seen.shown
+    into.first_seen += seen.first_seen
+    into.answered += seen.answered
+    into.failed += seen.failed
+    into.withheld += seen.withheld
     for key in seen.keys:
         keep(into.keys, key, DISTINCT_KEPT)
     if seen.user:
@@ -84,19 +92,15 @@ def count(state: State, source: int, seen: Seen, pane: int) -> None:
         keep(into.networks, seen.network, DISTINCT_KEPT)
     for number in seen.numbers:
         keep(into.numbers, number, NUMBERS_KEPT)
-    keep(
-        into.evidence_refused if seen.refused or seen.sign_ins_refused else into.evidence,
-        seen.id,
-        EVIDENCE_KEPT,
-    )
+    is_refused = seen.refused or seen.sign_ins_refused or seen.failed or seen.withheld
+    if seen.id:
+        keep(into.evidence_refused if is_refused else into.evidence, seen.id, EVIDENCE_KEPT)
 
 
 def forget(state: State, floor_ms: int, longest_ms: int) -> None:
     """Drop the panes that start before `floor_ms`, and what was told of windows that ended before it; no window is longer than `longest_ms`."""
     for pane in [pane for pane in state.panes if pane < floor_ms]:
         del state.panes[pane]
-    for pane in [pane for pane in state.first_seen if pane < floor_ms]:
-        del state.first_seen[pane]
     if state.told:
         state.told = [each for each in state.told if each[1] + longest_ms > floor_ms]
 

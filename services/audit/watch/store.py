@@ -1,5 +1,7 @@
 """What the watch keeps in MongoDB for others to read: alerts, statistics, blocks. Everything may be written twice.
 
+Users are pseudonyms of a day. What is of users is kept no longer than the vault keeps what links these with people.
+
 Statistics are written as what they have come to, and only ever raised: whichever worker writes last, also one that lost its partition
 meanwhile, they are right.
 """
@@ -13,7 +15,10 @@ from pymongo import DESCENDING, IndexModel, UpdateOne
 
 from goodstrace.audit.v1 import watch_pb2
 from services.audit.watch.activity import Activity
-from services.runtime.blocking import ANONYMOUS, NETWORK, Block, Blocks, blocked_subject
+from services.audit.watch.daily import is_pseudonym
+from services.audit.watch.values import Kind
+from services.runtime.blocking import BLOCKS, NETWORK, Block, Blocks, blocked_subject
+from services.runtime.blocking import indexes as block_indexes
 from services.runtime.errors import ConflictError
 from services.runtime.mongo import DOCUMENTS_A_CALL, Database, create_indexes, translated
 
@@ -30,7 +35,11 @@ _SUMS: Final = (
     "users",
     "networks",
     "first_seen",
+    "answered",
+    "failed",
+    "withheld",
 )
+_OF_USERS: Final = (Kind.USER, Kind.SERIES)
 _DAY_MS: Final = 86_400_000
 
 
@@ -47,6 +56,7 @@ def indexes() -> dict[str, list[IndexModel]]:
             IndexModel([("about", 1), ("start_ms", 1), ("looks", DESCENDING), ("_id", 1)], name="busiest"),
             IndexModel([(_EXPIRES, 1)], name=_EXPIRES, expireAfterSeconds=0),
         ],
+        BLOCKS: block_indexes(),
     }
 
 
@@ -56,14 +66,28 @@ async def provision(database: Database) -> str:
     return f"watch: indexes of {', '.join(indexes())}"
 
 
-class WatchStore:
-    """Writes what the watch found; `keep_days` later it goes."""
+async def forget(database: Database, pseudonyms: Sequence[str]) -> int:
+    """Delete alerts, statistics and blocks of users by their pseudonyms, as when one is erased; tells how many documents.
 
-    def __init__(self, database: Database, *, keep_days: int) -> None:
+    A worker that counts one of them now may write its statistics once more: these go with their time. Raises: UnavailableError.
+    """
+    subjects = {"$in": list(pseudonyms)}
+    count = await Blocks(database).forget(blocked_subject(Kind.USER, each) for each in pseudonyms)
+    async with translated():
+        for name in (ALERTS, ACTIVITY):
+            about = {"about": {"$in": [str(kind) for kind in _OF_USERS]}}
+            count += (await database[name].delete_many({**about, "subject": subjects})).deleted_count
+    return count
+
+
+class WatchStore:
+    """Writes what the watch found; `keep_days` later it goes, and what is of users `user_days` later."""
+
+    def __init__(self, database: Database, *, keep_days: int, user_days: int) -> None:
         """Write to a database."""
         self._alerts, self._activity = database[ALERTS], database[ACTIVITY]
         self._blocks = Blocks(database)
-        self._keep_ms = keep_days * _DAY_MS
+        self._keep_ms, self._user_ms = keep_days * _DAY_MS, min(keep_days, user_days) * _DAY_MS
 
     async def put_activities(self, rows: Sequence[Activity], size_ms: int) -> None:
         """Raise the statistics to what they have come to. Raises: UnavailableError."""
@@ -79,7 +103,7 @@ class WatchStore:
         async with translated():
             if await self._alerts.find_one({"_id": found.id}, {"_id": 1}) is not None:
                 return False
-        if found.blocked_until_ms and (found.about == NETWORK or found.subject != ANONYMOUS):
+        if found.blocked_until_ms and (found.about == NETWORK or is_pseudonym(found.subject)):
             await self._blocks.put(
                 Block(
                     subject=blocked_subject(found.about, found.subject),
@@ -101,12 +125,16 @@ class WatchStore:
         return {
             "_id": found.id,
             "rule": found.rule,
+            "about": found.about,
             "subject": found.subject,
             "end_ms": found.end_ms,
             "stored_ms": time.time_ns() // 1_000_000,
             "alert": value,
-            _EXPIRES: _date(found.end_ms + self._keep_ms),
+            _EXPIRES: _date(found.end_ms + self._kept_ms(found.about)),
         }
+
+    def _kept_ms(self, about: str) -> int:
+        return self._user_ms if about in _OF_USERS else self._keep_ms
 
     def _raised(self, row: Activity, size_ms: int) -> UpdateOne:
         key = {"about": str(row.kind), "subject": row.subject, "start_ms": row.start_ms}
@@ -118,7 +146,7 @@ class WatchStore:
                 "$setOnInsert": {
                     **key,
                     "end_ms": row.start_ms + size_ms,
-                    _EXPIRES: _date(row.start_ms + self._keep_ms),
+                    _EXPIRES: _date(row.start_ms + self._kept_ms(row.kind)),
                 },
             },
             upsert=True,

@@ -1,4 +1,4 @@
-"""What the watch counts, as values: observations of a browse record, and the batches in which they travel. Pure."""
+"""What the watch counts, as values: observations of a look, and the batches in which they travel. Pure."""
 
 from enum import StrEnum
 from typing import Final
@@ -18,6 +18,7 @@ class Kind(StrEnum):
     KEY = "key"
     LOT = "lot"
     SERIES = "series"
+    ANSWERS = "answers"
     ALL = "all"
 
 
@@ -32,14 +33,18 @@ class Measure(StrEnum):
     USERS_REFUSED = "users-refused"
     NETWORKS = "networks"
     RUN = "run"
+    FIRST_SEEN = "first-seen"
+    FAILED = "failed"
+    WITHHELD = "withheld"
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One browse record as one subject is concerned by it.
+    """One record of `browse.watched` as one subject is concerned by it.
 
-    kind, subject: who or what is counted. offset: of the record in its partition of `goods.browsed`. time_ms: its record time. id: its 16
-    bytes. looks, refused, sign_ins, sign_ins_refused: how many of each it stands for. shown: records shown. keys: hashes
-    of the keys looked at. user, network: hashes; 0 where it is not told. numbers: of serials in their series.
+    kind, subject: who or what is counted; a user is the pseudonym of a day. offset: of the record in its partition. time_ms: its record time. id: 16
+    bytes of the browse record that it can be proved by, or none. looks, refused, sign_ins, sign_ins_refused: how many of each it stands for. shown: records
+    shown. keys: hashes of the keys looked at. user, network: hashes; 0 where it is not told. numbers: of serials in their series. first_seen: 1 where the
+    user was never seen before. answered, failed, withheld: how many answers it tells to have ended so.
     """
 
     kind: Kind
@@ -56,10 +61,14 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     user: int = 0
     network: int = 0
     numbers: tuple[int, ...] = ()
+    first_seen: int = 0
+    answered: int = 0
+    failed: int = 0
+    withheld: int = 0
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Observations of records of one partition of `goods.browsed`, in the order of their offsets, for one partition of `browse.observed`.
+    """Observations of records of one partition of `browse.watched`, in the order of their offsets, for one partition of `browse.observed`.
 
     source: that partition. until_ms: the latest record time in it so far; 0 where more of the same run follows in a
     batch of its own.

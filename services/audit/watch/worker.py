@@ -1,12 +1,13 @@
 """A worker of the watch: observes browse records, counts observations, keeps alerts. The shell around the pure parts.
 
-goods.browsed ─observe▶ browse.observed ─count▶ table (changelog browse.watched), MongoDB statistics, browse.alerts ─keep▶ MongoDB alerts and blocks
+browse.watched ─observe▶ browse.observed ─count▶ table (changelog browse.counted), MongoDB statistics, browse.alerts ─keep▶ MongoDB alerts and blocks
 
-`goods.browsed` is partitioned by random IDs; `browse.observed` by who or what is counted, so that each subject has one state in one place.
+`browse.watched` is partitioned by random IDs; `browse.observed` by who or what is counted, so that each subject has one state in one place.
 An error that is not foreseen ends the process at once, as a kill would: Faust would count the record as done and go on.
 """
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,17 +22,16 @@ from services.audit.watch import clock as clocks
 from services.audit.watch import state as states
 from services.audit.watch.activity import Activity
 from services.audit.watch.clock import Waiting
-from services.audit.watch.counting import Counted, Counter, Subject, ordered
+from services.audit.watch.counting import Counted, Counter, Subject
 from services.audit.watch.faust_app import WatchApp
 from services.audit.watch.metrics import WatchMetrics
-from services.audit.watch.observing import observations
+from services.audit.watch.observing import observations, read
 from services.audit.watch.rules import Book
 from services.audit.watch.settings import WatchSettings
 from services.audit.watch.sketches import hashed
 from services.audit.watch.state import State
 from services.audit.watch.store import WatchStore
 from services.audit.watch.values import MAX_OBSERVATIONS, Batch, Kind, Seen, decode_batch, encode_batch
-from services.runtime import envelope
 from services.runtime.errors import EnvelopeError, ServiceError
 from services.runtime.kafka import OffsetGapError
 from services.runtime.retry import retried
@@ -42,6 +42,8 @@ _IDLE_S: Final = 5.0
 _SHOW_S: Final = 0.25
 _MOST_UNSHOWN: Final = 5_000
 _SWEPT: Final = 64
+_COMPACT_S: Final = 3600.0
+_DAY_S: Final = 86_400.0
 _EXIT_UNFORESEEN: Final = 70
 
 
@@ -59,7 +61,7 @@ class Worker:
         metrics: WatchMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Register the agents; `partitions` is how many `goods.browsed` has, and `browse.observed`."""
+        """Register the agents; `partitions` is how many `browse.watched` has, and `browse.observed`."""
         self._watch, self._book, self._store, self._settings = watch, book, store, settings
         self._partitions, self._metrics, self._log = partitions, metrics, log
         self._counter = Counter(book, partitions)
@@ -67,6 +69,7 @@ class Worker:
         self._idle: dict[int, int] = {}
         self._next: dict[Any, int] = {}
         self._swept: dict[int, bytes] = {}
+        self._dropped: dict[int, float] = {}
         self._unshown: dict[tuple[Kind, str, int], Activity] = {}
         self._counted: list[Any] = []
         self._gathered: list[Any] = []
@@ -74,16 +77,17 @@ class Worker:
         self._room = asyncio.Event()
         self._room.set()
         app = watch.app
-        app.agent(watch.browsed, name="observe")(self._observe)
+        app.agent(watch.watched, name="observe")(self._observe)
         app.agent(watch.observed, name="count")(self._count)
         app.agent(watch.alerts, name="keep")(self._keep)
         app.timer(_IDLE_S)(self._tell_idle)
+        app.timer(_COMPACT_S)(self._tidy)
         app.on_partitions_revoked.connect(self._settle)
         app.task(self._send_often)
         app.task(self._show_often)
 
     async def _observe(self, stream: Any) -> None:
-        """Gather browse records; one is done with, for Faust, once its observations are durable.
+        """Gather what is told of looks; a record is done with, for Faust, once its observations are durable.
 
         Faust's own `take` marks as done what came while the batch before was being worked on.
         """
@@ -161,14 +165,15 @@ class Worker:
         until_ms = self._until.get(source, 0)
         for event in events:
             try:
-                record = envelope.decode(event.message.value)
-                seen = observations(record, event.message.offset)
+                told = read(event.message.value)
             except EnvelopeError as error:
                 self._metrics.unreadable.inc()
-                self._log.warning("a browse record cannot be read", cause=str(error))
+                self._log.warning(
+                    "a record cannot be read", source=source, offset=event.message.offset, cause=str(error)
+                )
                 continue
-            until_ms = max(until_ms, record.time_ms)
-            for each in seen:
+            until_ms = max(until_ms, told.time_ms)
+            for each in observations(told, event.message.offset):
                 by_partition[partition_for((each.kind, each.subject), self._partitions)].append(each)
         self._until[source] = until_ms
         return [
@@ -256,14 +261,14 @@ class Worker:
 
         Faust's own `table[key] = value` leaves the changelog's record in a buffer, and a commit waits for that a tenth of a second only.
         """
-        values = {_key(subject): states.encode(state) for subject, state in ordered(counted.states)}
+        values = {_key(subject): states.encode(state) for subject, state in counted.states.items()}
         if counted.waiting != waiting_before:
             values = {_WAITING: clocks.encode_waiting(counted.waiting), **values}
         values[_CLOCK] = clocks.encode_clock(counted.clock)
         await self._watch.put(partition, values)
 
     async def _sweep(self, partition: int, now_ms: int) -> None:
-        """Look at some of the partition's states, further each time, and drop those that are over."""
+        """Look at some of the partition's states, further each time, and drop those that are over: from the disk within the hour."""
         if not now_ms:
             return
         found = self._watch.store(partition).iter()
@@ -280,6 +285,15 @@ class Worker:
             found.next()
         await self._watch.put(partition, over)
         self._metrics.forgotten.inc(len(over))
+        if over:
+            self._dropped.setdefault(partition, time.monotonic())
+        if time.monotonic() - self._dropped.get(partition, math.inf) >= _COMPACT_S:
+            await asyncio.to_thread(self._watch.compact, partition)
+            del self._dropped[partition]
+
+    async def _tidy(self) -> None:
+        if not self._watch.app.rebalancing:
+            self._watch.tidy(_DAY_S)
 
     def _measure(self, counted: Counted, seconds: float) -> None:
         metrics = self._metrics
@@ -310,7 +324,7 @@ class Worker:
         await retried(call, noticed)
 
     async def _tell_idle(self) -> None:
-        """Let the clock go on where a partition of `goods.browsed` has nothing more: its time is now, less the grace.
+        """Let the clock go on where a partition of `browse.watched` has nothing more: its time is now, less the grace.
 
         Only where all up to its end is committed, so everything of it is sent, at two looks in a row.
         """
@@ -320,7 +334,7 @@ class Worker:
             return
         now_ms = time.time_ns() // 1_000_000 - self._book.grace_ms
         waits = []
-        for tp in self._watch.assigned(self._watch.browsed):
+        for tp in self._watch.assigned(self._watch.watched):
             end, done = consumer.highwater(tp), consumer._committed_offset[tp]  # noqa: SLF001 - it tells nobody else
             at_end = end is not None and (done or 0) >= end
             was = self._idle.pop(tp.partition, -1)

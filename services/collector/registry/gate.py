@@ -9,7 +9,7 @@ from services.collector.registry.sharing import Sharing
 from services.runtime.access.values import Principal, Role
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import ForbiddenError, SuspendedError
-from services.runtime.merchants.values import Status
+from services.runtime.merchants.values import PersonalData, Status
 
 
 class DefaultLimits(msgspec.Struct, frozen=True):
@@ -25,6 +25,7 @@ class Caller(msgspec.Struct, frozen=True):
     """Whose events are taken.
 
     merchant: its number. keys: those that its events may be signed with, by ID. speech: which goods it may speak for, None: all. body_bytes: the largest body. rates: its buckets; empty: no limit.
+    personal: what becomes of personal data in its events.
     """
 
     merchant: int
@@ -32,6 +33,7 @@ class Caller(msgspec.Struct, frozen=True):
     body_bytes: int = 2**40
     rates: dict[str, Rate] = {}
     keys: dict[str, MerchantKey] = {}
+    personal: PersonalData = PersonalData.MOVE
 
 
 class Gate:
@@ -40,6 +42,7 @@ class Gate:
     Args:
         directory: who is registered; None: open to everyone, all of whom are `open_merchant`.
         sharing: keeps `rates` in step with other collectors; None: there are none.
+        personal: what becomes of personal data in events of merchants that have not said it.
     """
 
     def __init__(
@@ -51,13 +54,15 @@ class Gate:
         defaults: DefaultLimits = DefaultLimits(),  # noqa: B008 - frozen
         open_merchant: int = 1,
         sharing: Sharing | None = None,
+        personal: PersonalData = PersonalData.MOVE,
     ) -> None:
         self._directory = directory
         self._sharing = sharing
         self._rates = rates
         self._policy = policy
         self._defaults = defaults
-        self._open = Caller(open_merchant)
+        self._personal = personal
+        self._open = Caller(open_merchant, personal=personal)
 
     async def admit(self, who: Principal) -> Caller:
         """Say how a caller stands who acts for a merchant, and make sure that its rates have room.
@@ -91,7 +96,7 @@ class Gate:
         Raises: ForbiddenError where it is not registered or suspended; UnavailableError.
         """
         if self._directory is None:
-            return Caller(merchant)
+            return Caller(merchant, personal=self._personal)
         standing = await self._directory.standing(merchant)
         if standing is None:
             raise ForbiddenError(f"there is no merchant {merchant}")
@@ -122,6 +127,7 @@ class Gate:
                 BYTES: _rate(own.bytes_per_s or defaults.bytes_per_s, defaults.burst_s),
             },
             standing.keys,
+            standing.merchant.personal_data or self._personal,
         )
 
 

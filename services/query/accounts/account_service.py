@@ -1,4 +1,4 @@
-"""The gRPC servicer of AccountService: accounts kept by operators. Who may call is the table's to say."""
+"""The gRPC servicer of AccountService: accounts kept by operators, and a merchant's people by each other. Who may call is the table's to say."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +14,7 @@ from services.query.accounts.credentials import Made, made_password, made_secret
 from services.query.accounts.hashing import Hasher
 from services.query.accounts.metrics import LoginMetrics
 from services.query.accounts.passwords import account_name
+from services.query.accounts.reach import Reach, reach_of
 from services.query.accounts.session_store import SessionStore
 from services.query.accounts.stored import StoredAccount, checked, message_of, roles_from
 from services.runtime.access.current import principal
@@ -25,6 +26,7 @@ from services.runtime.page_tokens import PageTokens
 
 MAX_PAGE: Final = 1000
 _PAGE: Final = 100
+_SHOWN_CHARS: Final = 8
 _QUERY: Final = b"ListAccounts"
 _TAKEN: Final = "there is an account of that name or certificate"
 
@@ -59,7 +61,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         context: Context,  # noqa: ARG002
     ) -> login_pb2.CreateAccountResponse:
         """See login.proto."""
-        wanted = request.account
+        wanted = reach_of(principal()).wanted(request.account)
         if wanted.kind not in tuple(AccountKind):
             raise InvalidRequestError("user or service, please", "account.kind")
         account = checked(
@@ -87,7 +89,9 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         context: Context,  # noqa: ARG002
     ) -> login_pb2.GetAccountResponse:
         """See login.proto."""
-        return login_pb2.GetAccountResponse(account=message_of(await self._found(request.account)))
+        return login_pb2.GetAccountResponse(
+            account=message_of(await self._found(request.account, reach_of(principal())))
+        )
 
     async def ListAccounts(  # noqa: N802
         self,
@@ -97,10 +101,11 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         """See login.proto."""
         if request.page_size > MAX_PAGE:
             raise InvalidRequestError(f"1 to {MAX_PAGE}, please", "page_size")
-        most = request.page_size or _PAGE
-        after = self._pages.open(_QUERY, request.page_token).name if request.page_token else ""
-        found = await self._accounts.page(after, most + 1)
-        token = self._pages.seal(_QUERY, _After(found[most - 1].name)) if len(found) > most else ""
+        most, merchant = request.page_size or _PAGE, reach_of(principal()).merchant
+        query = _QUERY + (b"/%d" % merchant if merchant else b"")
+        after = self._pages.open(query, request.page_token).name if request.page_token else ""
+        found = await self._accounts.page(after, most + 1, people_of=merchant)
+        token = self._pages.seal(query, _After(found[most - 1].name)) if len(found) > most else ""
         return login_pb2.ListAccountsResponse(
             accounts=list(map(message_of, found[:most])), next_page_token=token
         )
@@ -111,7 +116,9 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         context: Context,  # noqa: ARG002
     ) -> login_pb2.UpdateAccountResponse:
         """See login.proto."""
-        account = await self._found(request.account)
+        reach = reach_of(principal())
+        account = await self._found(request.account, reach)
+        reach.check_change(account, request)
         try:
             after = await self._accounts.update(
                 account.id, partial(_updated, request=request, from_ms=self._now_ms() + 1)
@@ -131,7 +138,9 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         context: Context,  # noqa: ARG002
     ) -> login_pb2.ResetCredentialResponse:
         """See login.proto."""
-        account = await self._found(request.account)
+        reach = reach_of(principal())
+        account = await self._found(request.account, reach)
+        reach.check_other(account)
         made = await self._made(account)
         new = made.account
 
@@ -160,17 +169,17 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         context: Context,  # noqa: ARG002
     ) -> login_pb2.DeleteAccountResponse:
         """See login.proto."""
-        account = await self._found(request.account)
+        account = await self._found(request.account, reach_of(principal()))
         if not await self._accounts.remove(account.id):
             raise _no_account()
         await self._sessions.remove_all(account.id)
         self._say("an account was removed", account)
         return login_pb2.DeleteAccountResponse()
 
-    async def _found(self, name: str) -> StoredAccount:
-        """Find by name or ID. Raises: NotFoundError."""
+    async def _found(self, name: str, reach: Reach) -> StoredAccount:
+        """Find by name or ID what the caller may keep. Raises: NotFoundError."""
         account = await self._accounts.named(account_name(name)) or await self._accounts.find(name)
-        if account is None:
+        if account is None or not reach.covers(account):
             raise _no_account()
         return account
 
@@ -184,7 +193,8 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         self._metrics.sessions_ended.inc(ended)
 
     def _say(self, what: str, account: StoredAccount) -> None:
-        self._log.info(what, account=account.name, by=principal().name)
+        """Log it without a name, since a log cannot be erased: by the beginning of an ID, which the account alone has."""
+        self._log.info(what, account=account.id[:_SHOWN_CHARS], by=principal().account[:_SHOWN_CHARS])
 
 
 def _updated(

@@ -7,6 +7,7 @@ from pymongo import IndexModel, ReturnDocument
 
 from services.query.accounts.stored import StoredAccount, account_of, row_of
 from services.runtime.access.accounts import ACCOUNTS
+from services.runtime.access.values import AccountKind, Role
 from services.runtime.errors import UnavailableError
 from services.runtime.mongo import Database, translated
 
@@ -20,6 +21,7 @@ def indexes() -> dict[str, list[IndexModel]]:
         ACCOUNTS: [
             IndexModel([("name", 1)], name="name", unique=True),
             IndexModel([("certificate", 1)], name="certificate", unique=True, sparse=True),
+            IndexModel([("merchant", 1), ("name", 1)], name="merchant"),
         ]
     }
 
@@ -48,10 +50,13 @@ class AccountStore:
         """Find an account by the name in its client certificate."""
         return await self._one({"certificate": name}) if name else None
 
-    async def page(self, after: str, most: int) -> list[StoredAccount]:
-        """List accounts by name, those after a name."""
+    async def page(self, after: str, most: int, *, people_of: int = 0) -> list[StoredAccount]:
+        """List accounts by name, those after a name; only a merchant's people where `people_of` is its number."""
+        query: dict[str, Any] = {"name": {"$gt": after}}
+        if people_of:
+            query |= {"merchant": people_of, "kind": AccountKind.USER.value, "roles": [Role.MERCHANT.value]}
         async with translated():
-            rows = self._accounts.find({"name": {"$gt": after}}).sort("name", 1).limit(most)
+            rows = self._accounts.find(query).sort("name", 1).limit(most)
             return [account_of(row) async for row in rows]
 
     async def swap(self, before: StoredAccount, after: StoredAccount) -> bool:

@@ -29,7 +29,7 @@ class Recorder(Protocol):
 
 
 class Attempts:
-    """Records, counts and logs attempts."""
+    """Records, counts and logs attempts. The log names nobody, since it cannot be erased: it has the ID of the record that does."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Attempts:
 
     async def granted(self, method: str, user: str, merchant: int, means: Means, network: str) -> None:
         """Record that somebody was let in: only then may the tokens leave. Raises: UnavailableError."""
-        await self._recorder.record(
+        browse = await self._recorder.record(
             _browse(method, user, merchant=merchant, means=means, network=network, refused="")
         )
         self._metrics.attempts.labels(Outcome.GRANTED.value).inc()
-        self._log.info("let in", method=method, account=user, means=means.value, network=network)
+        self._log.info("let in", method=method, browse=browse, means=means.value, network=network)
 
     async def refused(self, method: str, user: str, outcome: Outcome, network: str) -> None:
         """Record that somebody was not let in, or join it to others. `user` is an account's name, or UNKNOWN. What cannot be recorded is logged."""
@@ -63,15 +63,16 @@ class Attempts:
             self._joined[method, outcome] += 1
             self._metrics.records_joined.inc()
             return
-        self._log.info("not let in", method=method, account=user, outcome=outcome.value, network=network)
-        await self._try(_browse(method, user, network=network, refused=outcome.value))
+        browse = await self._try(_browse(method, user, network=network, refused=outcome.value))
+        self._log.info("not let in", method=method, browse=browse, outcome=outcome.value, network=network)
 
     async def flush(self) -> None:
         """Record what was joined: one record for each method and outcome, which says how many."""
         joined, self._joined = self._joined, Counter()
         for (method, outcome), times in sorted(joined.items()):
-            self._log.info("not let in", method=method, account=SEVERAL, outcome=outcome.value, times=times)
-            if not await self._try(_browse(method, SEVERAL, refused=outcome.value, times=times)):
+            browse = await self._try(_browse(method, SEVERAL, refused=outcome.value, times=times))
+            self._log.info("not let in", method=method, browse=browse, outcome=outcome.value, times=times)
+            if not browse:
                 self._joined[method, outcome] += times
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -84,13 +85,13 @@ class Attempts:
                 await self.flush()
         await self.flush()
 
-    async def _try(self, browse: Browse) -> bool:
+    async def _try(self, browse: Browse) -> str:
+        """Record it; gives the record's ID, empty where that cannot be."""
         try:
-            await self._recorder.record(browse)
+            return await self._recorder.record(browse)
         except UnavailableError as error:
             self._log.warning("a refused attempt is not recorded", cause=str(error), outcome=browse.refused)
-            return False
-        return True
+            return ""
 
 
 def _browse(

@@ -10,6 +10,8 @@ from typing import Final
 
 from zxcvbn import zxcvbn
 
+from services.runtime.access.naming import NOBODIES
+
 MIN_CHARACTERS: Final = 12
 MAX_CHARACTERS: Final = 128
 MAX_SENT_BYTES: Final = 1024
@@ -52,8 +54,8 @@ def account_name(text: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Say whether an account can be called that."""
-    return _NAME.fullmatch(text) is not None
+    """Say whether an account can be called that; records have words of their own for those who are nobody in particular."""
+    return _NAME.fullmatch(text) is not None and text not in NOBODIES
 
 
 def temporary(below: Callable[[int], int]) -> str:

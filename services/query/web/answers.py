@@ -4,12 +4,24 @@ import asyncio
 import gzip
 from typing import Any, Final
 
+import grpc
 import msgspec
 from fastapi import Request, Response
 
 from goodstrace.proof_bundle import SUFFIX
 from services.query.http_headers import accepts_gzip
 
+STATUS: Final = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 503,
+}
+"""The HTTP status of a page for a failure; 500 for any other."""
 _PUBLIC: Final = {"Access-Control-Allow-Origin": "*"}
 
 

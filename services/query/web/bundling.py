@@ -10,14 +10,22 @@ from services.query.web.face import Face
 
 
 def of_trace(answer: trace_pb2.TraceResponse) -> ProofBundle:
-    """Bundle what a page of a trace shows: its events with all places where they are sealed."""
+    """Bundle what a page of a trace shows: its events with all places where they are sealed, and the envelopes of what is withheld."""
     sealed = [place for event in answer.events for place in (event.sealed, *event.also_at) if place.log]
+    sealed += [each.sealed for each in answer.withheld_entries]
     return _bundle(answer.key, sealed, {each.log: each.note for each in answer.checkpoints})
 
 
 def of_face(face: Face) -> ProofBundle:
     """Bundle what a public face shows: the registration's record."""
     return _bundle(face.key, face.sealed, {log: stored.note for log, stored in face.checkpoints.items()})
+
+
+def of_entries(
+    key: str, sealed: Iterable[log_pb2.SealedEntry], checkpoints: Iterable[log_pb2.Checkpoint]
+) -> ProofBundle:
+    """Bundle entries with the checkpoints that their proofs lead to; `key` says what was asked for."""
+    return _bundle(key, sealed, {each.log: each.note for each in checkpoints})
 
 
 def _bundle(key: str, sealed: Iterable[log_pb2.SealedEntry], notes: dict[str, str]) -> ProofBundle:

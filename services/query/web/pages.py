@@ -1,22 +1,24 @@
 """The web pages over HTTP: paths, who may see what, the one table from errors to pages."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-import grpc
 import structlog
 from fastapi import Request, Response
 
 from goodstrace.query.v1 import trace_pb2
 from services.query.http_headers import accepts_gzip, matches
 from services.query.log_endpoints import base_url
+from services.query.metrics import QueryMetrics
 from services.query.web import asking, bundling, linkset, trace_view
-from services.query.web.answers import as_json, bundled, sent
+from services.query.web.answers import STATUS, as_json, bundled, sent
 from services.query.web.asking import MOST_DEPTH, depth_asked
 from services.query.web.face import Face, Faces
 from services.query.web.labels import label
 from services.query.web.languages import LANGUAGES, best_name
+from services.query.web.neighbours import NeighbourAwayError
 from services.query.web.rates import Rates
 from services.query.web.registered import Register
 from services.query.web.rendering import Rendering
@@ -24,7 +26,7 @@ from services.query.web.security import local, page_headers
 from services.query.web.sensors import charts
 from services.query.web.session_cookies import CSRF, set_cookie
 from services.query.web.settings import WebSettings
-from services.query.web.signing_in import Outcome, WebSignIn
+from services.query.web.signing_in import WebSignIn
 from services.query.web.static_files import static_files
 from services.query.web.summary import summary
 from services.query.web.trace_view import ShownTrace, shown_trace
@@ -38,19 +40,13 @@ from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
 
 MAX_TOKEN_CHARS: Final = 20_000
+_KEPT: Final = frozenset(
+    ("key", "depth", "q", "user", "log", "height", "below", "from", "state", "reason", "record", "page")
+)
+"""What an address keeps where the language is switched."""
 _STORE_SHARE: Final = 0.8
 _HTML: Final = "text/html; charset=utf-8"
 _YEAR_S: Final = 365 * 86_400
-_STATUS: Final = {
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 503,
-}
 Handler = Callable[[Request, Visit], Awaitable[Response]]
 
 
@@ -69,6 +65,8 @@ class WebPages:
         clock_s: Callable[[], float],
         log: structlog.stdlib.BoundLogger,
         sign_in: WebSignIn | None = None,
+        offers: Callable[[Request], bool] = lambda _: False,
+        metrics: QueryMetrics | None = None,
     ) -> None:
         """Show what `tracing` answers and what is public in `reader`'s logs.
 
@@ -82,8 +80,10 @@ class WebPages:
             clock_s: monotonic seconds.
             log: told of what could not be shown.
             sign_in: signs browsers in; None where accounts are off.
+            metrics: counts; None for none.
+            offers: says whether who asks gets proofs of completeness.
         """
-        self.sign_in = sign_in
+        self.sign_in, self._offers, self._metrics = sign_in, offers, metrics
         self._tracing, self._reader = tracing, reader
         self._settings, self._public_url, self._log = settings, public_url, log
         self._register = Register(reader, secret)
@@ -92,17 +92,21 @@ class WebPages:
         self._rendering = Rendering(witnesses=" ".join(settings.witnesses()))
         self._files = static_files()
 
-    def handler(self, work: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """Put deadline, headers, language cookie and errors around a page."""
+    def handler(self, work: Handler, page: str) -> Callable[[Request], Awaitable[Response]]:
+        """Put deadline, headers, language cookie, errors and counting around a page, whose path has the template `page`."""
+        if self._metrics:
+            self._metrics.open_page(page)
 
         async def answer(request: Request) -> Response:
-            visit = visit_of(request)
+            visit, started = visit_of(request), time.perf_counter()
             try:
                 with within(self._settings.timeout_s * _STORE_SHARE):
                     async with asyncio.timeout(self._settings.timeout_s):
                         response = await work(request, visit)
             except Exception as error:  # noqa: BLE001 - the top of a request: logged, answered without a traceback
-                response = self._failed(request, visit, error)
+                response = self.failed(request, visit, error)
+            if self._metrics:
+                self._metrics.answered_page(page, response.status_code, time.perf_counter() - started)
             for name, value in page_headers(is_tls=visit.is_tls).items():
                 response.headers.setdefault(name, value)
             if request.query_params.get("lang") in LANGUAGES:
@@ -120,89 +124,31 @@ class WebPages:
 
     async def home(self, request: Request, visit: Visit) -> Response:
         """Show the home page: what this is, and the search."""
-        return await self._page(request, visit, "home.html")
+        return await self.page(request, visit, "home.html")
 
     async def scan(self, request: Request, visit: Visit) -> Response:
         """Show the page that scans codes by camera."""
-        return await self._page(request, visit, "scan.html")
+        return await self.page(request, visit, "scan.html")
 
     async def seals(self, request: Request, visit: Visit) -> Response:
         """Show the logs with their keys and sizes, for whoever checks by other means."""
         infos, newest = await asyncio.gather(self._reader.logs(), self._reader.newest())
         logs = [(info, newest[info.name]) for info in infos if info.name in newest]
-        return await self._page(request, visit, "seals.html", logs=logs)
-
-    async def show_sign_in(self, request: Request, visit: Visit) -> Response:
-        """Show the form to sign in."""
-        return await self._sign_in_form(request, visit, request.query_params.get("back", "/"))
-
-    async def do_sign_in(self, request: Request, visit: Visit) -> Response:
-        """Sign in, and lead back to the page that was left: always one of this server."""
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        try:
-            return await self.sign_in.sign_in(request)
-        except Outcome as outcome:
-            return await self._sign_in_form(request, visit, "/", outcome.why, outcome.status)
-
-    async def show_password(self, request: Request, visit: Visit) -> Response:
-        """Show the form that changes the password."""
-        return await self._password_form(request, visit)
-
-    async def do_password(self, request: Request, visit: Visit) -> Response:
-        """Change the password."""
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        try:
-            return await self.sign_in.change_password(request)
-        except Outcome as outcome:
-            return await self._password_form(request, visit, outcome.why, outcome.status)
-
-    async def _password_form(
-        self, request: Request, visit: Visit, problem: str = "", status: int = 200
-    ) -> Response:
-        if not visit.has_account:
-            raise NotFoundError("who is not signed in has no password")
-        headers = {"Cache-Control": "no-store"}
-        return await self._page(
-            request, visit, "password.html", status=status, headers=headers, problem=problem
-        )
-
-    async def do_sign_out(self, request: Request, _visit: Visit) -> Response:
-        """Sign out."""
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        return await self.sign_in.sign_out(request)
-
-    async def _sign_in_form(
-        self, request: Request, visit: Visit, back: str, problem: str = "", status: int = 200
-    ) -> Response:
-        if self.sign_in is None:
-            raise NotFoundError("accounts are off")
-        headers = {"Cache-Control": "no-store"}
-        return await self._page(
-            request,
-            visit,
-            "sign_in.html",
-            status=status,
-            headers=headers,
-            back=local(back[:2048]),
-            problem=problem,
-        )
+        return await self.page(request, visit, "seals.html", logs=logs)
 
     async def search(self, request: Request, visit: Visit) -> Response:
         """Lead from what was typed to its page: always on this server."""
         text = request.query_params.get("q", "")
         key = asking.key_asked(text)
         if key is None:
-            return await self._page(
+            return await self.page(
                 request, visit, "home.html", status=400, problem="search.nothing", asked=text[:200]
             )
         return Response(status_code=303, headers={"Location": asking.page_of(key)})
 
     async def goods(self, request: Request, visit: Visit) -> Response:
         """Show the page about goods: the trace, or where the visitor may not see it the public face; or the linkset."""
-        key = self._key(request)
+        key = self.key(request)
         if asking.is_gs1(key) and linkset.wants_linkset(
             request.headers.get("accept", ""), request.query_params.get("linkType", "")
         ):
@@ -214,17 +160,17 @@ class WebPages:
         }
         more = links if asking.is_gs1(key) else {}
         if not self._sees_trace(visit):
-            return await self._page(
+            return await self.page(
                 request, visit, "face.html", face=face, bundle=_beside("/face", key), headers=more
             )
         answer = await self._trace(request, key)
         shown = await asyncio.to_thread(shown_trace, answer)
         values = await self._values(request, shown, face)
-        return await self._page(request, visit, "trace.html", headers=more, **values)
+        return await self.page(request, visit, "trace.html", headers=more, **values)
 
     async def bundle(self, request: Request, visit: Visit) -> Response:
         """Give the proof bundle of a page of a trace: recorded as a look of its own."""
-        key = self._key(request)
+        key = self.key(request)
         self._let_in(visit)
         if not self._sees_trace(visit):
             raise NotFoundError("sign in to see the trace", "key")
@@ -233,18 +179,18 @@ class WebPages:
 
     async def face(self, request: Request, visit: Visit) -> Response:
         """Give the proof bundle of a public face."""
-        key = self._key(request)
+        key = self.key(request)
         self._let_in(visit)
         return await bundled(request, bundling.of_face(await self._faces.find(key)).encode())
 
     async def label(self, request: Request, _visit: Visit) -> Response:
         """Give a QR code for a label, as SVG: it leads to the page of the key on this server."""
-        address = self._base(request) + asking.page_of(self._key(request))
+        address = self.base(request) + asking.page_of(self.key(request))
         return Response(label(address), media_type="image/svg+xml")
 
     async def resolver(self, request: Request, _visit: Visit) -> Response:
         """Describe this resolver of GS1 Digital Links."""
-        return as_json(linkset.resolver(self._base(request)), "application/json")
+        return as_json(linkset.resolver(self.base(request)), "application/json")
 
     async def file(self, request: Request, _visit: Visit) -> Response:
         """Give a file that pages need."""
@@ -259,7 +205,7 @@ class WebPages:
             return Response(found.compressed, 200, headers, found.media_type)
         return Response(found.content, 200, headers, found.media_type)
 
-    def _key(self, request: Request) -> str:
+    def key(self, request: Request) -> str:
         """Read which goods are asked for: by the path of a Digital Link, else by `key`. Raises: NotFoundError, InvalidRequestError."""
         if "ai" in request.path_params:
             key = asking.key_of_path(request.scope.get("raw_path", b"").decode("ascii", "replace"))
@@ -322,19 +268,21 @@ class WebPages:
             "next_page": asking.page_of(key, depth=str(depth), page=more) if more else "",
             "label": _beside("/label.svg", key),
             "bundle": _beside("/bundle", key, depth=str(depth), page=token),
+            "complete": _beside("/complete", key) if self._offers(request) else "",
         }
 
     async def _linkset(self, request: Request, visit: Visit, key: str) -> Response:
         self._let_in(visit)
         face = await self._faces.find(key)
         title = best_name(face.goods.names, visit.language) if face.goods else ""
-        found = linkset.linkset(key, self._base(request), title or asking.spoken(key))
+        found = linkset.linkset(key, self.base(request), title or asking.spoken(key))
         return as_json(found, linkset.MEDIA_TYPE)
 
-    def _base(self, request: Request) -> str:
+    def base(self, request: Request) -> str:
+        """Give the address of this server as browsers see it, without a slash at the end."""
         return self._public_url or base_url(request)
 
-    async def _page(
+    async def page(
         self,
         request: Request,
         visit: Visit,
@@ -344,8 +292,9 @@ class WebPages:
         headers: Mapping[str, str] | None = None,
         **values: Any,
     ) -> Response:
+        """Answer with a template, in the visitor's language and with what every page has."""
         path = request.scope.get("raw_path", b"/").decode("ascii", "replace")
-        kept = {name: value for name, value in request.query_params.items() if name in ("key", "depth", "q")}
+        kept = {name: value for name, value in request.query_params.items() if name in _KEPT}
         values["can_sign_in"] = self.sign_in is not None
         seed, values["form_token"] = self.sign_in.form(request) if self.sign_in else ("", "")
         body = self._rendering.page(template, visit.language, visit=visit, path=path, kept=kept, **values)
@@ -361,9 +310,14 @@ class WebPages:
             return response
         return await sent(request, body, _HTML, status, named)
 
-    def _failed(self, request: Request, visit: Visit, error: Exception) -> Response:
+    def fragment(self, visit: Visit, template: str, **values: Any) -> bytes:
+        """Render a piece of a page that is sent bit by bit."""
+        return self._rendering.page(template, visit.language, **values)
+
+    def failed(self, request: Request, visit: Visit, error: Exception) -> Response:
+        """Answer with the page that says what did not work."""
         failure = failure_of(error, FAILURES)
-        status = _STATUS.get(failure.code, 500)
+        status = STATUS.get(failure.code, 500)
         log = self._log.bind(
             path=request.scope["path"][:200], status=status, cause=f"{type(error).__name__}: {error}"
         )
@@ -382,7 +336,7 @@ class WebPages:
             can_sign_in=False,
             form_token="",
             status=status,
-            reason=failure.reason,
+            reason="NEIGHBOUR_AWAY" if isinstance(error, NeighbourAwayError) else failure.reason,
         )
         headers = {"Cache-Control": "no-store", **({"Retry-After": "10"} if status in (429, 503) else {})}
         return Response(body, status, headers, _HTML)

@@ -8,6 +8,7 @@ import msgspec
 
 from goodstrace import registration
 from goodstrace.errors import EntryError
+from goodstrace.identifiers import class_of
 from goodstrace.registration import Registration, merchant_key
 from services.query.standing import NewestFirst, content_of, newest_registration
 from services.sealing.values import SealedRecord
@@ -70,6 +71,15 @@ class Register:
         wanted = list(dict.fromkeys(keys))[:MOST_LOOKED_UP]
         found = await asyncio.gather(*(self.thing((key,), sizes) for key in wanted))
         return {key: thing for key, thing in zip(wanted, found, strict=True) if thing is not None}
+
+    async def nearest(self, keys: Iterable[str], sizes: Mapping[str, int]) -> dict[str, Thing]:
+        """Find for each key its registration, or that of its product; only the first 60 keys are looked for."""
+        wanted = list(dict.fromkeys(keys))[: MOST_LOOKED_UP // 2]
+        above = {key: class_of(key) or key for key in wanted}
+        found = await self.things((*wanted, *above.values()), sizes)
+        return {
+            key: thing for key in wanted if (thing := found.get(key) or found.get(above[key])) is not None
+        }
 
     async def merchants(self, numbers: Iterable[int], sizes: Mapping[str, int]) -> dict[int, str]:
         """Find the names of merchants; those that are not registered are left out."""

@@ -12,6 +12,7 @@ import jinja2
 from goodstrace.query.v1 import trace_pb2
 from services.query.web.asking import page_of, spoken
 from services.query.web.languages import LANGUAGES, OWN_NAMES, Catalogue, best_name
+from services.query.web.navigation import sections_of
 from services.query.web.registered import Thing
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,7 +40,12 @@ class Rendering:
             lstrip_blocks=True,
         )
         self._environment.globals.update(
-            page_of=page_of, spoken=spoken, languages=OWN_NAMES, order=LANGUAGES, **fixed
+            page_of=page_of,
+            spoken=spoken,
+            sections_of=sections_of,
+            languages=OWN_NAMES,
+            order=LANGUAGES,
+            **fixed,
         )
 
     def page(self, template: str, language: str, **values: Any) -> bytes:
@@ -58,10 +64,13 @@ class Rendering:
             thing = things.get(key)
             return (best_name(thing.names, language) if thing else "") or spoken(key)
 
+        def named(names: Mapping[str, str]) -> str:
+            return best_name(names, language)
+
         def moment(time_us: int, offset: str = "+00:00") -> str:
             return self._moment(language, time_us, offset)
 
-        return {"t": t, "word": word, "name_of": name_of, "moment": moment, "iso": iso}
+        return {"t": t, "word": word, "name_of": name_of, "named": named, "moment": moment, "iso": iso}
 
     def _moment(self, language: str, time_us: int, offset: str) -> str:
         found = _datetime(time_us) + _shift(offset)

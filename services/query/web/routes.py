@@ -1,7 +1,8 @@
 """The paths of the pages, in the order in which they are tried: those of GS1 Digital Links come last."""
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
@@ -9,7 +10,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from goodstrace.identifiers import PRIMARY_KEYS, SHORT_NAMES
 
 if TYPE_CHECKING:
-    from services.query.web.pages import WebPages
+    from services.query.web.pages import Handler, WebPages
 
 READ_ONLY: Final = ["GET", "HEAD"]
 
@@ -31,10 +32,21 @@ class _PrimaryKey(Convertor[str]):
 register_url_convertor("gs1", _PrimaryKey())
 
 
+FOLDERS: Final = ("auditor", "merchant", "operator")
+"""What lies below these is pages, too."""
 _PAGE: Final = re.compile(
-    rf"/(search|scan|seals|trace|bundle|face|label\.svg|sign-in|sign-out|password)?|/({_PrimaryKey.regex})/.*",
+    r"/(search|scan|seals|trace|bundle|face|complete|label\.svg|sign-in|sign-out|password|second-factor)?"
+    rf"|/({'|'.join(FOLDERS)})(/.*)?|/({_PrimaryKey.regex})/.*",
     re.DOTALL,
 )
+
+
+class MorePages(Protocol):
+    """Pages beside those of `WebPages`, such as those of one role."""
+
+    def routes(self) -> "Iterable[tuple[str, str, Handler]]":
+        """List them: the method, the path's template, and what answers."""
+        ...
 
 
 def is_page(path: str) -> bool:
@@ -42,8 +54,12 @@ def is_page(path: str) -> bool:
     return _PAGE.fullmatch(path) is not None
 
 
-def add_routes(app: FastAPI, pages: "WebPages") -> None:
+def add_routes(app: FastAPI, pages: "WebPages", more: Sequence[MorePages] = ()) -> None:
     """Give an application the pages. Whatever has a path of its own must have been added before."""
+    for each in more:
+        for method, path, work in each.routes():
+            methods = READ_ONLY if method == "GET" else [method]
+            app.add_route(path, pages.handler(work, path), methods=methods)
     for path, work in (
         ("/", pages.home),
         ("/search", pages.search),
@@ -55,11 +71,6 @@ def add_routes(app: FastAPI, pages: "WebPages") -> None:
         ("/label.svg", pages.label),
         ("/.well-known/gs1resolver", pages.resolver),
         ("/web/static/{name}", pages.file),
-        ("/sign-in", pages.show_sign_in),
-        ("/password", pages.show_password),
         ("/{ai:gs1}/{rest:path}", pages.goods),
     ):
-        app.add_route(path, pages.handler(work), methods=READ_ONLY)
-    app.add_route("/sign-in", pages.handler(pages.do_sign_in), methods=["POST"])
-    app.add_route("/password", pages.handler(pages.do_password), methods=["POST"])
-    app.add_route("/sign-out", pages.handler(pages.do_sign_out), methods=["POST"])
+        app.add_route(path, pages.handler(work, path), methods=READ_ONLY)

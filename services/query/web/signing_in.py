@@ -1,24 +1,23 @@
 """Signing in and out on the web: forms, and LoginService behind them."""
 
+import re
 import secrets
-from typing import Any, Final, Protocol, cast
-from urllib.parse import parse_qsl, urlsplit
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
 
+import msgspec
 from fastapi import Request, Response
 from starlette.types import Scope
 
 from goodstrace.query.v1 import login_pb2
-from services.query.log_endpoints import base_url
+from services.query.accounts.errors import ChallengedError
 from services.query.web import session_cookies as cookies
+from services.query.web.forms import SEED_BYTES, Forms
 from services.query.web.security import local
 from services.runtime.access.current import principal
 from services.runtime.call_errors import ExhaustedError, InvalidRequestError
 from services.runtime.grpc import Context
-from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
-
-MAX_FORM_BYTES: Final = 16 * 1024
-MAX_FIELDS: Final = 10
-_SEED_BYTES: Final = 32
+from services.runtime.merchants.errors import UnauthenticatedError
 
 
 class SignsIn(Protocol):
@@ -42,14 +41,53 @@ class SignsIn(Protocol):
         """Change the caller's password, and end its other sessions."""
         ...
 
+    async def WhoAmI(self, request: login_pb2.WhoAmIRequest, context: Context) -> login_pb2.WhoAmIResponse:  # noqa: N802 - the name in the proto
+        """Tell who calls."""
+        ...
+
+    async def BeginTotp(  # noqa: N802 - the name in the proto
+        self, request: login_pb2.BeginTotpRequest, context: Context
+    ) -> login_pb2.BeginTotpResponse:
+        """Begin to use one-time codes."""
+        ...
+
+    async def ConfirmTotp(  # noqa: N802 - the name in the proto
+        self, request: login_pb2.ConfirmTotpRequest, context: Context
+    ) -> login_pb2.ConfirmTotpResponse:
+        """Confirm that codes are at hand."""
+        ...
+
+    async def RemoveTotp(  # noqa: N802 - the name in the proto
+        self, request: login_pb2.RemoveTotpRequest, context: Context
+    ) -> login_pb2.RemoveTotpResponse:
+        """Stop using one-time codes."""
+        ...
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a change of one-time codes tells, once: the secret with its URI, or the recovery codes."""
+
+    secret: str = ""
+    uri: str = ""
+    recovery_codes: tuple[str, ...] = ()
+
 
 class Outcome(Exception):
     """A form is shown again, with the text of the catalogue that says why."""
 
-    def __init__(self, why: str, status: int) -> None:
-        """Say why."""
+    def __init__(
+        self,
+        why: str,
+        status: int,
+        *,
+        fields: Mapping[str, str] | None = None,
+        work: login_pb2.Challenge | None = None,
+    ) -> None:
+        """Say why; of the form's `fields` name and way back are shown again, `work` is to be done before the next attempt."""
         super().__init__(why)
-        self.why, self.status = why, status
+        self.why, self.status, self.work = why, status, work
+        self.name = (fields or {}).get("name", "")[:128]
+        self.back = (fields or {}).get("back", "/")
 
 
 class WebSignIn:
@@ -57,7 +95,8 @@ class WebSignIn:
 
     def __init__(self, service: SignsIn, secret: bytes, public_url: str) -> None:
         """Sign in by `service`; forms are signed with `secret`. `public_url` is this server as browsers see it, empty where it is as they asked."""
-        self._service, self._secret, self._public_url = service, secret, public_url
+        self._service, self._public_url = service, public_url
+        self.forms = Forms(secret, public_url)
 
     @property
     def is_https(self) -> bool:
@@ -70,13 +109,12 @@ class WebSignIn:
         return (await self._service.Refresh(request, _call(scope))).tokens
 
     def form(self, request: Request) -> tuple[str, str]:
-        """Give the seed of this browser, made anew where it has none, and the token of a form that it is given now."""
-        seed = cookies.cookies_of(request.scope).get(cookies.CSRF) or secrets.token_urlsafe(_SEED_BYTES)
-        return seed, cookies.csrf_token(self._secret, seed, principal().session)
+        """Give the seed of this browser, and the token of a form that it is given now."""
+        return self.forms.token(request)
 
     async def sign_in(self, request: Request) -> Response:
         """Sign in by a form. Raises: Outcome where the form is to be shown again; ForbiddenError for a form of another site."""
-        fields = await self._fields(request)
+        fields = await self.forms.fields(request)
         held = cookies.cookies_of(request.scope)
         is_tls = request.scope["scheme"] == "https"
         asked = login_pb2.SignInRequest(
@@ -84,25 +122,28 @@ class WebSignIn:
             password=fields.get("password", ""),
             code=fields.get("code", ""),
             device_token=held.get(cookies.DEVICE, ""),
+            solution=_solution(fields),
         )
         try:
             answer = await self._service.SignIn(asked, _call(request.scope))
         except UnauthenticatedError as error:
-            raise Outcome("signin.refused", 401) from error
+            raise Outcome("signin.refused", 401, fields=fields) from error
         except InvalidRequestError as error:
-            raise Outcome("signin.refused", 400) from error
+            raise Outcome("signin.refused", 400, fields=fields) from error
+        except ChallengedError as error:
+            raise Outcome("signin.work", 429, fields=fields, work=error.details[0]) from error
         except ExhaustedError as error:
-            raise Outcome("signin.wait", 429) from error
+            raise Outcome("signin.wait", 429, fields=fields) from error
         response = Response(status_code=303, headers={"Location": local(fields.get("back", "/"))})
         cookies.set_tokens(response, answer.tokens, is_tls=is_tls)
         cookies.set_device(response, answer.device_token, is_tls=is_tls)
         # Whatever seed the browser had before, somebody else may know it.
-        cookies.set_cookie(response, cookies.CSRF, secrets.token_urlsafe(_SEED_BYTES), 86_400, is_tls=is_tls)
+        cookies.set_cookie(response, cookies.CSRF, secrets.token_urlsafe(SEED_BYTES), 86_400, is_tls=is_tls)
         return response
 
     async def change_password(self, request: Request) -> Response:
         """Change the password by a form, which begins the session anew. Raises: Outcome; ForbiddenError for a form of another site."""
-        fields = await self._fields(request)
+        fields = await self.forms.fields(request)
         asked = login_pb2.ChangePasswordRequest(
             password=fields.get("password", ""),
             new_password=fields.get("new_password", ""),
@@ -120,45 +161,44 @@ class WebSignIn:
         cookies.set_tokens(response, answer.tokens, is_tls=request.scope["scheme"] == "https")
         return response
 
+    async def has_second_factor(self, request: Request) -> bool:
+        """Tell whether the account wants one-time codes. Raises: UnauthenticatedError."""
+        return bool((await self._service.WhoAmI(login_pb2.WhoAmIRequest(), _call(request.scope))).totp)
+
+    async def second_factor(self, request: Request) -> Told:
+        """Begin, confirm or end the use of one-time codes by a form. Raises: Outcome; ForbiddenError for a form of another site."""
+        fields = await self.forms.fields(request)
+        call, password, code = _call(request.scope), fields.get("password", ""), fields.get("code", "")
+        try:
+            if fields.get("do") == "begin":
+                begun = await self._service.BeginTotp(login_pb2.BeginTotpRequest(password=password), call)
+                return Told(secret=begun.secret, uri=begun.uri)
+            if fields.get("do") == "confirm":
+                confirmed = await self._service.ConfirmTotp(login_pb2.ConfirmTotpRequest(code=code), call)
+                return Told(recovery_codes=tuple(confirmed.recovery_codes))
+            await self._service.RemoveTotp(login_pb2.RemoveTotpRequest(password=password, code=code), call)
+        except (UnauthenticatedError, InvalidRequestError) as error:
+            raise Outcome("signin.refused", 400) from error
+        except ExhaustedError as error:
+            raise Outcome("signin.wait", 429) from error
+        return Told()
+
     async def sign_out(self, request: Request) -> Response:
         """End the session, and take its cookies. Raises: ForbiddenError for a form of another site."""
-        await self._fields(request)
+        await self.forms.fields(request)
         if principal().session:
             await self._service.SignOut(login_pb2.SignOutRequest(), _call(request.scope))
         response = Response(status_code=303, headers={"Location": "/"})
         cookies.forget(response, is_tls=request.scope["scheme"] == "https")
         return response
 
-    async def _fields(self, request: Request) -> dict[str, str]:
-        """Read a form of our own. Raises: ForbiddenError, InvalidRequestError."""
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FORM_BYTES:
-                raise InvalidRequestError(f"over {MAX_FORM_BYTES} bytes", "form")
-        try:
-            fields = dict(
-                parse_qsl(
-                    body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"
-                )
-            )
-        except ValueError as error:
-            raise InvalidRequestError("not a form", "form") from error
-        seed = cookies.cookies_of(request.scope).get(cookies.CSRF, "")
-        is_own = cookies.is_own_form(self._secret, fields.get("csrf", ""), seed, principal().session)
-        if not is_own or not self._is_same_origin(request):
-            raise ForbiddenError("the form is not one that this browser was given")
-        return fields
 
-    def _is_same_origin(self, request: Request) -> bool:
-        """Tell whether the browser says that the form stands on a page of ours; old ones say nothing."""
-        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return False
-        origin = request.headers.get("origin")
-        if origin is None:
-            return True
-        own = urlsplit(self._public_url or base_url(request))
-        return origin == f"{own.scheme}://{own.netloc}"
+def _solution(fields: Mapping[str, str]) -> login_pb2.ChallengeSolution | None:
+    """Read the solution of a challenge; None where the form has none that could be one."""
+    challenge, counter = fields.get("challenge", ""), fields.get("counter", "")
+    if not challenge or not re.fullmatch(r"[0-9]{1,19}", counter, re.ASCII):
+        return None
+    return login_pb2.ChallengeSolution(challenge=challenge, counter=int(counter))
 
 
 def _call(scope: Scope) -> Context:

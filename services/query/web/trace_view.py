@@ -85,6 +85,10 @@ class ShownTrace(msgspec.Struct, frozen=True):
     containers: tuple[trace_pb2.TraceNode, ...]
     transactions: tuple[trace_pb2.TraceTransaction, ...]
 
+    def sizes(self) -> dict[str, int]:
+        """Tell which sizes of the logs the page was made from."""
+        return {each.log: int(each.note.split("\n")[1]) for each in self.answer.checkpoints if each.note}
+
     def history(self) -> Iterator[ShownEvent]:
         """The events that concern the goods themselves, by time."""
         return (each for each in self.events if self.answer.key in each.concerns)

@@ -31,6 +31,7 @@ from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
 from services.query.webhooks.signing import unlocked
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Progress, State, Webhook
+from services.runtime import looks as looking
 from services.runtime.access.values import NOBODY
 from services.runtime.errors import ServiceError
 from services.sealing.browse import Browse, BrowseRecorder
@@ -63,6 +64,7 @@ class Deliveries:
         forward: Forward,
         heads: Heads,
         *,
+        settled: looking.Settled,
         sight: Sight,
         secret: bytes,
         most: int,
@@ -79,6 +81,7 @@ class Deliveries:
             recorder: records looks.
             forward: reads the logs.
             heads: what is published.
+            settled: told of what became of looks.
             sight: says what everybody may see: nothing else is sent.
             secret: the index secret, 32 bytes.
             most: how many webhooks there are at the most.
@@ -87,7 +90,7 @@ class Deliveries:
             metrics: counts attempts.
             log: told of each.
         """
-        self._store, self._sender, self._recorder = store, sender, recorder
+        self._store, self._sender, self._recorder, self._settled = store, sender, recorder, settled
         self._forward, self._heads = forward, heads
         self._sight = sight
         self._secret, self._most, self._message_bytes = secret, most, message_bytes
@@ -195,10 +198,12 @@ class Deliveries:
         fixed = webhook.progress.pending
         assert fixed is not None
         made = messages.message(webhook, fixed, gathered, self._message_bytes)
-        browse_id = await self._recorder.record(_browse(webhook, wanted, made))
-        secret = unlocked(self._secret, webhook.id, webhook.locked)
-        headers = messages.headers(fixed, secret, made.body, browse_id, _now_ms() // 1000)
-        sent = await self._sender.send(webhook.dest, headers, made.body)
+        with looking.noting(looking.Looks(self._settled)) as looks:
+            browse_id = await self._recorder.record(_browse(webhook, wanted, made))
+            secret = unlocked(self._secret, webhook.id, webhook.locked)
+            headers = messages.headers(fixed, secret, made.body, browse_id, _now_ms() // 1000)
+            sent = await self._sender.send(webhook.dest, headers, made.body)
+            looks.settle(looking.Outcome.ANSWERED if sent.may_have_arrived else looking.Outcome.FAILED)
         self._metrics.webhook_deliveries.labels(sent.outcome.value).inc()
         if sent.outcome is Outcome.DELIVERED:
             self._metrics.shown.inc(len(made.events))

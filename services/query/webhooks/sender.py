@@ -32,11 +32,12 @@ class Outcome(StrEnum):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """An attempt: `detail` says for people what went wrong; `told_s` is the receiver's `Retry-After`, 0 without."""
+    """An attempt: `detail` says for people what went wrong; `told_s` is the receiver's `Retry-After`, 0 without; `may_have_arrived` is False where nothing was sent."""
 
     outcome: Outcome
     detail: str = ""
     told_s: float = 0.0
+    may_have_arrived: bool = True
 
 
 async def resolved(host: str, port: int) -> Sequence[str]:
@@ -79,9 +80,11 @@ class Sender:
         except TimeoutError:
             return Sent(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s")
         except ParameterError as error:  # also where the setting was changed since it was made
-            return Sent(Outcome.FORBIDDEN, error.problem)
+            return Sent(Outcome.FORBIDDEN, error.problem, may_have_arrived=False)
         except (httpx.HTTPError, OSError, ValueError) as error:
-            return Sent(Outcome.UNREACHABLE, (str(error) or type(error).__name__)[:_SHOWN_CHARS])
+            detail = (str(error) or type(error).__name__)[:_SHOWN_CHARS]
+            began = isinstance(error, httpx.HTTPError) and not isinstance(error, httpx.ConnectError)
+            return Sent(Outcome.UNREACHABLE, detail, may_have_arrived=began)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -53,6 +53,7 @@ class Webhooks:
             front.recorder,
             forward,
             heads,
+            settled=front.marks.note,
             sight=sight,
             secret=front.secret,
             most=settings.max_webhooks,

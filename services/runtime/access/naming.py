@@ -7,6 +7,8 @@ from services.runtime.access.values import EVERYBODY, Principal, Role
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.call_limits import MAX_USER_CHARS
 
+NOBODIES: Final = frozenset({"anonymous", "unknown", "several"})
+"""The words that records have for those who are nobody in particular: no account may be called so, and each is its own pseudonym."""
 USER_METADATA: Final = "goodstrace-user"
 
 

@@ -169,9 +169,11 @@ _QUERY_CALLS: Final = (
     *_rows(
         "query",
         _ACCOUNTS,
-        ("CreateAccount", "GetAccount", "ListAccounts", "UpdateAccount", "ResetCredential", "DeleteAccount"),
-        _BY_OPERATOR,
+        ("CreateAccount", "GetAccount", "ListAccounts", "UpdateAccount", "ResetCredential"),
+        _BY_EITHER,
+        "merchants: persons of their own merchant, with an account of their own; operators all",
     ),
+    *_rows("query", _ACCOUNTS, ("DeleteAccount",), _BY_OPERATOR),
 )
 _PAGES: Final = (
     *_rows(
@@ -197,6 +199,30 @@ _PAGES: Final = (
         _EVERYBODY,
         "who is not signed in sees the public face, unless the whole public trace is open",
     ),
+    *_rows("query", "GET ", ("/complete",), _SIGNED_IN, "as GOODSTRACE_QUERY_WEB_COMPLETE says"),
+    *_rows(
+        "query",
+        "GET ",
+        (
+            "/auditor",
+            "/auditor/log",
+            "/auditor/block",
+            "/auditor/witnesses",
+            "/auditor/browses",
+            "/auditor/browses/bundle",
+            "/auditor/alerts",
+            "/auditor/verify",
+        ),
+        (Role.AUDITOR,),
+        "browse records and alerts are asked of the audit service, as the auditor",
+    ),
+    *_rows(
+        "query",
+        "GET ",
+        ("/operator", "/operator/rejected", "/operator/rejected/one"),
+        _BY_OPERATOR,
+        "what was refused is asked of the collector, as the operator",
+    ),
     *_rows(
         "query", "POST ", ("/sign-in",), _EVERYBODY, "this is how one comes to be somebody", notes_itself=True
     ),
@@ -208,6 +234,30 @@ _PAGES: Final = (
         _EVERYBODY,
         "one's own account, also of one without roles: its password is to be changed",
     ),
+    *_rows("query", "", ("GET /second-factor", "POST /second-factor"), _SIGNED_IN, "one's own account"),
+)
+_MERCHANT_PAGES: Final = _rows(
+    "query",
+    "",
+    (
+        "GET /merchant",
+        "GET /merchant/flags",
+        "GET /merchant/looks",
+        "GET /merchant/recall",
+        "GET /merchant/recall.csv",
+        "GET /merchant/recall.xlsx",
+        "GET /merchant/goods/new",
+        "POST /merchant/goods/new",
+        "GET /merchant/places",
+        "GET /merchant/places/new",
+        "POST /merchant/places/new",
+        "GET /merchant/staff",
+        "POST /merchant/staff",
+        "GET /merchant/labels",
+        "POST /merchant/labels",
+    ),
+    _BY_MERCHANT,
+    "one's own merchant's, as far as one may see it",
 )
 _LISTS: Final = ("bizLocations", "bizSteps", "dispositions", "epcs", "eventTypes", "readPoints")
 _QUERIES: Final = "/epcis/v2/queries"
@@ -264,8 +314,24 @@ TABLE: Final[tuple[Row, ...]] = (
     *_QUERY_CALLS,
     *_QUERY_PATHS,
     *_PAGES,
+    *_MERCHANT_PAGES,
     *_rows(
         "audit", _AUDIT, ("ListBrowses",), _SIGNED_IN, "auditors all; others those of their own name only"
+    ),
+    *_rows("audit", _AUDIT, ("GetStatistics",), (Role.AUDITOR, Role.OPERATOR)),
+    *_rows(
+        "audit",
+        _AUDIT,
+        ("CountGoodsBrowses",),
+        (Role.MERCHANT, Role.AUDITOR, Role.OPERATOR),
+        "one's own merchant's; auditors and operators any, as that merchant sees them",
+    ),
+    *_rows(
+        "audit",
+        _AUDIT,
+        ("GetBrowseProof",),
+        _EVERYBODY,
+        "whoever has a receipt; it shows nothing of the look",
     ),
     *_rows(
         "audit",

@@ -39,6 +39,13 @@ class Status(StrEnum):
     SUSPENDED = "suspended"
 
 
+class PersonalData(StrEnum):
+    """What becomes of personal data in a merchant's events: it is moved into an encrypted part, or the event is refused."""
+
+    MOVE = "move"
+    REFUSE = "refuse"
+
+
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
     """What is told from outside: a field that nobody knows is a fault, in camel case."""
 
@@ -70,6 +77,7 @@ class Merchant(_Strict, frozen=True):
     its own, each with everything below it; also a single GTIN (https://id.gs1.org/01/...). everything: it speaks for all goods, as
     the platform's own back end does, which has checked itself whose they are. delegations: what it lets others speak for.
     signing_keys: its public keys as JSON Web Keys, for docs/signatures.md. visibility: who may see its events, see docs/visibility.md.
+    personal_data: what becomes of personal data in its events, None: as the collector's setting says; see docs/personal-data.md.
     """
 
     name: _Text
@@ -82,6 +90,7 @@ class Merchant(_Strict, frozen=True):
     limits: Limits = Limits()
     signing_keys: Annotated[tuple[dict[str, Any], ...], Meta(max_length=20)] = ()
     visibility: VisibilityPolicy = VisibilityPolicy()
+    personal_data: PersonalData | None = None
 
 
 class Picture(_Strict, frozen=True):

@@ -1,32 +1,19 @@
 // Checks in the browser what a page shows: fetches the proof bundle, verifies every entry by verify.js, and compares what was verified with
 // what stands on the page. Green is only what verified here. Without this script the page is whole, and says that nothing was checked.
-import { VerificationError, parseBundle, readKey, verifyBundleEntries } from "./verify.js";
+import { VerificationError, fromBase64, fromHex, isEncrypted, openPart, parseBundle, readKey, verifyBundleEntries, verifyComplete } from "./verify.js";
+import { canVerify, recall, remember, say } from "./known.js";
 
 const KNOWN_KEYS = "goodstrace-log-keys";
-const MAX_KNOWN = 500;
 const SHOWN_CHARS = 20000;
 const decoder = new TextDecoder();
 
 class DiffersError extends VerificationError {}
 
-function say(element, text, values = {}) {
-  element.textContent = Object.entries(values).reduce((said, [name, value]) => said.replace(`{${name}}`, value), text);
-}
-
-async function canVerify() {
-  try {
-    await crypto.subtle.importKey("raw", new Uint8Array(32).fill(1), { name: "Ed25519" }, false, ["verify"]);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** The keys of the logs that are needed, by the server's list; those that this browser has known count more. */
 async function keysOf(logs) {
   const listed = await (await fetch("/logs", { cache: "no-store" })).json();
   const needed = listed.filter((each) => logs.has(each.name));
-  const known = remembered();
+  const known = recall(KNOWN_KEYS);
   let state = "same";
   const keys = [];
   for (const { origin, vkey } of needed) {
@@ -39,25 +26,8 @@ async function keysOf(logs) {
     keys.push(await readKey(known[origin] === vkey ? vkey : known[origin]));
     if (known[origin] !== vkey) keys.push(await readKey(vkey));
   }
-  if (state === "first") remember(known);
+  if (state === "first") remember(KNOWN_KEYS, known);
   return { keys, state };
-}
-
-function remembered() {
-  try {
-    const known = JSON.parse(localStorage.getItem(KNOWN_KEYS) ?? "{}");
-    return typeof known === "object" && known !== null ? known : {};
-  } catch {
-    return {};
-  }
-}
-
-function remember(known) {
-  try {
-    if (Object.keys(known).length <= MAX_KNOWN) localStorage.setItem(KNOWN_KEYS, JSON.stringify(known));
-  } catch {
-    // private windows keep nothing: the keys are seen for the first time again
-  }
 }
 
 /** What the verified facts say, in the form in which the page states it. */
@@ -87,6 +57,24 @@ function checkExact(card, result) {
   if (!isSame) throw new DiffersError("");
 }
 
+/** Compares a browse record with what its card says of it. */
+async function checkLook(card, result) {
+  const { entry, timeMs, keys } = card.dataset;
+  const partKeys = new Map(keys.split(" ").filter(Boolean).map((each) => each.split("=")));
+  const parts = {};
+  for (const { name, content } of result.sealed.parts) {
+    if (isEncrypted(content) && !partKeys.has(name)) continue; // withheld
+    const clear = isEncrypted(content) ? await openPart(result.entry.id, name, content, fromHex(partKeys.get(name))) : content;
+    parts[name] = JSON.parse(decoder.decode(clear));
+  }
+  const isSame = entry === result.entry.id && timeMs === String(result.entry.time) && result.entry.kind === "browse";
+  const said = [...card.querySelectorAll("[data-of]")].every((element) => {
+    const [part, member] = element.dataset.of.split(".");
+    return parts[part] === undefined || String(parts[part][member] ?? "") === element.textContent;
+  });
+  if (!isSame || !said) throw new DiffersError("");
+}
+
 function checkName(result) {
   const part = result.sealed.parts.find((each) => each.name === "registration");
   if (part === undefined) throw new DiffersError("");
@@ -100,7 +88,7 @@ function mark(seal, state, text) {
 }
 
 /** Puts the result onto one seal; true where it holds. */
-function judge(seal, result) {
+async function judge(seal, result) {
   const texts = seal.dataset;
   if (result === undefined) {
     mark(seal, "bad", texts.missing);
@@ -108,8 +96,9 @@ function judge(seal, result) {
   }
   try {
     if (result.error) throw result.error;
-    const card = seal.closest(".event");
-    if (card) checkShown(card, result);
+    const card = seal.closest(".event, .look");
+    if (card?.matches(".look")) await checkLook(card, result);
+    else if (card) checkShown(card, result);
     else checkName(result);
   } catch (error) {
     const isDifferent = error instanceof DiffersError || !(error instanceof VerificationError);
@@ -136,6 +125,57 @@ function sayWitnesses(results, count) {
   say(note, names.length ? note.dataset.some : note.dataset.nobody, { names: names.join(", "), all: count });
 }
 
+function decoded({ key, leaf, note, pieces, secret }) {
+  return {
+    key, note, secret: fromBase64(secret),
+    leaf: {
+      entry: fromBase64(leaf.entry), index: BigInt(leaf.index), proof: leaf.proof.map(fromBase64),
+      parts: leaf.parts.map(({ name, salt, content }) => ({ name, salt: fromBase64(salt), content: fromBase64(content) })),
+    },
+    pieces: pieces.map(({ first, pages, hashes }) => ({ first, pages: fromBase64(pages), hashes: hashes.map(fromBase64) })),
+  };
+}
+
+/**
+ * Checks that nothing which names the goods is left out: what the log `index` has of the key, up to where both it and the page reach, must be among the
+ * entries that verified, or the page says that there are more pages. What came later is shown, and nothing is claimed of it.
+ */
+async function checkComplete(element, key, results) {
+  const texts = element.dataset;
+  let answer;
+  try {
+    answer = await fetch(texts.url, { cache: "no-store" });
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    const told = decoded(await answer.json());
+    if (told.key !== key) throw new VerificationError(`it is of ${told.key}`);
+    const known = await keysOf(new Set(["index"]));
+    const { leaf, places } = await verifyComplete(told, known.keys);
+    const sizes = new Map(texts.sizes.split(" ").filter(Boolean).map((each) => each.split("=")).map(([log, size]) => [log, BigInt(size)]));
+    const reach = leaf.logs.map(({ log, size }) => [log, (sizes.get(log) ?? 0n) < BigInt(size) ? (sizes.get(log) ?? 0n) : BigInt(size)]);
+    const upTo = new Map(reach);
+    const there = new Map(results.filter((each) => !each.error).map((each) => [`${each.log}[${each.index}]`, each]));
+    const covered = places.filter(([log, index]) => index < upTo.get(log)).map(([log, index]) => `${log}[${index}]`);
+    const missing = covered.filter((place) => !there.has(place));
+    const values = {
+      count: covered.length, missing: missing.length, places: missing.slice(0, 5).join(", "), round: leaf.root.size,
+      logs: reach.map(([log, size]) => `${log} ${size}`).join(", "),
+    };
+    if (missing.length > 0) return markComplete(element, texts.part === "1" ? "none" : "bad", texts.part === "1" ? texts.partText : texts.bad, values);
+    const withheld = covered.filter((place) => there.get(place).sealed.parts.length === 0).length;
+    const newer = [...there.values()].filter((each) => each.index >= (upTo.get(each.log) ?? 0n)).length;
+    const more = [withheld ? texts.withheld : "", newer ? texts.newer : ""].join("");
+    return markComplete(element, "good", `${texts.good}${more}`, { ...values, withheld, newer });
+  } catch (error) {
+    const isWrong = error instanceof VerificationError;
+    return markComplete(element, isWrong ? "bad" : "none", isWrong ? `${texts.wrong} ${error.message}` : texts.away, {});
+  }
+}
+
+function markComplete(element, state, text, values) {
+  element.dataset.state = state;
+  say(element.querySelector(".said"), text, values);
+}
+
 async function check(section) {
   const status = document.getElementById("proof-status");
   const texts = status.dataset;
@@ -159,9 +199,12 @@ async function check(section) {
   }
   const byPlace = new Map(results.map((each) => [`${each.log}[${each.index}]`, each]));
   const others = results.filter((each) => each.error && !seals.some((seal) => seal.dataset.place === `${each.log}[${each.index}]`)).length;
-  const good = seals.filter((seal) => judge(seal, byPlace.get(seal.dataset.place))).length;
+  const judged = await Promise.all(seals.map((seal) => judge(seal, byPlace.get(seal.dataset.place))));
+  const good = judged.filter(Boolean).length;
   const bad = seals.length - good + others;
   listCheckpoints(results);
+  const complete = document.getElementById("complete");
+  if (complete) await checkComplete(complete, complete.dataset.key, results);
   sayWitnesses(results, witnesses.length);
   if (seals.length === 0) return say(status, texts.empty);
   section.dataset.state = bad ? "bad" : "good";

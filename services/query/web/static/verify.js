@@ -368,6 +368,26 @@ export async function verifyTag(entry, tag, index, path) {
   await verifyInclusion(await leafHash(tag), index, BigInt(entry.tags.n), path, fromHex(entry.tags.root));
 }
 
+/** Whether content of a part is ciphertext: a JSON object with the member "alg", which clear content never has. */
+export function isEncrypted(content) {
+  return content.length > 24 && fromUtf8(content.subarray(0, 24)) === '{"alg":"A256GCM","data":';
+}
+
+/** Opens encrypted content by its part's own key (32 bytes), to which the content commits. `id` is the entry's, hex. */
+export async function openPart(id, name, content, key) {
+  check(isEncrypted(content) && key.length === 32, "the content is not encrypted, or the key is none");
+  const text = fromUtf8(content);
+  const told = readCanonical(text, "encrypted content");
+  check(canonical(told) === text && Object.keys(told).join() === "alg,data,key,v" && told.v === 1 && isText(told.data) && told.key === toHex(await sha256(key)), "the key is not the one that the content commits to");
+  try {
+    const imported = await crypto.subtle.importKey("raw", key, "AES-GCM", false, ["decrypt"]);
+    const algorithm = { name: "AES-GCM", iv: new Uint8Array(12), additionalData: concat(fromHex(id), toUtf8(name)) };
+    return new Uint8Array(await crypto.subtle.decrypt(algorithm, imported, fromBase64(told.data)));
+  } catch {
+    throw new VerificationError("the content cannot be opened by its key");
+  }
+}
+
 // ---- Proof files. Source: C2SP tlog-proof.
 
 /** Takes a proof file apart without believing it: {index, proof, checkpoint, extra}; `extra` is null where there is none. */
@@ -507,4 +527,305 @@ export async function verifyBundle(text, keys, options = {}) {
   const entries = await verifyBundleEntries(bundle, keys, options);
   for (const each of entries) if (each.error) throw each.error;
   return { key: bundle.key, entries };
+}
+
+// ---- Whole logs, by their tiles and entry bundles. Source: C2SP tlog-tiles.
+
+const TILE_WIDTH = 256n;
+const MAX_BUNDLED_BYTES = 65535;
+
+function numberPath(n, width) {
+  const groups = [];
+  for (let left = n; left > 0n || groups.length === 0; left /= 1000n) groups.unshift(String(left % 1000n).padStart(3, "0"));
+  const path = groups.map((group, place) => (place < groups.length - 1 ? `x${group}` : group)).join("/");
+  return width < TILE_WIDTH ? `${path}.p/${width}` : path;
+}
+
+function takeEntries(bytes, count) {
+  const [entries, view] = [[], new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)];
+  for (let at = 0; at < bytes.length; at += 2 + entries[entries.length - 1].length) {
+    check(at + 2 <= bytes.length && at + 2 + view.getUint16(at) <= bytes.length, "an entry bundle ends within an entry");
+    entries.push(bytes.subarray(at + 2, at + 2 + view.getUint16(at)));
+  }
+  check(BigInt(entries.length) === count, `an entry bundle has ${entries.length} entries, not ${count}`);
+  return entries;
+}
+
+/**
+ * A log of `size` entries behind `read`, which gives the bytes of a path below the log's address ("tile/0/000"). Nothing of what it
+ * gives is believed: whatever is made of it must come to a root that is signed.
+ */
+export class TiledLog {
+  #read;
+  #above = new Map(); // tiles over the lowest level, of which there are few
+  constructor(read, size) {
+    check(size >= 0n && size <= MAX_SIZE, "the size is out of its limits");
+    this.#read = read;
+    this.size = size;
+  }
+
+  #width(level, n) {
+    const there = (this.size >> BigInt(8 * level)) - n * TILE_WIDTH;
+    check(there > 0n, `a log of ${this.size} entries has no tile ${n} of level ${level}`);
+    return there < TILE_WIDTH ? there : TILE_WIDTH;
+  }
+
+  async #tile(level, n) {
+    const [width, known] = [this.#width(level, n), this.#above.get(`${level}/${n}`)];
+    if (known !== undefined) return known;
+    const bytes = await this.#read(`tile/${level}/${numberPath(n, width)}`);
+    check(BigInt(bytes.length) === width * BigInt(HASH_BYTES), `tile ${n} of level ${level} has not ${width} hashes`);
+    const hashes = Array.from({ length: Number(width) }, (_, place) => bytes.subarray(place * HASH_BYTES, (place + 1) * HASH_BYTES));
+    if (level > 0) this.#above.set(`${level}/${n}`, hashes);
+    return hashes;
+  }
+
+  /** The hash of the subtree over the leaves start..end-1, as RFC 6962 splits the tree. */
+  async node(start, end) {
+    const count = end - start;
+    if ((count & (count - 1n)) === 0n && start % count === 0n) {
+      let [level, width, first] = [0, count, start];
+      for (; width >= TILE_WIDTH; level += 1) [width, first] = [width / TILE_WIDTH, first / TILE_WIDTH];
+      const [tile, at] = [await this.#tile(level, first / TILE_WIDTH), Number(first % TILE_WIDTH)];
+      return rootOf(tile.slice(at, at + Number(width)));
+    }
+    const middle = start + leftSize(count);
+    return nodeHash(await this.node(start, middle), await this.node(middle, end));
+  }
+
+  /** The entries of bundle `n`, each with its leaf hash, which must be the one that the tile beside it has. */
+  async bundle(n) {
+    const width = this.#width(0, n);
+    const bytes = await this.#read(`tile/entries/${numberPath(n, width)}`);
+    check(bytes.length <= Number(width) * (2 + MAX_BUNDLED_BYTES), "an entry bundle is too long");
+    const [entries, tile] = [takeEntries(bytes, width), await this.#tile(0, n)];
+    const leaves = await Promise.all(entries.map(leafHash));
+    const other = leaves.findIndex((leaf, place) => !isSame(leaf, tile[place]));
+    check(other < 0, `entry ${n * TILE_WIDTH + BigInt(other)} is not the one that the tree has there`);
+    return { entries, leaves };
+  }
+}
+
+/** Checks by its tiles that a log, of which `size` and `root` are signed, begins with all of what it was when it had `oldSize` and `oldRoot`. */
+export async function verifyGrowth(log, { size, root }, { size: oldSize, root: oldRoot }) {
+  check(log.size === size, "the log is read at another size than that of its checkpoint");
+  const proof = [];
+  for (const [start, end] of consistencyPath(oldSize, size)) proof.push(await log.node(start, end));
+  await verifyConsistency(oldSize, oldRoot, size, root, proof);
+}
+
+/**
+ * Checks every entry from `first` to before `end`, and those beside them in the same bundles of 256: in their one form, and hashed up to the root of
+ * the checkpoint. `tell` is told how many are done, of how many. Gives {first, end, kinds}: what was checked, and a Map of how many there are of each kind.
+ */
+export async function verifyEntries(log, { size, root }, first, end, tell = () => {}) {
+  check(log.size === size && first >= 0n && first < end && end <= size, `a log of ${size} entries has not those from ${first} to ${end}`);
+  const low = first - (first % TILE_WIDTH);
+  const above = end + ((TILE_WIDTH - (end % TILE_WIDTH)) % TILE_WIDTH);
+  const high = above < size ? above : size;
+  const kinds = new Map();
+  let done = low;
+  const hashed = async (start, stop) => {
+    if (stop <= low || start >= high) return log.node(start, stop);
+    if (stop - start <= TILE_WIDTH) {
+      const { entries, leaves } = await log.bundle(start / TILE_WIDTH);
+      for (const bytes of entries) {
+        const { kind } = readEntry(bytes);
+        kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+      }
+      done += stop - start;
+      tell(done - low, high - low);
+      return rootOf(leaves);
+    }
+    const middle = start + leftSize(stop - start);
+    const left = await hashed(start, middle);
+    return nodeHash(left, await hashed(middle, stop));
+  };
+  check(isSame(await hashed(0n, size), root), `the entries from ${low} to ${high - 1n} do not lead to the root that is signed`);
+  return { first: low, end: high, kinds };
+}
+
+// ---- Blocks and changes of keys: docs/decisions/0001-sealed-formats.md
+
+function sorted(value) {
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.keys(value).sort().map((name) => [name, sorted(value[name])]));
+}
+
+/** The one form of a JSON object of ours, RFC 8785: members sorted, no blanks. */
+export function canonical(value) {
+  return JSON.stringify(sorted(value));
+}
+
+function readCanonical(text, what) {
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new VerificationError(`not ${what}: no JSON`);
+  }
+  check(typeof value === "object" && value !== null && !Array.isArray(value), `not ${what}`);
+  return value;
+}
+
+/** Checks the header of a block (its exact text) by the key that must have signed it. Gives {header, hash}: the next header names that hash. */
+export async function verifyBlock(text, signature, key) {
+  const header = readCanonical(text, "a block's header");
+  check(canonical(header) === text, "the block's header is not in its canonical form");
+  const { count, first, height, size, time } = header;
+  check([count, first, height, size, time].every(isCount) && first + count === size && isHash(header.root), "a number of the block's header is not what it must be");
+  const bytes = toUtf8(text);
+  check(await hasSigned(key, signature, concat(toUtf8("\u0003goodstrace block v1\u0000"), bytes)), `the block ${height} is not signed by ${key.name}`);
+  return { header, hash: toHex(await sha256(toUtf8("\u0004goodstrace block v1\u0000"), bytes)) };
+}
+
+/** Checks the statement by which a log changes its key (its exact text), signed by both keys. Gives its fields. */
+export async function verifyKeyChange(text) {
+  const change = readCanonical(text, "a change of key");
+  check(canonical(change) === text, "the change of key is not in its canonical form");
+  const { new: after, new_signature, old: before, old_signature, ...rest } = change;
+  check(isText(after, new_signature, before, old_signature, rest.origin) && before !== after, "a field of the change of key is missing");
+  const message = toUtf8(`\u0005goodstrace key change v1\u0000${canonical({ ...rest, new: after, old: before })}`);
+  for (const [vkey, signature] of [[before, old_signature], [after, new_signature]]) {
+    const key = await readKey(vkey);
+    check(key.type === LOG_KEY && key.name === rest.origin, "a key of the change is not the log's");
+    check(await hasSigned(key, fromHex(signature), message), `the change of key is not signed by ${vkey}`);
+  }
+  return change;
+}
+
+/** Checks that changes, oldest first, lead from a key (vkey) that is known to the one that is shown now. */
+export async function verifySuccession(known, now, statements) {
+  const changes = await Promise.all(statements.map(verifyKeyChange));
+  let [key, size] = [known, -1];
+  const from = changes.findIndex((change) => change.old === known);
+  check(from >= 0 || known === now, "no statement leads from the key that is known");
+  for (const change of from < 0 ? [] : changes.slice(from)) {
+    check(change.old === key && change.size > size, "the changes of the key do not follow each other");
+    [key, size] = [change.new, change.size];
+  }
+  check(key === now, "the changes of the key do not lead to the one that is shown now");
+}
+
+// ---- Completeness: docs/completeness.md
+
+const TAG_BYTES = 16;
+const ROW_BYTES = 24;
+const PAGE_BYTES = 16 * ROW_BYTES;
+const MAX_PAGES = 8192;
+const INDEX_PART = "index";
+/** The kind of name of a key, among those of docs/completeness.md. */
+export const KEY_NAME = 1;
+
+/** The tag (16 bytes) by which entries with a name are found: made with the index secret. */
+export async function tagOf(secret, kind, text) {
+  const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  const whole = await crypto.subtle.sign("HMAC", key, concat(Uint8Array.of(kind), toUtf8(text)));
+  return new Uint8Array(whole).subarray(0, TAG_BYTES);
+}
+
+/** What an index leaf says of the index secret, as hex. */
+export async function secretCommitment(secret) {
+  return toHex(await sha256(toUtf8("goodstrace index secret commitment v1\n"), secret));
+}
+
+/** Reads the part `index` of an entry of the log `index`: which logs it covers how far, and the runs. */
+export function readIndexLeaf(bytes) {
+  const text = fromUtf8(bytes);
+  const leaf = readCanonical(text, "an index leaf");
+  const { logs, root, runs, secret, v } = leaf;
+  const isSound =
+    v === 1 && Array.isArray(logs) && logs.length <= 4096 && Array.isArray(runs) && runs.length <= 128 && isHash(secret) && isHash(root?.hash) &&
+    isCount(root.size) && logs.every((each) => isText(each?.log) && isCount(each.size) && each.size > 0) &&
+    runs.every((run) => isHash(run?.root) && [run.rows, run.since, run.to].every(isCount));
+  check(isSound && new Set(logs.map((each) => each.log)).size === logs.length, "an index leaf has a field out of its limits");
+  const inPlace = {
+    logs: logs.map(({ log, size }) => ({ log, size })), root: { hash: root.hash, size: root.size },
+    runs: runs.map(({ root: hash, rows, since, to }) => ({ root: hash, rows, since, to })), secret, v,
+  };
+  check(JSON.stringify(inPlace) === text, "an index leaf is not in its canonical form");
+  let reached = 0;
+  for (const { since, to } of runs) {
+    check(since === reached && to > since, `the run ${since}..${to} does not follow the one before`);
+    reached = to;
+  }
+  check(reached === root.size, `the runs end with ${reached}, not ${root.size}`);
+  return leaf;
+}
+
+/** Checks that neighbouring leaves with these hashes are at `first` and after it in the tree of `size` leaves with this root. */
+export async function verifyRange(leaves, first, size, proof, root) {
+  const end = first + BigInt(leaves.length);
+  check(leaves.length > 0 && first >= 0n && end <= size && size <= MAX_SIZE, `there are no leaves ${first}..${end} in a tree of size ${size}`);
+  let used = 0;
+  const walk = async (start, stop) => {
+    if (stop <= first || start >= end) {
+      check(used < proof.length && proof[used].length === HASH_BYTES, "the proof has too few hashes");
+      used += 1;
+      return proof[used - 1];
+    }
+    if (first <= start && stop <= end) return rootOf(leaves.slice(Number(start - first), Number(stop - first)));
+    const middle = start + leftSize(stop - start);
+    const left = await walk(start, middle);
+    return nodeHash(left, await walk(middle, stop));
+  };
+  const found = await walk(0n, size);
+  check(used === proof.length && isSame(found, root), `the leaves from ${first} on are not in the tree of size ${size} with that root`);
+}
+
+/** The rows (hex, 24 bytes each) of a piece of a run, checked: `piece` is {first, pages, hashes}. */
+async function verifyPages(run, { first, pages, hashes }) {
+  const [all, count] = [Math.ceil(run.rows / 16), Math.ceil(pages.length / PAGE_BYTES)];
+  check(count > 0 && count <= MAX_PAGES && isCount(first) && first + count <= all, `the run ${run.since}..${run.to} has not these pages`);
+  const last = first + count === all ? run.rows - (all - 1) * 16 : 16;
+  check(pages.length === (count - 1) * PAGE_BYTES + last * ROW_BYTES, `a page of the run ${run.since}..${run.to} has not the rows that it must have`);
+  const leaves = Array.from({ length: count }, (_, place) => leafHash(pages.subarray(place * PAGE_BYTES, (place + 1) * PAGE_BYTES)));
+  await verifyRange(await Promise.all(leaves), BigInt(first), BigInt(all), hashes, fromHex(run.root));
+  const rows = toHex(pages).match(/.{48}/g);
+  check(rows.every((row, place) => place === 0 || rows[place - 1] < row), `the rows of the run ${run.since}..${run.to} are not in order`);
+  return { rows, end: first + count, all };
+}
+
+/**
+ * Checks which entries have a tag, under an index leaf that is verified: `pieces` are those of all runs with rows, in order, each {first, pages, hashes}.
+ * Gives all of them, and there are no others, as [log, index], index a BigInt.
+ */
+export async function verifyRows(leaf, tag, pieces) {
+  check(tag.length === TAG_BYTES, "a tag has 16 bytes");
+  const [wanted, found, left] = [toHex(tag), [], [...pieces]];
+  for (const run of leaf.runs.filter((each) => each.rows > 0)) {
+    let page = null;
+    for (let isOver = false; !isOver; ) {
+      const piece = left.shift();
+      check(piece !== undefined, "the proof of a tag is not whole");
+      const { rows, end, all } = await verifyPages(run, piece);
+      if (page === null) check(piece.first === 0 || rows[0].slice(0, 32) < wanted, "the pages begin behind the first row of the tag");
+      else check(piece.first === page, "the pages do not go on where they ended");
+      for (const row of rows.filter((each) => each.slice(0, 32) === wanted)) {
+        const [log, index] = [leaf.logs[Number.parseInt(row.slice(32, 36), 16)], BigInt(`0x${row.slice(36)}`)];
+        check(log !== undefined && index < BigInt(log.size), `the run ${run.since}..${run.to} has a row of no entry that is covered`);
+        found.push([log.log, index]);
+      }
+      isOver = end === all || rows[rows.length - 1].slice(0, 32) > wanted;
+      page = end;
+    }
+  }
+  check(left.length === 0, "the proof of a tag has more pages than there are runs");
+  return found;
+}
+
+/**
+ * Checks all of a proof of completeness for a canonical key: {key, secret, note, leaf: {entry, index, proof, parts}, pieces}, by keys that are trusted.
+ * Gives {leaf, places, checkpoint}: `places` are all entries with that key, up to what the leaf covers.
+ */
+export async function verifyComplete({ key, secret, note, leaf, pieces }, keys) {
+  const checkpoint = await openCheckpoint(note, keys);
+  check(checkpoint.origin.endsWith("/index"), `the checkpoint is that of ${checkpoint.origin}`);
+  check(leaf.index === checkpoint.size - 1n, "it is not the newest entry of the log `index`");
+  const entry = await verifySealed(leaf, checkpoint);
+  const part = leaf.parts.find((each) => each.name === INDEX_PART);
+  check(entry.kind === "index" && part !== undefined, "it is no entry of the log `index`");
+  const read = readIndexLeaf(part.content);
+  check(read.secret === (await secretCommitment(secret)), "the index secret is not the one that the index is made with");
+  return { leaf: read, places: await verifyRows(read, await tagOf(secret, KEY_NAME, key), pieces), checkpoint };
 }

@@ -1,0 +1,76 @@
+"""The calls of the client about receipts: each that comes is handed on, and the proof of its look can be demanded."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import grpc
+
+from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.errors import AnswerError, CallError
+from goodstrace.log.v1 import log_pb2
+from goodstrace.receipts import (
+    SEALED_WITHIN_S,
+    BrowseProof,
+    Receipt,
+    Standing,
+    check_sealed,
+    receipt_in,
+    standing,
+)
+from goodstrace.verification import VerifiedCheckpoint, verify_entry
+
+OnReceipt = Callable[[Receipt], None]
+
+
+class ReceiptCalls(ABC):
+    """What `Client` has of these calls; see there."""
+
+    _audit_channel: grpc.Channel | None
+    _on_receipt: OnReceipt | None
+
+    @abstractmethod
+    def _checkpoints(
+        self, pages: Sequence[Sequence[log_pb2.Checkpoint]]
+    ) -> Mapping[str, VerifiedCheckpoint]: ...
+
+    @abstractmethod
+    def _call(self, method: Callable[..., Any], request: Any) -> Any: ...
+
+    def browse_proof(self, receipt: Receipt, *, within_s: float = SEALED_WITHIN_S) -> BrowseProof:
+        """Demand the proof that the look of a receipt is sealed, and verify it.
+
+        Args:
+            receipt: of an answer.
+            within_s: how long after the look it may not be sealed yet; later it is missing.
+        Raises: ValueError where the client has no `audit_target`; AnswerError where another entry is shown for it; else as all calls.
+        """
+        if self._audit_channel is None:
+            raise ValueError("browse_proof wants a client with an audit_target")
+        asked_at_s = time.time()
+        request = audit_pb2.GetBrowseProofRequest(browse_id=receipt.browse_id, log=receipt.log)
+        try:
+            get_proof = audit_pb2_grpc.AuditServiceStub(self._audit_channel).GetBrowseProof
+            answer = self._call(get_proof, request)
+        except CallError as error:
+            if error.code != "NOT_FOUND":
+                raise
+            return BrowseProof(receipt, standing(receipt, now_s=asked_at_s, within_s=within_s), None)
+        if answer.checkpoint.log != receipt.log:
+            raise AnswerError(f"asked about {receipt.log} and answered about {answer.checkpoint.log}")
+        checkpoints = self._checkpoints([[answer.checkpoint]])
+        if not answer.HasField("sealed"):
+            stands = standing(receipt, now_s=asked_at_s, within_s=within_s)
+            return BrowseProof(receipt, stands, checkpoints[receipt.log])
+        entry = verify_entry(answer.sealed, checkpoints)
+        check_sealed(receipt, entry)
+        return BrowseProof(receipt, Standing.SEALED, checkpoints[receipt.log], entry)
+
+    def _received(self, answer: Any) -> None:
+        """Hand the receipt of an answer on, before anything else is checked: the look was made whatever the answer is worth."""
+        receipt = receipt_in(answer)
+        if receipt is not None and self._on_receipt is not None:
+            self._on_receipt(receipt)

@@ -1,0 +1,112 @@
+"""The index of looks: what browse records are found by beside the keys they name, and can be erased, which a log cannot.
+
+Collection `browse_index` in the vault's database: {_id: the record's 16-byte ID, subject: the user's hash, merchant, time_ms, role, kind, method, outcome, mark}.
+A row may be written again and again: looks and their marks come in any order, at least once. What the index says is checked against the logs
+by whoever lists: it finds records, and proves nothing.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from pymongo import DESCENDING, IndexModel, UpdateOne
+
+from services.audit.index_values import UNKNOWN, Place, Row, Wanted
+from services.runtime.errors import ConflictError
+from services.runtime.mongo import DOCUMENTS_A_CALL, Database, create_indexes, translated
+from services.runtime.settings import load
+from services.runtime.vault.opening import vault_database
+from services.runtime.vault.settings import VaultSettings
+
+COLLECTION: Final = "browse_index"
+_TRIES: Final = 5
+_NEWEST: Final = [("time_ms", DESCENDING), ("_id", DESCENDING)]
+
+
+class BrowseIndex:
+    """The index in MongoDB. Every method raises UnavailableError."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the vault's database."""
+        self._rows = database[COLLECTION]
+
+    async def put(self, rows: Sequence[Row], marks: Mapping[bytes, str]) -> None:
+        """Keep looks, and what became of some. May be repeated."""
+        writes = [UpdateOne({"_id": row.record_id}, {"$set": _fields(row)}, upsert=True) for row in rows]
+        writes += [
+            UpdateOne({"_id": each}, {"$set": {"mark": mark}}, upsert=True) for each, mark in marks.items()
+        ]
+        for start in range(0, len(writes), DOCUMENTS_A_CALL):
+            await self._write(writes[start : start + DOCUMENTS_A_CALL])
+
+    async def _write(self, writes: list[UpdateOne]) -> None:
+        for tried in range(_TRIES):
+            try:
+                async with translated():
+                    await self._rows.bulk_write(writes, ordered=False)
+            except (
+                ConflictError
+            ):  # another process made one of these rows at the same moment: now it is there
+                if tried == _TRIES - 1:
+                    raise
+            else:
+                return
+
+    async def find(self, wanted: Wanted, before: Place | None, limit: int) -> list[Row]:
+        """List looks, newest first, from behind `before` on."""
+        async with translated():
+            found = self._rows.find(_query(wanted, before)).sort(_NEWEST).limit(limit)
+            return [_row(document) async for document in found]
+
+    async def rows(self, record_ids: Collection[bytes]) -> dict[bytes, Row]:
+        """Give what there is of some looks, by record ID; what is known of a mark alone is left out."""
+        query = {"_id": {"$in": list(record_ids)}, "time_ms": {"$exists": True}}
+        async with translated():
+            return {bytes(each["_id"]): _row(each) async for each in self._rows.find(query)}
+
+    async def forget(self, subject: bytes) -> int:
+        """Delete the rows of a user; tells how many there were."""
+        async with translated():
+            return int((await self._rows.delete_many({"subject": subject})).deleted_count)
+
+
+async def provision_index(database: Database) -> str:
+    """Make the collection's indexes in the vault that belongs to the services' database, a step of provisioning. Raises: UnavailableError."""
+    made = vault_database(database, load(VaultSettings))
+    await provision(made)
+    return f"browse index: indexes in {made.name}"
+
+
+async def provision(database: Database) -> None:
+    """Make the collection's indexes in the vault's database. Raises: UnavailableError."""
+    first = ("subject", "merchant", "outcome", "mark")
+    orders: tuple[list[tuple[str, int]], ...] = (*([(name, 1)] for name in first), [])
+    await create_indexes(database, {COLLECTION: [IndexModel([*order, *_NEWEST]) for order in orders]})
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(row)
+    if row.mark == UNKNOWN:
+        del fields["mark"]  # it may have come before
+    del fields["record_id"]
+    return fields
+
+
+def _row(document: Mapping[str, Any]) -> Row:
+    return msgspec.convert({**document, "record_id": document["_id"]}, Row)
+
+
+def _query(wanted: Wanted, before: Place | None) -> dict[str, Any]:
+    bounds = {"$gte": wanted.from_ms}
+    if wanted.until_ms:
+        bounds["$lt"] = wanted.until_ms
+    query: dict[str, Any] = {"time_ms": bounds}
+    for name in ("subject", "merchant", "outcome"):
+        if value := getattr(wanted, name):
+            query[name] = value
+    if wanted.mark:
+        query["mark"] = {"$exists": False} if wanted.mark == UNKNOWN else wanted.mark
+    if before is not None:
+        same = {"time_ms": before.time_ms, "_id": {"$lt": bytes.fromhex(before.record_id)}}
+        query["$or"] = [{"time_ms": {"$lt": before.time_ms}}, same]
+    return query

@@ -1,0 +1,85 @@
+"""Counting what is told of looks, beside the index and by the same reader: figures over windows, and who looked at merchants' goods."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
+
+from goodstrace.record.v1 import record_pb2
+from services.audit.figures.goods import GoodsViewers
+from services.audit.figures.store import Statistics
+from services.audit.figures.values import Look, Marks
+from services.audit.figures.watched import counted
+
+NOTE_S: Final = 10.0
+"""How often it is noted that a partition was read to its end, and looked whether a day can be closed."""
+
+Placed = tuple[int, int, record_pb2.WatchedBrowse]
+"""Partition, offset, and what is told there."""
+
+
+class FigureMetrics:
+    """How far counting has come."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Make them."""
+        self.counted = Counter(
+            "goodstrace_audit_figures_records_total",
+            "Messages of browse.watched that were taken into the statistics; one that is read again counts again here alone.",
+            registry=registry,
+        )
+        self.until = Gauge(
+            "goodstrace_audit_figures_until_timestamp_seconds",
+            "Up to when everything that was told of looks is counted, in every partition; 0 until all were read to their ends once.",
+            registry=registry,
+        )
+        self.days = Counter(
+            "goodstrace_audit_goods_days_closed_total",
+            "Days that are over and of which it is fixed now what merchants may be told of looks at their goods.",
+            registry=registry,
+        )
+
+
+class Figuring:
+    """Counts batches; what comes again is counted once."""
+
+    def __init__(
+        self,
+        statistics: Statistics,
+        viewers: GoodsViewers,
+        partitions: int,
+        metrics: FigureMetrics,
+        log: structlog.stdlib.BoundLogger,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Count into `statistics` and `viewers`; `partitions` is how many the topic has."""
+        self._statistics, self._viewers, self._partitions = statistics, viewers, partitions
+        self._metrics, self._log, self._clock_s = metrics, log, clock_s
+        self._note_at_s = clock_s()
+
+    async def take(self, batch: Sequence[Placed]) -> None:
+        """Count a batch, in its order. Raises: UnavailableError: it may come again."""
+        by_partition: dict[int, list[Look | Marks]] = {}
+        for partition, offset, told in batch:
+            by_partition.setdefault(partition, []).append(counted(told, offset))
+        for partition, said in by_partition.items():
+            await self._viewers.add(said)
+            await self._statistics.add(partition, said)
+        self._metrics.counted.inc(len(batch))
+
+    async def at_end(self, partitions: Iterable[int], time_ms: int) -> None:
+        """Take note that these partitions were read to their ends at a time; then close the days that are over. Raises: UnavailableError."""
+        if self._clock_s() < self._note_at_s:
+            return
+        self._note_at_s = self._clock_s() + NOTE_S
+        for partition in partitions:
+            await self._statistics.caught_up(partition, time_ms)
+        until_ms = await self._statistics.counted_until(self._partitions)
+        self._metrics.until.set(until_ms / 1000)
+        closed = await self._viewers.close_days(until_ms)
+        if closed:
+            self._metrics.days.inc(closed)
+            self._log.info("counted who looked at merchants' goods", days=closed)

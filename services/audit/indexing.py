@@ -1,0 +1,154 @@
+"""Keeping the index of looks up to date with `browse.watched`: at least once, which rows bear. Beside it days are forgotten when they are over."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import structlog
+from confluent_kafka import Message
+from google.protobuf.message import DecodeError
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
+
+from goodstrace.record.v1 import record_pb2
+from services.audit.browse_index import BrowseIndex
+from services.audit.figures.following import Figuring
+from services.audit.index_values import MARKS, Row, marks_of, row_of
+from services.runtime.errors import ServiceError
+from services.runtime.group_source import Source
+from services.runtime.kafka import OffsetGapError
+from services.runtime.retry import StopAskedError, retried
+from services.runtime.vault import People
+
+CLIENT: Final = "browse_index"
+SWEEP_S: Final = 3600.0
+_BATCH_RECORDS: Final = 1000
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+_WAIT_S: Final = 0.2
+T = TypeVar("T")
+
+
+class IndexMetrics:
+    """What the index has taken in, and what it has not."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Make them."""
+        self.rows = Counter(
+            "goodstrace_audit_index_rows_total",
+            "Looks taken into the index by which those of a user are listed.",
+            registry=registry,
+        )
+        self.missed = Counter(
+            "goodstrace_audit_index_missed_total",
+            "Messages of browse.watched that the index could not take in: gone before it came to them, or malformed; should stay 0.",
+            registry=registry,
+        )
+
+
+class Indexing:
+    """Follows `browse.watched` until it is asked to stop; neither recorder nor listing waits for it."""
+
+    def __init__(
+        self,
+        source: Source,
+        index: BrowseIndex,
+        people: People,
+        metrics: IndexMetrics,
+        log: structlog.stdlib.BoundLogger,
+        *,
+        figures: Figuring | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Put into `index` what comes from `source`, as users that `people` knows by their pseudonyms; `figures` counts the same."""
+        self._source, self._index, self._people = source, index, people
+        self._figures = figures
+        self._metrics, self._log, self._clock_s = metrics, log, clock_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="browse-index")
+        self._is_behind = False
+        self._sweep_at_s = clock_s()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until `stop`. Raises: ServiceError that a retry does not mend."""
+        try:
+            while not stop.is_set():
+                await retried(self._cycle, self._noticed, stop)
+        except StopAskedError:
+            pass
+        finally:
+            await self._in_thread(self._source.close)
+            self._thread.shutdown()
+
+    async def _cycle(self) -> None:
+        if self._clock_s() >= self._sweep_at_s:
+            await self._people.forget_days()
+            self._sweep_at_s = self._clock_s() + SWEEP_S
+        began_ms = time.time_ns() // 1_000_000
+        try:
+            batch = await self._in_thread(self._read)
+        except OffsetGapError:
+            missed = await self._in_thread(self._source.skip_gap)
+            self._metrics.missed.inc(missed)
+            self._log.error("the index of looks was away for too long: make it again", missed=missed)
+            return
+        if batch:
+            self._is_behind = True  # until it is committed
+            await self._keep(batch)
+            following = {
+                (str(each.topic()), int(each.partition() or 0)): int(each.offset() or 0) + 1 for each in batch
+            }
+            await self._in_thread(lambda: self._source.commit(following))
+            self._is_behind = False
+        elif self._figures is not None and await self._in_thread(self._source.lag) == 0:
+            assigned = sorted(partition for _, partition in self._source.assigned())
+            await self._figures.at_end(assigned, began_ms)
+
+    async def _keep(self, batch: Sequence[Message]) -> None:
+        parsed = [(message, self._parsed(message)) for message in batch]
+        told = [each for _, each in parsed if each is not None]
+        looks = [each for each in told if each.kind != MARKS]
+        subjects = await self._people.subjects_of({each.pseudonym for each in looks})
+        rows: list[Row] = []
+        marks: dict[bytes, str] = {}
+        for each in told:
+            try:
+                if each.kind == MARKS:
+                    marks |= marks_of(each)
+                else:
+                    rows.append(row_of(each, subjects.get(each.pseudonym)))
+            except ValueError as error:
+                self._miss(error)
+        await self._index.put(rows, marks)
+        self._metrics.rows.inc(len(rows))
+        if self._figures is not None:
+            await self._figures.take(
+                [
+                    (int(message.partition() or 0), int(message.offset() or 0), each)
+                    for message, each in parsed
+                    if each is not None
+                ]
+            )
+
+    def _parsed(self, message: Message) -> record_pb2.WatchedBrowse | None:
+        try:
+            return record_pb2.WatchedBrowse.FromString(message.value() or b"")
+        except DecodeError as error:
+            self._miss(error)
+            return None
+
+    def _miss(self, error: Exception) -> None:
+        """Go on without a message: what is malformed stays so, and the index can be made again from the logs."""
+        self._metrics.missed.inc()
+        self._log.error("not what is told of a look", cause=str(error))
+
+    def _read(self) -> list[Message]:
+        if self._is_behind:
+            self._source.rewind()
+            self._is_behind = False
+        return self._source.poll(_BATCH_RECORDS, _BATCH_BYTES, _WAIT_S)
+
+    def _noticed(self, error: ServiceError) -> None:
+        self._log.warning("the index of looks waits", cause=str(error))
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -1,0 +1,68 @@
+"""The keys of encrypted parts of browse records, for whoever may read them."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from goodstrace.encrypted_parts import is_encrypted, record_key
+from goodstrace.log.v1 import log_pb2
+from services.audit.browse_index import BrowseIndex
+from services.runtime.vault import Vault
+from services.sealing.showing import Position, position
+from services.sealing.values import SealedRecord
+
+
+class PartKeys:
+    """Finds whose records are, and by the vault what opens their parts."""
+
+    def __init__(self, vault: Vault, index: BrowseIndex) -> None:
+        """Ask `index` whose a record is where that is not said."""
+        self._vault, self._index = vault, index
+
+    async def add(
+        self,
+        shown: Mapping[Position, log_pb2.SealedEntry],
+        records: Sequence[SealedRecord],
+        subject: bytes | None = None,
+    ) -> None:
+        """Put into an answer the keys of its encrypted parts. Those of whom the index or the vault knows nothing stay withheld.
+
+        Args:
+            shown: the records as the answer shows them, by position.
+            records: the same.
+            subject: the hash of the user whose they all are; None where the index is to say whose each is.
+        Raises: UnavailableError, VaultError.
+        """
+        encrypted = {
+            record_id_of(record): shown[position(record)]
+            for record in records
+            if any(is_encrypted(part.content) for part in record.parts)
+        }
+        whose = dict.fromkeys(encrypted, subject) if subject else await self._subjects(encrypted)
+        for record_id, message in encrypted.items():
+            owner = whose.get(record_id)
+            user_key = await self._vault.key_by_hash(owner) if owner else None
+            if user_key is not None:
+                _open(message, record_id, user_key)
+
+    async def _subjects(self, record_ids: Mapping[bytes, log_pb2.SealedEntry]) -> dict[bytes, bytes | None]:
+        rows = await self._index.rows(list(record_ids)) if record_ids else {}
+        return {record_id: row.subject for record_id, row in rows.items()}
+
+
+def record_id_of(record: SealedRecord) -> bytes:
+    """Give the ID of a sealed record, 16 bytes."""
+    return bytes.fromhex(json.loads(record.entry)["id"])
+
+
+def opens(key: bytes, content: bytes) -> bool:
+    """Say whether encrypted content is encrypted under a part's key: it commits to it."""
+    return is_encrypted(content) and hashlib.sha256(key).hexdigest().encode() in content[-90:]
+
+
+def _open(message: log_pb2.SealedEntry, record_id: bytes, user_key: bytes) -> None:
+    for part in message.parts:
+        if is_encrypted(part.content):
+            key = record_key(user_key, record_id, part.name)
+            if opens(key, part.content):  # else the index is wrong about whose it is
+                part.key = key

@@ -1,0 +1,1 @@
+"""Making a month's transparency report from the store."""

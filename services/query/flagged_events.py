@@ -1,0 +1,106 @@
+"""Events of a merchant's own in which something was noticed, newest first. The look is recorded before anything of it is given."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from services.query.own_goods import Recorder
+from services.runtime.access.current import principal
+from services.runtime.access.naming import recorded_name
+from services.runtime.call_errors import InvalidRequestError
+from services.runtime.merchants.errors import ForbiddenError
+from services.runtime.merchants.flagged import FLAGGED, FlaggedEvent, flagged_of
+from services.runtime.mongo import Database, translated
+from services.sealing.browse import Browse
+
+METHOD: Final = "ListFlagged"
+MAX_NAME_CHARS: Final = 200
+KEYS_SHOWN: Final = 5
+_PLACE: Final = re.compile(r"([0-9]{1,16})-([0-9a-f]{32})", re.ASCII)
+Place = tuple[int, str]
+"""Record time in milliseconds and record ID of an event, by which they are ordered."""
+
+
+class Flagged(Protocol):
+    """Where such events are found; `FlaggedEvents` is the real one."""
+
+    async def page(self, merchant: int, name: str, before: Place | None, limit: int) -> list[FlaggedEvent]:
+        """List a merchant's, newest first."""
+        ...
+
+
+class FlaggedEvents:
+    """What the collector keeps of them in MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the collection in `database`."""
+        self._events = database[FLAGGED]
+
+    async def page(self, merchant: int, name: str, before: Place | None, limit: int) -> list[FlaggedEvent]:
+        """List a merchant's, newest first, those older than `before`; only those with the flag or rule `name` where it is given.
+
+        Raises: UnavailableError.
+        """
+        query: dict[str, Any] = {"merchant": merchant}
+        if name:
+            query["names"] = name
+        if before:
+            time_ms, identifier = before
+            query["$or"] = [
+                {"record_ms": {"$lt": time_ms}},
+                {"record_ms": time_ms, "_id": {"$lt": identifier}},
+            ]
+        async with translated():
+            rows = self._events.find(query).sort([("record_ms", -1), ("_id", -1)]).limit(limit)
+            return [flagged_of(row) async for row in rows]
+
+
+class FlaggedPage(msgspec.Struct, frozen=True):
+    """A page of events. before: of the next page; "" at the end."""
+
+    events: Sequence[FlaggedEvent]
+    before: str
+    browse_id: str
+
+
+class FlaggedLooks:
+    """Shows them to whoever the guard says is calling."""
+
+    def __init__(self, flagged: Flagged, recorder: Recorder) -> None:
+        """Show what is in `flagged`, recorded by `recorder`."""
+        self._flagged, self._recorder = flagged, recorder
+
+    async def page(self, name: str, before: str, limit: int, purpose: str) -> FlaggedPage:
+        """Show a page. Raises: ForbiddenError where the caller acts for no merchant; InvalidRequestError, UnavailableError."""
+        who = principal()
+        if not who.merchant:
+            raise ForbiddenError("this is for who acts for a merchant")
+        if len(name) > MAX_NAME_CHARS:
+            raise InvalidRequestError(f"at most {MAX_NAME_CHARS} characters", "rule")
+        found = await self._flagged.page(who.merchant, name, place_of(before), limit + 1)
+        shown = [msgspec.structs.replace(each, keys=each.keys[:KEYS_SHOWN]) for each in found[:limit]]
+        browse = Browse(
+            user=recorded_name(who, ()),
+            merchant=who.merchant,
+            method=METHOD,
+            keys=tuple(sorted({key for each in shown for key in each.keys})),
+            sizes={},
+            purpose=purpose,
+            events=len(shown),
+            query=name,
+        )
+        browse_id = await self._recorder.record(browse)
+        following = f"{shown[-1].record_ms}-{shown[-1].id}" if len(found) > limit else ""
+        return FlaggedPage(shown, following, browse_id)
+
+
+def place_of(text: str) -> Place | None:
+    """Read where a page begins. Raises: InvalidRequestError."""
+    if not text:
+        return None
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise InvalidRequestError("it is none of ours", "before")
+    return int(match[1]), match[2]

@@ -1,0 +1,74 @@
+"""Wrapping keys under key-encryption keys: AES-256-GCM with a random nonce. No I/O.
+
+What is wrapped names the key-encryption key by a hash, so that another one can follow it. Source: NIST SP 800-38D.
+"""
+
+import hashlib
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from services.runtime.vault.errors import VaultError
+
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+MAX_KEYS: Final = 16
+_ID_CHARS: Final = 16
+_ID_DOMAIN: Final = b"goodstrace/vault/v1 key-encryption key "
+_BESIDE: Final = b"goodstrace/vault/v1 beside the key"
+
+
+def wrap(key: bytes, secret: bytes, about: bytes, nonce: bytes) -> bytes:
+    """Encrypt a secret: nonce || ciphertext.
+
+    Args:
+        key: 32 bytes.
+        secret: of any size.
+        about: what the secret belongs to; it opens for nothing else.
+        nonce: 12 random bytes.
+    """
+    return nonce + AESGCM(key).encrypt(nonce, secret, about)
+
+
+def unwrap(key: bytes, wrapped: bytes, about: bytes) -> bytes:
+    """Decrypt what `wrap` gave. Raises: VaultError where key or `about` are others, or a byte was altered."""
+    try:
+        return AESGCM(key).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], about)
+    except (InvalidTag, ValueError) as error:
+        raise VaultError("what lies in the vault does not open: it was altered, or is another's") from error
+
+
+def beside(user_key: bytes) -> bytes:
+    """Derive from a user's key the one for what the vault says of that user. Source: RFC 5869."""
+    return HKDF(SHA256(), KEY_BYTES, None, _BESIDE).derive(user_key)
+
+
+class KeyRing:
+    """The key-encryption keys of one installation, the newest first."""
+
+    def __init__(self, keys: tuple[bytes, ...]) -> None:
+        """Take 1 to MAX_KEYS keys of 32 bytes. Raises: ValueError."""
+        if not 0 < len(keys) <= MAX_KEYS or any(len(key) != KEY_BYTES for key in keys):
+            raise ValueError(f"1 to {MAX_KEYS} keys of {KEY_BYTES} bytes each, please")
+        self._by_id = {_id_of(key): key for key in keys}
+        self.newest = _id_of(keys[0])
+
+    def wrap(self, secret: bytes, about: bytes, nonce: bytes) -> dict[str, Any]:
+        """Wrap a secret under the newest key, as fields of a document."""
+        return {"kek": self.newest, "wrapped": wrap(self._by_id[self.newest], secret, about, nonce)}
+
+    def unwrap(self, document: dict[str, Any], about: bytes) -> bytes:
+        """Open a document's secret. Raises: VaultError."""
+        key = self._by_id.get(str(document.get("kek")))
+        if key is None:
+            raise VaultError(
+                f"the vault is wrapped under the key-encryption key {document.get('kek')}, which is not in GOODSTRACE_VAULT_KEY_FILE: put it back"
+            )
+        return unwrap(key, bytes(document["wrapped"]), about)
+
+
+def _id_of(key: bytes) -> str:
+    return hashlib.sha256(_ID_DOMAIN + key).hexdigest()[:_ID_CHARS]

@@ -1,0 +1,215 @@
+"""The commands `goodstrace audit erase`, `hold`, `retention` and `export`: what an operator does for people, and for courts.
+
+They work on the store and on Kafka themselves, as whoever may write to MongoDB and hold the vault's key file may.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import msgspec
+
+from services.runtime import topics
+from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.errors import ServiceError
+from services.runtime.mongo import Mongo
+from services.runtime.personal_values import personal_subject
+from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
+from services.runtime.vault import HeldError, open_people, user_subject
+from services.sealing.erasure.erasing import Erasing, Report, Sealing
+from services.sealing.erasure.records import Why
+from services.sealing.erasure.steps import erase_steps, export_steps
+
+T = TypeVar("T")
+_DAY_MS: Final = 86_400_000
+_STOP_S: Final = 5.0
+
+_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
+)
+_why = click.option(
+    "--reason",
+    type=click.Choice([each.value for each in Why]),
+    default=Why.ASKED.value,
+    show_default=True,
+    help="Why: it is sealed, in clear and for ever. There are no words of one's own, in which there could be a name.",
+)
+_merchant = click.option(
+    "--merchant", type=click.IntRange(min=1), required=True, help="Number of the event's merchant."
+)
+
+
+@click.group()
+def erase() -> None:
+    """Erase what is known of people: keys are destroyed, lists deleted, and a sealed record says so. docs/personal-data.md says more."""
+
+
+@erase.command("user")
+@click.argument("name")
+@_why
+@click.option(
+    "--settle/--no-settle",
+    default=True,
+    help="Look once more after 31 s, when every process has forgotten the key: a look may have been under way.",
+)
+@_json
+def erase_user(name: str, *, reason: str, settle: bool, as_json: bool) -> None:
+    """Erase the user NAME: account, sessions, pseudonyms, alerts, and the content of all looks. Broken off, it is to be asked for again."""
+    _tell(_run(lambda erasing: erasing.user(name, Why(reason), settle=settle)), as_json=as_json)
+
+
+@erase.command("event")
+@click.argument("event_id")
+@_merchant
+@_why
+@_json
+def erase_event(event_id: str, *, merchant: int, reason: str, as_json: bool) -> None:
+    """Erase the personal data of a merchant's event EVENT_ID, with that of all its duplicates; the event itself stays."""
+    report = _run(lambda erasing: erasing.event(merchant, event_id, Why(reason)))
+    if not report.records:
+        raise click.ClickException("no personal data of such an event is held")
+    _tell(report, as_json=as_json)
+
+
+@erase.command("finish")
+def erase_finish() -> None:
+    """Go on with erasures that were broken off."""
+    done, left = _run(lambda erasing: erasing.finish())
+    click.echo(f"{done} finished")
+    if left:
+        raise click.ClickException(f"{left} are of users: erase these by their names again")
+
+
+@click.group()
+def hold() -> None:
+    """Legal holds: what is under one is not erased before its time, by nobody."""
+
+
+_until = click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d"]),
+    required=True,
+    help="Up to which day (UTC); a day that is over lifts the hold.",
+)
+_words = click.option(
+    "--reason", default="", help="Why: for people; kept encrypted, and gone with what it is about."
+)
+
+
+@hold.command("user")
+@click.argument("name")
+@_until
+@_words
+def hold_user(name: str, *, until: datetime, reason: str) -> None:
+    """Hold what is recorded of the user NAME."""
+    _held([user_subject(name)], until, reason)
+
+
+@hold.command("event")
+@click.argument("event_id")
+@_merchant
+@_until
+@_words
+def hold_event(event_id: str, *, merchant: int, until: datetime, reason: str) -> None:
+    """Hold the personal data of a merchant's event EVENT_ID."""
+    found = _run(lambda erasing: erasing.records_of(merchant, event_id))
+    if not found:
+        raise click.ClickException("no personal data of such an event is held")
+    _held([personal_subject(each) for each in found], until, reason)
+
+
+@click.command()
+@click.option(
+    "--days", type=click.IntRange(min=1), required=True, help="Of what age personal data in events is erased."
+)
+def retention(days: int) -> None:
+    """Erase personal data in events that were captured more than DAYS days ago, but what is under a legal hold. To be run every day."""
+    before_ms = time.time_ns() // 1_000_000 - days * _DAY_MS
+    click.echo(f"{_run(lambda erasing: erasing.older_than(before_ms))} erased")
+
+
+@click.group()
+def export() -> None:
+    """Give people what is held about them."""
+
+
+@export.command("user")
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file, mode 600; else it is printed.",
+)
+def export_user(name: str, *, out: Path | None) -> None:
+    """Export all that is held about the user NAME as JSON: account, sessions, and each look in clear with its proof."""
+
+    async def exported(erasing: Erasing) -> dict[str, Any]:
+        known = await erasing.known(name)
+        steps = export_steps()
+        return {each: await step(erasing.database, known) for each, step in steps.items()}
+
+    told = {"user": name, **_run(exported)}
+    content = msgspec.json.format(msgspec.json.encode(told, enc_hook=_plain, order="sorted"), indent=2)
+    if out is None:
+        click.echo(content)
+        return
+    out.touch(mode=0o600)
+    out.write_bytes(content + b"\n")
+
+
+def _plain(value: object) -> object:
+    """Write what the store has and JSON has not: its 64-bit integers, and times."""
+    return int(value) if isinstance(value, int) else str(value)
+
+
+def _held(subjects: list[str], until: datetime, reason: str) -> None:
+    until_ms = int(until.replace(tzinfo=UTC).timestamp() * 1000) + _DAY_MS
+
+    async def held(erasing: Erasing) -> None:
+        for each in subjects:
+            await erasing.vault.hold(each, until_ms, reason)
+
+    _run(held)
+    click.echo(f"held until the end of {until.date().isoformat()}")
+
+
+def _tell(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+        return
+    for step, count in report.deleted.items():
+        click.echo(f"{step}: {count} deleted")
+    for each in report.records:
+        click.echo(f"a key was destroyed, as the record {each} says")
+    if not report.records:
+        click.echo("there was no key")
+
+
+def _run(work: Callable[[Erasing], Awaitable[T]]) -> T:
+    async def run() -> T:
+        kafka, mongo = load(KafkaSettings), Mongo(load(MongoSettings))
+        producer = AcknowledgedProducer(kafka.bootstrap_servers)
+        sealing = Sealing(
+            producer,
+            kafka.topic(topics.GOODS_BROWSED),
+            kafka.browse_partitions,
+            load_secret(load(LogSettings).index_secret_file),
+        )
+        try:
+            return await work(Erasing(mongo.database, open_people(mongo.database), sealing, erase_steps()))
+        finally:
+            await producer.stop(_STOP_S)
+            mongo.close()
+
+    try:
+        return asyncio.run(run())
+    except HeldError as error:
+        until = datetime.fromtimestamp(error.until_ms / 1000, UTC).isoformat(timespec="minutes")
+        why = f": {error.reason}" if error.reason else ""
+        raise click.ClickException(f"nothing was erased: a legal hold is on it until {until}{why}") from error
+    except (ServiceError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
