@@ -21,6 +21,7 @@ PLACES: Final = ("bizTransaction", "source", "destination", "readPoint", "bizLoc
 _LARGEST: Final = 256 * 1024
 _DROPPED: Final = str.maketrans("", "", "-_.")
 _SEPARATOR: Final = re.compile(r"[:#/]")
+_WORD: Final = re.compile(rb"[a-z0-9]++")
 
 _Name = Annotated[str, Meta(min_length=1, max_length=100)]
 _Names = Annotated[tuple[_Name, ...], Meta(min_length=1, max_length=1000)]
@@ -108,13 +109,12 @@ class Table:
             for part in values
             if part not in everywhere and (compiled := _joined(part.patterns))
         )
-        self._written = re.compile(
-            b"|".join(re.escape(name.encode()) for name in sorted({*self.members, *self.texts})) or b"(?!)"
-        )
+        self._written = frozenset(name.encode() for name in (*self.members, *self.texts))
 
     def may_name(self, content: bytes) -> bool:
         """Say whether bytes that cannot be read hold one of the names, in whatever spelling: then nobody shall keep them."""
-        return self._written.search(content.translate(None, b"-_.").lower()) is not None
+        words = _WORD.finditer(content.translate(None, b"-_.").lower())
+        return any(word[0] in self._written for word in words)
 
 
 @lru_cache(maxsize=16_384)
@@ -173,4 +173,4 @@ def _joined(patterns: list[str] | tuple[str, ...]) -> re.Pattern[str] | None:
         except re.error as error:
             raise BookError(f"{each!r} is no regular expression: {error}") from error
     flagged = [re.sub(r"^\(\?i\)(.*)", r"(?i:\1)", each, flags=re.DOTALL) for each in patterns]
-    return re.compile("|".join(f"(?:{each})" for each in flagged)) if flagged else None
+    return re.compile("|".join(f"(?:{each})" for each in flagged), re.DOTALL) if flagged else None
