@@ -289,6 +289,8 @@ def test_hostile_bodies_are_refused_and_leave_nothing(client: Client, say: Say) 
         "quantity of many digits",
         "time of 900 kB",
         "tiny exponent",
+        "note of 900 kB",
+        "number of 900 kB",
         "100,000 members",
     }
 
