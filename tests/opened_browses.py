@@ -26,9 +26,16 @@ class OpenedVault:
         self._uri, self.database, self._ring = mongodb_uri, database, ring
 
     def user_keys(self) -> list[bytes]:
-        """All keys of subjects that are there now."""
+        """The keys of all users that are there now."""
+        return self._keys({"kind": USER})
+
+    def personal_keys(self) -> list[bytes]:
+        """The keys of personal data in events that are there now."""
+        return self._keys({"event": {"$exists": True}})
+
+    def _keys(self, which: dict[str, Any]) -> list[bytes]:
         with MongoClient[dict[str, Any]](self._uri) as client:
-            documents = list(client[self.database][KEYS].find({"kind": USER}))
+            documents = list(client[self.database][KEYS].find(which))
         return [self._ring.unwrap(each, bytes(each["_id"])) for each in documents]
 
 

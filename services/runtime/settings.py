@@ -6,6 +6,7 @@ with status 2 and the name of the variable.
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 
@@ -259,7 +260,23 @@ def _unknown(settings: type[BaseSettings]) -> list[str]:
     if prefix in ("", "GOODSTRACE_"):
         return []
     known = {*_known(settings), *COMMAND_LINE, *SHARED}
-    return sorted(name for name in os.environ if name.startswith(prefix) and name not in known)
+    below = tuple(_prefixes_below(prefix))  # those of a part of the service, which judges its own
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(prefix) and not name.startswith(below) and name not in known
+    )
+
+
+def _prefixes_below(prefix: str) -> Iterator[str]:
+    """Give the longer prefixes of settings that are known to this process."""
+    classes = [BaseSettings]
+    while classes:
+        each = classes.pop()
+        classes += each.__subclasses__()
+        own = str(each.model_config.get("env_prefix", ""))
+        if own != prefix and own.startswith(prefix):
+            yield own
 
 
 def _variable(settings: type[BaseSettings], name: str) -> str:

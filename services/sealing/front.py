@@ -24,6 +24,7 @@ from services.runtime.blocking import Blocks, RememberedBlocks
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_names
 from services.runtime.http import HttpServer
+from services.runtime.lifecycle import together
 from services.runtime.merchants.store import MerchantStore
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
@@ -146,6 +147,7 @@ class Front:
             log=log,
         )
         self.answering = Answering(self.marks.note)
+        self.recording: list[asyncio.Task[None]] = []
         access_settings = self.access.settings
         self.guard = Guard(
             name,
@@ -209,10 +211,22 @@ class Front:
             "secret": partial(check_secret, self.mongo.database, self.secret),
         }
         try:
-            await watch(self.monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S)
+            await together(
+                stop,
+                watch(self.monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S),
+                self._recording_lasts(stop),
+            )
         finally:
             self.monitoring.readiness.set("started", problem="stopping")
             await server.stop(notice_s=settings.notice_s, drain_s=settings.drain_s)
+
+    async def _recording_lasts(self, stop: asyncio.Event) -> None:
+        """Return at `stop`; raise what ended the recording of refusals or outcomes before: a service that cannot record must not go on."""
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([stopped, *self.recording], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        for task in done - {stopped}:
+            task.result()
 
     async def serve_http(self, stop: asyncio.Event, app: Any, port: int, *, max_connections: int) -> None:
         """Serve an ASGI application beside the gRPC service until `stop`; ready only once it answers."""
@@ -264,6 +278,7 @@ async def opened(
             certificate=certificate,
         )
         recording = [asyncio.create_task(each.run(ended)) for each in (front.refusals, front.marks)]
+        front.recording = recording
         yield front
     finally:
         ended.set()

@@ -112,9 +112,13 @@ class Marks:
             self._enough.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Seal what is noted until `stop`; then what is left, for a few seconds."""
+        """Seal what is noted until `stop`; then what is left, for a few seconds. An error that nobody foresaw ends it, and is raised."""
         sealing = asyncio.create_task(self._seal_all())
-        await stop.wait()
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([sealing, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if sealing.done():
+            stopped.cancel()
+            sealing.result()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 while self._waiting:

@@ -211,6 +211,7 @@ def apps() -> dict[str, FastAPI]:
     webhooks: Any = object.__new__(WebhookApi)
     logs: Any = _Handler()
     pages: Any = object.__new__(WebPages)
+    pages._metrics = None
     pages.sign_in = None
     more: Any = [object.__new__(each) for each in (AuditorPages, CompletePages, MerchantPages, OperatorPages)]
     guard = Guard("query", NOTHING, NOTHING)

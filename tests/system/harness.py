@@ -361,8 +361,13 @@ class System:
 
     def user_keys(self) -> list[bytes]:
         """The keys of all users in the vault now: what decrypts looks (tests/opened_browses.py)."""
+        return self.vault.user_keys()
+
+    @property
+    def vault(self) -> OpenedVault:
+        """The vault, opened by its key-encryption keys."""
         ring = load_ring(self.key_dir / "vault-keys")
-        return OpenedVault(self.stack.mongodb_uri, f"{self.database_name}_vault", ring).user_keys()
+        return OpenedVault(self.stack.mongodb_uri, f"{self.database_name}_vault", ring)
 
     def topic_records(self, name: str) -> list[tuple[int, Record]]:
         """Read all committed records of a topic, in order within each partition: (partition, record)."""

@@ -277,6 +277,7 @@ REFUSED: dict[str, Alter] = {
     "link certainty": lambda answer: put("certainty", lambda c: 3 - c)(first_node(answer).links[0]),
     "link from": lambda answer: put("from_us", lambda t: t + 1)(first_node(answer).links[0]),
     "link until": lambda answer: put("until_us", lambda t: t + 1)(first_node(answer).links[0]),
+    "browse id": put("browse_id", lambda _: "00" * 16),
     "withheld count": put("withheld", lambda count: count + 1),
     "erased count": put("erased", lambda count: count + 1),
 }
@@ -290,8 +291,8 @@ def test_an_altered_answer_is_refused(between: Between, alter: Alter) -> None:
 
 # What the client takes though it was altered. Each says why it cannot know, and the test what it still knows.
 UNDETECTED: dict[str, tuple[Alter, str]] = {
-    "browse id": (
-        lambda answer: setattr(answer, "browse_id", "00" * 16),
+    "receipt": (
+        lambda answer: (setattr(answer, "browse_id", "00" * 16), answer.ClearField("receipt")),
         "the look-up's record is sealed after the answer: `browses` shows whether it is there",
     ),
     "paged out": (

@@ -418,7 +418,7 @@ def test_each_command_explains_itself(
         (("trace", "--direction", "sideways", "urn:x"), "sideways"),
         (("trace", "--depth", "0", "urn:x"), "0"),
         (("trace", "--as-of", "goods/0", "urn:x"), "LOG=SIZE"),
-        (("browses",), "either"),
+        (("browses",), "give a KEY"),
         (("simulate", "--depth", "99", "--out", "nowhere"), "99"),
         (("unknown",), "unknown"),
     ],

@@ -33,7 +33,7 @@ LABELS = {
     "method": re.compile(
         "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|registry|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
         "GetRootProof|GetProofFile|GetKeyChanges|GetGoods|Subscribe|ListBrowses|QueryEvents|ListValues|ManageWebhooks|"
-        "GetIndexSecret|ProveComplete|GetRecords|GetRegistrations|StreamTrace|Recall|"
+        "GetBrowseProof|GetStatistics|CountGoodsBrowses|GetIndexSecret|ProveComplete|GetRecords|GetRegistrations|StreamTrace|Recall|"
         + "|".join(
             method.name
             for file in (login_pb2, watch_pb2)

@@ -24,6 +24,7 @@ from goodstrace.registry import RegistryClient
 from goodstrace.simulate import Simulation, SimulationOptions
 from goodstrace.token_sources import FixedToken
 from services.runtime import topics
+from tests.opened_browses import opened_parts
 from tests.system.harness import SERVICES, System, eventually
 
 TYPED = "hunter2-typed-into-the-field-of-the-name"
@@ -119,10 +120,23 @@ def left_by(system: System) -> Iterator[tuple[str, bytes]]:
     for collection in system.store.list_collection_names():
         rows = system.store[collection].find({})
         yield f"collection {collection}", b"\n".join(map(bson.encode, rows))
+    vault = system.store.client[f"{system.database_name}_vault"]
+    for collection in vault.list_collection_names():
+        yield (
+            f"collection {collection} of the vault",
+            b"\n".join(map(bson.encode, vault[collection].find({}))),
+        )
+    yield (
+        f"topic {topics.BROWSE_WATCHED}",
+        b"\n".join(each for _, each in system.topic_values(topics.BROWSE_WATCHED)),
+    )
     for name in (*topics.GOODS_TOPICS, topics.GOODS_BROWSED):
         yield f"topic {name}", b"\n".join(raw(system, name))
+    keys = system.user_keys()
     for entry in system.sealed("browse/"):
         yield f"{entry.log}[{entry.index}]", b"\n".join([entry.entry, *entry.parts.values()])
+        clear = opened_parts(bytes.fromhex(entry.id), entry.parts, keys)
+        yield f"{entry.log}[{entry.index}], decrypted", b"\n".join(clear.values())
     for path in sorted(Path(system.run_dir, "logs").iterdir()):
         yield f"log {path.name}", path.read_bytes()
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,12 +48,13 @@ DENIED: Final = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 
 def table() -> dict[str, dict[str, str]]:
     """The first table of the page: cells by row and column."""
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    head, body = (
-        rows[0],
-        rows[2 : next(at for at, row in enumerate(rows) if at > 1 and len(row) != len(rows[0]))],
-    )
+    lines = iter(PAGE.read_text(encoding="utf-8").splitlines())
+    from_there = dropwhile(lambda line: not line.startswith("|"), lines)
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in takewhile(lambda line: line.startswith("|"), from_there)
+    ]
+    head, body = rows[0], rows[2:]
     return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in body}
 
 

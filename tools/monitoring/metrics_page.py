@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from goodstrace.collector.v1 import capture_pb2
 from goodstrace.cosignature import Cosigner
 from goodstrace.policy import Policy
+from services.audit.figures.following import FigureMetrics
 from services.audit.indexing import IndexMetrics as BrowseIndexMetrics
 from services.audit.watch.metrics import WatchMetrics
 from services.collector.books import Books
@@ -127,6 +128,7 @@ def registry() -> CollectorRegistry:
     RefusalMetrics("query", found)
     MarkMetrics("query", found)
     BrowseIndexMetrics(found)
+    FigureMetrics(found)
     certificate_metrics(found)
     WatchMetrics(["scraping"], found)
     RootMetrics(found)
