@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 import yaml
 
 from deploy.processes import HOST, Daemon, free_port, is_listening
@@ -31,6 +32,11 @@ class ExportedSpan:
     failed: bool
     attributes: dict[str, Any] = field(default_factory=dict)
     links: tuple[tuple[str, str], ...] = ()
+
+
+needs_collector = pytest.mark.skipif(
+    not OTELCOL.is_built, reason="the OpenTelemetry Collector is not built here: `make otelcol`, some minutes"
+)
 
 
 class OtelCollector:

@@ -11,6 +11,7 @@ import yaml
 
 from deploy.service_processes import ROOT
 from tests.go_programs import OTELCOL
+from tests.otel_collector import needs_collector
 from tools.monitoring.dashboards import BOARDS
 from tools.monitoring.panels import EXEMPLARS
 
@@ -29,11 +30,13 @@ def validated(config: Path, **environment: str) -> "subprocess.CompletedProcess[
     )
 
 
+@needs_collector
 def test_the_collector_accepts_its_configuration() -> None:
     done = validated(CONFIG)
     assert done.returncode == 0, done.stderr
 
 
+@needs_collector
 def test_the_collector_would_refuse_a_wrong_one(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(CONFIG.read_text().replace("check_interval: 1s", "check_interval: 0s"))

@@ -22,10 +22,11 @@ from deploy.stack import Stack
 from goodstrace.collector.v1 import capture_pb2 as wire
 from goodstrace.collector.v1 import capture_pb2_grpc
 from services.runtime.tracing.attributes import Attribute
-from tests.otel_collector import ExportedSpan, OtelCollector
+from tests.otel_collector import ExportedSpan, OtelCollector, needs_collector
 from tests.prometheus import MISSING, Prometheus
 from tests.system.harness import System, eventually
 
+pytestmark = needs_collector
 ITEM = "urn:epc:id:sgtin:0614141.107346.2017{}"
 USER, PURPOSE = "Ada Lovelace-Byron", "a recall of last Tuesday's milk"
 OUTSIDE = "0af7651916cd43dd8448eb211c80319c"
