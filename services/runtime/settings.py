@@ -33,6 +33,8 @@ COMMAND_LINE: Final = (
 
 SHARED: Final = ("GOODSTRACE_WATCH_RETENTION_DAYS",)  # with a service's prefix, and read by others too
 
+NESTED: Final = ("GOODSTRACE_QUERY_WEB_",)
+"""Prefixes that begin with another class's prefix: what they name is told or refused by the class that has the longer one."""
 DROPPED: Final = {
     "GOODSTRACE_COLLECTOR_AUTH": 'it is GOODSTRACE_ACCOUNTS now, "required" or "off"',
     "GOODSTRACE_COLLECTOR_AUTH_FRESH_S": "it is GOODSTRACE_ACCESS_FRESH_S now",
@@ -259,7 +261,12 @@ def _unknown(settings: type[BaseSettings]) -> list[str]:
     if prefix in ("", "GOODSTRACE_"):
         return []
     known = {*_known(settings), *COMMAND_LINE, *SHARED}
-    return sorted(name for name in os.environ if name.startswith(prefix) and name not in known)
+    apart = tuple(each for each in NESTED if each != prefix)
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(prefix) and not name.startswith(apart) and name not in known
+    )
 
 
 def _variable(settings: type[BaseSettings], name: str) -> str:
