@@ -6,7 +6,6 @@ with status 2 and the name of the variable.
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 
@@ -34,6 +33,8 @@ COMMAND_LINE: Final = (
 
 SHARED: Final = ("GOODSTRACE_WATCH_RETENTION_DAYS",)  # with a service's prefix, and read by others too
 
+NESTED: Final = ("GOODSTRACE_QUERY_WEB_",)
+"""Prefixes that begin with another class's prefix: what they name is told or refused by the class that has the longer one."""
 DROPPED: Final = {
     "GOODSTRACE_COLLECTOR_AUTH": 'it is GOODSTRACE_ACCOUNTS now, "required" or "off"',
     "GOODSTRACE_COLLECTOR_AUTH_FRESH_S": "it is GOODSTRACE_ACCESS_FRESH_S now",
@@ -260,23 +261,12 @@ def _unknown(settings: type[BaseSettings]) -> list[str]:
     if prefix in ("", "GOODSTRACE_"):
         return []
     known = {*_known(settings), *COMMAND_LINE, *SHARED}
-    below = tuple(_prefixes_below(prefix))  # those of a part of the service, which judges its own
+    apart = tuple(each for each in NESTED if each != prefix)
     return sorted(
         name
         for name in os.environ
-        if name.startswith(prefix) and not name.startswith(below) and name not in known
+        if name.startswith(prefix) and not name.startswith(apart) and name not in known
     )
-
-
-def _prefixes_below(prefix: str) -> Iterator[str]:
-    """Give the longer prefixes of settings that are known to this process."""
-    classes = [BaseSettings]
-    while classes:
-        each = classes.pop()
-        classes += each.__subclasses__()
-        own = str(each.model_config.get("env_prefix", ""))
-        if own != prefix and own.startswith(prefix):
-            yield own
 
 
 def _variable(settings: type[BaseSettings], name: str) -> str:

@@ -119,6 +119,9 @@ class System:
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
             "GOODSTRACE_QUERY_HTTP_PORT": str(self.log_port),
             "GOODSTRACE_AUDIT_GRPC_PORT": str(self.audit_port),
+            "GOODSTRACE_QUERY_WEB_AUDIT": self.audit_target,
+            "GOODSTRACE_QUERY_WEB_COLLECTOR": self.capture_url,
+            "GOODSTRACE_QUERY_WEB_SERVICES": " ".join(f"{name}={self.url(name, '')}" for name in SERVICES),
             **(environment or {}),
         }
         self.daemons = {name: self._daemon(name) for name in SERVICES}

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from deploy.service_processes import SERVICES
+from services.query.web.settings import WebSettings
 from services.runtime.settings import KafkaSettings, MongoSettings
 from services.sealing.settings import KeySettings
 from services.sealing.witness_settings import WitnessSettings
@@ -140,6 +141,19 @@ def test_each_service_is_reached_where_the_local_stack_has_it(compose: dict[str,
     for service in SERVICES:
         for _, port in service.serves:
             assert f"127.0.0.1:{port}:{port}" in compose["services"][service.name]["ports"]
+
+
+def test_the_web_pages_are_told_whom_to_ask(compose: dict[str, Any]) -> None:
+    environment = compose["services"]["query"]["environment"]
+    told = WebSettings(
+        services=environment["GOODSTRACE_QUERY_WEB_SERVICES"],
+        prometheus=environment["GOODSTRACE_QUERY_WEB_PROMETHEUS"],
+    )
+    ports = {each.name: f"http://{each.name}:{each.default_metrics_port}" for each in SERVICES}
+    assert dict(told.ready_urls()) == ports
+    # With a credential: by TLS alone, so that where they are is said by whoever has set that up.
+    for name in ("AUDIT", "COLLECTOR"):
+        assert environment[f"GOODSTRACE_QUERY_WEB_{name}"] is None
 
 
 def test_data_lie_in_named_volumes(compose: dict[str, Any]) -> None:

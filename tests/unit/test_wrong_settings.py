@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from services.collector.settings import CollectorSettings
 from services.query.settings import QuerySettings
+from services.query.web.settings import WebSettings
 from services.runtime.access.opening import open_access
 from services.runtime.errors import SettingsError
 from services.runtime.mongo import Mongo
@@ -44,6 +45,18 @@ def test_what_the_command_line_is_told_is_no_unknown_setting(monkeypatch: pytest
     with pytest.raises(SystemExit) as ended:
         load(QuerySettings)
     assert ended.value.code == EXIT_BAD_SETTINGS
+
+
+def test_what_the_web_pages_are_told_is_theirs_to_know(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GOODSTRACE_QUERY_WEB_AUDIT", "127.0.0.1:50052")
+    load(QuerySettings)
+    assert load(WebSettings).audit == "127.0.0.1:50052"
+    monkeypatch.setenv("GOODSTRACE_QUERY_WEB_AUDITS", "127.0.0.1:50052")
+    with pytest.raises(SystemExit):
+        load(WebSettings)
+    assert "unknown setting GOODSTRACE_QUERY_WEB_AUDITS" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["FIRST_STAGE", "LAST_STAGE"])
