@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -159,6 +160,15 @@ XML = """<?xml version="1.0"?><epcis:EPCISDocument xmlns:epcis="urn:epcglobal:ep
  schemaVersion="2.0" creationDate="2026-01-02T03:04:05Z"><EPCISBody><EventList><ObjectEvent><eventTime>2026-01-02T03:04:05Z</eventTime>
 <eventTimeZoneOffset>+01:00</eventTimeZoneOffset><epcList><epc>urn:epc:id:sgtin:0614141.107346.2017</epc></epcList><action>OBSERVE</action>
 <bizStep>shipping</bizStep>{}</ObjectEvent></EventList></EPCISBody></epcis:EPCISDocument>"""
+
+
+def test_what_cannot_be_taken_out_is_not_kept_with_what_is_refused() -> None:
+    body = XML.format("").replace("<ObjectEvent>", f'<ObjectEvent ex:email="{SECRETS[1]}">')
+    bodies = (body, body.replace("OBSERVE", "PERHAPS"))
+    for sort, policy in product(bodies, PersonalData):
+        (sent,) = _sent(sort.encode(), policy)
+        assert sent.fault is not None
+        assert all(_holds_nothing(part.content) for part in sent.outcome.record.parts)
 
 
 def test_elements_of_xml_are_moved_too() -> None:

@@ -247,6 +247,18 @@ def test_a_pointer_that_leads_nowhere_is_an_error() -> None:
 def test_bytes_that_cannot_be_read_are_searched_for_names() -> None:
     assert TABLE.may_name(b'{"Given_Name": "Ann"')
     assert not TABLE.may_name(b'{"epcList": [')
+    assert TABLE.may_name(b'{"\\u0065mail": "ann@example.org", bad')
+    assert TABLE.may_name('{"手机": 1'.encode())
+    assert TABLE.may_name(b"<&#101;mail>")
+
+
+def test_words_of_a_value_object_are_words() -> None:
+    for said in (
+        {"@value": "call +41 44 668 18 00"},
+        ["none", {"@value": "ann@example.org", "@language": "en"}],
+    ):
+        assert find({"ex:note": said}, None, TABLE) == (("ex:note",),)
+    assert find({"ex:note": {"@value": "keep dry"}}, None, TABLE) == ()
 
 
 def test_names_fold() -> None:

@@ -26,13 +26,14 @@ class Apart(msgspec.Struct, frozen=True):
     """An event taken apart.
 
     content, event: its bytes without personal data, and their JSON form. personal: what was taken out. fault: why what is left cannot be
-    captured, None where it can.
+    captured, None where it can. stays: whether some of it may still be in `content`.
     """
 
     content: bytes
     event: Any
     personal: Personal
     fault: Fault | None = None
+    stays: bool = False
 
 
 def apart(document: Document, sequence: int, event: Any, table: Table) -> Apart | None:
@@ -53,12 +54,14 @@ def apart(document: Document, sequence: int, event: Any, table: Table) -> Apart 
     try:
         left = document.decode_as(sequence, content)
     except DocumentError as error:
-        return Apart(content, None, personal, _stays(paths, error.faults[0].detail))
+        return Apart(content, None, personal, _stays(paths, error.faults[0].detail), stays=True)
+    stays = bool(find(left, document.context_of(sequence), table)) if type(left) is dict else True
     fault = check_event(left)
     if fault is not None:
-        return Apart(content, left, personal, _stays(paths, f"{fault.pointer} {fault.detail}"))
-    if find(left, document.context_of(sequence), table):
-        return Apart(content, left, personal, _stays(paths, "it could not be told from the rest"))
+        told = _stays(paths, f"{fault.pointer} {fault.detail}")
+        return Apart(content, left, personal, told, stays=stays)
+    if stays:
+        return Apart(content, left, personal, _stays(paths, "it could not be told from the rest"), stays=True)
     return Apart(content, left, personal)
 
 
@@ -76,10 +79,13 @@ def refusal(taken: Apart, record: Record, policy: PersonalData) -> tuple[Reason,
 def bared(record: Record, taken: Apart) -> Record:
     """Give a record that is refused without the personal data in it, and without what could tell a guess of it: the signature.
 
-    An empty part `personal` says that something was left out.
+    An empty part `personal` says that something was left out. Where not all of it could be taken out nothing of the event is kept.
     """
     event = record.parts[0]
-    kept = (Part(event.name, event.salt, taken.content), Part(PERSONAL_PART, bytes(SALT_BYTES), b""))
+    kept = (
+        Part(event.name, event.salt, b"" if taken.stays else taken.content),
+        Part(PERSONAL_PART, bytes(SALT_BYTES), b""),
+    )
     return msgspec.structs.replace(record, parts=kept)
 
 

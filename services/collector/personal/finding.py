@@ -124,9 +124,10 @@ class _Finder:
 
 
 def _says(value: Any, pattern: re.Pattern[str]) -> bool:
-    """Say whether a pattern is found in a text, or in one of a list of texts."""
+    """Say whether a pattern is found in a text, or in one of a list of texts; a text may be a value object of JSON-LD."""
     texts = value if isinstance(value, list) else [value]
-    return any(isinstance(each, str) and pattern.search(each) is not None for each in texts)
+    plain = (each.get("@value") if isinstance(each, dict) else each for each in texts)
+    return any(isinstance(each, str) and pattern.search(each) is not None for each in plain)
 
 
 def _word(kind: Kind, event: Mapping[str, Any], name: str) -> str:

@@ -112,7 +112,12 @@ class Table:
         self._written = frozenset(name.encode() for name in (*self.members, *self.texts))
 
     def may_name(self, content: bytes) -> bool:
-        """Say whether bytes that cannot be read hold one of the names, in whatever spelling: then nobody shall keep them."""
+        """Say whether bytes that cannot be read may hold one of the names: then nobody shall keep them.
+
+        Where something in them is escaped, or is not ASCII, they may.
+        """
+        if not content.isascii() or b"\\u" in content or b"&#" in content:
+            return True
         words = _WORD.finditer(content.translate(None, b"-_.").lower())
         return any(word[0] in self._written for word in words)
 

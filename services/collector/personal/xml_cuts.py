@@ -113,8 +113,8 @@ class _Finder:
                 opened.goes = True
         if opened.goes:
             end = element_end(self._content, opened.begin, self._parser.CurrentByteIndex)
-            inner = [each for each in self._found if each[0] > opened.begin]
-            del self._found[len(self._found) - len(inner) :]
+            while self._found and self._found[-1][0] > opened.begin:  # what lies in it: always the last ones
+                self._found.pop()
             self._found.append((opened.begin, end))
 
     def _names(self, local: str, attributes: dict[str, str]) -> bool:
