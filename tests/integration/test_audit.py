@@ -400,10 +400,11 @@ async def test_alerts_and_activity_are_shown_and_each_showing_is_recorded(lookin
         assert sum(window.looks for window in everybody) == world.looks(Kind.USER)
         assert sum(window.first_seen for window in everybody) == world.first_seen
         at_ms = max(each.start_ms for each in world.activities.values() if each.subject in real) - 1
-        busiest = watch_pb2.ListBusiestRequest(about="user", at_ms=at_ms, page_size=2)
+        busiest = watch_pb2.ListBusiestRequest(about="user", at_ms=at_ms, page_size=1)
         page = await watch.ListBusiest(busiest, timeout=DEADLINE_S)
         assert page.busiest[0].subject in real
         assert "scraper" in {each.name for each in page.users}
+        assert page.next_page_token
         busiest.page_token = page.next_page_token
         following = await watch.ListBusiest(busiest, timeout=DEADLINE_S)
         assert following.busiest[0].looks <= page.busiest[-1].looks
