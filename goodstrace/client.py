@@ -9,7 +9,7 @@ with Client("127.0.0.1:50051", LogKeys.load(Path("run/keys"))) as client:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -20,30 +20,25 @@ import grpc
 
 from goodstrace.answer_checks import check_answer, check_as_of
 from goodstrace.answers import Trace
-from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
-from goodstrace.browse_records import OUTCOMES, Browses, check_browses, outcomes_in
 from goodstrace.call_failures import call_error
+from goodstrace.client_browses import BrowseCalls
 from goodstrace.client_figures import FigureCalls
+from goodstrace.client_proofs import ProofCalls
 from goodstrace.client_receipts import OnReceipt, ReceiptCalls
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
 from goodstrace.completing import Completing
 from goodstrace.connections import SYSTEM, Tls, channel
 from goodstrace.errors import AnswerError, CallError, LeftOutError
-from goodstrace.event_filter import event_filter
 from goodstrace.goods_answer import Goods, check_goods
 from goodstrace.identifiers import canonical_key
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory, VolatileMemory
 from goodstrace.policy import Policy
-from goodstrace.proof_file import ProofFile, VerifiedProof
-from goodstrace.proof_file import parse as parse_proof
-from goodstrace.proof_file import verify as verify_proof
 from goodstrace.query.v1 import (
     completeness_pb2_grpc,
     goods_pb2,
     registrations_pb2,
-    subscribe_pb2,
     trace_pb2,
     trace_pb2_grpc,
 )
@@ -56,10 +51,8 @@ from goodstrace.registrations import (
     signed_merchants,
 )
 from goodstrace.retrace import ShownEvent, check_named, check_tree, names_of, places_of, query_of, shown
-from goodstrace.root_proof import RootProof, notes_in, verify_root_proof
 from goodstrace.shared_proofs import give_own_proofs
 from goodstrace.signatures import MerchantKeys
-from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
 from goodstrace.token_sources import TokenSource, as_source
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.trusted_checkpoints import TrustedCheckpoints
@@ -76,7 +69,7 @@ _Answer = TypeVar("_Answer")
 _ALL_EVENTS: Final = EventFilter()
 
 
-class Client(ReceiptCalls, StreamCalls, FigureCalls):
+class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls):
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
@@ -309,103 +302,6 @@ class Client(ReceiptCalls, StreamCalls, FigureCalls):
         answer = self._call(self._query.GetCheckpoint, trace_pb2.GetCheckpointRequest())
         return self._checkpoints([answer.checkpoints])
 
-    def root_proof(self, covered: VerifiedCheckpoint) -> RootProof | None:
-        """Prove that the root log covers a log at a size; None where it does not yet: it does within a few seconds.
-
-        Args:
-            covered: a checkpoint of any log but the root log, as `trace` and `checkpoints` give them.
-        """
-        request = trace_pb2.GetRootProofRequest(log=covered.log, size=covered.checkpoint.size)
-        try:
-            answer = self._call(self._query.GetRootProof, request)
-        except CallError as error:
-            if error.code == "OUT_OF_RANGE":
-                return None
-            raise
-        for log, note in notes_in(answer):
-            self._trusted.follow(log, note)
-        proof = verify_root_proof(answer, covered, self._keys)
-        self._trusted.check_growth(proof.root)
-        return proof
-
-    def proof_file(self, log: str, index: int, size: int = 0) -> tuple[ProofFile, VerifiedProof]:
-        """Get a proof of an entry to store or hand on: a tlog-proof that holds the entry; and what it shows, verified.
-
-        Args:
-            log: the log's name, such as "goods/3".
-            index: of the entry, from 0.
-            size: of the checkpoint to prove it under; 0 for the newest.
-        """
-        request = trace_pb2.GetProofFileRequest(log=log, index=index, size=size)
-        proof = parse_proof(self._call(self._query.GetProofFile, request).proof)
-        self._trusted.follow(log, proof.checkpoint)
-        verified = verify_proof(proof, self._keys)
-        if (verified.log, verified.index) != (log, index) or size not in (0, verified.checkpoint.size):
-            raise AnswerError(f"asked for {log}[{index}] and got {verified.log}[{verified.index}]")
-        self._trusted.check_growth(VerifiedCheckpoint(log, verified.checkpoint, proof.checkpoint))
-        return proof, verified
-
-    def browses(
-        self,
-        *,
-        key: str = "",
-        user: str = "",
-        limit: int = 100,
-        merchant: int = 0,
-        start_ms: int = 0,
-        end_ms: int = 0,
-        outcome: str = "",
-    ) -> Browses:
-        """List look-ups that meet all that is given, newest first, verified.
-
-        Args:
-            key: which name this key, in any spelling.
-            user: by this user.
-            limit: how many at the most.
-            merchant: by those who act for this merchant.
-            start_ms: from this record time on, Unix milliseconds.
-            end_ms: before this record time; 0 for all.
-            outcome: answered, failed, withheld or unknown, as the service says; empty for any.
-        Raises: ValueError unless one of key, user, merchant and start_ms is given and the client has an `audit_target`.
-        """
-        if not (key or user or merchant or start_ms) or self._audit_channel is None:
-            raise ValueError("browses wants a key, user, merchant or time, and a client with an audit_target")
-        list_browses = audit_pb2_grpc.AuditServiceStub(self._audit_channel).ListBrowses
-        request = audit_pb2.ListBrowsesRequest(
-            key=key,
-            user=user,
-            page_size=min(limit, 1000),
-            purpose=self._purpose,
-            merchant=merchant,
-            start_ms=start_ms,
-            end_ms=end_ms,
-            outcome=OUTCOMES[outcome],
-        )
-        pages: list[audit_pb2.ListBrowsesResponse] = []
-        shown = 0
-        for page in self._pages(request, list_browses):
-            pages.append(page)
-            shown += len(page.browses)
-            if shown >= limit:
-                break
-        checkpoints = self._checkpoints([page.checkpoints for page in pages])
-        browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
-        check_browses(
-            browses,
-            canonical_key(key) if key else "",
-            user,
-            merchant=merchant,
-            start_ms=start_ms,
-            end_ms=end_ms,
-        )
-        return Browses(
-            tuple(browses[:limit]),
-            checkpoints,
-            tuple(page.browse_id for page in pages),
-            receipts_in(pages),
-            outcomes_in(pages)[:limit],
-        )
-
     def goods(self, key: str, *, as_of: Mapping[str, int] | None = None, page_size: int = 0) -> Goods:
         """Tell how goods stand: where, with whom, in what, since when; derived again from the proved events.
 
@@ -424,38 +320,6 @@ class Client(ReceiptCalls, StreamCalls, FigureCalls):
         checkpoints = self._checkpoints([page.checkpoints for page in pages])
         check_as_of(as_of or {}, checkpoints)
         return check_goods(canonical_key(key), pages, checkpoints, self._merchants)
-
-    def subscribe(
-        self,
-        *,
-        keys: Iterable[str] = (),
-        merchants: Iterable[int] = (),
-        steps: Iterable[str] = (),
-        prefixes: Iterable[str] = (),
-        start: str = NOW,
-        page_size: int = 0,
-        heartbeat_s: int = 0,
-        patience_s: float = 300,
-    ) -> Generator[Subscribed, None, None]:
-        """Follow events as they are published, without end; each is verified. See docs/subscriptions.md.
-
-        Args:
-            keys: events that name one of them, in any spelling.
-            merchants: events that one of them captured.
-            steps: events of one of these steps.
-            prefixes: events that name something of one of these GS1 companies. What is not given is not asked.
-            start: "now", "beginning", or the `cursor` of the last message that was dealt with.
-            page_size: events a message, 1..1000; 0 leaves it to the service.
-            heartbeat_s: a message comes at least so often, 1..300; 0 leaves it to the service.
-            patience_s: how long to call a service again that is away; what comes goes on from the last cursor.
-        Raises: FilterError at once.
-        """
-        asked = event_filter(keys, merchants, steps, prefixes)
-        request = request_of(
-            asked, start, purpose=self._purpose, page_size=page_size, heartbeat_s=heartbeat_s
-        )
-        ports = Ports(self._stream, self._checkpoints, self._merchants, self._received)
-        return follow(request, asked, ports, patience_s)
 
     def close(self) -> None:
         """Close the connections."""
@@ -495,9 +359,6 @@ class Client(ReceiptCalls, StreamCalls, FigureCalls):
             if token in seen:
                 raise AnswerError("the service gives the same page again and again")
             seen.add(token)
-
-    def _stream(self, request: subscribe_pb2.SubscribeRequest, timeout_s: float) -> Any:
-        return self._query.Subscribe(request, timeout=timeout_s, metadata=self._metadata)
 
     def _call(
         self, method: Callable[..., _Answer], request: Any, more: tuple[tuple[str, str], ...] = ()

@@ -1,9 +1,9 @@
-"""The calls of the client whose answers come in pieces: traces level after level, and recalls."""
+"""The calls of the client whose answers come in pieces: traces level after level, recalls, and events as they are published."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -11,12 +11,14 @@ import grpc
 from goodstrace.answer_checks import check_as_of
 from goodstrace.answers import Trace
 from goodstrace.call_failures import call_error
+from goodstrace.event_filter import event_filter
 from goodstrace.identifiers import canonical_key
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import recall_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.recalls import RecallPiece, RecallVerifier
 from goodstrace.signatures import MerchantKeys
 from goodstrace.streams import TraceAssembly
+from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.verification import VerifiedCheckpoint
 
@@ -119,6 +121,41 @@ class StreamCalls(ABC):
             return checkpoints
 
         return opened
+
+    def subscribe(
+        self,
+        *,
+        keys: Iterable[str] = (),
+        merchants: Iterable[int] = (),
+        steps: Iterable[str] = (),
+        prefixes: Iterable[str] = (),
+        start: str = NOW,
+        page_size: int = 0,
+        heartbeat_s: int = 0,
+        patience_s: float = 300,
+    ) -> Generator[Subscribed, None, None]:
+        """Follow events as they are published, without end; each is verified. See docs/subscriptions.md.
+
+        Args:
+            keys: events that name one of them, in any spelling.
+            merchants: events that one of them captured.
+            steps: events of one of these steps.
+            prefixes: events that name something of one of these GS1 companies. What is not given is not asked.
+            start: "now", "beginning", or the `cursor` of the last message that was dealt with.
+            page_size: events a message, 1..1000; 0 leaves it to the service.
+            heartbeat_s: a message comes at least so often, 1..300; 0 leaves it to the service.
+            patience_s: how long to call a service again that is away; what comes goes on from the last cursor.
+        Raises: FilterError at once.
+        """
+        asked = event_filter(keys, merchants, steps, prefixes)
+        request = request_of(
+            asked, start, purpose=self._purpose, page_size=page_size, heartbeat_s=heartbeat_s
+        )
+        ports = Ports(self._stream, self._checkpoints, self._merchants, self._received)
+        return follow(request, asked, ports, patience_s)
+
+    def _stream(self, request: subscribe_pb2.SubscribeRequest, timeout_s: float) -> Any:
+        return self._query.Subscribe(request, timeout=timeout_s, metadata=self._metadata)
 
 
 def log_sizes(as_of: Mapping[str, int] | None) -> list[log_pb2.LogSize]:

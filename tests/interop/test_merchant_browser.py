@@ -6,23 +6,20 @@ Needs Debian's chromium; where it is not there these tests are skipped, and say 
 import hashlib
 import io
 import re
-import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pypdfium2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.browsers import DESKTOP, PHONE, launched, needs_chromium, opening
 from tests.merchant_world import WORKS, MerchantWorld, person
 from tests.web_world import EVENTS, FISH_KEY, ITEM_KEY, ITEM_PATH, RECALL
 
-CHROMIUM = shutil.which("chromium")
-PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 PAGES = (
     "/merchant",
     "/merchant/flags",
@@ -36,17 +33,13 @@ PAGES = (
 )
 GTIN = "07038011002013"
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not there: the pages of merchants are not tried in a browser"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
+    with launched() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +52,8 @@ def served() -> Iterator[tuple[MerchantWorld, str]]:
 @pytest.fixture
 def opened(browser: Browser, served: tuple[MerchantWorld, str]) -> Iterator[Callable[..., Page]]:
     served[0].who = person(WORKS)
-    contexts = []
-
-    def new(locale: str = "en-GB", size: dict[str, int] = DESKTOP, **more: Any) -> Page:
-        context = browser.new_context(locale=locale, viewport=size, base_url=served[1], **more)  # type: ignore[arg-type]
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
-        return page
-
-    yield new
-    for each in contexts:
-        each.close()
+    with opening(browser, served[1]) as new:
+        yield new
 
 
 def test_forms_work_without_javascript(

@@ -7,7 +7,6 @@ import base64
 import dataclasses
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,14 @@ from typing import Any
 import pytest
 import segno
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
 from goodstrace.cosignature import Cosigner
 from goodstrace.note import Signature
 from services.runtime.access.values import NOBODY
+from tests.browsers import DESKTOP, PHONE, launched, needs_chromium, opening
 from tests.web_world import EVENTS, ITEM_KEY, ITEM_PATH, RECALL, SHOPPER, WebWorld
 
-CHROMIUM = shutil.which("chromium")
-PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 ANSWERS = {
     "en-GB": ("Norway", "Pudong cold store", "0.8 – 3.9 °C", "Yes: see the notice above.", "verified here"),
     "zh-CN": ("挪威", "浦东冷库", "0.8 – 3.9 °C", "是：请看上方提示。", "已在此核验"),
@@ -31,20 +29,13 @@ ANSWERS = {
 }
 PAGES = ("/", ITEM_PATH, "/scan", "/seals", "/01/1")
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not there: the web pages are not tried in a browser"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"],
-        )
-        yield launched
-        launched.close()
+    with launched("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +53,8 @@ def world(served: tuple[WebWorld, str]) -> Iterator[WebWorld]:
 
 @pytest.fixture
 def opened(browser: Browser, served: tuple[WebWorld, str]) -> Iterator[Callable[..., Page]]:
-    contexts = []
-
-    def new(locale: str = "en-GB", size: dict[str, int] = DESKTOP, **more: Any) -> Page:
-        context = browser.new_context(locale=locale, viewport=size, base_url=served[1], **more)  # type: ignore[arg-type]
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
-        return page
-
-    yield new
-    for each in contexts:
-        each.close()
+    with opening(browser, served[1]) as new:
+        yield new
 
 
 def state(page: Page) -> str:

@@ -13,15 +13,14 @@ from goodstrace.query.v1 import login_pb2
 from services.query.accounts.challenges import is_solved
 from services.query.accounts.errors import ChallengedError
 from services.query.web.signing_in import WebSignIn
-from tests.interop.test_web_browser import CHROMIUM, DESKTOP, PHONE, browser, state
+from tests.browsers import DESKTOP, PHONE, needs_chromium, opening
+from tests.interop.test_web_browser import browser, state
 from tests.unit.test_web_sign_in import SECRET, Accounts, World
 from tests.unit.test_web_staff import AUDITORS, OPERATORS
 from tests.web_staff import AUDITOR, OPERATOR, StaffWorld
 from tests.web_world import WebWorld
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not there: the web pages are not tried in a browser"
-)
+pytestmark = needs_chromium
 __all__ = ["browser"]
 
 
@@ -40,11 +39,8 @@ def world(served: tuple[StaffWorld, str]) -> Iterator[StaffWorld]:
 
 @pytest.fixture
 def page(browser: Browser, served: tuple[StaffWorld, str]) -> Iterator[Page]:
-    context = browser.new_context(locale="en-GB", viewport=DESKTOP, base_url=served[1])  # type: ignore[arg-type]
-    made = context.new_page()
-    made.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
-    yield made
-    context.close()
+    with opening(browser, served[1]) as new:
+        yield new()
 
 
 def run(page: Page, log: str = "goods/0") -> str:
