@@ -201,11 +201,12 @@ class _Parts:
             directory=self._access.directory,
             ports=self._ports,
         )
-        guard = self._guard(secret)
+        recorder = self._recorder(secret)
+        guard = self._guard(recorder)
         app = make_app(intake, self._metrics, idempotency, views, guard=guard, registrar=registrar)
         if settings.rejections:
             reader = RejectedReader(kafka.bootstrap_servers, kafka.topic(topics.GOODS_REJECTED))
-            desk = RejectionDesk(self._rejections, reader, intake, self._ports.now_ms)
+            desk = RejectionDesk(self._rejections, reader, intake, recorder, self._ports.now_ms)
             rejections_api.join(app, desk, self._metrics)
         edges: list[Edge] = [
             HttpEdge(app, settings.host, settings.port, self._certificate),
@@ -221,9 +222,9 @@ class _Parts:
         ]
         return Api(edges, commits, self._log)
 
-    def _guard(self, secret: bytes) -> Guard:
-        """Make the guard of both ports; what it refuses is recorded by a producer of its own."""
-        recorder = BrowseRecorder(
+    def _recorder(self, secret: bytes) -> BrowseRecorder:
+        """Make what records refusals, and looks at what was rejected, by a producer of its own."""
+        return BrowseRecorder(
             self.producer,
             self._people,
             topic=self.kafka.topic(topics.GOODS_BROWSED),
@@ -233,6 +234,9 @@ class _Parts:
             timeout_s=_RECORD_S,
             observe_seconds=lambda _seconds: None,
         )
+
+    def _guard(self, recorder: BrowseRecorder) -> Guard:
+        """Make the guard of both ports."""
         self.refusals = Refusals(recorder, RefusalMetrics(_NAME), self._log)
         access = self._access.settings
         return Guard(

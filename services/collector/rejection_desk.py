@@ -1,7 +1,7 @@
 """Working on rejections: finding them, reading what was refused where it lies on Kafka, and sending it again. Knows no HTTP."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -19,9 +19,14 @@ from services.collector.rejections import (
     is_shown,
     rebuilt,
 )
+from services.runtime.access.current import principal
+from services.runtime.access.naming import recorded_name
 from services.runtime.call_errors import NotFoundError
 from services.runtime.envelope import Record
 from services.runtime.errors import EnvelopeError
+from services.sealing.browse import Browse
+
+METHOD: Final = "GetRejectedContent"
 
 
 class Store(Protocol):
@@ -44,6 +49,13 @@ class Reader(Protocol):
         """Read the record at an offset."""
 
 
+class Recorder(Protocol):
+    """Records looks; see `BrowseRecorder`."""
+
+    async def record(self, browse: Browse) -> str:
+        """Return once the look is durable. Raises: NotRecordedError."""
+
+
 class Page(msgspec.Struct, frozen=True):
     """Some rejections, newest first; `following` is where the next page begins, empty at the end."""
 
@@ -54,8 +66,11 @@ class Page(msgspec.Struct, frozen=True):
 class RejectionDesk:
     """What the API does with rejections."""
 
-    def __init__(self, store: Store, reader: Reader, intake: Intake, now_ms: Callable[[], int]) -> None:
-        """Work on the rejections in `store`; what is sent again goes through `intake`."""
+    def __init__(
+        self, store: Store, reader: Reader, intake: Intake, recorder: Recorder, now_ms: Callable[[], int]
+    ) -> None:
+        """Work on the rejections in `store`; what is sent again goes through `intake`, what is shown is recorded by `recorder`."""
+        self._recorder = recorder
         self.limits = intake.limits
         self.hold = intake.hold
         self.gate = intake.gate
@@ -81,15 +96,26 @@ class RejectionDesk:
         return found
 
     async def content(self, record: str, viewer: int | None = None) -> bytes:
-        """Give the exact bytes that were refused.
+        """Give the exact bytes that were refused, once that is recorded: the same may have been sealed since.
 
         Raises: NotFoundError where there is no such rejection, or nothing of it may be shown; OffsetGapError where Kafka no
-        longer has it; UnavailableError.
+        longer has it; NotRecordedError, UnavailableError.
         """
         found = await self.find(record, viewer)
         if not is_shown(found):
             raise NotFoundError("its content is that of a sealed record, or was too large to be kept")
-        return content_part(await self._read(found))[1]
+        content = content_part(await self._read(found))[1]
+        browse = Browse(
+            user=recorded_name(principal(), ()),
+            method=METHOD,
+            keys=(),
+            sizes={},
+            purpose="",
+            events=1,
+            query=record,
+        )
+        await self._recorder.record(browse)
+        return content
 
     async def resubmit(
         self, record: str, corrected: bytes | None, viewer: int | None = None

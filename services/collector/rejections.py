@@ -110,9 +110,8 @@ def content_part(record: Record) -> tuple[str, bytes]:
 
 
 def is_shown(rejection: Rejection) -> bool:
-    """Say whether the content may be shown: not where a sealed record has the same, which leaves with a browse record only."""
-    as_it_was = any(not each.corrected for each in rejection.again)
-    return bool(rejection.part) and rejection.state is not State.SETTLED and not as_it_was
+    """Say whether the content may be shown: not where it was sent again, whole or corrected, or is a duplicate: then a sealed record may have the same."""
+    return bool(rejection.part) and rejection.state is State.OPEN
 
 
 def hindrance(rejection: Rejection, *, corrected: bool) -> str:

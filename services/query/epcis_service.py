@@ -13,7 +13,7 @@ from goodstrace.facts import Facts
 from services.query import epcis_matching, epcis_values, epcis_walk
 from services.query.epcis_document import Page, SealedAt, collection, event_json
 from services.query.epcis_parameters import NEXT_PAGE_TOKEN, Asked, EventsQuery
-from services.query.epcis_problems import ParameterError
+from services.query.epcis_problems import ParameterError, TooLargeError
 from services.query.epcis_values import ValuePage
 from services.query.epcis_walk import Found, Place, Step
 from services.query.metrics import QueryMetrics
@@ -101,7 +101,12 @@ class EpcisQueries:
             place = await self._place(bound, asked.token)
             page = Page(asked.per_page, self._page_bytes)
             hashes: list[str] = []
-            rest, hidden = await self._fill(logs, page, asked, place, hashes)
+            try:
+                rest, hidden = await self._fill(logs, page, asked, place, hashes)
+            except TooLargeError:  # how many there are is told of what is sealed, too
+                named = epcis_matching.names(asked.query)
+                await self._record(EVENTS, look, logs, place.sizes, keys=named, shown=0)
+                raise
             created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             body, shown = page.document(created), len(page.events)
             keys = epcis_matching.names(asked.query) or tuple(sorted(set(hashes)))

@@ -26,7 +26,7 @@ from tests.memory_accounts import OPERATOR, MemoryAccounts, authenticator
 from tests.memory_registry import MemoryRegistry
 from tests.unit.capture_api import Running
 from tests.unit.collector_builders import NOW_MS, counted
-from tests.unit.rejection_builders import Store, Topic
+from tests.unit.rejection_builders import Looks, Store, Topic
 
 LOG = structlog.get_logger()
 
@@ -107,7 +107,7 @@ class Registry:
 def whole_app(here: Registry) -> FastAPI:
     """Add the rejections to a collector's API: all of it then."""
     running = here.running
-    desk = RejectionDesk(Store(), Topic(), running.intake, lambda: NOW_MS)
+    desk = RejectionDesk(Store(), Topic(), running.intake, Looks(), lambda: NOW_MS)
     rejections_api.join(running.app, desk, running.metrics)
     return running.app
 

@@ -9,6 +9,7 @@ from services.collector.rejections import Again, Rejection, State
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
 from services.runtime.kafka import OffsetGapError
+from services.sealing.browse import Browse, NotRecordedError
 
 
 class Store:
@@ -49,3 +50,17 @@ class Topic:
         if offset >= len(self.records):
             raise OffsetGapError("gone")
         return self.records[offset]
+
+
+class Looks:
+    """Looks that were recorded; Kafka is away while `away`."""
+
+    def __init__(self) -> None:
+        self.recorded: list[Browse] = []
+        self.away = False
+
+    async def record(self, browse: Browse) -> str:
+        if self.away:
+            raise NotRecordedError("Kafka is away")
+        self.recorded.append(browse)
+        return "00" * 16

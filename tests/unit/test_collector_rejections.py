@@ -22,7 +22,7 @@ from services.runtime import envelope
 from services.runtime.envelope import Record
 from tests.unit.capture_api import LOG, Running
 from tests.unit.collector_builders import NOW_MS, collected, document, object_event
-from tests.unit.rejection_builders import Store, Topic
+from tests.unit.rejection_builders import Looks, Store, Topic
 from tests.unit.xml_builders import event_element, xml_document
 
 CONTEXT = {"example": "https://example.com/ns/"}
@@ -32,10 +32,15 @@ class Desk:
     """The API with everything behind it in memory."""
 
     def __init__(self) -> None:
-        self.store, self.topic, api = Store(), Topic(), Running(limits=Limits(body=10_000))
+        self.store, self.topic, self.looks, api = (
+            Store(),
+            Topic(),
+            Looks(),
+            Running(limits=Limits(body=10_000)),
+        )
         self.kafka, self.commits, self.http = api.kafka, api.commits, api.http
         self.preparer = api.intake._preparer
-        desk = RejectionDesk(self.store, self.topic, api.intake, lambda: NOW_MS)
+        desk = RejectionDesk(self.store, self.topic, api.intake, self.looks, lambda: NOW_MS)
         rejections_api.join(api.app, desk, api.metrics)
 
     def add(self, *records: Record) -> list[str]:
@@ -94,6 +99,22 @@ async def test_what_was_refused_is_listed_page_by_page_and_duplicates_only_if_as
         assert first["pointer"] == "/epcisBody/eventList/0/action"
         capture = {"capture": first["captureID"], "reason": "INVALID"}
         assert len((await here.http.get("/rejections/v1", params=capture)).json()["rejections"]) == len(bad)
+
+
+async def test_content_is_shown_once_that_is_recorded_and_else_not() -> None:
+    here = Desk()
+    [name] = here.refuse(document(object_event(action="PERHAPS")))
+    url = f"/rejections/v1/{name}"
+    here.looks.away = True
+    answer = await here.http.get(f"{url}/content")
+    assert (answer.status_code, b"PERHAPS" in answer.content) == (503, False)
+    here.looks.away = False
+    assert b"PERHAPS" in (await here.http.get(f"{url}/content")).content
+    [look] = here.looks.recorded
+    assert (look.method, look.query) == ("GetRejectedContent", name)
+    await here.http.post(f"{url}/resubmit", content=json.dumps(object_event()).encode())
+    assert (await here.http.get(f"{url}/content")).status_code == 404, "the same may be sealed now"
+    assert len(here.looks.recorded) == 1
 
 
 async def test_an_event_is_shown_in_its_bytes_and_corrected_goes_back_under_its_context() -> None:

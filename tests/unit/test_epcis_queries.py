@@ -215,6 +215,8 @@ async def test_too_many_events_are_a_problem_of_the_standard(service: Service) -
     async with service.client() as client, service_of_two.client() as other:
         answer = await client.get(f"{ROOT}/events?EQ_readPoint={PLACES[0]}&maxEventCount=4")
         assert (answer.status_code, answer.json()["title"]) == (413, "QueryTooLargeException")
+        [look] = [parts_of(record) for record in service.topic.records]
+        assert (look["what"]["method"], look["outcome"]["events"]) == ("QueryEvents", 0), "the number is told"
         assert (
             await client.get(f"{ROOT}/events?EQ_readPoint={PLACES[0]}&maxEventCount=5")
         ).status_code == 200

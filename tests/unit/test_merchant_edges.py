@@ -20,7 +20,7 @@ from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.settings import KafkaSettings
 from tests.unit.collector_builders import NOW_MS, document, object_event
 from tests.unit.registry_builders import OPERATOR, Registry, registry
-from tests.unit.test_collector_rejections import Desk, Store, Topic
+from tests.unit.test_collector_rejections import Desk, Looks, Store, Topic
 
 OWN = "urn:epc:id:sgtin:0614141.107346.2017"
 FOREIGN = "urn:epc:id:sgtin:0999999.107346.2017"
@@ -126,7 +126,7 @@ async def test_rejections_are_their_merchants_and_operators_see_all() -> None:
         )
         assert taken.status_code == 202
         store, topic = Store(), Topic()
-        desk = RejectionDesk(store, topic, here.running.intake, lambda: NOW_MS)
+        desk = RejectionDesk(store, topic, here.running.intake, Looks(), lambda: NOW_MS)
         rejections_api.join(here.running.app, desk, here.metrics)
         (name,) = added(store, topic, here)
         url = f"/rejections/v1/{name}"

@@ -248,8 +248,13 @@ def test_bytes_that_cannot_be_read_are_searched_for_names() -> None:
     assert TABLE.may_name(b'{"Given_Name": "Ann"')
     assert not TABLE.may_name(b'{"epcList": [')
     assert TABLE.may_name(b'{"\\u0065mail": "ann@example.org", bad')
-    assert TABLE.may_name('{"手机": 1'.encode())
     assert TABLE.may_name(b"<&#101;mail>")
+    assert TABLE.may_name(b"<&#x65;mail>")
+    assert TABLE.may_name('{"email": 1'.encode("utf-16"))
+    assert not TABLE.may_name(b'{"\xff\\u0065pcList": "&#99999;')
+    own = with_operators('version = "1"\n[[members]]\nnames = ["手机"]\n'.encode())
+    assert own.may_name('{"手机": 1'.encode())
+    assert not TABLE.may_name('{"手机": 1'.encode())
 
 
 def test_words_of_a_value_object_are_words() -> None:

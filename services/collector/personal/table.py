@@ -21,7 +21,8 @@ PLACES: Final = ("bizTransaction", "source", "destination", "readPoint", "bizLoc
 _LARGEST: Final = 256 * 1024
 _DROPPED: Final = str.maketrans("", "", "-_.")
 _SEPARATOR: Final = re.compile(r"[:#/]")
-_WORD: Final = re.compile(rb"[a-z0-9]++")
+_WORD: Final = re.compile(r"[^\W_]++")
+_ESCAPED: Final = re.compile(r"\\u([0-9a-fA-F]{4})|&#x([0-9a-fA-F]{1,4});|&#([0-9]{1,5});")  # JSON, XML
 
 _Name = Annotated[str, Meta(min_length=1, max_length=100)]
 _Names = Annotated[tuple[_Name, ...], Meta(min_length=1, max_length=1000)]
@@ -109,23 +110,25 @@ class Table:
             for part in values
             if part not in everywhere and (compiled := _joined(part.patterns))
         )
-        self._written = frozenset(name.encode() for name in (*self.members, *self.texts))
+        self._written = self.members.union(self.texts)
 
     def may_name(self, content: bytes) -> bool:
-        """Say whether bytes that cannot be read may hold one of the names: then nobody shall keep them.
-
-        Where something in them is escaped, or is not ASCII, they may.
-        """
-        if not content.isascii() or b"\\u" in content or b"&#" in content:
-            return True
-        words = _WORD.finditer(content.translate(None, b"-_.").lower())
-        return any(word[0] in self._written for word in words)
+        """Say whether bytes that cannot be read hold one of the names, in whatever spelling: then nobody shall keep them."""
+        text = content.replace(b"\0", b"").decode("utf-8", "replace")  # of UTF-16 what is ASCII is left
+        text = _ESCAPED.sub(_unescaped, text).translate(_DROPPED).casefold()
+        return any(word[0] in self._written for word in _WORD.finditer(text))
 
 
 @lru_cache(maxsize=16_384)
 def folded(name: str) -> str:
     """Give a member's name as names are compared: without namespace, hyphens, underscores, dots and case."""
     return _SEPARATOR.split(name)[-1].translate(_DROPPED).casefold()
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """Give the character that an escape of JSON or XML stands for."""
+    of_json, of_xml, decimal = found.groups()
+    return chr(int(decimal) if decimal else int(of_json or of_xml, 16))
 
 
 def _spelt(name: str) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from goodstrace.completing import TOKEN_METADATA
 from goodstrace.entry import TagKind
 from goodstrace.query.v1 import completeness_pb2
 from services.query.index_gate import is_local
-from services.query.web.answers import sent
 from services.query.web.pages import Handler, WebPages
 from services.query.web.settings import WebSettings
 from services.query.web.visiting import Visit
@@ -120,9 +119,8 @@ class CompletePages:
         proof = _proof(key, answer, self._secret)
         if not _is_whole(proof):
             raise NotFoundError("there are too many entries to prove them on a page", "key")
-        return await sent(
-            request, msgspec.json.encode(proof), "application/json", 200, {"Cache-Control": "no-store"}
-        )
+        # Never compressed: a secret beside what the caller chose could be guessed by the size (BREACH).
+        return Response(msgspec.json.encode(proof), 200, {"Cache-Control": "no-store"}, "application/json")
 
 
 def _proof(key: str, answer: completeness_pb2.ProveCompleteResponse, secret: bytes) -> Proof:
