@@ -146,7 +146,7 @@ class RejectionDesk:
             capture=prepared.job.id,
             records=tuple(each.outcome.record.id.hex() for each in prepared.sent),
             time_ms=prepared.job.created_ms,
-            corrected=corrected is not None,
+            corrected=corrected not in (None, content_part(refused)[1]),
         )
         await self._store.resubmitted(record, again)
         return prepared, again

@@ -110,7 +110,12 @@ def content_part(record: Record) -> tuple[str, bytes]:
 
 
 def is_shown(rejection: Rejection) -> bool:
-    """Say whether the content may be shown: not where it was sent again, whole or corrected, or is a duplicate: then a sealed record may have the same."""
+    """Say whether the content may be shown: not where a sealed record may have the same, as a duplicate's has, or one that was sent again as it was.
+
+    Of a document that was corrected some events may be sealed as they were.
+    """
+    if rejection.state is State.RESUBMITTED:
+        return rejection.part == EVENT_PART and all(each.corrected for each in rejection.again)
     return bool(rejection.part) and rejection.state is State.OPEN
 
 

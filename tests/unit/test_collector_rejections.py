@@ -23,6 +23,7 @@ from services.runtime.envelope import Record
 from tests.unit.capture_api import LOG, Running
 from tests.unit.collector_builders import NOW_MS, collected, document, object_event
 from tests.unit.rejection_builders import Looks, Store, Topic
+from tests.unit.test_collector_arrivals import rejected, taken
 from tests.unit.xml_builders import event_element, xml_document
 
 CONTEXT = {"example": "https://example.com/ns/"}
@@ -102,19 +103,29 @@ async def test_what_was_refused_is_listed_page_by_page_and_duplicates_only_if_as
 
 
 async def test_content_is_shown_once_that_is_recorded_and_else_not() -> None:
-    here = Desk()
-    [name] = here.refuse(document(object_event(action="PERHAPS")))
-    url = f"/rejections/v1/{name}"
-    here.looks.away = True
-    answer = await here.http.get(f"{url}/content")
-    assert (answer.status_code, b"PERHAPS" in answer.content) == (503, False)
-    here.looks.away = False
-    assert b"PERHAPS" in (await here.http.get(f"{url}/content")).content
-    [look] = here.looks.recorded
-    assert (look.method, look.query) == ("GetRejectedContent", name)
-    await here.http.post(f"{url}/resubmit", content=json.dumps(object_event()).encode())
-    assert (await here.http.get(f"{url}/content")).status_code == 404, "the same may be sealed now"
-    assert len(here.looks.recorded) == 1
+    async with desk() as here:
+        [name] = here.refuse(document(object_event(action="PERHAPS")))
+        url = f"/rejections/v1/{name}"
+        here.looks.away = True
+        answer = await here.http.get(f"{url}/content")
+        assert (answer.status_code, b"PERHAPS" in answer.content) == (503, False)
+        here.looks.away = False
+        assert b"PERHAPS" in (await here.http.get(f"{url}/content")).content
+        [look] = here.looks.recorded
+        assert (look.method, look.query) == ("GetRejectedContent", name)
+        await here.http.post(f"{url}/resubmit", content=json.dumps(object_event()).encode())
+        assert (await here.http.get(f"{url}/content")).status_code == 200, "another content was sealed"
+        assert len(here.looks.recorded) == 2
+
+
+async def test_a_document_that_was_corrected_is_not_shown_any_more() -> None:
+    async with desk() as here:
+        [name] = here.add(*rejected(taken(document(object_event())[:-1])))  # not JSON: kept as a document
+        url = f"/rejections/v1/{name}"
+        assert (await here.http.get(f"{url}/content")).status_code == 200
+        sent = await here.http.post(f"{url}/resubmit", content=document(object_event()))
+        assert sent.status_code == 202, sent.text
+        assert (await here.http.get(f"{url}/content")).status_code == 404
 
 
 async def test_an_event_is_shown_in_its_bytes_and_corrected_goes_back_under_its_context() -> None:
