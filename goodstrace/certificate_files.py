@@ -18,6 +18,7 @@ from goodstrace.dev_certificates import (
     make_client,
     make_server,
     names_in,
+    signs_for,
 )
 from goodstrace.durable import replace_file
 from goodstrace.errors import CredentialsError
@@ -61,12 +62,13 @@ def make_all(
 
 
 def ensure(folder: Path, now: dt.datetime, names: Sequence[str] = LOCAL_NAMES) -> bool:
-    """Make CA and server certificate where there are none, or they end soon; say whether something was made.
+    """Make CA and server certificate where there are none, they end soon, or are not for all `names`; say whether something was made.
 
-    A CA that is still good for longer than a certificate is kept, so that who trusts it need not be told. Raises: CredentialsError.
+    A CA that is still good for longer than a certificate, and may sign for `names`, is kept, so that who trusts it need not be told.
+    Raises: CredentialsError.
     """
     ca, server = _load(folder, CA), _load(folder, SERVER)
-    fresh_ca = ca is None or ca.expires < now + dt.timedelta(days=LEAF_DAYS)
+    fresh_ca = ca is None or ca.expires < now + dt.timedelta(days=LEAF_DAYS) or not signs_for(ca, names)
     if (
         server is not None
         and not fresh_ca

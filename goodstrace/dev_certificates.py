@@ -80,6 +80,18 @@ def names_in(certificate: bytes) -> tuple[str, ...]:
     )
 
 
+def signs_for(ca: Pair, names: Sequence[str]) -> bool:
+    """Say whether a CA may sign for all DNS names of `names`: they, or what they are below, must have been known when it was made."""
+    parsed = x509.load_pem_x509_certificate(ca.certificate)
+    try:
+        told = parsed.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return True
+    permitted = tuple(each.value for each in told.permitted_subtrees or () if isinstance(each, x509.DNSName))
+    asked = (each for each in names if _address(each) is None)
+    return all(any(f".{name}".endswith(f".{each}") for each in permitted) for name in asked)
+
+
 def _leaf(
     ca: Pair,
     life: tuple[dt.datetime, dt.datetime],

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 __all__ = [
     "PRIMARY_KEYS",
+    "QUALIFIERS_OF",
     "SHORT_NAMES",
     "Grade",
     "Named",
@@ -236,6 +237,8 @@ _RULES: Final = {
 }
 PRIMARY_KEYS: Final = tuple(_RULES)
 """The application identifiers that a key may begin with."""
+QUALIFIERS_OF: Final = {ai: rule.qualifiers for ai, rule in _RULES.items()}
+"""For each of them those that may follow it, in their order."""
 SHORT_NAMES: Final = {
     "sscc": "00", "gtin": "01", "gdti": "253", "gcn": "255", "ginc": "401", "gsin": "402", "gln": "414", "party": "417",
     "grai": "8003", "giai": "8004", "itip": "8006", "cpid": "8010", "gsrnp": "8017", "gsrn": "8018",

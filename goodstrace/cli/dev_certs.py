@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from goodstrace.certificate_files import CA, SERVER, certificate_path, key_path, make_all
+from goodstrace.certificate_files import CA, SERVER, certificate_path, ensure, key_path, make_all
 from goodstrace.cli.options import json_option, print_json
-from goodstrace.dev_certificates import CA_DAYS, LEAF_DAYS
+from goodstrace.dev_certificates import CA_DAYS, LEAF_DAYS, LOCAL_NAMES
 
 
 @click.command("dev-certs")
@@ -28,14 +28,28 @@ from goodstrace.dev_certificates import CA_DAYS, LEAF_DAYS
     metavar="NAME=URI",
     help="Make a client certificate too: NAME is the file's, URI the SAN, such as checkout=spiffe://shop.example/checkout.",
 )
+@click.option(
+    "--renew",
+    is_flag=True,
+    help="Make only what is not there, ends within 7 days, or is not for these names; may be run at any time, while services use the files.",
+)
 @json_option
-def dev_certs(folder: Path, names: tuple[str, ...], clients: tuple[str, ...], *, as_json: bool) -> None:
+def dev_certs(
+    folder: Path, names: tuple[str, ...], clients: tuple[str, ...], *, renew: bool, as_json: bool
+) -> None:
     """Make a CA and certificates for development in FOLDER.
 
     Not for production: the CA's key lies beside what it signs. It ends after 90 days, the certificates after 30, and it can sign
-    only for the DNS names given here. Nothing is overwritten: remove the folder to make all anew. See docs/tls.md.
+    only for the DNS names given here. Nothing is overwritten: remove the folder to make all anew, or see --renew. See docs/tls.md.
     """
     wanted = [_client(each) for each in clients]
+    if renew:
+        if wanted:
+            raise click.UsageError(
+                "--renew is for the CA and the server's certificate: make clients' without it"
+            )
+        _renew(folder, names, as_json=as_json)
+        return
     made = make_all(folder, names, wanted, dt.datetime.now(dt.UTC))
     if as_json:
         print_json({"files": [str(path) for path in made], "ca_days": CA_DAYS, "days": LEAF_DAYS})
@@ -57,6 +71,14 @@ def dev_certs(folder: Path, names: tuple[str, ...], clients: tuple[str, ...], *,
             f"  export GOODSTRACE_CLIENT_CERT_FILE={certificate_path(folder, name)}\n"
             f"  export GOODSTRACE_CLIENT_KEY_FILE={key_path(folder, name)}"
         )
+
+
+def _renew(folder: Path, names: tuple[str, ...], *, as_json: bool) -> None:
+    made = ensure(folder, dt.datetime.now(dt.UTC), (*LOCAL_NAMES, *names))
+    if as_json:
+        print_json({"made": made, "ca_days": CA_DAYS, "days": LEAF_DAYS})
+    else:
+        click.echo(f"{folder}: {'certificates made' if made else 'the certificates are good'}")
 
 
 def _client(text: str) -> tuple[str, str]:

@@ -36,7 +36,7 @@ from services.query.web.merchant.serving import merchant_pages
 from services.query.web.neighbours import ServiceNeighbours
 from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
-from services.query.web.settings import WebSettings
+from services.query.web.setting_up import web_settings
 from services.query.web.signing_in import WebSignIn
 from services.query.webhooks.service import Webhooks
 from services.runtime.lifecycle import run, together
@@ -76,7 +76,7 @@ def _sight(settings: QuerySettings, front: Front, log: structlog.stdlib.BoundLog
 def main() -> None:
     """Run until SIGTERM. Exits with 1 after a fault that wants an operator, 2 where a setting is wrong."""
     log = configure("query", load(MonitoringSettings).log_level)
-    settings, metrics = load(QuerySettings), QueryMetrics()
+    settings, web, metrics = load(QuerySettings), web_settings(), QueryMetrics()
 
     async def service(stop: asyncio.Event) -> None:
         async with AsyncExitStack() as stack:
@@ -175,7 +175,6 @@ def main() -> None:
             webhooks = Webhooks(
                 front, epcis, forward=forward, heads=heads, sight=sight, settings=settings, metrics=metrics
             )
-            web = load(WebSettings)
             offer = Offer(web, load(IndexAccessSettings).token())
             pages = WebPages(
                 servicer,

@@ -9,15 +9,13 @@ import pytest
 import yaml
 
 from deploy.service_processes import SERVICES
-from services.query.web.settings import WebSettings
 from services.runtime.settings import KafkaSettings, MongoSettings
 from services.sealing.settings import KeySettings
 from services.sealing.witness_settings import WitnessSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 TLS = {
-    *(f"GOODSTRACE_TLS_{name}" for name in ("CERT_FILE", "KEY_FILE", "CLIENT_CA_FILE", "METRICS")),
-    "GOODSTRACE_CA_FILE",
+    *(f"GOODSTRACE_TLS_{name}" for name in ("CLIENT_CA_FILE", "METRICS")),
     *(
         str(field.validation_alias)
         for settings in (KafkaSettings, MongoSettings)
@@ -26,6 +24,7 @@ TLS = {
     ),
 }
 OURS = {service.name for service in SERVICES} | {"provision"}
+ONCE = {"provision", "certificates"}
 WATCHING = {"prometheus", "node-exporter", "grafana"}
 TRACING = {"otel-collector", "jaeger"}
 """Of the profile: their images have no shell, so that nothing in them could say whether they are well."""
@@ -68,13 +67,13 @@ def test_compose_itself_accepts_the_file_where_it_is_installed() -> None:
 
 
 def test_it_is_the_whole_system(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == OURS | {"kafka", "mongodb"} | WATCHING | TRACING
+    assert set(compose["services"]) == OURS | ONCE | {"kafka", "mongodb"} | WATCHING | TRACING
     assert {name for name, each in compose["services"].items() if "profiles" in each} == TRACING
 
 
 def test_every_service_has_a_healthcheck_or_is_waited_to_its_end(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
-        if name == "provision":
+        if name in ONCE:
             assert service["restart"] == "no"
         elif name not in TRACING:
             assert service["healthcheck"]["test"], name
@@ -84,12 +83,12 @@ def test_every_dependency_states_its_condition(compose: dict[str, Any]) -> None:
     for name in OURS:
         needs = {other: how["condition"] for other, how in compose["services"][name]["depends_on"].items()}
         stores = {"kafka": "service_healthy", "mongodb": "service_healthy"}
-        provisioned = {"provision": "service_completed_successfully"}
+        provisioned = dict.fromkeys(ONCE, "service_completed_successfully")
         assert needs == (stores if name == "provision" else stores | provisioned), name
 
 
 def test_our_containers_may_do_little(compose: dict[str, Any]) -> None:
-    for name in OURS | WATCHING | TRACING:
+    for name in OURS | ONCE | WATCHING | TRACING:
         service = compose["services"][name]
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
@@ -141,19 +140,6 @@ def test_each_service_is_reached_where_the_local_stack_has_it(compose: dict[str,
     for service in SERVICES:
         for _, port in service.serves:
             assert f"127.0.0.1:{port}:{port}" in compose["services"][service.name]["ports"]
-
-
-def test_the_web_pages_are_told_whom_to_ask(compose: dict[str, Any]) -> None:
-    environment = compose["services"]["query"]["environment"]
-    told = WebSettings(
-        services=environment["GOODSTRACE_QUERY_WEB_SERVICES"],
-        prometheus=environment["GOODSTRACE_QUERY_WEB_PROMETHEUS"],
-    )
-    ports = {each.name: f"http://{each.name}:{each.default_metrics_port}" for each in SERVICES}
-    assert dict(told.ready_urls()) == ports
-    # With a credential: by TLS alone, so that where they are is said by whoever has set that up.
-    for name in ("AUDIT", "COLLECTOR"):
-        assert environment[f"GOODSTRACE_QUERY_WEB_{name}"] is None
 
 
 def test_data_lie_in_named_volumes(compose: dict[str, Any]) -> None:

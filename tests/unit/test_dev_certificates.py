@@ -113,3 +113,26 @@ def test_certificates_are_renewed_near_their_end_and_the_ca_is_kept_while_it_las
     assert ensure(tmp_path, NOW + 61 * DAY, [*LOCAL_NAMES, "more.example"])
     key_path(tmp_path, SERVER).unlink()
     assert ensure(tmp_path, NOW + 61 * DAY)
+
+
+def test_names_that_the_ca_may_not_sign_for_want_another_ca(tmp_path: Path) -> None:
+    """A certificate that its CA's constraints forbid would be made, and refused by every client."""
+    assert ensure(tmp_path, NOW)
+    before = certificate_path(tmp_path, CA).read_bytes()
+    assert ensure(tmp_path, NOW, [*LOCAL_NAMES, "audit"])
+    assert certificate_path(tmp_path, CA).read_bytes() != before
+    command = ["openssl", "verify", "-attime", str(int(NOW.timestamp())), "-verify_hostname", "audit"]
+    files = ["-CAfile", certificate_path(tmp_path, CA), certificate_path(tmp_path, SERVER)]
+    assert subprocess.run([*command, *files], check=False, capture_output=True).returncode == 0
+    before = certificate_path(tmp_path, CA).read_bytes()
+    assert ensure(tmp_path, NOW, [*LOCAL_NAMES, "one.audit"])  # below a name that it may sign for
+    assert certificate_path(tmp_path, CA).read_bytes() == before
+
+
+def test_the_command_renews_as_often_as_it_is_run(tmp_path: Path) -> None:
+    folder = tmp_path / "certs"
+    for said in ("certificates made", "the certificates are good"):
+        assert run(str(folder), "--renew", "--name", "audit", "--name", "query") == (0, f"{folder}: {said}\n")
+    assert set(names_in((folder / "server.pem").read_bytes())) == {*LOCAL_NAMES, "audit", "query"}
+    assert json.loads(run(str(folder), "--renew", "--name", "audit", "--json")[1])["made"] is False
+    assert run(str(folder), "--renew", "--client", "shop=spiffe://x.example/shop")[0] != 0

@@ -392,8 +392,15 @@ async def test_a_search_leads_to_the_page(world: WebWorld) -> None:
         "(01)07038011002013(21)1001",
         "urn:epc:id:sgtin:7038011.000201.1001",
         f"https://shop.example{ITEM_PATH}",
+        "]d2010703801100201317261231211001",
+        "\x1d010703801100201310LOT\x1d211001\x1d",
     ):
         async with client(world) as asking:
             answer = await asking.get("/search", params={"q": text})
         assert (answer.status_code, answer.headers["location"]) == (303, ITEM_PATH)
     assert (await get(world, "/search?q=%20")).status_code == 400
+    async with client(world) as asking:
+        malformed = await asking.get(
+            "/search", params={"q": "]d2\x1d0107038011002010"}, follow_redirects=True
+        )
+    assert malformed.status_code == (await get(world, "/trace?key=urn:x:unknown")).status_code < 500

@@ -198,13 +198,21 @@ async def test_an_operator_sees_health_backlog_and_what_was_refused() -> None:
         "Witnessed",
         "120",
         'href="https://grafana.example/d/x"',
+        'href="https://prometheus.example"',
         "goods/1",
     ):
         assert text in page, text
     bare = StaffWorld(who=OPERATOR)
     page = (await get(bare, "/operator")).text
-    assert "GOODSTRACE_QUERY_WEB_GRAFANA" in page
-    assert "GOODSTRACE_QUERY_WEB_PROMETHEUS" in page
+    assert "GOODSTRACE_QUERY_WEB_GRAFANA, GOODSTRACE_QUERY_WEB_PROMETHEUS_LINK" in page
+    assert "set GOODSTRACE_QUERY_WEB_PROMETHEUS to" in page
+    inside = StaffWorld(
+        who=OPERATOR, prometheus="http://prometheus:9090", prometheus_link="http://127.0.0.1:9090"
+    )
+    page = (await get(inside, "/operator")).text
+    assert 'href="http://127.0.0.1:9090"' in page
+    assert "http://prometheus" not in page  # no browser reaches it
+    assert "not set: GOODSTRACE_QUERY_WEB_GRAFANA." in page
     listed = (await get(bare, "/operator/rejected?reason=INVALID")).text
     assert "eventTime: it is no time" in listed
     one = (await get(bare, f"/operator/rejected/one?record={'ab' * 16}")).text

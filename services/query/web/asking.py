@@ -7,6 +7,7 @@ import re
 from typing import Final
 from urllib.parse import unquote
 
+from goodstrace.element_strings import is_marked, key_of_brackets, key_of_scan
 from goodstrace.identifiers import canonical_key
 from services.query.web.security import local
 from services.runtime.call_errors import InvalidRequestError
@@ -15,25 +16,26 @@ from services.runtime.call_limits import MAX_KEY_CHARS
 MOST_DEPTH: Final = 100
 TRACE_PATH: Final = "/trace"
 _GS1: Final = "https://id.gs1.org"
-_ELEMENT: Final = re.compile(r"\(([0-9]{2,4})\)([^()]{1,90})")
-_QUALIFIERS: Final = ("22", "10", "21", "235", "254", "8011")
 _DIGITS: Final = {8: "01", 12: "01", 13: "01", 14: "01", 18: "00"}
 
 
 def key_asked(text: str) -> str | None:
-    """Read what was typed or scanned: digits of a GTIN or SSCC, an element string with brackets, an EPC URN, a Digital Link, any other URI.
+    """Read what was typed or scanned: digits of a GTIN or SSCC, an element string, with brackets or without, an EPC URN, a Digital Link, any other URI.
 
     Returns: a canonical key; None where it is empty or over 2048 characters.
     """
     asked = text.strip()
     if not asked or len(asked) > MAX_KEY_CHARS:
         return None
+    scanned = text.strip(" \t\r\n")  # FNC1 is a blank to Python
+    if is_marked(scanned):
+        return key_of_scan(scanned) or asked
     digits = re.sub(r"[\s-]", "", asked)
     if re.fullmatch(r"[0-9]+", digits) and (ai := _DIGITS.get(len(digits))):
         return _gs1(f"/{ai}/{digits}") or _gs1(f"/414/{digits}") or asked
     if asked.startswith("("):
-        return _element_string(asked) or asked
-    return canonical_key(asked)
+        return key_of_brackets(asked) or asked
+    return key_of_scan(asked) or canonical_key(asked)
 
 
 def key_of_path(raw_path: str) -> str | None:
@@ -75,20 +77,3 @@ def _gs1(path: str) -> str | None:
     """Give the key of a path behind any host: what is a GS1 identifier comes out on id.gs1.org, anything else as it went in."""
     key = canonical_key(f"https://any.example{path}")
     return key if is_gs1(key) else None
-
-
-def _element_string(text: str) -> str | None:
-    found = _ELEMENT.findall(text)
-    if not found or "".join(f"({ai}){value}" for ai, value in found) != text:
-        return None
-    (ai, value), rest = found[0], dict(found[1:])
-    path = f"/{ai}/{_escaped(value)}" + "".join(
-        f"/{each}/{_escaped(rest[each])}" for each in _QUALIFIERS if each in rest
-    )
-    return _gs1(path)
-
-
-def _escaped(value: str) -> str:
-    return "".join(
-        each if each.isalnum() and each.isascii() else f"%{ord(each):02X}" for each in value.strip()
-    )

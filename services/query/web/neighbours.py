@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc, watch_pb2, watch_pb2_grpc
-from goodstrace.connections import Tls, aio_channel, ssl_context
+from goodstrace.connections import Tls, aio_channel, refuse_clear_text, ssl_context, target_of
 from goodstrace.errors import CallError as ClientCallError
 from goodstrace.errors import CredentialsError
 from goodstrace.registry import RegistryClient
@@ -108,6 +108,24 @@ class Neighbours(Protocol):
     async def backlog(self) -> list[Rung]:
         """Ask Prometheus for the ladder; empty where it has no such series yet."""
         ...
+
+
+def check_targets(settings: WebSettings, tls: Tls) -> None:
+    """See that those which are asked as who is signed in can be asked at all: at the start, and not on the first page that asks.
+
+    Raises: SettingsError where a credential would go in clear text, or a file cannot be used.
+    """
+    for name, text in (("AUDIT", settings.audit), ("COLLECTOR", settings.collector)):
+        if not text:
+            continue
+        try:
+            target = target_of(text, tls)
+            if target.secure:
+                ssl_context(tls)
+            else:
+                refuse_clear_text(target.host)
+        except CredentialsError as error:
+            raise SettingsError(f"GOODSTRACE_QUERY_WEB_{name}: {error}") from error
 
 
 class ServiceNeighbours:

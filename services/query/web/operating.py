@@ -63,7 +63,7 @@ class OperatorPages:
             (log, head.checkpoint.size, head.checkpoint.size - sizes[log])
             for log, head in sorted(heads.items())
         ]
-        links = [("Grafana", self._settings.grafana), ("Prometheus", self._settings.prometheus)]
+        dashboards = self._settings.dashboards()
         return await self._pages.page(
             request,
             visit,
@@ -72,7 +72,8 @@ class OperatorPages:
             backlog=backlog,
             has_prometheus=bool(self._settings.prometheus),
             logs=logs,
-            links=[each for each in links if each[1]],
+            links=[(name, url) for name, url, _ in dashboards if url],
+            unset=[setting for _, url, setting in dashboards if not url],
         )
 
     async def rejected(self, request: Request, visit: Visit) -> Response:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,14 +22,16 @@ class WebSettings(BaseSettings):
     public_trace: whether who is not signed in sees the trace too, as far as merchants' policies make it public; else only the public face.
     looks_per_min: how many pages about goods one network (IPv4 /24, IPv6 /48) that is not signed in gets a minute, in bursts of as many.
     events_on_page: how many events stand on a page; others are on the next ones. depth: how many levels are shown without being asked for.
-    timeout_s: how long a page may take. policy: a C2SP tlog-policy file, whose witnesses' cosignatures the browser checks, too; none without.
+    timeout_s: how long a page may take. policy: a C2SP tlog-policy file, whose witnesses' cosignatures the browser checks, too; empty for none, and
+    where it is not set that by which this installation publishes (GOODSTRACE_WITNESS_POLICY).
 
     complete: who gets proofs that nothing is left out of a page, and with them the index secret, without which no browser could check them: `local`
     (signed in on this machine, while no token for the index is set up: as over gRPC), `auditors`, `signed-in`, or `off`.
 
     audit: the audit service's gRPC target, which auditors' pages ask as the auditor; collector: the URL of the collector's HTTP port, which
     pages about rejections and registrations ask as who is signed in. services: whose readiness operators see, `name=http://host:port` of each
-    one's port for metrics, with blanks between. grafana, prometheus: where operators are led to; of the latter the backlog is asked.
+    one's port for metrics, with blanks between. prometheus: where this service asks for the backlog. grafana, prometheus_link: where operators' browsers
+    are led to; without prometheus_link that is prometheus.
     neighbour_timeout_s: how long one of these may take. What is not set is said to be so on the pages. recall_timeout_s: how long a recall may
     take on a merchant's page, or as a sheet; what takes longer is for `goodstrace recall`.
     """
@@ -48,8 +50,14 @@ class WebSettings(BaseSettings):
     services: str = Field("", max_length=4096)
     grafana: str = Field("", pattern=_URL)
     prometheus: str = Field("", pattern=_URL)
+    prometheus_link: str = Field("", pattern=_URL)
     neighbour_timeout_s: float = Field(5, gt=0, le=60)
     recall_timeout_s: float = Field(600, gt=0, le=3600)
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _none(cls, path: Any) -> Any:
+        return path or None
 
     @field_validator("services")
     @classmethod
@@ -57,6 +65,14 @@ class WebSettings(BaseSettings):
         if not all(map(_SERVICE.fullmatch, text.split())):
             raise ValueError("name=http://host:port of each service, with blanks between")
         return text
+
+    def dashboards(self) -> tuple[tuple[str, str, str], ...]:
+        """List what operators are led to: its name, its address as their browsers reach it, empty for none, and the setting that says so."""
+        prefix = str(self.model_config["env_prefix"])
+        return (
+            ("Grafana", self.grafana, f"{prefix}GRAFANA"),
+            ("Prometheus", self.prometheus_link or self.prometheus, f"{prefix}PROMETHEUS_LINK"),
+        )
 
     def ready_urls(self) -> tuple[tuple[str, str], ...]:
         """List the services with the address of each one's metrics and health."""
