@@ -4,6 +4,7 @@ Every payload has the word MARK in it, in the place of whatever a browser would 
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
@@ -139,6 +140,33 @@ def captured(changed: Mapping[str, Any], number: int) -> Record | None:
         return None
     output = run_all([to_wire(sent.outcome)])
     return output.items[0].record if output.items else None
+
+
+def tried(kind: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Where in an event of a type which payload is written, in which ways: fields that all types have get all payloads in object events, else one in turn."""
+    for turn, (where, _) in enumerate(changes(whole(kind), "")):
+        own = where.split("/")[2].rstrip("#") if where.count("/") > 1 else ""
+        for number, payload in enumerate(PAYLOADS):
+            if kind == "ObjectEvent" or own in EVENTS[kind] or number == turn % len(PAYLOADS):
+                yield where, payload, forms(PAYLOADS[payload])
+
+
+def all_captured(kind: str) -> tuple[list[tuple[str, str, Record]], Counter[str]]:
+    """The hostile events of a type that are captured (where, which payload, the record), and how often each field was refused."""
+    changed = {text: dict(changes(whole(kind), text)) for each in PAYLOADS.values() for text in forms(each)}
+    number, taken, refused = 0, list[tuple[str, str, Record]](), Counter[str]()
+    for where, payload, texts in tried(kind):
+        if where in {"/event#", "/@context#"}:
+            continue
+        for text in texts:
+            number += 1
+            record = captured(changed[text][where], number)
+            if record is not None:
+                taken.append((where, payload, record))
+                break
+        else:
+            refused[where] += 1
+    return taken, refused
 
 
 class Page(HTMLParser):

@@ -23,7 +23,17 @@ from services.runtime.envelope import Record
 from services.runtime.merchants.flagged import Finding, FlaggedEvent
 from services.runtime.merchants.values import What
 from tests import hostile_events as hostile
-from tests.hostile_events import EVENTS, MARK, PAYLOADS, PROBE, assert_nothing_made, captured, changes, forms
+from tests.hostile_events import (
+    EVENTS,
+    MARK,
+    PAYLOADS,
+    PROBE,
+    all_captured,
+    assert_nothing_made,
+    captured,
+    changes,
+    forms,
+)
 from tests.merchant_world import WORKS, MemoryKeys, MerchantWorld, person
 from tests.unit.test_web_pages import client, get
 from tests.web_staff import AUDITOR, OPERATOR, REJECTED, StaffWorld, look
@@ -42,35 +52,6 @@ NEVER = {
 """Fields of words, times and numbers, and names without which an event is none: the collector refuses markup there."""
 
 
-def _tried(kind: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Where in an event of a type which payload is written: fields that all types have get all payloads in object events, else one in turn."""
-    for turn, (where, _) in enumerate(changes(hostile.whole(kind), "")):
-        own = where.split("/")[2].rstrip("#") if where.count("/") > 1 else ""
-        for number, payload in enumerate(PAYLOADS):
-            if kind == "ObjectEvent" or own in EVENTS[kind] or number == turn % len(PAYLOADS):
-                yield where, payload, forms(PAYLOADS[payload])
-
-
-def _all_captured(kind: str) -> tuple[list[tuple[str, str, Record]], Counter[str]]:
-    """The records of the hostile events of a type that are captured, and how often each field was refused."""
-    changed = {
-        text: dict(changes(hostile.whole(kind), text)) for each in PAYLOADS.values() for text in forms(each)
-    }
-    number, taken, refused = 0, list[tuple[str, str, Record]](), Counter[str]()
-    for where, payload, texts in _tried(kind):
-        if where in ("/event#", "/@context#"):
-            continue
-        for text in texts:
-            number += 1
-            record = captured(changed[text][where], number)
-            if record is not None:
-                taken.append((where, payload, record))
-                break
-        else:
-            refused[where] += 1
-    return taken, refused
-
-
 async def _pages(world: WebWorld, path: str) -> list[str]:
     """The pages of a trace, one after the other."""
     found = [path]
@@ -87,7 +68,7 @@ async def _pages(world: WebWorld, path: str) -> list[str]:
 @pytest.mark.parametrize("kind", EVENTS)
 async def test_no_text_of_any_event_becomes_markup(kind: str, tell: Callable[[str], None]) -> None:
     assert captured(hostile.whole(kind), 1) is not None, "the event itself is none"
-    taken, refused = _all_captured(kind)
+    taken, refused = all_captured(kind)
     wrong = {where for where in refused if where.rpartition("/")[2] not in NEVER}
     assert not wrong, f"fields that took no payload: {wrong}"
     fields = {where for where, _, _ in taken}
