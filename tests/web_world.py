@@ -335,7 +335,14 @@ class WebWorld:
         """Serve on a port of this machine, by TLS where uvicorn's settings for it are given; gives the address."""
         port = free_port()
         config = uvicorn.Config(
-            self.app, "127.0.0.1", port, log_level="error", lifespan="off", ws="none", **tls
+            self.app,
+            "127.0.0.1",
+            port,
+            log_level="error",
+            lifespan="off",
+            ws="none",
+            proxy_headers=False,
+            **tls,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)

@@ -16,6 +16,7 @@ from services.runtime.access.values import NOBODY
 from services.runtime.merchants.values import What
 from tests.web_world import (
     EVENTS,
+    HUB,
     ITEM_KEY,
     ITEM_PATH,
     LOT_KEY,
@@ -289,6 +290,31 @@ async def test_every_page_is_there_in_every_language_and_small(world: WebWorld, 
             assert_harmless(answer.text)
     tell(f"web: the largest page has {max(sizes.values())} bytes before compression")
     assert max(sizes.values()) < 100_000
+
+
+async def test_a_page_of_40_events_is_small_on_the_wire(tell: Any) -> None:
+    """With its style, script and pictures, as a phone gets it before it reads any proof."""
+    looked_at = [
+        (HUB, {**EVENTS[7][1], "eventID": f"urn:uuid:00000000-0000-4000-8000-{number:012d}", "eventTime": f"2026-04-13T09:{number:02d}:10Z"})
+        for number in range(20, 50)
+    ]  # fmt: skip
+    world, sizes = WebWorld([*EVENTS, *looked_at]), dict[str, int]()
+    page = await get(world, ITEM_PATH)
+    assert page.text.count('<li class="event') == 40
+    assert 'rel="next"' in page.text
+    files = set(re.findall(r'(?:src|href)="(/(?:web/static|label)[^"#]*)', page.text))
+    async with client(world) as asking:
+        for path in (ITEM_PATH, *sorted(files), "/web/static/verify.js", "/web/static/known.js"):
+            async with asking.stream(
+                "GET", path.replace("&amp;", "&"), headers={"Accept-Encoding": "gzip"}
+            ) as answer:
+                assert answer.status_code == 200, path
+                sizes[path] = sum([len(piece) async for piece in answer.aiter_raw()])
+    tell(
+        f"web: a page of 40 events takes {sizes[ITEM_PATH]} bytes ({len(page.content)} unpacked), with all that it needs {sum(sizes.values())}"
+    )
+    assert len(files) >= 4
+    assert sum(sizes.values()) < 100_000
 
 
 async def test_machines_get_linksets(world: WebWorld) -> None:
