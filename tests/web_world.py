@@ -331,10 +331,19 @@ class WebWorld:
         return self.who
 
     @contextmanager
-    def served(self) -> Iterator[str]:
-        """Serve on a port of this machine; gives the address."""
+    def served(self, **tls: Any) -> Iterator[str]:
+        """Serve on a port of this machine, by TLS where uvicorn's settings for it are given; gives the address."""
         port = free_port()
-        config = uvicorn.Config(self.app, "127.0.0.1", port, log_level="error", lifespan="off", ws="none")
+        config = uvicorn.Config(
+            self.app,
+            "127.0.0.1",
+            port,
+            log_level="error",
+            lifespan="off",
+            ws="none",
+            proxy_headers=False,
+            **tls,
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
@@ -342,7 +351,7 @@ class WebWorld:
         while not server.started and time.monotonic() < until:
             time.sleep(0.02)
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         finally:
             server.should_exit = True
             thread.join(10)

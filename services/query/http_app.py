@@ -12,6 +12,7 @@ from services.query.epcis_problems import problem_of
 from services.query.index_endpoints import IndexEndpoints
 from services.query.log_endpoints import LogEndpoints, nothing_there, refusal
 from services.query.log_paths import Kind
+from services.query.strict_transport import StrictTransport
 from services.query.web.account_pages import AccountPages
 from services.query.web.pages import WebPages
 from services.query.web.routes import MorePages
@@ -86,6 +87,8 @@ def make_app(
         app.add_middleware(SessionCookies, renew=pages.sign_in.renew, is_https=pages.sign_in.is_https)
     if answering:
         app.add_middleware(answering.middleware)
+    is_https = bool(pages and pages.sign_in and pages.sign_in.is_https)
+    app.add_middleware(StrictTransport, is_https=is_https)
     described(app, guard.service, is_open=is_open)
     return app
 

@@ -17,7 +17,7 @@ from services.query.web.languages import LANGUAGES, Catalogue, best_name
 from services.query.web.rates import MOST_NETWORKS, Rates
 from services.query.web.registered import Point
 from services.query.web.rendering import Rendering, iso
-from services.query.web.security import POLICY, local, page_headers
+from services.query.web.security import POLICY, local
 from services.query.web.static_files import static_files
 from services.query.web.way import way
 from services.runtime.call_errors import InvalidRequestError
@@ -162,8 +162,6 @@ def test_pages_run_and_style_nothing_inline() -> None:
 def test_headers_let_nothing_in() -> None:
     assert "unsafe" not in POLICY
     assert "frame-ancestors 'none'" in POLICY
-    assert "Strict-Transport-Security" not in page_headers(is_tls=False)
-    assert page_headers(is_tls=True)["Strict-Transport-Security"].startswith("max-age=63072000")
 
 
 def test_networks_have_their_own_rate() -> None:

@@ -22,7 +22,7 @@ from services.query.web.neighbours import NeighbourAwayError
 from services.query.web.rates import Rates
 from services.query.web.registered import Register
 from services.query.web.rendering import Rendering
-from services.query.web.security import local, page_headers
+from services.query.web.security import HEADERS, local
 from services.query.web.sensors import charts
 from services.query.web.session_cookies import CSRF, set_cookie
 from services.query.web.settings import WebSettings
@@ -107,7 +107,7 @@ class WebPages:
                 response = self.failed(request, visit, error)
             if self._metrics:
                 self._metrics.answered_page(page, response.status_code, time.perf_counter() - started)
-            for name, value in page_headers(is_tls=visit.is_tls).items():
+            for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             if request.query_params.get("lang") in LANGUAGES:
                 response.set_cookie(

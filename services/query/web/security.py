@@ -1,6 +1,6 @@
 """The security headers of every page, and what may stand in an address. Pure.
 
-Source: CSP Level 3; RFC 6797 (HSTS); OWASP Secure Headers. Nothing inline runs or styles: all script and style is files of our own.
+Source: CSP Level 3; OWASP Secure Headers. Nothing inline runs or styles: all script and style is files of our own.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=(), payment=()",
 }
-HSTS: Final = "max-age=63072000; includeSubDomains"
 _IN_PATH: Final = "-._~!$&'()*+,;=:@/%"
-
-
-def page_headers(*, is_tls: bool) -> dict[str, str]:
-    """Give the headers of every answer; HSTS only where it came by TLS, since nothing else may send it."""
-    return {**HEADERS, **({"Strict-Transport-Security": HSTS} if is_tls else {})}
 
 
 def local(path: str, **query: str) -> str:
