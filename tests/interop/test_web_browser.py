@@ -23,9 +23,9 @@ from tests.browsers import DESKTOP, PHONE, launched, needs_chromium, opening
 from tests.web_world import EVENTS, ITEM_KEY, ITEM_PATH, RECALL, SHOPPER, WebWorld
 
 ANSWERS = {
-    "en-GB": ("Norway", "Pudong cold store", "0.8 – 3.9 °C", "Yes: see the notice above.", "verified here"),
-    "zh-CN": ("挪威", "浦东冷库", "0.8 – 3.9 °C", "是：请看上方提示。", "已在此核验"),
-    "zh-TW": ("挪威", "浦東冷庫", "0.8 – 3.9 °C", "是：請看上方提示。", "已在此驗證"),
+    "en-GB": ("Norway", "Pudong cold store", "1.0 – 3.9 °C", "Yes: see the notice above.", "verified here"),
+    "zh-CN": ("挪威", "浦东冷库", "1.0 – 3.9 °C", "是：请看上方提示。", "已在此核验"),
+    "zh-TW": ("挪威", "浦東冷庫", "1.0 – 3.9 °C", "是：請看上方提示。", "已在此驗證"),
 }
 PAGES = ("/", ITEM_PATH, "/scan", "/seals", "/01/1")
 

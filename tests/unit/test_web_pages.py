@@ -85,7 +85,7 @@ async def test_a_signed_in_visitor_sees_the_trace_and_the_look_is_recorded(world
         "Arctic salmon fillet, 250 g",
         "Lofoten sea farm",
         "Norway",
-        "0.8 – 3.9 °C",
+        "1.0 – 3.9 °C",
         "Recalled",
         "Polar Air Cargo",
         "PO-20260412",
