@@ -239,7 +239,16 @@ def test_files_are_a_closed_set_within_the_budget() -> None:
     assert {"page.js", "verify.js", "style.css", "icons.svg", "world.svg", "icon.svg"} <= files.keys()
     first_view = sum(
         len(files[name].compressed)
-        for name in ("style.css", "page.js", "shown.js", "known.js", "verify.js", "icons.svg", "icon.svg", "world.svg")
+        for name in (
+            "style.css",
+            "page.js",
+            "shown.js",
+            "known.js",
+            "verify.js",
+            "icons.svg",
+            "icon.svg",
+            "world.svg",
+        )
     )
     assert first_view < 60_000
     assert len(files["world.svg"].content) < 30_000

@@ -88,7 +88,7 @@ class Branch(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A business transaction of some of the goods shown: its canonical key, its CBV type ("" for none), and the keys of these goods, the nearest first."""
+    """A business transaction of some of the goods shown, or of what carried them: its canonical key, its CBV type ("" for none), and the keys of these goods, the nearest first."""
 
     key: str
     type: str
@@ -123,7 +123,7 @@ def shown_trace(answer: trace_pb2.TraceResponse) -> ShownTrace:
         upstream=_branches(answer, trace_pb2.DIRECTION_UPSTREAM),
         downstream=_branches(answer, trace_pb2.DIRECTION_DOWNSTREAM),
         containers=tuple(each for each in answer.nodes if each.role == "container"),
-        documents=_documents(answer.nodes),
+        documents=_documents(answer.nodes, events),
     )
 
 
@@ -240,16 +240,27 @@ def _branches(answer: trace_pb2.TraceResponse, direction: int) -> tuple[Branch, 
     return grown(answer.key, frozenset((answer.key,)))
 
 
-def _documents(nodes: Iterable[trace_pb2.TraceNode]) -> tuple[Document, ...]:
-    """Gather the transactions of all nodes, each document once, those of the goods themselves first; at most 100, of at most 5 goods each."""
+def _documents(nodes: Iterable[trace_pb2.TraceNode], events: Iterable[ShownEvent]) -> tuple[Document, ...]:
+    """Gather the transactions of all nodes, and those that events of the page name, each document once.
+
+    What the goods were carried with names no goods of its own: the event counts for the goods inside. At most 100, of at most 5 goods each.
+    """
     found: dict[tuple[str, str], list[str]] = {}
-    for node in sorted(nodes, key=lambda each: each.level):
-        for each in node.transactions:
-            of = found.setdefault((each.key, each.type), [])
-            if node.key not in of:
-                of.append(node.key)
-    documents = (Document(key, type_, tuple(of[:MOST_OF])) for (key, type_), of in found.items())
-    return tuple(documents)[:MOST_DOCUMENTS]
+    named = [(each.key, each.type, [node.key]) for node in nodes for each in node.transactions]
+    named += [
+        (each.key, each.type, list(event.concerns))
+        for event in events
+        for each in (event.facts.transactions if event.facts else ())
+    ]
+    levels = {node.key: node.level for node in nodes}
+    for key, type_, of in named:
+        found.setdefault((key, type_), []).extend(of)
+    documents = [
+        Document(key, type_, tuple(sorted(dict.fromkeys(of), key=lambda each: levels.get(each, 0))))
+        for (key, type_), of in found.items()
+    ]
+    documents.sort(key=lambda each: min((levels.get(one, 0) for one in each.of), default=0))
+    return tuple(msgspec.structs.replace(each, of=each.of[:MOST_OF]) for each in documents[:MOST_DOCUMENTS])
 
 
 def count(branches: Iterable[Branch]) -> int:
