@@ -8,12 +8,31 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route
 
+from goodstrace.identifiers import canonical_key
 from goodstrace.key_changes import sign, statement
 from goodstrace.note import Signer
+from services.runtime.merchants.values import What
 from tests.browsers import PHONE, launched, needs_chromium, opening
 from tests.interop.test_web_browser import state
+from tests.unit.collector_builders import collected, run_all, wires
 from tests.unit.test_web_sections import WARM
-from tests.web_world import EVENTS, ITEM_PATH, RECALL, WebWorld
+from tests.unit.xml_builders import event_element, xml_document
+from tests.web_world import (
+    CASE,
+    EVENTS,
+    FISH,
+    HUB,
+    ITEM,
+    ITEM_PATH,
+    RECALL,
+    SHOP,
+    WebWorld,
+    _event,
+    _random,
+    _seen,
+    place,
+    registration,
+)  # fmt: skip
 
 pytestmark = needs_chromium
 
@@ -29,7 +48,7 @@ LIES = {
     "verdict": ('data-says="verdict">critical · Stored too warm: 9.1 CEL', "9.1", "5.1"),
     "severity": ('data-says="verdict">critical · Stored', "critical", "note"),
     "a verdict gone": ('data-says="verdict">critical', "verdict", "label"),
-    "goods": ('<span class="code">(01) 07038011002013 (21) 1001</span></li>', "1001", "1002"),
+    "goods": ('<li data-says="key"><a href="/01/07038011002013/21/1001">', "(21) 1001<", "(21) 1002<"),
     "where": ('data-says="where">goods/', "goods/", "other/"),
     "recorded": ('data-says="recorded">Recorded ', "Recorded ", "Recorded not "),
     "exact": ('data-says="exact">{&#34;', "{&#34;", "{ &#34;"),
@@ -163,7 +182,7 @@ def test_a_key_that_was_changed_properly_is_followed(
 
 
 def _change(old: Signer, new: Signer, size: int) -> dict[str, Any]:
-    made = sign(log="goods/0", height=size, size=size, previous="00" * 32, time=size, old=old, new=new)
+    made = sign(log="goods/0", height=size, size=size, previous="11" * 32, time=size, old=old, new=new)
     found: dict[str, Any] = json.loads(statement(made))
     return found
 
@@ -177,3 +196,72 @@ def test_another_origin_of_a_log_does_not_make_its_key_new(opened: Callable[...,
     page.goto(ITEM_PATH)
     assert state(page) == "bad"
     assert "no statements signed by both keys" in (page.text_content("#proof-status") or "")
+
+
+def _odd() -> list[tuple[int, dict[str, Any]]]:
+    """Events written in every way that the server and the script could differ over."""
+    when = [
+        "2026-05-01T23:59:59.999Z",
+        "2301-05-01T00:00:00Z",
+        "1969-12-31T23:59:00Z",
+        "2026-05-04T00:10:00Z",
+    ]
+    numbers = [
+        {"type": "gs1:Temperature", "value": 1e-5, "uom": "CEL"},
+        {"type": "https://x.example/odd_kind", "value": 7, "uom": "XYZ"},
+    ]
+    numbers += [
+        {"type": "RelativeHumidity", "minValue": -0.0, "maxValue": 55.25, "uom": "P1"},
+        {"type": "Temperature", "value": 300, "uom": "KEL"},
+    ]
+    numbers += [
+        {"type": "Temperature", "meanValue": 12345678901.5, "uom": "FAH"},
+        {"type": "Temperature", "stringValue": "warm"},
+    ]
+    events = [
+        _event(40 + place, time, "ObjectEvent", step, HUB, offset, action="OBSERVE", epcList=[ITEM, "https://x.example/a  b%2Fc", "urn:epc:id:sgtin:7038011.000201.1%2F2%25"], sensorElementList=[{"sensorReport": numbers}])
+        for place, (time, offset, step) in enumerate(zip(when, ("-05:30", "+14:00", "+00:00", "+05:45"), ("https://ns.example/steps#Smoked-fish_cold", "shipping", "storing", "inspecting"), strict=True))
+    ]  # fmt: skip
+    more = {
+        "errorDeclaration": {
+            "declarationTime": "2026-05-02T00:00:00Z",
+            "reason": "urn:epcglobal:cbv:er:incorrect_data",
+        }
+    }
+    transaction = _event(45, "2026-05-05T00:00:00Z", "TransactionEvent", "accepting", SHOP, "+08:00", action="ADD", epcList=[ITEM], bizTransactionList=[{"bizTransaction": "https://erp.example/1"}])  # fmt: skip
+    joined = _event(46, "2026-05-05T01:00:00Z", "AssociationEvent", "assembling", SHOP, "+08:00", action="ADD", parentID=CASE, childEPCs=[ITEM])  # fmt: skip
+    twice = _event(47, "2026-05-05T02:00:00Z", "AggregationEvent", "packing", SHOP, "+08:00", action="ADD", parentID=CASE, childEPCs=[ITEM, CASE])  # fmt: skip
+    half = _event(48, "2026-05-05T03:00:00Z", "ObjectEvent", "receiving", SHOP, "+08:00", action="OBSERVE", epcList=[ITEM], quantityList=[{"epcClass": FISH, "quantity": 2.5}])  # fmt: skip
+    return [(HUB, each) for each in [*events, {**events[0], **more}]] + [
+        (SHOP, each) for each in (transaction, joined, twice, half)
+    ]
+
+
+def test_events_of_all_kinds_are_green(browser: Browser) -> None:
+    element = event_element(_seen(50, "2026-05-06T00:00:00Z", "storing", HUB, "+08:00", ITEM, (2.0, 3.0)))
+    [xml] = run_all(wires(collected(xml_document(element), merchant=HUB, random=_random("xml")))).items
+    names = {"key": canonical_key(place(SHOP)), "names": {"en": "  West   Lake\u00a0<b>market</b> "}}
+    renamed = registration(What.PLACE, canonical_key(place(SHOP)), SHOP, names, 10**9)
+    world = WebWorld([*EVENTS, *_odd(), WARM], more=[xml.record, renamed], looks_per_min=10_000)
+    with world.served() as url, opening(browser, url) as new:
+        for locale in ("en-GB", "zh-TW"):
+            for path in (
+                ITEM_PATH,
+                f"/trace?key={CASE}",
+                "/01/07038011002013/10/L0412",
+            ):
+                page = new(locale)
+                page.goto(path)
+                assert state(page) == "good", (path, _red(page))
+                assert page.locator(".event .seal[data-state=good]").count() > 3
+        page = new()
+        page.goto(ITEM_PATH)
+        assert state(page) == "good"
+        assert "not checked here: the event came as XML" in (page.text_content(".timeline") or "")
+        assert "Inside itself" in (page.text_content(".flags") or "")
+
+
+def _red(page: Page) -> list[str]:
+    """The cards that are red, and what the page says."""
+    red = page.locator(".event:has(.seal[data-state=bad])")
+    return [page.text_content("#proof-status") or "", *(each.inner_text() for each in red.all())]

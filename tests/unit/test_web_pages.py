@@ -71,7 +71,7 @@ def assert_harmless(page: str, *, links: bool = False) -> None:
         assert not any(name.startswith("on") or name == "style" for name in attributes), (tag, attributes)
         for name in ("href", "src", "action"):
             value = attributes.get(name)
-            if value and links and tag == "a" and "noopener" in (attributes.get("rel") or ""):
+            if value is not None and links and tag == "a" and "noopener" in (attributes.get("rel") or ""):
                 assert value.startswith(("https://", "http://"))
                 continue
             assert value is None or re.match(r"[/#][^/\\]|[/#]$", value), (tag, name, value)

@@ -79,7 +79,7 @@ def test_every_rule_of_the_program_is_told_in_every_language() -> None:
     for name, sentence in rules.items():
         values = dict.fromkeys(re.findall(r"\{(\w+)\}", sentence), "")
         values = {each: f"<{place}.5 {{x}}>" if place else "-1.5" for place, each in enumerate(values)}
-        sealed = re.sub(r"\{(\w+)\}", lambda each, values=values: values[each[1]], sentence)
+        sealed = sentence.format(**values)
         for language in LANGUAGES:
             found = Verdict(name, "warning", "", sealed)
             line = told(catalogue, language, found)
