@@ -7,14 +7,13 @@ Source: CBV 2.0 section 7.5 (ILMD); GS1 General Specifications 3.4 (AI 15, 16, 1
 """
 
 import calendar
-import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
-from decimal import Decimal
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from goodstrace.temperatures import Range, bare, celsius, plain, stated_limits
 from services.collector.times import parse_time
 
 ILMD: Final = "ilmd"
@@ -29,22 +28,17 @@ _DATES: Final = {
     "sellbydate": SELL_BY,
 }
 _DATE_AIS: Final = {"17": EXPIRY, "7003": EXPIRY, "15": BEST_BEFORE, "16": SELL_BY}
-_LOWEST: Final = ("minimumtemperature", "minimumstoragetemperature", "storagetemperatureminimum")
-_HIGHEST: Final = ("maximumtemperature", "maximumstoragetemperature", "storagetemperaturemaximum")
 _TEMPERATURE_AIS: Final = {
     "4330": ("high", "FAH"),
     "4331": ("high", "CEL"),
     "4332": ("low", "FAH"),
     "4333": ("low", "CEL"),
 }
-_PREFIX: Final = re.compile(r"^.*[:#/]")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _DAY_OF_AI: Final = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2}))?", re.ASCII)
 _HUNDREDTHS: Final = re.compile(r"([0-9]{6})(-?)", re.ASCII)
-_NUMBER: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\s*", re.ASCII)
 _LINK_LISTS: Final = ("epcList", "childEPCs", "inputEPCList", "outputEPCList")
 _CLASS_LISTS: Final = ("quantityList", "childQuantityList", "inputQuantityList", "outputQuantityList")
-_MAX_NESTED: Final = 3
 
 
 Place = tuple[str | int, ...]
@@ -64,20 +58,13 @@ class StatedDate(NamedTuple):
     written: str
 
 
-class Range(NamedTuple):
-    """Between which temperatures, in degrees Celsius, the goods are to be kept; None where nothing is said."""
-
-    low: float | None = None
-    high: float | None = None
-
-
 def dates(event: Mapping[str, Any]) -> Iterator[StatedDate]:
     """List the dates of an event, those of its ILMD first. A day ends when it ends in the event's time zone offset."""
     offset = str(event.get("eventTimeZoneOffset", "+00:00"))
     ilmd = event.get(ILMD)
     for name, value in ilmd.items() if isinstance(ilmd, dict) else ():
-        meaning = _DATES.get(_bare(name))
-        text = _plain(value)
+        meaning = _DATES.get(bare(name))
+        text = plain(value)
         end_us = _end(text, offset) if meaning and isinstance(text, str) else None
         if meaning and end_us is not None:
             yield StatedDate((ILMD, name), meaning, end_us, text)
@@ -91,9 +78,7 @@ def dates(event: Mapping[str, Any]) -> Iterator[StatedDate]:
 
 def storage_range(event: Mapping[str, Any]) -> Range:
     """Give the narrowest range of temperatures that an event states."""
-    lows: list[float] = []
-    highs: list[float] = []
-    _gather(event.get(ILMD), lows, highs, _MAX_NESTED)
+    lows, highs = stated_limits(event.get(ILMD))
     for _, ai, text in _link_values(event):
         side, unit = _TEMPERATURE_AIS.get(ai, ("", ""))
         match = _HUNDREDTHS.fullmatch(text) if side else None
@@ -101,62 +86,6 @@ def storage_range(event: Mapping[str, Any]) -> Range:
             degrees = celsius(float(f"{match[2]}{match[1]}") / 100.0, unit)
             (lows if side == "low" else highs).append(degrees or 0.0)
     return Range(max(lows, default=None), min(highs, default=None))
-
-
-def celsius(value: float, unit: str) -> float | None:
-    """Convert a temperature from a UN/CEFACT unit (CEL, KEL, FAH) to degrees Celsius; None for another unit."""
-    if unit == "CEL":
-        return value
-    if unit == "KEL":
-        return value - 273.15
-    return (value - 32.0) * 5.0 / 9.0 if unit == "FAH" else None
-
-
-def double(value: Any) -> float | None:
-    """Give a JSON number, or a number as text, as the nearest IEEE 754 double, zero without a sign; None for what is no number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
-        return None
-    if isinstance(value, str) and not _NUMBER.fullmatch(value):
-        return None
-    try:
-        return float(value) + 0.0  # no minus zero
-    except OverflowError:  # an integer of hundreds of digits
-        return math.inf if cast(int, value) > 0 else -math.inf
-
-
-def _gather(value: Any, lows: list[float], highs: list[float], depth: int) -> None:
-    """Look for temperatures in the ILMD and in objects in it, such as tradeItemTemperatureInformation."""
-    if not isinstance(value, dict):
-        return
-    for name, member in value.items():
-        bare = _bare(name)
-        side = lows if bare in _LOWEST else highs if bare in _HIGHEST else None
-        degrees = _degrees(member) if side is not None else None
-        if side is not None and degrees is not None:
-            side.append(degrees)
-        elif depth:
-            _gather(member, lows, highs, depth - 1)
-
-
-def _degrees(value: Any) -> float | None:
-    """Read a number in degrees Celsius, or an object of value and unit such as gs1:QuantitativeValue."""
-    if not isinstance(value, dict):
-        return double(value)
-    members = {_bare(name): member for name, member in value.items()}
-    number = double(_plain(members.get("value")))
-    unit = next(
-        (members[name] for name in ("unitcode", "uom", "measurementunitcode") if name in members), "CEL"
-    )
-    return None if number is None else celsius(number, str(unit))
-
-
-def _bare(name: str) -> str:
-    return _PREFIX.sub("", name).lower()
-
-
-def _plain(value: Any) -> Any:
-    """Take the value out of a JSON-LD value object."""
-    return value.get("@value") if isinstance(value, dict) else value
 
 
 def _end(text: str, offset: str) -> int | None:

@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from goodstrace.facts import Facts, Role, Typed
+from goodstrace.temperatures import celsius, double
 from goodstrace.vocabulary import Kind, term
 from services.collector.record import canonical_key, grade
 from services.collector.rules import stated
-from services.collector.rules.stated import Place, double
+from services.collector.rules.stated import Place
 from services.collector.times import parse_time
 
 About = Literal["event", "report", "sensor", "quantity", "date"]
@@ -174,7 +175,7 @@ def _add_converted(values: Values) -> None:
     """Add what was measured in a unit that rules need not ask for."""
     measured, unit = values.get("type"), values.get("uom", "")
     if measured == "Temperature":
-        lowest, highest = stated.celsius(values["lowest"], unit), stated.celsius(values["highest"], unit)
+        lowest, highest = celsius(values["lowest"], unit), celsius(values["highest"], unit)
         if lowest is not None:
             values["lowest_celsius"], values["highest_celsius"] = lowest, highest
     elif measured == "RelativeHumidity" and unit == _PERCENT:

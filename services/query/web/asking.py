@@ -64,6 +64,11 @@ def is_gs1(key: str) -> bool:
     return key.startswith(f"{_GS1}/")
 
 
+def is_web(key: str) -> bool:
+    """Say whether a key is an address that a browser may be led to: http or https, and nothing that runs."""
+    return re.match(r"https?://[^/\\\s]", key, re.IGNORECASE) is not None
+
+
 def spoken(key: str) -> str:
     """Write a key as people know it: `(01) 09521231054321 (21) 1` for a GS1 key, else as it is."""
     if not is_gs1(key):

@@ -3,16 +3,22 @@
 from collections.abc import Iterable
 
 from goodstrace.log.v1 import log_pb2
-from goodstrace.proof_bundle import FORMAT, BundledCheckpoint, BundledEntry, ProofBundle
+from goodstrace.proof_bundle import FORMAT, MAX_ENTRIES, BundledCheckpoint, BundledEntry, ProofBundle
 from goodstrace.proof_file import DisclosedPart
 from goodstrace.query.v1 import trace_pb2
 from services.query.web.face import Face
 
 
-def of_trace(answer: trace_pb2.TraceResponse) -> ProofBundle:
-    """Bundle what a page of a trace shows: its events with all places where they are sealed, and the envelopes of what is withheld."""
+def of_trace(answer: trace_pb2.TraceResponse, named: Iterable[log_pb2.SealedEntry] = ()) -> ProofBundle:
+    """Bundle what a page of a trace shows: its events with all places where they are sealed, and the envelopes of what is withheld.
+
+    named: registrations that names on the page come from, under the answer's checkpoints; as many as fit.
+    """
     sealed = [place for event in answer.events for place in (event.sealed, *event.also_at) if place.log]
     sealed += [each.sealed for each in answer.withheld_entries]
+    there = {(each.log, each.index) for each in sealed}
+    more = [each for each in named if (each.log, each.index) not in there]
+    sealed += more[: max(0, MAX_ENTRIES - len(there))]
     return _bundle(answer.key, sealed, {each.log: each.note for each in answer.checkpoints})
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import structlog
 from fastapi import Request, Response
 
+from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
+from goodstrace.registration import merchant_key
 from services.query.http_headers import accepts_gzip, matches
 from services.query.log_endpoints import base_url
 from services.query.metrics import QueryMetrics
@@ -30,12 +32,14 @@ from services.query.web.signing_in import WebSignIn
 from services.query.web.static_files import static_files
 from services.query.web.summary import summary
 from services.query.web.trace_view import ShownTrace, shown_trace
+from services.query.web.verdicts import flags
 from services.query.web.visiting import LANGUAGE_COOKIE, Tracing, Visit, trace, visit_of
 from services.query.web.way import way
 from services.runtime.call_errors import CallError, ExhaustedError, InvalidRequestError, NotFoundError
 from services.runtime.calls import failure_of
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
+from services.sealing import disclosure
 from services.sealing.failures import FAILURES
 from services.sealing.reader import LogReader
 
@@ -174,8 +178,10 @@ class WebPages:
         self._let_in(visit)
         if not self._sees_trace(visit):
             raise NotFoundError("sign in to see the trace", "key")
+        face = await self._faces.find(key)
         answer = await self._trace(request, key)
-        return await bundled(request, (await asyncio.to_thread(bundling.of_trace, answer)).encode())
+        named = await self._named(await asyncio.to_thread(shown_trace, answer), face)
+        return await bundled(request, (await asyncio.to_thread(bundling.of_trace, answer, named)).encode())
 
     async def face(self, request: Request, visit: Visit) -> Response:
         """Give the proof bundle of a public face."""
@@ -261,6 +267,7 @@ class WebPages:
             "way": way(places, points),
             "places": list(dict.fromkeys(places)),
             "summary": summary(shown, face, things),
+            "flags": flags(shown.events),
             "depth": depth,
             "deeper": asking.page_of(key, depth=str(min(MOST_DEPTH, depth + 3)))
             if shown.answer.truncated or _is_cut(shown)
@@ -270,6 +277,18 @@ class WebPages:
             "bundle": _beside("/bundle", key, depth=str(depth), page=token),
             "complete": _beside("/complete", key) if self._offers(request) else "",
         }
+
+    async def _named(self, shown: ShownTrace, face: Face) -> Iterable[log_pb2.SealedEntry]:
+        """Prove the registrations whose names the page shows, under the checkpoints that the answer has."""
+        sizes = shown.sizes()
+        things = await self._register.things(trace_view.keys_of(shown), sizes)
+        merchants = await self._register.things(
+            map(merchant_key, sorted(trace_view.merchants_of(shown))), sizes
+        )
+        found = [*things.values(), *merchants.values(), *([face.goods] if face.goods else ())]
+        records = {(each.record.log, each.record.index): each.record for each in found}
+        proved = [each for each in records.values() if each.index < sizes.get(each.log, 0)]
+        return (await disclosure.disclose(self._reader, proved, sizes)).values()
 
     async def _linkset(self, request: Request, visit: Visit, key: str) -> Response:
         self._let_in(visit)

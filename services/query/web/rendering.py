@@ -3,17 +3,23 @@
 Whatever events say goes through autoescape; no template marks anything as safe, and none puts values into script or style.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import jinja2
+import msgspec
 
+from goodstrace.facts import Verdict
 from goodstrace.query.v1 import trace_pb2
-from services.query.web.asking import page_of, spoken
+from services.query.web.asking import is_gs1, is_web, page_of, spoken
 from services.query.web.languages import LANGUAGES, OWN_NAMES, Catalogue, best_name
 from services.query.web.navigation import sections_of
 from services.query.web.registered import Thing
+from services.query.web.sensors import UNITS
+from services.query.web.shown_words import shown_words
+from services.query.web.trace_view import ShownEvent
+from services.query.web.verdicts import told
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BOUNDS: Final = (
@@ -44,6 +50,9 @@ class Rendering:
             spoken=spoken,
             sections_of=sections_of,
             languages=OWN_NAMES,
+            units=UNITS,
+            is_web=is_web,
+            is_gs1=is_gs1,
             order=LANGUAGES,
             **fixed,
         )
@@ -70,7 +79,16 @@ class Rendering:
         def moment(time_us: int, offset: str = "+00:00") -> str:
             return self._moment(language, time_us, offset)
 
-        return {"t": t, "word": word, "name_of": name_of, "named": named, "moment": moment, "iso": iso}
+        def verdict(found: Verdict) -> str:
+            return told(self.catalogue, language, found)
+
+        def words_of(events: Iterable[ShownEvent]) -> str:
+            return msgspec.json.encode(shown_words(self.catalogue, language, events)).decode()
+
+        return {
+            "t": t, "word": word, "name_of": name_of, "named": named, "moment": moment, "iso": iso, "verdict": verdict,
+            "words_of": words_of,
+        }  # fmt: skip
 
     def _moment(self, language: str, time_us: int, offset: str) -> str:
         found = _datetime(time_us) + _shift(offset)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 
@@ -46,11 +46,21 @@ def readings_of(document: Mapping[str, Any], time_us: int) -> Iterator[Reading]:
         at_us = _time(metadata.get("time") if isinstance(metadata, dict) else None, time_us)
         for report in _dicts(element.get("sensorReport")):
             values = [report.get(name) for name in ("value", "minValue", "maxValue", "meanValue")]
-            numbers = [float(each) for each in values if isinstance(each, int | float) and abs(each) < 1e12]
+            numbers = [float(each) for each in values if _is_number(each) and abs(each) < 1e12]
             if numbers:
                 kind = str(report.get("type", "")).rpartition(":")[2][:60] or "?"
                 unit = str(report.get("uom", ""))[:10]
                 yield Reading(kind, unit, _time(report.get("time"), at_us), min(numbers), max(numbers))
+
+
+def temperatures_at(document: Mapping[str, Any]) -> Iterator[str]:
+    """List the JSON pointers of reports of temperature: a rule that names one of them speaks of temperature."""
+    elements = document.get("sensorElementList")
+    for place, element in enumerate(elements if isinstance(elements, list) else ()):
+        reports = element.get("sensorReport") if isinstance(element, dict) else None
+        for index, report in enumerate(reports if isinstance(reports, list) else ()):
+            if isinstance(report, dict) and str(report.get("type", "")).rpartition(":")[2] == TEMPERATURE:
+                yield f"/sensorElementList/{place}/sensorReport/{index}"
 
 
 def charts(readings: Iterable[Reading]) -> tuple[Chart, ...]:
@@ -78,6 +88,10 @@ def _chart(kind: tuple[str, str], readings: Sequence[Reading]) -> Chart:
     marks = tuple((y(value), f"{value:.4g}") for value in (low, (low + high) / 2, high))
     line = " ".join(f"{across},{down}" for across, down, _ in points)
     return Chart(kind[0], UNITS.get(kind[1], kind[1]), line, points, marks, tuple(readings), least, greatest)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _dicts(value: object) -> Iterator[Mapping[str, Any]]:

@@ -9,14 +9,19 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.errors import EntryError, EventContentError
-from goodstrace.event_content import read_event
+from goodstrace.event_content import is_xml, read_event
 from goodstrace.facts import Facts, Role
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
-from services.query.web.sensors import Reading, readings_of
+from goodstrace.temperatures import stated_limits
+from services.query.web.sensors import Reading, readings_of, temperatures_at
 
 MOST_KEYS_LISTED: Final = 50
 MOST_TEXT_CHARS: Final = 20_000
+MOST_DOCUMENTS: Final = 100
+MOST_OF: Final = 5
+_UNTOLD: Final = frozenset(("normalised-vocabulary",))
+"""Flags that are of no use to people."""
 _GOODS: Final = (Role.EPC, Role.LOT, Role.CLASS, Role.CHILD, Role.PARENT, Role.INPUT, Role.OUTPUT)
 _ICONS: Final = {
     "commissioning": "make", "creating_class_instance": "make", "assembling": "make", "packing": "pack", "unpacking": "pack",
@@ -36,7 +41,9 @@ class ShownEvent(msgspec.Struct, frozen=True):
 
     place_id: `log[index]`, by which the browser finds its proof. facts: None where they are withheld or erased. word: the business step's
     CBV word, else its class. goods: the keys named, by role. certain: that it concerned the goods traced. through: the containers by which it did.
-    marks: all that is flagged. readings: of sensors. text: the exact content as text, the first 20,000 characters. also: how often it is sealed elsewhere.
+    flags: those of its facts. marks: those that follow from other events too. readings: of sensors; temperatures_at: the JSON pointers of those of temperature.
+    lows, highs: between which temperatures it says that its goods are to be kept, degrees Celsius. is_xml: came as XML, which scripts of the page do not read.
+    text: the exact content as text, the first 20,000 characters. also: how often it is sealed elsewhere.
     """
 
     place_id: str
@@ -55,8 +62,13 @@ class ShownEvent(msgspec.Struct, frozen=True):
     certain: bool
     concerns: tuple[str, ...]
     through: tuple[str, ...]
+    flags: tuple[str, ...]
     marks: tuple[str, ...]
     readings: tuple[Reading, ...]
+    temperatures_at: frozenset[str]
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
+    is_xml: bool
     origin: str
     text: str
     also: int
@@ -75,6 +87,14 @@ class Branch(msgspec.Struct, frozen=True):
     again: bool = False
 
 
+class Document(msgspec.Struct, frozen=True):
+    """A business transaction of some of the goods shown, or of what carried them: its canonical key, its CBV type ("" for none), and the keys of these goods, the nearest first."""
+
+    key: str
+    type: str
+    of: tuple[str, ...]
+
+
 class ShownTrace(msgspec.Struct, frozen=True):
     """A page of a trace."""
 
@@ -83,7 +103,7 @@ class ShownTrace(msgspec.Struct, frozen=True):
     upstream: tuple[Branch, ...]
     downstream: tuple[Branch, ...]
     containers: tuple[trace_pb2.TraceNode, ...]
-    transactions: tuple[trace_pb2.TraceTransaction, ...]
+    documents: tuple[Document, ...]
 
     def sizes(self) -> dict[str, int]:
         """Tell which sizes of the logs the page was made from."""
@@ -97,14 +117,13 @@ class ShownTrace(msgspec.Struct, frozen=True):
 def shown_trace(answer: trace_pb2.TraceResponse) -> ShownTrace:
     """Take an answer apart. Raises: EntryError where it is none of this system's."""
     events = tuple(_shown(each, answer.key) for each in answer.events if each.HasField("sealed"))
-    root = [each for each in answer.nodes if each.level == 0 and each.role != "container"]
     return ShownTrace(
         answer=answer,
         events=events,
         upstream=_branches(answer, trace_pb2.DIRECTION_UPSTREAM),
         downstream=_branches(answer, trace_pb2.DIRECTION_DOWNSTREAM),
         containers=tuple(each for each in answer.nodes if each.role == "container"),
-        transactions=tuple(order for each in root for order in each.transactions),
+        documents=_documents(answer.nodes, events),
     )
 
 
@@ -130,6 +149,8 @@ def _shown(event: trace_pb2.TraceEvent, root: str) -> ShownEvent:
     own = [each for each in event.mentions if each.key == root]
     mentions = own or list(event.mentions)
     step = _word(facts.business_step) if facts else ""
+    flagged = tuple(each for each in facts.flags if each not in _UNTOLD) if facts else ()
+    lows, highs = stated_limits(document.get("ilmd"))
     return ShownEvent(
         place_id=place_id(sealed),
         log=sealed.log,
@@ -147,8 +168,13 @@ def _shown(event: trace_pb2.TraceEvent, root: str) -> ShownEvent:
         certain=any(each.certainty == trace_pb2.CERTAINTY_CERTAIN for each in mentions) or not mentions,
         concerns=tuple(each.key for each in event.mentions),
         through=tuple(own[0].path) if own else (),
-        marks=tuple(sorted({*event.marks, *(facts.flags if facts else ())} - {"normalised-vocabulary"})),
+        flags=flagged,
+        marks=tuple(sorted({*event.marks} - {*flagged} - _UNTOLD)),
         readings=tuple(readings_of(document, facts.time_us)) if facts else (),
+        temperatures_at=frozenset(temperatures_at(document)),
+        lows=tuple(lows),
+        highs=tuple(highs),
+        is_xml=is_xml(content),
         origin=_origin(document),
         text=content.decode("utf-8", "replace")[:MOST_TEXT_CHARS],
         also=len(event.also_at),
@@ -214,6 +240,29 @@ def _branches(answer: trace_pb2.TraceResponse, direction: int) -> tuple[Branch, 
     return grown(answer.key, frozenset((answer.key,)))
 
 
+def _documents(nodes: Iterable[trace_pb2.TraceNode], events: Iterable[ShownEvent]) -> tuple[Document, ...]:
+    """Gather the transactions of all nodes, and those that events of the page name, each document once.
+
+    What the goods were carried with names no goods of its own: the event counts for the goods inside. At most 100, of at most 5 goods each.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    named = [(each.key, each.type, [node.key]) for node in nodes for each in node.transactions]
+    named += [
+        (each.key, each.type, list(event.concerns))
+        for event in events
+        for each in (event.facts.transactions if event.facts else ())
+    ]
+    levels = {node.key: node.level for node in nodes}
+    for key, type_, of in named:
+        found.setdefault((key, type_), []).extend(of)
+    documents = [
+        Document(key, type_, tuple(sorted(dict.fromkeys(of), key=lambda each: levels.get(each, 0))))
+        for (key, type_), of in found.items()
+    ]
+    documents.sort(key=lambda each: min((levels.get(one, 0) for one in each.of), default=0))
+    return tuple(msgspec.structs.replace(each, of=each.of[:MOST_OF]) for each in documents[:MOST_DOCUMENTS])
+
+
 def count(branches: Iterable[Branch]) -> int:
     """Count the nodes of a tree, each once."""
     return sum((not each.again) + count(each.children) for each in branches)
@@ -229,6 +278,6 @@ def events_by_place(events: Sequence[ShownEvent]) -> list[str]:
 
 
 __all__ = [
-    "Branch", "EntryError", "ShownEvent", "ShownTrace", "count", "events_by_place", "keys_of", "merchants_of", "place_id",
+    "Branch", "Document", "EntryError", "ShownEvent", "ShownTrace", "count", "events_by_place", "keys_of", "merchants_of", "place_id",
     "shown_trace",
 ]  # fmt: skip

@@ -2,8 +2,13 @@
 
 const MAX_KNOWN = 500;
 
+/** A text with its {placeholders} filled; one that there is no value for stays. */
+export function filled(text, values) {
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
+}
+
 export function say(element, text, values = {}) {
-  element.textContent = Object.entries(values).reduce((said, [name, value]) => said.replace(`{${name}}`, value), text);
+  element.textContent = filled(text, values);
 }
 
 export async function canVerify() {

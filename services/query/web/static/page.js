@@ -1,60 +1,54 @@
 // Checks in the browser what a page shows: fetches the proof bundle, verifies every entry by verify.js, and compares what was verified with
 // what stands on the page. Green is only what verified here. Without this script the page is whole, and says that nothing was checked.
-import { VerificationError, fromBase64, fromHex, isEncrypted, openPart, parseBundle, readKey, verifyBundleEntries, verifyComplete } from "./verify.js";
-import { canVerify, recall, remember, say } from "./known.js";
+import {
+  VerificationError, canonical, fromBase64, fromHex, isEncrypted, openPart, parseBundle, readKey, verifyBundleEntries, verifyComplete, verifySuccession,
+} from "./verify.js";
+import { canVerify, filled, recall, remember, say } from "./known.js";
+import { DiffersError, checkCard, findingsHold, headingHolds, namesOf } from "./shown.js";
 
 const KNOWN_KEYS = "goodstrace-log-keys";
-const SHOWN_CHARS = 20000;
 const decoder = new TextDecoder();
 
-class DiffersError extends VerificationError {}
+class UnknownKeyError extends VerificationError {}
 
-/** The keys of the logs that are needed, by the server's list; those that this browser has known count more. */
+/** Checks that statements signed by both keys lead from the key that is remembered of a log to the one that is listed now. */
+async function checkSuccession(name, before, vkey) {
+  const answer = await fetch(`/logs/${name}/keys`, { cache: "no-store" });
+  if (!answer.ok) throw new Error(`${answer.status}`);
+  const history = await answer.json();
+  try {
+    await verifySuccession(before, vkey, history.slice(1).map(({ change }) => canonical(change)));
+  } catch (error) {
+    throw error instanceof VerificationError ? new UnknownKeyError(`${name}: ${error.message}`) : error;
+  }
+}
+
+/** What is remembered of a log: by its origin, or, since a browser knows one server here, of another origin with a log of that name. */
+function knownOf(known, origin, name) {
+  return known[origin] ?? Object.entries(known).find(([other]) => other.endsWith(`/${name}`))?.[1];
+}
+
+/**
+ * The keys of the logs that are needed, by the server's list: those that this browser has known, or that properly follow from these. Gives {keys, state,
+ * keep}; `keep` remembers them, which is for when what they signed has verified. Throws an UnknownKeyError for a key that does not follow.
+ */
 async function keysOf(logs) {
   const listed = await (await fetch("/logs", { cache: "no-store" })).json();
-  const needed = listed.filter((each) => logs.has(each.name));
   const known = recall(KNOWN_KEYS);
+  const [keys, seen] = [[], {}];
   let state = "same";
-  const keys = [];
-  for (const { origin, vkey } of needed) {
-    if (known[origin] === undefined) {
-      state = state === "same" ? "first" : state;
-      known[origin] = vkey;
-    } else if (known[origin] !== vkey) {
-      state = "other";
+  for (const { name, origin, vkey } of listed.filter((each) => logs.has(each.name))) {
+    const before = knownOf(known, origin, name);
+    if (before === undefined && state === "same") state = "first";
+    if (before !== undefined && before !== vkey) {
+      await checkSuccession(name, before, vkey);
+      state = "changed";
+      keys.push(await readKey(before)); // what it signed before the change counts still
     }
-    keys.push(await readKey(known[origin] === vkey ? vkey : known[origin]));
-    if (known[origin] !== vkey) keys.push(await readKey(vkey));
+    keys.push(await readKey(vkey));
+    seen[origin] = vkey;
   }
-  if (state === "first") remember(KNOWN_KEYS, known);
-  return { keys, state };
-}
-
-/** What the verified facts say, in the form in which the page states it. */
-function factsOf(result) {
-  const part = result.sealed.parts.find((each) => each.name === "facts");
-  return part === undefined ? null : JSON.parse(decoder.decode(part.content));
-}
-
-function checkShown(card, result) {
-  const { entry, merchant, timeUs, step, at, whole } = card.dataset;
-  const isSame = entry === result.entry.id && merchant === String(result.entry.merchant);
-  const facts = factsOf(result);
-  if (!isSame || (whole === "1") !== (facts !== null)) throw new DiffersError("");
-  if (facts === null) return;
-  const shown = [timeUs, step, at];
-  const sealed = [String(facts.time_us), facts.business_step ?? "", facts.business_location ?? facts.read_point ?? ""];
-  if (shown.some((value, place) => value !== sealed[place])) throw new DiffersError("");
-  checkExact(card, result);
-}
-
-function checkExact(card, result) {
-  const exact = card.querySelector(".exact");
-  const part = result.sealed.parts.find((each) => each.name === "event");
-  if (exact === null || part === undefined) return;
-  const sealed = decoder.decode(part.content);
-  const isSame = sealed.startsWith(exact.textContent) && exact.textContent.length >= Math.min(SHOWN_CHARS / 2, sealed.length);
-  if (!isSame) throw new DiffersError("");
+  return { keys, state, keep: () => remember(KNOWN_KEYS, { ...recall(KNOWN_KEYS), ...seen }) };
 }
 
 /** Compares a browse record with what its card says of it. */
@@ -88,7 +82,7 @@ function mark(seal, state, text) {
 }
 
 /** Puts the result onto one seal; true where it holds. */
-async function judge(seal, result) {
+async function judge(seal, result, words, names) {
   const texts = seal.dataset;
   if (result === undefined) {
     mark(seal, "bad", texts.missing);
@@ -98,7 +92,7 @@ async function judge(seal, result) {
     if (result.error) throw result.error;
     const card = seal.closest(".event, .look");
     if (card?.matches(".look")) await checkLook(card, result);
-    else if (card) checkShown(card, result);
+    else if (card) checkCard(card, result, words, names);
     else checkName(result);
   } catch (error) {
     const isDifferent = error instanceof DiffersError || !(error instanceof VerificationError);
@@ -150,6 +144,7 @@ async function checkComplete(element, key, results) {
     if (told.key !== key) throw new VerificationError(`it is of ${told.key}`);
     const known = await keysOf(new Set(["index"]));
     const { leaf, places } = await verifyComplete(told, known.keys);
+    known.keep();
     const sizes = new Map(texts.sizes.split(" ").filter(Boolean).map((each) => each.split("=")).map(([log, size]) => [log, BigInt(size)]));
     const reach = leaf.logs.map(({ log, size }) => [log, (sizes.get(log) ?? 0n) < BigInt(size) ? (sizes.get(log) ?? 0n) : BigInt(size)]);
     const upTo = new Map(reach);
@@ -162,7 +157,7 @@ async function checkComplete(element, key, results) {
     };
     if (missing.length > 0) return markComplete(element, texts.part === "1" ? "none" : "bad", texts.part === "1" ? texts.partText : texts.bad, values);
     const withheld = covered.filter((place) => there.get(place).sealed.parts.length === 0).length;
-    const newer = [...there.values()].filter((each) => each.index >= (upTo.get(each.log) ?? 0n)).length;
+    const newer = [...there.values()].filter((each) => each.entry.kind !== "registration" && each.index >= (upTo.get(each.log) ?? 0n)).length;
     const more = [withheld ? texts.withheld : "", newer ? texts.newer : ""].join("");
     return markComplete(element, "good", `${texts.good}${more}`, { ...values, withheld, newer });
   } catch (error) {
@@ -176,39 +171,59 @@ function markComplete(element, state, text, values) {
   say(element.querySelector(".said"), text, values);
 }
 
+/** Says that nothing verified, and why. */
+function refuse(section, status, seals, error) {
+  const texts = status.dataset;
+  section.dataset.state = "bad";
+  const isWrong = error instanceof VerificationError;
+  for (const seal of seals) mark(seal, "bad", isWrong ? `${seal.dataset.bad} ${error.message}` : seal.dataset.missing);
+  if (error instanceof UnknownKeyError) return say(status, `${texts.badKey} {message}`, { message: error.message });
+  return say(status, isWrong ? texts.bad : texts.away, { bad: seals.length, all: seals.length });
+}
+
+/** What stands above the cards and is not what verified: the texts that say so. */
+function faultsAbove(texts, key, results, places, words, names) {
+  const heading = document.querySelector("h1[data-key]");
+  const faults = heading && !headingHolds(heading, key, names) ? [texts.badName] : [];
+  const links = [...document.querySelectorAll("[data-flag]")];
+  const listed = words ? findingsHold(links, results.filter((each) => places.has(`${each.log}[${each.index}]`)), words) : links.length === 0;
+  return listed ? faults : [...faults, texts.badList];
+}
+
 async function check(section) {
   const status = document.getElementById("proof-status");
   const texts = status.dataset;
   const seals = [...document.querySelectorAll(".seal[data-place]")];
+  const places = new Set(seals.map((seal) => seal.dataset.place));
   if (!(await canVerify())) return say(status, texts.old);
   say(status, texts.running);
-  let results;
-  let witnesses;
-  let known;
+  let [bundle, results, witnesses, known] = [];
   try {
     const answer = await fetch(section.dataset.bundle, { cache: "no-store" });
     if (!answer.ok) throw new Error(`${answer.status}`);
-    const bundle = parseBundle(await answer.text());
+    bundle = parseBundle(await answer.text());
     witnesses = await Promise.all(section.dataset.witnesses.split(" ").filter(Boolean).map(readKey));
     known = await keysOf(new Set(bundle.checkpoints.keys()));
     results = await verifyBundleEntries(bundle, [...known.keys, ...witnesses]);
   } catch (error) {
-    section.dataset.state = "bad";
-    for (const seal of seals) mark(seal, "bad", error instanceof VerificationError ? `${seal.dataset.bad} ${error.message}` : seal.dataset.missing);
-    return say(status, error instanceof VerificationError ? texts.bad : texts.away, { bad: seals.length, all: seals.length });
+    return refuse(section, status, seals, error);
   }
+  const [words, names] = [JSON.parse(document.querySelector("[data-words]")?.dataset.words ?? "null"), namesOf(results)];
   const byPlace = new Map(results.map((each) => [`${each.log}[${each.index}]`, each]));
-  const others = results.filter((each) => each.error && !seals.some((seal) => seal.dataset.place === `${each.log}[${each.index}]`)).length;
-  const judged = await Promise.all(seals.map((seal) => judge(seal, byPlace.get(seal.dataset.place))));
+  const others = results.filter((each) => each.error && !places.has(`${each.log}[${each.index}]`)).length;
+  const judged = await Promise.all(seals.map((seal) => judge(seal, byPlace.get(seal.dataset.place), words, names)));
   const good = judged.filter(Boolean).length;
   const bad = seals.length - good + others;
+  const faults = faultsAbove(texts, bundle.key, results, places, words, names);
+  if (bad === 0 && faults.length === 0) known.keep();
   listCheckpoints(results);
   const complete = document.getElementById("complete");
   if (complete) await checkComplete(complete, complete.dataset.key, results);
   sayWitnesses(results, witnesses.length);
-  if (seals.length === 0) return say(status, texts.empty);
-  section.dataset.state = bad ? "bad" : "good";
-  say(status, bad ? texts.bad : texts.good, { good, bad, all: seals.length + others });
+  if (seals.length === 0 && faults.length === 0) return say(status, texts.empty);
+  section.dataset.state = bad || faults.length ? "bad" : "good";
+  const count = bad || faults.length === 0 ? filled(bad ? texts.bad : texts.good, { good, bad, all: seals.length + others }) : "";
+  status.textContent = [...faults, count].filter(Boolean).join(" ");
   const note = document.getElementById("proof-key");
   note.hidden = false;
   say(note, note.dataset[known.state]);
