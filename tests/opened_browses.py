@@ -14,7 +14,7 @@ from services.runtime.access.naming import NOBODIES
 from services.runtime.envelope import Part, Record
 from services.runtime.vault import Person
 from services.runtime.vault.keys import KEYS, USER
-from services.runtime.vault.wrapping import KeyRing
+from services.runtime.vault.wrapping import Ring
 from services.sealing.browse import Browse, contents_of
 from services.sealing.entries import with_entry
 
@@ -22,7 +22,7 @@ from services.sealing.entries import with_entry
 class OpenedVault:
     """The vault of a running system, opened by the one who has its key-encryption keys."""
 
-    def __init__(self, mongodb_uri: str, database: str, ring: KeyRing) -> None:
+    def __init__(self, mongodb_uri: str, database: str, ring: Ring) -> None:
         self._uri, self.database, self._ring = mongodb_uri, database, ring
 
     def user_keys(self) -> list[bytes]:

@@ -20,7 +20,7 @@ from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
 from services.runtime.mongo import Database, translated
 from services.runtime.vault.errors import HeldError
-from services.runtime.vault.wrapping import KEY_BYTES, NONCE_BYTES, KeyRing, beside, unwrap, wrap
+from services.runtime.vault.wrapping import KEY_BYTES, NONCE_BYTES, Ring, beside, unwrap, wrap
 
 KEYS: Final = "vault_keys"
 NAMES: Final = "vault_names"
@@ -61,7 +61,7 @@ class Vault:
     def __init__(
         self,
         database: Database,
-        ring: KeyRing,
+        ring: Ring,
         *,
         fresh_s: float = FRESH_S,
         clock_s: Callable[[], float] = time.monotonic,

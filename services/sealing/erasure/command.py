@@ -27,6 +27,9 @@ from services.sealing.erasure.steps import erase_steps, export_steps
 T = TypeVar("T")
 _DAY_MS: Final = 86_400_000
 _STOP_S: Final = 5.0
+FINAL: Final = (
+    "what the store's oplog and backups still hold of it opens until the next: goodstrace audit vault rotate"
+)
 
 _json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
@@ -45,7 +48,10 @@ _merchant = click.option(
 
 @click.group()
 def erase() -> None:
-    """Erase what is known of people: keys are destroyed, lists deleted, and a sealed record says so. docs/personal-data.md says more."""
+    """Erase what is known of people: keys are destroyed, lists deleted, and a sealed record says so.
+
+    It is final after the next `goodstrace audit vault rotate`: the store's oplog and backups keep what was deleted. docs/personal-data.md says more.
+    """
 
 
 @erase.command("user")
@@ -187,6 +193,8 @@ def _tell(report: Report, *, as_json: bool) -> None:
         click.echo(f"a key was destroyed, as the record {each} says")
     if not report.records:
         click.echo("there was no key")
+    else:
+        click.echo(FINAL)
 
 
 def _run(work: Callable[[Erasing], Awaitable[T]]) -> T:
