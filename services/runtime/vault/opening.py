@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from services.runtime.access.accounts import AccountReader
 from services.runtime.mongo import Database, beside
 from services.runtime.settings import load, refuse
+from services.runtime.vault.asked import provision as provision_asked
 from services.runtime.vault.keys import Vault
 from services.runtime.vault.people import People, provision
 from services.runtime.vault.personal import provision as provision_personal
@@ -19,7 +21,12 @@ def open_vault(database: Database) -> Vault:
 
 def open_people(database: Database) -> People:
     """Open the vault, as `open_vault` does, for who records looks."""
-    return People(open_vault(database), retention_days=load(VaultSettings).retention_days)
+    accounts = AccountReader(database)
+    return People(
+        open_vault(database),
+        retention_days=load(VaultSettings).retention_days,
+        is_account=accounts.is_name,
+    )
 
 
 def vault_database(database: Database, settings: VaultSettings) -> Database:
@@ -42,4 +49,5 @@ async def provision_vault(database: Database) -> str:
     made = vault_database(database, load(VaultSettings))
     await provision(made)
     await provision_personal(made)
+    await provision_asked(made)
     return f"vault: indexes in {made.name}"
