@@ -107,6 +107,7 @@ async def test_services_go_on_without_a_restart(world: World) -> None:
 
 async def test_what_a_stopped_process_wrote_under_the_old_key_is_not_lost(world: World) -> None:
     stopped = Vault(world.database, read_ring(world.path))  # one that does not see the file change
+    await stopped.hash_of(BOB)
 
     async def pause(_seconds: float) -> None:
         await stopped.key_of(user_subject("carl"), create=True)
