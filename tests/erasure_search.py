@@ -6,6 +6,7 @@ and until when, is one table: `REMAINS`.
 
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -213,10 +214,10 @@ def _topics(system: System) -> Iterator[tuple[str, bytes]]:
     try:
         left = {(name, each) for name, topic in own.items() for each in topic.partitions}
         consumer.assign([TopicPartition(*each, OFFSET_BEGINNING) for each in left])
+        until = time.monotonic() + 60
         while left:
-            messages = consumer.consume(1000, timeout=30)
-            assert messages, f"{left} were not read to their end"
-            for message in messages:
+            assert time.monotonic() < until, f"{left} were not read to their end"
+            for message in consumer.consume(1000, timeout=0.2):
                 name = message.topic() or ""
                 error = message.error()
                 if error is None:

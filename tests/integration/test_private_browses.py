@@ -18,7 +18,9 @@ from confluent_kafka import Consumer, TopicPartition
 from deploy.stack import Stack
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from services.audit import exporting
 from services.audit.browse_index import BrowseIndex
+from services.audit.exporting import export_looks
 from services.audit.index_rebuild import rebuild
 from services.audit.index_values import Row, Wanted
 from services.runtime import envelope, kafka, topics
@@ -26,6 +28,7 @@ from services.runtime.mongo import Database, beside
 from services.runtime.vault import Vault, user_subject
 from services.runtime.vault.opening import load_ring
 from services.sealing.browse import Browse
+from services.sealing.erasure.steps import Known
 from tests.conftest import Names
 from tests.handmade import event
 from tests.integration.looking import BROWSE_PARTITIONS, Looking, eventually, verified
@@ -107,7 +110,9 @@ async def _rows(index: BrowseIndex) -> list[Row]:
     return list(await index.find(Wanted(), None, 1000))
 
 
-async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may(looking: Looking) -> None:
+async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vault_database = beside(looking.mongo.database, looking.vault.database)
     vault = Vault(vault_database, load_ring(looking.key_dir / "vault-keys"))
     index = BrowseIndex(vault_database)
@@ -144,6 +149,14 @@ async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may
     assert list(listed)[:5] != sorted(of_old)  # the newest first
     assert set(list(listed)[5:]) == of_old
     assert {json.loads(parts["who"])["user"] for parts in listed.values()} == {ANN}
+    for name in ("GOODSTRACE_INDEX_SECRET_FILE", "GOODSTRACE_VAULT_KEY_FILE"):
+        monkeypatch.setenv(name, looking.environment[name])
+    monkeypatch.setattr(exporting, "_PAGE", 3)
+    known = Known(ANN, await vault.hash_of(user_subject(ANN)), (), vault_database)
+    exported = [value async for kind, value in export_looks(looking.mongo.database, known) if kind == "look"]
+    assert [each["id"] for each in exported] == list(listed)
+    assert {each["parts"]["who"]["user"] for each in exported} == {ANN}
+    assert all(each["sealed"] for each in exported)
     await _listed(looking, user=BOB)  # which names him, too
     await _listed(looking, user=STRANGER)
 
