@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace import registration
+from goodstrace.asked_user import with_name
 from goodstrace.checkpoint import Checkpoint
 from goodstrace.encrypted_parts import decrypt, is_encrypted
 from goodstrace.entry import Entry
@@ -178,7 +179,7 @@ def verify_entry(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Verified
 
 
 def open_part(record_id: str, part: log_pb2.DisclosedPart) -> bytes | None:
-    """Give what a part says; None where it came encrypted and without its key.
+    """Give what a part says; None where it came encrypted and without its key. A user whom a look asks for is named where that key came.
 
     Args:
         record_id: of its record, hex.
@@ -186,7 +187,9 @@ def open_part(record_id: str, part: log_pb2.DisclosedPart) -> bytes | None:
     Raises: EncryptedPartError.
     """
     if part.key:
-        return decrypt(part.key, bytes.fromhex(record_id), part.name, part.content)
+        of = bytes.fromhex(record_id)
+        content = decrypt(part.key, of, part.name, part.content)
+        return with_name(content, part.asked_key, of) if part.asked_key else content
     return None if is_encrypted(part.content) else part.content
 
 

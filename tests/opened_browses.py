@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from pymongo import MongoClient
 
+from goodstrace import asked_user
 from goodstrace.encrypted_parts import decrypt, is_encrypted, record_key
 from goodstrace.entry import Kind, TagKind
 from goodstrace.facts import PIPELINE_VERSION
@@ -14,7 +15,7 @@ from services.runtime.access.naming import NOBODIES
 from services.runtime.envelope import Part, Record
 from services.runtime.vault import Person
 from services.runtime.vault.keys import KEYS, USER
-from services.runtime.vault.wrapping import KeyRing
+from services.runtime.vault.wrapping import Ring
 from services.sealing.browse import Browse, contents_of
 from services.sealing.entries import with_entry
 
@@ -22,7 +23,7 @@ from services.sealing.entries import with_entry
 class OpenedVault:
     """The vault of a running system, opened by the one who has its key-encryption keys."""
 
-    def __init__(self, mongodb_uri: str, database: str, ring: KeyRing) -> None:
+    def __init__(self, mongodb_uri: str, database: str, ring: Ring) -> None:
         self._uri, self.database, self._ring = mongodb_uri, database, ring
 
     def user_keys(self) -> list[bytes]:
@@ -57,6 +58,11 @@ class MemoryPeople:
         self.seen[name] = key
         return Person(key, name if name in NOBODIES else key[:12].hex(), first_seen=is_first)
 
+    async def asked(self, name: str, record_id: bytes) -> bytes:
+        del record_id
+        self.seen.setdefault(name, self.key(name))
+        return self.key(name)
+
     def opened(self, record: Record) -> Record:
         """A record with its parts decrypted."""
         return opened_record(record, self.seen.values())
@@ -78,8 +84,18 @@ def opened_content(record_id: bytes, name: str, content: bytes, user_keys: Itera
         for user_key in user_keys:
             key = record_key(user_key, record_id, name)
             if hashlib.sha256(key).hexdigest().encode() in content:
-                return decrypt(key, record_id, name, content)
+                clear = decrypt(key, record_id, name, content)
+                return _with_name(record_id, clear, user_keys) if name == asked_user.PART else clear
     return content
+
+
+def _with_name(record_id: bytes, what: bytes, user_keys: Iterable[bytes]) -> bytes:
+    asked = asked_user.asked_in(what)
+    for user_key in user_keys if asked else ():
+        key = record_key(user_key, record_id, asked_user.MEMBER)
+        if hashlib.sha256(key).hexdigest().encode() in (asked or b""):
+            return asked_user.with_name(what, key, record_id)
+    return what
 
 
 def opened_parts(

@@ -166,8 +166,14 @@ class MemoryVault:
     async def hash_of(self, subject: str) -> bytes:
         return sha256(subject.encode()).digest()
 
+    def __init__(self) -> None:
+        self.asked: dict[bytes, bytes] = {}
+
     async def key_by_hash(self, subject_hash: bytes) -> bytes:
         return sha256(b"key" + subject_hash).digest()
+
+    async def asked_of(self, record_ids: Collection[bytes]) -> dict[bytes, bytes]:
+        return {each: self.asked[each] for each in record_ids if each in self.asked}
 
 
 class MemoryIndex:
@@ -214,7 +220,7 @@ class StaffWorld(WebWorld):
             log=log,
         )  # type: ignore[arg-type]
         for number, browse in enumerate(self._looks):
-            self._seal(number, browse, index)
+            self._seal(number, browse, index, vault)
         self.neighbours = MemoryNeighbours(audit)
         book: Any = MemoryBook(self.logs)
         auditors = AuditorPages(
@@ -227,12 +233,16 @@ class StaffWorld(WebWorld):
         )
         return (auditors, OperatorPages(pages, book, self.neighbours, settings))
 
-    def _seal(self, number: int, browse: Browse, index: MemoryIndex) -> None:
+    def _seal(self, number: int, browse: Browse, index: MemoryIndex, vault: MemoryVault) -> None:
         """Seal a look, encrypted as the recorder does, and tell the index of it."""
         subject = sha256(user_subject(browse.user).encode()).digest()
         record_id, time_ms = bytes([number]) * 16, 1_776_000_000_000 + number
+        asked_key = sha256(b"key of " + browse.asked_user.encode()).digest()
+        if browse.asked_user:
+            vault.asked[record_id] = asked_key
         record = browse_record(
             browse,
+            asked_key=asked_key,
             secret=SECRET,
             user_key=sha256(b"key" + subject).digest(),
             record_id=record_id,

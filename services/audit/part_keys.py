@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
+from goodstrace import asked_user
 from goodstrace.encrypted_parts import is_encrypted, record_key
 from goodstrace.log.v1 import log_pb2
 from services.audit.browse_index import BrowseIndex
@@ -39,11 +40,12 @@ class PartKeys:
             if any(is_encrypted(part.content) for part in record.parts)
         }
         whose = dict.fromkeys(encrypted, subject) if subject else await self._subjects(encrypted)
+        asked = await self._vault.asked_of(encrypted) if encrypted else {}
         for record_id, message in encrypted.items():
             owner = whose.get(record_id)
             user_key = await self._vault.key_by_hash(owner) if owner else None
             if user_key is not None:
-                _open(message, record_id, user_key)
+                _open(message, record_id, user_key, asked.get(record_id))
 
     async def _subjects(self, record_ids: Mapping[bytes, log_pb2.SealedEntry]) -> dict[bytes, bytes | None]:
         rows = await self._index.rows(list(record_ids)) if record_ids else {}
@@ -60,9 +62,11 @@ def opens(key: bytes, content: bytes) -> bool:
     return is_encrypted(content) and hashlib.sha256(key).hexdigest().encode() in content[-90:]
 
 
-def _open(message: log_pb2.SealedEntry, record_id: bytes, user_key: bytes) -> None:
+def _open(message: log_pb2.SealedEntry, record_id: bytes, user_key: bytes, asked: bytes | None) -> None:
     for part in message.parts:
         if is_encrypted(part.content):
             key = record_key(user_key, record_id, part.name)
             if opens(key, part.content):  # else the index is wrong about whose it is
                 part.key = key
+                if asked is not None and part.name == asked_user.PART:
+                    part.asked_key = record_key(asked, record_id, asked_user.MEMBER)

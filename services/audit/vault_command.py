@@ -8,7 +8,10 @@ from services.runtime.errors import ServiceError
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings, load
 from services.runtime.vault import open_vault
-from services.runtime.vault.opening import rewrap as rewrapped
+from services.runtime.vault.opening import vault_database
+from services.runtime.vault.rotating import rewrap as rewrapped
+from services.runtime.vault.rotating import rotate as rotated
+from services.runtime.vault.settings import VaultSettings
 
 
 @click.group()
@@ -25,6 +28,38 @@ def rewrap(*, as_json: bool) -> None:
     except ServiceError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f'{{"rewrapped":{count}}}' if as_json else f"{count} keys are wrapped anew")
+
+
+@vault.command()
+@click.option(
+    "--settle/--no-settle",
+    default=True,
+    help="Wait for 31 s before the old keys go, for what services are writing. Without, none may run.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
+def rotate(*, settle: bool, as_json: bool) -> None:
+    """Put a new key-encryption key in the place of all in GOODSTRACE_VAULT_KEY_FILE: what was erased before is final then, in backups and the store's oplog too.
+
+    Services may run, where they read the same file. Broken off, it is to be asked for again.
+    """
+    try:
+        count = asyncio.run(_rotated(settle=settle))
+    except (ServiceError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(
+        f'{{"wrapped":{count}}}'
+        if as_json
+        else f"{count} keys are wrapped under a new key-encryption key, and the old ones are gone"
+    )
+
+
+async def _rotated(*, settle: bool) -> int:
+    settings, mongo = load(VaultSettings), Mongo(load(MongoSettings))
+    try:
+        database = vault_database(mongo.database, settings)
+        return await rotated(database, settings.key_file, settle=settle)
+    finally:
+        mongo.close()
 
 
 async def _rewrapped() -> int:

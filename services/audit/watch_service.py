@@ -71,8 +71,9 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         if len(found) > size:
             last = page[-1]
             answer.next_page_token = self._tokens.seal(bound, Before(last.stored_ms, last.alert.id))
+        told = _asked("ListAlerts", wanted.rule, wanted.subject, str(wanted.after_ms))
         answer.browse_id = await self._recorded(
-            "ListAlerts", user, request.purpose, asked=bound, shown=len(page)
+            "ListAlerts", user, request.purpose, asked=told, shown=len(page), of=wanted.user
         )
         return answer
 
@@ -134,10 +135,13 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         if asked.about == Kind.USER:
             subjects = await self._names.subjects(asked.subject, asked.start_ms, asked.end_ms)
         found = await self._reader.activity(asked.about, subjects, asked.start_ms, asked.end_ms)
-        bound = _asked("GetActivity", asked.about, asked.subject, str(asked.start_ms), str(asked.end_ms))
+        of = asked.subject if asked.about == Kind.USER else ""
+        told = _asked(
+            "GetActivity", asked.about, "" if of else asked.subject, str(asked.start_ms), str(asked.end_ms)
+        )
         key = asked.subject if asked.about == "key" else ""
         browse_id = await self._recorded(
-            "GetActivity", user, request.purpose, asked=bound, shown=len(found), key=key
+            "GetActivity", user, request.purpose, asked=told, shown=len(found), key=key, of=of
         )
         users = await self._names.known((each.about, each.subject) for each in found)
         return watch_pb2.GetActivityResponse(windows=found, browse_id=browse_id, users=users)
@@ -172,9 +176,9 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         return before.at, before.last
 
     async def _recorded(
-        self, method: str, user: str, purpose: str, *, asked: bytes, shown: int, key: str = ""
+        self, method: str, user: str, purpose: str, *, asked: bytes, shown: int, key: str = "", of: str = ""
     ) -> str:
-        """Record the look: nothing may leave before this has returned (design.md, invariant 4)."""
+        """Record the look, `of` a user where it names one, whose name is nowhere else in it: nothing may leave before this has returned (design.md, invariant 4)."""
         browse_id = await self._recorder.record(
             Browse(
                 user=user,
@@ -183,6 +187,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
                 sizes={},
                 purpose=purpose,
                 events=shown,
+                asked_user=of,
                 query=asked.decode(),
             )
         )

@@ -1,7 +1,8 @@
 """Browse records: who looked at what, and who tried to; acknowledged by Kafka before anything is shown, sealed by the audit service.
 
 Used by every service that shows parts of records. The record's parts are `who`, `what`, `purpose` and `outcome`, each one
-JSON object with sorted keys; all but `outcome` are encrypted under the key that the vault has for the user (`goodstrace.encrypted_parts`). Its tags are the
+JSON object with sorted keys; all but `outcome` are encrypted under the key that the vault has for the user (`goodstrace.encrypted_parts`); a user whom the look asks for by name is named
+in `what` under that one's own key (`goodstrace.asked_user`). Its tags are the
 keys asked for and its own ID, by which a receipt finds it. What is found by a user is found by an index that can be erased, to which `browse.watched` tells of
 each look under a pseudonym of the day.
 
@@ -16,6 +17,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from goodstrace import asked_user
 from goodstrace.encrypted_parts import encrypt, record_key
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind, TagKind
 from goodstrace.facts import PIPELINE_VERSION
@@ -62,7 +64,7 @@ class Browse(msgspec.Struct, frozen=True, kw_only=True):
 
     user: who looked. method: the call's bare name, such as "Trace". keys: the canonical keys (or event ID) asked for.
     sizes: the checkpoints' sizes by log that the answer is made from. purpose: as given. events: how many records
-    were shown. asked_user: for a listing of browses by user, that user. query: what else the answer depends on, as the caller
+    were shown. asked_user: for what is asked about a user by name, that user; the name stands nowhere else. query: what else the answer depends on, as the caller
     wrote it; empty where the keys say it all. merchant: for whom the caller acts, 0 for none. kind: what the record is of. means: what the
     caller showed, empty where it is not told. network: from where, without the last part of the address; empty where it is not told. refused:
     why it was refused, from a closed set; empty where it was granted. times: of how many like it the record stands for, where it is more than one.
@@ -93,6 +95,10 @@ class PeopleSource(Protocol):
         """Give the one with this name. Raises: ServiceError."""
         ...
 
+    async def asked(self, name: str, record_id: bytes) -> bytes:
+        """Give the key, 32 bytes, under which a record names a user that it asks for. Raises: ServiceError."""
+        ...
+
 
 def role_of(who: Principal) -> str:
     """Give the one role by which looks are counted; empty where none is known, as where accounts are off."""
@@ -108,6 +114,7 @@ def browse_record(
     time_ms: int,
     salts: tuple[bytes, ...],
     traceparent: str = "",
+    asked_key: bytes = b"",
 ) -> Record:
     """Build the record of a look with its entry. No I/O, no clock, no randomness.
 
@@ -119,10 +126,13 @@ def browse_record(
         time_ms: Unix milliseconds.
         salts: one of 32 random bytes for each of the four parts.
         traceparent: the W3C trace context for its way to the seal, or empty; no part of what is sealed.
+        asked_key: the vault's key of the user asked for, where there is one.
+    Raises: ValueError where a user is asked for and the key is not there.
     """
+    asked = asked_user.encrypted(asked_key, record_id, browse.asked_user) if browse.asked_user else b""
     parts = tuple(
         Part(name, salt, content if name == CLEAR else _encrypted(user_key, record_id, name, content))
-        for (name, content), salt in zip(contents_of(browse).items(), salts, strict=True)
+        for (name, content), salt in zip(contents_of(browse, asked).items(), salts, strict=True)
     )
     record = Record(
         id=record_id,
@@ -135,14 +145,21 @@ def browse_record(
     return with_entry(record, secret, {TagKind.KEY: browse.keys, TagKind.RECORD: (record_id.hex(),)})
 
 
-def contents_of(browse: Browse) -> dict[str, bytes]:
-    """Give what the parts of a look say, in clear, by name in their order. Pure."""
+def contents_of(browse: Browse, asked: bytes = b"") -> dict[str, bytes]:
+    """Give what the parts of a look say, in clear, by name in their order. Pure.
+
+    Args:
+        browse: the look.
+        asked: the user asked for, encrypted; where it is empty the name is in clear, as in records of earlier versions.
+    """
     what: dict[str, object] = {
         "checkpoints": [{"log": log, "size": size} for log, size in sorted(browse.sizes.items())],
         "keys": list(browse.keys),
         "method": browse.method,
     }
-    if browse.asked_user:
+    if asked:
+        what[asked_user.MEMBER] = msgspec.Raw(asked)
+    elif browse.asked_user:
         what["user"] = browse.asked_user
     if browse.query:
         what["query"] = browse.query
@@ -250,8 +267,10 @@ class BrowseRecorder:
         partition = partition_of(record_id, self._partitions)
         try:
             person = await self._people.person(browse.user, time_ms)
+            name = browse.asked_user
             record = browse_record(
                 browse,
+                asked_key=await self._people.asked(name, record_id) if name else b"",
                 secret=self._secret,
                 user_key=person.key,
                 record_id=record_id,

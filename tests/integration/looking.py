@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
+from goodstrace.asked_user import with_name
 from goodstrace.checkpoint import Checkpoint, open_checkpoint
 from goodstrace.encrypted_parts import decrypt, is_encrypted
 from goodstrace.entry import decode, verify_part
@@ -229,13 +230,14 @@ def verified(sealed: log_pb2.SealedEntry, checkpoints: Mapping[str, Checkpoint])
     entry = decode(sealed.entry)
     for part in sealed.parts:
         verify_part(entry, part.name, part.salt, part.content)
-    return {
-        part.name: decrypt(part.key, bytes.fromhex(entry.id), part.name, part.content)
-        if part.key
-        else part.content
-        for part in sealed.parts
-        if part.key or not is_encrypted(part.content)
-    }
+    of, parts = bytes.fromhex(entry.id), {}
+    for part in sealed.parts:
+        if part.key:
+            clear = decrypt(part.key, of, part.name, part.content)
+            parts[part.name] = with_name(clear, part.asked_key, of) if part.asked_key else clear
+        elif not is_encrypted(part.content):
+            parts[part.name] = part.content
+    return parts
 
 
 def parts_of(record: Record) -> dict[str, Any]:

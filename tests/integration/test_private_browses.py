@@ -18,7 +18,9 @@ from confluent_kafka import Consumer, TopicPartition
 from deploy.stack import Stack
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from services.audit import exporting
 from services.audit.browse_index import BrowseIndex
+from services.audit.exporting import export_looks
 from services.audit.index_rebuild import rebuild
 from services.audit.index_values import Row, Wanted
 from services.runtime import envelope, kafka, topics
@@ -26,6 +28,7 @@ from services.runtime.mongo import Database, beside
 from services.runtime.vault import Vault, user_subject
 from services.runtime.vault.opening import load_ring
 from services.sealing.browse import Browse
+from services.sealing.erasure.steps import Known
 from tests.conftest import Names
 from tests.handmade import event
 from tests.integration.looking import BROWSE_PARTITIONS, Looking, eventually, verified
@@ -33,7 +36,7 @@ from tests.opened_browses import clear_record
 
 AuditStub: TypeAlias = "audit_pb2_grpc.AuditServiceAsyncStub"
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
-ANN, BOB = "ann-who-looks", "bob-who-looks"
+ANN, BOB, STRANGER = "ann-who-looks", "bob-who-looks", "nobody-whom-we-know"
 PURPOSE = "what-carl-asked-for"
 DEADLINE_S = 20
 
@@ -98,11 +101,18 @@ async def _kept_in_store(database: Database) -> bytes:
     return b"".join(found)
 
 
+def _asked(listed: dict[str, dict[str, bytes]]) -> set[str]:
+    """The users asked for in listings, as they are shown."""
+    return {json.loads(parts["what"]).get("user", "") for parts in listed.values()}
+
+
 async def _rows(index: BrowseIndex) -> list[Row]:
     return list(await index.find(Wanted(), None, 1000))
 
 
-async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may(looking: Looking) -> None:
+async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vault_database = beside(looking.mongo.database, looking.vault.database)
     vault = Vault(vault_database, load_ring(looking.key_dir / "vault-keys"))
     index = BrowseIndex(vault_database)
@@ -139,6 +149,21 @@ async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may
     assert list(listed)[:5] != sorted(of_old)  # the newest first
     assert set(list(listed)[5:]) == of_old
     assert {json.loads(parts["who"])["user"] for parts in listed.values()} == {ANN}
+    for name in ("GOODSTRACE_INDEX_SECRET_FILE", "GOODSTRACE_VAULT_KEY_FILE"):
+        monkeypatch.setenv(name, looking.environment[name])
+    monkeypatch.setattr(exporting, "_PAGE", 3)
+    known = Known(ANN, await vault.hash_of(user_subject(ANN)), (), vault_database)
+    exported = [value async for kind, value in export_looks(looking.mongo.database, known) if kind == "look"]
+    assert [each["id"] for each in exported] == list(listed)
+    assert {each["parts"]["who"]["user"] for each in exported} == {ANN}
+    assert all(each["sealed"] for each in exported)
+    await _listed(looking, user=BOB)  # which names him, too
+    await _listed(looking, user=STRANGER)
+
+    async def asked_for() -> bool:
+        return _asked(await _listed(looking, user="anonymous")) >= {ANN, BOB, STRANGER}
+
+    await eventually(asked_for, "those asked for are named to who may know")
     by_key = await _listed(looking, key=ITEM)
     assert {each for each, parts in by_key.items() if json.loads(parts["who"])["user"] == BOB} == of_bob
     assert of_ann | of_bob | of_old <= set(by_key)
@@ -151,11 +176,17 @@ async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may
     for log, newest in (await looking.reader.newest("browse/")).items():  # packs are compressed
         records = await looking.reader.records(log, range(newest.size))
         store += b"".join(part.content for record in records for part in record.parts)
-    for text in (BOB.encode(), PURPOSE.encode()):
+    for text in (BOB.encode(), STRANGER.encode(), PURPOSE.encode()):
         assert all(text not in each for each in (topic, told, store, kept))
     assert ANN.encode() not in told + kept
 
     # 4. The index is made again from the logs, the same.
+    listings = await _listed(looking, user="anonymous")
+
+    async def all_sealed() -> bool:
+        return {row.record_id.hex() for row in await _rows(index)} <= set(await looking.sealed_looks())
+
+    await eventually(all_sealed, "the listings are sealed, too")
     before = sorted(await _rows(index), key=lambda row: row.record_id)
     await vault_database["browse_index"].delete_many({})
     done = await rebuild(looking.reader, vault, index, lambda *_: None)
@@ -174,6 +205,13 @@ async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may
     for each in of_bob:
         assert set(by_key[each]) == {"outcome"}
     assert {json.loads(by_key[each]["who"])["user"] for each in of_ann} == {ANN}
+    now_shown = await _listed(looking, user="anonymous")
+    assert _asked(now_shown) >= {ANN, STRANGER}
+    assert BOB not in _asked(now_shown)
+    for each, parts in listings.items():  # what the auditor asked is readable still, but for whom
+        now, then = json.loads(now_shown[each]["what"]), json.loads(parts["what"])
+        assert now["method"] == then["method"]
+        assert (then.get("user") == BOB) == ("asked" in now)
     await vault_database["browse_index"].delete_many({})
     assert (await rebuild(looking.reader, vault, index, lambda *_: None)).unread == 2
 

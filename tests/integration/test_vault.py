@@ -13,8 +13,9 @@ from services.runtime.access.naming import NOBODIES
 from services.runtime.mongo import Database, Mongo, beside
 from services.runtime.settings import MongoSettings
 from services.runtime.vault import HeldError, People, Vault, VaultError, user_subject
-from services.runtime.vault.opening import load_ring, rewrap
+from services.runtime.vault.opening import load_ring
 from services.runtime.vault.people import provision
+from services.runtime.vault.rotating import rewrap
 from services.runtime.vault.settings import VaultSettings
 from services.runtime.vault.wrapping import KeyRing
 from tests.conftest import Names

@@ -8,13 +8,14 @@ import json
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from deploy.credentials import FILE
 from deploy.stack import Stack
-from goodstrace import encrypted_parts
+from goodstrace import asked_user, encrypted_parts
 from goodstrace import entry as entries
 from goodstrace.accounts import AccountsClient
 from goodstrace.client import Client
@@ -31,10 +32,12 @@ from goodstrace.verification import verify_checkpoints, verify_entry
 from services.runtime.mongo import Mongo
 from services.runtime.personal_values import personal_subject
 from services.runtime.settings import MongoSettings
-from services.runtime.vault import Vault, user_subject
+from services.runtime.vault import Vault, VaultError, user_subject
 from services.runtime.vault.opening import load_ring
 from tests.browse_campaign import watch_of
-from tests.erasure_search import SHORT, places, stores
+from tests.erasure_search import is_allowed, places, plant, stores
+from tests.go_programs import OTELCOL
+from tests.otel_collector import OtelCollector
 from tests.system.harness import Sealed, System, eventually
 from tests.unit.collector_builders import document, object_event
 
@@ -54,6 +57,7 @@ PERSONAL: dict[str, Any] = {
     "ex:delivery": {"ex:streetAddress": VALUES["street"], "ex:door": 3},
     "bizTransactionList": [{"type": "po", "bizTransaction": f"urn:example:{VALUES['order']}"}],
 }
+WEBHOOK = "https://forgetme.example/zoe-hook"
 PASSWORD = "a long word that nobody guesses 7"
 
 
@@ -66,7 +70,10 @@ class World:
     receipts: list[Receipt]
     known: dict[str, str]
     before: dict[str, set[str]]
-    exported: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Path]
+    kept: dict[str, Any]
+    asked: dict[str, bytes] = field(default_factory=dict)
+    exported: list[dict[str, Any]] = field(default_factory=list)
     clear: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
 
@@ -105,8 +112,44 @@ def _ok(done: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack, systems: Callable[..., System]) -> Iterator[World]:
-    system = systems(stack, GOODSTRACE_ACCOUNTS="required").start()
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtelCollector | None]:
+    """What takes the traces of all services, where it is built."""
+    if not OTELCOL.is_built:
+        yield None
+        return
+    with OtelCollector(tmp_path_factory.mktemp("traces")) as collector:
+        yield collector
+
+
+def _subscribe(system: System) -> None:
+    """Keep a named query and a webhook of the user, as the query service does for who may have one."""
+    own = {"user": NAME, "owner": NAME, "created_ms": 7}
+    system.store["epcis_queries"].insert_one({"_id": "zoes", "query": "{}", **own})
+    progress = {"state": "disabled", "next_ms": 0, "progress": '{"positions":{},"state":"disabled"}'}
+    told = {"_id": "7" * 32, "query": "zoes", "definition": "{}", "dest": WEBHOOK, "locked": b"", **own}
+    system.store["epcis_subscriptions"].insert_one(
+        {**told, **progress, "lease_owner": "", "lease_until_ms": 0}
+    )
+
+
+def _asked_for(system: System) -> dict[str, bytes]:
+    """The encrypted names of users asked for, by the IDs of the records that ask, read with all keys of the vault."""
+    keys, found = system.user_keys(), {}
+    for each in system.sealed("browse/"):
+        of, what = bytes.fromhex(each.id), each.parts.get("what", b"")
+        for key in (record_key(user_key, of, "what") for user_key in keys):
+            if hashlib.sha256(key).hexdigest().encode() in what:
+                asked = asked_user.asked_in(encrypted_parts.decrypt(key, of, "what", what))
+                found |= {each.id: asked} if asked else {}
+    return found
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack, systems: Callable[..., System], traces: OtelCollector | None) -> Iterator[World]:
+    exported = (
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"} if traces else {}
+    )
+    system = systems(stack, GOODSTRACE_ACCOUNTS="required", **exported).start()
     watch = watch_of(system)
     watch.start()
     try:
@@ -117,15 +160,32 @@ def world(stack: Stack, systems: Callable[..., System]) -> Iterator[World]:
         with _client(system, token, receipts) as client:
             for _ in range(5):
                 client.trace(ITEM)
+        _subscribe(system)
+        listed = _ok(system.cli("browses", "--by", NAME, "--purpose", "the case of 4711", "--json"))
+        assert NAME in listed
         vault = system.store.client[f"{system.database_name}_vault"]
         eventually(lambda: vault["browse_index"].count_documents({"method": "Trace"}) >= 5, what="the index")
         eventually(lambda: "topic browse.counted" in dict(stores(system)), what="the watch has counted")
         account = system.store["accounts"].find_one({"name": NAME})
         assert account is not None
         sessions = [str(each["_id"]) for each in system.store["sessions"].find({"account": account["_id"]})]
-        known = {**VALUES, "name": NAME, "purpose": PURPOSE, "account": str(account["_id"])}
+        known = {
+            **VALUES,
+            "name": NAME,
+            "purpose": PURPOSE,
+            "account": str(account["_id"]),
+            "webhook": WEBHOOK,
+        }
+        subject = _asked(system, lambda vault: vault.hash_of(user_subject(NAME)))
+        kept = vault["vault_keys"].find_one({"_id": subject})  # as an oplog and a backup keep it
+        key = _asked(system, lambda vault: vault.key_of(user_subject(NAME), create=False))
+        assert kept is not None
+        assert key is not None
+        known |= {"key": key.hex(), "wrapped key": bytes(kept["wrapped"]).hex()}
         known |= {f"session {number}": each for number, each in enumerate(sessions)}
-        yield World(system, token, receipts, known, places(system, known))
+        more = {"traces": traces.file.parent} if traces else {}
+        eventually(lambda: _asked_for(system), what="the auditor's listing is sealed")
+        yield World(system, token, receipts, known, places(system, known, more=more), more, kept)
     finally:
         watch.stop()
 
@@ -137,7 +197,8 @@ def erased(world: World) -> World:
     world.clear |= _opened(system, [*system.sealed("browse/"), *system.sealed("goods/")])
     out = system.run_dir / "keys" / "export.json"
     _ok(system.cli("audit", "export", "user", NAME, "--out", str(out)))
-    world.exported = json.loads(out.read_bytes())
+    world.asked |= _asked_for(system)
+    world.exported = [json.loads(line) for line in out.read_bytes().splitlines()]
     assert out.stat().st_mode & 0o777 == 0o600
     out.unlink()
     for what in (("user", NAME), ("event", EVENT_ID, "--merchant", "1")):
@@ -157,6 +218,9 @@ def erased(world: World) -> World:
     assert len(told["records"]) == 1
     told = json.loads(_ok(system.cli("audit", "erase", "event", EVENT_ID, "--merchant", "1", "--json")))
     assert len(told["records"]) == 2  # the sealed one, and the duplicate that was refused
+    ring = load_ring(system.key_dir / "vault-keys")
+    assert ring.unwrap(world.kept, subject).hex() == world.known["key"]  # erased, and not final yet
+    _ok(system.cli("audit", "vault", "rotate", "--no-settle"))
     return world
 
 
@@ -206,21 +270,31 @@ def test_the_search_finds_what_is_there_and_no_topic_ever_held_it(world: World) 
     database = world.system.database_name
     assert world.before["name"] >= {f"{database}.accounts"}
     assert world.before["account"] >= {f"{database}.sessions"}
-    for name in (*VALUES, "purpose"):
+    assert world.before["webhook"] >= {f"{database}.epcis_subscriptions"}
+    assert world.before["wrapped key"] >= {f"{database}_vault.vault_keys"}
+    for name in (*VALUES, "purpose", "key"):
         assert world.before[name] == set(), name
     assert not any(place.startswith("topic goods") for each in world.before.values() for place in each)
 
 
 def test_what_is_held_is_exported_in_clear_and_verifies(erased: World) -> None:
     exported = erased.exported
-    assert exported["user"] == NAME
-    assert exported["accounts"]["account"]["name"] == NAME
-    assert "password" not in exported["accounts"]["account"]
-    assert len(exported["accounts"]["sessions"]) >= 1
-    looks = [each for each in exported["looks"]["looks"] if each["method"] == "Trace"]
+    assert exported[0]["value"]["name"] == NAME
+    assert (exported[-1]["kind"], exported[-1]["value"]) == ("end", {"lines": len(exported) - 2})
+    of: dict[str, list[Any]] = {}
+    for each in exported:
+        of.setdefault(each["kind"], []).append(each["value"])
+    assert of["account"][0]["name"] == NAME
+    assert "password" not in of["account"][0]
+    assert of["session"]
+    assert of["query"][0]["id"] == "zoes"
+    assert of["subscription"][0]["dest"] == WEBHOOK
+    assert {each["record"] for each in of["asked"]} == set(erased.asked)
+    assert of["pseudonym"]
+    looks = [each for each in of["look"] if each["method"] == "Trace"]
     assert len(looks) == 5
     keys = LogKeys.load(erased.system.key_dir)
-    messages = [log_pb2.Checkpoint(**each) for each in exported["looks"]["checkpoints"]]
+    messages = [log_pb2.Checkpoint(**each) for each in of["checkpoint"]]
     checkpoints = verify_checkpoints(messages, keys)
     for look in looks:
         assert look["parts"]["who"]["user"] == NAME
@@ -230,11 +304,27 @@ def test_what_is_held_is_exported_in_clear_and_verifies(erased: World) -> None:
 
 
 def test_no_store_knows_anything_any_more(erased: World) -> None:
-    found = places(erased.system, erased.known)
-    short = {f"topic {each}" for each in SHORT}
-    for name, there in found.items():
-        left = {place for place in there if not place.startswith("file watch-data/")} - short
-        assert not left if name.startswith("pseudonym") else not there, f"{name}: {there}"
+    system = erased.system
+    planted = plant(system)
+    if erased.more:
+        receipt = erased.receipts[0].browse_id
+        planted["a look in the traces"] = (receipt, ("traces spans.json",))
+    texts = erased.known | {f"planted: {name}": text for name, (text, _) in planted.items()}
+    found = places(system, texts, with_disks=True, more=erased.more)
+    for name, (_, where) in planted.items():
+        there = found.pop(f"planted: {name}")
+        assert any(place.startswith(where) for place in there), f"{name} is not found: {there}"
+    left = {(place, name) for name, there in found.items() for place in there}
+    assert not {each for each in left if not is_allowed(*each)}
+
+
+def test_what_an_oplog_still_holds_of_the_key_opens_by_nothing(erased: World) -> None:
+    system = erased.system
+    ring = load_ring(system.key_dir / "vault-keys")
+    with pytest.raises(VaultError):
+        ring.unwrap(erased.kept, erased.kept["_id"])
+    assert len(system.user_keys()) >= 2  # everybody else's
+    assert not any(key.hex() == erased.known["key"] for key in system.user_keys())
 
 
 def test_the_user_is_nobody_and_can_begin_anew(erased: World) -> None:
@@ -262,6 +352,8 @@ def test_proofs_hold_and_replay_and_fsck_find_nothing(erased: World) -> None:
     _ok(system.cli("fsck", "--vkeys", str(system.key_dir)))
     verified = json.loads(_ok(system.cli("replay", "verify", "--json")))
     assert verified["logs"]
+    rebuilt = _ok(system.cli("replay", "rebuild", "--into", f"{system.database_name}-again", "--json"))
+    assert json.loads(rebuilt)["same_roots"]
 
 
 def test_guesses_with_the_true_content_fail(erased: World) -> None:
@@ -287,3 +379,30 @@ def test_guesses_with_the_true_content_fail(erased: World) -> None:
             assert entries.commit(name, guess, clear).hex() != commits[name]
         for digest in (hashlib.sha256(clear).digest(), hmac.digest(secret, clear, "sha256")):
             assert not any(digest in each or digest.hex().encode() in each for each in everything)
+    assert erased.asked
+    for (
+        record_id,
+        asked,
+    ) in erased.asked.items():  # under the auditor's key stands who was asked for, encrypted
+        of, commitment = bytes.fromhex(record_id), json.loads(asked)["key"]
+        assert NAME.encode() not in asked
+        for guess in material:
+            assert hashlib.sha256(record_key(guess, of, asked_user.MEMBER)).hexdigest() != commitment
+            assert asked_user.encrypted(guess, of, NAME) != asked
+
+
+def test_guesses_of_withheld_parts_of_goods_fail_with_the_true_content(erased: World) -> None:
+    """What a stranger tries who has the public entry, all that others were shown with their salts, and the content word for word."""
+    sealed = {each.id: each for each in erased.system.sealed("goods/")}
+    records = [each for _, each in erased.system.topic_records("goods.stored") if each.id.hex() in sealed]
+    salts = {part.salt for record in records for part in record.parts}
+    for record in records:
+        shown = sealed[record.id.hex()]
+        commits = {part.name: part.commit for part in entries.decode(shown.entry).parts}
+        for part in record.parts:
+            true = shown.parts[part.name]
+            assert entries.commit(part.name, part.salt, true).hex() == commits[part.name]
+            derived = {hashlib.sha256(each).digest() for each in (true, record.id, shown.entry)}
+            for guess in {bytes(32), *derived, *salts} - {part.salt}:
+                assert entries.commit(part.name, guess, true).hex() != commits[part.name]
+    assert len(salts) == sum(len(each.parts) for each in records)  # none is used twice

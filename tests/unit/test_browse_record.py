@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from goodstrace import asked_user
 from goodstrace.encrypted_parts import encrypt, is_encrypted, record_key
 from goodstrace.entry import Kind, TagKind, part_commitment, tag
 from goodstrace.record.v1 import record_pb2
@@ -14,6 +17,7 @@ from tests.opened_browses import MemoryPeople, opened_record
 SECRET = b"x" * 32
 KEY = "https://id.gs1.org/01/09521234543213/21/1"
 USER_KEY = b"u" * 32
+ASKED_KEY = b"a" * 32
 SALTS = tuple(bytes((n,)) * 32 for n in range(4))
 
 
@@ -34,6 +38,7 @@ def _record(**changes: object) -> envelope.Record:
         record_id=b"i" * 16,
         time_ms=1_700_000_000_000,
         salts=SALTS,
+        asked_key=ASKED_KEY,
     )
 
 
@@ -120,9 +125,38 @@ def test_one_role_is_told_of_somebody_and_none_where_accounts_are_off() -> None:
 
 
 def test_a_listing_by_user_says_of_whom() -> None:
-    record = opened_record(_record(method="ListBrowses", keys=(), asked_user="bob"), [USER_KEY])
-    what = json.loads(record.part("what").content)
+    made = _record(method="ListBrowses", keys=(), asked_user="bob")
+    what = json.loads(opened_record(made, [USER_KEY, ASKED_KEY]).part("what").content)
     assert (what["user"], what["keys"]) == ("bob", [])
+
+
+def test_of_whom_it_was_goes_with_that_ones_key_and_the_rest_stays_readable() -> None:
+    made = _record(method="ListBrowses", keys=(), asked_user="bob", query="from=7")
+    what = opened_record(made, [USER_KEY]).part("what").content
+    assert b"bob" not in what
+    told = json.loads(what)
+    assert (told["method"], told["query"], set(told["asked"])) == (
+        "ListBrowses",
+        "from=7",
+        {"alg", "data", "key", "v"},
+    )
+    assert opened_record(made, [ASKED_KEY]) == made
+    for guess in (bytes(32), b"bob".ljust(32), USER_KEY):
+        assert asked_user.encrypted(guess, made.id, "bob") not in what
+
+
+def test_without_the_key_of_who_is_asked_for_no_record_is_made() -> None:
+    with pytest.raises(ValueError, match="a user key"):
+        browse_record(
+            Browse(
+                user="ann", method="ListBrowses", keys=(), sizes={}, purpose="", events=0, asked_user="bob"
+            ),
+            secret=SECRET,
+            user_key=USER_KEY,
+            record_id=b"i" * 16,
+            time_ms=1,
+            salts=SALTS,
+        )
 
 
 def test_its_entry_is_that_of_a_browse_and_shows_nothing() -> None:

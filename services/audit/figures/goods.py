@@ -21,7 +21,7 @@ from services.runtime.goods_browses.steps import steps_of
 from services.runtime.goods_browses.store import GoodsBrowses
 from services.runtime.goods_browses.values import Cell, DayCounts
 from services.runtime.merchants.owners import Owners
-from services.runtime.mongo import Database, create_indexes, insert_missing, translated
+from services.runtime.mongo import DOCUMENTS_A_CALL, Database, create_indexes, insert_missing, translated
 
 VIEWERS: Final = "goods_viewers"
 CLOSE_AFTER_MS: Final = 600_000
@@ -115,11 +115,34 @@ class GoodsViewers:
             yield merchant, counts
 
 
+async def viewed(vault: Database, pseudonyms: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
+    """Give the rows of a user's, by the pseudonyms, from the vault's database: all rows are gone through. Raises: UnavailableError."""
+    rows = vault[VIEWERS]
+    async with translated():
+        merchants = await rows.distinct("merchant")
+        own = {_viewer(merchant, pseudonym) for merchant in merchants for pseudonym in pseudonyms}
+        async for row in rows.find({}, {_EXPIRES: 0}):
+            if str(row["_id"]).rpartition("/")[2] in own:
+                yield row
+
+
+async def forget_viewer(vault: Database, pseudonyms: Sequence[str]) -> int:
+    """Delete the rows of a user's, as when one is erased; tells how many. Raises: UnavailableError."""
+    found = [row["_id"] async for row in viewed(vault, pseudonyms)] if pseudonyms else []
+    async with translated():
+        for begin in range(0, len(found), DOCUMENTS_A_CALL):
+            await vault[VIEWERS].delete_many({"_id": {"$in": found[begin : begin + DOCUMENTS_A_CALL]}})
+    return len(found)
+
+
+def _viewer(merchant: int, pseudonym: str) -> str:
+    return hmac.digest(str(merchant).encode(), pseudonym.encode(), hashlib.sha256)[:_VIEWER_BYTES].hex()
+
+
 def _row(look: Look, merchant: int, step: str) -> dict[str, Any]:
     day = day_of(look.time_ms)
-    viewer = hmac.digest(str(merchant).encode(), look.user.encode(), hashlib.sha256)[:_VIEWER_BYTES].hex()
     return {
-        "_id": f"{day.isoformat()}/{merchant}/{look.role}/{step}/{viewer}",
+        "_id": f"{day.isoformat()}/{merchant}/{look.role}/{step}/{_viewer(merchant, look.user)}",
         "day": day.isoformat(),
         "merchant": merchant,
         "role": look.role,

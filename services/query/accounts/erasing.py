@@ -1,5 +1,6 @@
 """What is kept of accounts, for erasing a user and for exporting what is held about one."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import msgspec
@@ -27,21 +28,16 @@ async def erase_user(database: Database, known: Known) -> int:
     return int(sessions) + removed
 
 
-async def export_user(database: Database, known: Known) -> dict[str, Any]:
+async def export_user(database: Database, known: Known) -> AsyncIterator[tuple[str, Any]]:
     """Give account and sessions, without what lets somebody in. Raises: UnavailableError."""
     account = await AccountStore(database).named(known.name)
     if account is None:
-        return {"account": None, "sessions": []}
+        return
+    yield "account", _told(account)
     async with translated():
-        rows = [each async for each in database[SESSIONS].find({"account": account.id})]
-    sessions = [
-        {
-            "id": each.pop("_id"),
-            **{name: value for name, value in each.items() if name not in _SECRET_OF_SESSIONS},
-        }
-        for each in rows
-    ]
-    return {"account": _told(account), "sessions": sessions}
+        async for each in database[SESSIONS].find({"account": account.id}):
+            told = {name: value for name, value in each.items() if name not in _SECRET_OF_SESSIONS}
+            yield "session", {"id": told.pop("_id"), **told}
 
 
 def _told(account: StoredAccount) -> dict[str, Any]:

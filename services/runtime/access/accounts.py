@@ -26,6 +26,12 @@ class AccountReader:
         """Find an account by its ID. Raises: UnavailableError."""
         return await self._one({"_id": identifier})
 
+    async def is_name(self, name: str) -> bool:
+        """Tell whether an account has this name. Raises: UnavailableError."""
+        async with translated():
+            with within(LOOK_UP_S):
+                return await self._accounts.find_one({"name": name}, {"_id": 1}) is not None
+
     async def by_certificate(self, name: str) -> Account | None:
         """Find the service account of a name in a client certificate. Raises: UnavailableError."""
         return await self._one({"certificate": name}) if name else None

@@ -10,7 +10,7 @@ Collections: `vault_keys` {_id: the subject's hash, kind: such as "user", kek, w
 import hmac
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,10 +20,11 @@ from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
 from services.runtime.mongo import Database, translated
 from services.runtime.vault.errors import HeldError
-from services.runtime.vault.wrapping import KEY_BYTES, NONCE_BYTES, KeyRing, beside, unwrap, wrap
+from services.runtime.vault.wrapping import KEY_BYTES, NONCE_BYTES, Ring, beside, unwrap, wrap
 
 KEYS: Final = "vault_keys"
 NAMES: Final = "vault_names"
+ASKED: Final = "asked_users"
 FRESH_S: Final = 30.0
 MAX_REASON_CHARS: Final = 500
 USER: Final = "user"
@@ -61,7 +62,7 @@ class Vault:
     def __init__(
         self,
         database: Database,
-        ring: KeyRing,
+        ring: Ring,
         *,
         fresh_s: float = FRESH_S,
         clock_s: Callable[[], float] = time.monotonic,
@@ -156,6 +157,13 @@ class Vault:
         key = self.ring.unwrap(document, subject_hash)
         reason = unwrap(beside(key), bytes(document["hold_reason"]), _HOLD + subject_hash)
         return until_ms, reason.decode()
+
+    async def asked_of(self, record_ids: Collection[bytes]) -> dict[bytes, bytes]:
+        """Give the keys of the users whom records ask for, by record ID (`services.runtime.vault.asked`); those of erased ones are left out."""
+        async with translated():
+            rows = await self.database[ASKED].find({"_id": {"$in": list(record_ids)}}).to_list(None)
+        found = {bytes(each["_id"]): await self.key_by_hash(bytes(each["subject"])) for each in rows}
+        return {record_id: key for record_id, key in found.items() if key is not None}
 
     async def once(self, collection: str, name: str, **fields: Any) -> bytes:
         """Give the random key that lies under a name, made where there is none; the store settles who was first."""

@@ -19,6 +19,7 @@ from services.runtime.access.naming import NOBODIES
 from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
 from services.runtime.mongo import Database, create_indexes, translated
+from services.runtime.vault.asked import AskedUsers, IsAccount
 from services.runtime.vault.keys import FRESH_S, KEYS, Vault, user_subject
 from services.runtime.vault.wrapping import NONCE_BYTES, beside, unwrap, wrap
 
@@ -45,13 +46,23 @@ def pseudonym_of(day_key: bytes, name: str) -> str:
     return hmac.digest(day_key, name.encode("utf-8", "surrogatepass"), "sha256")[:PSEUDONYM_BYTES].hex()
 
 
+async def _no_account(_name: str) -> bool:
+    return False
+
+
 class People:
     """Knows people by the vault. Every method raises UnavailableError and VaultError."""
 
     def __init__(
-        self, vault: Vault, *, retention_days: int = 2, clock_s: Callable[[], float] = time.monotonic
+        self,
+        vault: Vault,
+        *,
+        retention_days: int = 2,
+        clock_s: Callable[[], float] = time.monotonic,
+        is_account: IsAccount = _no_account,
     ) -> None:
-        """Keep a day's pseudonyms for `retention_days` after it."""
+        """Keep a day's pseudonyms for `retention_days` after it; `is_account` tells of names that the vault does not know whether they are somebody's."""
+        self._asked = AskedUsers(vault, is_account)
         self.vault, self._retention_days = vault, retention_days
         self._pseudonyms = vault.database[PSEUDONYMS]
         staleness = Staleness(FRESH_S, 0)
@@ -64,6 +75,10 @@ class People:
         first_seen, found.made_now = found.made_now, False
         pseudonym = name if name in NOBODIES else await self._known.get((name, day_of(time_ms)))
         return Person(found.key, pseudonym, first_seen)
+
+    async def asked(self, name: str, record_id: bytes) -> bytes:
+        """Give the key under which a record names a user that it asks for; see `services.runtime.vault.asked`."""
+        return await self._asked.key_for(name, record_id)
 
     async def pseudonym(self, name: str, time_ms: int) -> str:
         """Give a user's pseudonym at a time, without keeping it: for who asks about a user that is known by name."""

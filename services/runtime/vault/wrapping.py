@@ -4,7 +4,7 @@ What is wrapped names the key-encryption key by a hash, so that another one can 
 """
 
 import hashlib
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -46,6 +46,23 @@ def beside(user_key: bytes) -> bytes:
     return HKDF(SHA256(), KEY_BYTES, None, _BESIDE).derive(user_key)
 
 
+class Ring(Protocol):
+    """Key-encryption keys: the newest wraps, all of them open."""
+
+    @property
+    def newest(self) -> str:
+        """The name of the newest, by which documents say what they are wrapped under."""
+        ...
+
+    def wrap(self, secret: bytes, about: bytes, nonce: bytes) -> dict[str, Any]:
+        """Wrap a secret under the newest key, as fields of a document. Raises: VaultError."""
+        ...
+
+    def unwrap(self, document: dict[str, Any], about: bytes) -> bytes:
+        """Open a document's secret. Raises: VaultError."""
+        ...
+
+
 class KeyRing:
     """The key-encryption keys of one installation, the newest first."""
 
@@ -53,8 +70,14 @@ class KeyRing:
         """Take 1 to MAX_KEYS keys of 32 bytes. Raises: ValueError."""
         if not 0 < len(keys) <= MAX_KEYS or any(len(key) != KEY_BYTES for key in keys):
             raise ValueError(f"1 to {MAX_KEYS} keys of {KEY_BYTES} bytes each, please")
+        self.keys = keys
         self._by_id = {_id_of(key): key for key in keys}
         self.newest = _id_of(keys[0])
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all keys, as documents have them."""
+        return frozenset(self._by_id)
 
     def wrap(self, secret: bytes, about: bytes, nonce: bytes) -> dict[str, Any]:
         """Wrap a secret under the newest key, as fields of a document."""

@@ -4,11 +4,13 @@ They work on the store and on Kafka themselves, as whoever may write to MongoDB 
 """
 
 import asyncio
+import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import IO, Final, TypeVar
 
 import click
 import msgspec
@@ -27,6 +29,9 @@ from services.sealing.erasure.steps import erase_steps, export_steps
 T = TypeVar("T")
 _DAY_MS: Final = 86_400_000
 _STOP_S: Final = 5.0
+FINAL: Final = (
+    "what the store's oplog and backups still hold of it opens until the next: goodstrace audit vault rotate"
+)
 
 _json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
@@ -45,7 +50,10 @@ _merchant = click.option(
 
 @click.group()
 def erase() -> None:
-    """Erase what is known of people: keys are destroyed, lists deleted, and a sealed record says so. docs/personal-data.md says more."""
+    """Erase what is known of people: keys are destroyed, lists deleted, and a sealed record says so.
+
+    It is final after the next `goodstrace audit vault rotate`: the store's oplog and backups keep what was deleted. docs/personal-data.md says more.
+    """
 
 
 @erase.command("user")
@@ -145,25 +153,48 @@ def export() -> None:
     help="Write to this file, mode 600; else it is printed.",
 )
 def export_user(name: str, *, out: Path | None) -> None:
-    """Export all that is held about the user NAME as JSON: account, sessions, and each look in clear with its proof."""
+    """Export all that is held about the user NAME, a JSON document a line: {"kind", "of", "value"}, such as a look in clear with its proof.
 
-    async def exported(erasing: Erasing) -> dict[str, Any]:
-        known = await erasing.known(name)
-        steps = export_steps()
-        return {each: await step(erasing.database, known) for each, step in steps.items()}
+    The last line, of kind "end", says how many there were before it: without it the export was broken off.
+    """
+    with _opened(out) as file:
+        _run(lambda erasing: _export(erasing, name, file))
 
-    told = {"user": name, **_run(exported)}
-    content = msgspec.json.format(msgspec.json.encode(told, enc_hook=_plain, order="sorted"), indent=2)
+
+async def _export(erasing: Erasing, name: str, file: IO[bytes]) -> None:
+    """Write line after line, so that no more than a page of looks is in memory."""
+    known, lines = await erasing.known(name), 0
+
+    def write(of: str, kind: str, value: object) -> None:
+        file.write(_LINES.encode({"of": of, "kind": kind, "value": value}) + b"\n")
+
+    write("export", "user", {"name": name, "time_ms": erasing.vault.now_ms()})
+    for of, step in export_steps().items():
+        async for kind, value in step(erasing.database, known):
+            write(of, kind, value)
+            lines += 1
+    write("export", "end", {"lines": lines})
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[IO[bytes]]:
+    """Open a file for its owner alone, or standard output."""
     if out is None:
-        click.echo(content)
+        yield click.get_binary_stream("stdout")
         return
-    out.touch(mode=0o600)
-    out.write_bytes(content + b"\n")
+    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        out.chmod(0o600)
+        yield file
 
 
 def _plain(value: object) -> object:
-    """Write what the store has and JSON has not: its 64-bit integers, and times."""
+    """Write what the store has and JSON has not: its 64-bit integers, bytes, and times."""
+    if isinstance(value, bytes):
+        return value.hex()
     return int(value) if isinstance(value, int) else str(value)
+
+
+_LINES: Final = msgspec.json.Encoder(enc_hook=_plain, order="sorted")
 
 
 def _held(subjects: list[str], until: datetime, reason: str) -> None:
@@ -187,6 +218,8 @@ def _tell(report: Report, *, as_json: bool) -> None:
         click.echo(f"a key was destroyed, as the record {each} says")
     if not report.records:
         click.echo("there was no key")
+    else:
+        click.echo(FINAL)
 
 
 def _run(work: Callable[[Erasing], Awaitable[T]]) -> T:

@@ -1,6 +1,6 @@
 """What packages keep of users beside the logs: each registers how it is deleted, and how it is exported, under entry points."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import entry_points
 from typing import Any, Final
 
@@ -27,8 +27,8 @@ class Known(msgspec.Struct, frozen=True):
 
 EraseStep = Callable[[Database, Known], Awaitable[int]]
 """Deletes what is kept of a user; gives how many documents. May be repeated at any time. Raises: UnavailableError."""
-ExportStep = Callable[[Database, Known], Awaitable[Any]]
-"""Gives what is kept of a user as JSON values. Raises: UnavailableError."""
+ExportStep = Callable[[Database, Known], AsyncIterator[tuple[str, Any]]]
+"""Gives what is kept of a user, piece after piece in bounded memory: of what kind each is, and itself as JSON values. Raises: UnavailableError."""
 
 
 def erase_steps() -> dict[str, EraseStep]:
