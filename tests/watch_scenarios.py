@@ -207,6 +207,20 @@ def _sprayed() -> Iterator[Look]:
         yield sign_in(number * 20_000, f"name-{number}", "203.0.113.0")
 
 
+def _sprayed_twin() -> Iterator[Look]:
+    """A shared network on the day of a new password rule: everybody mistypes, but few at a time; and a few forget all morning."""
+    for number in range(60):
+        yield sign_in(number * MINUTE_MS, f"guest-{number}", "203.0.113.0")
+        yield sign_in(number * MINUTE_MS + 20_000, f"guest-{number}", "203.0.113.0", refused="")
+    for number in range(40):
+        yield sign_in(
+            number * 2_000,
+            f"clerk-{number % 12}",
+            "203.0.114.0",
+            refused="" if number >= 36 else "wrong-password",
+        )
+
+
 def _denied() -> Iterator[Look]:
     """Somebody who tries what may not be done, and looks at something between."""
     for number in range(40):
@@ -251,7 +265,7 @@ SCENARIOS: dict[str, tuple[Scenario, Scenario]] = {
     "refused": (_refused, _refused_twin),
     "guessed-password": (_guessed, _guessed_twin),
     "guessing-network": (_guessing_network, _guessing_network_twin),
-    "sprayed-passwords": (_sprayed, _guessing_network_twin),
+    "sprayed-passwords": (_sprayed, _sprayed_twin),
     "denied-share": (_denied, _denied_twin),
     "failed-answers": (_failed, _failed_twin),
     "withheld-answers": (_withheld, _withheld_twin),
