@@ -153,16 +153,16 @@ def _copied_twin() -> Iterator[Look]:
 def _interest() -> Iterator[Look]:
     for hour in range(24):
         for nth in range(4):
-            yield look(hour * HOUR_MS + nth * 10 * MINUTE_MS, f"u{nth}", lot("RECALLED"))
+            yield look(hour * HOUR_MS + nth * 10 * MINUTE_MS, f"regular-{nth}", lot("RECALLED"))
     for nth in range(90):
-        yield look(24 * HOUR_MS + nth * 30_000, f"v{nth}", lot("RECALLED"))
+        yield look(24 * HOUR_MS + nth * 30_000, f"newcomer-{nth}", lot("RECALLED"))
 
 
 def _interest_twin() -> Iterator[Look]:
     """A lot that is always looked at so often."""
     for hour in range(25):
         for nth in range(60):
-            yield look(hour * HOUR_MS + nth * 55_000, f"u{nth}", lot("POPULAR"))
+            yield look(hour * HOUR_MS + nth * 55_000, f"regular-{nth}", lot("POPULAR"))
 
 
 def _refused() -> Iterator[Look]:
