@@ -53,15 +53,15 @@ block_s = 900
 says = "One user looked very often."
 
 [[rules]]
-id = "sprayed"
+id = "guessed"
 about = "network"
-measure = "users-refused"
+measure = "sign-ins-refused"
 size_s = 600
 hop_s = 300
 at_least = 6
 severity = "critical"
 block_s = 900
-says = "Sign-ins of many users fail from one network."
+says = "Sign-ins from one network fail again and again."
 """
 
 
@@ -290,11 +290,11 @@ def test_a_network_that_tries_passwords_is_refused_until_an_operator_lifts_it(
     for number in range(8):
         with LoginClient(system.query_target) as login, suppress(CallError):
             login.sign_in(f"nobody-{number}", "wrong")
-    eventually(lambda: _alerts(system, "sprayed"), what="the watch tells of the network")
+    eventually(lambda: _alerts(system, "guessed"), what="the watch tells of the network")
     time.sleep(FRESH_S + 1)
     assert "this network is blocked until" in bob.refusal(item)
     [block] = [each for each in _blocks(system) if each["subject"].startswith("network:")]
-    assert (block["by"], block["reason"]) == ("watch", "sprayed")
+    assert (block["by"], block["reason"]) == ("watch", "guessed")
     _lift(system, block["subject"])
     time.sleep(FRESH_S + 1)
     assert bob.refusal(item) == ""
