@@ -1,8 +1,11 @@
 """`make bench-audit`: whether what records and watches looks keeps up with what answers them, in one run.
 
-The query service answers as many traces as it can, of keys with one event each, while the audit service seals the records of these looks: how many it has not
-sealed when the load ends, and how long until it has, tell whether it keeps up. Then the recorder alone seals a topic that is full of such records, and
-one worker of the watch counts one that is full of what it is told: what they could do, beside what they have to.
+The query service answers as many traces as it can, of keys with one event each, while the audit service seals and indexes the records of these looks and a worker of the watch counts
+them: how many they have not come to when the load ends, and how long until they have. Then the recorder alone seals a topic that is full of such records and keeps its index of
+them, and one worker of the watch counts a topic that is full of what it is told: what they could do, beside what they have to.
+
+`ratio_recorder_to_looks_answered` says whether the recorder keeps up: records that it seals and indexes a second alone, to look-ups answered a second at full load, of one
+run. Above 1 it does. `ratio_watch_to_looks_answered` is the same of one worker of the watch.
 """
 
 import argparse
@@ -18,18 +21,21 @@ from typing import Any, Final
 
 import grpc
 from confluent_kafka import TopicPartition
+from pymongo import MongoClient
 from rich.console import Console
 
 from bench import query_load
 from bench.ledger import PARTITIONS, own_stack
-from bench.processes import cpu_s
+from bench.processes import children, cpu_s
 from bench.query import fill
-from bench.sealing import RECORDER, full_topic_rate
-from bench.watch import browse_looks, watch_figures
+from bench.sealing import RECORDER, Beside, full_topic_rate
+from bench.watch import browse_looks, wait_counted, watch_figures, watched_values
 from deploy.stack import Stack
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from services.audit.browse_index import COLLECTION
 from services.runtime import envelope, kafka, topics
 from services.sealing.browse import Browse, browse_record
+from tests.browse_campaign import watch_of
 from tests.opened_browses import MemoryPeople
 from tests.system.harness import System
 
@@ -37,6 +43,7 @@ EVENTS: Final = 1_000
 CLIENTS: Final = 16
 SECONDS: Final = 10.0
 _WARM_S: Final = 2.0
+_SERVICES: Final = ("audit", "watch", "query")
 _DEADLINE_S: Final = 300.0
 _SALT: Final = bytes(32)
 console = Console(stderr=True)
@@ -71,7 +78,11 @@ def audit_figures(stack: Stack, folder: Path, looks: int, seconds: float = SECON
     figures = full_load(stack, folder / "looks", seconds)
     console.print("the recorder alone ...")
     figures["recorder_records_per_s"] = full_topic_rate(
-        stack, folder / "recorder", RECORDER, browse_values(looks)
+        stack,
+        folder / "recorder",
+        RECORDER,
+        browse_values(looks),
+        Beside(topics.BROWSE_WATCHED, watched_values(looks), partial(_is_indexed, looks)),
     )
     console.print("the watch alone ...")
     figures |= watch_figures(stack, folder / "watch", looks)
@@ -82,26 +93,36 @@ def audit_figures(stack: Stack, folder: Path, looks: int, seconds: float = SECON
 
 
 def full_load(stack: Stack, folder: Path, seconds: float) -> Figures:
-    """Ask over 16 connections at once for so long, and see how far behind the recorder is then."""
+    """Ask over 16 connections at once for so long, and see how far behind recorder and watch are then."""
     system = System(stack, folder, {"GOODSTRACE_PARTITIONS": str(PARTITIONS)})
     try:
         fill(system, EVENTS)
-        for name in ("audit", "query"):
+        system.daemons["watch"] = watch_of(system)
+        system.metrics_ports["watch"] = system.daemons["watch"].ports[0]
+        for name in _SERVICES:
             system.daemons[name].start()
+        for name in _SERVICES:
             system.wait_ready(name)
-        asked(system, _WARM_S)
+        warm, _ = asked(system, _WARM_S)
         wait_sealed(system)
-        before = {name: _cpu_s(system, name) for name in ("audit", "query")}
+        wait_counted(system.store, warm)
+        before = {name: _cpu_s(system, name) for name in _SERVICES}
         answered, took_s = asked(system, seconds)
         behind, ended = recorded(system) - sealed(system), time.perf_counter()
+        not_counted = warm + answered - wait_counted(system.store, 1)
         wait_sealed(system)
         behind_s = time.perf_counter() - ended
+        wait_counted(system.store, warm + answered)
+        counted_s = time.perf_counter() - ended
         return {
             "looks_answered_per_s": answered / took_s,
             "looks_not_sealed_at_the_end": behind,
             "looks_all_sealed_after_s": round(behind_s, 2),
+            "looks_not_counted_at_the_end": not_counted,
+            "looks_all_counted_after_s": round(counted_s, 2),
             "query_core_us_per_look": (_cpu_s(system, "query") - before["query"]) * 1e6 / answered,
             "recorder_core_us_per_look": (_cpu_s(system, "audit") - before["audit"]) * 1e6 / answered,
+            "watch_core_us_per_look": (_cpu_s(system, "watch") - before["watch"]) * 1e6 / answered,
         }
     except BaseException:
         console.print(system.tails(), markup=False)
@@ -196,7 +217,12 @@ def browse_values(looks: int) -> Sequence[bytes]:
 def _cpu_s(system: System, name: str) -> float:
     process = system.daemons[name].process
     assert process is not None
-    return cpu_s(process.pid)
+    return cpu_s(process.pid) + sum(map(cpu_s, children(process.pid)))
+
+
+def _is_indexed(looks: int, system: System) -> bool:
+    with MongoClient[dict[str, Any]](system.stack.mongodb_uri) as client:
+        return client[f"{system.database_name}_vault"][COLLECTION].count_documents({}) >= looks
 
 
 if __name__ == "__main__":

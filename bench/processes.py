@@ -13,3 +13,8 @@ def cpu_s(pid: int) -> float:
 def rss_mib(pid: int) -> float:
     """Tell how much memory a process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def children(pid: int) -> list[int]:
+    """List what a process has started and what runs."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -1,7 +1,7 @@
 """How fast a service seals a topic that is full already: the ledger goods, the audit recorder looks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,43 +25,70 @@ class Sealing:
     partitions: str
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What the service does beside sealing: of what, and when it is done with it."""
+
+    topic: str
+    values: Sequence[bytes]
+    is_done: Callable[[System], bool]
+
+
 LEDGER = Sealing("ledger", topics.GOODS_STORED, "GOODSTRACE_PARTITIONS")
 RECORDER = Sealing("audit", topics.GOODS_BROWSED, "GOODSTRACE_BROWSE_PARTITIONS")
 
 
-def full_topic_rate(stack: Stack, folder: Path, what: Sealing, values: Sequence[bytes]) -> float:
-    """Let a service alone seal these records, which are on its topic before it starts; records a second."""
+def full_topic_rate(
+    stack: Stack,
+    folder: Path,
+    what: Sealing,
+    values: Sequence[bytes],
+    beside: Beside | None = None,
+) -> float:
+    """Let a service alone seal these records, which are on its topic before it starts; records a second, until it is done with what is `beside` them too."""
     system = System(stack, folder, {what.partitions: str(PARTITIONS)})
     made = system.run_module("services.runtime.provision")
     if made.returncode != 0:
         raise SystemExit(made.stdout + made.stderr)
-    producer = kafka.producer(stack.kafka_bootstrap_servers)
-    for partition in range(PARTITIONS):
-        mine = [{"value": value} for value in values[partition::PARTITIONS]]
-        for start in range(0, len(mine), _BATCH):
-            producer.produce_batch(
-                f"{system.topic_prefix}{what.topic}", mine[start : start + _BATCH], partition=partition
-            )
-    producer.flush()
+    _fill(system, what.topic, values)
+    if beside is not None:
+        _fill(system, beside.topic, beside.values)
     try:
         system.daemons[what.service].start()
         system.wait_ready(what.service)
         while sum(newest_sizes(system.store["checkpoints"])) < len(values):
             time.sleep(0.05)
-        return sealing_rate(
-            [block.decode(bytes(each["header"])) for each in system.store["blocks"].find({}, {"header": 1})]
-        )
+        until_ms = 0
+        if beside is not None:
+            while not beside.is_done(system):
+                time.sleep(0.05)
+            until_ms = time.time_ns() // 1_000_000
+        headers = [
+            block.decode(bytes(each["header"])) for each in system.store["blocks"].find({}, {"header": 1})
+        ]
+        return sealing_rate(headers, until_ms)
     finally:
         system.stop()
 
 
-def sealing_rate(headers: Sequence[BlockHeader]) -> float:
-    """Records a second between the first and the last block, by the times in their headers: start-up does not count."""
+def _fill(system: System, topic: str, values: Sequence[bytes]) -> None:
+    producer = kafka.producer(system.stack.kafka_bootstrap_servers)
+    for partition in range(PARTITIONS):
+        mine = [{"value": value} for value in values[partition::PARTITIONS]]
+        for start in range(0, len(mine), _BATCH):
+            producer.produce_batch(
+                f"{system.topic_prefix}{topic}", mine[start : start + _BATCH], partition=partition
+            )
+    producer.flush()
+
+
+def sealing_rate(headers: Sequence[BlockHeader], until_ms: int = 0) -> float:
+    """Records a second between the first and the last block, by the times in their headers, or until a later time: start-up does not count."""
     ordered = sorted(headers, key=lambda header: header.time)
     first, last = ordered[0], ordered[-1]
     if last.time == first.time:
         raise SystemExit("everything went into one block: take more events")
-    return sum(header.count for header in ordered[1:]) * 1000 / (last.time - first.time)
+    return sum(header.count for header in ordered[1:]) * 1000 / (max(last.time, until_ms) - first.time)
 
 
 def newest_sizes(checkpoints: Any) -> list[int]:

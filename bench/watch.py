@@ -31,7 +31,7 @@ def watch_figures(stack: Stack, folder: Path, looks: int) -> dict[str, Any]:
     port = free_port()
     worker = Daemon(
         name=name,
-        command=[sys.executable, "-m", "services.audit.watch"],
+        command=[sys.executable, "-m", "services.audit.watch.process"],
         run_dir=folder,
         ports=(port,),
         environment={

@@ -286,6 +286,7 @@ class Daemon:
         if process is not None:
             process.signal_group(signal.SIGKILL)
             self._wait_end(process, STOP_TIMEOUT_S)
+            self._wait_ports(STOP_TIMEOUT_S)
         _reap()
 
     def tail(self) -> str:
@@ -313,6 +314,12 @@ class Daemon:
                 return False
             time.sleep(POLL_S)
         return True
+
+    def _wait_ports(self, timeout_s: float) -> None:
+        """Wait until its ports are free: what it started may take a moment longer to end than itself."""
+        deadline = time.monotonic() + timeout_s
+        while any(map(_bind_fails, self.ports)) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
 
     def _rotate_log(self) -> None:
         if self.log.exists() and self.log.stat().st_size > MAX_LOG_BYTES:

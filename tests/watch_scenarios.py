@@ -153,16 +153,16 @@ def _copied_twin() -> Iterator[Look]:
 def _interest() -> Iterator[Look]:
     for hour in range(24):
         for nth in range(4):
-            yield look(hour * HOUR_MS + nth * 10 * MINUTE_MS, f"u{nth}", lot("RECALLED"))
+            yield look(hour * HOUR_MS + nth * 10 * MINUTE_MS, f"regular-{nth}", lot("RECALLED"))
     for nth in range(90):
-        yield look(24 * HOUR_MS + nth * 30_000, f"v{nth}", lot("RECALLED"))
+        yield look(24 * HOUR_MS + nth * 30_000, f"newcomer-{nth}", lot("RECALLED"))
 
 
 def _interest_twin() -> Iterator[Look]:
     """A lot that is always looked at so often."""
     for hour in range(25):
         for nth in range(60):
-            yield look(hour * HOUR_MS + nth * 55_000, f"u{nth}", lot("POPULAR"))
+            yield look(hour * HOUR_MS + nth * 55_000, f"regular-{nth}", lot("POPULAR"))
 
 
 def _refused() -> Iterator[Look]:
@@ -205,6 +205,20 @@ def _guessing_network_twin() -> Iterator[Look]:
 def _sprayed() -> Iterator[Look]:
     for number in range(20):
         yield sign_in(number * 20_000, f"name-{number}", "203.0.113.0")
+
+
+def _sprayed_twin() -> Iterator[Look]:
+    """A shared network on the day of a new password rule: everybody mistypes, but few at a time; and a few forget all morning."""
+    for number in range(60):
+        yield sign_in(number * MINUTE_MS, f"guest-{number}", "203.0.113.0")
+        yield sign_in(number * MINUTE_MS + 20_000, f"guest-{number}", "203.0.113.0", refused="")
+    for number in range(40):
+        yield sign_in(
+            number * 2_000,
+            f"clerk-{number % 12}",
+            "203.0.114.0",
+            refused="" if number >= 36 else "wrong-password",
+        )
 
 
 def _denied() -> Iterator[Look]:
@@ -251,7 +265,7 @@ SCENARIOS: dict[str, tuple[Scenario, Scenario]] = {
     "refused": (_refused, _refused_twin),
     "guessed-password": (_guessed, _guessed_twin),
     "guessing-network": (_guessing_network, _guessing_network_twin),
-    "sprayed-passwords": (_sprayed, _guessing_network_twin),
+    "sprayed-passwords": (_sprayed, _sprayed_twin),
     "denied-share": (_denied, _denied_twin),
     "failed-answers": (_failed, _failed_twin),
     "withheld-answers": (_withheld, _withheld_twin),

@@ -38,7 +38,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield (
         "Counted from the entries of the public logs; `goodstrace audit report --verify FILE` derives it again and checks it against the checkpoints below. "
-        "A look-up, an attempt to sign in and a refused call each are one record of looks; what an entry is of more is not public."
+        "A look-up, an attempt to sign in and a refused call each are one record of looks. Which of them it is, by whom and with what outcome is content, sealed under commitments and "
+        "encrypted: nobody but the operator can count that, so refused calls and sign-ins by kind are below, as the operator's word."
     )
     yield ""
     yield from _table(

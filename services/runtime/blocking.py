@@ -20,7 +20,7 @@ from services.runtime.call_errors import NotAllowedError
 from services.runtime.errors import ConflictError, ServiceError
 from services.runtime.mongo import Database, translated
 
-BLOCKS: Final = "blocks"
+BLOCKS: Final = "watch_blocks"  # `blocks` are those of the logs
 FRESH_S: Final = 2.0
 MOST: Final = 10_000
 LIFTED_MS: Final = 3_600_000

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
@@ -20,8 +20,12 @@ _GARBAGE_OBJECTS: Final = 20_000
 _THREAD_SWITCH_S: Final = 0.001
 
 
-def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdlib.BoundLogger) -> None:
-    """Run a service until it returns or fails; it gets an event that is set when it shall stop.
+def run(
+    service: Callable[[asyncio.Event], Awaitable[None]],
+    log: structlog.stdlib.BoundLogger,
+    asked_by: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+) -> None:
+    """Run a service until it returns or fails; it gets an event that is set when it shall stop, as it is by one of the signals `asked_by`.
 
     Exits with 1 after a failure, which is logged with its category; returns after a graceful stop.
     """
@@ -29,7 +33,7 @@ def run(service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdl
     gc.set_threshold(_GARBAGE_OBJECTS, *gc.get_threshold()[1:])
     sys.setswitchinterval(_THREAD_SWITCH_S)
     try:
-        uvloop.run(_supervised(service, log))
+        uvloop.run(_supervised(service, log, asked_by))
     except ServiceError as error:
         # The cause is in the text and a traceback would bury it.
         log.error("stopped by a fault", category=error.category, error=str(error))  # noqa: TRY400
@@ -49,7 +53,9 @@ async def together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> No
 
 
 async def _supervised(
-    service: Callable[[asyncio.Event], Awaitable[None]], log: structlog.stdlib.BoundLogger
+    service: Callable[[asyncio.Event], Awaitable[None]],
+    log: structlog.stdlib.BoundLogger,
+    asked_by: Sequence[signal.Signals],
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -61,7 +67,7 @@ async def _supervised(
         log.info("asked to stop", signal=name)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in asked_by:
         loop.add_signal_handler(number, ask, number.name)
     await service(stop)
     log.info("stopped")

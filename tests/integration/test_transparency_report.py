@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import grpc
 import msgspec
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from deploy.stack import Stack
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
@@ -17,6 +18,7 @@ from goodstrace.transparency import values
 from goodstrace.transparency.values import Month
 from services.audit.command import audit as audit_group
 from services.audit.report.making import make_report
+from services.ledger.commands.export import export
 from tests.conftest import Names
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually
@@ -41,6 +43,60 @@ async def _looks(looking: Looking, count: int) -> None:
         stub = trace_pb2_grpc.TraceServiceStub(channel)
         for _ in range(count):
             await stub.Trace(trace_pb2.TraceRequest(key=ITEM), timeout=DEADLINE_S)
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(audit_group, ["report", *map(str, arguments)])
+
+
+async def test_a_report_is_written_and_checked_by_commands_from_an_exported_folder(
+    looking: Looking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator's and the public's side, each by its command; whoever alters the report or the folder is found out."""
+    for name in ("MONGODB_URI", "GOODSTRACE_DATABASE"):
+        monkeypatch.setenv(name, looking.environment[name])
+    month = f"{dt.datetime.now(dt.UTC):%Y-%m}"
+    await _looks(looking, LOOKS)
+    out, folder, keys = tmp_path / "reports", tmp_path / "exported", tmp_path / "vkeys"
+
+    async def written() -> bool:
+        made = await asyncio.to_thread(_run, "--month", month, "--out", out)
+        assert made.exit_code == 0, made.output
+        assert made.output.splitlines() == [str(out / f"{month}{each}") for each in (".json", ".md")]
+        return values.decode((out / f"{month}.json").read_bytes()).public.total.looks == LOOKS
+
+    await eventually(written, f"{LOOKS} looks are in the report")
+    text = (out / f"{month}.md").read_text()
+    assert "as the operator's word" in text
+    assert "nobody else can derive these figures" in text
+    printed = await asyncio.to_thread(_run, "--month", month)
+    assert printed.output.splitlines()[0] == text.splitlines()[0]
+
+    exported = await asyncio.to_thread(CliRunner().invoke, export, ["--out", str(folder)])
+    assert exported.exit_code == 0, exported.output
+    keys.write_text(
+        "\n".join(each.vkey for each in await looking.reader.logs() if each.name.startswith("browse/"))
+    )
+    file = out / f"{month}.json"
+    checked = ("--vkeys", keys, "--logs", folder, "--verify")
+    done = await asyncio.to_thread(_run, *checked, file)
+    assert done.exit_code == 0, done.output
+    assert f"{LOOKS} records of looks" in done.output
+
+    told = json.loads(file.read_bytes())
+    told["public"]["total"]["looks"] -= 1
+    altered = tmp_path / "altered.json"
+    altered.write_text(json.dumps(told))
+    refused = await asyncio.to_thread(_run, *checked, altered)
+    assert refused.exit_code == 1
+    assert "Error: " in refused.output
+
+    [bundle, *_] = sorted((folder / "logs").glob("browse/*/tile/entries/**/*.p/*"))
+    data = bytearray(bundle.read_bytes())
+    data[-2] ^= 1
+    bundle.write_bytes(data)
+    refused = await asyncio.to_thread(_run, *checked, file)
+    assert refused.exit_code == 1
 
 
 async def test_a_report_is_derived_again_from_the_public_logs(looking: Looking, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 from confluent_kafka import TopicPartition
 
 from deploy.processes import Daemon, free_port
@@ -76,6 +77,13 @@ class Watching:
         url = f"http://127.0.0.1:{port}/readyz"
         await asyncio.to_thread(daemon.wait_ready, partial(not_ready, url), READY_TIMEOUT_S)
 
+    def metrics(self, name: str) -> dict[str, float]:
+        """Read a worker's metrics that have no labels."""
+        port = self.workers[name][1]
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        lines = (line.split(" ") for line in text.splitlines() if line[0] != "#" and "{" not in line)
+        return {each: float(value) for each, value, *_ in lines}
+
     async def browse(self, records: Sequence[WatchedBrowse]) -> None:
         """Tell the watch of looks where the services tell it."""
         await asyncio.to_thread(self._browse, records)
@@ -121,7 +129,7 @@ class Watching:
                     for message in consumer.consume(1000, 5.0):
                         assert message.error() is None
                         found += [each for each in (message.key(), message.value()) if each]
-                        at = message.offset() + 1
+                        at = (message.offset() or 0) + 1
         finally:
             consumer.close()
         return found

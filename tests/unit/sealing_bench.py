@@ -29,7 +29,8 @@ async def until(condition: Callable[[], bool], deadline_s: float = 20) -> None:
 class Bench:
     """A topic and a store that outlive the processes that seal one into the other."""
 
-    def __init__(self, partitions: int = 1) -> None:
+    def __init__(self, partitions: int = 1, *, prefix: str = "goods") -> None:
+        self.prefix = prefix
         self.topic = MemoryTopic(partitions)
         self.store = MemoryStore()
         self.keys = MemoryKeys()
@@ -62,7 +63,7 @@ class Bench:
             log=structlog.get_logger(),
             publishing=self.publishing,
         )
-        return Sealer(parts, self.keys, prefix="goods", name="test.local", readiness=self.readiness)
+        return Sealer(parts, self.keys, prefix=self.prefix, name="test.local", readiness=self.readiness)
 
     async def run(self, *, entries: int = 4) -> None:
         """Run one process until all is sealed and published, then ask it to stop."""
@@ -73,7 +74,7 @@ class Bench:
         await task
 
     def done(self) -> bool:
-        heads = [self.store.heads.get(f"goods/{p}") for p in range(len(self.topic.records))]
+        heads = [self.store.heads.get(f"{self.prefix}/{p}") for p in range(len(self.topic.records))]
         sizes = [head.checkpoint.size if head else 0 for head in heads]
         return sizes == [len(records) for records in self.topic.records]
 
@@ -86,7 +87,7 @@ class Bench:
         return False
 
     async def entries(self, *, partition: int = 0) -> list[bytes]:
-        return await assert_store_intact(self.store, f"goods/{partition}")
+        return await assert_store_intact(self.store, f"{self.prefix}/{partition}")
 
     def expected(self, partition: int = 0) -> list[bytes]:
         count = len(self.topic.records[partition])

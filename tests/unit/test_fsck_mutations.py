@@ -8,8 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.runtime import envelope
+from services.sealing.browse import Browse, browse_record
 from services.sealing.documents import Document
+from services.sealing.mark_records import Outcome, mark_record
 from tests.memory_documents import MemoryDocuments, all_faults
+from tests.opened_browses import MemoryPeople
 from tests.unit.sealing_bench import Bench
 from tests.unit.test_fsck_bytes import values_of
 
@@ -27,13 +31,48 @@ VALUES = st.recursive(
 )
 
 
-@pytest.fixture(scope="module")
-def sealed() -> MemoryDocuments:
-    """A log of four blocks."""
-    bench = Bench()
-    bench.fill(4)
+@pytest.fixture(scope="module", params=["goods", "browse"])
+def sealed(request: pytest.FixtureRequest) -> MemoryDocuments:
+    """A log of four blocks: of goods, or of looks, whose parts are encrypted, with marks of their outcomes as the last."""
+    bench = Bench(prefix=request.param)
+    if request.param == "goods":
+        bench.fill(4)
+    else:
+        for value in browse_values():
+            bench.topic.append(0, value)
     asyncio.run(bench.run(entries=1))
     return MemoryDocuments.of(bench.store)
+
+
+def browse_values() -> list[bytes]:
+    """Three looks by two users, and what became of their answers."""
+    people = MemoryPeople()
+    made = [
+        browse_record(
+            Browse(
+                user=f"user-{nth % 2}",
+                keys=("https://id.gs1.org/01/09521234543213/21/1",),
+                method="Trace",
+                purpose="a test",
+                sizes={"goods/0": 9},
+                events=1,
+            ),
+            secret=bytes(32),
+            user_key=people.key(f"user-{nth % 2}"),
+            record_id=bytes([nth]) * 16,
+            time_ms=1_700_000_000_000 + nth,
+            salts=(bytes(32),) * 4,
+        )
+        for nth in range(1, 4)
+    ]
+    marks = mark_record(
+        {each.id: Outcome.ANSWERED for each in made},
+        record_id=bytes(16),
+        time_ms=1_700_000_000_009,
+        salt=bytes(32),
+        secret=bytes(32),
+    )
+    return [envelope.encode(each) for each in (*made, marks)]
 
 
 def mutated(document: Document, data: st.DataObject) -> Document:

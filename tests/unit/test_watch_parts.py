@@ -22,10 +22,11 @@ from services.audit.watch.windows import pane_of, pane_size, starts_with, whole
 from services.audit.watch_reader import summed
 from services.runtime import topics
 from services.runtime.access.naming import NOBODIES
-from services.runtime.blocking import Block, BlockedError, Blocks, RememberedBlocks, blocked_subject
+from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks, blocked_subject
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.errors import EnvelopeError, SettingsError, UnavailableError
 from services.sealing.browse import BrowseKind
+from services.sealing.indexes import indexes as log_indexes
 from tests.watch_scenarios import BEGIN_MS, DAY_MS, MINUTE_MS, look, lot, marks, pseudonym, record, sign_in
 from tests.watch_scenarios import serial as item
 
@@ -396,3 +397,8 @@ def test_what_partitions_counted_is_summed_by_window() -> None:
     }
     found = summed([row, {**row, "start_ms": 300, "end_ms": 600}, row])
     assert [(each.start_ms, each.looks, each.first_seen) for each in found] == [(0, 4, 2), (300, 2, 1)]
+
+
+def test_blocks_of_users_are_not_kept_among_those_of_the_logs() -> None:
+    """Whose collection has an index by which a second one could not be put, and is checked by fsck."""
+    assert BLOCKS not in log_indexes()

@@ -76,6 +76,7 @@ def _notes(records: int, public: PublicFigures) -> list[str]:
     """Say where these figures and those of the logs do not fit together, which they do where counting has gone on for the whole month."""
     looks = public.total.looks
     notes = [
+        "Refusals, sign-ins, roles, calls, outcomes and reasons are content of records, which entries only commit to: nobody else can derive these figures.",
         "user_days: different users, each counted once for each day; beyond 255 with a standard error of 6.3 %, as keys and merchants.",
         "Alerts are kept for a time (docs/watch.md): those that were gone when the report was made are not counted.",
     ]

@@ -19,6 +19,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from rocksdict import BottommostLevelCompaction, CompactOptions
 
+from services.audit.watch.consumer import OrderedConsumer
 from services.audit.watch.progress import Progress
 from services.audit.watch.settings import WatchSettings
 from services.runtime.errors import SettingsError
@@ -93,6 +94,8 @@ class WatchApp:
             key_serializer="raw",
             value_serializer="raw",
         )
+        transport: Any = self.app.transport
+        transport.Consumer = OrderedConsumer
         self._partitions = kafka.browse_partitions
         self.progress = Progress(kafka.bootstrap_servers, kafka.topic(GROUP))
         self.watched = self._topic(kafka.topic(BROWSE_WATCHED))

@@ -16,6 +16,11 @@ class WatchMetrics:
         self.records = Counter(
             "goodstrace_watch_records_total", "Records of browse.watched observed.", registry=registry
         )
+        self.restarts = Counter(
+            "goodstrace_watch_restarts_total",
+            "Times that this worker was started again, after status 70 or a crash: should stay 0.",
+            registry=registry,
+        )
         self.unreadable = Counter(
             "goodstrace_watch_records_unreadable_total",
             "Records of browse.watched that cannot be read: nothing is counted by them.",
