@@ -109,10 +109,13 @@ class Campaign:
         daemon = self.system.daemons[name]
         daemon.wait_ready(partial(not_ready, f"http://{HOST}:{daemon.ports[0]}/readyz"), 90)
 
+    def _answered(self, share: float) -> bool:
+        return len(self.told.receipts) >= share * self.looks
+
     def _kill(self) -> None:
         for share, name in self._kills:
             eventually(
-                lambda share=share: len(self.told.receipts) >= share * self.looks,
+                partial(self._answered, share),
                 deadline_s=1800,
                 every_s=0.01,
                 what=f"{share:.0%} of {self.looks} looks are answered",
