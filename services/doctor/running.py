@@ -1,0 +1,69 @@
+"""Checks side by side, each with a deadline: one that fails or hangs stops no other."""
+
+import asyncio
+import contextlib
+import io
+import time
+from collections.abc import Mapping, Sequence
+
+from pydantic_settings import BaseSettings
+
+from goodstrace.errors import GoodstraceError
+from services.doctor.looks import Look
+from services.doctor.values import Checked, Finding, failed, ok
+from services.runtime.errors import ServiceError
+from services.runtime.settings import load
+
+_AWAY = "neighbours.md#kafkafailing"
+_RUNBOOKS: Mapping[str, str] = {"kafka": _AWAY, "topics": _AWAY, "lag": _AWAY}
+
+
+def read_settings(kinds: Sequence[type[BaseSettings]]) -> tuple[list[BaseSettings], Checked]:
+    """Read settings from the environment; those that cannot be are findings, by the names of their variables."""
+    begun, read, found = time.monotonic(), list[BaseSettings](), list[Finding]()
+    for kind in kinds:
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(said):
+                read.append(load(kind))
+        except SystemExit:
+            do = "set it right, here and for the services: they end with status 2 at their start for it"
+            found.append(failed(said.getvalue().strip(), do, "services.md#servicedown"))
+    findings = tuple(found or [ok(f"{len(read)} groups of settings can be used")])
+    return read, Checked("settings", findings, time.monotonic() - begun)
+
+
+async def run(checks: Mapping[str, Look], timeout_s: float) -> list[Checked]:
+    """Run checks at the same time, each for `timeout_s` seconds at the most; gives them in their order."""
+    return list(await asyncio.gather(*(_one(name, look, timeout_s) for name, look in checks.items())))
+
+
+async def _one(name: str, look: Look, timeout_s: float) -> Checked:
+    begun = time.monotonic()
+    runbook = _RUNBOOKS.get(name, "neighbours.md#storefailing")
+    try:
+        async with asyncio.timeout(timeout_s):
+            findings = await look()
+    except TimeoutError:
+        findings = [
+            failed(
+                f"no answer within {timeout_s:g} s",
+                "see whether it is up; --timeout gives it longer",
+                runbook,
+            )
+        ]
+    except (ServiceError, GoodstraceError, OSError) as error:
+        findings = [failed(str(error), "mend the connection, or the setting that names it", runbook)]
+    except SystemExit:  # a setting that is only read where it is used: it said so on standard error
+        findings = [
+            failed("a setting cannot be used", "see what standard error says", "services.md#servicedown")
+        ]
+    except Exception as error:  # noqa: BLE001 - a check that is itself at fault hides no other
+        findings = [
+            failed(
+                f"could not be checked: {type(error).__name__}: {error}",
+                "this is a fault of the check",
+                "docs/doctor.md",
+            )
+        ]
+    return Checked(name, tuple(findings), time.monotonic() - begun)
