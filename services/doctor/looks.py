@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
 from pydantic_settings import BaseSettings
 
 from goodstrace.policy import Policy
+from services.collector.runner import group_of
+from services.collector.stages import ORDER
 from services.doctor.checks import clocks, connections, keys, lag, logs, store
 from services.doctor.checks import topics as topic_checks
 from services.doctor.checks.clocks import ClockSeen
@@ -17,8 +20,10 @@ from services.doctor.seeing import asking, files
 from services.doctor.seeing import store as seen_store
 from services.doctor.seeing.brokers import Brokers
 from services.doctor.values import Finding, ok
+from services.query.webhooks.store import SUBSCRIPTIONS
 from services.runtime import topics
 from services.runtime.access.settings import LoginSettings
+from services.runtime.consumer_groups import folding
 from services.runtime.errors import ServiceError, SettingsError
 from services.runtime.mongo import Database, Mongo, beside
 from services.runtime.outgoing import OutgoingSettings
@@ -145,7 +150,7 @@ class Looks:
         found = connections.check_witnesses(seen, quorum_left=left)
         if policy is None:
             return found
-        return [*found, *logs.check_cosignatures(await seen_store.logs_seen(self._database(), policy, {}))]
+        return [*found, *logs.check_cosignatures(await seen_store.logs_seen(self._database(), policy))]
 
     async def _topics(self) -> list[Finding]:
         declared = self._declared()
@@ -156,6 +161,8 @@ class Looks:
         database = self._database()
         vault = self._vault(database)
         wanted = seen_store.wanted_indexes(database.name, vault.name)
+        if not await seen_store.has_webhooks(database):
+            wanted.pop((database.name, SUBSCRIPTIONS))  # only who runs webhooks makes it
         there = {}
         for each in (database, vault):
             listed = [collection for name, collection in wanted if name == each.name]
@@ -218,24 +225,25 @@ class Looks:
         return keys.check_certificates(files.certificates(tls, believed))
 
     async def _lag(self) -> list[Finding]:
-        ends = await self._ends()
-        kafka = self._of(KafkaSettings)
-        groups = await asyncio.to_thread(self._asked().groups, {topic for topic, _ in ends})
-        readers = {
-            "collector.projector": topics.GOODS_STORED,
-            "collector.states": topics.GOODS_STORED,
-            f"{topics.BROWSE_WATCHED}.index": topics.BROWSE_WATCHED,
-        }
+        ends, settings = await self._ends(), self._of(KafkaSettings)
+        groups = await asyncio.to_thread(self._asked().groups, ends)
         full = {topic for (topic, _), end in ends.items() if end > 0}
-        expected = [kafka.topic(name) for name, topic in readers.items() if kafka.topic(topic) in full]
-        return lag.check_lag(groups, ends, expected) or [ok("nothing was captured yet")]
+        expected = [name for name, topic in folding(settings).items() if topic in full]
+        inner = [group_of(settings, stage) for stage in ORDER[1:]]
+        return lag.check_lag(groups, moved_by_others=inner, expected=expected) or [
+            ok("nothing was captured yet")
+        ]
 
     async def _logs(self) -> list[Finding]:
+        database = self._database()
+        seen, places = await seen_store.logs_seen(database, None), await seen_store.next_offsets(database)
         try:
             ends = await self._ends()
+            waiting = await asyncio.to_thread(self._asked().waiting, dict(places.values()), ends)
         except ServiceError:  # the check `kafka` says so
-            ends = {}
-        return logs.check_logs(await seen_store.logs_seen(self._database(), None, ends))
+            waiting = {}
+        of = {log: waiting.get(place, 0) for log, (place, _) in places.items()}
+        return logs.check_logs([msgspec.structs.replace(each, waiting=of.get(each.log)) for each in seen])
 
     async def _fsck(self) -> list[Finding]:
         names = [info.name for info in await MongoBlockStore(self._database()).logs()]

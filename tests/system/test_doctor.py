@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.stack import Stack
 from goodstrace.simulate import Simulation, SimulationOptions
-from tests.system.harness import SERVICES, System, eventually
+from tests.system.harness import System, eventually
 
 Answer = dict[str, Any]
 
@@ -44,6 +43,7 @@ def findings(answer: Answer, level: str) -> list[str]:
 def test_a_system_that_is_well(system: System) -> None:
     checked = system.cli("fsck", "--kafka", "--jobs", "1")
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
     # What the last captures left is caught up with within seconds.
     def looked() -> tuple[int, Answer] | None:
         code, answer = doctor(system)

@@ -1,6 +1,6 @@
 """What waits in Kafka, for whom, and does it move? Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -15,30 +15,34 @@ Place = tuple[str, int]
 
 
 class GroupSeen(msgspec.Struct, frozen=True):
-    """A consumer group: how many members it has, and where it is in each partition, at two moments."""
+    """A consumer group: how many members it has, where it is in each partition at two moments, and how many records wait for it there."""
 
     name: str
     members: int
     before: Mapping[Place, int]
     after: Mapping[Place, int]
+    waiting: Mapping[Place, int]
 
 
 def check_lag(
-    groups: Sequence[GroupSeen], ends: Mapping[Place, int], expected: Sequence[str]
+    groups: Sequence[GroupSeen], *, moved_by_others: Collection[str], expected: Sequence[str]
 ) -> list[Finding]:
     """Is each group there, and does it come nearer to the ends of what it reads?
 
     Args:
         groups: those that have committed offsets in our topics.
-        ends: where each partition ends (of its committed records).
+        moved_by_others: groups of stages that another one's process moves within its transaction: they have no members.
         expected: groups of services that are always there once something was captured.
     """
-    found = [_group(each, ends) for each in sorted(groups, key=lambda each: each.name)]
+    found = [
+        _group(each, has_members=each.name not in moved_by_others)
+        for each in sorted(groups, key=lambda each: each.name)
+    ]
     known = {each.name for each in groups}
     found += [
         warning(
             f"the group {name} has never read anything",
-            "start the service that it belongs to, or capture something",
+            "start the service that it belongs to, or wait a minute",
             _RUNBOOK,
         )
         for name in expected
@@ -47,24 +51,14 @@ def check_lag(
     return found
 
 
-def _group(group: GroupSeen, ends: Mapping[Place, int]) -> Finding:
-    waiting = {
-        place: ends[place] - offset for place, offset in group.after.items() if ends.get(place, 0) > offset
-    }
-    lag = sum(waiting.values())
-    if not group.members:
-        if not lag:
-            return warning(
-                f"{group.name}: nothing waits, and nobody reads",
-                "start the service that it belongs to",
-                _RUNBOOK,
-            )
-        return failed(
-            f"{group.name}: {lag:,} records wait and nobody reads",
-            "start the service that it belongs to",
-            _RUNBOOK,
+def _group(group: GroupSeen, *, has_members: bool) -> Finding:
+    lag = sum(group.waiting.values())
+    if has_members and not group.members:
+        said, level = (f"{lag:,} records wait", failed) if lag else ("nothing waits", warning)
+        return level(
+            f"{group.name}: {said} and nobody reads", "start the service that it belongs to", _RUNBOOK
         )
-    stuck = [place for place in waiting if group.before.get(place) == group.after[place]]
+    stuck = [place for place in group.waiting if group.before.get(place) == group.after[place]]
     if stuck:
         topic, partition = min(stuck)
         offset = group.after[topic, partition]

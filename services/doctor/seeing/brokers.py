@@ -4,16 +4,17 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined]
 
-from services.doctor.checks.lag import GroupSeen, Place
+from services.doctor.checks.lag import GroupSeen
 from services.doctor.checks.topics import TopicSeen
 from services.runtime import kafka
-from services.runtime.errors import UnavailableError
+from services.runtime.consumer_groups import Place, committed
 
 _NOTHING: Final = 0  # syslog level: an outage is told as a finding
 _MOVES_S: Final = 1.5
+_PEEK: Final = "goodstrace.doctor"  # only a name: partitions are assigned by hand, and nothing is committed
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _NEWEST: Final = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
 
@@ -23,6 +24,7 @@ class Brokers:
 
     def __init__(self, bootstrap: str, timeout_s: float) -> None:
         """Prepare to ask; each question may take `timeout_s`. Raises: SettingsError."""
+        self._bootstrap = bootstrap
         self._admin: AdminClient = kafka.admin_client(bootstrap, log_level=_NOTHING)
         self._timeout_s = timeout_s
 
@@ -64,13 +66,12 @@ class Brokers:
         times = [found.timestamp / 1000 for found in self._listed(places, _NEWEST).values()]
         return max((each for each in times if each > 0), default=None)
 
-    def groups(self, topics: Iterable[str]) -> list[GroupSeen]:
-        """Give the groups that read these topics, seen at two moments."""
-        wanted = set(topics)
+    def groups(self, ends: Mapping[Place, int]) -> list[GroupSeen]:
+        """Give the groups that read the partitions of `ends`, seen at two moments."""
+        wanted = {topic for topic, _ in ends}
         with kafka.translated():
             listed = self._admin.list_consumer_groups(request_timeout=self._timeout_s).result(self._timeout_s)
-            names = [each.group_id for each in listed.valid]
-            before = self._committed(names, wanted)
+            before = self._committed([each.group_id for each in listed.valid], wanted)
             if not before:
                 return []
             described = self._admin.describe_consumer_groups(list(before), request_timeout=self._timeout_s)
@@ -80,8 +81,41 @@ class Brokers:
             time.sleep(min(_MOVES_S, self._timeout_s / 4))
             after = self._committed(list(before), wanted)
         return [
-            GroupSeen(name, members[name], places, after.get(name, places)) for name, places in before.items()
+            GroupSeen(name, members[name], places, now, self.waiting(now, ends))
+            for name, places in before.items()
+            for now in (after.get(name, places),)
         ]
+
+    def waiting(self, offsets: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, int]:
+        """Tell how many records wait from these offsets on; markers of transactions, behind which nothing comes, are none.
+
+        Where a record does wait they are counted with it: how many there are, only reading would tell.
+        """
+        behind = {place: offset for place, offset in offsets.items() if ends.get(place, 0) > offset}
+        if not behind:
+            return {}
+        reader = kafka.consumer(self._bootstrap, _PEEK, partition_eof=True)
+        try:
+            with kafka.translated():
+                reader.assign([TopicPartition(*place, offset) for place, offset in behind.items()])
+                at_end = self._at_end(reader, set(behind))
+        finally:
+            reader.close()
+        return {place: ends[place] - offset for place, offset in behind.items() if place not in at_end}
+
+    def _at_end(self, reader: Consumer, places: set[Place]) -> set[Place]:
+        """Read until each partition has given a record or its end; gives those that ended without one."""
+        left, at_end = set(places), set[Place]()
+        until = time.monotonic() + self._timeout_s / 2
+        while left and time.monotonic() < until:
+            for message in reader.consume(100, 0.2):
+                place = (str(message.topic()), int(message.partition() or 0))
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF and place in left:  # noqa: SLF001
+                    at_end.add(place)
+                if error is None or place in at_end:
+                    left.discard(place)
+        return at_end
 
     def _committed(self, groups: list[str], topics: set[str]) -> dict[str, dict[Place, int]]:
         """Give the committed offsets of groups in our topics; groups that have none are left out."""
@@ -105,20 +139,6 @@ class Brokers:
                 (place.topic, place.partition): future.result(self._timeout_s)
                 for place, future in futures.items()
             }
-
-
-def committed(admin: AdminClient, group: str, timeout_s: float) -> Mapping[Place, int]:
-    """Give a group's committed offsets. Raises: KafkaException, UnavailableError."""
-    asked = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(group)], request_timeout=timeout_s
-    )
-    try:
-        told = asked[group].result(timeout_s)
-    except (KafkaException, TimeoutError) as error:
-        raise UnavailableError(f"Kafka: offsets of the group {group}: {error}") from error
-    return {
-        (each.topic, each.partition): each.offset for each in told.topic_partitions or [] if each.offset >= 0
-    }
 
 
 def _topic(name: str, told: Any, config: Mapping[str, str]) -> TopicSeen:

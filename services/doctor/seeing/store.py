@@ -96,15 +96,35 @@ async def store_room(database: Database) -> RoomSeen | None:
     return RoomSeen("the store's disk", total - used, total) if total else None
 
 
-async def logs_seen(database: Database, policy: Policy | None, ends: Mapping[Place, int]) -> list[LogSeen]:
-    """Tell how far each registered log is; `ends` are those of the topics, as far as Kafka answered."""
+async def has_webhooks(database: Database) -> bool:
+    """Tell whether webhooks were ever kept here."""
+    async with translated():
+        return webhooks.SUBSCRIPTIONS in await database.list_collection_names()
+
+
+async def next_offsets(database: Database) -> dict[str, tuple[Place, int]]:
+    """Give from which place and offset each log goes on, by its newest block."""
+    store = MongoBlockStore(database)
+    names = [info.name for info in await store.logs()]
+    heads = await store.heads(names)
+    found = {}
+    for name in names:
+        newest = await _newest_block(store, name, heads.get(name))
+        if newest is not None:
+            said = blocks.decode(newest.header).kafka
+            found[name] = ((said.topic, said.partition), said.next)
+    return found
+
+
+async def logs_seen(database: Database, policy: Policy | None) -> list[LogSeen]:
+    """Tell how far each registered log is."""
     store = MongoBlockStore(database)
     names = [info.name for info in await store.logs()]
     heads = await store.heads(names)
     found = []
     for name in names:
         head = heads.get(name)
-        found.append(_log(name, head, await _newest_block(store, name, head), policy, ends))
+        found.append(_log(name, head, await _newest_block(store, name, head), policy))
     return found
 
 
@@ -144,15 +164,9 @@ async def _newest_block(store: MongoBlockStore, log: str, head: Head | None) -> 
     return newest
 
 
-def _log(
-    name: str, head: Head | None, newest: StoredBlock | None, policy: Policy | None, ends: Mapping[Place, int]
-) -> LogSeen:
+def _log(name: str, head: Head | None, newest: StoredBlock | None, policy: Policy | None) -> LogSeen:
     header = blocks.decode(newest.header) if newest is not None else None
     published = head.published if head is not None else None
-    waiting = None
-    if header is not None:
-        end = ends.get((header.kafka.topic, header.kafka.partition))
-        waiting = max(0, end - header.kafka.next) if end is not None else None
     missing, cosigned_s = _cosigned(published.note, policy) if published and policy else ((), None)
     return LogSeen(
         name,
@@ -160,7 +174,6 @@ def _log(
         signed=head.checkpoint.size if head is not None else 0,
         published=published.size if published is not None else 0,
         sealed_s=time.time() - header.time / 1000 if header is not None else None,
-        waiting=waiting,
         missing=missing,
         cosigned_s=cosigned_s,
     )
