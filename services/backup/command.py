@@ -230,7 +230,11 @@ def _restored(
             of_vault=of_vault,
         )
     )
-    options = Options(trusted=LogKeys.load(vkeys) if vkeys else None, policy=_read(policy_file))
+    options = Options(
+        names=tuple(each.log for each in manifest.logs),  # keys may be of logs that had nothing to copy yet
+        trusted=LogKeys.load(vkeys) if vkeys else None,
+        policy=_read(policy_file),
+    )
     restoring.derive(settings, options, manifest, workers)
     applied = asyncio.run(_erased(settings, vault_name, destroyed))
     return manifest, applied, groups.set_back(kafka, manifest.groups)

@@ -56,15 +56,17 @@ def flipped(path: Path, place: int) -> None:
 
 def test_a_store_that_is_lost_comes_back(system: System, tmp_path: Path) -> None:
     simulation = Simulation(SimulationOptions(seed=5, events=60))
+    item = simulation.interesting.item
+    assert item is not None
     documents = [each.to_bytes() for each in simulation.documents()]
-    key = simulation.interesting.keys[0] if hasattr(simulation.interesting, "keys") else None
     half = len(documents) // 2
     system.capture_sealed(documents[:half])
     memory = FileMemory(tmp_path / "memory.json")
     for user in ("ann", "bob"):
         with system.client(user=user, memory=memory) as client:
-            assert client.checkpoints()
-    del key
+            client.trace(item)
+    system.wait_looks_sealed(2)
+    keys = set(system.user_keys())
 
     store, vault = tmp_path / "copies" / "store", tmp_path / "copies" / "vault"
     copied = done(system, "backup", "create", "--out", str(store))
@@ -75,9 +77,12 @@ def test_a_store_that_is_lost_comes_back(system: System, tmp_path: Path) -> None
     assert "sound" in done(system, "backup", "verify", str(store), "--vkeys", str(system.key_dir))
     done(system, "backup", "verify", "--of-vault", str(vault))
 
-    # What comes after the copy: more events.
+    # What comes after the copy: more events, and a user is erased.
     system.capture_sealed(documents[half:])
     total = system.sealed_count()
+    done(system, "audit", "erase", "user", "ann", "--no-settle")
+    gone = keys - set(system.user_keys())
+    assert len(gone) == 1
     with system.client(memory=memory) as client:
         client.checkpoints()
 
@@ -96,6 +101,9 @@ def test_a_store_that_is_lost_comes_back(system: System, tmp_path: Path) -> None
     arguments = ("--into", system.database_name, "--vkeys", str(system.key_dir), "--jobs", "1")
     said = done(system, "restore", str(store), *arguments, "--vault", str(vault))
     assert "lacking: what came after the copy" in said
+    assert "erased again: 1 keys" in said
+    assert not gone & set(system.user_keys())
+    assert keys - gone <= set(system.user_keys())
     assert "holds other data" in refused(system, "restore", str(store), *arguments)
 
     made = system.run_module("services.runtime.provision")
@@ -104,6 +112,7 @@ def test_a_store_that_is_lost_comes_back(system: System, tmp_path: Path) -> None
     eventually(lambda: system.sealed_count() >= total, what="the logs go on from Kafka")
     assert system.sealed_count() == total
     with system.client(memory=memory) as client:  # what was remembered of the logs before still holds
-        assert client.checkpoints()
+        assert client.trace(item).events
+    assert not gone & set(system.user_keys())
     done(system, "fsck", "--kafka", "--jobs", "1")
     done(system, "replay", "verify")
