@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from deploy.stack import Stack
 from goodstrace.simulate import Simulation, SimulationOptions
+from services.runtime import topics
 from tests.system.harness import System, eventually
 
 Answer = dict[str, Any]
@@ -62,3 +64,59 @@ def test_a_system_that_is_well(system: System) -> None:
     for secret in system.key_dir.rglob("*"):
         if secret.is_file() and secret.suffix not in (".vkey", ".json"):
             assert secret.read_text().strip() not in text.stdout + json.dumps(answer)
+
+
+def test_what_is_taken_away_is_said(system: System) -> None:
+    key = system.key_dir / "goods-0.key"
+    key.chmod(0o644)
+    system.store["packs"].drop_index("log_first")
+    _configured(system, topics.GOODS_STORED, "retention.ms", "604800000")
+    system.kill9("query")
+    code, answer = doctor(system, GOODSTRACE_BROWSE_PARTITIONS="2")
+    assert code == 1
+    said = "\n".join(findings(answer, "failed"))
+    for each in (
+        f"secrets: {key} (private key) is open to others, mode 644",
+        "keys: goods/0: ",  # the key is not used so
+        "indexes: 1 indexes are missing: ",
+        "goods.stored: retention.ms is 604800000, not -1",
+        "goods.browsed: 1 partitions, 2 are set",
+        "services: query does not answer at ",
+    ):
+        assert each in said, said
+    for finding in (finding for each in answer["checks"] for finding in each["findings"]):
+        assert finding["level"] == "ok" or (finding["do"] and finding["runbook"])
+
+    key.chmod(0o600)
+    _configured(system, topics.GOODS_STORED, "retention.ms", "-1")
+    assert system.run_module("services.runtime.provision").returncode == 0
+    system.restart("query")
+    code, answer = doctor(system, "--skip", "lag")
+    assert (code, findings(answer, "failed")) == (0, [])
+
+
+def test_neighbours_that_are_away_stop_no_other_check(system: System) -> None:
+    code, answer = doctor(
+        system,
+        "--timeout",
+        "3",
+        KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1",
+        MONGODB_URI="mongodb://somebody:hunter2@127.0.0.1:2",
+    )
+    assert code == 1
+    levels = {each["check"]: each["level"] for each in answer["checks"]}
+    assert {levels[name] for name in ("kafka", "mongodb", "topics", "indexes", "lag", "logs", "fsck")} == {
+        "failed"
+    }
+    assert {levels[name] for name in ("settings", "services", "secrets", "certificates", "disk")} == {"ok"}
+    assert "hunter2" not in json.dumps(answer)
+
+
+def _configured(system: System, topic: str, name: str, value: str) -> None:
+    admin = AdminClient({"bootstrap.servers": system.stack.kafka_bootstrap_servers})
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(
+        ConfigResource.Type.TOPIC, f"{system.topic_prefix}{topic}", incremental_configs=[entry]
+    )
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(30)
