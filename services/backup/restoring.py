@@ -23,13 +23,15 @@ from services.runtime.mongo import (
     translated,
 )
 from services.runtime.settings import MongoSettings
-from services.sealing.fsck import jobs, store
+from services.sealing.fsck import jobs
+from services.sealing.fsck import store as fsck_store
 from services.sealing.fsck.faults import Standing, Verdict
 from services.sealing.fsck.index_log_check import check_index
 from services.sealing.fsck.scan import MongoDocuments
 from services.sealing.fsck.store import Options
 from services.sealing.indexes import INSTANCE, RESTORED, indexes
 from services.sealing.mongo import MongoBlockStore
+from services.sealing.values import Head, StoredCheckpoint
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
 Document = dict[str, Any]
@@ -114,17 +116,17 @@ def _checked(mongo: MongoSettings, options: Options, workers: int, *, repairing:
     chosen = [_repair(job) for job in found.jobs] if repairing else found.jobs
     verdicts = jobs.run(chosen, workers, lambda *_: None)
     asyncio.run(_finished(mongo, verdicts, repairing=repairing))
-    return store.merged(verdicts, found)
+    return fsck_store.merged(verdicts, found)
 
 
 def _repair(job: jobs.Job) -> jobs.Job:
     return msgspec.structs.replace(job, repair=True)
 
 
-async def _surveyed(mongo: MongoSettings, options: Options) -> store.Survey:
+async def _surveyed(mongo: MongoSettings, options: Options) -> fsck_store.Survey:
     client = Mongo(mongo)
     try:
-        return await store.survey(MongoDocuments(client.database), options, mongo, None)
+        return await fsck_store.survey(MongoDocuments(client.database), options, mongo, None)
     finally:
         client.close()
 
@@ -132,7 +134,7 @@ async def _surveyed(mongo: MongoSettings, options: Options) -> store.Survey:
 async def _finished(mongo: MongoSettings, verdicts: list[Verdict], *, repairing: bool) -> None:
     client = Mongo(mongo)
     try:
-        await store.count_pins(MongoDocuments(client.database), verdicts)
+        await fsck_store.count_pins(MongoDocuments(client.database), verdicts)
         if not repairing or any(each.log == INDEX_LOG for each in verdicts):
             await check_index(client.database, verdicts, repair=repairing)
     finally:
@@ -153,9 +155,13 @@ def _problems(verdicts: list[Verdict], manifest: Manifest) -> Iterator[str]:
 
 
 async def _note(database: Database, manifest: Manifest) -> None:
-    """Say from which sizes on the logs' blocks were lost: what the root log pins of those is of no block here (`fsck.root_check`)."""
+    """Say how far each log is published, and from which sizes on blocks were lost: what the root log pins of those is of no block here (`fsck.root_check`)."""
+    store = MongoBlockStore(database)
+    for copy in manifest.logs:
+        checkpoint = StoredCheckpoint(copy.log, copy.size, bytes.fromhex(copy.root), copy.note)
+        await store.put_head(Head(copy.height, checkpoint, checkpoint))
     sizes = [{"log": copy.log, "size": copy.size} for copy in manifest.logs]
     async with translated():
         await database[INSTANCE].update_one({"_id": RESTORED}, {"$push": {"times": sizes}}, upsert=True)
-    if await MongoBlockStore(database).instance_id() != manifest.instance:
+    if await store.instance_id() != manifest.instance:
         raise BackupError("the backup's documents are of another installation than its manifest says")
