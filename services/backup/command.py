@@ -3,9 +3,9 @@
 import asyncio
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
@@ -51,6 +51,15 @@ _policy = click.option(
 )
 
 
+class Restored(NamedTuple):
+    """What was put back, who was erased again, how many groups read again, and the database of the vault."""
+
+    manifest: Manifest
+    applied: Applied
+    groups: int
+    vault: str
+
+
 @click.group()
 def backup() -> None:
     """Copy the store, so that its logs can be proved again, and verify copies.
@@ -59,7 +68,7 @@ def backup() -> None:
       goodstrace backup create --out backups/2026-11-27      logs and all else of the services' database
       goodstrace backup vault --out vault-backups/2026-11-27 the vault, apart: keep these few days only
       goodstrace backup verify backups/2026-11-27            read all of it again, without a store
-      goodstrace restore backups/2026-11-27 --into goodstrace
+      goodstrace restore backups/2026-11-27 --into goodstrace2
 
     Services may run meanwhile. Keys are in no copy: keep GOODSTRACE_KEY_DIR, index secret and vault keys elsewhere (docs/backup.md).
     MONGODB_URI, GOODSTRACE_DATABASE and KAFKA_BOOTSTRAP_SERVERS say where the store and Kafka are.
@@ -149,7 +158,7 @@ def restore(
     are set back, so that what came after the copy comes again from Kafka. Broken off, drop the database and begin again.
     """
     try:
-        manifest, applied, count = _restored(
+        done = _restored(
             folder=folder,
             into=into,
             vault_folder=vault_folder,
@@ -160,15 +169,21 @@ def restore(
         )
     except (ServiceError, GoodstraceError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    for each in manifest.logs:
+    for each in done.manifest.logs:
         click.echo(f"{each.log:<12}sound   {each.size} entries  {each.root}")
+    applied = done.applied
     click.echo(f"erased again: {applied.keys} keys, {applied.users} users, {applied.documents} documents")
-    click.echo(f"{count} groups read again from where they were when the copy was made")
-    click.echo(
-        "lacking: what came after the copy. It is in Kafka: where witnesses cosign, first"
-        f" `goodstrace replay rebuild --into {into}`; then set GOODSTRACE_DATABASE={into}, run"
-        " `python -m services.runtime.provision`, start the services, and `goodstrace doctor`"
-    )
+    click.echo(f"{done.groups} groups read again from where they were when the copy was made")
+    for line in _next(into, done.vault):
+        click.echo(line)
+
+
+def _next(into: str, vault: str) -> Iterator[str]:
+    """Say what lacks, and what to do now."""
+    yield "lacking: what came after the copy; it is in Kafka, and comes again by itself. Now:"
+    yield f"  where witnesses cosign: goodstrace replay rebuild --into {into}    (they have seen more than the copy has)"
+    yield f"  set GOODSTRACE_DATABASE={into} GOODSTRACE_VAULT_DATABASE={vault} for every service"
+    yield "  python -m services.runtime.provision, start the services, goodstrace doctor"
 
 
 async def _created(out: Path) -> tuple[Manifest, str]:
@@ -209,10 +224,12 @@ def _restored(
     workers: int,
     vkeys: Path | None,
     policy_file: Path | None,
-) -> tuple[Manifest, Applied, int]:
+) -> Restored:
     kafka = load(KafkaSettings)
-    settings = load(MongoSettings).model_copy(update={"database": into})
-    vault_name = vault_into or load(VaultSettings).database_beside(into)
+    now = load(MongoSettings)
+    settings = now.model_copy(update={"database": into})
+    # Without a copy of the vault it is the one in use whose keys open what looks say.
+    vault_name = vault_into or load(VaultSettings).database_beside(into if vault_folder else now.database)
     manifest, trust = read_manifest(folder, "store"), _trust(vkeys, policy_file)
     of_vault = read_manifest(vault_folder, "vault") if vault_folder else None
     if of_vault is not None and of_vault.instance != manifest.instance:
@@ -237,7 +254,7 @@ def _restored(
     )
     restoring.derive(settings, options, manifest, workers)
     applied = asyncio.run(_erased(settings, vault_name, destroyed))
-    return manifest, applied, groups.set_back(kafka, manifest.groups)
+    return Restored(manifest, applied, groups.set_back(kafka, manifest.groups), vault_name)
 
 
 async def _put(
