@@ -17,6 +17,7 @@ from services.backup.checking import Trust
 from services.backup.erased import Again, Applied, destroyed_hashes
 from services.backup.errors import BackupError
 from services.backup.folder import FolderWriter, read_manifest
+from services.backup.pinned import pin_again
 from services.backup.values import Manifest
 from services.runtime import topics
 from services.runtime.errors import ServiceError
@@ -253,7 +254,7 @@ def _restored(
         policy=_read(policy_file),
     )
     restoring.derive(settings, options, manifest, workers)
-    applied = asyncio.run(_erased(settings, vault_name, destroyed))
+    applied = asyncio.run(_finished(settings, kafka, vault_name, destroyed))
     return Restored(manifest, applied, groups.set_back(kafka, manifest.groups), vault_name)
 
 
@@ -276,9 +277,12 @@ async def _put(
         mongo.close()
 
 
-async def _erased(settings: MongoSettings, vault_name: str, destroyed: set[str]) -> Applied:
+async def _finished(
+    settings: MongoSettings, kafka: KafkaSettings, vault_name: str, destroyed: set[str]
+) -> Applied:
     mongo = Mongo(settings)
     try:
+        await pin_again(mongo.database, kafka.bootstrap_servers, kafka.topic(topics.LOGS_CHECKPOINTS))
         vault = Vault(beside(mongo.database, vault_name), load_ring(load(VaultSettings).key_file))
         return await Again(mongo.database, vault, erase_steps()).apply(destroyed)
     finally:
