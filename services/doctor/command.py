@@ -31,7 +31,10 @@ _SERVICE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}=https?://[^\s?#@]+")
     help="A service and its port of metrics and health, such as ledger=http://10.0.0.7:9102; may be given again.",
 )
 @click.option(
-    "--only", multiple=True, type=click.Choice(NAMES), help="Make this check only; may be given again."
+    "--only",
+    multiple=True,
+    type=click.Choice(("settings", *NAMES)),
+    help="Make this check only; may be given again.",
 )
 @click.option(
     "--skip", multiple=True, type=click.Choice(NAMES), help="Leave this check out; may be given again."

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 from goodstrace.policy import Policy
 from services.collector.runner import group_of
+from services.collector.settings import CollectorSettings
 from services.collector.stages import ORDER
 from services.doctor.checks import clocks, connections, keys, lag, logs, store
 from services.doctor.checks import topics as topic_checks
@@ -20,19 +21,23 @@ from services.doctor.seeing import asking, files
 from services.doctor.seeing import store as seen_store
 from services.doctor.seeing.brokers import Brokers
 from services.doctor.values import Finding, ok
+from services.ledger.settings import CompletenessSettings, LedgerSettings, RootSettings
+from services.query.web.settings import WebSettings
 from services.query.webhooks.store import SUBSCRIPTIONS
 from services.runtime import topics
-from services.runtime.access.settings import LoginSettings
+from services.runtime.access.settings import AccessSettings, LoginSettings, OidcSettings
 from services.runtime.consumer_groups import folding
 from services.runtime.errors import ServiceError, SettingsError
 from services.runtime.mongo import Database, Mongo, beside
 from services.runtime.outgoing import OutgoingSettings
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, OperatorSettings
 from services.runtime.tls import TlsSettings
+from services.runtime.tracing.settings import TracingSettings
 from services.runtime.vault.settings import VaultSettings
+from services.sealing.front import FrontSettings
 from services.sealing.key_sources import configured_keys, key_folder
 from services.sealing.mongo import MongoBlockStore
-from services.sealing.settings import KeySettings
+from services.sealing.settings import KeySettings, SealSettings
 from services.sealing.witness_settings import WitnessSettings, read_policy
 
 S = TypeVar("S", bound=BaseSettings)
@@ -47,7 +52,18 @@ SETTINGS: Final[tuple[type[BaseSettings], ...]] = (
     TlsSettings,
     OutgoingSettings,
     WitnessSettings,
+    SealSettings,
+    AccessSettings,
+    OidcSettings,
+    FrontSettings,
+    TracingSettings,
+    CollectorSettings,
+    LedgerSettings,
+    RootSettings,
+    CompletenessSettings,
+    WebSettings,
 )
+"""What the checks read, and behind it what services read alone: a variable that one of them would not start with is told here, too."""
 Look = Callable[[], Awaitable[list[Finding]]]
 
 
@@ -200,9 +216,19 @@ class Looks:
             files.secret(self._of(OperatorSettings).operator_token_file, "operator token"),
             files.secret(self._of(VaultSettings).key_file, "keys of the vault"),
             files.secret(login.secret_file, "secret of sign-ins"),
-            files.secret(login.key_dir, "folder of keys that sign tokens"),
+            *files.private_keys(login.key_dir),
         ]
-        return keys.check_files(seen)
+        kafka, mongo = self._of(KafkaSettings), self._of(MongoSettings)
+        named = {
+            "password for Kafka": kafka.sasl_password_file,
+            "key for Kafka": kafka.ssl_key_file,
+            "password for MongoDB": mongo.password_file,
+            "certificate and key for MongoDB": mongo.mongo_cert_file,
+            "key of the certificate that ports show": self._of(TlsSettings).key_file,
+            "passphrase of the logs' keys": self._of(KeySettings).key_passphrase_file,
+        }
+        told = [files.secret(path, of, "whoever gave it") for of, path in named.items() if path is not None]
+        return keys.check_files([*seen, *told])
 
     async def _log_keys(self) -> list[Finding]:
         self._of(KeySettings), self._of(LogSettings)

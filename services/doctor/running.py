@@ -5,17 +5,20 @@ import contextlib
 import io
 import time
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+import msgspec
 from pydantic_settings import BaseSettings
 
 from goodstrace.errors import GoodstraceError
 from services.doctor.looks import Look
-from services.doctor.values import Checked, Finding, failed, ok
+from services.doctor.values import Checked, Finding, Level, failed, ok
 from services.runtime.errors import ServiceError
 from services.runtime.settings import load
 
-_AWAY = "neighbours.md#kafkafailing"
-_RUNBOOKS: Mapping[str, str] = {"kafka": _AWAY, "topics": _AWAY, "lag": _AWAY}
+_NEIGHBOURS: Final = ("kafka", "mongodb")
+_AWAY: Final = "neighbours.md#kafkafailing"
+_RUNBOOKS: Final[Mapping[str, str]] = {"kafka": _AWAY, "topics": _AWAY, "lag": _AWAY}
 
 
 def read_settings(kinds: Sequence[type[BaseSettings]]) -> tuple[list[BaseSettings], Checked]:
@@ -35,7 +38,29 @@ def read_settings(kinds: Sequence[type[BaseSettings]]) -> tuple[list[BaseSetting
 
 async def run(checks: Mapping[str, Look], timeout_s: float) -> list[Checked]:
     """Run checks at the same time, each for `timeout_s` seconds at the most; gives them in their order."""
-    return list(await asyncio.gather(*(_one(name, look, timeout_s) for name, look in checks.items())))
+    return depending(await asyncio.gather(*(_one(name, look, timeout_s) for name, look in checks.items())))
+
+
+def depending(checked: Sequence[Checked]) -> list[Checked]:
+    """Let a check that says no more than that Kafka or MongoDB is away lead to the one that is about that. Pure."""
+    causes = {
+        finding.seen: each.name
+        for each in checked
+        if each.name in _NEIGHBOURS
+        for finding in each.findings
+        if finding.level is Level.FAILED
+    }
+    return [each if each.name in _NEIGHBOURS else _led(each, causes) for each in checked]
+
+
+def _led(checked: Checked, causes: Mapping[str, str]) -> Checked:
+    findings = tuple(
+        msgspec.structs.replace(each, do=f"mend {causes[each.seen]} first, see above")
+        if each.seen in causes
+        else each
+        for each in checked.findings
+    )
+    return msgspec.structs.replace(checked, findings=findings)
 
 
 async def _one(name: str, look: Look, timeout_s: float) -> Checked:

@@ -16,6 +16,8 @@ from services.backup.errors import BackupError, DamagedError
 from services.backup.folder import PIECE_BYTES, FolderWriter, read_documents, read_manifest
 from services.backup.values import FORMAT, MANIFEST, SUMS, LogCopy, Manifest
 from services.sealing import documents
+from services.sealing.fsck import root_check
+from services.sealing.fsck.faults import Verdict
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, PACKS
 from services.sealing.values import LogInfo
 from tests.memory_documents import MemoryDocuments
@@ -170,3 +172,26 @@ def test_the_manifest_is_json_for_people(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "copy" / MANIFEST).read_text())
     assert told["format"] == FORMAT
     assert told["logs"][0]["log"] == LOG
+
+
+def pin(size: int) -> root_check._Pinned:
+    return root_check._Pinned(0, LOG, 0, "", "", size, bytes(32), [])
+
+
+def test_pins_of_blocks_that_were_lost_end_with_the_first_of_a_block_sealed_since() -> None:
+    copied = root_check._copied(
+        [{"_id": "restored", "times": [[{"log": LOG, "size": 10}], [{"log": LOG, "size": 30}]]}]
+    )
+    assert copied == {LOG: [10, 30]}
+    for own, size, is_lost in (
+        (0, 5, False),  # in the copy: it must be right
+        (8, 12, True),  # sealed after the copy was made, and lost
+        (12, 14, False),  # a block above the copy was seen to be of this store
+        (12, 31, True),  # until it was put back once more
+        (31, 40, False),
+    ):
+        verdict = Verdict(log="root", own_sizes={LOG: own})
+        assert root_check._is_lost(pin(size), verdict, copied) is is_lost, (own, size)
+    assert not root_check._is_lost(pin(12), Verdict(log="root"), {})  # of a store that never was restored
+    other = {"goods/9": [10]}
+    assert root_check._is_lost(pin(12), Verdict(log="root"), other)  # a log that began after the copy

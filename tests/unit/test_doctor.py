@@ -198,6 +198,19 @@ async def test_one_that_fails_or_hangs_stops_no_other() -> None:
     assert all(each.findings[0].do for each in found[:3])
 
 
+async def test_what_follows_from_one_outage_leads_to_it() -> None:
+    async def away() -> list[Finding]:
+        raise UnavailableError("Kafka: refused")
+
+    async def other() -> list[Finding]:
+        return [failed("another", "mend it", "docs/doctor.md")]
+
+    kafka, topics_found, rest = await running.run({"kafka": away, "topics": away, "logs": other}, 5)
+    assert "mend the connection" in kafka.findings[0].do
+    assert topics_found.findings[0].do == "mend kafka first, see above"
+    assert rest.findings[0].do == "mend it"
+
+
 def test_settings_that_are_wrong_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOODSTRACE_PARTITIONS", "none")
     read, checked = running.read_settings([KafkaSettings])
