@@ -21,10 +21,11 @@ from services.backup.pinned import pin_again
 from services.backup.values import Manifest
 from services.runtime import topics
 from services.runtime.errors import ServiceError
-from services.runtime.mongo import Mongo, beside
+from services.runtime.mongo import Database, Mongo, beside
 from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, MongoSettings, load
-from services.runtime.vault.keys import Vault
+from services.runtime.vault.errors import VaultError
+from services.runtime.vault.keys import Vault, user_subject
 from services.runtime.vault.opening import load_ring, vault_database
 from services.runtime.vault.settings import VaultSettings
 from services.sealing.erasure.steps import erase_steps
@@ -271,10 +272,22 @@ async def _put(
     mongo = Mongo(settings)
     try:
         if vault_folder is not None and of_vault is not None:
-            await restoring.put_vault(beside(mongo.database, vault_name), vault_folder, of_vault)
+            vault = beside(mongo.database, vault_name)
+            await restoring.put_vault(vault, vault_folder, of_vault)
+            await _check_opens(vault)
         await restoring.put_store(mongo.database, folder, manifest, trust)
     finally:
         mongo.close()
+
+
+async def _check_opens(vault: Database) -> None:
+    """Make sure, before all else is put back, that a vault opens by the keys that there are. Raises: BackupError."""
+    try:
+        await Vault(vault, load_ring(load(VaultSettings).key_file)).hash_of(user_subject(""))
+    except VaultError as error:
+        raise BackupError(
+            "the copy of the vault opens by no key of GOODSTRACE_VAULT_KEY_FILE: it was made before the keys were rotated"
+        ) from error
 
 
 async def _finished(

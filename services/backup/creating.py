@@ -12,6 +12,7 @@ from services.backup.errors import BackupError
 from services.backup.folder import FileWriter, FolderWriter
 from services.backup.log_check import LogCheck
 from services.backup.values import FORMAT, FileEntry, GroupOffsets, LogCopy, Manifest
+from services.runtime.access.accounts import SESSIONS
 from services.runtime.mongo import Database, translated
 from services.sealing import documents
 from services.sealing.indexes import (
@@ -35,7 +36,8 @@ OF_LOGS: Final = frozenset(
     (LOGS, BLOCKS, PACKS, CHECKPOINTS, PAGES, RUNS, TILES, HEADS, PINS, INDEX_RUNS, INDEX_PAGES)
 )
 """Collections of which the logs' files have what is sealed; the rest is made again from that."""
-_NOT_COPIED: Final = OF_LOGS | {OPERATIONS}
+_NOT_COPIED: Final = OF_LOGS | {OPERATIONS, SESSIONS}
+"""Sessions are left out: one that was ended since would count again."""
 _BLOCKS_A_READ: Final = 16
 _CHECKPOINTS_A_READ: Final = 256
 _TRIES: Final = 5

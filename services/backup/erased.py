@@ -99,8 +99,10 @@ class Again:
                 yield subject, hashlib.sha256(key).hexdigest()
 
     async def _delete(self, subject: bytes, erased_ms: int) -> int:
-        """Delete what is left of a subject; gives how many documents."""
-        name = await self._name(subject, erased_ms) or _NOBODY
+        """Delete what is left of a subject; gives how many documents. One that has come back by that name since is left alone."""
+        name, made_ms = await self._account(subject)
+        if made_ms > erased_ms:
+            return 0
         pseudonyms = self._vault.database[PSEUDONYMS]
         async with translated():
             rows = await pseudonyms.find({"subject": subject}, {"_id": 1}).to_list(None)
@@ -109,13 +111,11 @@ class Again:
         async with translated():
             return count + (await pseudonyms.delete_many({"subject": subject})).deleted_count
 
-    async def _name(self, subject: bytes, erased_ms: int) -> str | None:
-        """Find the restored account of a subject; one made after the erasure is somebody new of that name."""
+    async def _account(self, subject: bytes) -> tuple[str, int]:
+        """Find the account of a subject: its name, and when it was made; a name that nobody has where there is none."""
         async with translated():
             async for each in self._database[ACCOUNTS].find({}, {"name": 1, "created_ms": 1}):
                 name = str(each.get("name", ""))
-                if int(each.get("created_ms", 0)) > erased_ms:
-                    continue
                 if await self._vault.hash_of(user_subject(name)) == subject:
-                    return name
-        return None
+                    return name, int(each.get("created_ms", 0))
+        return _NOBODY, 0
