@@ -276,7 +276,7 @@ class Looks:
         return logs.check_fsck(names, await seen_store.fsck_seen(self._database()))
 
     async def _backup(self) -> list[Finding]:
-        return logs.check_backup(await seen_store.backup_ago_s(self._database()))
+        return logs.check_backup(*await seen_store.backup_seen(self._database()))
 
     async def _disk(self) -> list[Finding]:
         seen = [files.room(self._of(LogSettings).key_dir)]

@@ -1,6 +1,6 @@
 """What was done to a store as a whole, and when: `fsck` and `backup` note it, `goodstrace doctor` reads it. It proves nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +23,13 @@ class LastCheck(msgspec.Struct, frozen=True):
     entries: int
     faults: dict[str, int]
     trusted_keys: bool = False
+
+
+class LastBackup(msgspec.Struct, frozen=True):
+    """The last whole backup: when it was begun (Unix ms), and how many entries of each log it has."""
+
+    finished_ms: int
+    sizes: Mapping[str, int]
 
 
 class Operations:
@@ -48,21 +55,19 @@ class Operations:
         except msgspec.ValidationError as error:
             raise UnavailableError(f"the notes of fsck are malformed: {error}") from error
 
-    async def backup_ended(self, finished_ms: int, sizes: dict[str, int]) -> None:
+    async def backup_ended(self, finished_ms: int, sizes: Mapping[str, int]) -> None:
         """Note that a whole backup was made and verified, of so many entries of each log."""
-        await self._put(
-            _BACKUP,
-            {
-                "finished_ms": finished_ms,
-                "sizes": [{"log": log, "size": size} for log, size in sorted(sizes.items())],
-            },
-        )
+        listed = [{"log": log, "size": size} for log, size in sorted(sizes.items())]
+        await self._put(_BACKUP, {"finished_ms": finished_ms, "sizes": listed})
 
-    async def backed_up_ms(self) -> int | None:
-        """Tell when the last backup was made, Unix ms."""
+    async def backed_up(self) -> LastBackup | None:
+        """Tell of the last backup; None where there was none."""
         async with translated():
-            found = await self._notes.find_one({"_id": _BACKUP})
-        return int(found["finished_ms"]) if found else None
+            found = await self._notes.find_one({"_id": _BACKUP}, {"_id": 0})
+        if found is None:
+            return None
+        sizes = {str(each["log"]): int(each["size"]) for each in found.get("sizes", [])}
+        return LastBackup(int(found["finished_ms"]), sizes)
 
     async def _put(self, key: str, fields: dict[str, Any]) -> None:
         async with translated():

@@ -86,6 +86,7 @@ def test_a_store_that_is_lost_comes_back(system: System, tmp_path: Path) -> None
     copied = done(system, "backup", "create", "--out", str(store))
     done(system, "backup", "vault", "--out", str(vault))
     assert "logs," in copied
+    assert "the last backup is" in done(system, "doctor", "--only", "backup")
     for path in (tmp_path / "copies").rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
     assert "sound" in done(system, "backup", "verify", str(store), "--vkeys", str(system.key_dir))

@@ -173,6 +173,8 @@ def test_fsck_and_backup() -> None:
         ["warning"],
     ]
 
+    assert levels(logs.check_backup(60.0, ["goods/0"])) == ["warning"]
+
 
 async def test_one_that_fails_or_hangs_stops_no_other() -> None:
     async def hangs() -> list[Finding]:

@@ -137,11 +137,14 @@ def check_fsck(logs: Collection[str], seen: Sequence[FsckSeen]) -> list[Finding]
     ]
 
 
-def check_backup(ago_s: float | None) -> list[Finding]:
-    """When was the last whole backup made?"""
+def check_backup(ago_s: float | None, changed: Sequence[str] = ()) -> list[Finding]:
+    """When was the last whole backup made, and has the key of a log (`changed`) taken over since?"""
     do = "goodstrace backup create --out FOLDER, every day"
     if ago_s is None:
         return [warning("no backup was ever made of this store", do, "docs/backup.md")]
+    if changed:
+        seen = f"the key of {listed(sorted(changed))} was changed after the last backup, which cannot be gone on with"
+        return [warning(seen, do, "docs/backup.md")]
     if ago_s > COPIED_S:
         return [warning(f"the last backup is {ago(ago_s)} old", do, "docs/backup.md")]
     return [ok(f"the last backup is {ago(ago_s)} old")]

@@ -149,10 +149,18 @@ async def fsck_seen(database: Database) -> list[FsckSeen]:
     ]
 
 
-async def backup_ago_s(database: Database) -> float | None:
-    """Tell how long ago the last whole backup was made, None where there was none."""
-    made_ms = await Operations(database).backed_up_ms()
-    return time.time() - made_ms / 1000 if made_ms is not None else None
+async def backup_seen(database: Database) -> tuple[float | None, list[str]]:
+    """Tell how long ago the last whole backup was made, None where there was none; and the logs whose key has changed since."""
+    last = await Operations(database).backed_up()
+    if last is None:
+        return None, []
+    infos = await MongoBlockStore(database).logs()
+    changed = [
+        info.name
+        for info in infos
+        if info.changes and info.changes[-1].size >= last.sizes.get(info.name, info.changes[-1].size + 1)
+    ]
+    return time.time() - last.finished_ms / 1000, changed
 
 
 async def _newest_block(store: MongoBlockStore, log: str, head: Head | None) -> StoredBlock | None:
