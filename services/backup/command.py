@@ -138,7 +138,9 @@ def verify(folder: Path, vkeys: Path | None, policy_file: Path | None, *, of_vau
     help="A copy of the vault to put back as well; else the vault that is there is used.",
 )
 @click.option(
-    "--vault-into", default="", help="The database of the vault (INTO_vault, or GOODSTRACE_VAULT_DATABASE)."
+    "--vault-into",
+    default="",
+    help="The database of the vault: with --vault by default INTO_vault, else that in use (GOODSTRACE_VAULT_DATABASE).",
 )
 @click.option("--jobs", "workers", type=click.IntRange(1, 256), help="Processes at once (one for each core).")
 @_vkeys
