@@ -54,6 +54,7 @@ def cli() -> None:
       goodstrace prove LOG INDEX --out FILE      a proof to hand on
       goodstrace verify FILE --vkeys run/keys    check it without any service
       goodstrace fsck               re-derive everything that is sealed
+      goodstrace doctor             is all well, and what to do where it is not
 
     \b
     Elsewhere, sign in first:

@@ -79,9 +79,14 @@ async def provision_index(database: Database) -> str:
 
 async def provision(database: Database) -> None:
     """Make the collection's indexes in the vault's database. Raises: UnavailableError."""
+    await create_indexes(database, indexes())
+
+
+def indexes() -> dict[str, list[IndexModel]]:
+    """List the indexes by collection."""
     first = ("subject", "merchant", "outcome", "mark")
     orders: tuple[list[tuple[str, int]], ...] = (*([(name, 1)] for name in first), [])
-    await create_indexes(database, {COLLECTION: [IndexModel([*order, *_NEWEST]) for order in orders]})
+    return {COLLECTION: [IndexModel([*order, *_NEWEST]) for order in orders]}
 
 
 def _fields(row: Row) -> dict[str, Any]:

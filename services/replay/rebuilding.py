@@ -32,7 +32,7 @@ from services.sealing.clock import SystemClock
 from services.sealing.core import Fetched, Limits
 from services.sealing.epochs import random_epoch
 from services.sealing.errors import CorruptError
-from services.sealing.indexes import INSTANCE, REBUILD
+from services.sealing.indexes import INSTANCE, REBUILD, RESTORED
 from services.sealing.metrics import SealMetrics
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.ports import Keys, LogScan
@@ -43,6 +43,7 @@ from services.sealing.values import LogInfo, StoredBlock, StoredCheckpoint
 from services.sealing.writer import SealerParts
 
 PAGE_BLOCKS: Final = 32
+_INSTANCE: Final = "instance"
 
 
 class Rebuilt(msgspec.Struct, kw_only=True):
@@ -84,20 +85,20 @@ class KeysAtHand:
 
 
 async def prepare(database: Database, instance: str) -> None:
-    """Make an empty database ready, or make sure that this one is a rebuild that was begun.
+    """Make an empty database ready, or make sure that this one is a rebuild that was begun, or was restored from a copy.
 
     Raises: ConflictError where it holds something else; UnavailableError.
     """
     collection = database[INSTANCE]
     async with translated():
         known = {each["_id"]: each.get("value") async for each in collection.find()}
-    if known and REBUILD not in known:
+    if known and not {REBUILD, RESTORED} & known.keys():
         raise ConflictError(
             f"the database {database.name} is in use and no rebuild: name another one, or drop it first"
         )
-    if known.get(REBUILD, instance) != instance:
-        raise ConflictError(f"the database {database.name} is a rebuild of instance {known[REBUILD]}")
-    for name in (REBUILD, "instance"):
+    if (of := known.get(REBUILD, known.get(_INSTANCE, instance))) != instance:
+        raise ConflictError(f"the database {database.name} is a rebuild of instance {of}")
+    for name in (REBUILD, _INSTANCE):
         if name not in known:
             async with translated():
                 await collection.insert_one({"_id": name, "value": instance})

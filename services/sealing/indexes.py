@@ -9,6 +9,7 @@ from pymongo import ASCENDING, IndexModel
 
 INSTANCE: Final = "instance"
 REBUILD: Final = "rebuild"  # the document of INSTANCE by which a store made anew from Kafka is known
+RESTORED: Final = "restored"  # that of one put back from a copy: {"times": for each, [{"log", "size"}]}, up to where its blocks are those of before
 LOGS: Final = "logs"
 BLOCKS: Final = "blocks"
 PACKS: Final = "packs"

@@ -35,15 +35,17 @@ _EXPIRES: Final = "expires"
 
 async def provision(database: Database) -> None:
     """Make the indexes in the vault's database where they are not there. Raises: UnavailableError."""
-    await create_indexes(
-        database,
-        {
-            VIEWERS: [
-                IndexModel([("day", 1), ("merchant", 1)], name="day"),
-                IndexModel([(_EXPIRES, 1)], name=_EXPIRES, expireAfterSeconds=0),
-            ]
-        },
-    )
+    await create_indexes(database, indexes())
+
+
+def indexes() -> dict[str, list[IndexModel]]:
+    """List the indexes by collection."""
+    return {
+        VIEWERS: [
+            IndexModel([("day", 1), ("merchant", 1)], name="day"),
+            IndexModel([(_EXPIRES, 1)], name=_EXPIRES, expireAfterSeconds=0),
+        ]
+    }
 
 
 class GoodsViewers:

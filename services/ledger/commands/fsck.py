@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -27,6 +28,7 @@ from services.sealing.fsck.feeding import Progress
 from services.sealing.fsck.index_log_check import check_index
 from services.sealing.fsck.scan import MongoDocuments
 from services.sealing.fsck.store import Options, Survey
+from services.sealing.operations import Operations
 
 EXIT_FAULTS: Final = 1
 EXIT_NOT_RUN: Final = 2
@@ -119,6 +121,7 @@ def fsck(
             raise _NotRunError("the store has no logs: nothing was checked")
         if mend:
             verdicts = _repaired(run, verdicts, yes=yes)
+        run.note(verdicts, trusted_keys=vkeys is not None)
         shown = Report(verdicts, trusted_keys=vkeys is not None, seconds=run.seconds)
         if report is not None:
             report.write_text(shown.json() + "\n", encoding="utf-8")
@@ -164,6 +167,21 @@ class _Run:
         verdicts = self._work(found, None, repairing=True)
         if INDEX_LOG in logs:
             asyncio.run(self._index_repaired(verdicts))
+
+    def note(self, verdicts: Sequence[Verdict], *, trusted_keys: bool) -> None:
+        """Note what was found, for `goodstrace doctor`; where this user may not write, say so and go on."""
+        try:
+            asyncio.run(self._noted(verdicts, trusted_keys=trusted_keys))
+        except ServiceError as error:
+            click.echo(f"what was found is not noted for `goodstrace doctor`: {error}", err=True)
+
+    async def _noted(self, verdicts: Sequence[Verdict], *, trusted_keys: bool) -> None:
+        mongo = Mongo(self._mongo)
+        try:
+            notes = Operations(mongo.database)
+            await notes.check_ended(verdicts, time.time_ns() // 1_000_000, trusted_keys=trusted_keys)
+        finally:
+            mongo.close()
 
     async def _index_repaired(self, verdicts: Sequence[Verdict]) -> None:
         mongo = Mongo(self._mongo)

@@ -17,7 +17,7 @@ from services.runtime.mongo import Database, create_indexes, translated
 
 QUERIES: Final = "epcis_queries"
 SUBSCRIPTIONS: Final = "epcis_subscriptions"
-_INDEXES: Final = {SUBSCRIPTIONS: [IndexModel([("query", 1)], name="query")]}
+INDEXES: Final = {SUBSCRIPTIONS: [IndexModel([("query", 1)], name="query")]}
 
 
 class WebhookStore:
@@ -31,7 +31,7 @@ class WebhookStore:
 
     async def prepare(self) -> None:
         """Make the indexes that are not there."""
-        await create_indexes(self._database, _INDEXES)
+        await create_indexes(self._database, INDEXES)
 
     # ---- named queries
 

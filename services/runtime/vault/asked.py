@@ -49,4 +49,9 @@ async def forget_asked(database: Database, subject: bytes) -> int:
 
 async def provision(database: Database) -> None:
     """Make the index in the vault's database. Raises: UnavailableError."""
-    await create_indexes(database, {ASKED: [IndexModel("subject")]})
+    await create_indexes(database, indexes())
+
+
+def indexes() -> dict[str, list[IndexModel]]:
+    """List the indexes by collection."""
+    return {ASKED: [IndexModel("subject")]}

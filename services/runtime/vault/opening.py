@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from pymongo import IndexModel
+
 from services.runtime.access.accounts import AccountReader
 from services.runtime.mongo import Database, beside
 from services.runtime.settings import load, refuse
-from services.runtime.vault.asked import provision as provision_asked
+from services.runtime.vault import asked, people, personal
 from services.runtime.vault.keys import Vault
-from services.runtime.vault.people import People, provision
-from services.runtime.vault.personal import provision as provision_personal
+from services.runtime.vault.people import People
 from services.runtime.vault.ring_file import RingFile
 from services.runtime.vault.settings import VaultSettings
 
@@ -47,7 +48,15 @@ def load_ring(path: Path) -> RingFile:
 async def provision_vault(database: Database) -> str:
     """Make the vault's indexes beside the services' database, a step of provisioning. Raises: UnavailableError."""
     made = vault_database(database, load(VaultSettings))
-    await provision(made)
-    await provision_personal(made)
-    await provision_asked(made)
+    for part in (people, personal, asked):
+        await part.provision(made)
     return f"vault: indexes in {made.name}"
+
+
+def indexes() -> dict[str, list[IndexModel]]:
+    """List the indexes of the vault's database by collection."""
+    found: dict[str, list[IndexModel]] = {}
+    for part in (people.indexes(), personal.indexes(), asked.indexes()):
+        for collection, models in part.items():
+            found.setdefault(collection, []).extend(models)
+    return found

@@ -158,14 +158,16 @@ class People:
 
 async def provision(database: Database) -> None:
     """Make the indexes of the vault's database. Raises: UnavailableError."""
-    await create_indexes(
-        database,
-        {
-            KEYS: [IndexModel("kind")],
-            PSEUDONYMS: [IndexModel("subject"), IndexModel("day")],
-            DAYS: [IndexModel("day")],
-        },
-    )
+    await create_indexes(database, indexes())
+
+
+def indexes() -> dict[str, list[IndexModel]]:
+    """List the indexes by collection."""
+    return {
+        KEYS: [IndexModel("kind")],
+        PSEUDONYMS: [IndexModel("subject"), IndexModel("day")],
+        DAYS: [IndexModel("day")],
+    }
 
 
 def _about(pseudonym: str) -> bytes:

@@ -86,6 +86,9 @@ class PersonalKeys:
 
 async def provision(database: Database) -> None:
     """Make the indexes in the vault's database. Raises: UnavailableError."""
-    await create_indexes(
-        database, {KEYS: [IndexModel("event", sparse=True), IndexModel("made_ms", sparse=True)]}
-    )
+    await create_indexes(database, indexes())
+
+
+def indexes() -> dict[str, list[IndexModel]]:
+    """List the indexes by collection."""
+    return {KEYS: [IndexModel("event", sparse=True), IndexModel("made_ms", sparse=True)]}

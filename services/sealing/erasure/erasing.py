@@ -27,6 +27,7 @@ from services.runtime.vault.personal import PersonalKeys, StoredKey
 from services.sealing.erasure.intents import Intents
 from services.sealing.erasure.records import Erasure, Scope, Why, erasure_record
 from services.sealing.erasure.steps import EraseStep, Known
+from services.sealing.erasure.tombstones import Tombstones
 
 AT_ONCE: Final = 200
 _SETTLE_S: Final = FRESH_S + 1.0
@@ -66,6 +67,7 @@ class Erasing:
         self.vault = people.vault
         self._personal = PersonalKeys(people.vault)
         self._intents = Intents(people.vault.database)
+        self._tombstones = Tombstones(people.vault.database)
         self._pause = pause
 
     async def user(self, name: str, why: Why, *, settle: bool = True) -> Report:
@@ -129,6 +131,7 @@ class Erasing:
         key = await self.vault.key_of(subject, create=False)
         if key is not None:
             await self._begin(known.subject, key, Scope.USER, why, b"")
+        await self._tombstones.add(known.subject, self.vault.now_ms())
         under_way = await self._intents.of(known.subject)
         deleted = await self._deleted(known)
         await self.vault.destroy(subject)

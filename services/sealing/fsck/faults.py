@@ -183,6 +183,7 @@ class Verdict(msgspec.Struct, kw_only=True):
         saved: how many saved checkpoints it was compared with.
         pinned: of the root log: by log, how many checkpoints it has sealed, and the size of the newest.
         own: of the root log: whether it was seen to pin a block of this store, and not of one it was made anew from.
+        own_sizes: of the root log: by log, the size up to which it was seen to pin blocks of this store.
         faults: the first MAX_FAULTS of each kind; `counts` has them all, by kind.
     """
 
@@ -195,6 +196,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     root: str = ""
     pinned: dict[str, tuple[int, int]] = {}
     own: bool = False
+    own_sizes: dict[str, int] = {}
     faults: list[Fault] = []
     counts: dict[str, int] = {}
 

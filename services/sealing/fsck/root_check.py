@@ -15,7 +15,7 @@ from services.sealing.fsck.faults import Verdict
 from services.sealing.fsck.repair import Mend
 from services.sealing.fsck.rows import CheckpointRow, Malformed, TileRow
 from services.sealing.fsck.scan import LogDocuments
-from services.sealing.indexes import BLOCKS, CHECKPOINTS, INSTANCE, LOGS, PINS, REBUILD, TILES
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, INSTANCE, LOGS, PINS, REBUILD, RESTORED, TILES
 from services.sealing.values import Pack, PackedRecord, StoredBlock, block_id
 
 _AT_ONCE: Final = 256  # entries whose tiles are held, some 10 KiB for each
@@ -51,7 +51,8 @@ async def check_records(
     """Check what a block of the root log has sealed against the logs; gives the pins that are to be written.
 
     In a store that was made anew from Kafka the root log begins with what it pinned of another store: its trees are the
-    same, its blocks are not. That ends with the first entry that pins a block of this store.
+    same, its blocks are not. That ends with the first entry that pins a block of this store. One that was put back from a copy pins so what
+    was sealed after the copy was made: of each log that ends with the first entry that pins a block of its own above the copy's size.
     """
     pinned = [each for pack in packs if isinstance(pack, Pack) for each in _pinned(pack)]
     notes = {each["_id"]: each for each in await store.named(CHECKPOINTS, {p.checkpoint for p in pinned})}
@@ -61,6 +62,7 @@ async def check_records(
     pins = {each["_id"]: each for each in await store.named(PINS, {str(p.pin["_id"]) for p in pinned})}
     infos = {each["_id"]: each for each in await store.named(LOGS, {p.log for p in pinned if p.changes})}
     anew = not verdict.own and bool(pinned and await store.named(INSTANCE, [REBUILD]))
+    copied = _copied(await store.named(INSTANCE, [RESTORED]) if pinned else [])
     before: list[_Pinned] = []
     mends = []
     for each in pinned:
@@ -69,8 +71,10 @@ async def check_records(
         problems = _differing(
             each, infos.get(each.log), notes.get(each.checkpoint), blocks.get(block_id(each.log, each.height))
         )
-        verdict.own = verdict.own or not problems
-        if anew and not verdict.own:
+        if not problems:
+            verdict.own = True
+            verdict.own_sizes[each.log] = max(verdict.own_sizes.get(each.log, 0), each.size)
+        if (anew and not verdict.own) or (problems and _is_lost(each, verdict, copied)):
             before.append(each)
             continue
         for problem in problems:
@@ -83,6 +87,22 @@ async def check_records(
             mends.append(Mend(PINS, str(each.pin["_id"]), each.pin))
     await _check_trees(store, verdict, before)
     return mends
+
+
+def _copied(documents: Sequence[Document]) -> dict[str, list[int]]:
+    """Give by log the sizes from which on a store that was put back, once or more often, had to be sealed again."""
+    sizes: dict[str, list[int]] = {}
+    for time in documents[0].get("times", []) if documents else []:
+        for each in time:
+            sizes.setdefault(str(each["log"]), []).append(int(each["size"]))
+    return sizes
+
+
+def _is_lost(pinned: _Pinned, verdict: Verdict, copied: Mapping[str, Sequence[int]]) -> bool:
+    """Tell whether a pin is of a block that was lost with the store from before: above a copy's size, and none of this store above it yet."""
+    own = verdict.own_sizes.get(pinned.log, 0)
+    sizes = copied.get(pinned.log, () if not copied else (0,))
+    return any(own <= size < pinned.size for size in sizes)
 
 
 async def _check_trees(store: LogDocuments, verdict: Verdict, pinned: Sequence[_Pinned]) -> None:

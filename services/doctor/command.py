@@ -1,0 +1,127 @@
+"""The command `goodstrace doctor`."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from services.doctor import running
+from services.doctor.looks import SETTINGS, Looks
+from services.doctor.report import Report
+from services.doctor.values import Checked, Level
+
+EXIT_FAILED: Final = 1
+NAMES: Final = tuple(Looks([], (), 0).checks())
+_COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILED: "red"}
+_PORTS: Final = {"collector": 9101, "ledger": 9102, "query": 9103, "audit": 9104, "watch": 9105}
+_ONE_QUESTION: Final = 0.6  # of a check's time, so that it can still say what did not answer
+_SERVICE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}=https?://[^\s?#@]+")
+
+
+@click.command()
+@click.option(
+    "--service",
+    "named",
+    multiple=True,
+    metavar="NAME=URL",
+    help="A service and its port of metrics and health, such as ledger=http://10.0.0.7:9102; may be given again.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(("settings", *NAMES)),
+    help="Make this check only; may be given again.",
+)
+@click.option(
+    "--skip", multiple=True, type=click.Choice(NAMES), help="Leave this check out; may be given again."
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0.5, 600),
+    default=15,
+    show_default=True,
+    help="Seconds that each check may take; they run side by side.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show what is well one by one, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
+def doctor(
+    *,
+    named: tuple[str, ...],
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    timeout_s: float,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Look at all that the system stands on, and say what to do about what is not well.
+
+    Run it where a service runs, with that service's settings (KAFKA_BOOTSTRAP_SERVERS, MONGODB_URI, GOODSTRACE_...): first of all when
+    something is wrong, and after each change. It reads only, and shows no secret.
+
+    \b
+      settings      can they be used?
+      kafka mongodb services witnesses      do they answer? are the services ready?
+      topics        there, partitions, replicas, retention
+      indexes       of the store and of the vault
+      clocks        of this machine, the store, the services; times of records and blocks
+      secrets       files there, closed to others
+      keys          does each log's private key fit the public one that all know?
+      certificates  days left
+      lag           what waits in Kafka, for whom; does it move?
+      logs          sealed, signed, published
+      fsck backup   when last, and what was found
+      disk          room left
+
+    \b
+      goodstrace doctor
+      goodstrace doctor --only logs --only lag
+      goodstrace doctor --json | jq '.checks[] | select(.level != "ok")'
+
+    `warning` is for somebody within days, `failed` for now; behind each line stands the page that says more (docs/doctor.md, docs/runbooks).
+
+    Exits with 0 when nothing failed, 1 when something did, 2 when it was called wrongly.
+    """  # noqa: D301 - click leaves the paragraph after a backspace as it is
+    services = _services(named)
+    wanted = [name for name in NAMES if (not only or name in only) and name not in skip]
+    report = Report(asyncio.run(_looked(services, wanted, timeout_s)))
+    if as_json:
+        click.echo(report.json())
+    else:
+        for level, line in report.lines(everything=everything):
+            click.secho(line, fg=_COLOURS[level])
+    sys.stdout.flush()
+    if not report.is_well:
+        sys.exit(EXIT_FAILED)
+
+
+async def _looked(
+    services: Sequence[tuple[str, str]], wanted: Sequence[str], timeout_s: float
+) -> list[Checked]:
+    settings, checked = running.read_settings(SETTINGS)
+    looks = Looks(settings, services, timeout_s * _ONE_QUESTION)
+    try:
+        chosen = {name: look for name, look in looks.checks().items() if name in wanted}
+        return [checked, *await running.run(chosen, timeout_s)]
+    finally:
+        looks.close()
+
+
+def _services(named: Sequence[str]) -> list[tuple[str, str]]:
+    """Say which services are looked at: those that are named, else as the web pages are told, else those of this machine."""
+    told = list(named) or os.environ.get("GOODSTRACE_QUERY_WEB_SERVICES", "").split()
+    for each in told:
+        if not _SERVICE.fullmatch(each):
+            raise click.BadParameter(f"{each!r} is not NAME=http://HOST:PORT", param_hint="--service")
+    if told:
+        return [(name, url.rstrip("/")) for name, _, url in (each.partition("=") for each in told)]
+    ports = {
+        name: os.environ.get(f"GOODSTRACE_{name.upper()}_METRICS_PORT") or port
+        for name, port in _PORTS.items()
+    }
+    scheme = "https" if os.environ.get("GOODSTRACE_TLS_METRICS") in ("1", "true") else "http"
+    return [(name, f"{scheme}://127.0.0.1:{port}") for name, port in ports.items()]

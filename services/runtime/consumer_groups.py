@@ -1,0 +1,59 @@
+"""Consumer groups as operations see them: which fold topics into the store, where they are, and how they are set back. Every function blocks."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from services.runtime import kafka
+from services.runtime.errors import ConflictError, UnavailableError
+from services.runtime.settings import KafkaSettings
+from services.runtime.topics import BROWSE_WATCHED, GOODS_STORED
+
+Place = tuple[str, int]
+"""A topic and its partition."""
+_FOLDING: Final = {
+    "collector.projector": GOODS_STORED,
+    "collector.states": GOODS_STORED,
+    f"{BROWSE_WATCHED}.index": BROWSE_WATCHED,
+}
+
+
+def folding(settings: KafkaSettings) -> dict[str, str]:
+    """Name the groups that keep in the store what they read, each with a topic of theirs: read again, it changes nothing."""
+    return {settings.topic(group): settings.topic(topic) for group, topic in _FOLDING.items()}
+
+
+def committed(admin: AdminClient, group: str, timeout_s: float) -> dict[Place, int]:
+    """Give a group's committed offsets; none where there is no such group. Raises: UnavailableError."""
+    try:
+        asked = admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=timeout_s
+        )
+        told = asked[group].result(timeout_s)
+    except (KafkaException, TimeoutError) as error:
+        raise UnavailableError(f"Kafka: offsets of the group {group}: {error}") from error
+    return {
+        (each.topic, each.partition): each.offset for each in told.topic_partitions or [] if each.offset >= 0
+    }
+
+
+def members(admin: AdminClient, group: str, timeout_s: float) -> int:
+    """Count the members that a group has now. Raises: UnavailableError."""
+    with kafka.translated():
+        asked = admin.describe_consumer_groups([group], request_timeout=timeout_s)
+        return len(asked[group].result(timeout_s).members)
+
+
+def set_back(admin: AdminClient, group: str, places: Mapping[Place, int], timeout_s: float) -> None:
+    """Let a group go on from these offsets. Raises: ConflictError where it has members; UnavailableError."""
+    if members(admin, group, timeout_s):
+        raise ConflictError(f"the group {group} has members: stop the services first")
+    told = [TopicPartition(topic, partition, offset) for (topic, partition), offset in places.items()]
+    with kafka.translated():
+        asked = admin.alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, told)], request_timeout=timeout_s
+        )
+        for each in asked.values():
+            each.result(timeout_s)

@@ -1,0 +1,197 @@
+"""Copies of stores: files that say where they are damaged, logs that are derived again, and whose tail may come from Kafka."""
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from goodstrace.log_keys import LogKeys
+from goodstrace.policy import Policy
+from services.backup import checking
+from services.backup.checking import Trust
+from services.backup.errors import BackupError, DamagedError
+from services.backup.folder import PIECE_BYTES, FolderWriter, read_documents, read_manifest
+from services.backup.values import FORMAT, MANIFEST, SUMS, LogCopy, Manifest
+from services.sealing import documents
+from services.sealing.fsck import root_check
+from services.sealing.fsck.faults import Verdict
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, PACKS
+from services.sealing.values import LogInfo
+from tests.memory_documents import MemoryDocuments
+from tests.unit.sealing_bench import LOG
+from tests.unit.test_fsck import sealed_store
+
+Rows = dict[str, list[dict[str, object]]]
+
+
+def copied(folder: Path, change: Callable[[Rows], None] = lambda _: None) -> Manifest:
+    """A copy of the log LOG of a sealed store, whose documents `change` may spoil before they are written."""
+    found = MemoryDocuments.of(sealed_store()).collections
+    rows: Rows = {
+        name: sorted(
+            (dict(each) for each in found[name].values() if each.get("log", each["_id"]) == LOG),
+            key=lambda each: (each.get("height", 0), each.get("first", 0), each.get("size", 0)),
+        )
+        for name in (LOGS, BLOCKS, PACKS, CHECKPOINTS)
+    }
+    change(rows)
+    newest = rows[CHECKPOINTS][-1]
+    writer = FolderWriter(folder)
+    infos = writer.file("logs.bson")
+    infos.write(LOGS, rows[LOGS][0])
+    log = writer.file("logs/goods-0.bson")
+    packs = {each["_id"]: each for each in rows[PACKS]}
+    for block in rows[BLOCKS]:
+        for each in block["packs"]:
+            if each in packs:
+                log.write(PACKS, packs[each])
+        log.write(BLOCKS, block)
+    for each in rows[CHECKPOINTS]:
+        log.write(CHECKPOINTS, each)
+    copy = LogCopy(
+        LOG, newest["size"], len(rows[BLOCKS]) - 1, newest["root"].hex(), newest["note"], log.close()
+    )
+    manifest = Manifest(FORMAT, "store", "00", 1, [copy], [infos.close()])
+    writer.finish(manifest)
+    return manifest
+
+
+def test_a_copy_that_is_whole(tmp_path: Path) -> None:
+    copied(tmp_path / "copy")
+    manifest = read_manifest(tmp_path / "copy", "store")
+    checking.verify(tmp_path / "copy", manifest, Trust())
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in (tmp_path / "copy").rglob("*") if each.is_file()}
+    assert modes == {0o600}
+    with pytest.raises(BackupError, match="backup of a store"):
+        read_manifest(tmp_path / "copy", "vault")
+    with pytest.raises(BackupError, match="is there already"):
+        FolderWriter(tmp_path / "copy")
+
+
+def test_every_flipped_byte_is_named_with_its_place(tmp_path: Path) -> None:
+    manifest = copied(tmp_path / "copy")
+    for entry in manifest.files():
+        path = tmp_path / "copy" / entry.path
+        data = path.read_bytes()
+        for place in range(0, len(data), max(1, len(data) // 40)):
+            path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+            first = place // PIECE_BYTES * PIECE_BYTES
+            with pytest.raises(DamagedError, match=f"{entry.path}: a byte from {first} to "):
+                checking.verify(tmp_path / "copy", manifest, Trust())
+        for cut in (data[:-1], data[: len(data) // 2], data + b"x", b""):
+            path.write_bytes(cut)
+            with pytest.raises(DamagedError):
+                checking.verify(tmp_path / "copy", manifest, Trust())
+        path.unlink()
+        with pytest.raises(DamagedError, match="is missing"):
+            checking.verify(tmp_path / "copy", manifest, Trust())
+        path.write_bytes(data)
+        sums = path.with_name(path.name + SUMS)
+        right = sums.read_bytes()
+        sums.write_bytes(bytes([right[0] ^ 1]) + right[1:])
+        with pytest.raises(DamagedError, match="not what the manifest says"):
+            checking.verify(tmp_path / "copy", manifest, Trust())
+        sums.write_bytes(right)
+    checking.verify(tmp_path / "copy", manifest, Trust())
+
+
+def test_a_manifest_that_was_changed(tmp_path: Path) -> None:
+    copied(tmp_path / "copy")
+    path = tmp_path / "copy" / MANIFEST
+    path.write_bytes(path.read_bytes().replace(b'"kind"', b'"kind" '))
+    with pytest.raises(DamagedError, match=MANIFEST):
+        read_manifest(tmp_path / "copy", "store")
+    with pytest.raises(BackupError, match="no whole backup"):
+        read_manifest(tmp_path, "store")
+
+
+def test_a_file_outside_the_copy_is_not_read(tmp_path: Path) -> None:
+    manifest = copied(tmp_path / "copy")
+    entry = msgspec.structs.replace(manifest.collections[0], path="../copy/../../etc/passwd")
+    with pytest.raises(BackupError, match="leads out"):
+        list(read_documents(tmp_path / "copy", entry))
+
+
+def _other_note(rows: Rows) -> None:
+    rows[CHECKPOINTS][-1]["note"] = rows[CHECKPOINTS][0]["note"]
+
+
+def _other_root(rows: Rows) -> None:
+    rows[CHECKPOINTS][-1]["root"] = bytes(32)
+
+
+def _entry(rows: Rows) -> None:
+    pack = documents.pack(rows[PACKS][0])
+    spoiled = msgspec.structs.replace(pack.records[0], entry=pack.records[0].entry + b" ")
+    rows[PACKS][0] = documents.pack_document(
+        msgspec.structs.replace(pack, records=(spoiled, *pack.records[1:]))
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: rows[BLOCKS].pop(0), f"{LOG}, block 0: "),
+        (lambda rows: rows[BLOCKS][1].update(signature=bytes(64)), f"{LOG}, block 1: .*not signed"),
+        (lambda rows: rows[BLOCKS][1].update(leaves=bytes(32)), f"{LOG}, block 1"),
+        (lambda rows: rows[PACKS].pop(0), f"{LOG}, block 0: its packs"),
+        (_entry, f"{LOG}, block 0, index 0: the entry is not"),
+        (_other_note, "another size or root"),
+        (_other_root, "another size or root"),
+        (lambda rows: rows[BLOCKS].pop(), "entries do not give the root"),
+    ],
+)
+def test_a_log_that_is_not_what_was_sealed(tmp_path: Path, change: Callable[[Rows], None], said: str) -> None:
+    manifest = copied(tmp_path / "copy", change)  # its sums fit: somebody wrote them anew
+    with pytest.raises(BackupError, match=said):
+        checking.verify(tmp_path / "copy", manifest, Trust())
+
+
+def test_keys_and_witnesses_from_elsewhere_count(tmp_path: Path) -> None:
+    manifest = copied(tmp_path / "copy")
+    info: LogInfo = checking.log_infos(tmp_path / "copy", manifest)[LOG]
+    checking.verify(tmp_path / "copy", manifest, Trust(LogKeys.parse([info.vkey])))
+    with pytest.raises(BackupError, match=LOG):
+        checking.verify(tmp_path / "copy", manifest, Trust(LogKeys.parse([])))
+    none = Policy.parse("quorum none\n")
+    checking.verify(tmp_path / "copy", manifest, Trust(policy=none))
+
+
+def test_what_was_begun_and_not_finished_is_no_copy(tmp_path: Path) -> None:
+    FolderWriter(tmp_path / "copy").file("logs.bson").close()
+    assert not (tmp_path / "copy").exists()
+    with pytest.raises(BackupError, match="broken off"):
+        FolderWriter(tmp_path / "copy")
+
+
+def test_the_manifest_is_json_for_people(tmp_path: Path) -> None:
+    copied(tmp_path / "copy")
+    told = json.loads((tmp_path / "copy" / MANIFEST).read_text())
+    assert told["format"] == FORMAT
+    assert told["logs"][0]["log"] == LOG
+
+
+def pin(size: int) -> root_check._Pinned:
+    return root_check._Pinned(0, LOG, 0, "", "", size, bytes(32), [])
+
+
+def test_pins_of_blocks_that_were_lost_end_with_the_first_of_a_block_sealed_since() -> None:
+    copied = root_check._copied(
+        [{"_id": "restored", "times": [[{"log": LOG, "size": 10}], [{"log": LOG, "size": 30}]]}]
+    )
+    assert copied == {LOG: [10, 30]}
+    for own, size, is_lost in (
+        (0, 5, False),  # in the copy: it must be right
+        (8, 12, True),  # sealed after the copy was made, and lost
+        (12, 14, False),  # a block above the copy was seen to be of this store
+        (12, 31, True),  # until it was put back once more
+        (31, 40, False),
+    ):
+        verdict = Verdict(log="root", own_sizes={LOG: own})
+        assert root_check._is_lost(pin(size), verdict, copied) is is_lost, (own, size)
+    assert not root_check._is_lost(pin(12), Verdict(log="root"), {})  # of a store that never was restored
+    other = {"goods/9": [10]}
+    assert root_check._is_lost(pin(12), Verdict(log="root"), other)  # a log that began after the copy
