@@ -89,9 +89,16 @@ class CollectorSettings(MonitoringSettings):
 
     @model_validator(mode="after")
     def _sound(self) -> "CollectorSettings":
-        self.span()
+        try:
+            self.span()
+        except ValueError as error:
+            raise ValueError(
+                f"GOODSTRACE_COLLECTOR_FIRST_STAGE, GOODSTRACE_COLLECTOR_LAST_STAGE: {error}"
+            ) from error
         if self.max_waiting_bytes < self.max_body_bytes:
-            raise ValueError("max_waiting_bytes must be at least max_body_bytes")
+            raise ValueError(
+                "GOODSTRACE_COLLECTOR_MAX_WAITING_BYTES must be at least GOODSTRACE_COLLECTOR_MAX_BODY_BYTES"
+            )
         return self
 
     @cached_property
