@@ -71,7 +71,7 @@ def world(folder: Path, report: Callable[[str], None]) -> Iterator[World]:
         stack = Stack.on_free_ports(folder / "run")
         ends.callback(stack.kill)
         stack.start()
-        (folder / "witness").mkdir()
+        (folder / "witness").mkdir(mode=0o700)
         witness = Witness(folder / "witness")
         settings = {**SETTINGS, "GOODSTRACE_WITNESS_POLICY": str(witness.policy(folder / "policy"))}
         system = System(stack, folder / "system", settings)
