@@ -250,9 +250,11 @@ ALERTS: Final = (
     ),
     Alert(
         "KafkaFailing",
-        "sum by (job, client) (rate(goodstrace_kafka_broker_errors_total[10m])) > 0.1",
+        "(sum by (job, client) (rate(goodstrace_kafka_broker_errors_total[10m])) > 0.1)\n"
+        "or (\n  max by (job, client) (goodstrace_kafka_brokers_connected) == 0\n"
+        "  and max by (job, client) (goodstrace_kafka_statistics_timestamp_seconds) > 0\n)",
         "10m", TICKET, "neighbours",
-        "Requests of {{ $labels.job }} ({{ $labels.client }}) to Kafka fail again and again.",
+        "Requests of {{ $labels.job }} ({{ $labels.client }}) to Kafka fail again and again, or no broker is there.",
         "A broker ends, is overloaded, or the way to it is lost.",
     ),
     Alert(
