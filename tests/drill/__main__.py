@@ -17,6 +17,7 @@ from tests.drill.alerts import Told, Watcher
 from tests.drill.load import Load
 from tests.drill.page import HEAD, Row, line, page
 from tests.drill.parts import Part, World, world
+from tests.drill.pictures import draw_all
 from tests.prometheus import MISSING
 from tests.system.harness import ROOT, eventually
 
@@ -60,7 +61,7 @@ def _drill(made: World, wanted: Sequence[str], began: float) -> int:
     eventually(lambda: made.system.sealed_count() >= 60, what="the first events are sealed")
     item = simulation.interesting().item
     assert item is not None
-    load, rows = Load(made.system, item), list[Row]()
+    load, rows, started_s = Load(made.system, item), list[Row](), time.time()
     say(HEAD)
     with load.running():
         for part in made.parts:
@@ -71,6 +72,8 @@ def _drill(made: World, wanted: Sequence[str], began: float) -> int:
     say(kept)
     well = all(row.is_well for row in rows) and kept.startswith("Nothing")
     if not wanted:
+        panels = draw_all(made.prometheus, started_s, time.time())
+        say(f"{panels} panels drawn")
         PAGE.write_text(page(rows, kept, minutes=(time.monotonic() - began) / 60))
         say(f"written to {PAGE.relative_to(ROOT)}")
     say("every alert came and cleared" if well else "NOT every alert came and cleared, or something was lost")

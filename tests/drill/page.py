@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tests.drill.alerts import Told
+from tests.drill.pictures import BOARDS
 from tests.drill.scaling import SCALE
 
 HEAD = (
@@ -70,9 +71,20 @@ would with the real rules: there an alert pends for the `for:` of its rule, 2 to
 
 {kept}
 
+{_pictures()}
+
 "Seen beside" are other alerts that were pending or firing meanwhile: on this clock some look at less than they would. Captures and look-ups that failed did so after what the clients try
 again by themselves ([operations](operations.md#restarts)): one process of each kind runs here, and a killed one drains nothing.
 """
+
+
+def _pictures() -> str:
+    boards = sorted(path.stem for path in BOARDS.glob("*.json"))
+    links = ", ".join(f"[{name}](pictures/dashboards/{name}.svg)" for name in boards)
+    return (
+        f"The dashboards over the time of this drill: {links}. They are drawn from the committed JSON with this Prometheus' answers to its queries (`tests/drill/pictures.py`). Grafana itself was not at hand\n"
+        "and is run by no test: how it lays a legend, formats a unit, follows a link or shows an exemplar is not to be seen here."
+    )
 
 
 def _s(seconds: float | None) -> str:
