@@ -117,6 +117,10 @@ def test_commands_are_counted_by_names_of_a_closed_set() -> None:
     store.connection_checked_in(None)
     store.connection_closed(None)
     assert registry.get_sample_value("goodstrace_store_connections", {"state": "open"}) == 0
+    for is_there in (True, False):
+        known = SimpleNamespace(has_writable_server=lambda is_there=is_there: is_there)
+        store.description_changed(SimpleNamespace(new_description=known))
+        assert registry.get_sample_value("goodstrace_store_writable") == is_there
 
 
 def test_the_oldest_record_of_any_log_is_told() -> None:

@@ -235,7 +235,8 @@ ALERTS: Final = (
     Alert(
         "StoreFailing",
         "sum by (job) (rate(goodstrace_store_command_failures_total[5m]))\n"
-        "/ clamp_min(sum by (job) (rate(goodstrace_store_command_seconds_count[5m])), 1e-9)\n> 0.05",
+        "/ clamp_min(sum by (job) (rate(goodstrace_store_command_seconds_count[5m])), 1e-9)\n> 0.05\n"
+        "or (1 - min by (job) (goodstrace_store_writable)) > 0",
         "5m", PAGE, "neighbours",
         "{{ $value | humanizePercentage }} of {{ $labels.job }}'s calls to the store fail.",
         "MongoDB refuses, is slow, or cannot be reached.",
