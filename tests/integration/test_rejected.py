@@ -27,13 +27,18 @@ class Command:
         self._url = f"http://127.0.0.1:{collector.port}"
 
     def __call__(self, *arguments: str, code: int = 0) -> Any:
-        done = CliRunner().invoke(cli, ["rejected", *arguments, "--url", self._url, "--json"])
-        assert done.exit_code == code, done.output
-        return json.loads(done.stdout)
+        return json.loads(self._run(*arguments, "--json", code=code))
 
     def text(self, *arguments: str, code: int = 0) -> str:
         """Run it as people do."""
-        done = CliRunner().invoke(cli, ["rejected", *arguments, "--url", self._url])
+        return self._run(*arguments, code=code)
+
+    def _run(self, *arguments: str, code: int) -> str:
+        """Run it, and again where it says so: the first record to a new topic may take a busy broker more than its 5 s."""
+        for _ in range(3):
+            done = CliRunner().invoke(cli, ["rejected", *arguments, "--url", self._url])
+            if "try again" not in done.output:
+                break
         assert done.exit_code == code, done.output
         return done.stdout
 
