@@ -12,6 +12,7 @@ import httpx
 
 from goodstrace.connections import SYSTEM, Tls, http_client
 from goodstrace.errors import CallError
+from goodstrace.retrying import waits_s
 from goodstrace.token_sources import TokenSource, as_source
 
 JSON_TYPE: Final = "application/ld+json"
@@ -19,6 +20,7 @@ XML_TYPE: Final = "application/xml"
 POLL_INTERVAL_S: Final = 0.1
 _BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = b" \t\r\n"
+_BROKEN: Final = (httpx.NetworkError, httpx.RemoteProtocolError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,9 @@ class CaptureClient:
     def send(self, document: bytes, *, error_behaviour: str = "rollback") -> Job | Problem:
         """Capture a document, JSON or XML (told by its first character): the job it became, acknowledged by Kafka, or why it was refused.
 
-        Over the merchant's rate it waits for as long as it is told and sends again.
-        Raises: CallError where the collector cannot be reached or cannot take anything now (5xx): try again, whatever was
-        taken is recognised as a duplicate.
+        Over the merchant's rate it waits for as long as it is told and sends again, and so it does for some seconds where the connection
+        breaks or nobody listens, as while a collector is started again: what was taken already is then a duplicate of itself.
+        Raises: CallError where the collector cannot be reached or cannot take anything now (5xx): try again later.
         """
         headers = {"Content-Type": _media_type(document), "GS1-Capture-Error-Behaviour": error_behaviour}
         response = self._request("POST", "/epcis/v2/capture", content=document, headers=headers)
@@ -134,10 +136,16 @@ class CaptureClient:
         self.close()
 
     def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        try:
-            return self._http.request(method, path, **arguments)
-        except httpx.HTTPError as error:
-            raise CallError("UNAVAILABLE", f"{self._http.base_url}: {error}") from error
+        waits = waits_s()
+        while True:
+            try:
+                return self._http.request(method, path, **arguments)
+            except httpx.HTTPError as error:
+                # What ran out of time may still be under way, and what is wrong with the request stays wrong.
+                wait_s = next(waits, None) if isinstance(error, _BROKEN) else None
+                if wait_s is None:
+                    raise CallError("UNAVAILABLE", f"{self._http.base_url}: {error}") from error
+            time.sleep(wait_s)
 
 
 def _media_type(document: bytes) -> str:

@@ -21,6 +21,7 @@ import httpx
 
 from goodstrace.bearer import BearerAuth, authorized
 from goodstrace.errors import CredentialsError
+from goodstrace.retrying import GRPC_OPTIONS
 from goodstrace.token_sources import NO_TOKEN, TokenSource
 
 LOCAL_CA: Final = Path("tls") / "ca.pem"
@@ -89,7 +90,7 @@ def channel(
     options: Sequence[tuple[str, Any]] = (),
     credentials: grpc.ChannelCredentials | None = None,
 ) -> grpc.Channel:
-    """Make a gRPC channel to a target; it connects at its first call.
+    """Make a gRPC channel to a target; it connects at its first call. Reads that no service answered are called again (goodstrace.retrying).
 
     Args:
         text: the target.
@@ -100,6 +101,7 @@ def channel(
         credentials: gRPC's own, in the place of `tls`.
     Raises: CredentialsError where a credential would go in clear text, or a file cannot be read.
     """
+    options = (*GRPC_OPTIONS, *options)
     if credentials is not None:
         return authorized(grpc.secure_channel(_bare(text), credentials, options), source)
     target = target_of(text, tls)
@@ -117,10 +119,10 @@ def aio_channel(text: str, tls: Tls = SYSTEM, *, credential: bool = False) -> gr
     """
     target = target_of(text, tls)
     if target.secure:
-        return grpc.aio.secure_channel(target.address, channel_credentials(tls))
+        return grpc.aio.secure_channel(target.address, channel_credentials(tls), GRPC_OPTIONS)
     if credential:
         refuse_clear_text(target.host)
-    return grpc.aio.insecure_channel(target.address)
+    return grpc.aio.insecure_channel(target.address, GRPC_OPTIONS)
 
 
 def channel_credentials(tls: Tls) -> grpc.ChannelCredentials:

@@ -1,7 +1,7 @@
 """A real Prometheus as a process for tests, with the project's own configuration and rules. Debian: apt install prometheus."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,18 +40,30 @@ class Prometheus:
     Args:
         folder: its data, log and copies of the files go here.
         targets: host:port by the label `job`.
+        changed: makes of the text of each file of rules another one.
+        every: how often rules are evaluated.
     """
 
-    def __init__(self, folder: Path, targets: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        targets: Mapping[str, str],
+        changed: Callable[[str], str] | None = None,
+        *,
+        every: str = "3s",
+    ) -> None:
         self.port = free_port()
         self._client = httpx.Client(base_url=f"http://{HOST}:{self.port}", timeout=30)
         home = folder / "prometheus"
         shutil.copytree(FOLDER, home)
+        if changed is not None:
+            for rules in (home / "rules").glob("*.yml"):
+                rules.write_text(changed(rules.read_text()))
         config = (FOLDER / "prometheus.yml").read_text()
         assert config.count("_interval: 15s") == 2
         (home / "prometheus.yml").write_text(
             config.replace("scrape_interval: 15s", "scrape_interval: 1s")
-            .replace("evaluation_interval: 15s", "evaluation_interval: 3s")
+            .replace("evaluation_interval: 15s", f"evaluation_interval: {every}")
             .replace("localhost:9090", f"{HOST}:{self.port}")
         )
         made = [{"targets": [address], "labels": {"job": job}} for job, address in targets.items()]

@@ -35,7 +35,7 @@ from services.collector.rejected_reader import RejectedReader
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import RejectionStore
 from services.collector.runner import Runner
-from services.collector.service import Api, Edge, HttpEdge, Part, run_parts
+from services.collector.service import Api, Edge, HttpEdge, Leaving, Part, run_parts
 from services.collector.settings import CollectorSettings
 from services.collector.state_keeper import StateKeeper
 from services.collector.state_store import StateStore
@@ -105,13 +105,15 @@ async def collector(
         "mongodb": mongo.ping,
     }
     watching = asyncio.create_task(watch(monitoring.readiness, probes, stop, every_s=PROBE_EVERY_S))
-    beside = [asyncio.create_task(parts.sharing.run(stop))]
+    answered = asyncio.Event()  # set when nobody is answered any more, or refused
+    beside = [asyncio.create_task(parts.sharing.run(answered))]
     if parts.refusals is not None:
-        beside.append(asyncio.create_task(parts.refusals.run(stop)))
+        beside.append(asyncio.create_task(parts.refusals.run(answered)))
     try:
         await run_parts(stop, monitoring.readiness, api=api, ingress=ingress, behind=behind)
     finally:
         watching.cancel()
+        answered.set()
         await asyncio.wait(beside)
         await parts.producer.stop(_RECORD_S)
         mongo.close()
@@ -208,8 +210,16 @@ class _Parts:
             reader = RejectedReader(kafka.bootstrap_servers, kafka.topic(topics.GOODS_REJECTED))
             desk = RejectionDesk(self._rejections, reader, intake, recorder, self._ports.now_ms)
             rejections_api.join(app, desk, self._metrics)
+        leaving = Leaving(settings.notice_s, settings.drain_s)
         edges: list[Edge] = [
-            HttpEdge(app, settings.host, settings.port, self._certificate),
+            HttpEdge(
+                app,
+                settings.host,
+                settings.port,
+                self._certificate,
+                leaving=leaving,
+                share_port=settings.share_ports,
+            ),
             GrpcEdge(
                 intake,
                 settings.host,
@@ -218,6 +228,8 @@ class _Parts:
                 guard=guard,
                 certificate=self._certificate,
                 mtls_port=settings.mtls_port,
+                leaving=leaving,
+                share_port=settings.share_ports,
             ),
         ]
         return Api(edges, commits, self._log)

@@ -18,7 +18,7 @@ from services.collector.errors import DocumentError, OverloadedError
 from services.collector.intake import Intake
 from services.collector.preparing import Request
 from services.runtime.access.current import principal, still
-from services.runtime.calls import COMMON_FAILURES, Failure, Failures
+from services.runtime.calls import COMMON_FAILURES, STOPPING, Failure, Failures
 from services.runtime.errors import ServiceError
 from services.runtime.grpc import Context
 from services.runtime.merchants.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
@@ -35,7 +35,7 @@ class StoppingError(ServiceError):
 
 
 _STOPPING: Final = Failure(
-    grpc.StatusCode.UNAVAILABLE, "STOPPING", "the service stops: connect again, and send what has no receipt"
+    grpc.StatusCode.UNAVAILABLE, STOPPING, "the service stops: connect again, and send what has no receipt"
 )
 _REFUSALS: Final[Failures] = {
     UnauthenticatedError: Failure(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 from fastapi import FastAPI
 
@@ -13,8 +14,17 @@ from services.runtime.monitoring import Readiness
 from services.runtime.tls import ServedCertificate
 from services.runtime.tracing.http import traced
 
-DRAIN_S: Final = 15
 _MAX_CONNECTIONS: Final = 1000
+
+
+class Leaving(msgspec.Struct, frozen=True):
+    """How a port is given up: for `notice_s` it goes on, so that balancers see it; then what has begun may take `drain_s`."""
+
+    notice_s: float = 0.5
+    drain_s: float = 15.0
+
+
+LEAVING: Final = Leaving()
 
 
 class Edge(Protocol):
@@ -32,15 +42,24 @@ class HttpEdge:
     name = "api"
 
     def __init__(
-        self, app: FastAPI, host: str, port: int, certificate: ServedCertificate | None = None
+        self,
+        app: FastAPI,
+        host: str,
+        port: int,
+        certificate: ServedCertificate | None = None,
+        *,
+        leaving: Leaving = LEAVING,
+        share_port: bool = False,
     ) -> None:
-        """Prepare to serve `app` on `host`:`port`, by TLS with a certificate."""
+        """Prepare to serve `app` on `host`:`port`, by TLS with a certificate; with `share_port` others may listen there too."""
         self._server = HttpServer(
             traced(app),
             host,
             port,
             max_connections=_MAX_CONNECTIONS,
-            drain_s=DRAIN_S,
+            drain_s=leaving.drain_s,
+            notice_s=leaving.notice_s,
+            share_port=share_port,
             certificate=certificate,
         )
 

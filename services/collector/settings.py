@@ -36,7 +36,8 @@ class CollectorSettings(MonitoringSettings):
     Idempotency-Key is remembered. merchant: whose `goods.ingress` is, and where accounts are off whose all
     events are. speaks_for: which goods of an event must be the merchant's (docs/decisions/0020). personal: what becomes of personal data in
     events, where their merchant has not said it; personal_table: a file of the operator's own that adds to what counts as such
-    (docs/personal-data.md).
+    (docs/personal-data.md). notice_s: how long the ports go on after SIGTERM, so that balancers see it; drain_s: how long requests that have begun
+    may take then. share_ports: several collectors may listen on the same ports (SO_REUSEPORT); those for metrics must differ.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_COLLECTOR_", populate_by_name=True)
@@ -45,6 +46,9 @@ class CollectorSettings(MonitoringSettings):
     port: int = Field(8080, ge=0, le=65535)
     grpc_port: int = Field(50053, ge=0, le=65535)
     mtls_port: int | None = Field(None, ge=0, le=65535)
+    notice_s: float = Field(0.5, ge=0, le=60)
+    drain_s: float = Field(15, ge=0, le=300)
+    share_ports: bool = False
     api: bool = True
     ingress: bool = True
     projector: bool = True
@@ -85,9 +89,16 @@ class CollectorSettings(MonitoringSettings):
 
     @model_validator(mode="after")
     def _sound(self) -> "CollectorSettings":
-        self.span()
+        try:
+            self.span()
+        except ValueError as error:
+            raise ValueError(
+                f"GOODSTRACE_COLLECTOR_FIRST_STAGE, GOODSTRACE_COLLECTOR_LAST_STAGE: {error}"
+            ) from error
         if self.max_waiting_bytes < self.max_body_bytes:
-            raise ValueError("max_waiting_bytes must be at least max_body_bytes")
+            raise ValueError(
+                "GOODSTRACE_COLLECTOR_MAX_WAITING_BYTES must be at least GOODSTRACE_COLLECTOR_MAX_BODY_BYTES"
+            )
         return self
 
     @cached_property

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from goodstrace.retrying import PUSHBACK
 from services.runtime.call_errors import (
     AlreadyExistsError,
     CallError,
@@ -28,6 +29,8 @@ from services.runtime.call_errors import (
 from services.runtime.errors import ServiceError, UnavailableError
 
 ERROR_DOMAIN: Final = "goodstrace"
+STOPPING: Final = "STOPPING"
+"""The reason of what another process may answer at once."""
 _RETRY_S: Final = 1.0
 _RETRIED: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _AT_A_FIELD: Final = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE)
@@ -97,6 +100,16 @@ def status_of(error: BaseException, failure: Failure) -> grpc.Status:
         status_pb2.Status(code=code, message=failure.message or str(error), details=details)
     )
     return status
+
+
+def metadata_of(status: grpc.Status, failure: Failure) -> tuple[tuple[str, str | bytes], ...]:
+    """Give what is sent behind a failed call: its details, and for what another attempt at once does not mend that gRPC shall not make it.
+
+    A client tries again by itself where no service answered (`goodstrace.retrying`). Where a neighbour is away each attempt would only wait for it again.
+    """
+    told = tuple(status.trailing_metadata or ())
+    waits = failure.code is grpc.StatusCode.UNAVAILABLE and failure.reason != STOPPING
+    return (*told, (PUSHBACK, "-1")) if waits else told
 
 
 def _details(error: BaseException, failure: Failure) -> Iterator[Message]:

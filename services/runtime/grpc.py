@@ -18,7 +18,7 @@ from services.runtime.access.naming import USER_METADATA, recorded_name
 from services.runtime.access.networks import grpc_peer
 from services.runtime.answering import Answering
 from services.runtime.call_errors import CallError
-from services.runtime.calls import CODES, Failure, Failures, failure_of, status_of
+from services.runtime.calls import CODES, Failure, Failures, failure_of, metadata_of, status_of
 from services.runtime.errors import OutOfTimeError, SettingsError
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
@@ -166,7 +166,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
                 code = failure.code
                 self._report(method, error, failure)
                 status = status_of(error, failure)
-                await context.abort(status.code, status.details or "", status.trailing_metadata or ())
+                await context.abort(status.code, status.details or "", metadata_of(status, failure))
             finally:
                 self._metrics.end(method, code, began)
                 call_spans.ended(opened, code)
@@ -282,10 +282,16 @@ class Server:
         except RuntimeError as error:
             raise SettingsError(f"cannot listen on {address}: {error}") from error
 
-    async def stop(self, *, notice_s: float, drain_s: float) -> None:
-        """Say NOT_SERVING, go on for `notice_s` so that callers see it, then let running calls end within `drain_s`."""
+    async def stop(
+        self, *, notice_s: float, drain_s: float, closing: Callable[[], None] = lambda: None
+    ) -> None:
+        """Say NOT_SERVING, go on for `notice_s` so that callers see it, then let running calls end within `drain_s`.
+
+        `closing` is called as the port closes: who ended long calls before would have them begun again on the same connection.
+        """
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(notice_s)
+        closing()
         await self.grpc.stop(drain_s)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.runtime.errors import ServiceError, SettingsError
@@ -34,6 +35,7 @@ class HttpServer:
         *,
         max_connections: int,
         drain_s: float,
+        notice_s: float = 0.0,
         share_port: bool = False,
         certificate: ServedCertificate | None = None,
     ) -> None:
@@ -44,15 +46,17 @@ class HttpServer:
             host: an address or name of this machine.
             port: 0 for any.
             max_connections: those over it are answered 503.
-            drain_s: how long requests that have begun may take once it shall stop.
+            drain_s: how long requests that have begun may take once the port is closed.
+            notice_s: how long it goes on after it was asked to stop, so that balancers and clients see it: each answer then closes its connection.
             share_port: whether others that say so too may listen on the port.
             certificate: for TLS; without, the port is in clear text.
         """
         self._address = (host, port)
         self._share_port = share_port
+        self._notice_s, self._is_leaving = notice_s, False
         self._server = _Server(
             uvicorn.Config(
-                app,
+                self._leaving(app),
                 http=_BoundedProtocol,
                 ws="none",
                 lifespan="off",
@@ -81,6 +85,8 @@ class HttpServer:
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            self._is_leaving = True
+            await asyncio.wait({serving}, timeout=self._notice_s)
         finally:
             self._server.should_exit = True
             telling.cancel()
@@ -89,6 +95,22 @@ class HttpServer:
             listening.close()
         if not stop.is_set():
             raise ServiceError("the HTTP server ended by itself")
+
+    def _leaving(self, app: ASGIApp) -> ASGIApp:
+        """Wrap an application: once it shall stop, each answer says that its connection is closed, and uvicorn closes it.
+
+        Else a request could come on a connection that is just being closed, and its sender could not know what became of it.
+        """
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def sent(message: Message) -> None:
+                if self._is_leaving and message["type"] == "http.response.start":
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+                await send(message)
+
+            await app(scope, receive, sent)
+
+        return answer
 
     def _listen(self) -> socket.socket:
         """Bind; uvicorn listens. asyncio sends without delay only on sockets that say they are TCP: 40 ms an answer."""

@@ -27,6 +27,7 @@ CLIENTS: Final = (
 )
 """What a client is for: the first stage of a span, a follower, a sealer, or the producer of browse records."""
 INTERVAL_MS: Final = 2_000
+_CONNECTED: Final = "UP"
 _KINDS: Final = ("send", "receive", "timeout")
 
 
@@ -36,6 +37,7 @@ class _Window(msgspec.Struct):
 
 
 class _Broker(msgspec.Struct):
+    state: str = ""
     txerrs: int = 0
     rxerrs: int = 0
     req_timeouts: int = 0
@@ -128,6 +130,12 @@ class KafkaMetrics:
             ["client", "kind"],
             registry=registry,
         )
+        self.connected = Gauge(
+            f"{name}_brokers_connected",
+            "Brokers that it is connected to; 0 before its first report, and while Kafka is away.",
+            by_client,
+            registry=registry,
+        )
         self.reported = Gauge(
             f"{name}_statistics_timestamp_seconds",
             "When the client last reported; it stands still where nobody polls it any more.",
@@ -141,7 +149,7 @@ class KafkaMetrics:
             raise ValueError(f"{client!r} is none of {', '.join(CLIENTS)}")
         for gauge in (
             self.lag, self.partitions, self.fetched, self.unsent, self.unsent_limit, self.round_trip,
-            self.throttled, self.reported,
+            self.throttled, self.connected, self.reported,
         ):  # fmt: skip
             gauge.labels(client).set(0)
         for kind in _KINDS:
@@ -167,6 +175,7 @@ class KafkaMetrics:
         self.unsent_limit.labels(client).set(report.msg_max)
         self.round_trip.labels(client).set(max((each.rtt.p99 for each in brokers), default=0) / 1e6)
         self.throttled.labels(client).set(max((each.throttle.max for each in brokers), default=0) / 1e3)
+        self.connected.labels(client).set(sum(each.state == _CONNECTED for each in brokers))
         self.reported.labels(client).set_to_current_time()
         now = {
             "send": sum(each.txerrs for each in brokers),

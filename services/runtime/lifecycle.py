@@ -10,7 +10,8 @@ from typing import Any, Final
 import structlog
 import uvloop
 
-from services.runtime.errors import ServiceError
+from services.runtime.errors import ServiceError, SettingsError
+from services.runtime.settings import EXIT_BAD_SETTINGS
 
 EXIT_FAILED = 1
 # New objects before Python looks for cycles among them: a batch makes many objects and hardly a cycle. With the default of 700
@@ -27,7 +28,7 @@ def run(
 ) -> None:
     """Run a service until it returns or fails; it gets an event that is set when it shall stop, as it is by one of the signals `asked_by`.
 
-    Exits with 1 after a failure, which is logged with its category; returns after a graceful stop.
+    Exits with 1 after a failure, which is logged with its category, with 2 where a setting is wrong; returns after a graceful stop.
     """
     gc.freeze()  # what was imported stays: the collector need not look at it again and again
     gc.set_threshold(_GARBAGE_OBJECTS, *gc.get_threshold()[1:])
@@ -37,7 +38,7 @@ def run(
     except ServiceError as error:
         # The cause is in the text and a traceback would bury it.
         log.error("stopped by a fault", category=error.category, error=str(error))  # noqa: TRY400
-        sys.exit(EXIT_FAILED)
+        sys.exit(EXIT_BAD_SETTINGS if isinstance(error, SettingsError) else EXIT_FAILED)
 
 
 async def together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:

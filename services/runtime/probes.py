@@ -15,7 +15,7 @@ Probe = Callable[[], Awaitable[None]]
 async def watch(
     readiness: Readiness, probes: Mapping[str, Probe], stop: asyncio.Event, *, every_s: float
 ) -> None:
-    """Run each probe every `every_s` seconds until `stop`; one that raises a ServiceError is a problem of its name.
+    """Run each probe every `every_s` seconds until `stop`; one that raises a ServiceError is a problem of its name. From `stop` on nothing is ready.
 
     A probe bounds its own time.
     """
@@ -23,6 +23,7 @@ async def watch(
         await asyncio.gather(*(_probe(readiness, name, probe) for name, probe in probes.items()))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), every_s)
+    readiness.set("started", problem="stopping")
 
 
 async def _probe(readiness: Readiness, name: str, probe: Probe) -> None:

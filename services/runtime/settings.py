@@ -209,7 +209,9 @@ def load(settings: type[S]) -> S:
     except ValidationError as error:
         for fault in error.errors():
             name = "_".join(str(place) for place in fault["loc"]).upper()
-            _complain(f"setting {_variable(settings, name)}: {fault['msg']}")
+            # What goes wrong between several is said by their class, and names them.
+            where = f"setting {_variable(settings, name)}" if name else "settings"
+            _complain(f"{where}: {fault['msg'].removeprefix('Value error, ')}")
         _exit()
 
 

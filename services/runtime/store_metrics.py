@@ -20,8 +20,13 @@ _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 _OPEN, _IN_USE = "open", "in_use"
 
 
-class StoreMetrics(monitoring.CommandListener, monitoring.ConnectionPoolListener):
-    """Rate, errors and duration of each command; connections that are open and in use. All label values exist from the start."""
+class StoreMetrics(
+    monitoring.CommandListener, monitoring.ConnectionPoolListener, monitoring.TopologyListener
+):
+    """Rate, errors and duration of each command; connections that are open and in use. All label values exist from the start.
+
+    Where no server is there no command is sent, so that none fails: `writable` tells of that.
+    """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Make the metrics."""
@@ -48,6 +53,11 @@ class StoreMetrics(monitoring.CommandListener, monitoring.ConnectionPoolListener
             "Times that a call got no connection: the pool was empty for too long, or the store cannot be reached.",
             registry=registry,
         )
+        self._writable = Gauge(
+            f"{name}_writable",
+            "1 while a server is known that takes writes; 0 before the first connection, and while the store is away.",
+            registry=registry,
+        )
         for command in COMMANDS:
             self._seconds.labels(command)
             self._failures.labels(command)
@@ -64,6 +74,16 @@ class StoreMetrics(monitoring.CommandListener, monitoring.ConnectionPoolListener
         command = _known(event.command_name)
         self._seconds.labels(command).observe(event.duration_micros / 1e6)
         self._failures.labels(command).inc()
+
+    def opened(self, event: Any) -> None:
+        """See description_changed."""
+
+    def description_changed(self, event: Any) -> None:
+        """Note whether there is a server that takes writes, as the driver sees it now."""
+        self._writable.set(event.new_description.has_writable_server())
+
+    def closed(self, event: Any) -> None:
+        """See description_changed."""
 
     def connection_created(self, event: Any) -> None:
         """Count a connection in."""

@@ -217,7 +217,6 @@ class Front:
                 self._recording_lasts(stop),
             )
         finally:
-            self.monitoring.readiness.set("started", problem="stopping")
             await server.stop(notice_s=settings.notice_s, drain_s=settings.drain_s)
 
     async def _recording_lasts(self, stop: asyncio.Event) -> None:
@@ -242,6 +241,7 @@ class Front:
             port,
             max_connections=max_connections,
             drain_s=self.settings.drain_s,
+            notice_s=self.settings.notice_s,
             share_port=self.settings.share_ports,
             certificate=self.certificate,
         )

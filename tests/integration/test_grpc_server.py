@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.connections import aio_channel
 from services.runtime.access.values import NOBODY
 from services.runtime.calls import COMMON_FAILURES
 from services.runtime.errors import OutOfTimeError, SettingsError, UnavailableError
@@ -113,6 +114,35 @@ async def test_errors_reach_the_caller_without_their_cause(running: Running, stu
         while not running.counted(code.name):  # the answer may be here before the call is counted out  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert running.counted(code.name) == 1
+
+
+async def test_a_client_calls_again_only_where_no_service_answered() -> None:
+    """A service that answers that a neighbour is away is believed; one that is not there yet is tried again."""
+    asked = 0
+
+    async def fail(_: Context) -> str:
+        nonlocal asked
+        asked += 1
+        raise UnavailableError("the store is away")
+
+    async def answer(_: Context) -> str:
+        return "answered"
+
+    first, request = Running(), audit_pb2.ListBrowsesRequest()
+    port = await first.server.start("127.0.0.1", 0, [SERVICE.full_name])
+    first.servicer.behaviour = fail
+    async with aio_channel(f"127.0.0.1:{port}") as channel:
+        stub: Stub = audit_pb2_grpc.AuditServiceStub(channel)
+        assert (await _code(stub.ListBrowses(request)))[0] is grpc.StatusCode.UNAVAILABLE
+        assert asked == 1
+        await first.server.stop(notice_s=0, drain_s=0)
+        call = asyncio.ensure_future(stub.ListBrowses(request, timeout=20))
+        await asyncio.sleep(0.2)  # it has found nobody by now
+        second = Running()
+        second.servicer.behaviour = answer
+        await second.server.start("127.0.0.1", port, [SERVICE.full_name])
+        assert (await call).browse_id == "answered"
+    await second.server.stop(notice_s=0, drain_s=0)
 
 
 @pytest.mark.parametrize("timeout_s", [None, 0.1, 60.0])

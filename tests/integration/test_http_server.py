@@ -122,6 +122,26 @@ async def test_too_many_connections_are_told_so() -> None:
             writer.close()
 
 
+async def test_who_keeps_a_connection_is_told_that_it_is_closed_before_it_is() -> None:
+    stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
+    server = HttpServer(APP, "127.0.0.1", 0, max_connections=20, drain_s=1, notice_s=0.5)
+    running = asyncio.create_task(server.run(stop, port.set_result))
+    reader, writer = await asyncio.open_connection("127.0.0.1", await port)
+    writer.write(ASK)
+    assert b"connection: close" not in await answer(reader)
+    stop.set()
+    await asyncio.sleep(0)
+    writer.write(ASK)
+    assert b"connection: close" in await answer(reader)
+    assert await reader.read() == b""
+    _, late = await asyncio.open_connection("127.0.0.1", port.result())  # the port is open still
+    late.close()
+    await running
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port.result())
+    writer.close()
+
+
 async def test_a_port_that_is_taken() -> None:
     async with serving() as connect:
         _, writer = await connect()

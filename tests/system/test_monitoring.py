@@ -3,23 +3,21 @@
 import itertools
 import json
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from deploy.processes import HOST, Daemon, free_port
-from deploy.service_processes import ROOT, not_ready
+from deploy.processes import HOST
+from deploy.service_processes import ROOT
 from deploy.stack import Stack
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.own_witness import Witness
 from tests.prometheus import MISSING, NodeExporter, Prometheus
 from tests.promql import answered, selectors
 from tests.system.harness import SERVICES, System, eventually
@@ -32,40 +30,6 @@ EVENTS = 120
 pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("prometheus-node-exporter") is None, reason=MISSING
 )
-
-
-class Witness:
-    """A witness of ours that follows the logs of a system, as `goodstrace witness` runs it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port, self.metrics_port = folder, free_port(), free_port()
-        made = subprocess.run(
-            [*self._command, "--init", "--name", "witness.example/one"],
-            cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
-        assert made.returncode == 0
-        self.vkey = (folder / "witness.vkey").read_text().strip()
-
-    @property
-    def _command(self) -> list[str]:
-        return [str(Path(sys.executable).parent / "goodstrace"), "witness", "--folder", str(self.folder)]
-
-    def policy(self, path: Path) -> Path:
-        """Write the policy by which it must cosign."""
-        path.write_text(f"witness one {self.vkey} http://{HOST}:{self.port}\nquorum one\n")
-        return path
-
-    def follow(self, url: str) -> Daemon:
-        """Start it."""
-        options = ["--port", str(self.port), "--metrics-port", str(self.metrics_port)]
-        options += ["--logs-url", url, "--lists-every", "1"]
-        daemon = Daemon(
-            name="witness", command=[*self._command, *options], run_dir=self.folder,
-            ports=(self.port, self.metrics_port), cwd=ROOT,
-        )  # fmt: skip
-        daemon.start()
-        daemon.wait_ready(lambda: not_ready(f"http://{HOST}:{self.metrics_port}/readyz"), 60)
-        return daemon
 
 
 def load(system: System, item: str, until: threading.Event) -> None:

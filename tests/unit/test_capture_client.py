@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -5,6 +6,7 @@ import pytest
 
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.errors import CallError
+from goodstrace.retrying import ATTEMPTS
 
 Handler = Callable[[httpx.Request], httpx.Response]
 URL = "https://collector.test"
@@ -85,7 +87,15 @@ def test_a_collector_that_cannot_take_it_now_is_a_call_error(client_of: ClientOf
     assert raised.value.code == str(status)
 
 
-def test_a_collector_that_cannot_be_reached_is_a_call_error(client_of: ClientOf) -> None:
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the client waited, without its waiting."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return waits
+
+
+def test_a_collector_that_cannot_be_reached_is_a_call_error(client_of: ClientOf, waited: list[float]) -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("connection refused", request=request)
 
@@ -93,6 +103,34 @@ def test_a_collector_that_cannot_be_reached_is_a_call_error(client_of: ClientOf)
         with pytest.raises(CallError, match="connection refused") as raised:
             call(client_of(refuse))
         assert raised.value.code == "UNAVAILABLE"
+    assert len(waited) == 2 * (ATTEMPTS - 1)
+
+
+@pytest.mark.parametrize("broken", [httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError])
+def test_a_connection_that_breaks_is_tried_again(
+    client_of: ClientOf, waited: list[float], broken: type[httpx.TransportError]
+) -> None:
+    bodies: list[bytes] = []
+
+    def collector(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        if len(bodies) < ATTEMPTS:
+            raise broken("the collector is started again", request=request)
+        return httpx.Response(202, headers={"Location": LOCATION})
+
+    assert isinstance(client_of(collector).send(b"{}"), Job)
+    assert bodies == [b"{}"] * ATTEMPTS
+    assert waited == sorted(waited)
+    assert 0 < sum(waited) <= 3
+
+
+def test_what_ran_out_of_time_is_not_sent_again(client_of: ClientOf, waited: list[float]) -> None:
+    def slow(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("no answer", request=request)
+
+    with pytest.raises(CallError, match="no answer"):
+        client_of(slow).send(b"{}")
+    assert not waited
 
 
 def test_a_job_is_followed_until_it_no_longer_runs(client_of: ClientOf) -> None:

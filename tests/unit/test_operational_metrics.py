@@ -49,9 +49,9 @@ def report(**changes: Any) -> str:
         {
             "name": "rdkafka#consumer-1", "ts": 1, "msg_cnt": 4, "msg_max": 1000,
             "brokers": {
-                "one:9092/1": {"txerrs": 2, "rxerrs": 1, "req_timeouts": 0, "rtt": {"p99": 2000, "max": 1},
+                "one:9092/1": {"state": "UP", "txerrs": 2, "rxerrs": 1, "req_timeouts": 0, "rtt": {"p99": 2000, "max": 1},
                                "throttle": {"max": 30}},
-                "two:9092/2": {"txerrs": 1, "rtt": {"p99": 5000}},
+                "two:9092/2": {"state": "TRY_CONNECT", "txerrs": 1, "rtt": {"p99": 5000}},
             },
             "topics": {"goods.collected": {"partitions": {"0": partition, "1": unread, "-1": unread}}},
             "cgrp": {"state": "up"},
@@ -77,6 +77,7 @@ def test_what_the_library_reports_is_shown() -> None:
     assert shown("unsent_limit_messages") == 1000
     assert shown("round_trip_seconds") == 0.005
     assert shown("throttled_seconds") == 0.03
+    assert shown("brokers_connected") == 1
     assert shown("broker_errors_total", kind="send") == 3
     take(report())
     assert shown("broker_errors_total", kind="send") == 3, (
@@ -116,6 +117,10 @@ def test_commands_are_counted_by_names_of_a_closed_set() -> None:
     store.connection_checked_in(None)
     store.connection_closed(None)
     assert registry.get_sample_value("goodstrace_store_connections", {"state": "open"}) == 0
+    for is_there in (True, False):
+        known = SimpleNamespace(has_writable_server=lambda is_there=is_there: is_there)
+        store.description_changed(SimpleNamespace(new_description=known))
+        assert registry.get_sample_value("goodstrace_store_writable") == is_there
 
 
 def test_the_oldest_record_of_any_log_is_told() -> None:

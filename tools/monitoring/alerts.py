@@ -235,7 +235,8 @@ ALERTS: Final = (
     Alert(
         "StoreFailing",
         "sum by (job) (rate(goodstrace_store_command_failures_total[5m]))\n"
-        "/ clamp_min(sum by (job) (rate(goodstrace_store_command_seconds_count[5m])), 1e-9)\n> 0.05",
+        "/ clamp_min(sum by (job) (rate(goodstrace_store_command_seconds_count[5m])), 1e-9)\n> 0.05\n"
+        "or (1 - min by (job) (goodstrace_store_writable)) > 0",
         "5m", PAGE, "neighbours",
         "{{ $value | humanizePercentage }} of {{ $labels.job }}'s calls to the store fail.",
         "MongoDB refuses, is slow, or cannot be reached.",
@@ -250,9 +251,11 @@ ALERTS: Final = (
     ),
     Alert(
         "KafkaFailing",
-        "sum by (job, client) (rate(goodstrace_kafka_broker_errors_total[10m])) > 0.1",
+        "(sum by (job, client) (rate(goodstrace_kafka_broker_errors_total[10m])) > 0.1)\n"
+        "or (\n  max by (job, client) (goodstrace_kafka_brokers_connected) == 0\n"
+        "  and max by (job, client) (goodstrace_kafka_statistics_timestamp_seconds) > 0\n)",
         "10m", TICKET, "neighbours",
-        "Requests of {{ $labels.job }} ({{ $labels.client }}) to Kafka fail again and again.",
+        "Requests of {{ $labels.job }} ({{ $labels.client }}) to Kafka fail again and again, or no broker is there.",
         "A broker ends, is overloaded, or the way to it is lost.",
     ),
     Alert(

@@ -67,7 +67,9 @@ _SIZES: Final = 'goodstrace_ledger_{which}_entries{{log="goods/0"}}'
 _PUBLISHED: Final = 'goodstrace_ledger_last_published_timestamp_seconds{log="goods/0"}'
 _COMMANDS: Final = 'goodstrace_store_command_seconds_count{job="query",command="find"}'
 _FAILED: Final = 'goodstrace_store_command_failures_total{job="query",command="find"}'
+_WRITABLE: Final = 'goodstrace_store_writable{job="query",instance="a"}'
 _REPORTED: Final = 'goodstrace_kafka_statistics_timestamp_seconds{job="ledger",client="ledger"}'
+_CONNECTED: Final = 'goodstrace_kafka_brokers_connected{job="ledger",client="ledger"}'
 _ERRORS: Final = 'goodstrace_kafka_broker_errors_total{job="ledger",client="ledger",kind="timeout"}'
 _ATTEMPTS: Final = 'goodstrace_login_attempts_total{{job="query",outcome="{outcome}"}}'
 _KEYS: Final = 'goodstrace_login_key_failures_total{job="query",instance="a"}'
@@ -198,8 +200,10 @@ CASES: Final = (
         "StoreFailing", PAGE,
         {_COMMANDS: "0+100x30", _FAILED: "0+20x30"}, {_COMMANDS: "0+100x30", _FAILED: "0+1x30"},
     ),
+    Case("StoreFailing", PAGE, {_WRITABLE: "1x5 0x25"}, {_WRITABLE: "0x2 1x28"}),
     Case("KafkaClientSilent", PAGE, {_REPORTED: "1+60x10 601x20"}, {_REPORTED: "1+60x30"}),
     Case("KafkaFailing", TICKET, {_ERRORS: "0+60x60"}, {_ERRORS: "0x30 5x30"}, "1h"),
+    Case("KafkaFailing", TICKET, {_CONNECTED: "1x5 0x25", _REPORTED: "1+60x30"}, {_CONNECTED: "0x5 1x25", _REPORTED: "1+60x30"}),
     Case(
         "DiskFilling", PAGE,
         {_DISK.format(which="avail"): "9x30", _DISK.format(which="size"): "100x30"},

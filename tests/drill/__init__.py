@@ -1,0 +1,1 @@
+"""`make drill`: each part of a system under load is killed in turn, and Prometheus must tell, by the project's own rules."""
