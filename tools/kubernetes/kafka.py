@@ -138,7 +138,7 @@ def cluster() -> Object:
         "authorization": {"type": "simple"},
         "config": config,
     }
-    operator = {"topicOperator": {}, "userOperator": {}}
+    operator: Object = {"topicOperator": {}, "userOperator": {}}
     return made(API, "Kafka", CLUSTER, {"spec": {"kafka": kafka, "entityOperator": operator}})
 
 
