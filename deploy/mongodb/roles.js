@@ -206,7 +206,6 @@ const roles = [
     "database": "own",
     "collection": "idempotency_keys",
     "actions": [
-     "createIndex",
      "find",
      "insert",
      "remove",
@@ -481,6 +480,13 @@ const roles = [
      "find",
      "insert",
      "update"
+    ]
+   },
+   {
+    "database": "own",
+    "collection": "idempotency_keys",
+    "actions": [
+     "createIndex"
     ]
    },
    {

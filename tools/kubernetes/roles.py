@@ -105,7 +105,7 @@ _VAULT_INDEXES: Final = (
 
 ROLES: Final = (
     Role("provision", {"instance": RI}, dict.fromkeys(_VAULT_INDEXES, (_MAKES_INDEXES,)), _PROVISIONED),
-    Role("collector", _WAYS_IN, _RECORDS_LOOKS, ("idempotency_keys",)),
+    Role("collector", _WAYS_IN, _RECORDS_LOOKS),
     Role("stages", _COLLECTOR, {}),
     Role(
         "keeper",
@@ -117,6 +117,7 @@ ROLES: Final = (
             "captures",
             "flagged_events",
             "goods",
+            "idempotency_keys",
             "merchants",
             "places",
             "rejections",
