@@ -3,6 +3,7 @@
 Servers start once per worker process (pytest-xdist), on free ports, when the first test asks for one.
 """
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from deploy.stack import Stack
+
+# Brokers of tests live for minutes or seconds: compiling their code as for months would take half of their processor time.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 @pytest.fixture(scope="session")

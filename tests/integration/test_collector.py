@@ -68,6 +68,7 @@ class Collector:
             "GOODSTRACE_TOPIC_PREFIX": names.topic_prefix,
             "GOODSTRACE_DATABASE": names.database,
             "GOODSTRACE_PARTITIONS": str(PARTITIONS),
+            "GOODSTRACE_BROWSE_PARTITIONS": "1",
             "GOODSTRACE_INDEX_SECRET_FILE": str(secret),
             "GOODSTRACE_VAULT_KEY_FILE": str(vault_keys),
             "GOODSTRACE_ACCOUNTS": "off",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from deploy.stack import Stack
 from goodstrace import proof_bundle
+from goodstrace.entry import Kind
 from goodstrace.log_keys import LogKeys
 from services.query.accounts import account_store, counters, session_store
 from services.runtime.mongo import create_indexes
@@ -48,7 +50,9 @@ async def test_a_scan_shows_the_trace_recorded_and_proved(looking: Looking) -> N
         data = (await http.get("/bundle", params={"key": ITEM_KEY})).content
     keys = LogKeys.parse([info.vkey for info in await looking.reader.logs()])
     proved = await asyncio.to_thread(proof_bundle.verify, proof_bundle.parse(data), keys)
-    assert len(proved) == len(EVENTS)
+    kinds = Counter(each.proof.entry.kind for each in proved)
+    assert kinds[Kind.EVENT] == len(EVENTS)
+    assert 0 < kinds[Kind.REGISTRATION] == len(proved) - len(EVENTS), "what names on the page come from"
     looks = [parts_of(record) for record in await looking.browsed()]
     assert [each["what"]["keys"] for each in looks] == [[ITEM_KEY]] * 2
     assert {each["purpose"]["purpose"] for each in looks} == {"web page"}

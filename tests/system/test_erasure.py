@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import getpass
 import hashlib
 import hmac
 import json
@@ -196,6 +197,7 @@ def erased(world: World) -> World:
     system = world.system
     world.clear |= _opened(system, [*system.sealed("browse/"), *system.sealed("goods/")])
     out = system.run_dir / "keys" / "export.json"
+    out.touch(0o644)
     _ok(system.cli("audit", "export", "user", NAME, "--out", str(out)))
     world.asked |= _asked_for(system)
     world.exported = [json.loads(line) for line in out.read_bytes().splitlines()]
@@ -289,7 +291,8 @@ def test_what_is_held_is_exported_in_clear_and_verifies(erased: World) -> None:
     assert of["session"]
     assert of["query"][0]["id"] == "zoes"
     assert of["subscription"][0]["dest"] == WEBHOOK
-    assert {each["record"] for each in of["asked"]} == set(erased.asked)
+    export = exported[0]["value"]["browse_id"]
+    assert {each["record"] for each in of["asked"]} - {export} == set(erased.asked) - {export}
     assert of["pseudonym"]
     looks = [each for each in of["look"] if each["method"] == "Trace"]
     assert len(looks) == 5
@@ -301,6 +304,17 @@ def test_what_is_held_is_exported_in_clear_and_verifies(erased: World) -> None:
         assert look["parts"]["purpose"]["purpose"] == PURPOSE
         proved = verify_entry(log_pb2.SealedEntry.FromString(b64decode(look["sealed"])), checkpoints)
         assert json.loads(proved.parts["who"])["user"] == NAME
+
+
+def test_the_export_is_a_look_that_is_sealed(erased: World) -> None:
+    export = erased.exported[0]["value"]["browse_id"]
+    eventually(
+        lambda: export in {each.id for each in erased.system.sealed("browse/")}, what="the export is sealed"
+    )
+    (record,) = [each for each in erased.system.looks() if each.id.hex() == export]
+    parts = {part.name: json.loads(part.content) for part in record.parts}
+    assert parts["who"] == {"role": "operator", "user": f"host:{getpass.getuser()}"}
+    assert (parts["what"]["method"], NAME in repr(parts)) == ("ExportUser", False)
 
 
 def test_no_store_knows_anything_any_more(erased: World) -> None:

@@ -113,14 +113,18 @@ def test_every_log_is_cosigned_the_browse_and_root_logs_too(
         assert found.tree_verified
         assert all(policy.satisfied_by(each.note) for each in found.checkpoints.values())
         eventually(settled(system, policy, set(LABELS)), what="all logs cosigned by all")
-        checkpoints = asking.checkpoints()
-        assert set(checkpoints) == LOGS
-        for log, each in checkpoints.items():
-            said = Checkpoint.parse(each.note.partition("\n\n")[0] + "\n")
-            assert policy.cosigners(each.note) == set(LABELS), log
-            assert all(witness.seen(said.origin) == (said.size, said.root) for witness in witnesses), (
-                "a witness has just what is published"
+
+        def agreed() -> bool:
+            """Whether every witness has just what is published of every log; what is sealed meanwhile they have before it is."""
+            checkpoints = asking.checkpoints()
+            assert set(checkpoints) == LOGS
+            notes = {log: each.note for log, each in checkpoints.items()}
+            said = [Checkpoint.parse(note.partition("\n\n")[0] + "\n") for note in notes.values()]
+            return all(policy.cosigners(note) == set(LABELS) for note in notes.values()) and all(
+                witness.seen(each.origin) == (each.size, each.root) for each in said for witness in witnesses
             )
+
+        eventually(agreed, what="every witness has just what is published")
 
 
 def test_the_command_line_demands_a_policy(system: System, policy_file: Path, item: str) -> None:

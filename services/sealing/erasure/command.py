@@ -4,6 +4,7 @@ They work on the store and on Kafka themselves, as whoever may write to MongoDB 
 """
 
 import asyncio
+import getpass
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,12 +17,14 @@ import click
 import msgspec
 
 from services.runtime import topics
+from services.runtime.access.values import Role
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import ServiceError
 from services.runtime.mongo import Mongo
 from services.runtime.personal_values import personal_subject
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
 from services.runtime.vault import HeldError, open_people, user_subject
+from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.erasure.erasing import Erasing, Report, Sealing
 from services.sealing.erasure.records import Why
 from services.sealing.erasure.steps import erase_steps, export_steps
@@ -29,6 +32,8 @@ from services.sealing.erasure.steps import erase_steps, export_steps
 T = TypeVar("T")
 _DAY_MS: Final = 86_400_000
 _STOP_S: Final = 5.0
+_RECORD_S: Final = 10.0
+EXPORT_METHOD: Final = "ExportUser"
 FINAL: Final = (
     "what the store's oplog and backups still hold of it opens until the next: goodstrace audit vault rotate"
 )
@@ -152,28 +157,55 @@ def export() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write to this file, mode 600; else it is printed.",
 )
-def export_user(name: str, *, out: Path | None) -> None:
+@click.option("--purpose", default="", help="Why, for the record of this look.")
+def export_user(name: str, *, out: Path | None, purpose: str) -> None:
     """Export all that is held about the user NAME, a JSON document a line: {"kind", "of", "value"}, such as a look in clear with its proof.
 
-    The last line, of kind "end", says how many there were before it: without it the export was broken off.
+    It is a look as others are: recorded and sealed before anything is written, under the name that you have on this machine. The last line, of kind "end", says how many there were before it: without it the export was broken off.
     """
     with _opened(out) as file:
-        _run(lambda erasing: _export(erasing, name, file))
+        _run(lambda erasing: _export(erasing, name, purpose, file))
 
 
-async def _export(erasing: Erasing, name: str, file: IO[bytes]) -> None:
-    """Write line after line, so that no more than a page of looks is in memory."""
+async def _export(erasing: Erasing, name: str, purpose: str, file: IO[bytes]) -> None:
+    """Write line after line, so that no more than a page of looks is in memory. Raises: NotRecordedError, and nothing is written."""
+    browse = Browse(
+        user=f"host:{getpass.getuser()}",
+        method=EXPORT_METHOD,
+        keys=(),
+        sizes={},
+        purpose=purpose,
+        events=0,
+        asked_user=name,
+        role=Role.OPERATOR,
+    )
+    browse_id = await _recorder(erasing).record(browse)
     known, lines = await erasing.known(name), 0
 
     def write(of: str, kind: str, value: object) -> None:
         file.write(_LINES.encode({"of": of, "kind": kind, "value": value}) + b"\n")
 
-    write("export", "user", {"name": name, "time_ms": erasing.vault.now_ms()})
+    write("export", "user", {"name": name, "time_ms": erasing.vault.now_ms(), "browse_id": browse_id})
     for of, step in export_steps().items():
         async for kind, value in step(erasing.database, known):
             write(of, kind, value)
             lines += 1
     write("export", "end", {"lines": lines})
+
+
+def _recorder(erasing: Erasing) -> BrowseRecorder:
+    """Give what records looks, to where erasures are sealed."""
+    to = erasing.sealing
+    return BrowseRecorder(
+        to.producer,
+        erasing.people,
+        topic=to.topic,
+        watched=load(KafkaSettings).topic(topics.BROWSE_WATCHED),
+        partitions=to.partitions,
+        secret=to.secret,
+        timeout_s=_RECORD_S,
+        observe_seconds=lambda _seconds: None,
+    )
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class Erasing:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Delete by `steps` what lies in `database`; `pause` waits until all processes have forgotten a destroyed key."""
-        self.database, self._people, self._sealing, self._steps = database, people, sealing, steps
+        self.database, self.people, self.sealing, self._steps = database, people, sealing, steps
         self.vault = people.vault
         self._personal = PersonalKeys(people.vault)
         self._intents = Intents(people.vault.database)
@@ -132,7 +132,7 @@ class Erasing:
         under_way = await self._intents.of(known.subject)
         deleted = await self._deleted(known)
         await self.vault.destroy(subject)
-        deleted["pseudonyms"] = await self._people.forget_user(name)
+        deleted["pseudonyms"] = await self.people.forget_user(name)
         for step, count in (await self._deleted(known)).items():
             deleted[step] += count
         for each in under_way:
@@ -170,7 +170,7 @@ class Erasing:
 
     async def _sealed(self, erasure: Erasure) -> None:
         """Have the record acknowledged, and forget the note of it."""
-        to = self._sealing
+        to = self.sealing
         record = erasure_record(erasure, to.secret)
         partition = partition_of(record.id, to.partitions)
         await to.producer.send(to.topic, partition, record.id, envelope.encode(record), to.timeout_s)
