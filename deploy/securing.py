@@ -15,7 +15,7 @@ USER = "goodstrace"
 
 @dataclass(frozen=True)
 class BrokerSecurity:
-    """How a broker speaks to clients by SASL_SSL: PEM files, and one user with a password (SCRAM and PLAIN).
+    """How a broker speaks to clients by SASL_SSL: PEM files, and one user with a password (SCRAM and PLAIN) who may do everything.
 
     keystore: key and certificate in one file; ca: whom the broker believes when it speaks to itself.
     """
@@ -63,6 +63,9 @@ class BrokerSecurity:
                 f"listener.name.clients.scram-sha-512.sasl.jaas.config={scram} required;",
                 f"listener.name.clients.scram-sha-256.sasl.jaas.config={scram} required;",
                 f"listener.name.clients.plain.sasl.jaas.config={plain} required {login} {itself};",
+                # Nobody may do anything that no ACL says, but this user, and the broker as its own controller: on loopback, without a name.
+                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                f"super.users=User:{self.user};User:ANONYMOUS",
                 "",
             )
         )

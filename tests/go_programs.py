@@ -48,12 +48,22 @@ class GoProgram:
         """Return the executable, built before or now. Raises GoError."""
         return go_build(ROOT / self.folder, self.name, self.package, cgo=self.cgo)
 
+    def run(self, *arguments: str) -> str:
+        """Run it to its end and return what it prints. Raises GoError."""
+        done = subprocess.run([self.build(), *arguments], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise GoError(f"{self.name} {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
 
 INTEROP = GoProgram("interop", "tests/interop/go")
 READER = GoProgram("reader", "tests/interop/reader")
 LITEWITNESS = GoProgram("litewitness", "tests/interop/reader", "filippo.io/torchwood/cmd/litewitness")
 DEX = GoProgram("dex", "tests/interop/dex", "github.com/dexidp/dex/cmd/dex", cgo=False)
 OTELCOL = GoProgram("otelcol", "tests/interop/otelcol", cgo=False)
+KUSTOMIZE = GoProgram("kustomize", "tests/interop/kustomize", cgo=False)
+LONG = {each.name: each for each in (OTELCOL, KUSTOMIZE)}
+"""Those whose tests are run where they were built: building them takes longer than all the others."""
 
 
 def go_build(source_dir: Path, name: str, package: str = ".", *, cgo: bool = True) -> Path:
@@ -109,9 +119,11 @@ def _digest(source_dir: Path, package: str) -> str:
 def main() -> int:
     """Build the programs of every test run: the first time takes a minute or two, of which the tests then know nothing.
 
-    The OpenTelemetry Collector takes longer than all of these: its tests are run where it was built (`make otelcol`, `make soak`).
+    The OpenTelemetry Collector and Kustomize take longer than all of these: their tests are run where they were built (`make otelcol`, `make kustomize`,
+    `make soak`).
     """
-    programs = (OTELCOL,) if sys.argv[1:] == ["otelcol"] else (INTEROP, READER, LITEWITNESS, DEX)
+    named = tuple(LONG[name] for name in sys.argv[1:])
+    programs = named or (INTEROP, READER, LITEWITNESS, DEX)
     for program in programs:
         begun = time.monotonic()
         try:

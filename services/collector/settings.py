@@ -3,6 +3,7 @@
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -77,6 +78,11 @@ class CollectorSettings(MonitoringSettings):
     key_lifetime_s: int = Field(DEFAULT_LIFETIME_S, ge=60, le=366 * 86400)
     batch_records: int = Field(2_000, ge=1, le=100_000)
     batch_bytes: int = Field(16 * _MIB, ge=_MIB, le=256 * _MIB)
+
+    @field_validator("first_stage", "last_stage", mode="before")
+    @classmethod
+    def _none(cls, stage: Any) -> Any:
+        return stage or None
 
     @field_validator("first_stage", "last_stage")
     @classmethod

@@ -72,6 +72,12 @@ def test_collect_is_in_no_span_of_stages(
     assert "summarise, record, classify, store" in told
 
 
+def test_a_collector_without_stages_is_told_so_by_two_empty_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIRST_STAGE", "LAST_STAGE"):
+        monkeypatch.setenv(f"GOODSTRACE_COLLECTOR_{name}", "")
+    assert load(CollectorSettings).span() is None
+
+
 def test_a_policy_is_one_of_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOODSTRACE_COLLECTOR_SPEAKS_FOR", "nobody")
     with pytest.raises(SystemExit) as ended:
