@@ -104,7 +104,12 @@ PROCESSES: Final = (
         "partitions have none of it. Stable names, since the transactional IDs have them: two pods of one name fence each other.",
         stable=True,
         ports=(("http", 8080), ("grpc", 50053)),
-        settings=(*_parts(api="true", ingress="true"), *_NO_STAGES, *_TLS),
+        settings=(
+            *_parts(api="true", ingress="true"),
+            *_NO_STAGES,
+            *_TLS,
+            ("GOODSTRACE_COLLECTOR_NOTICE_S", "5"),
+        ),
         instance=_COLLECTOR_INSTANCE,
         mounts=(*_COLLECTOR_MOUNTS, _CA, Mount("goodstrace-collector-tls", "/tls")),
         cpu="1",

@@ -26,8 +26,8 @@ from tools.kubernetes.processes import BROWSE_PARTITIONS, PARTITIONS, PROCESSES,
 
 _READABLE: Final = 0o440
 """By the pod's group alone: keys that others may read are refused."""
-_STOP_S: Final = 45
-"""Longer than a service needs to end in order: its notice, 10 s for running calls, its last transaction."""
+_STOP_S: Final = 75
+"""Longer than a service needs to end in order: its notice, 15 s for running calls, its last transaction, and a store that stalls meanwhile."""
 _KAFKA_CA: Final = Mount(f"{CLUSTER}-cluster-ca-cert", "/kafka-ca")
 _MONGODB_CA: Final = Mount(f"{MONGODB}-ssl", "/mongodb-ca")
 
