@@ -47,7 +47,7 @@ about = "user"
 measure = "looks"
 size_s = 20
 hop_s = 20
-at_least = 8
+at_least = 40
 severity = "critical"
 block_s = 900
 says = "One user looked very often."
@@ -232,6 +232,10 @@ class Looker:
             return str(error)
         return ""
 
+    def often(self, item: str) -> str:
+        """Look ten times, more often than a command line can; why it was refused at last, empty where it was answered."""
+        return next(filter(None, (self.refusal(item) for _ in range(10))), "")
+
 
 def _blocks(system: System) -> list[dict[str, Any]]:
     done = system.cli("watch", "blocks", "list", "--names", "--json")
@@ -255,7 +259,7 @@ def test_a_user_whom_the_watch_blocks_is_refused_until_an_operator_lifts_it(
     system.wait_ready("watch", 90)
     eve, ann = Looker(system, "eve"), Looker(system, "ann")
     began = time.monotonic()
-    eventually(lambda: eve.refusal(item), every_s=0.1, what="one who looks again and again is refused")
+    eventually(lambda: eve.often(item), every_s=0, what="one who looks again and again is refused")
     refused_s = time.monotonic() - began
     assert re.search(r"blocked until \d{4}-", eve.refusal(item))
     assert ann.refusal(item) == "", "others are not"
@@ -269,8 +273,8 @@ def test_a_user_whom_the_watch_blocks_is_refused_until_an_operator_lifts_it(
     lifted = time.monotonic()
 
     def told_again() -> bool:
-        assert time.monotonic() - lifted < 5 or eve.refusal(item) == ""
-        eve.client.trace(item)
+        refused = eve.often(item)
+        assert time.monotonic() - lifted < 5 or refused == ""
         return _alerts(system, "many-looks") > told
 
     eventually(told_again, every_s=0.2, what="the watch tells of eve in another window")
