@@ -101,8 +101,13 @@ def port_from(environment: Mapping[str, str], name: str, default: int) -> int:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 on which nothing listens at the moment."""
-    for port in random.sample(_FREE_PORTS, 1000):
+    """Return a TCP port of 127.0.0.1 on which nothing listens at the moment.
+
+    Processes of pytest-xdist have each their own share: a port of a server that is stopped and started again is given to no other meanwhile.
+    """
+    worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{each}", "") for each in ("", "_COUNT"))
+    mine = _FREE_PORTS[int(worker.removeprefix("gw")) :: int(workers)] if worker and workers else _FREE_PORTS
+    for port in random.sample(mine, 1000):
         if not is_listening(port) and not _bind_fails(port):
             return port
     raise PortTaken(f"no free port between {_FREE_PORTS.start} and {_FREE_PORTS.stop}")

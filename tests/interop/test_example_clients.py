@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "trace_answers.json").read_text()
 )
 MOST_LINES = 150
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "JDK_JAVA_OPTIONS"}
+"""Java says on the error output that it took these."""
 
 
 @pytest.fixture(scope="module", params=CLIENTS, ids=lambda client: client.name)
@@ -38,7 +41,12 @@ def check(
         answer = tmp_path / f"{hash(vector['what'])}.bin"
         answer.write_bytes(base64.b64decode(vector["answer"]))
         return subprocess.run(
-            [*command, str(keys), str(answer)], capture_output=True, text=True, check=False, timeout=60
+            [*command, str(keys), str(answer)],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
 
     return run
