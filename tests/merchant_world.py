@@ -1,10 +1,11 @@
 """The pages of merchants over the salmon of `tests/web_world.py`, in memory: for unit tests, browsers and pictures."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+import pytest
 import structlog
 
 from goodstrace import facts as facts_format
@@ -32,7 +33,7 @@ from services.runtime.envelope import Record
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.merchants.flagged import FlaggedEvent
 from tests.unit.collector_builders import SECRET
-from tests.web_world import EVENTS, FARM, PREFIXES, WORKS, WebWorld, sealed
+from tests.web_world import EVENTS, FARM, PREFIXES, RECALL, WORKS, WebWorld, sealed
 
 
 def person(merchant: int, name: str = "mia") -> Principal:
@@ -256,4 +257,12 @@ class MerchantWorld(WebWorld):
         return Claims(prefixes=(PREFIXES[merchant],)) if merchant in PREFIXES else None
 
 
-__all__ = ["FARM", "WORKS", "MemoryFlagged", "MemoryKeys", "MerchantWorld", "noticed", "person"]
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[MerchantWorld, str]]:
+    """A world with a recall, and where its pages are."""
+    world = MerchantWorld([*EVENTS, RECALL])
+    with world.served() as url:
+        yield world, url
+
+
+__all__ = ["FARM", "WORKS", "MemoryFlagged", "MemoryKeys", "MerchantWorld", "noticed", "person", "served"]

@@ -395,7 +395,6 @@ def test_with_another_number_of_partitions_set_it_takes_no_capture(
     assert collector.records(topics.GOODS_COLLECTED) == []
 
 
-@pytest.mark.soak  # tests/system/test_outage.py sees it of all services
 def test_kafka_away_is_503_and_everything_goes_on_when_it_is_back(
     own_stack: Stack, names: Names, tmp_path: Path
 ) -> None:

@@ -306,7 +306,6 @@ async def test_health_and_reflection_and_a_graceful_end(looking: Looking, channe
     assert looking.log_lines("query")[-1]["event"] == "stopped"
 
 
-@pytest.mark.soak  # tests/system/test_outage.py sees it of all services
 async def test_without_kafka_nothing_is_shown_and_with_it_everything_goes_on(
     own_stack: Stack, tmp_path: Path, names: Names
 ) -> None:

@@ -19,14 +19,16 @@ from playwright.sync_api import Browser, Page
 
 from tests.browsers import DESKTOP, PHONE, launched, needs_chromium, opening
 from tests.interop.test_web_browser import state
-from tests.merchant_world import WORKS, MerchantWorld, person
+from tests.merchant_world import WORKS, MerchantWorld, person, served
 from tests.unit.test_web_sign_in import World
-from tests.web_world import EVENTS, ITEM_PATH, RECALL, SHOPPER
+from tests.web_world import EVENTS, ITEM_PATH, SHOPPER
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT = 640, 480
 FRAMES = 5
 pytestmark = needs_chromium
+
+__all__ = ["served"]  # the fixture
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +40,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={video}"
     ) as running:  # fmt: skip
         yield running
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[tuple[MerchantWorld, str]]:
-    world = MerchantWorld([*EVENTS, RECALL])
-    with world.served() as url:
-        yield world, url
 
 
 @pytest.fixture

@@ -26,11 +26,14 @@ from deploy.processes import HOST, Daemon, free_port, silent
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace import facts as sealed_facts
+from goodstrace.accounts import AccountsClient
 from goodstrace.capture import CaptureClient, Job
 from goodstrace.client import Client
 from goodstrace.facts import Facts
 from goodstrace.log_keys import LogKeys
+from goodstrace.login import LoginClient
 from goodstrace.memory import CheckpointMemory
+from goodstrace.token_sources import FixedToken
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.vault.opening import load_ring
@@ -283,6 +286,16 @@ class System:
             audit_target=self.audit_target,
             timeout_s=timeout_s,
         )
+
+    def signed_in(self, name: str, password: str, role: str = "shopper", *, merchant: int = 0) -> str:
+        """Make an account, sign in, and change the password, as everybody must; gives the token."""
+        operator = self.operator_token_file.read_text().strip()
+        with AccountsClient(self.query_target, FixedToken(operator)) as accounts:
+            _, made = accounts.add(name, [role], merchant=merchant)
+        with LoginClient(self.query_target) as login:
+            session = login.sign_in(name, made)
+        with LoginClient(self.query_target, FixedToken(session.access_token)) as login:
+            return login.change_password(made, password).issued.token
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:

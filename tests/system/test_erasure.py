@@ -18,7 +18,6 @@ from deploy.credentials import FILE
 from deploy.stack import Stack
 from goodstrace import asked_user, encrypted_parts
 from goodstrace import entry as entries
-from goodstrace.accounts import AccountsClient
 from goodstrace.client import Client
 from goodstrace.credentials import local_user
 from goodstrace.encrypted_parts import is_encrypted, record_key
@@ -28,7 +27,6 @@ from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.login import LoginClient
 from goodstrace.receipts import Receipt
-from goodstrace.token_sources import FixedToken
 from goodstrace.verification import verify_checkpoints, verify_entry
 from services.runtime.mongo import Mongo
 from services.runtime.personal_values import personal_subject
@@ -76,17 +74,6 @@ class World:
     asked: dict[str, bytes] = field(default_factory=dict)
     exported: list[dict[str, Any]] = field(default_factory=list)
     clear: dict[tuple[str, str], bytes] = field(default_factory=dict)
-
-
-def _account(system: System) -> str:
-    """Make the user, and sign in."""
-    operator = system.operator_token_file.read_text().strip()
-    with AccountsClient(system.query_target, FixedToken(operator)) as accounts:
-        _, made = accounts.add(NAME, ["shopper"])
-    with LoginClient(system.query_target) as login:
-        session = login.sign_in(NAME, made)
-    with LoginClient(system.query_target, FixedToken(session.access_token)) as login:
-        return login.change_password(made, PASSWORD).issued.token
 
 
 def _client(system: System, token: str, receipts: list[Receipt] | None = None) -> Client:
@@ -154,7 +141,7 @@ def world(stack: Stack, systems: Callable[..., System], traces: OtelCollector | 
     watch = watch_of(system)
     watch.start()
     try:
-        token = _account(system)
+        token = system.signed_in(NAME, PASSWORD)
         receipts: list[Receipt] = []
         system.capture_sealed([document(object_event(eventID=EVENT_ID, **PERSONAL))])
         system.capture([document(object_event(eventID=EVENT_ID, **PERSONAL | {"ex:consumerName": "Zoe F."}))])
@@ -420,3 +407,12 @@ def test_guesses_of_withheld_parts_of_goods_fail_with_the_true_content(erased: W
             for guess in {bytes(32), *derived, *salts} - {part.salt}:
                 assert entries.commit(part.name, guess, true).hex() != commits[part.name]
     assert len(salts) == sum(len(each.parts) for each in records)  # none is used twice
+
+
+def test_what_is_not_recorded_is_not_exported(erased: World, tmp_path: Path) -> None:
+    out = tmp_path / "earlier.json"
+    out.write_text("an earlier one")
+    nobody = {**erased.system.cli_environment, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    done = erased.system.cli_with(nobody, "audit", "export", "user", "somebody", "--out", str(out))
+    assert (done.returncode, out.read_text()) == (1, "an earlier one"), done.stderr
+    assert "Traceback" not in done.stderr

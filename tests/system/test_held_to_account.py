@@ -14,7 +14,6 @@ import pytest
 
 from deploy.credentials import FILE
 from deploy.stack import Stack
-from goodstrace.accounts import AccountsClient
 from goodstrace.client import Client
 from goodstrace.credentials import local_user
 from goodstrace.errors import CallError
@@ -23,7 +22,6 @@ from goodstrace.login import LoginClient
 from goodstrace.receipt_store import Kept, ReceiptStore
 from goodstrace.receipts import Receipt
 from goodstrace.simulate import Simulation, SimulationOptions
-from goodstrace.token_sources import FixedToken
 from services.audit.watch.store import ALERTS
 from services.query.accounts.key_ring import KeyFiles
 from services.query.accounts.receipt_signing import signed_receipt
@@ -207,19 +205,12 @@ class Looker:
     """An account of its own, and how its looks are answered."""
 
     def __init__(self, system: System, name: str) -> None:
-        operator = system.operator_token_file.read_text().strip()
-        with AccountsClient(system.query_target, FixedToken(operator)) as accounts:
-            _, made = accounts.add(name, ["shopper"])
-        with LoginClient(system.query_target) as login:
-            session = login.sign_in(name, made)
-        with LoginClient(system.query_target, FixedToken(session.access_token)) as login:
-            token = login.change_password(made, WORD).issued.token
         self.client = Client(
             system.query_target,
             LogKeys.load(system.key_dir),
             purpose="a test",
             audit_target=system.audit_target,
-            token=token,
+            token=system.signed_in(name, WORD),
         )
 
     def refusal(self, item: str) -> str:

@@ -1,11 +1,10 @@
-"""kill -9 in the middle of 8,000 events, of 20,000 in `make soak`: what was acknowledged is sealed exactly once, and every look-up is recorded once.
+"""kill -9 in the middle of 20,000 events: what was acknowledged is sealed exactly once, and every look-up is recorded once.
 
 Several clients capture simulated documents and try again whatever was not acknowledged, others look goods up meanwhile, and
 the collector, the ledger and the audit recorder are killed and started again, each several times. Then the acknowledgements
 are compared with what goods.stored, goods.rejected and the store's own documents hold.
 """
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from services.sealing.mark_records import PART
 from tests.system.harness import Sealed, System, eventually
 
 pytestmark = pytest.mark.slow
-EVENTS = int(os.environ.get("GOODSTRACE_SOAK_KILL_EVENTS", "8000"))
+EVENTS = 20_000
 EVENTS_PER_DOCUMENT = 100
 CAPTURERS = 3
 # Killed when this share of the documents was acknowledged.

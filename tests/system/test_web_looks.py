@@ -9,12 +9,9 @@ from typing import Any, Final
 import httpx
 
 from deploy.stack import Stack
-from goodstrace.accounts import AccountsClient
 from goodstrace.capture import Job
 from goodstrace.identifiers import canonical_key
-from goodstrace.login import LoginClient
 from goodstrace.registry import RegistryClient
-from goodstrace.token_sources import FixedToken
 from services.audit.figures.goods import CLOSE_AFTER_MS, VIEWERS, GoodsViewers
 from services.runtime.goods_browses.days import start_ms
 from services.runtime.goods_browses.store import GOODS_BROWSES
@@ -28,15 +25,6 @@ FEW, ENOUGH = 4, 6
 PASSWORD: Final = "leaves of a spring morning 27"
 STAFF: Final = "coffee-staff"
 SHOPPERS: Final = [f"who-looks-{number}" for number in range(ENOUGH)]
-
-
-def _signed_in(system: System, accounts: AccountsClient, name: str, role: str, merchant: int = 0) -> str:
-    """Make an account, sign in, and change the password, as everybody must; gives the token."""
-    _, made = accounts.add(name, [role], merchant=merchant)
-    with LoginClient(system.query_target) as login:
-        session = login.sign_in(name, made)
-    with LoginClient(system.query_target, FixedToken(session.access_token)) as login:
-        return str(login.change_password(made, f"{PASSWORD} {name}").issued.token)
 
 
 def _page(system: System, token: str, path: str, **query: str) -> httpx.Response:
@@ -87,9 +75,8 @@ def test_four_are_not_told_and_six_are_by_number_alone(stack: Stack, systems: Ca
         taken = collector.send(document(made))
         assert isinstance(taken, Job), "\n".join(taken.lines())
         assert collector.wait(taken, deadline_s=60).counts["accepted"] == 1
-    with AccountsClient(system.query_target, FixedToken(operator)) as accounts:
-        tokens = [_signed_in(system, accounts, name, "shopper") for name in SHOPPERS]
-        staff = _signed_in(system, accounts, STAFF, "merchant", merchant)
+    tokens = [system.signed_in(name, f"{PASSWORD} {name}") for name in SHOPPERS]
+    staff = system.signed_in(STAFF, f"{PASSWORD} {STAFF}", "merchant", merchant=merchant)
     today = dt.datetime.now(dt.UTC).date()
     of_few, of_enough = today - dt.timedelta(days=2), today - dt.timedelta(days=1)
     _look(system, tokens[:FEW], merchant, of_few)

@@ -163,14 +163,13 @@ def export_user(name: str, *, out: Path | None, purpose: str) -> None:
 
     It is a look as others are: recorded and sealed before anything is written, under the name that you have on this machine. The last line, of kind "end", says how many there were before it: without it the export was broken off.
     """
-    with _opened(out) as file:
-        _run(lambda erasing: _export(erasing, name, purpose, file))
+    _run(lambda erasing: _export(erasing, name, purpose, out))
 
 
-async def _export(erasing: Erasing, name: str, purpose: str, file: IO[bytes]) -> None:
-    """Write line after line, so that no more than a page of looks is in memory. Raises: NotRecordedError, and nothing is written."""
+async def _export(erasing: Erasing, name: str, purpose: str, out: Path | None) -> None:
+    """Record the look, then write line after line. Raises: NotRecordedError, and a file that is there stays as it is."""
     browse = Browse(
-        user=f"host:{getpass.getuser()}",
+        user=f"host:{_account_here()}",
         method=EXPORT_METHOD,
         keys=(),
         sizes={},
@@ -180,6 +179,12 @@ async def _export(erasing: Erasing, name: str, purpose: str, file: IO[bytes]) ->
         role=Role.OPERATOR,
     )
     browse_id = await _recorder(erasing).record(browse)
+    with _opened(out) as file:
+        await _write(erasing, name, browse_id, file)
+
+
+async def _write(erasing: Erasing, name: str, browse_id: str, file: IO[bytes]) -> None:
+    """Write what is held, with no more than a page of looks in memory."""
     known, lines = await erasing.known(name), 0
 
     def write(of: str, kind: str, value: object) -> None:
@@ -191,6 +196,14 @@ async def _export(erasing: Erasing, name: str, purpose: str, file: IO[bytes]) ->
             write(of, kind, value)
             lines += 1
     write("export", "end", {"lines": lines})
+
+
+def _account_here() -> str:
+    """Give the name of the account on this machine; its number in a container that has no names."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _recorder(erasing: Erasing) -> BrowseRecorder:
@@ -276,5 +289,5 @@ def _run(work: Callable[[Erasing], Awaitable[T]]) -> T:
         until = datetime.fromtimestamp(error.until_ms / 1000, UTC).isoformat(timespec="minutes")
         why = f": {error.reason}" if error.reason else ""
         raise click.ClickException(f"nothing was erased: a legal hold is on it until {until}{why}") from error
-    except (ServiceError, ValueError) as error:
+    except (ServiceError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
