@@ -20,6 +20,7 @@ from deploy.processes import HOST, Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.deadlines import DEADLINE_S
 from tests.prometheus import MISSING, NodeExporter, Prometheus
 from tests.promql import answered, selectors
 from tests.system.harness import SERVICES, System, eventually
@@ -41,7 +42,7 @@ class Witness:
         self.folder, self.port, self.metrics_port = folder, free_port(), free_port()
         made = subprocess.run(
             [*self._command, "--init", "--name", "witness.example/one"],
-            cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+            cwd=ROOT, capture_output=True, text=True, check=True, timeout=DEADLINE_S,
         )  # fmt: skip
         assert made.returncode == 0
         self.vkey = (folder / "witness.vkey").read_text().strip()
@@ -152,7 +153,7 @@ def is_there(prometheus: Prometheus, selector: str) -> bool:
 def queried(prometheus: Prometheus, expr: str) -> list[Any]:
     """The first answer that is not empty, of some seconds."""
     with suppress(AssertionError):
-        return eventually(lambda: prometheus.query(expr), deadline_s=20, every_s=1)
+        return eventually(lambda: prometheus.query(expr), deadline_s=DEADLINE_S, every_s=1)
     return []
 
 
@@ -226,4 +227,6 @@ def test_each_service_and_the_machine_are_watched(watched: Prometheus) -> None:
         return {each["metric"]["job"]: each["value"][1] for each in watched.query("up")}
 
     all_up = dict.fromkeys((*SERVICES, "node", "prometheus"), "1")
-    eventually(lambda: up() == all_up, deadline_s=20, every_s=1, what="a scrape of each succeeds at once")
+    eventually(
+        lambda: up() == all_up, deadline_s=DEADLINE_S, every_s=1, what="a scrape of each succeeds at once"
+    )
