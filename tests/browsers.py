@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.deadlines import DEADLINE_MS
+
 CHROMIUM = shutil.which("chromium")
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 needs_chromium = pytest.mark.skipif(
@@ -31,6 +33,7 @@ def opening(browser: Browser, base_url: str) -> Iterator[Callable[..., Page]]:
 
     def new(locale: str = "en-GB", size: dict[str, int] = DESKTOP, **more: Any) -> Page:
         context = browser.new_context(locale=locale, viewport=size, base_url=base_url, **more)  # type: ignore[arg-type]
+        context.set_default_timeout(DEADLINE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))

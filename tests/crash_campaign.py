@@ -37,6 +37,7 @@ from tests.crash_points import (
     TopicSource,
     make_sealer,
 )
+from tests.deadlines import DEADLINE_S
 from tests.log_checks import assert_log_intact, assert_store_intact
 from tests.memory_store import Failure, Killed
 from tests.records import make_mixed
@@ -44,7 +45,6 @@ from tests.records import make_mixed
 RECORDS = 30
 AT_ONCE = 4
 TRIES = 10
-DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)

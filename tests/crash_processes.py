@@ -12,9 +12,9 @@ import msgspec
 
 from tests.crash_campaign import World
 from tests.crash_driver import Life
+from tests.deadlines import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[1]
-DEADLINE_S = 90.0
 
 
 class Process:

@@ -17,6 +17,7 @@ from bson import encode
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.deadlines import DEADLINE_S
 from tests.packs import opened
 from tests.system.harness import System
 
@@ -206,7 +207,7 @@ def _flat(value: Any) -> bytes:
 def _topics(system: System) -> Iterator[tuple[str, bytes]]:
     """Give keys, values and headers of all records, those of transactions that were aborted too."""
     servers = {"bootstrap.servers": system.stack.kafka_bootstrap_servers}
-    listed = AdminClient(servers).list_topics(timeout=30).topics
+    listed = AdminClient(servers).list_topics(timeout=DEADLINE_S).topics
     own = {name: each for name, each in listed.items() if name.startswith(system.topic_prefix)}
     consumer = Consumer(
         servers

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deploy.processes import HOST, Daemon, free_port, is_listening
 from goodstrace.cosignature import CosignatureVerifier
 from goodstrace.merkle import EMPTY_ROOT
+from tests.deadlines import DEADLINE_S
 from tests.go_programs import LITEWITNESS
 
 READY_TIMEOUT_S = 20.0
@@ -141,7 +142,7 @@ class Litewitness:
         return str(found[-1])
 
     def _execute(self, statement: str, *values: Any) -> list[Any]:
-        with closing(sqlite3.connect(self.database, timeout=10)) as database, database:
+        with closing(sqlite3.connect(self.database, timeout=DEADLINE_S)) as database, database:
             return database.execute(statement, values).fetchall()
 
     def _signal(self, number: signal.Signals) -> None:

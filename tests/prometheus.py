@@ -10,6 +10,7 @@ import yaml
 
 from deploy.processes import HOST, Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
+from tests.deadlines import DEADLINE_S
 
 FOLDER = ROOT / "deploy" / "prometheus"
 MISSING = "Debian's package prometheus is not installed: apt install prometheus prometheus-node-exporter"
@@ -53,7 +54,7 @@ class Prometheus:
         every: str = "3s",
     ) -> None:
         self.port = free_port()
-        self._client = httpx.Client(base_url=f"http://{HOST}:{self.port}", timeout=30)
+        self._client = httpx.Client(base_url=f"http://{HOST}:{self.port}", timeout=DEADLINE_S)
         home = folder / "prometheus"
         shutil.copytree(FOLDER, home)
         if changed is not None:

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 from services.query.web.merchant.label_files import as_svg
 from services.query.web.merchant.label_sheets import SHEETS, Label, pages
 from services.runtime.access.values import NOBODY
+from tests.deadlines import DEADLINE_MS
 from tests.merchant_world import MerchantWorld
 from tests.web_staff import StaffWorld
 from tests.web_world import EVENTS, FISH_KEY, ITEM_PATH, RECALL, SHOPPER, WebWorld
@@ -75,7 +76,7 @@ def _take_verification(browser: Browser, url: str) -> None:
     page = context.new_page()
     page.goto(f"{url}/auditor/verify?log=goods/0")
     page.click("#run-go:not([disabled])")
-    page.wait_for_selector("#run-result[data-state=good]", timeout=60_000)
+    page.wait_for_selector("#run-result[data-state=good]", timeout=DEADLINE_MS)
     page.screenshot(path=FOLDER / "verify.png")
     context.close()
 
@@ -149,7 +150,7 @@ def _settle(page: Page) -> None:
     """Wait until the page has checked itself, where it does."""
     page.wait_for_load_state("networkidle")
     if page.query_selector("#proof"):
-        page.wait_for_selector("#proof:not([data-state=none])", timeout=60_000)
+        page.wait_for_selector("#proof:not([data-state=none])", timeout=DEADLINE_MS)
 
 
 if __name__ == "__main__":

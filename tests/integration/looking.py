@@ -46,6 +46,7 @@ from services.sealing.reader import LogReader
 from services.sealing.service import Sealer
 from services.sealing.writer import SealerParts
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.opened_browses import OpenedVault, opened_record
 
 READY_TIMEOUT_S = 60.0
@@ -53,7 +54,7 @@ PARTITIONS, BROWSE_PARTITIONS = 2, 2
 T = TypeVar("T")
 
 
-async def eventually(condition: Callable[[], Awaitable[T]], what: str, deadline_s: float = 60) -> T:
+async def eventually(condition: Callable[[], Awaitable[T]], what: str, deadline_s: float = DEADLINE_S) -> T:
     """Return the first true value of `condition()`; fail when the deadline has passed."""
     until = time.monotonic() + deadline_s
     while not (value := await condition()):
@@ -204,7 +205,7 @@ class Looking:
         found: list[Record] = []
         try:
             for partition in range(BROWSE_PARTITIONS):
-                _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+                _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=DEADLINE_S)
                 consumer.assign([TopicPartition(topic, partition, 0)])
                 while end and (message := consumer.poll(30)) is not None:
                     assert message.error() is None

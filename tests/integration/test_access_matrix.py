@@ -37,6 +37,7 @@ from services.runtime.grpc import CallInterceptor, CallMetrics, Server, full_nam
 from services.runtime.merchants.api_keys import new_key
 from services.runtime.merchants.directory import Directory, Staleness
 from services.sealing.failures import FAILURES
+from tests.deadlines import DEADLINE_S
 from tests.memory_accounts import OPERATOR, MemoryAccounts, authenticator, token_of
 from tests.memory_registry import MemoryRegistry
 from tests.unit.collector_builders import NOW_MS, counted
@@ -160,7 +161,7 @@ async def called(channel: grpc.aio.Channel, operation: str, metadata: Any) -> gr
         f"{'stream' if kind.client_streaming else 'unary'}_{'stream' if kind.server_streaming else 'unary'}"
     )
     asked = iter([b""]) if kind.client_streaming else b""
-    call = getattr(channel, streams)(operation)(asked, metadata=metadata, timeout=20)
+    call = getattr(channel, streams)(operation)(asked, metadata=metadata, timeout=DEADLINE_S)
     try:
         if kind.server_streaming:
             async for _ in call:
@@ -428,7 +429,7 @@ async def test_who_does_not_count_any_more_is_out_also_in_the_middle_of_a_stream
         assert not call.done()
         change()
         world.now_s = 3.0
-        code = await asyncio.wait_for(call, 10)
+        code = await asyncio.wait_for(call, DEADLINE_S)
         assert code is REFUSED[1 if name == "suspended merchant" else 0]
         assert world.refusals[-1].operation == operation
         again = await called(channel, "/goodstrace.query.v1.LoginService/ListSessions", shown)

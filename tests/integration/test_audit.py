@@ -28,6 +28,7 @@ from services.runtime.vault import People, Vault
 from services.runtime.vault.lately import of_today_and_yesterday
 from services.runtime.vault.opening import load_ring
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
 from tests.unit.watch_world import watched
@@ -38,7 +39,6 @@ AuditStub: TypeAlias = "audit_pb2_grpc.AuditServiceAsyncStub"
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
 ITEM_URN = "urn:epc:id:sgtin:9521234.054321.1"
 OTHER = "https://id.gs1.org/01/09521234543213/21/2"
-DEADLINE_S = 20
 
 
 @pytest.fixture

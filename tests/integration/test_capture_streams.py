@@ -12,6 +12,7 @@ import pytest
 from deploy.stack import Stack
 from services.runtime import topics
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.integration.test_collector import KEY, Collector
 from tests.unit.collector_builders import document, object_event
 
@@ -32,7 +33,7 @@ class Stream:
     """A client that sends lines and reads answers on one connection, as it likes."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
         self._socket.sendall(
             b"POST /epcis/v2/capture HTTP/1.1\r\nHost: collector\r\nContent-Type: application/x-ndjson\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"

@@ -33,12 +33,12 @@ from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings
 from services.sealing.entries import check
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.unit.collector_builders import collected, document, object_event, run_all, wires
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 3
 KEY = {"Idempotency-Key": '"order 4711"'}
-DEADLINE_S = 90
 
 
 def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
@@ -61,7 +61,8 @@ class Collector:
         secret.write_text("07" * 32)
         vault_keys = folder / "vault-keys"
         vault_keys.write_text("0f" * 32)
-        self._log = (folder / "collector.log").open("ab")
+        self._log_file = folder / "collector.log"
+        self._log = self._log_file.open("ab")
         self._environment = {
             **os.environ,
             **stack.environment,
@@ -78,7 +79,7 @@ class Collector:
             "GOODSTRACE_COLLECTOR_BATCH_RECORDS": "300",
         }
         self.process: subprocess.Popen[bytes] | None = None
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=DEADLINE_S)
         create_topics(stack.kafka_bootstrap_servers, topics.declared(names.topic_prefix, PARTITIONS, 1, 1))
 
     def start(self, **settings: str) -> None:
@@ -99,7 +100,7 @@ class Collector:
             self.process.kill()
         else:
             self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(DEADLINE_S)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -118,9 +119,15 @@ class Collector:
         return dict(answer.json())
 
     def finished(self, location: str) -> dict[str, Any]:
-        return dict(
-            until(lambda: (job := self.job(location)) and not job["running"] and job, "the job finishes")
-        )
+        """Give a job once it has its end; what a test that waits in vain shows is what the collectors said last."""
+        try:
+            job = until(
+                lambda: (job := self.job(location)) and not job["running"] and job, "the job finishes"
+            )
+        except AssertionError as error:
+            told = "\n".join(self._log_file.read_text().splitlines()[-40:])
+            raise AssertionError(f"{error}: {self.job(location)}\n{told}") from None
+        return dict(job)
 
     def records(self, topic: str) -> list[Record]:
         """Everything committed on a topic now, partition by partition."""

@@ -23,10 +23,10 @@ from services.sealing.pins import Pins
 from tests.conftest import Names
 from tests.crash_campaign import Covered, Scenario, World
 from tests.crash_points import KILLS, Faulted, Faults, Point, RealTopic, TopicSource, make_sealer
+from tests.deadlines import DEADLINE_S
 from tests.log_checks import assert_log_intact
 from tests.memory_store import Failure, Killed
 
-DEADLINE_S = 60.0
 FEW = Scenario("a few records")
 
 
@@ -67,7 +67,7 @@ class Rounds:
 
     def read(self) -> None:
         """Read what has come onto the topic."""
-        _, end = self._reader.get_watermark_offsets(TopicPartition(self.topic, 0), timeout=10)
+        _, end = self._reader.get_watermark_offsets(TopicPartition(self.topic, 0), timeout=DEADLINE_S)
         while self._reader.position([TopicPartition(self.topic, 0)])[0].offset < end:
             message = self._reader.poll(10)
             if message is None:

@@ -14,6 +14,7 @@ from deploy.stack import Stack
 from goodstrace.merkle import leaf_hash, verify_inclusion
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, parts_of
 
@@ -21,7 +22,6 @@ ROOT = "/epcis/v2"
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
 ITEM_URN = "urn:epc:id:sgtin:9521234.054321.1"
 OTHER = "https://id.gs1.org/01/09521234543213/21/2"
-DEADLINE_S = 20
 
 
 @pytest.fixture

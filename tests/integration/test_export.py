@@ -26,6 +26,7 @@ from services.sealing.core import PACK_ENTRIES, LogState
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.provision import provision
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.go_programs import READER
 from tests.integration.sealed_logs import SealedLog, entry
 from tests.interop import static_logs
@@ -95,7 +96,7 @@ def files(folder: Path) -> set[str]:
 
 
 def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
         return bytes(answer.read())
 
 
@@ -120,7 +121,7 @@ def verified(base: str) -> dict[str, int]:
 def read_by_others(url: str) -> dict[str, int]:
     """Verify all logs of a site by the reader that has no code of ours; give how many entries it hashed."""
     command = [str(READER.build()), "logs", "-url", url]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return {log["name"]: log["entries"] for log in json.loads(done.stdout)["logs"]}
 

@@ -37,11 +37,10 @@ from services.sealing.provision import provision
 from services.sealing.service import Sealer
 from services.sealing.writer import SealerParts
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.log_checks import assert_log_intact
 from tests.packs import closed, opened
 from tests.records import make_record, make_value
-
-DEADLINE_S = 60.0
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]]) -> None:
@@ -279,7 +278,7 @@ async def test_a_topic_made_anew_stops_it(world: World) -> None:
     assert first.end(signal.SIGTERM) == 0
     for future in world.admin.delete_topics([world.topic]).values():
         future.result(30)
-    await eventually(lambda: world.topic not in world.admin.list_topics(timeout=10).topics)
+    await eventually(lambda: world.topic not in world.admin.list_topics(timeout=DEADLINE_S).topics)
     world.make_topic()
     before, world.counts = sum(world.counts), [0, 0]
     world.fill(40)
@@ -295,7 +294,7 @@ async def test_a_topic_made_anew_under_a_running_ledger_stops_it(world: World) -
     await world.sealed()
     for future in world.admin.delete_topics([world.topic]).values():
         future.result(30)
-    await eventually(lambda: world.topic not in world.admin.list_topics(timeout=10).topics)
+    await eventually(lambda: world.topic not in world.admin.list_topics(timeout=DEADLINE_S).topics)
     world.make_topic()
     before, world.counts = sum(world.counts), [0, 0]
     world.fill(40)

@@ -18,6 +18,7 @@ from goodstrace import block as blocks
 from tests.conftest import Names
 from tests.crash_campaign import RECORDS, World
 from tests.crash_processes import Process
+from tests.deadlines import DEADLINE_S
 from tests.full_disk import StoreOnDisk
 from tests.log_checks import all_blocks
 
@@ -68,7 +69,7 @@ async def test_a_process_that_slept_while_another_took_over_seals_nothing_and_st
     try:
         assert await other.sealed(RECORDS)
         sleeper.process.send_signal(signal.SIGCONT)
-        assert sleeper.process.wait(60) == 1, "it lost the race for its block, and stopped"
+        assert sleeper.process.wait(DEADLINE_S) == 1, "it lost the race for its block, and stopped"
         assert "LostRaceError" in sleeper.output()
         world.append(4)
         assert await other.sealed(RECORDS + 4)

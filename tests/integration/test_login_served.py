@@ -18,6 +18,7 @@ from goodstrace.query.v1 import login_pb2, login_pb2_grpc
 from services.query.accounts import account_store, counters, session_store
 from services.runtime.mongo import create_indexes
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually, parts_of
 
 
@@ -53,7 +54,7 @@ async def test_the_first_operator_signs_in(looking: Looking) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
         login = login_pb2_grpc.LoginServiceStub(channel)
         request = login_pb2.SignInRequest(name="opal", password=made["password"])
-        answer = await login.SignIn(request, wait_for_ready=True, timeout=60)
+        answer = await login.SignIn(request, wait_for_ready=True, timeout=DEADLINE_S)
         assert answer.tokens.access_token.count(".") == 2
         (record,) = await looking.browsed()
         parts = parts_of(record)

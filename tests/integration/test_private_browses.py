@@ -30,6 +30,7 @@ from services.runtime.vault.opening import load_ring
 from services.sealing.browse import Browse
 from services.sealing.erasure.steps import Known
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import BROWSE_PARTITIONS, Looking, eventually, verified
 from tests.opened_browses import clear_record
@@ -38,7 +39,6 @@ AuditStub: TypeAlias = "audit_pb2_grpc.AuditServiceAsyncStub"
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
 ANN, BOB, STRANGER = "ann-who-looks", "bob-who-looks", "nobody-whom-we-know"
 PURPOSE = "what-carl-asked-for"
-DEADLINE_S = 20
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def _kept_in_kafka(looking: Looking, topic: str) -> bytes:
     try:
         for partition in range(BROWSE_PARTITIONS):
             place = TopicPartition(looking.names.topic(topic), partition, 0)
-            _, end = consumer.get_watermark_offsets(place, timeout=30)
+            _, end = consumer.get_watermark_offsets(place, timeout=DEADLINE_S)
             consumer.assign([place])
             while end and (message := consumer.poll(30)) is not None:
                 found += (message.value() or b"") + (message.key() or b"")
@@ -221,7 +221,13 @@ async def test_looks_name_nobody_where_they_are_kept_and_are_read_by_whoever_may
     environment = {**os.environ, **looking.environment}
     environment.pop("GOODSTRACE_VAULT_KEY_FILE")
     checked = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, check=False, timeout=120
+        subprocess.run,
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_S,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert '"browse/0"' in checked.stdout

@@ -13,6 +13,7 @@ from pymongo import MongoClient
 from services.runtime import kafka
 from services.runtime.topics import GOODS_STORED, Topic, declared
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 
 
 @pytest.fixture
@@ -31,7 +32,12 @@ def environment(kafka_bootstrap: str, mongo_uri: str, names: Names, tmp_path: Pa
 def provision(environment: dict[str, str], **changed: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "services.runtime.provision"]
     return subprocess.run(
-        command, env={**environment, **changed}, capture_output=True, text=True, check=False, timeout=120
+        command,
+        env={**environment, **changed},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_S,
     )
 
 
@@ -50,7 +56,7 @@ def test_all_is_made_once(environment: dict[str, str], names: Names, tmp_path: P
 
     topics = (
         AdminClient({"bootstrap.servers": environment["KAFKA_BOOTSTRAP_SERVERS"]})
-        .list_topics(timeout=10)
+        .list_topics(timeout=DEADLINE_S)
         .topics
     )
     for topic in declared(names.topic_prefix, 4, 2, 1):

@@ -20,6 +20,7 @@ from goodstrace.merkle import verify_consistency, verify_inclusion
 from goodstrace.query.v1 import registrations_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.shared_proofs import give_own_proofs
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
 
@@ -27,7 +28,6 @@ Stub: TypeAlias = "trace_pb2_grpc.TraceServiceAsyncStub"
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
 ITEM_URN = "urn:epc:id:sgtin:9521234.054321.1"
 OTHER = "https://id.gs1.org/01/09521234543213/21/2"
-DEADLINE_S = 20
 
 
 @pytest.fixture

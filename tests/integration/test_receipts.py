@@ -19,12 +19,11 @@ from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.receipts import BrowseProof, Receipt, Standing
 from services.runtime.answering import RECEIPT_HEADER
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually
 from tests.unit.collector_builders import SECRET
 from tests.web_world import EVENTS, registrations, sealed
 from tests.web_world import ITEM_KEY as ITEM
-
-DEADLINE_S = 20
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ async def test_every_kind_of_answer_has_a_receipt_that_leads_to_its_sealed_recor
             return len(kept)
 
     assert await asyncio.to_thread(asked) == 7
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=20) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S) as http:
         answered = await http.get("/epcis/v2/events", params={"MATCH_anyEPC": ITEM})
         named = {name.lower() for name in answered.headers}
         assert RECEIPT_HEADER.lower() in named
@@ -149,7 +148,7 @@ async def test_outcomes_are_sealed_and_a_stop_leaves_none_behind(looking: Lookin
             next(iter(client.recall(ITEM)))  # and gone
 
     await asyncio.to_thread(asked)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=20) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S) as http:
         await http.get("/epcis/v2/events", params={"MATCH_anyEPC": ITEM})
     await asyncio.to_thread(looking.daemons["query"].stop)  # SIGTERM
     outcomes = await looking.outcomes()

@@ -19,11 +19,11 @@ from services.collector.summarise import Window
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, parts_of, verified
 from tests.unit.collector_builders import WHOLE
 
-DEADLINE_S = 20
 KEY = merchant_key(2)
 T0_MS = 1_800_000_000_000
 

@@ -16,6 +16,7 @@ from pymongo import MongoClient
 from deploy.processes import Daemon, DidNotStart, PortTaken, ProcessId, free_port, is_listening
 from deploy.stack import Stack, main
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 
 
 def _write(stack: Stack, names: Names, value: str, *, new_topic: bool) -> None:
@@ -42,7 +43,7 @@ def _read(stack: Stack, names: Names, count: int) -> tuple[list[str], list[objec
         }
     )
     consumer.subscribe([names.topic("kept")])
-    records = [(message.value() or b"").decode() for message in consumer.consume(count, timeout=30)]
+    records = [(message.value() or b"").decode() for message in consumer.consume(count, timeout=DEADLINE_S)]
     consumer.close()
     with MongoClient[dict[str, object]](stack.mongodb_uri) as client:
         return records, [document["_id"] for document in client[names.database]["kept"].find().sort("_id")]

@@ -23,6 +23,7 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.tracing import EventFilter
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.integration.looking import PARTITIONS, Looking, eventually, parts_of
 from tests.recalled_goods import DAIRY, GTIN, LOT, case_key, pallet_key, records_of, serials_of, spread
 
@@ -185,7 +186,7 @@ async def _ended_early(looking: Looking) -> None:
         ended = re.findall(r'goodstrace_query_calls_total\{code="(\w+)",method="Recall"\} ([1-9])', text)
         return 'calls_in_progress{method="Recall"} 0.0' in text and len(ended) >= 2
 
-    await eventually(nothing_in_progress, "both recalls are over", deadline_s=10)
+    await eventually(nothing_in_progress, "both recalls are over", deadline_s=DEADLINE_S)
 
 
 async def _refused(looking: Looking) -> None:
@@ -195,9 +196,9 @@ async def _refused(looking: Looking) -> None:
         stub = trace_pb2_grpc.TraceServiceStub(channel)
         paged = trace_pb2.StreamTraceRequest(trace=trace_pb2.TraceRequest(key=LOT, page_size=5))
         for call in (
-            stub.StreamTrace(paged, timeout=10),
-            stub.Recall(recall_pb2.RecallRequest(key=""), timeout=10),
-            stub.Recall(recall_pb2.RecallRequest(key=LOT, max_depth=101), timeout=10),
+            stub.StreamTrace(paged, timeout=DEADLINE_S),
+            stub.Recall(recall_pb2.RecallRequest(key=""), timeout=DEADLINE_S),
+            stub.Recall(recall_pb2.RecallRequest(key=LOT, max_depth=101), timeout=DEADLINE_S),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 [each async for each in call]

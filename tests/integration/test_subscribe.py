@@ -20,6 +20,7 @@ from goodstrace.client import Client
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import subscribe_pb2, trace_pb2_grpc
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
 from tests.unit.collector_builders import object_event
@@ -30,7 +31,6 @@ OTHER = "https://id.gs1.org/01/09521234543213/21/2"
 ROUNDS, PER_LOG = 6, 15
 Stub: TypeAlias = "trace_pb2_grpc.TraceServiceAsyncStub"
 Message: TypeAlias = subscribe_pb2.SubscribeResponse
-DEADLINE_S = 30
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def test_a_subscriber_killed_again_and_again_sees_every_event_once(
         return await asyncio.to_thread(lines) >= 2 * PER_LOG * ROUNDS
 
     try:
-        await eventually(whole, "everything was seen", 2 * DEADLINE_S)
+        await eventually(whole, "everything was seen", DEADLINE_S)
     finally:
         done.set()
     kills = await subscriber

@@ -33,6 +33,7 @@ from services.runtime.tls import ServedCertificate, certificate_names, read_mate
 from services.sealing.cosigning import Cosignatures, Fault
 from services.sealing.witness_client import WitnessClient
 from tests.certificates import URI, Files, World
+from tests.deadlines import DEADLINE_S
 from tests.integration.test_grpc_server import SERVICE, Running
 from tests.integration.test_http_server import APP
 from tests.integration.test_witness import WitnessProcess
@@ -74,7 +75,7 @@ async def http(certificate: ServedCertificate) -> AsyncIterator[int]:
 
 
 async def get(url: str, world: World) -> httpx.Response:
-    async with httpx.AsyncClient(verify=trusting(world), timeout=10) as client:
+    async with httpx.AsyncClient(verify=trusting(world), timeout=DEADLINE_S) as client:
         return await client.get(url)
 
 
@@ -216,7 +217,7 @@ async def ask(port: int, world: World, client: Files | None = None) -> str:
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials, options) as channel:
         stub = audit_pb2_grpc.AuditServiceStub(channel)
-        return str((await stub.ListBrowses(audit_pb2.ListBrowsesRequest(), timeout=10)).browse_id)
+        return str((await stub.ListBrowses(audit_pb2.ListBrowsesRequest(), timeout=DEADLINE_S)).browse_id)
 
 
 async def test_the_mtls_port_lets_in_who_has_a_certificate_of_the_ca_alone(
@@ -271,12 +272,16 @@ def test_the_port_of_metrics_speaks_tls_only_where_that_is_set(world: World) -> 
             right, wrong = ("https", "http") if metrics else ("http", "https")
             for _ in range(2):
                 with urllib.request.urlopen(
-                    f"{right}://127.0.0.1:{monitoring.port}/metrics", context=trusting(world), timeout=10
+                    f"{right}://127.0.0.1:{monitoring.port}/metrics",
+                    context=trusting(world),
+                    timeout=DEADLINE_S,
                 ) as answer:
                     assert b"goodstrace_tls_certificate_expires_timestamp_seconds" in answer.read()
                 with pytest.raises((URLError, OSError)):
                     urllib.request.urlopen(
-                        f"{wrong}://127.0.0.1:{monitoring.port}/metrics", context=trusting(world), timeout=10
+                        f"{wrong}://127.0.0.1:{monitoring.port}/metrics",
+                        context=trusting(world),
+                        timeout=DEADLINE_S,
                     )
             with socket.create_connection(("127.0.0.1", monitoring.port)):
                 pass  # gone before the handshake: nothing is written to standard error

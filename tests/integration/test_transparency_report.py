@@ -20,12 +20,12 @@ from services.audit.command import audit as audit_group
 from services.audit.report.making import make_report
 from services.ledger.commands.export import export
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually
 
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
 LOOKS = 12
-DEADLINE_S = 20
 
 
 @pytest.fixture

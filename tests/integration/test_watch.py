@@ -23,6 +23,7 @@ from services.audit.watch_names import forget_user
 from services.runtime import topics
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.integration.looking import eventually
 from tests.integration.watching import Watching
 from tests.unit.watch_world import watched
@@ -42,7 +43,6 @@ from tests.watch_scenarios import (
 )
 
 RECORDS, KILLS = 6000, 5
-DEADLINE_S = 120  # on a machine that does much else
 
 
 @pytest.fixture

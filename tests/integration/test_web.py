@@ -17,6 +17,7 @@ from goodstrace.log_keys import LogKeys
 from services.query.accounts import account_store, counters, session_store
 from services.runtime.mongo import create_indexes
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.integration.test_login_served import goodstrace
 from tests.unit.collector_builders import SECRET
@@ -40,7 +41,7 @@ async def test_a_scan_shows_the_trace_recorded_and_proved(looking: Looking) -> N
     events = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(EVENTS)]
     await looking.seal({0: registrations(), 1: events})
     await looking.start("query")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=30) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S) as http:
         home = await http.get("/", headers={"Accept-Language": "zh-TW"})
         assert "它從哪裡來" in home.text
         page = await http.get(ITEM_PATH)
@@ -68,7 +69,7 @@ async def test_an_account_signs_in_sees_more_and_signs_out(looking: Looking) -> 
     made = json.loads(await goodstrace(looking, "accounts", "bootstrap", "opal", "--json"))
     await looking.start("query")
     base_url = f"http://127.0.0.1:{looking.log_port}"
-    async with httpx.AsyncClient(base_url=base_url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=base_url, timeout=DEADLINE_S) as http:
         face = (await http.get(ITEM_PATH)).text
         assert "Arctic salmon fillet" in face
         assert TRACE not in face

@@ -19,6 +19,7 @@ from deploy.stack import Stack
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Pending, Progress, State, Webhook
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.unit.collector_builders import object_event
 from tests.unit.epcis_builders import sealed
@@ -125,7 +126,9 @@ async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[L
 
 @pytest.fixture
 async def http(looking: Looking) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=20) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S
+    ) as client:
         yield client
 
 

@@ -29,6 +29,7 @@ from services.sealing.cosigning import Cosignatures, Fault, FaultKind, Holds
 from services.sealing.witness_client import WitnessClient
 from services.witness.command import witness as witness_command
 from services.witness.store import origin_hash
+from tests.deadlines import DEADLINE_S
 from tests.integration.test_collector import until
 from tests.witness_requests import FORKED, LOG, TRUE, asking, note_of
 
@@ -53,7 +54,7 @@ class WitnessProcess:
         self.port, self.metrics_port = free_port(), free_port()
         self._arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=DEADLINE_S)
 
     def start(self) -> None:
         ports = ("--port", str(self.port), "--metrics-port", str(self.metrics_port))
@@ -67,7 +68,7 @@ class WitnessProcess:
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(DEADLINE_S)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -157,7 +158,7 @@ def test_requests_at_once_to_two_processes_are_signed_in_one_line(witnesses: lis
 async def test_it_answers_the_ledgers_own_client(witnesses: list[WitnessProcess]) -> None:
     url = f"http://127.0.0.1:{witnesses[0].port}"
     policy = Policy.parse(f"witness w {witnesses[0].verifier.vkey()} {url}\nquorum w")
-    client = WitnessClient(url, policy.witnesses, timeout_s=20)
+    client = WitnessClient(url, policy.witnesses, timeout_s=DEADLINE_S)
     request = asking(0, 8)
     answer = await client.add_checkpoint(request)
     assert isinstance(answer, Cosignatures)

@@ -30,6 +30,7 @@ from services.sealing.witness_client import witness_clients
 from services.sealing.witness_metrics import WitnessMetrics
 from services.sealing.writer import SealerParts
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.integration.test_ledger import eventually
 from tests.litewitness import Litewitness
 from tests.log_checks import assert_log_intact
@@ -297,7 +298,7 @@ async def test_a_store_that_lost_its_tail_is_stopped_at(
     installation.topic.records[0] = installation.topic.records[0][:8]
     async with installation.running() as process:
         with pytest.raises(RolledBackError, match="has cosigned size 28 and the store ends at 8"):
-            await asyncio.wait_for(process.task, 20)
+            await asyncio.wait_for(process.task, DEADLINE_S)
     installation.mongo = first
     second.close()
 

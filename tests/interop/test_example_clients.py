@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadlines import DEADLINE_S
 from tests.example_clients import CLIENTS, ExampleClient, ToolMissing
 
 VECTORS: dict[str, Any] = json.loads(
@@ -46,7 +47,7 @@ def check(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=DEADLINE_S,
         )
 
     return run

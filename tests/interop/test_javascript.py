@@ -15,6 +15,7 @@ from goodstrace.entry import Entry, Kind, TagsCommitment
 from goodstrace.merkle import leaf_hashes, root_of
 from goodstrace.note import Signer
 from goodstrace.tiles import tile_path
+from tests.deadlines import DEADLINE_S
 from tests.interop.static_logs import write_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 def node(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     assert NODE is not None
-    return subprocess.run([NODE, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([NODE, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
 
 def test_it_takes_and_refuses_what_the_vectors_say(tell: Callable[[str], None]) -> None:

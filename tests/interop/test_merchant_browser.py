@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.browsers import DESKTOP, PHONE, launched, needs_chromium, opening
+from tests.deadlines import DEADLINE_MS
 from tests.merchant_world import WORKS, MerchantWorld, person, served
 from tests.web_world import FISH_KEY, ITEM_KEY, ITEM_PATH
 
@@ -121,7 +122,7 @@ def test_a_phone_reads_what_is_printed(opened: Callable[..., Page], tmp_path: Pa
         page.locator("svg").first.screenshot(path=picture)
     page.goto("/scan")
     page.set_input_files("#scan-file", picture)
-    page.wait_for_url(f"**{ITEM_PATH}", timeout=60_000)
+    page.wait_for_url(f"**{ITEM_PATH}", timeout=DEADLINE_MS)
 
 
 def _png_of(pdf: bytes) -> bytes:

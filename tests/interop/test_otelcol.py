@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from deploy.service_processes import ROOT
+from tests.deadlines import DEADLINE_S
 from tests.go_programs import OTELCOL
 from tests.otel_collector import needs_collector
 from tools.monitoring.dashboards import BOARDS
@@ -26,7 +27,7 @@ def validated(config: Path, **environment: str) -> "subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
 
 

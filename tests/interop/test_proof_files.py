@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadlines import DEADLINE_S
 from tests.go_programs import READER
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "proof_files.json").read_text())
@@ -28,7 +29,7 @@ def report(folder: Path, vector: dict[str, Any], *, entry: bool) -> tuple[int, d
         *beside,
         str(folder / "proof"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.returncode in (0, 1), done.stderr
     said: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, said

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from goodstrace.note import Signer
+from tests.deadlines import DEADLINE_S
 from tests.go_programs import READER
 from tests.interop import static_logs
 from tests.litewitness import Litewitness
@@ -21,7 +22,7 @@ ENTRIES = [b"entry %d" % number for number in range(700)]
 def read(base: str, *arguments: object) -> dict[str, Any]:
     """Run the reader over all logs; its report, whatever it says."""
     command = [str(READER.build()), "logs", "-url", base, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.returncode in (0, 1), done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     failed = "failure" in report or any("failure" in log for log in report["logs"])

@@ -20,6 +20,7 @@ from goodstrace.cosignature import Cosigner
 from goodstrace.note import Signature
 from services.runtime.access.values import NOBODY
 from tests.browsers import DESKTOP, PHONE, launched, needs_chromium, opening
+from tests.deadlines import DEADLINE_MS
 from tests.web_world import EVENTS, ITEM_KEY, ITEM_PATH, RECALL, SHOPPER, WebWorld
 
 ANSWERS = {
@@ -59,7 +60,7 @@ def opened(browser: Browser, served: tuple[WebWorld, str]) -> Iterator[Callable[
 
 def state(page: Page) -> str:
     """Wait until the page has checked itself."""
-    page.wait_for_selector("#proof:not([data-state=none])", timeout=60_000)
+    page.wait_for_selector("#proof:not([data-state=none])", timeout=DEADLINE_MS)
     return page.get_attribute("#proof", "data-state") or ""
 
 
@@ -188,13 +189,13 @@ def test_a_code_is_scanned_from_a_picture(
     page = opened(size=PHONE)
     page.goto("/scan")
     page.set_input_files("#scan-file", code)
-    page.wait_for_url(f"**{ITEM_PATH}", timeout=60_000)
+    page.wait_for_url(f"**{ITEM_PATH}", timeout=DEADLINE_MS)
     assert page.text_content("h1") == "Arctic salmon fillet, 250 g"
     page.goto("/scan")
     other = tmp_path / "other.png"
     other.write_bytes(page.screenshot())
     page.set_input_files("#scan-file", other)
-    page.wait_for_selector("#scanner[data-state=nothing]", timeout=60_000)
+    page.wait_for_selector("#scanner[data-state=nothing]", timeout=DEADLINE_MS)
 
 
 def test_the_camera_is_asked_and_nothing_is_found_in_its_picture(
@@ -203,7 +204,7 @@ def test_the_camera_is_asked_and_nothing_is_found_in_its_picture(
     page = opened(size=PHONE, permissions=["camera"])
     page.goto("/scan")
     page.click("#scan-start")
-    page.wait_for_selector("#scanner[data-state=looking]", timeout=30_000)
+    page.wait_for_selector("#scanner[data-state=looking]", timeout=DEADLINE_MS)
     assert page.is_visible("#camera")
 
 

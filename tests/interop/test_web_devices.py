@@ -18,6 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.browsers import DESKTOP, PHONE, launched, needs_chromium, opening
+from tests.deadlines import DEADLINE_MS, DEADLINE_S
 from tests.interop.test_web_browser import state
 from tests.merchant_world import WORKS, MerchantWorld, person, served
 from tests.unit.test_web_sign_in import World
@@ -68,7 +69,7 @@ def test_the_camera_reads_a_code(opened: Callable[..., Page]) -> None:
     page = opened(size=PHONE, permissions=["camera"])
     page.goto("/scan")
     page.click("#scan-start")
-    page.wait_for_url(f"**{ITEM_PATH}", timeout=60_000)
+    page.wait_for_url(f"**{ITEM_PATH}", timeout=DEADLINE_MS)
     assert page.text_content("h1") == "Arctic salmon fillet, 250 g"
 
 
@@ -132,7 +133,7 @@ def test_a_downloaded_proof_is_checked_by_other_programs(
         [str(Path(sys.executable).with_name("goodstrace")), "verify", "--vkeys", str(keys), str(proof)],
         [node, str(ROOT / "examples" / "javascript" / "verify.mjs"), str(keys), str(proof)],
     ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
         assert (done.returncode == 0) is not changed, (command, done.stdout, done.stderr)
         assert done.returncode in {0, 1}, done.stderr
         if not changed:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.certificates import World as Certificates
+from tests.deadlines import DEADLINE_S
 from tests.merchant_world import WORKS, MerchantWorld, person
 from tests.unit.test_web_sign_in import World
 from tests.unit.test_web_staff import AUDITORS, OPERATORS
@@ -43,7 +44,7 @@ def served() -> Iterator[str]:
 def _raw(url: str, request: bytes) -> tuple[str, dict[str, list[str]], bytes]:
     """Send bytes, and read all that comes until the server closes: status line, headers, body."""
     at = urlsplit(url)
-    with socket.create_connection((str(at.hostname), at.port or 0), timeout=30) as connection:
+    with socket.create_connection((str(at.hostname), at.port or 0), timeout=DEADLINE_S) as connection:
         connection.sendall(request)
         data = b""
         while piece := connection.recv(65536):
@@ -178,7 +179,7 @@ def test_by_tls_every_answer_asks_for_tls(tmp_path: Path, tell: Callable[[str], 
 
 def test_without_tls_no_answer_asks_for_it(served: str) -> None:
     at = urlsplit(served)
-    connection = HTTPConnection(str(at.hostname), at.port or 0, timeout=30)
+    connection = HTTPConnection(str(at.hostname), at.port or 0, timeout=DEADLINE_S)
     for path in ("/", ITEM_PATH, "/nothing"):
         connection.request("GET", path, headers={"X-Forwarded-Proto": "https"})
         answer = connection.getresponse()

@@ -14,6 +14,7 @@ from services.query.accounts.challenges import is_solved
 from services.query.accounts.errors import ChallengedError
 from services.query.web.signing_in import WebSignIn
 from tests.browsers import DESKTOP, PHONE, needs_chromium, opening
+from tests.deadlines import DEADLINE_MS
 from tests.interop.test_web_browser import browser, state
 from tests.unit.test_web_sign_in import SECRET, Accounts, World
 from tests.unit.test_web_staff import AUDITORS, OPERATORS
@@ -52,7 +53,7 @@ def run(page: Page, log: str = "goods/0") -> str:
 def again(page: Page) -> str:
     page.wait_for_selector("#run-go:not([disabled])")
     page.click("#run-go")
-    page.wait_for_selector("#run-result:not([data-state=none])", timeout=60_000)
+    page.wait_for_selector("#run-result:not([data-state=none])", timeout=DEADLINE_MS)
     return page.get_attribute("#run-result", "data-state") or ""
 
 
@@ -239,7 +240,7 @@ def test_work_that_is_asked_for_is_done_there(browser: Browser) -> None:
             made.fill("#password", "right horse")
             made.click("#sign-in-go:not([disabled])")
             if made.query_selector("#work"):
-                made.wait_for_selector("#work[data-state=done]", timeout=60_000)
+                made.wait_for_selector("#work[data-state=done]", timeout=DEADLINE_MS)
         assert made.query_selector("form[action='/sign-out']")
         assert not [each for each in told if "Content Security Policy" in each or "Trusted" in each]
         context.close()

@@ -38,6 +38,7 @@ from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.vault.opening import load_ring
 from services.sealing.mark_records import PART, is_mark
+from tests.deadlines import DEADLINE_S
 from tests.opened_browses import OpenedVault, opened_record
 from tests.packs import opened
 
@@ -48,7 +49,7 @@ T = TypeVar("T")
 
 
 def eventually(
-    condition: Callable[[], T], *, deadline_s: float = 60, what: str = "", every_s: float = 0.1
+    condition: Callable[[], T], *, deadline_s: float = DEADLINE_S, what: str = "", every_s: float = 0.1
 ) -> T:
     """Return the first true value of `condition()`; raise AssertionError with its last one when time is over."""
     until = time.monotonic() + deadline_s
@@ -191,7 +192,9 @@ class System:
         for pid in self.pids().values():
             os.kill(pid, signal.SIGTERM)
         try:
-            eventually(lambda: not self.pids(), deadline_s=30, what=f"all of {self.pids()} have stopped")
+            eventually(
+                lambda: not self.pids(), deadline_s=DEADLINE_S, what=f"all of {self.pids()} have stopped"
+            )
         finally:
             for daemon in self.daemons.values():
                 daemon.kill()
@@ -226,7 +229,7 @@ class System:
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=DEADLINE_S,
         )
 
     @property
@@ -306,7 +309,7 @@ class System:
         """A capture client, with the API key where one is required."""
         return CaptureClient(self.capture_url, timeout_s=timeout_s, token=self.api_key)
 
-    def capture(self, documents: Iterable[bytes], *, deadline_s: float = 60) -> list[Job]:
+    def capture(self, documents: Iterable[bytes], *, deadline_s: float = DEADLINE_S) -> list[Job]:
         """Capture documents, none of which may be refused, and wait for every event's verdict."""
         with self.collector() as collector:
             jobs = []
@@ -316,7 +319,7 @@ class System:
                 jobs.append(taken)
             return [collector.wait(job, deadline_s=deadline_s) for job in jobs]
 
-    def capture_sealed(self, documents: Iterable[bytes], *, deadline_s: float = 60) -> list[Job]:
+    def capture_sealed(self, documents: Iterable[bytes], *, deadline_s: float = DEADLINE_S) -> list[Job]:
         """Capture documents and wait until all that passed the stages is under a signed checkpoint."""
         before = self.sealed_count()
         jobs = self.capture(documents, deadline_s=deadline_s)
@@ -329,7 +332,7 @@ class System:
             sizes = {log: each.checkpoint.size for log, each in client.checkpoints().items()}
         return sum(size for log, size in sizes.items() if log.startswith(prefix))
 
-    def wait_sealed(self, count: int, prefix: str = "goods/", deadline_s: float = 60) -> None:
+    def wait_sealed(self, count: int, prefix: str = "goods/", deadline_s: float = DEADLINE_S) -> None:
         """Return when exactly `count` entries are under the newest checkpoints; more are an error."""
         eventually(
             lambda: self.sealed_count(prefix) >= count,
@@ -338,7 +341,7 @@ class System:
         )
         assert self.sealed_count(prefix) == count
 
-    def wait_looks_sealed(self, count: int = 0, deadline_s: float = 60) -> None:
+    def wait_looks_sealed(self, count: int = 0, deadline_s: float = DEADLINE_S) -> None:
         """Return when the looks that are recorded now, and `count` at least, are under checkpoints: each once, whatever marks stand between."""
 
         def sealed() -> bool:
@@ -408,7 +411,7 @@ class System:
             }
         )
         try:
-            partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+            partitions = list(consumer.list_topics(topic, timeout=DEADLINE_S).topics[topic].partitions)
             consumer.assign([TopicPartition(topic, each, OFFSET_BEGINNING) for each in partitions])
             return list(_until_all_end(consumer, set(partitions)))
         finally:

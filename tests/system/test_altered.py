@@ -18,6 +18,7 @@ from goodstrace.errors import GoodstraceError, VerificationError
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import System
 from tests.unit.fake_services import FakeServices, served
 
@@ -44,7 +45,7 @@ def recorded(system: System) -> Recorded:
         request = trace_pb2.TraceRequest(
             key=key, direction=trace_pb2.DIRECTION_BOTH, max_depth=10, page_size=1000
         )
-        answer = trace_pb2_grpc.TraceServiceStub(channel).Trace(request, timeout=30)
+        answer = trace_pb2_grpc.TraceServiceStub(channel).Trace(request, timeout=DEADLINE_S)
     assert answer.next_page_token == ""
     assert len(answer.events) > 10
     assert len({event.sealed.log for event in answer.events}) == 2

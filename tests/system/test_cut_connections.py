@@ -25,6 +25,7 @@ from goodstrace.merkle import leaf_hash, root_of
 from goodstrace.simulate import SimulationOptions, simulate
 from services.runtime import topics
 from services.runtime.envelope import Record
+from tests.deadlines import DEADLINE_S
 from tests.system.cutting_proxy import CuttingProxy, Moment
 from tests.system.harness import Sealed, System, eventually
 
@@ -35,7 +36,6 @@ CUT = 0.2
 KILLS = (0.25, 0.6)  # the collector is killed when this share of all that is to be sent was acknowledged
 MOST_EVENTS = 300
 WINDOW = 2_000  # so far apart are two events at most that a client sends in another order than the others
-DEADLINE_S = 200
 ASKED_AGAIN = 20
 
 

@@ -32,6 +32,7 @@ from services.collector.stages import Span, State
 from services.collector.summarise import Window
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
+from tests.deadlines import DEADLINE_S
 from tests.opened_browses import opened_parts
 from tests.system.harness import SHARED_EPCIS, Sealed, System
 from tests.unit.test_event_hash import DIFFERENT, LEAKED
@@ -114,7 +115,7 @@ def ended(system: System) -> dict[str, Ended]:
     """All documents captured, one after the other (which of two equal events is the first depends on it), and sealed."""
     results: dict[str, Ended] = {}
     with (
-        httpx.Client(base_url=system.capture_url, timeout=60) as http,
+        httpx.Client(base_url=system.capture_url, timeout=DEADLINE_S) as http,
         CaptureClient(system.capture_url) as jobs,
     ):
         for each in LISTED:
@@ -281,7 +282,7 @@ def test_an_event_that_came_as_xml_is_shown_with_proofs_and_its_hash_computed_ag
 def test_queries_show_every_sealed_event_byte_for_byte(system: System, sealed: dict[str, Sealed]) -> None:
     wanted = {(each.log, each.index): each for each in sealed.values()}
     seen = set()
-    with httpx.Client(base_url=system.log_url, timeout=60) as http:
+    with httpx.Client(base_url=system.log_url, timeout=DEADLINE_S) as http:
         url = "/epcis/v2/events?perPage=1000"
         while url:
             answer = http.get(url)

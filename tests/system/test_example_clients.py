@@ -11,6 +11,7 @@ from deploy.stack import Stack
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.deadlines import DEADLINE_S
 from tests.example_clients import CLIENTS, ExampleClient, ToolMissing
 from tests.system.harness import System, eventually
 from tests.trace_vectors import lines
@@ -44,7 +45,7 @@ def expected(running: System, item: str) -> list[str]:
             request = trace_pb2.TraceRequest(key=item, page_token=whole.next_page_token)
             for field in ("checkpoints", "next_page_token"):
                 whole.ClearField(field)
-            whole.MergeFrom(trace(request, timeout=30))
+            whole.MergeFrom(trace(request, timeout=DEADLINE_S))
             pages += 1
     assert pages > 1
     return lines(whole, LogKeys.load(running.key_dir))
@@ -65,7 +66,7 @@ def test_it_traces_level_by_level(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == expected

@@ -22,6 +22,7 @@ from goodstrace.simulate import Simulation, SimulationOptions
 from services.ledger.commands.fsck import fsck
 from services.ledger.commands.keys import keys
 from services.sealing import key_text
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import System, eventually
 
 LOGS = ("goods/0", "goods/1")
@@ -195,7 +196,7 @@ def _follows(bench: Bench, pinned: Path, memory: FileMemory) -> None:
 def test_the_change_is_shown_to_everybody_and_sealed_into_the_root_log(bench: Bench) -> None:
     if len(bench.keys("show", "goods/0", "--all")) == 1:
         bench.rotate("goods/0")
-    history = httpx.get(f"{bench.system.log_url}/logs/goods/0/keys", timeout=30).json()
+    history = httpx.get(f"{bench.system.log_url}/logs/goods/0/keys", timeout=DEADLINE_S).json()
     assert [each["vkey"] for each in history] == [
         row["vkey"] for row in bench.keys("show", "goods/0", "--all")
     ]

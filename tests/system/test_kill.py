@@ -24,6 +24,7 @@ from goodstrace.simulate import Simulation, SimulationOptions
 from services.runtime import topics
 from services.runtime.envelope import Record
 from services.sealing.mark_records import PART
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import Sealed, System, eventually
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,6 @@ KILLS = [
     (0.65, "collector"), (0.70, "ledger"), (0.75, "audit"),
     (0.90, "collector"), (0.95, "ledger"),
 ]  # fmt: skip
-DEADLINE_S = 200
 
 
 @dataclass

@@ -17,6 +17,7 @@ from deploy.processes import HOST
 from deploy.service_processes import ROOT
 from deploy.stack import Stack
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.deadlines import DEADLINE_S
 from tests.own_witness import Witness
 from tests.prometheus import MISSING, NodeExporter, Prometheus
 from tests.promql import answered, selectors
@@ -116,7 +117,7 @@ def is_there(prometheus: Prometheus, selector: str) -> bool:
 def queried(prometheus: Prometheus, expr: str) -> list[Any]:
     """The first answer that is not empty, of some seconds."""
     with suppress(AssertionError):
-        return eventually(lambda: prometheus.query(expr), deadline_s=20, every_s=1)
+        return eventually(lambda: prometheus.query(expr), deadline_s=DEADLINE_S, every_s=1)
     return []
 
 
@@ -190,4 +191,6 @@ def test_each_service_and_the_machine_are_watched(watched: Prometheus) -> None:
         return {each["metric"]["job"]: each["value"][1] for each in watched.query("up")}
 
     all_up = dict.fromkeys((*SERVICES, "node", "prometheus"), "1")
-    eventually(lambda: up() == all_up, deadline_s=20, every_s=1, what="a scrape of each succeeds at once")
+    eventually(
+        lambda: up() == all_up, deadline_s=DEADLINE_S, every_s=1, what="a scrape of each succeeds at once"
+    )

@@ -15,6 +15,7 @@ from goodstrace.errors import CallError
 from goodstrace.facts import identity
 from goodstrace.simulate import Document, Simulation, SimulationOptions
 from services.runtime import topics
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import SERVICES, System, eventually
 
 pytestmark = pytest.mark.slow
@@ -81,7 +82,7 @@ def refused(call: Callable[[], object]) -> str:
 def status_of_capture(system: System, document: bytes) -> int:
     headers = {"Content-Type": "application/ld+json"}
     return httpx.post(
-        f"{system.capture_url}/epcis/v2/capture", content=document, headers=headers, timeout=60
+        f"{system.capture_url}/epcis/v2/capture", content=document, headers=headers, timeout=DEADLINE_S
     ).status_code
 
 
@@ -154,7 +155,7 @@ def recapture(system: System, document: Document) -> None:
     )
     with CaptureClient(system.capture_url) as collector:
         taken = collector.send(document.to_bytes())
-        assert collector.wait(taken, deadline_s=60).success  # type: ignore[arg-type]
+        assert collector.wait(taken, deadline_s=DEADLINE_S).success  # type: ignore[arg-type]
 
 
 def whole_again(system: System, pids: dict[str, int]) -> None:

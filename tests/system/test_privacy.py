@@ -23,6 +23,7 @@ from goodstrace.entry import Kind
 from goodstrace.identifiers import canonical_key
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import SERVICES, System
 
 MIN_LENGTH = 5  # shorter ones ("ADD", "+02:00") turn up in any base64 by chance
@@ -50,7 +51,7 @@ def captured(system: System) -> Captured:
     with grpc.insecure_channel(system.query_target) as channel:
         request = trace_pb2.TraceRequest(key=item, purpose=PURPOSE)
         trace_pb2_grpc.TraceServiceStub(channel).Trace(
-            request, timeout=30, metadata=(("goodstrace-user", USER),)
+            request, timeout=DEADLINE_S, metadata=(("goodstrace-user", USER),)
         )
     system.wait_looks_sealed(1)
     contents = [document.content for document in documents]
@@ -156,16 +157,16 @@ def test_the_public_calls_show_nothing(system: System, captured: Captured) -> No
     answers: list[bytes] = []
     with grpc.insecure_channel(system.query_target) as channel:
         stub = trace_pb2_grpc.TraceServiceStub(channel)
-        newest = stub.GetCheckpoint(trace_pb2.GetCheckpointRequest(), timeout=10)
+        newest = stub.GetCheckpoint(trace_pb2.GetCheckpointRequest(), timeout=DEADLINE_S)
         answers.append(newest.SerializeToString())
         for checkpoint in newest.checkpoints:
             log, size = checkpoint.log, int(checkpoint.note.split("\n")[1])
             for index in range(size):
                 inclusion = trace_pb2.GetInclusionProofRequest(log=log, index=index)
-                answers.append(stub.GetInclusionProof(inclusion, timeout=10).SerializeToString())
+                answers.append(stub.GetInclusionProof(inclusion, timeout=DEADLINE_S).SerializeToString())
             if size > 1:
                 growth = trace_pb2.GetConsistencyProofRequest(log=log, old_size=size // 2, new_size=size)
-                answers.append(stub.GetConsistencyProof(growth, timeout=10).SerializeToString())
+                answers.append(stub.GetConsistencyProof(growth, timeout=DEADLINE_S).SerializeToString())
     assert len(answers) > 240
     assert found(captured.secrets, b"\n".join(answers)) == []
 

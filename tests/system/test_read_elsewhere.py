@@ -15,6 +15,7 @@ import pytest
 
 from deploy.stack import Stack
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.deadlines import DEADLINE_S
 from tests.go_programs import READER
 from tests.interop.test_reader import read
 from tests.litewitness import Litewitness
@@ -114,6 +115,6 @@ def test_a_proof_file_holds_elsewhere(witnessed: Witnessed, tmp_path: Path) -> N
 
 def verdict(policy: Path, proof: Path) -> tuple[int, str]:
     command = [str(READER.build()), "proof", "-policy", str(policy), str(proof)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.returncode in (0, 1), done.stderr
     return done.returncode, json.loads(done.stdout).get("failure", "")

@@ -15,6 +15,7 @@ from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import READY_TIMEOUT_S, System
 
 CHANNELS = 24  # that all of them go to one of two processes has a chance of 1 in 8 million
@@ -58,7 +59,9 @@ def page(system: System, request: trace_pb2.TraceRequest) -> trace_pb2.TraceResp
     with closing(
         grpc.insecure_channel(system.query_target, options=[("grpc.use_local_subchannel_pool", 1)])
     ) as channel:
-        return trace_pb2_grpc.TraceServiceStub(channel).Trace(request, wait_for_ready=True, timeout=20)
+        return trace_pb2_grpc.TraceServiceStub(channel).Trace(
+            request, wait_for_ready=True, timeout=DEADLINE_S
+        )
 
 
 def test_both_answer_and_one_goes_on_where_the_other_is_killed(system: System, second: Daemon) -> None:

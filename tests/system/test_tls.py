@@ -26,6 +26,7 @@ from goodstrace.dev_certificates import LOCAL_NAMES, Pair, make_server
 from goodstrace.errors import CallError
 from goodstrace.log_keys import LogKeys
 from tests.certificates import Files, World
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import eventually
 
 PORTS = (
@@ -56,7 +57,13 @@ class Local:
     def run(self, *command: str, **more: str) -> "subprocess.CompletedProcess[str]":
         environment = {**os.environ, **self.environment, **more}
         return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=200
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_S,
         )
 
     def module(self, *command: str) -> str:
@@ -159,10 +166,13 @@ def test_the_mtls_port_answers_who_shows_a_certificate_of_an_account(local: Loca
 def test_plain_http_on_this_machine_is_served_as_before(local: Local) -> None:
     trusted = ssl_context(Tls(local.run_dir / "tls" / "ca.pem"))
     for name, path in (("COLLECTOR_PORT", "/openapi.json"), ("QUERY_HTTP_PORT", "/logs")):
-        plain = httpx.get(f"http://127.0.0.1:{local.port(name)}{path}", timeout=30)
+        plain = httpx.get(f"http://127.0.0.1:{local.port(name)}{path}", timeout=DEADLINE_S)
         assert plain.status_code == 200
         with httpx.Client(verify=trusted) as client:
-            assert client.get(f"https://127.0.0.1:{local.port(name)}{path}", timeout=30).status_code == 200
+            assert (
+                client.get(f"https://127.0.0.1:{local.port(name)}{path}", timeout=DEADLINE_S).status_code
+                == 200
+            )
 
 
 def shows_certificate(port: int, wanted: Pair) -> bool:
@@ -194,7 +204,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(local: Local, told: bo
     for name, pid in pids.items():
         assert json.loads((local.run_dir / "pids" / f"{name}.json").read_text())["pid"] == pid
         assert Path(f"/proc/{pid}").exists(), f"{name} has ended"
-    text = httpx.get(f"http://127.0.0.1:{local.port('QUERY_METRICS_PORT')}/metrics", timeout=30).text
+    text = httpx.get(f"http://127.0.0.1:{local.port('QUERY_METRICS_PORT')}/metrics", timeout=DEADLINE_S).text
     (line,) = (line for line in text.splitlines() if line.startswith("goodstrace_tls_certificate_expires_"))
     assert float(line.split()[1]) == new.expires.timestamp()
 

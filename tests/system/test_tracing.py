@@ -22,6 +22,7 @@ from deploy.stack import Stack
 from goodstrace.collector.v1 import capture_pb2 as wire
 from goodstrace.collector.v1 import capture_pb2_grpc
 from services.runtime.tracing.attributes import Attribute
+from tests.deadlines import DEADLINE_S
 from tests.otel_collector import ExportedSpan, OtelCollector, needs_collector
 from tests.prometheus import MISSING, Prometheus
 from tests.system.harness import System, eventually
@@ -105,7 +106,7 @@ def captured(system: System, number: int, traceparent: str = "") -> str:
     """Capture one event by HTTP; give the capture's ID."""
     headers = {"Content-Type": "application/json", **({"traceparent": traceparent} if traceparent else {})}
     answer = httpx.post(
-        f"{system.capture_url}/epcis/v2/events", content=event(number), headers=headers, timeout=60
+        f"{system.capture_url}/epcis/v2/events", content=event(number), headers=headers, timeout=DEADLINE_S
     )
     assert answer.status_code == 202, answer.text
     return answer.headers["location"].rpartition("/")[2]
@@ -194,7 +195,7 @@ def test_an_event_by_grpc_is_followed_to_its_seal(traced: System, collector: Ote
     with grpc.insecure_channel(f"{HOST}:{traced.capture_port}") as channel:
         stub = capture_pb2_grpc.CaptureServiceStub(channel)
         sent = wire.CaptureStreamRequest(sending=wire.Sending(sequence=0, event=event(2), traceparent="bad"))
-        (answer,) = list(stub.CaptureStream(iter([sent]), timeout=30))
+        (answer,) = list(stub.CaptureStream(iter([sent]), timeout=DEADLINE_S))
     spans = whole(collector, Attribute.CAPTURE, answer.receipt.capture_id, "checkpoint goods")
     by_name = require_way(spans)
     assert spans[0].name == "collect goods.collected"  # a stream's message has a trace of its own
@@ -287,7 +288,7 @@ def test_a_hostile_context_is_no_error(traced: System, place: str) -> None:
             sent = wire.CaptureStreamRequest(
                 sending=wire.Sending(sequence=number, event=event(200 + number), traceparent=text)
             )
-            (told,) = stub.CaptureStream(iter([sent]), timeout=30, metadata=(("traceparent", shown),))
+            (told,) = stub.CaptureStream(iter([sent]), timeout=DEADLINE_S, metadata=(("traceparent", shown),))
             assert told.receipt.events[0].verdict == wire.VERDICT_ACCEPTED
 
 

@@ -16,6 +16,7 @@ from goodstrace.errors import CallError
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import goods_pb2, recall_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.registry import RegistryClient
+from tests.deadlines import DEADLINE_S
 from tests.opened_browses import opened_parts
 from tests.system.harness import Sealed, System, eventually
 from tests.unit.collector_builders import document
@@ -35,7 +36,6 @@ SEES = {
     STRANGER: {2, 3, 6},
 }
 """By viewer the numbers of the events."""
-DEADLINE_S = 30
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def traded(stack: Stack, systems: Callable[..., System]) -> Traded:
             merchants[role] = made["merchant"]
             keys[role] = registry.new_key(made["merchant"])["apiKey"]
     for role, event in EVENTS:
-        with CaptureClient(system.capture_url, timeout_s=60, token=keys[role]) as collector:
+        with CaptureClient(system.capture_url, timeout_s=DEADLINE_S, token=keys[role]) as collector:
             taken = collector.send(document(event))
             assert isinstance(taken, Job), "\n".join(taken.lines())
-            assert collector.wait(taken, deadline_s=60).counts["accepted"] == 1
+            assert collector.wait(taken, deadline_s=DEADLINE_S).counts["accepted"] == 1
     eventually(lambda: system.sealed_count() >= 1 + len(PREFIXES) + len(EVENTS), what="all is sealed")
     events = [each for each in system.sealed() if "event" in each.parts]
     records = {int(each.facts.event_id[-12:]): each for each in events}
@@ -186,4 +186,4 @@ def test_a_policy_that_changes_counts_within_seconds(traded: Traded, tmp_path: P
         with traded.client(STRANGER) as client:
             return client.trace(ITEM).total_withheld == 2
 
-    eventually(seen, deadline_s=20, what="the carrier's events are shown")
+    eventually(seen, deadline_s=DEADLINE_S, what="the carrier's events are shown")

@@ -17,6 +17,7 @@ from services.runtime.goods_browses.days import start_ms
 from services.runtime.goods_browses.store import GOODS_BROWSES
 from services.runtime.mongo import Mongo, beside
 from services.runtime.settings import MongoSettings
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import System, eventually
 from tests.unit.collector_builders import document, object_event
 
@@ -29,7 +30,7 @@ SHOPPERS: Final = [f"who-looks-{number}" for number in range(ENOUGH)]
 
 def _page(system: System, token: str, path: str, **query: str) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}", "Accept-Language": "en"}
-    return httpx.get(f"{system.log_url}{path}", params=query or None, headers=headers, timeout=60)
+    return httpx.get(f"{system.log_url}{path}", params=query or None, headers=headers, timeout=DEADLINE_S)
 
 
 def _look(system: System, tokens: list[str], merchant: int, day: dt.date) -> None:
@@ -74,7 +75,7 @@ def test_four_are_not_told_and_six_are_by_number_alone(stack: Stack, systems: Ca
         made = object_event(epcList=[GOODS], action="ADD", bizStep="retail_selling", readPoint=None)
         taken = collector.send(document(made))
         assert isinstance(taken, Job), "\n".join(taken.lines())
-        assert collector.wait(taken, deadline_s=60).counts["accepted"] == 1
+        assert collector.wait(taken, deadline_s=DEADLINE_S).counts["accepted"] == 1
     tokens = [system.signed_in(name, f"{PASSWORD} {name}") for name in SHOPPERS]
     staff = system.signed_in(STAFF, f"{PASSWORD} {STAFF}", "merchant", merchant=merchant)
     today = dt.datetime.now(dt.UTC).date()

@@ -22,6 +22,7 @@ from goodstrace.identifiers import canonical_key
 from goodstrace.registry import RegistryClient
 from goodstrace.token_sources import FixedToken
 from services.query.web.asking import spoken
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import SERVICES, System, eventually
 from tests.unit.collector_builders import document, object_event
 from tests.unit.visible_world import EVENTS, INPUT, ITEM, MAKER, PREFIXES
@@ -41,7 +42,7 @@ class Browser:
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(
-            base_url=url, timeout=60, follow_redirects=True, headers={"Accept-Language": "en"}
+            base_url=url, timeout=DEADLINE_S, follow_redirects=True, headers={"Accept-Language": "en"}
         )
 
     def close(self) -> None:
@@ -107,10 +108,10 @@ def world(stack: Stack, systems: Callable[..., System]) -> Iterator[World]:
         _, made = accounts.add(STAFF, ["merchant"], merchant=merchant)
     own = [event for role, event in EVENTS if role == MAKER]
     foreign = object_event(epcList=[FOREIGN], action="ADD", bizStep="commissioning")
-    with CaptureClient(system.capture_url, timeout_s=60, token=key) as collector:
+    with CaptureClient(system.capture_url, timeout_s=DEADLINE_S, token=key) as collector:
         taken = collector.send(document(*own, foreign), error_behaviour="proceed")
         assert isinstance(taken, Job), "\n".join(taken.lines())
-        assert collector.wait(taken, deadline_s=60).counts["accepted"] == len(own)
+        assert collector.wait(taken, deadline_s=DEADLINE_S).counts["accepted"] == len(own)
     eventually(lambda: system.sealed_count() >= 2 + len(own), what="all is sealed")
     browsers = {role: Browser(system.log_url) for role in ("merchant", "auditor", "operator", "shopper")}
     browsers["merchant"].sign_in(STAFF, made)

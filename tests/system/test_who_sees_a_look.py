@@ -28,6 +28,7 @@ from goodstrace.receipts import Receipt, Standing
 from goodstrace.record.v1 import record_pb2
 from goodstrace.token_sources import FixedToken
 from services.runtime.topics import BROWSE_WATCHED
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import System, eventually
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "privacy.md"
@@ -155,7 +156,7 @@ def _told(system: System) -> Iterator[record_pb2.WatchedBrowse]:
     consumer = Consumer({"bootstrap.servers": system.stack.kafka_bootstrap_servers, "group.id": "unused"})
     try:
         place = TopicPartition(topic, 0, 0)
-        _, end = consumer.get_watermark_offsets(place, timeout=30)
+        _, end = consumer.get_watermark_offsets(place, timeout=DEADLINE_S)
         consumer.assign([place])
         while (message := consumer.poll(30)) is not None:
             yield record_pb2.WatchedBrowse.FromString(message.value() or b"")
@@ -214,7 +215,7 @@ def _alerts(world: World, who: str) -> str:
     with grpc.insecure_channel(f"{HOST}:{world.system.audit_port}") as channel:
         try:
             watch_pb2_grpc.WatchServiceStub(channel).ListAlerts(
-                watch_pb2.ListAlertsRequest(), timeout=30, metadata=metadata
+                watch_pb2.ListAlertsRequest(), timeout=DEADLINE_S, metadata=metadata
             )
         except grpc.RpcError as error:
             denied(error.code().name)

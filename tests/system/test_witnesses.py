@@ -21,6 +21,7 @@ from goodstrace.errors import QuorumError
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import Policy
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.deadlines import DEADLINE_S
 from tests.go_programs import READER
 from tests.litewitness import Litewitness
 from tests.system.harness import System, eventually
@@ -159,10 +160,10 @@ def test_a_proof_file_has_the_cosignatures_and_other_tools_take_them(
     named = tmp_path / "policy"
     named.write_text(logs + policy_file.read_text())
     command = [str(READER.build()), "proof", "-policy", str(named), str(proof)]
-    read = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    read = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert read.returncode == 0, read.stdout
     proof.write_text(proof.read_text().replace("index 2", "index 3"))
-    read = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    read = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert read.returncode == 1, read.stdout
 
 
@@ -190,12 +191,12 @@ def test_what_is_not_cosigned_is_shown_to_nobody(
             each.event.position.index < before[each.event.position.log] for each in asking.trace(item).events
         )
     for service, prefix in (("ledger", "goods/"), ("audit", "browse/")):
-        page = urllib.request.urlopen(system.url(service, "/metrics"), timeout=5).read().decode()
+        page = urllib.request.urlopen(system.url(service, "/metrics"), timeout=DEADLINE_S).read().decode()
         assert f'goodstrace_{service}_witness_faults_total{{kind="unavailable",witness="one"}}' in page
         assert (
             f'goodstrace_{service}_published_entries{{log="{prefix}0"}} {float(before[prefix + "0"])}' in page
         )
-        assert urllib.request.urlopen(system.url(service, "/readyz"), timeout=5).read() == b"ready\n"
+        assert urllib.request.urlopen(system.url(service, "/readyz"), timeout=DEADLINE_S).read() == b"ready\n"
     for witness in witnesses[:2]:
         witness.start()
     eventually(settled(system, policy, set(LABELS)), what="they caught up")
