@@ -15,7 +15,7 @@ from deploy.securing import BrokerSecurity
 ROOT = Path(__file__).resolve().parent.parent
 JARS = ROOT / ".stack" / "kafka"
 CONFIG = Path(__file__).resolve().parent / "kafka"
-READY_TIMEOUT_S = 90.0
+READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 # Enough for the topics of this system; what the machine has beyond it serves as page cache.
 HEAP = ("-Xms256m", "-Xmx768m")

@@ -15,7 +15,7 @@ from deploy.processes import HOST, Daemon, Report, is_listening, silent
 from deploy.securing import StoreSecurity
 
 SECANTUS = Path(__file__).resolve().parent.parent / ".stack" / "secantus" / "bin" / "secantusd-py"
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 _ALREADY_INITIALIZED = 23
 _NOT_YET_INITIALIZED = 94
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy.processes import HOST, Daemon, Report, port_from
 
 ROOT = Path(__file__).resolve().parent.parent
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)

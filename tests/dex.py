@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx
 
 from deploy.processes import HOST, Daemon, free_port
+from tests.deadlines import DEADLINE_S
 from tests.go_programs import DEX
 
-READY_TIMEOUT_S = 30.0
 PASSWORD = "password"
 _HASH = "$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W"  # of it, by bcrypt
 SECRET = "a client's secret"
@@ -53,7 +53,7 @@ class Dex:
     def start(self) -> Self:
         """Start it, or start it again with new keys; return when it answers."""
         self._daemon.start()
-        self._daemon.wait_ready(self._not_ready, READY_TIMEOUT_S)
+        self._daemon.wait_ready(self._not_ready, DEADLINE_S)
         return self
 
     def stop(self) -> None:

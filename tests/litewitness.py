@@ -29,8 +29,6 @@ from goodstrace.merkle import EMPTY_ROOT
 from tests.deadlines import DEADLINE_S
 from tests.go_programs import LITEWITNESS
 
-READY_TIMEOUT_S = 20.0
-
 
 class Litewitness:
     """One witness with a key, a database and a port of its own, kept over restarts. A context manager: starts, stops.
@@ -81,7 +79,7 @@ class Litewitness:
         """Start it, or start it again; return when it listens."""
         self._daemon.start()
         self._daemon.wait_ready(
-            lambda: "" if is_listening(self.port) else "it does not listen yet", READY_TIMEOUT_S
+            lambda: "" if is_listening(self.port) else "it does not listen yet", DEADLINE_S
         )
         return self
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from deploy.processes import HOST, Daemon, free_port, is_listening
+from tests.deadlines import DEADLINE_S
 from tests.go_programs import OTELCOL
 
-READY_TIMEOUT_S = 30.0
 KINDS = ("", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 ERROR = 2
 
@@ -65,7 +65,7 @@ class OtelCollector:
     def start(self) -> Self:
         """Start it; return when it takes spans."""
         self._daemon.start()
-        self._daemon.wait_ready(lambda: "" if is_listening(self._port) else "nobody listens", READY_TIMEOUT_S)
+        self._daemon.wait_ready(lambda: "" if is_listening(self._port) else "nobody listens", DEADLINE_S)
         return self
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deploy.processes import HOST, Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
+from tests.deadlines import DEADLINE_S
 
 
 class Witness:
@@ -16,7 +17,7 @@ class Witness:
         self.folder, self.port, self.metrics_port = folder, free_port(), free_port()
         made = subprocess.run(
             [*self._command, "--init", "--name", "witness.example/one"],
-            cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+            cwd=ROOT, capture_output=True, text=True, check=True, timeout=DEADLINE_S,
         )  # fmt: skip
         assert made.returncode == 0
         self.vkey = (folder / "witness.vkey").read_text().strip()

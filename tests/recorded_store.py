@@ -19,6 +19,7 @@ from pymongo import MongoClient
 
 from deploy.stack import Stack
 from goodstrace.simulate import Simulation, SimulationOptions
+from tests.deadlines import DEADLINE_S
 from tests.system.harness import System
 
 OPTIONS = SimulationOptions(seed=5, events=60, events_per_document=20)
@@ -85,7 +86,7 @@ def _values(stack: Stack, topic: str) -> list[dict[str, Any]]:
     )
     found: list[dict[str, Any]] = []
     try:
-        left = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        left = set(consumer.list_topics(topic, timeout=DEADLINE_S).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, each, OFFSET_BEGINNING) for each in left])
         while left:
             for message in consumer.consume(1000, timeout=0.5):

@@ -49,7 +49,6 @@ from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.opened_browses import OpenedVault, opened_record
 
-READY_TIMEOUT_S = 60.0
 PARTITIONS, BROWSE_PARTITIONS = 2, 2
 T = TypeVar("T")
 
@@ -126,7 +125,7 @@ class Looking:
         """Start a service and return when it is ready."""
         self.daemons[name].start()
         url = f"http://127.0.0.1:{self.metrics[name]}/readyz"
-        await asyncio.to_thread(self.daemons[name].wait_ready, partial(not_ready, url), READY_TIMEOUT_S)
+        await asyncio.to_thread(self.daemons[name].wait_ready, partial(not_ready, url), DEADLINE_S)
 
     def stop(self) -> None:
         """Stop what runs."""

@@ -17,6 +17,7 @@ from services.runtime.calls import COMMON_FAILURES
 from services.runtime.errors import OutOfTimeError, SettingsError, UnavailableError
 from services.runtime.grpc import CallInterceptor, CallMetrics, Context, Server, caller, full_names
 from services.runtime.tls import ServedCertificate
+from tests.deadlines import DEADLINE_S
 from tests.open_guard import open_guard
 
 SERVICE = audit_pb2.DESCRIPTOR.services_by_name["AuditService"]
@@ -136,7 +137,7 @@ async def test_a_client_calls_again_only_where_no_service_answered() -> None:
         assert (await _code(stub.ListBrowses(request)))[0] is grpc.StatusCode.UNAVAILABLE
         assert asked == 1
         await first.server.stop(notice_s=0, drain_s=0)
-        call = asyncio.ensure_future(stub.ListBrowses(request, timeout=20))
+        call = asyncio.ensure_future(stub.ListBrowses(request, timeout=DEADLINE_S))
         await asyncio.sleep(0.2)  # it has found nobody by now
         second = Running()
         second.servicer.behaviour = answer

@@ -11,6 +11,7 @@ import pytest
 from deploy.processes import HOST
 from deploy.service_processes import ROOT
 from services.runtime.settings import EXIT_BAD_SETTINGS
+from tests.deadlines import DEADLINE_S
 
 OURS = ("GOODSTRACE_", "KAFKA_", "MONGODB_", "OTEL_")
 
@@ -24,7 +25,7 @@ def started(service: str, told: dict[str, str]) -> "subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
 
 

@@ -22,10 +22,10 @@ from services.runtime.settings import MongoSettings
 from services.runtime.vault import People, Vault
 from services.runtime.vault.opening import load_ring
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.unit.watch_world import source_of
 
 PARTITIONS = 2
-READY_TIMEOUT_S = 60.0
 
 
 class Watching:
@@ -75,7 +75,7 @@ class Watching:
     async def ready(self, name: str) -> None:
         daemon, port = self.workers[name]
         url = f"http://127.0.0.1:{port}/readyz"
-        await asyncio.to_thread(daemon.wait_ready, partial(not_ready, url), READY_TIMEOUT_S)
+        await asyncio.to_thread(daemon.wait_ready, partial(not_ready, url), DEADLINE_S)
 
     def metrics(self, name: str) -> dict[str, float]:
         """Read a worker's metrics that have no labels."""

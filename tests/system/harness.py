@@ -43,7 +43,6 @@ from tests.opened_browses import OpenedVault, opened_record
 from tests.packs import opened
 
 SERVICES = ("ledger", "audit", "collector", "query")
-READY_TIMEOUT_S = 90.0
 SHARED_EPCIS = ROOT.parent / "shared" / "data" / "epcis"
 T = TypeVar("T")
 
@@ -166,7 +165,7 @@ class System:
                 eventually(lambda: self.sealed_count() > 0, what="the merchant's registration is sealed")
         return self
 
-    def wait_ready(self, name: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+    def wait_ready(self, name: str, timeout_s: float = DEADLINE_S) -> None:
         """Return when a service says on /readyz that it is ready."""
         self.daemons[name].wait_ready(partial(not_ready, self.url(name, "/readyz")), timeout_s)
 

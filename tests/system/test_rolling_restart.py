@@ -24,7 +24,8 @@ from goodstrace.capture import Job
 from goodstrace.capture_stream import CaptureStream
 from goodstrace.facts import identity
 from goodstrace.simulate import Simulation, SimulationOptions
-from tests.system.harness import READY_TIMEOUT_S, System, eventually
+from tests.deadlines import DEADLINE_S
+from tests.system.harness import System, eventually
 
 pytestmark = pytest.mark.slow
 PAIRED = ("collector", "query", "audit")
@@ -71,7 +72,7 @@ def second(system: System, name: str) -> Daemon:
 
 def wait_ready(daemon: Daemon) -> None:
     url = f"http://127.0.0.1:{daemon.ports[0]}/readyz"
-    daemon.wait_ready(partial(not_ready, url), READY_TIMEOUT_S)
+    daemon.wait_ready(partial(not_ready, url), DEADLINE_S)
 
 
 class Load:
@@ -159,7 +160,7 @@ class Load:
     def _read(self) -> None:
         """Read the public logs by plain HTTP, as a caching proxy does: a broken GET is sent once more."""
         transport = httpx.HTTPTransport(retries=3)
-        with httpx.Client(base_url=self.system.log_url, transport=transport, timeout=30) as web:
+        with httpx.Client(base_url=self.system.log_url, transport=transport, timeout=DEADLINE_S) as web:
 
             def read() -> None:
                 try:

@@ -16,7 +16,7 @@ from deploy.stack import Stack
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.simulate import Simulation, SimulationOptions
 from tests.deadlines import DEADLINE_S
-from tests.system.harness import READY_TIMEOUT_S, System
+from tests.system.harness import System
 
 CHANNELS = 24  # that all of them go to one of two processes has a chance of 1 in 8 million
 
@@ -39,7 +39,7 @@ def second(system: System) -> Iterator[Daemon]:
         cwd=ROOT,
     )
     daemon.start()
-    daemon.wait_ready(partial(not_ready, f"http://127.0.0.1:{port}/readyz"), READY_TIMEOUT_S)
+    daemon.wait_ready(partial(not_ready, f"http://127.0.0.1:{port}/readyz"), DEADLINE_S)
     yield daemon
     daemon.stop()
 
