@@ -1,13 +1,15 @@
-"""`python -m deploy.check_compose`: bring docker-compose.yml up on this machine, use it, and say what passed. Wants Docker; nothing else of ours runs it.
+"""`python -m deploy.check_compose`: bring docker-compose.yml up on this machine, witnesses too, use it, and say what passed. Wants Docker; nothing else of ours runs it.
 
 What it starts is a project of its own (`goodstrace-check`) on the ports of docker-compose.yml, and is removed with its data at the end, unless `--keep` is given.
 """
 
 import json
+import os
 import ssl
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PROJECT: Final = "goodstrace-check"
 UP_S: Final = 900
 SERVICES: Final = ("collector", "ledger", "query", "audit", "watch")
+WITNESSES: Final = tuple(f"witness-{number}" for number in range(3))
 Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
 
 
@@ -27,8 +30,9 @@ class CheckFailed(Exception):
 def docker(arguments: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[str]":
     """Run `docker compose` with these arguments for this project."""
     return subprocess.run(
-        ["docker", "compose", "--project-name", PROJECT, *arguments],
+        ["docker", "compose", "--project-name", PROJECT, "--profile", "witnesses", *arguments],
         cwd=ROOT,
+        env={**os.environ, "GOODSTRACE_WITNESS_POLICY": "/policy/witnesses"},
         capture_output=True,
         text=True,
         check=False,
@@ -79,15 +83,16 @@ def healthy(run: Run) -> str:
     states = {
         each["Service"]: each.get("Health", "") for each in listed(_done(run, ["ps", "--format", "json"]))
     }
-    wrong = [f"{name}: {states.get(name, 'not there')}" for name in SERVICES if states.get(name) != "healthy"]
+    wanted = (*SERVICES, *WITNESSES)
+    wrong = [f"{name}: {states.get(name, 'not there')}" for name in wanted if states.get(name) != "healthy"]
     if wrong:
         raise CheckFailed(", ".join(wrong))
-    return f"{', '.join(SERVICES)} are ready"
+    return f"{', '.join(wanted)} are ready"
 
 
 def unprivileged(run: Run) -> str:
     """No process of ours is root, and none can write to its image."""
-    for name in SERVICES:
+    for name in (*SERVICES, *WITNESSES):
         user = _done(run, ["exec", "-T", name, "id", "-u"]).strip()
         if user == "0":
             raise CheckFailed(f"{name} runs as root")
@@ -124,6 +129,18 @@ def watched(_: Run) -> str:
     return "Prometheus sees every service"
 
 
+def witnessed(run: Run, within_s: float = 60) -> str:
+    """Each witness has cosigned a log: the policy is the one by which the ledger publishes."""
+    until = time.monotonic() + within_s
+    for name in WITNESSES:
+        command = ["exec", "-T", name, "goodstrace", "witness", "--status", "--json"]
+        while not json.loads(_done(run, command))["cosigned"]:
+            if time.monotonic() > until:
+                raise CheckFailed(f"{name} has cosigned nothing within {within_s:g} s")
+            time.sleep(1)
+    return f"{', '.join(WITNESSES)} have cosigned"
+
+
 CHECKS: Final[Sequence[Callable[[Run], str]]] = (
     configured,
     brought_up,
@@ -131,6 +148,7 @@ CHECKS: Final[Sequence[Callable[[Run], str]]] = (
     unprivileged,
     served,
     watched,
+    witnessed,
 )
 
 

@@ -1,10 +1,8 @@
 """Witnesses of our own on this machine, to see how it works: `GOODSTRACE_LOCAL_WITNESSES=3 make demo`.
 
-They follow the logs that the query service lists, and more than half of them must cosign. Run by the same people on the same
-machine they show nothing to anybody: docs/witnesses.md says who should run a real one.
+They follow the logs that the query service lists.
 """
 
-import subprocess
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -13,8 +11,9 @@ from typing import Final
 
 from deploy.processes import HOST, Daemon, Report, StackError, port_from
 from deploy.service_processes import READY_TIMEOUT_S, ROOT, not_ready
+from services.runtime.errors import ServiceError
+from services.witness.own import MOST, make_own, policy_text
 
-MAX_WITNESSES: Final = 9
 FIRST_PORT: Final = 8090
 FIRST_METRICS_PORT: Final = 9110
 _VARIABLE: Final = "GOODSTRACE_LOCAL_WITNESSES"
@@ -23,8 +22,8 @@ _VARIABLE: Final = "GOODSTRACE_LOCAL_WITNESSES"
 def wanted(environment: Mapping[str, str]) -> int:
     """Tell how many the environment asks for. Raises: StackError."""
     text = environment.get(_VARIABLE) or "0"
-    if not text.isdecimal() or int(text) > MAX_WITNESSES:
-        raise StackError(f"{_VARIABLE}: {text!r} is no number from 0 to {MAX_WITNESSES}")
+    if not text.isdecimal() or int(text) > MOST:
+        raise StackError(f"{_VARIABLE}: {text!r} is no number from 0 to {MOST}")
     return int(text)
 
 
@@ -38,7 +37,10 @@ def start_witnesses(run_dir: Path, environment: Mapping[str, str], report: Repor
         return {}
     query_port = port_from(environment, "GOODSTRACE_QUERY_HTTP_PORT", 8081)
     scheme = "https" if environment.get("GOODSTRACE_TLS_CERT_FILE") else "http"
-    vkeys = [_vkey(run_dir, number) for number in range(count)]
+    try:
+        vkeys = make_own(run_dir / "witnesses", count)
+    except ServiceError as error:
+        raise StackError(f"the witnesses could not be made: {error}") from error
     daemons = [
         _daemon(run_dir, number, f"{scheme}://{HOST}:{query_port}/logs", report, environment)
         for number in range(count)
@@ -49,42 +51,19 @@ def start_witnesses(run_dir: Path, environment: Mapping[str, str], report: Repor
         ready = partial(not_ready, f"http://{HOST}:{FIRST_METRICS_PORT + number}/readyz")
         daemon.wait_ready(ready, READY_TIMEOUT_S)
     policy = run_dir / "witnesses.policy"
-    policy.write_text(policy_text(vkeys, scheme))
+    policy.write_text(
+        policy_text(vkeys, [f"{scheme}://{HOST}:{FIRST_PORT + number}" for number in range(count)])
+    )
     report(f"{count} witnesses of our own; clients may demand them with --policy {policy}")
     return {"GOODSTRACE_WITNESS_POLICY": str(policy)}
 
 
 def stop_witnesses(run_dir: Path, report: Report) -> None:
     """Stop all that run."""
-    for number in range(MAX_WITNESSES):
+    for number in range(MOST):
         daemon = _daemon(run_dir, number, "", report)
         if daemon.process is not None:
             daemon.stop()
-
-
-def policy_text(vkeys: list[str], scheme: str = "http") -> str:
-    """Write the policy by which more than half of these witnesses must cosign."""
-    lines = [
-        f"witness local-{number} {vkey} {scheme}://{HOST}:{FIRST_PORT + number}\n"
-        for number, vkey in enumerate(vkeys)
-    ]
-    names = " ".join(f"local-{number}" for number in range(len(vkeys)))
-    return "".join(lines) + f"group most {len(vkeys) // 2 + 1} {names}\nquorum most\n"
-
-
-def _vkey(run_dir: Path, number: int) -> str:
-    """Give a witness's public key, which is made the first time. Raises: StackError."""
-    folder = _folder(run_dir, number)
-    made = subprocess.run(
-        [*_command(folder), "--init", "--name", f"witness.local/{number}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode != 0:
-        raise StackError(f"witness {number} could not be made: {made.stderr.strip()}")
-    return (folder / "witness.vkey").read_text().strip()
 
 
 def _daemon(

@@ -60,6 +60,7 @@ INTEROP = GoProgram("interop", "tests/interop/go")
 READER = GoProgram("reader", "tests/interop/reader")
 LITEWITNESS = GoProgram("litewitness", "tests/interop/reader", "filippo.io/torchwood/cmd/litewitness")
 DEX = GoProgram("dex", "tests/interop/dex", "github.com/dexidp/dex/cmd/dex", cgo=False)
+COMPOSE = GoProgram("compose", "tests/interop/compose", cgo=False)
 OTELCOL = GoProgram("otelcol", "tests/interop/otelcol", cgo=False)
 KUSTOMIZE = GoProgram("kustomize", "tests/interop/kustomize", cgo=False)
 LONG = {each.name: each for each in (OTELCOL, KUSTOMIZE)}
@@ -123,7 +124,7 @@ def main() -> int:
     `make soak`).
     """
     named = tuple(LONG[name] for name in sys.argv[1:])
-    programs = named or (INTEROP, READER, LITEWITNESS, DEX)
+    programs = named or (INTEROP, READER, LITEWITNESS, DEX, COMPOSE)
     for program in programs:
         begun = time.monotonic()
         try:

@@ -3,10 +3,21 @@
 import json
 import subprocess
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
-from deploy.check_compose import SERVICES, CheckFailed, check, configured, healthy, listed, unprivileged
+from deploy.check_compose import (
+    SERVICES,
+    WITNESSES,
+    CheckFailed,
+    check,
+    configured,
+    healthy,
+    listed,
+    unprivileged,
+    witnessed,
+)  # fmt: skip
 
 
 class Played:
@@ -22,7 +33,7 @@ class Played:
 
 
 def rows(health: str) -> str:
-    return "\n".join(json.dumps({"Service": name, "Health": health}) for name in SERVICES)
+    return "\n".join(json.dumps({"Service": name, "Health": health}) for name in (*SERVICES, *WITNESSES))
 
 
 def test_what_passes_is_said() -> None:
@@ -30,6 +41,8 @@ def test_what_passes_is_said() -> None:
     assert "warning" in configured(docker)
     assert all(name in healthy(docker) for name in SERVICES)
     assert "root" in unprivileged(docker)
+    docker = Played(goodstrace=(0, json.dumps({"cosigned": {"trace.example/goods/0": 7}})))
+    assert all(name in witnessed(docker) for name in WITNESSES)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +51,11 @@ def test_what_passes_is_said() -> None:
         (Played(config=(1, "services.query.image is wrong")), configured, "image is wrong"),
         (Played(ps=(0, rows("unhealthy"))), healthy, "collector: unhealthy"),
         (Played(ps=(0, "[]")), healthy, "watch: not there"),
+        (
+            Played(goodstrace=(0, '{"cosigned": {}}')),
+            partial(witnessed, within_s=0),
+            "witness-0 has cosigned nothing",
+        ),
         (Played(id=(0, "0\n")), unprivileged, "as root"),
         (Played(id=(0, "10001\n"), touch=(0, "")), unprivileged, "can write"),
     ],
@@ -51,7 +69,7 @@ def test_it_stops_at_the_first_that_fails(capsys: pytest.CaptureFixture[str]) ->
     assert check(Played(ps=(0, "[]"))) == 2
     told = capsys.readouterr().out
     assert "FAILED: healthy" in told
-    assert "2 of 6 passed; 3 were not tried" in told
+    assert "2 of 7 passed; 4 were not tried" in told
 
 
 def test_both_ways_to_list_containers_are_read() -> None:

@@ -14,6 +14,7 @@ from deploy.service_processes import SERVICES
 from services.runtime.settings import KafkaSettings, MongoSettings
 from services.sealing.settings import KeySettings
 from services.sealing.witness_settings import WitnessSettings
+from tests.go_programs import COMPOSE
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = ROOT / "deploy" / "goodstrace-ready"
@@ -27,7 +28,9 @@ TLS = {
     ),
 }
 OURS = {service.name for service in SERVICES} | {"provision"}
-ONCE = {"provision", "certificates"}
+ONCE = {"provision", "certificates", "witness-keys"}
+WITNESSES = {f"witness-{number}" for number in range(3)}
+WITNESSING = WITNESSES | {"witness-keys"}
 WATCHING = {"prometheus", "node-exporter", "grafana"}
 TRACING = {"otel-collector", "jaeger"}
 """Of the profile: their images have no shell, so that nothing in them could say whether they are well."""
@@ -58,6 +61,46 @@ def _compose_command() -> list[str] | None:
     return None
 
 
+@pytest.mark.parametrize("profiles", [(), ("tracing",), ("witnesses",), ("tracing", "witnesses")])
+def test_the_loader_of_compose_accepts_the_file(
+    compose: dict[str, Any], profiles: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `docker compose config` does, by the library that it does it with."""
+    if not COMPOSE.is_built:
+        pytest.skip("the loader of Compose is not built: make install-go, python -m tests.go_programs")
+    monkeypatch.setenv("GOODSTRACE_WITNESS_POLICY", "/policy/witnesses")
+    wanted = {
+        name
+        for name, each in compose["services"].items()
+        if "profiles" not in each or set(each["profiles"]) & set(profiles)
+    }
+    assert set(COMPOSE.run(str(ROOT / "docker-compose.yml"), *profiles).split()) == wanted
+
+
+def test_no_container_takes_the_machine_from_the_others(compose: dict[str, Any]) -> None:
+    """Memory, processes and what is kept of its output are bounded for each."""
+    for name, service in compose["services"].items():
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
+
+
+def test_witnesses_follow_and_are_asked_at_names_that_their_certificate_has(compose: dict[str, Any]) -> None:
+    command = compose["services"]["certificates"]["command"]
+    assert set(command) >= WITNESSES
+    made = compose["services"]["witness-keys"]["command"]
+    assert "https://witness-NUMBER:8082" in made[made.index("--url") + 1]
+    for name in WITNESSES:
+        service = compose["services"][name]
+        assert service["environment"]["GOODSTRACE_WITNESS_FOLDER"] == f"/witnesses/{name[-1]}"
+        scraped = service["environment"]["GOODSTRACE_WITNESS_METRICS_PORT"]
+        assert service["environment"]["READY_PORT"] == scraped
+        assert f"port: {scraped}" in (ROOT / "deploy/prometheus/prometheus.yml").read_text()
+    policy = Path(made[made.index("--policy") + 1]).parent
+    for name in ("ledger", "audit", "query"):
+        assert f"policy:{policy}:ro" in compose["services"][name]["volumes"]
+
+
 def test_compose_itself_accepts_the_file_where_it_is_installed() -> None:
     command = _compose_command()
     if command is not None:
@@ -70,8 +113,13 @@ def test_compose_itself_accepts_the_file_where_it_is_installed() -> None:
 
 
 def test_it_is_the_whole_system(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == OURS | ONCE | {"kafka", "mongodb"} | WATCHING | TRACING
-    assert {name for name, each in compose["services"].items() if "profiles" in each} == TRACING
+    assert set(compose["services"]) == OURS | ONCE | {"kafka", "mongodb"} | WATCHING | TRACING | WITNESSING
+    profiles = {name: each["profiles"] for name, each in compose["services"].items() if "profiles" in each}
+    assert profiles == {
+        name: [profile]
+        for profile, names in (("tracing", TRACING), ("witnesses", WITNESSING))
+        for name in names
+    }
 
 
 def test_every_service_has_a_healthcheck_or_is_waited_to_its_end(compose: dict[str, Any]) -> None:
@@ -87,11 +135,13 @@ def test_every_dependency_states_its_condition(compose: dict[str, Any]) -> None:
         needs = {other: how["condition"] for other, how in compose["services"][name]["depends_on"].items()}
         stores = {"kafka": "service_healthy", "mongodb": "service_healthy"}
         provisioned = dict.fromkeys(ONCE, "service_completed_successfully")
+        if name != "provision":
+            assert not compose["services"][name]["depends_on"]["witness-keys"]["required"], name
         assert needs == (stores if name == "provision" else stores | provisioned), name
 
 
 def test_our_containers_may_do_little(compose: dict[str, Any]) -> None:
-    for name in OURS | ONCE | WATCHING | TRACING:
+    for name in OURS | ONCE | WATCHING | TRACING | WITNESSING:
         service = compose["services"][name]
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
