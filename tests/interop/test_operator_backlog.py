@@ -14,6 +14,7 @@ from goodstrace.connections import Tls
 from services.query.web.neighbours import NeighbourAwayError, Rung, ServiceNeighbours
 from services.query.web.settings import WebSettings
 from services.runtime.ladder import RUNGS
+from tests.deadlines import DEADLINE_S
 from tests.prometheus import MISSING, Prometheus
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason=MISSING)
@@ -65,7 +66,7 @@ async def backlog(url: str) -> list[Rung]:
 
 async def test_the_page_has_every_rung_with_what_waits_before_it(prometheus: Prometheus) -> None:
     assert [each.name for each in EXPECTED] == list(RUNGS)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + DEADLINE_S
     # Rungs are made one of the other, an evaluation after it at most.
     while (found := await backlog(f"http://{HOST}:{prometheus.port}/")) != EXPECTED:
         assert time.monotonic() < deadline, found

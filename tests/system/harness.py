@@ -418,7 +418,7 @@ class System:
 
 
 def _until_all_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[tuple[int, bytes]]:
-    until = time.monotonic() + 60
+    until = time.monotonic() + DEADLINE_S
     while open_partitions:
         assert time.monotonic() < until, f"partitions {open_partitions} were not read to their end"
         for message in consumer.consume(1000, timeout=0.5):

@@ -21,6 +21,7 @@ from services.sealing.key_sources import EnvironmentKeys, configured_keys, varia
 from services.sealing.keys import KeyFolder
 from services.sealing.settings import KeySettings
 from services.sealing.values import LogInfo
+from tests.deadlines import DEADLINE_S
 
 LOG = "goods/0"
 ORIGIN = "test.local/0011/goods/0"
@@ -121,7 +122,7 @@ time.sleep(600)
     with pytest.raises(KeyCommandError, match="did not answer within 2 s"):
         keys.find(LOG, ORIGIN, create=False)
     pid = int((tmp_path / "pid").read_text())
-    until = time.monotonic() + 20
+    until = time.monotonic() + DEADLINE_S
     while Path(f"/proc/{pid}/stat").exists() and _state(pid) != "Z":
         assert time.monotonic() < until
         threading.Event().wait(0.01)

@@ -6,6 +6,7 @@ from pathlib import Path
 from rocksdict import Options, Rdict
 
 from services.audit.watch.faust_app import compact, drop_unused
+from tests.deadlines import DEADLINE_S
 
 USER = b"user:0123456789abcdef01234567"
 
@@ -25,7 +26,7 @@ def test_what_was_counted_goes_from_the_disk(tmp_path: Path) -> None:
         store.delete(USER)
         assert _holding(tmp_path)
         compact(store)
-        until = time.monotonic() + 10
+        until = time.monotonic() + DEADLINE_S
         while _holding(tmp_path) and time.monotonic() < until:
             time.sleep(0.02)  # files that are not used any more go in the background
         assert _holding(tmp_path) == []

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from services.audit.watch.supervising import MAX_RESTARTS, PERIOD_S, Restarts
+from tests.deadlines import DEADLINE_S
 
-DEADLINE_S = 30
 _SUPERVISE = """
 import sys
 import structlog
