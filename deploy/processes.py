@@ -25,6 +25,7 @@ MAX_LOG_BYTES = 10 * 1024 * 1024
 _TCP_LISTEN = "0A"
 # Ports below the kernel's ephemeral range: no outgoing connection takes one between the choice and its use.
 _FREE_PORTS = range(15_000, 32_000)
+_GIVEN: set[int] = set()
 
 
 class StackError(Exception):
@@ -101,14 +102,15 @@ def port_from(environment: Mapping[str, str], name: str, default: int) -> int:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 on which nothing listens at the moment.
+    """Return a TCP port of 127.0.0.1 on which nothing listens at the moment, and that this process was not given before.
 
-    Processes of pytest-xdist have each their own share: a port of a server that is stopped and started again is given to no other meanwhile.
+    Processes of pytest-xdist have each their own share: a port of a server that is stopped and started again, or has not begun to listen, is given to no other meanwhile.
     """
     worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{each}", "") for each in ("", "_COUNT"))
     mine = _FREE_PORTS[int(worker.removeprefix("gw")) :: int(workers)] if worker and workers else _FREE_PORTS
-    for port in random.sample(mine, 1000):
-        if not is_listening(port) and not _bind_fails(port):
+    for port in random.sample(mine, len(mine)):
+        if port not in _GIVEN and not is_listening(port) and not _bind_fails(port):
+            _GIVEN.add(port)
             return port
     raise PortTaken(f"no free port between {_FREE_PORTS.start} and {_FREE_PORTS.stop}")
 

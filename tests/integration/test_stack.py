@@ -161,6 +161,12 @@ def test_a_broken_pid_file_counts_as_not_running(tmp_path: Path) -> None:
         assert daemon.process is None
 
 
+def test_a_port_is_given_once() -> None:
+    """What it was given to may not have begun to listen."""
+    ports = [free_port() for _ in range(300)]
+    assert len(set(ports)) == len(ports)
+
+
 def test_a_free_port_is_not_taken() -> None:
     with socket.socket() as taken:
         port = free_port()
