@@ -23,6 +23,7 @@ from deploy.check_compose import (
     used,
     witnessed,
 )  # fmt: skip
+from tests.unit.test_runbook_commands import fault
 
 FOUND = {"kafka": [], "services": [{"level": "failed", "seen": "the ledger does not answer"}]}
 BOARDS = ("overview", "pipeline", "ledger", "query", "audit", "neighbours", "capacity")
@@ -84,6 +85,9 @@ def test_events_are_captured_by_a_key_traced_and_verified_by_the_quorum() -> Non
     assert "entry 7 of goods/3 verified" in used(docker)
     ours = [words[words.index("goodstrace") + 1] for words in docker.asked if "goodstrace" in words]
     assert ours == ["merchants", "merchants", "accounts", "simulate", "trace", "prove", "verify"]
+    for words in docker.asked:
+        if "goodstrace" in words:
+            assert not fault(words[words.index("goodstrace") + 1 :]), words
     [captured] = [words for words in docker.asked if "sh" in words]
     assert captured[-1] == "goodstrace capture /tmp/check/*.jsonld"
     assert "GOODSTRACE_API_KEY=gst_key" in captured
