@@ -12,7 +12,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels 
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin goodstrace \
-    && install -d -o goodstrace -g goodstrace -m 700 /keys /secret /operator /login /jwks /watch /vault /certificates /policy /witnesses
+    && install -d -o goodstrace -g goodstrace -m 700 /keys /secret /operator /login /jwks /watch /vault /certificates /policy /witnesses /backups
 COPY --from=build /opt/goodstrace /opt/goodstrace
 COPY --chmod=755 deploy/goodstrace-ready /usr/local/bin/
 # Names of files, not what is in them.

@@ -26,6 +26,8 @@ from goodstrace.errors import CredentialsError
 CA: Final = "ca"
 SERVER: Final = "server"
 RENEW_BEFORE: Final = dt.timedelta(days=7)
+RENEW_UNASKED_BEFORE: Final = dt.timedelta(days=9)
+"""Where it is looked each day by itself: before anybody is told, which is 7 days before the end."""
 
 
 def certificate_path(folder: Path, name: str) -> Path:
@@ -61,13 +63,18 @@ def make_all(
     return paths
 
 
-def ensure(folder: Path, now: dt.datetime, names: Sequence[str] = LOCAL_NAMES) -> bool:
+def ensure(
+    folder: Path, now: dt.datetime, names: Sequence[str] = LOCAL_NAMES, *, keep_ca: bool = False
+) -> bool:
     """Make CA and server certificate where there are none, they end soon, or are not for all `names`; say whether something was made.
 
-    A CA that is still good for longer than a certificate, and may sign for `names`, is kept, so that who trusts it need not be told.
+    A CA that is still good for longer than a certificate, and may sign for `names`, is kept, so that who trusts it need not be told. With `keep_ca`
+    it is in any case: nobody is at hand to tell them, and a certificate ends with its CA at the latest.
     Raises: CredentialsError.
     """
     ca, server = _load(folder, CA), _load(folder, SERVER)
+    if keep_ca:
+        return _renewed(folder, now, names, ca, server)
     fresh_ca = ca is None or ca.expires < now + dt.timedelta(days=LEAF_DAYS) or not signs_for(ca, names)
     if (
         server is not None
@@ -80,6 +87,23 @@ def ensure(folder: Path, now: dt.datetime, names: Sequence[str] = LOCAL_NAMES) -
         ca = make_ca(now, names)
         _write(folder, CA, ca)
     _write(folder, SERVER, make_server(ca, now, names))
+    return True
+
+
+def _renewed(
+    folder: Path, now: dt.datetime, names: Sequence[str], ca: Pair | None, server: Pair | None
+) -> bool:
+    """Make the server certificate anew where it ends soon and the CA lets another one last longer."""
+    if ca is None or not signs_for(ca, names) or (days := (ca.expires - now).days) < 1:
+        raise CredentialsError(
+            f"the CA in {folder} is missing, has ended, or may not sign for these names: a new one is wanted, which everybody must be told"
+        )
+    days = min(days, LEAF_DAYS)
+    if server is not None and set(names) <= set(names_in(server.certificate)):
+        is_good = server.expires > now + RENEW_UNASKED_BEFORE
+        if is_good or server.expires > now + dt.timedelta(days=days - 1):
+            return False
+    _write(folder, SERVER, make_server(ca, now, names, days=days))
     return True
 
 

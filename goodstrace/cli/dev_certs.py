@@ -33,9 +33,20 @@ from goodstrace.dev_certificates import CA_DAYS, LEAF_DAYS, LOCAL_NAMES
     is_flag=True,
     help="Make only what is not there, ends within 7 days, or is not for these names; may be run at any time, while services use the files.",
 )
+@click.option(
+    "--keep-ca",
+    is_flag=True,
+    help="With --renew, each day: make anew what ends within 9 days, and never the CA, of which others must be told; a certificate ends with its CA at the latest.",
+)
 @json_option
 def dev_certs(
-    folder: Path, names: tuple[str, ...], clients: tuple[str, ...], *, renew: bool, as_json: bool
+    folder: Path,
+    names: tuple[str, ...],
+    clients: tuple[str, ...],
+    *,
+    renew: bool,
+    keep_ca: bool,
+    as_json: bool,
 ) -> None:
     """Make a CA and certificates for development in FOLDER.
 
@@ -48,8 +59,10 @@ def dev_certs(
             raise click.UsageError(
                 "--renew is for the CA and the server's certificate: make clients' without it"
             )
-        _renew(folder, names, as_json=as_json)
+        _renew(folder, names, keep_ca=keep_ca, as_json=as_json)
         return
+    if keep_ca:
+        raise click.UsageError("--keep-ca goes with --renew")
     made = make_all(folder, names, wanted, dt.datetime.now(dt.UTC))
     if as_json:
         print_json({"files": [str(path) for path in made], "ca_days": CA_DAYS, "days": LEAF_DAYS})
@@ -73,8 +86,8 @@ def dev_certs(
         )
 
 
-def _renew(folder: Path, names: tuple[str, ...], *, as_json: bool) -> None:
-    made = ensure(folder, dt.datetime.now(dt.UTC), (*LOCAL_NAMES, *names))
+def _renew(folder: Path, names: tuple[str, ...], *, keep_ca: bool, as_json: bool) -> None:
+    made = ensure(folder, dt.datetime.now(dt.UTC), (*LOCAL_NAMES, *names), keep_ca=keep_ca)
     if as_json:
         print_json({"made": made, "ca_days": CA_DAYS, "days": LEAF_DAYS})
     else:

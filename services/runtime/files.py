@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
@@ -34,6 +35,19 @@ def replace_whole(path: Path, data: bytes, *, mode: int) -> None:
         scratch.unlink()
         raise
     sync_folder(path.parent)
+
+
+def is_too_open(path: Path) -> bool:
+    """Say whether others may use a secret, or enter the folder of secrets, that only its owner should.
+
+    In a folder that we cannot write, such as a Secret that Kubernetes mounts, modes are the mount's: the folder is open, and the group reads files.
+    Raises: OSError.
+    """
+    status = path.stat()
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if os.access(path if is_folder else path.parent, os.W_OK):
+        return bool(status.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    return not is_folder and bool(status.st_mode & stat.S_IRWXO)
 
 
 def sync_folder(folder: Path) -> None:

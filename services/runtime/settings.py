@@ -191,7 +191,9 @@ class MonitoringSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", validation_alias="GOODSTRACE_HOST")
     metrics_port: int = Field(0, ge=0, le=65535)
-    log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$")
+    log_level: str = Field(
+        "info", pattern=r"^(debug|info|warning|error)$", validation_alias="GOODSTRACE_LOG_LEVEL"
+    )
     instance: str = Field("0", pattern=r"^[A-Za-z0-9._-]{1,64}$")
 
 

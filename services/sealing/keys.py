@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import secrets
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -22,7 +21,7 @@ import structlog
 from goodstrace import key_changes
 from goodstrace.log_keys import CHANGES_SUFFIX, VKEY_SUFFIX
 from goodstrace.note import Signer, SigningKey
-from services.runtime.files import create_whole, replace_whole, sync_folder
+from services.runtime.files import create_whole, is_too_open, replace_whole, sync_folder
 from services.sealing import key_text
 from services.sealing.errors import LogKeyError
 from services.sealing.key_text import SEED_BYTES
@@ -31,8 +30,6 @@ from services.sealing.values import LogInfo
 KEY_SUFFIX: Final = ".key"
 NEXT_SUFFIX: Final = ".next.key"
 PREPARED_SUFFIX: Final = ".prepared.key"
-_GROUP: Final = stat.S_IRWXG
-_OTHERS: Final = stat.S_IRWXO
 _READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 _LOG: Final = structlog.get_logger()
 
@@ -136,7 +133,7 @@ class KeyFolder:
 
     def is_encrypted(self, path: Path) -> bool:
         """Tell whether a key file is encrypted. Raises: LogKeyError where it cannot be read."""
-        return key_text.is_encrypted(_read(path, writable=self._writable()))
+        return key_text.is_encrypted(_read(path))
 
     def logs(self) -> list[str]:
         """Name the logs that have a key here, as far as their files' names tell."""
@@ -150,7 +147,7 @@ class KeyFolder:
     def _made(self, path: Path) -> bool:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _refuse_open(self._folder, _GROUP | _OTHERS)
+            _refuse_open(self._folder)
             return create_whole(
                 path, key_text.encode(secrets.token_bytes(SEED_BYTES), self._passphrase).encode()
             )
@@ -158,7 +155,7 @@ class KeyFolder:
             raise LogKeyError(f"{path}: {error}") from error
 
     def _seed(self, path: Path) -> bytes:
-        return key_text.decode(_read(path, writable=self._writable()), self._passphrase, str(path))
+        return key_text.decode(_read(path), self._passphrase, str(path))
 
     def _encrypted(self, path: Path, passphrase: bytes) -> bool:
         """Encrypt a key file in its place; False where it was."""
@@ -169,10 +166,6 @@ class KeyFolder:
         except OSError as error:
             raise LogKeyError(f"{path}: {error}") from error
         return True
-
-    def _writable(self) -> bool:
-        """Tell whether we could write here; a folder that is mounted read-only has the modes its mount gives it."""
-        return os.access(self._folder, os.W_OK)
 
     def _forget_changes(self, info: LogInfo) -> None:
         """Remove statements of a store whose place one took that was made anew: there one key signed from the first block on."""
@@ -207,20 +200,19 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _read(path: Path, *, writable: bool) -> bytes:
+def _read(path: Path) -> bytes:
     """Read a private key's file, unless others may as well. Raises: LogKeyError."""
     try:
-        if writable:
-            _refuse_open(path.parent, _GROUP | _OTHERS)
-        _refuse_open(path, _GROUP | _OTHERS if writable else _OTHERS)
+        _refuse_open(path.parent)
+        _refuse_open(path)
         with path.open("rb") as file:
             return file.read(key_text.MAX_TEXT_BYTES)
     except OSError as error:
         raise LogKeyError(f"{path}: {error}") from error
 
 
-def _refuse_open(path: Path, to: int) -> None:
-    if path.stat().st_mode & to:
+def _refuse_open(path: Path) -> None:
+    if is_too_open(path):
         raise LogKeyError(f"{path} is open to other users: give the folder mode 700 and keys mode 600")
 
 

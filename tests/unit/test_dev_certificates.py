@@ -16,6 +16,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 from goodstrace.certificate_files import CA, SERVER, certificate_path, ensure, key_path
 from goodstrace.cli.main import cli
 from goodstrace.dev_certificates import LOCAL_NAMES, Pair, make_ca, make_client, make_server, names_in
+from goodstrace.errors import CredentialsError
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -115,6 +116,29 @@ def test_certificates_are_renewed_near_their_end_and_the_ca_is_kept_while_it_las
     assert ensure(tmp_path, NOW + 61 * DAY)
 
 
+def test_a_ca_that_is_kept_bounds_what_it_signs(tmp_path: Path) -> None:
+    """Who renews by himself tells nobody of another CA: what he makes ends with the one there is, and no later."""
+
+    def end(name: str) -> dt.datetime:
+        return x509.load_pem_x509_certificate(
+            certificate_path(tmp_path, name).read_bytes()
+        ).not_valid_after_utc
+
+    with pytest.raises(CredentialsError, match="a new one is wanted"):
+        ensure(tmp_path, NOW, keep_ca=True)
+    assert ensure(tmp_path, NOW)
+    first = certificate_path(tmp_path, CA).read_bytes()
+    made = [day for day in range(90) if ensure(tmp_path, NOW + day * DAY, keep_ca=True)]
+    assert made == [21, 42, 63]
+    assert certificate_path(tmp_path, CA).read_bytes() == first
+    assert end(CA) - DAY < end(SERVER) <= end(CA)
+    assert ensure(tmp_path, NOW + 80 * DAY, [*LOCAL_NAMES, "one.localhost"], keep_ca=True)
+    for day, names in ((90, LOCAL_NAMES), (80, [*LOCAL_NAMES, "audit"])):
+        with pytest.raises(CredentialsError, match="a new one is wanted"):
+            ensure(tmp_path, NOW + day * DAY, names, keep_ca=True)
+    assert certificate_path(tmp_path, CA).read_bytes() == first
+
+
 def test_names_that_the_ca_may_not_sign_for_want_another_ca(tmp_path: Path) -> None:
     """A certificate that its CA's constraints forbid would be made, and refused by every client."""
     assert ensure(tmp_path, NOW)
@@ -135,4 +159,7 @@ def test_the_command_renews_as_often_as_it_is_run(tmp_path: Path) -> None:
         assert run(str(folder), "--renew", "--name", "audit", "--name", "query") == (0, f"{folder}: {said}\n")
     assert set(names_in((folder / "server.pem").read_bytes())) == {*LOCAL_NAMES, "audit", "query"}
     assert json.loads(run(str(folder), "--renew", "--name", "audit", "--json")[1])["made"] is False
+    assert run(str(folder), "--renew", "--keep-ca", "--name", "audit")[0] == 0
+    assert run(str(tmp_path / "none"), "--renew", "--keep-ca")[0] != 0
+    assert run(str(tmp_path / "none"), "--keep-ca")[0] == 2
     assert run(str(folder), "--renew", "--client", "shop=spiffe://x.example/shop")[0] != 0

@@ -20,6 +20,7 @@ from services.doctor.checks.store import IndexWanted, RoomSeen
 from services.doctor.checks.topics import TopicSeen
 from services.doctor.command import doctor
 from services.doctor.report import Report
+from services.doctor.seeing import files
 from services.doctor.values import Checked, Finding, Level, failed, ok, warning
 from services.runtime.errors import UnavailableError
 from services.runtime.settings import KafkaSettings
@@ -109,7 +110,8 @@ def test_clocks(ahead_s: float, is_past: bool, level: str) -> None:
 
 def test_keys() -> None:
     assert levels(keys.check_files([FileSeen("a", "x", 0o600), FileSeen("b", "x", 0o700)])) == ["ok"]
-    assert levels(keys.check_files([FileSeen("a", "x", 0o640), FileSeen("b", "x", None)])) == ["failed"] * 2
+    opened = FileSeen("a", "x", 0o640, is_open=True)
+    assert levels(keys.check_files([opened, FileSeen("b", "x", None)])) == ["failed"] * 2
     assert levels(keys.check_log_keys([])) == ["warning"]
     assert levels(keys.check_log_keys([KEY])) == ["ok"]
     for fields, level in (
@@ -130,6 +132,23 @@ def test_keys() -> None:
     ]
     assert levels(keys.check_certificates(seen[:1])) == ["ok"]
     assert levels(keys.check_certificates(seen)) == ["warning", "failed", "failed"]
+
+
+def test_secrets_that_are_mounted_have_the_modes_of_their_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor goes by the rule of who reads the keys: Kubernetes gives a Secret to a group, in a folder that nobody can write."""
+    folder = tmp_path / "keys"
+    folder.mkdir(0o700)
+    key = folder / "goods-0.key"
+    key.write_text("secret")
+    key.chmod(0o440)
+    assert levels(keys.check_files(files.private_keys(folder))) == ["failed"]
+    folder.chmod(0o755)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert levels(keys.check_files(files.private_keys(folder))) == ["ok"]
+    key.chmod(0o444)
+    assert levels(keys.check_files(files.private_keys(folder))) == ["failed"]
 
 
 def lagging(**fields: object) -> list[str]:

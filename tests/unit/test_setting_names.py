@@ -3,15 +3,21 @@
 import pytest
 from pydantic_settings import BaseSettings
 
+from services.collector.settings import CollectorSettings
 from services.query.settings import QuerySettings
 from services.query.web.settings import WebSettings
-from services.runtime.settings import load
+from services.runtime.settings import MonitoringSettings, load
 
 
 def test_a_setting_of_a_part_is_no_unknown_one_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOODSTRACE_QUERY_WEB_LOOKS_PER_MIN", "7")
     load(QuerySettings)
     assert load(WebSettings).looks_per_min == 7
+
+
+def test_the_level_of_logs_is_told_alike_to_every_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOODSTRACE_LOG_LEVEL", "debug")
+    assert load(MonitoringSettings).log_level == load(CollectorSettings).log_level == "debug"
 
 
 @pytest.mark.parametrize(

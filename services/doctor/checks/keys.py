@@ -8,16 +8,19 @@ import msgspec
 from services.doctor.values import Finding, failed, listed, ok, warning
 
 SOON_DAYS: Final = 7
-_MODE: Final = 0o077
 
 
 class FileSeen(msgspec.Struct, frozen=True):
-    """A secret file or the folder that it is in: its mode (permission bits), None where it is not there; `of`: what it is."""
+    """A secret file or the folder that it is in: its mode (permission bits), None where it is not there; `of`: what it is.
+
+    is_open: whether others may use it who should not, by the rule that the services go by.
+    """
 
     path: str
     of: str
     mode: int | None
     make: str = "python -m services.runtime.provision"
+    is_open: bool = False
 
 
 class LogKeySeen(msgspec.Struct, frozen=True):
@@ -55,7 +58,7 @@ def check_files(seen: Sequence[FileSeen]) -> list[Finding]:
                     "docs/keys.md",
                 )
             )
-        elif each.mode & _MODE:
+        elif each.is_open:
             do = f"chmod go= {each.path}; who could read it may have: think of changing what is in it"
             found.append(
                 failed(

@@ -11,6 +11,7 @@ from cryptography import x509
 from services.doctor.checks.keys import CertificateSeen, FileSeen, LogKeySeen
 from services.doctor.checks.store import RoomSeen
 from services.runtime.errors import ServiceError, SettingsError
+from services.runtime.files import is_too_open
 from services.runtime.tls import TlsSettings, read_material
 from services.sealing.keys import KeyFolder
 from services.sealing.ports import Keys
@@ -22,7 +23,7 @@ _DAY_S = 86_400.0
 def secret(path: Path, of: str, make: str = "python -m services.runtime.provision") -> FileSeen:
     """Look at a secret's mode."""
     try:
-        return FileSeen(str(path), of, stat.S_IMODE(path.stat().st_mode), make)
+        return FileSeen(str(path), of, stat.S_IMODE(path.stat().st_mode), make, is_too_open(path))
     except OSError:
         return FileSeen(str(path), of, None, make)
 
