@@ -136,7 +136,8 @@ def test_a_user_reads_and_writes_its_own_topics_and_no_other(
 ) -> None:
     settings = settings_of(rights.user)
     assert _may_write(settings) == set(rights.writes)
-    group = next((PREFIX + each for each in rights.groups), "nobody's")
+    own = (*(PREFIX + each for each in rights.groups), *rights.plain_groups)
+    group = next(iter(own), "nobody's")
     assert _may_read(settings, group) == set(rights.reads)
     tell(
         f"Kafka {rights.user}: reads {len(rights.reads)} and writes {len(rights.writes)} of {len(TOPICS)} topics, is refused the others"
@@ -150,6 +151,7 @@ def test_a_user_reads_and_writes_its_own_topics_and_no_other(
         ("keeper", "collector.store", False),
         ("ledger", "collector.projector", False),
         ("scaler", "collector.projector", False),
+        ("operator", "collector.projector", False),
     ],
 )
 def test_a_group_is_that_of_its_process(
