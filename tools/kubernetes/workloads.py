@@ -210,7 +210,8 @@ def run(each: Run) -> Object:
             {"name": each.claim, "persistentVolumeClaim": {"claimName": each.claim}}
         )
         container["volumeMounts"].append({"name": each.claim, "mountPath": each.path})
-    job = {"backoffLimit": 1, "ttlSecondsAfterFinished": 8 * 86_400, "template": pod}
+    # What is found wrong is found wrong again: only a copy that broke off is worth another try.
+    job = {"backoffLimit": int(bool(each.claim)), "ttlSecondsAfterFinished": 8 * 86_400, "template": pod}
     spec: Object = {
         "schedule": each.schedule or _NEVER,
         "suspend": not each.schedule,
