@@ -1,5 +1,6 @@
 """Users of a Kafka that asks who calls, with the rights of tools/kubernetes/acls.py: passwords by SCRAM, ACLs by its authorizer."""
 
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,6 +26,7 @@ _RESOURCES = {
     "transactionalId": ResourceType.TRANSACTIONAL_ID,
 }
 _ITERATIONS = 4096
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def make_users(
@@ -57,7 +59,7 @@ def _bindings(rights: Rights, prefix: str) -> list[Any]:
             ResourcePatternType.PREFIXED if rule.pattern == PREFIX else ResourcePatternType.LITERAL,
             f"User:goodstrace-{rights.user}",
             "*",
-            AclOperation[operation.upper()],
+            AclOperation[_CAPITAL.sub("_", operation).upper()],
             AclPermissionType.ALLOW,
         )
         for rule in rights.rules(prefix)

@@ -1161,6 +1161,39 @@ const roles = [
     ]
    }
   ]
+ },
+ {
+  "role": "goodstrace-operator",
+  "privileges": [
+   {
+    "database": "own",
+    "collection": "",
+    "actions": [
+     "dbStats",
+     "find",
+     "listCollections",
+     "listIndexes"
+    ]
+   },
+   {
+    "database": "own",
+    "collection": "operations",
+    "actions": [
+     "find",
+     "insert",
+     "update"
+    ]
+   },
+   {
+    "database": "vault",
+    "collection": "",
+    "actions": [
+     "find",
+     "listCollections",
+     "listIndexes"
+    ]
+   }
+  ]
  }
 ];
 const admin = db.getSiblingDB("admin");

@@ -31,6 +31,8 @@ _NOT_THERE: Final[Any] = None  # gRPC answers UNIMPLEMENTED
 _REFUSALS: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 MAX_REQUEST_BYTES: Final = 256 * 1024
 _KEEPALIVE_MS: Final = 60_000
+CONNECTION_AGE_S: Final = 120.0
+"""After about so long a caller connects anew, and so finds processes that were added behind one address since; what it has under way ends as it would."""
 _STORE_SHARE: Final = 0.8  # of a call's time: what is left is for saying that the store did not answer
 _FAIR_S: Final = (
     1.0  # a store that has not answered for so long is away, and the caller's deadline not to blame
@@ -230,6 +232,7 @@ class Server:
         max_request_bytes: int = MAX_REQUEST_BYTES,
         share_port: bool = False,
         certificate: ServedCertificate | None = None,
+        connection_age_s: float = CONNECTION_AGE_S,
     ) -> None:
         """Make the server; with `share_port` others that say so too may listen on its port, with `certificate` it speaks TLS. Calls over `max_concurrent_calls`, and larger messages, are refused with RESOURCE_EXHAUSTED."""
         self._certificate = certificate
@@ -245,6 +248,8 @@ class Server:
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS // 3),
                 ("grpc.http2.max_pings_without_data", 0),
+                # No grace is set: calls and streams that have begun are not cut off, the connection waits for them.
+                ("grpc.max_connection_age_ms", int(connection_age_s * 1000)),
             ],
         )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs

@@ -15,7 +15,15 @@ from goodstrace.connections import aio_channel
 from services.runtime.access.values import NOBODY
 from services.runtime.calls import COMMON_FAILURES
 from services.runtime.errors import OutOfTimeError, SettingsError, UnavailableError
-from services.runtime.grpc import CallInterceptor, CallMetrics, Context, Server, caller, full_names
+from services.runtime.grpc import (
+    CONNECTION_AGE_S,
+    CallInterceptor,
+    CallMetrics,
+    Context,
+    Server,
+    caller,
+    full_names,
+)
 from services.runtime.tls import ServedCertificate
 from tests.deadlines import DEADLINE_S
 from tests.open_guard import open_guard
@@ -40,7 +48,12 @@ class Servicer(audit_pb2_grpc.AuditServiceServicer):
 class Running:
     """A server with a servicer, a stub to call it, and its metrics."""
 
-    def __init__(self, max_call_s: float = 0.3, certificate: ServedCertificate | None = None) -> None:
+    def __init__(
+        self,
+        max_call_s: float = 0.3,
+        certificate: ServedCertificate | None = None,
+        connection_age_s: float = CONNECTION_AGE_S,
+    ) -> None:
         self.registry = CollectorRegistry()
         self.servicer = Servicer()  # type: ignore[abstract]  # has what is called
         metrics = CallMetrics("test", ["ListBrowses"], self.registry)
@@ -52,7 +65,9 @@ class Running:
             structlog.get_logger(),
             guard=open_guard("audit"),
         )
-        self.server = Server(interceptor, max_concurrent_calls=4, certificate=certificate)
+        self.server = Server(
+            interceptor, max_concurrent_calls=4, certificate=certificate, connection_age_s=connection_age_s
+        )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(self.servicer, self.server.grpc)
         self.port = 0
 
@@ -222,3 +237,37 @@ async def test_a_taken_port_is_a_clear_error(running: Running) -> None:
     second = Running()
     with pytest.raises(SettingsError, match=str(running.port)):
         await second.server.start("127.0.0.1", running.port, [SERVICE.full_name])
+
+
+async def test_a_caller_connects_anew_from_time_to_time_and_loses_no_call() -> None:
+    """Behind one address of several processes a connection that never ended would keep all calls at one of them."""
+    made, ages = Running(max_call_s=DEADLINE_S, connection_age_s=0.2), asyncio.Event()
+    begun = asyncio.Event()
+
+    async def from_where(context: Context) -> str:
+        return context.peer()
+
+    async def long(context: Context) -> str:
+        begun.set()
+        await ages.wait()
+        return context.peer()
+
+    made.servicer.behaviour = long
+    port = await made.server.start("127.0.0.1", 0, [SERVICE.full_name])
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = audit_pb2_grpc.AuditServiceStub(channel)
+            running = asyncio.ensure_future(
+                stub.ListBrowses(audit_pb2.ListBrowsesRequest(), timeout=DEADLINE_S)
+            )
+            async with asyncio.timeout(DEADLINE_S):
+                await begun.wait()
+                made.servicer.behaviour = from_where
+                seen: set[str] = set()
+                while len(seen) < 3:  # no call of these fails
+                    seen.add((await stub.ListBrowses(audit_pb2.ListBrowsesRequest(), timeout=5)).browse_id)
+                    await asyncio.sleep(0.01)
+                ages.set()
+                assert (await running).browse_id, "what had begun on the first connection was cut off"
+    finally:
+        await made.server.stop(notice_s=0, drain_s=1)

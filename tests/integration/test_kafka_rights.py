@@ -17,11 +17,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from deploy.stack import Stack
+from services.doctor.seeing.brokers import Brokers
 from services.runtime import kafka
+from services.runtime.consumer_groups import committed
 from services.runtime.settings import KafkaSettings, load
 from services.runtime.topics import declared
 from tests.kafka_users import make_users
-from tools.kubernetes.acls import RIGHTS, Rights
+from tools.kubernetes.acls import RIGHTS, Rights, rights_of
 from tools.kubernetes.kafka import user_object
 
 PREFIX = "tried."
@@ -136,7 +138,8 @@ def test_a_user_reads_and_writes_its_own_topics_and_no_other(
 ) -> None:
     settings = settings_of(rights.user)
     assert _may_write(settings) == set(rights.writes)
-    group = next((PREFIX + each for each in rights.groups), "nobody's")
+    own = (*(PREFIX + each for each in rights.groups), *rights.plain_groups)
+    group = next(iter(own), "nobody's")
     assert _may_read(settings, group) == set(rights.reads)
     tell(
         f"Kafka {rights.user}: reads {len(rights.reads)} and writes {len(rights.writes)} of {len(TOPICS)} topics, is refused the others"
@@ -150,6 +153,7 @@ def test_a_user_reads_and_writes_its_own_topics_and_no_other(
         ("keeper", "collector.store", False),
         ("ledger", "collector.projector", False),
         ("scaler", "collector.projector", False),
+        ("operator", "collector.projector", False),
     ],
 )
 def test_a_group_is_that_of_its_process(
@@ -224,3 +228,21 @@ def test_the_users_of_strimzi_have_the_rights_that_were_tried() -> None:
             (each["resource"], each["name"], each["pattern"], each["operations"])
             for each in told[f"goodstrace-{rights.user}"]
         ]
+
+
+def test_the_operator_sees_what_the_doctor_looks_at(
+    secured: Stack, settings_of: Callable[[str], dict[str, str]]
+) -> None:
+    settings_of("operator")
+    brokers = Brokers(secured.kafka_bootstrap_servers, 30)
+    assert brokers.cluster()[1] == 1
+    there = brokers.topics([PREFIX + name for name in TOPICS])
+    assert len(there) == len(TOPICS)
+    assert all("cleanup.policy" in each.config for each in there.values())
+    ends = brokers.ends(there.values())
+    assert set(ends) == {(PREFIX + name, 0) for name in TOPICS}
+    read = {place: 0 for place in ends if place[0].removeprefix(PREFIX) in rights_of("operator").reads}
+    assert set(brokers.waiting(read, ends)) <= set(read)
+    brokers.groups(ends)
+    group = f"{PREFIX}{rights_of('keeper').groups[0]}"
+    assert committed(kafka.admin_client(secured.kafka_bootstrap_servers), group, 30) == {}

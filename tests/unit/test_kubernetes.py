@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import os
 import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +21,17 @@ from services.runtime.settings import KafkaSettings, load
 from services.runtime.topics import declared
 from tests.go_programs import KUSTOMIZE
 from tests.kubernetes_schemas import FIELDS, Object, Schemas
+from tests.unit.test_runbook_commands import fault
+from tools.capacity.model import plan
 from tools.kubernetes.__main__ import DEPLOY, ROOT, made, stale
 from tools.kubernetes.acls import RIGHTS
 from tools.kubernetes.kafka import BROKERS
-from tools.kubernetes.processes import EVERYTHING, PROCESSES, PROVISION, Process
+from tools.kubernetes.processes import EVERYTHING, OPERATOR, PROCESSES, PROVISION, Process
 from tools.kubernetes.scaling import BY_PROCESSOR, LAGS
 
 KUBERNETES = DEPLOY / "kubernetes"
-NOT_SETTINGS = {"GOODSTRACE_HOST"}
-"""Of the image: the Dockerfile's ENV."""
+NOT_SETTINGS = {"GOODSTRACE_HOST", "POD_NAME"}
+"""Of the image, in the Dockerfile's ENV; and of an argument."""
 
 
 FILES = made()
@@ -38,9 +42,10 @@ def objects() -> list[Object]:
     """All objects that are created, of all folders and components; no patches."""
     found: list[Object] = []
     for path, text in FILES.items():
-        is_patch = not {"sharded", "sizes"}.isdisjoint(path.parts)
-        if path.is_relative_to(KUBERNETES) and path.name != "kustomization.yaml" and not is_patch:
-            found += yaml.safe_load_all(text)
+        if path.is_relative_to(KUBERNETES) and path.name != "kustomization.yaml":
+            told: dict[str, Any] = yaml.safe_load(FILES[path.parent / "kustomization.yaml"])
+            if path.name not in {each["path"] for each in told.get("patches", ())}:
+                found += yaml.safe_load_all(text)
     return found
 
 
@@ -48,11 +53,25 @@ def of_kind(*kinds: str) -> dict[str, Object]:
     return {each["metadata"]["name"]: each for each in objects() if each["kind"] in kinds}
 
 
-def pods() -> dict[str, Object]:
-    return {
-        name.partition("-")[0]: each["spec"]["template"]["spec"]
-        for name, each in of_kind("Deployment", "StatefulSet", "Job").items()
+def templates() -> dict[str, Object]:
+    """By process; those of operators' commands by command."""
+    found = {
+        each["metadata"]["labels"]["app.kubernetes.io/component"]: each["spec"]["template"]
+        for each in of_kind("Deployment", "StatefulSet", "Job").values()
     }
+    runs = {
+        name: each["spec"]["jobTemplate"]["spec"]["template"] for name, each in of_kind("CronJob").items()
+    }
+    return {**found, **runs}
+
+
+def pods() -> dict[str, Object]:
+    return {name: each["spec"] for name, each in templates().items()}
+
+
+def pod_of(process: Process) -> Object:
+    """A pod of a process; of the operator that which writes most."""
+    return pods()["backup" if process is OPERATOR else process.name]
 
 
 def test_the_committed_files_are_what_the_code_makes() -> None:
@@ -116,7 +135,7 @@ def _names(settings: type[BaseSettings]) -> Iterator[str]:
 
 def environment(process: Process) -> dict[str, str]:
     """What a process is told: the settings of all, and its own."""
-    pod = pods()[process.name]
+    pod = pod_of(process)
     told = dict(of_kind("ConfigMap")["goodstrace-settings"]["data"])
     (container,) = pod["containers"]
     for each in container["env"]:
@@ -174,12 +193,12 @@ def test_topics_are_those_that_provision_makes(monkeypatch: pytest.MonkeyPatch) 
 
 def test_it_runs_what_compose_runs() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    modules = {process.module for process in EVERYTHING}
+    modules = {process.module for process in EVERYTHING if process is not OPERATOR}
     assert modules == {service.module for service in SERVICES} | {"services.runtime.provision"}
     assert modules == {
         each["command"][0]
         for each in compose.values()
-        if str(each.get("command", [""])[0]).startswith("services.")
+        if str((each.get("command") or [""])[0]).startswith("services.")
     }
     ports = {service.name: service.default_metrics_port for service in SERVICES}
     for process in PROCESSES:
@@ -215,7 +234,10 @@ def test_pods_may_do_little() -> None:
         }
         assert container["resources"]["limits"]["memory"]
         writable = {each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")}
-        assert writable == ({"/tmp", "/watch"} if name == "watch" else {"/tmp"})
+        assert writable == {
+            "/tmp",
+            *{"watch": ["/watch"], "backup": ["/backup"], "vault-backup": ["/backup"]}.get(name, []),
+        }
     assert f"--uid {pods()['query']['securityContext']['runAsUser']}" in (ROOT / "Dockerfile").read_text()
 
 
@@ -257,11 +279,11 @@ def test_each_process_has_users_of_its_own() -> None:
         assert told["KAFKA_SASL_USERNAME"] == told["MONGODB_USERNAME"] == name
         assert name in users
         (user,) = (each for each in mongodb["users"] if each["name"] == name)
-        assert [each["name"] for each in user["roles"]] == [name]
-        assert name in roles
-        secrets = {
-            each["secret"]["secretName"] for each in pods()[process.name]["volumes"] if "secret" in each
-        }
+        mine = [each["name"] for each in user["roles"]]
+        assert mine[0] == name
+        assert mine[1:] in ([], [f"{name}-vault"])
+        assert set(mine) <= roles
+        secrets = {each["secret"]["secretName"] for each in pod_of(process)["volumes"] if "secret" in each}
         assert {name, user["passwordSecretRef"]["name"]} <= secrets
     assert set(users) == {f"goodstrace-{rights.user}" for rights in RIGHTS}
     assert {each.user for each in RIGHTS} == {process.name for process in EVERYTHING} | {"scaler"}
@@ -277,22 +299,19 @@ def test_every_pod_is_in_a_budget_a_policy_and_a_monitor_of_its_own() -> None:
         for process in named:
             spec = found[process.name]["spec"]
             chosen = spec.get("podSelector", spec.get("selector"))["matchLabels"]
-            labels = of_kind("Deployment", "StatefulSet", "Job")
-            (template,) = (
-                each["spec"]["template"]
-                for name, each in labels.items()
-                if name.partition("-")[0] == process.name
+            mine = [each["metadata"]["labels"] for each in templates().values()]
+            assert any(
+                chosen.items() <= each.items() and each["goodstrace.io/job"] == process.job for each in mine
             )
-            assert chosen.items() <= template["metadata"]["labels"].items()
 
 
 def test_all_is_denied_and_every_arrow_has_two_ends() -> None:
     policies = of_kind("NetworkPolicy")
     assert policies["nothing-else"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     arrows: dict[str, set[tuple[str, str, str]]] = {"from": set(), "to": set()}
-    for process in PROCESSES:
+    for process in EVERYTHING:
         spec = policies[process.name]["spec"]
-        for rules, end in ((spec["ingress"], "from"), (spec["egress"], "to")):
+        for rules, end in ((spec.get("ingress", ()), "from"), (spec["egress"], "to")):
             for rule in rules:
                 for peer in rule[end]:
                     other = (
@@ -303,6 +322,45 @@ def test_all_is_denied_and_every_arrow_has_two_ends() -> None:
                         arrows[end].add((*pair, str(port["port"])))
     assert arrows["from"] == arrows["to"]
     assert ("query", "audit", "grpc") in arrows["to"]
+    assert ("operator", "ledger", "metrics") in arrows["to"]
+
+
+def test_what_is_called_is_there_twice_and_goes_one_after_the_other() -> None:
+    """Else a rolling restart, or a machine that goes, loses calls."""
+    called = [process for process in PROCESSES if process.ports]
+    assert {"collector", "query", "audit"} <= {process.name for process in called}
+    for process in called:
+        workload = of_kind("Deployment", "StatefulSet")[process.name]["spec"]
+        assert workload["replicas"] >= 2, process.name
+        assert of_kind("PodDisruptionBudget")[process.name]["spec"]["maxUnavailable"] == 1
+        assert process.drain_s > 0
+        assert plan(1, 1).pods[process.name] >= 2
+        scaler = of_kind("HorizontalPodAutoscaler").get(process.name)
+        assert scaler is None or scaler["spec"]["minReplicas"] >= 2
+
+
+def test_operators_commands_are_commands_and_hold_no_key() -> None:
+    for name, each in of_kind("CronJob").items():
+        assert each["spec"]["suspend"] == (name == "doctor")
+        (container,) = pods()[name]["containers"]
+        assert container["command"] == ["goodstrace"]
+        said = [argument.replace("$(POD_NAME)", "copy") for argument in container["args"]]
+        assert fault(said) == "", said
+        mounted = {one.get("secret", {}).get("secretName", "") for one in pods()[name]["volumes"]}
+        assert not [one for one in mounted if "keys" in one or "token" in one or "login" in one], mounted
+        claims = {
+            one["persistentVolumeClaim"]["claimName"]
+            for one in pods()[name]["volumes"]
+            if "persistentVolumeClaim" in one
+        }
+        assert claims <= of_kind("PersistentVolumeClaim").keys()
+        assert bool(claims) == ("backup" in name)
+
+
+def test_the_doctor_is_told_of_every_service() -> None:
+    (container,) = pods()["doctor"]["containers"]
+    told = {each.partition("=")[2] for each in container["args"] if each.startswith("--service=")}
+    assert told == {f"{process.name}=http://{process.name}:{process.metrics_port}" for process in PROCESSES}
 
 
 def test_only_what_keeps_nothing_is_scaled_and_never_over_its_partitions() -> None:
@@ -373,8 +431,91 @@ def test_kustomize_renders_it_and_partitions_follow_the_settings(
     assert limits == {"stages": goods, "keeper": goods, "watch": browse}
     boards = [each for each in rendered if each["metadata"]["name"].startswith("goodstrace-dashboard-")]
     assert all(json.loads(text) for each in boards for text in each["data"].values())
+    assert _databases(rendered) == {(False, "goodstrace"), (True, "goodstrace_vault")}
+    if folder == "example":
+        _assert_components(rendered)
     sharding = [
         each["spec"]["sharding"]["enabled"] for each in rendered if each["kind"] == "PerconaServerMongoDB"
     ]
     assert sharding == [folder == "example"]
     tell(f"Kustomize rendered deploy/kubernetes/{folder}: {len(rendered)} objects, {len(boards)} dashboards")
+
+
+def _databases(rendered: list[Object]) -> set[tuple[bool, str]]:
+    """Whether a role is of the vault, and the database that it names."""
+    return {
+        (each["role"].endswith("-vault"), privilege["resource"]["db"])
+        for cluster in rendered
+        if cluster["kind"] == "PerconaServerMongoDB"
+        for each in cluster["spec"]["roles"]
+        for privilege in each["privileges"]
+    }
+
+
+def _assert_components(rendered: list[Object]) -> None:
+    """What components patch has arrived in pods and settings."""
+    found = {(each["kind"], each["metadata"]["name"]): each for each in rendered}
+    pods = {
+        "ledger": found["StatefulSet", "ledger"]["spec"]["template"]["spec"],
+        "audit": found["StatefulSet", "audit"]["spec"]["template"]["spec"],
+        "query": found["Deployment", "query"]["spec"]["template"]["spec"],
+        "fsck": found["CronJob", "fsck"]["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+        "collector": found["StatefulSet", "collector"]["spec"]["template"]["spec"],
+    }
+    for name, pod in pods.items():
+        (container,) = pod["containers"]
+        told = {each["name"]: each.get("value") for each in container["env"]}
+        mounted = {each["mountPath"] for each in container["volumeMounts"]}
+        assert told.get("GOODSTRACE_WITNESS_POLICY") == (None if name == "collector" else "/policy/policy")
+        assert ("/policy" in mounted) == (name != "collector")
+        assert {each["name"] for each in container["volumeMounts"]} == {
+            each["name"] for each in pod["volumes"]
+        }
+        assert told.get("GOODSTRACE_QUERY_WEBHOOKS") == ("https" if name == "query" else None)
+    assert found["ConfigMap", "goodstrace-settings"]["data"]["OTEL_EXPORTER_OTLP_ENDPOINT"].endswith(":4317")
+    ways = {"witnesses": 443, "webhooks": 443, "oidc": 443, "tracing": 4317}
+    for name, port in ways.items():
+        (rule,) = found["NetworkPolicy", name]["spec"]["egress"]
+        assert [each["port"] for each in rule["ports"]] == [port]
+
+
+def test_what_components_set_is_a_setting() -> None:
+    known = {name for settings in _settings() for name in _names(settings)}
+    told: set[str] = set()
+    for path, text in FILES.items():
+        if "components" in path.parts and path.name in ("policy.yaml", "query.yaml", "runs.yaml"):
+            told |= {
+                each["value"]["name"] for each in yaml.safe_load(text) if each["path"].endswith("/env/-")
+            }
+    assert told == {"GOODSTRACE_WITNESS_POLICY", "GOODSTRACE_QUERY_WEBHOOKS"}
+    assert {*told, "OTEL_EXPORTER_OTLP_ENDPOINT"} <= known
+
+
+@pytest.mark.skipif(not KUSTOMIZE.is_built, reason="Kustomize is not built: make kustomize")
+def test_roles_follow_the_names_of_the_databases(tmp_path: Path) -> None:
+    """As after a restore, when the vault has kept its name."""
+    ours = ROOT / KUBERNETES
+    data = {"GOODSTRACE_DATABASE": "goodstrace2"}
+    patch = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "goodstrace-settings", "namespace": "goodstrace"},
+        "data": data,
+    }
+    (tmp_path / "names").mkdir()
+    (tmp_path / "names/settings.yaml").write_text(yaml.safe_dump(patch))
+    names = {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+        "kind": "Component",
+        "patches": [{"path": "settings.yaml"}],
+    }
+    (tmp_path / "names/kustomization.yaml").write_text(yaml.safe_dump(names))
+    body = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(ours / "full", tmp_path)],
+        "components": ["names", os.path.relpath(ours / "components/from-settings", tmp_path)],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(body))
+    rendered = list(yaml.safe_load_all(KUSTOMIZE.run(str(tmp_path))))
+    assert _databases(rendered) == {(False, "goodstrace2"), (True, "goodstrace_vault")}

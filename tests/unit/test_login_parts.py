@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from prometheus_client import CollectorRegistry
 
-from services.query.accounts import challenges, one_time_codes, passwords
+from services.query.accounts import challenges, key_ring, one_time_codes, passwords
 from services.query.accounts.attempts import REFUSED_PER_S, SEVERAL, Attempts
 from services.query.accounts.commands import login_keys
 from services.query.accounts.errors import BusyError, KeysError
@@ -288,6 +289,65 @@ def test_a_ring_keeps_what_it_has_where_the_folder_is_broken(tmp_path: Path) -> 
     ring.read_again()
     assert ring.current().kid == kid
     assert ring.current().d not in repr(ring.current())
+
+
+def test_the_first_key_signs_at_once_also_where_it_is_made_by_rotating(tmp_path: Path) -> None:
+    """So that an installation whose keys are made elsewhere can start."""
+    files, now = KeyFiles(tmp_path / "login", 300), 10**12
+    first = files.rotate(now).kid
+    assert files.states(now) == {first: State.SIGNING}
+    ring = KeyRing(files, lambda: now, LoginMetrics(CollectorRegistry()), structlog.get_logger())
+    assert ring.current().kid == first
+    second = files.rotate(now + 1).kid
+    assert files.states(now + 1) == {first: State.SIGNING, second: State.NEXT}
+
+
+def _read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(key_ring, "replace_whole", refused)
+
+
+def test_a_key_set_on_a_read_only_mount_is_told_of_once_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, now, registry = KeyFiles(tmp_path / "login", 300), [10**12], CollectorRegistry()
+    files.make_first(now[0])
+    published = tmp_path / "login" / JWKS
+    mounted = published.read_bytes()
+    files.rotate(now[0])
+    wanted = published.read_bytes()
+    published.write_bytes(mounted)
+    _read_only(monkeypatch)
+    with structlog.testing.capture_logs() as told:
+        ring = KeyRing(files, lambda: now[0], LoginMetrics(registry), structlog.get_logger())
+        for _ in range(3):
+            ring.read_again()
+        assert [(each["log_level"], each["wanted"]) for each in told] == [("warning", wanted.decode())]
+        now[0] += PUBLISHED_MS + 300_000 + 120_000  # the first key goes out of the set
+        ring.read_again()
+        assert len(told) == 2
+        published.write_bytes(files.key_set(files.read(), now[0]))
+        ring.read_again()
+        assert len(told) == 2
+    assert registry.get_sample_value("goodstrace_login_key_failures_total") == 0
+
+
+def test_a_key_set_that_cannot_be_written_otherwise_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, now, registry = KeyFiles(tmp_path / "login", 300), 10**12, CollectorRegistry()
+    files.make_first(now)
+    ring = KeyRing(files, lambda: now, LoginMetrics(registry), structlog.get_logger())
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(key_ring, "replace_whole", full)
+    (tmp_path / "login" / JWKS).write_bytes(b"{}")
+    ring.read_again()
+    assert registry.get_sample_value("goodstrace_login_key_failures_total") == 1
 
 
 def test_no_key_is_taken_for_an_option_of_a_command() -> None:

@@ -4,9 +4,9 @@ import json
 import re
 
 from tools.kubernetes.__main__ import ROOT
-from tools.kubernetes.mongodb import role_object
+from tools.kubernetes.mongodb import role_objects
 from tools.kubernetes.processes import EVERYTHING
-from tools.kubernetes.roles import ROLES, VAULT
+from tools.kubernetes.roles import ALL, READS_ALL, ROLES, VAULT
 
 DATA = {"find", "insert", "update", "remove", "createIndex"}
 
@@ -21,8 +21,11 @@ def test_nobody_changes_or_deletes_what_is_sealed() -> None:
             if collection == "packs":
                 assert "update" not in actions
                 assert "remove" not in actions or role.user in ("ledger", "audit")
+            if role.user == "operator":
+                assert set(actions) <= {*READS_ALL, "dbStats"} or collection == "operations"
+                continue
             assert set(actions) <= DATA, role.name
-            assert collection, "a role for all collections is no least privilege"
+            assert collection != ALL, "a role for all collections is no least privilege"
             assert database in ("", VAULT)
 
 
@@ -33,7 +36,7 @@ def test_only_who_seals_adds_to_the_logs() -> None:
 
 def test_the_vault_is_for_who_records_looks() -> None:
     reading = {role.user for role in ROLES if any("find" in actions for actions in role.vault.values())}
-    assert reading == {"collector", "query", "audit"}
+    assert reading == {"collector", "query", "audit", "operator"}, "who records looks, and who copies it"
     assert all("remove" not in role.vault.get("vault_keys", ()) for role in ROLES), "erasing is an operator's"
 
 
@@ -44,7 +47,10 @@ def test_every_process_has_a_role_and_both_ways_to_make_it_say_the_same() -> Non
     assert found
     told = {each["role"]: each["privileges"] for each in json.loads(found[1])}
     for role in ROLES:
-        theirs = role_object(role)["privileges"]
+        theirs = [privilege for each in role_objects(role) for privilege in each["privileges"]]
+        assert [each["resource"]["db"] for each in theirs] == [
+            {"own": "goodstrace", "vault": "goodstrace_vault"}[each["database"]] for each in told[role.name]
+        ]
         assert [(each["collection"], each["actions"]) for each in told[role.name]] == [
             (each["resource"]["collection"], each["actions"]) for each in theirs
         ]

@@ -88,7 +88,7 @@ def plan(events_s: float, looks_s: float, measured: Measured | None = None) -> P
             _workers(events_s, figures.ledger_us, figures.share, 2), math.ceil(events_s / figures.ledger_most)
         ),
         "query": _workers(looks_s, figures.query_us, figures.share, 2),
-        "audit": _workers(looks_s, figures.recorder_us, figures.share, 1),
+        "audit": _workers(looks_s, figures.recorder_us, figures.share, 2),
         "watch": _workers(looks_s, figures.watch_us, figures.share, 1),
     }
     broker_cores = math.ceil(events_s * figures.kafka_us / (1e6 * figures.share))

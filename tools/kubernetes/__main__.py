@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from tools.kubernetes import kafka, mongodb, monitoring, network, scaling, workloads
+from tools.kubernetes import components, kafka, mongodb, monitoring, network, scaling, workloads
 from tools.kubernetes.acls import RIGHTS
 from tools.kubernetes.kustomizations import by_path
 from tools.kubernetes.objects import NAMESPACE, SETTINGS, Object, written
@@ -55,7 +55,7 @@ def _components() -> dict[str, str]:
             "Which collections to shard, and by what: docs/kubernetes.md.",
         ),
         "components/sharded/settings": ([address], ""),
-        "components/witnesses/network": ([network.witnesses()], "For who sets GOODSTRACE_WITNESS_POLICY."),
+        **{f"components/{name}": each for name, each in components.files().items()},
         "example/sizes/settings": ([sizes], "Some 60,000 events a second by docs/capacity.md begin here."),
         **{f"components/autoscaling/{name}": each for name, each in scaling.by_file().items()},
     }

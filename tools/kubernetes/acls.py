@@ -10,6 +10,7 @@ from typing import Final
 from services.runtime import topics as t
 
 DESCRIBE: Final = "Describe"
+CONFIGS: Final = "DescribeConfigs"
 READ: Final = "Read"
 WRITE: Final = "Write"
 LITERAL: Final = "literal"
@@ -38,13 +39,20 @@ class Rights:
     watched_groups: tuple[str, ...] = ()
     """Groups whose offsets it is told, and no more."""
     transactions: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
+    """Topics whose settings it is told."""
     plain_groups: tuple[str, ...] = ()
     """Names that the clients give without the prefix: they join none and commit nothing."""
 
     def rules(self, prefix: str = "") -> tuple[Rule, ...]:
         """List the rules, by resource and name."""
         topics: dict[str, set[str]] = {}
-        for operation, names in ((READ, self.reads), (WRITE, self.writes), (DESCRIBE, self.describes)):
+        for operation, names in (
+            (READ, self.reads),
+            (WRITE, self.writes),
+            (DESCRIBE, self.describes),
+            (CONFIGS, self.configs),
+        ):
             for name in names:
                 topics.setdefault(name, set()).add(operation)
         return (
@@ -66,7 +74,7 @@ _LOOKS: Final = (t.GOODS_BROWSED, t.BROWSE_WATCHED)
 ALL_TOPICS: Final = tuple(topic.name for topic in t.declared("", 1, 1, 1))
 STAGES: Final = ("summarise", "record", "classify", "store")
 
-RIGHTS: Final = (
+_PROCESSES: Final = (
     Rights("provision", describes=ALL_TOPICS),
     Rights(
         "collector",
@@ -123,7 +131,20 @@ RIGHTS: Final = (
         watched_groups=("collector.summarise", "collector.projector", "collector.states", "browse.watch"),
     ),
 )
-"""By user. What operators' commands need (`goodstrace grow`, `replay`, `fsck --kafka`) is an administrator's, not a service's."""
+_READ: Final = tuple(sorted({name for each in _PROCESSES for name in each.reads}))
+RIGHTS: Final = (
+    *_PROCESSES,
+    Rights(
+        "operator",
+        # The doctor reads on from where each group and log is: whether anything waits there only reading tells.
+        reads=_READ,
+        describes=ALL_TOPICS,
+        configs=ALL_TOPICS,
+        watched_groups=tuple(sorted({name for each in _PROCESSES for name in each.groups})),
+        plain_groups=("goodstrace.doctor", "goodstrace-fsck"),
+    ),
+)
+"""By user. What operators' commands need that change something (`goodstrace grow`, `replay`, `restore`) is an administrator's."""
 
 
 def rights_of(user: str) -> Rights:

@@ -152,7 +152,7 @@ def by_file() -> dict[str, tuple[list[Object], str]]:
         ),
         "topics": (
             [topic_object(topic) for topic in topics()],
-            "Partitions are those of the ConfigMap goodstrace-settings (components/partitions). More of them are an operation: docs/logs.md.",
+            "Partitions are those of the ConfigMap goodstrace-settings (components/from-settings). More of them are an operation: docs/logs.md.",
         ),
         "users": (
             [user_object(rights) for rights in RIGHTS],

@@ -1,10 +1,12 @@
-"""The kustomization files: what belongs together, and how numbers of partitions get from the settings to topics and scalers."""
+"""The kustomization files: what belongs together, and how numbers of partitions and names of databases get from the settings to topics, scalers and roles."""
 
 from pathlib import Path
 from typing import Any, Final
 
+from tools.kubernetes import components, mongodb
 from tools.kubernetes.objects import NAMESPACE, PART_OF, SETTINGS, Object
-from tools.kubernetes.processes import BROWSE_PARTITIONS, PARTITIONS
+from tools.kubernetes.processes import BROWSE_PARTITIONS, DATABASE, PARTITIONS, VAULT_DATABASE
+from tools.kubernetes.roles import OWN, VAULT
 
 _API: Final = "kustomize.config.k8s.io"
 
@@ -32,6 +34,16 @@ def _number(setting: str, kind: str) -> Object:
                 "select": {"kind": "ScaledObject", "labelSelector": f"goodstrace.io/limit={kind}"},
                 "fieldPaths": ["spec.maxReplicaCount"],
             },
+        ],
+    }
+
+
+def _database(setting: str, database: str) -> Object:
+    """Take the name of a database from the settings to the roles of MongoDB's users."""
+    return {
+        "source": {"kind": "ConfigMap", "name": SETTINGS, "fieldPath": f"data.{setting}"},
+        "targets": [
+            {"select": {"kind": "PerconaServerMongoDB"}, "fieldPaths": mongodb.database_paths(database)}
         ],
     }
 
@@ -64,27 +76,35 @@ def by_path(names: dict[str, list[str]], boards: list[str]) -> dict[str, Object]
     return {
         **folders,
         "grafana/kustomization.yaml": dashboards(boards),
-        "kubernetes/components/partitions/kustomization.yaml": component(
-            replacements=[_number(PARTITIONS, "goods"), _number(BROWSE_PARTITIONS, "browse")]
+        "kubernetes/components/from-settings/kustomization.yaml": component(
+            replacements=[
+                _number(PARTITIONS, "goods"),
+                _number(BROWSE_PARTITIONS, "browse"),
+                _database(DATABASE, OWN),
+                _database(VAULT_DATABASE, VAULT),
+            ]
         ),
         "kubernetes/components/autoscaling/kustomization.yaml": component(
             resources=["lag.yaml", "processor.yaml"]
         ),
-        "kubernetes/components/witnesses/kustomization.yaml": component(resources=["network.yaml"]),
+        **{
+            f"kubernetes/components/{name}/kustomization.yaml": component(**body)
+            for name, body in components.by_name().items()
+        },
         "kubernetes/components/sharded/kustomization.yaml": component(
             patches=[{"path": "mongodb.yaml"}, {"path": "settings.yaml"}]
         ),
         "kubernetes/full/kustomization.yaml": kustomization(
             resources=[f"../{folder}" for folder in ("services", "kafka", "mongodb", "monitoring")],
-            components=["../components/autoscaling", "../components/partitions"],
+            components=["../components/autoscaling", "../components/from-settings"],
         ),
         "kubernetes/example/kustomization.yaml": kustomization(
             resources=["../full"],
             components=[
                 "../components/sharded",
-                "../components/witnesses",
+                *(f"../components/{name}" for name in sorted(components.by_name())),
                 "sizes",
-                "../components/partitions",
+                "../components/from-settings",
             ],
             images=[{"name": "goodstrace", "newName": "registry.example/goodstrace", "newTag": "0.1.0"}],
         ),

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from tools.kubernetes.objects import MONGODB, MONGODB_NODES, NAMESPACE, REPLICA_SET, SETTINGS, Object, made
-from tools.kubernetes.roles import ROLES, VAULT, Role
+from tools.kubernetes.roles import OWN, ROLES, VAULT, Role
 from tools.kubernetes.workloads import mongodb_uri
 
 API: Final = "psmdb.percona.com/v1"
@@ -11,6 +11,7 @@ OPERATOR: Final = "1.22.0"
 IMAGE: Final = "percona/percona-server-mongodb:8.0.19-7"
 DATABASE: Final = "goodstrace"
 _SHARDS: Final = 3
+_OF_VAULT: Final = "-vault"
 
 
 def database_of(name: str) -> str:
@@ -18,13 +19,32 @@ def database_of(name: str) -> str:
     return f"{DATABASE}_{VAULT}" if name == VAULT else DATABASE
 
 
-def role_object(role: Role) -> Object:
-    """Write a role as the operator has it."""
-    privileges = [
-        {"resource": {"db": database_of(database), "collection": collection}, "actions": list(actions)}
-        for database, collection, actions in role.privileges()
+def role_objects(role: Role) -> list[Object]:
+    """Write a role as the operator has it: one of its own database, and one of the vault where it has to do with that.
+
+    Two, so that Kustomize can tell them apart and put the names of both databases into them.
+    """
+    found = []
+    for database, name in ((OWN, role.name), (VAULT, f"{role.name}{_OF_VAULT}")):
+        privileges = [
+            {"resource": {"db": database_of(of), "collection": collection}, "actions": list(actions)}
+            for of, collection, actions in role.privileges()
+            if of == database
+        ]
+        if privileges:
+            found.append({"role": name, "db": "admin", "privileges": privileges, "roles": []})
+    return found
+
+
+def database_paths(database: str) -> list[str]:
+    """Give where the name of a database stands in the roles, as Kustomize has it."""
+    of_vault = database == VAULT
+    names = [each["role"] for role in ROLES for each in role_objects(role)]
+    return [
+        f"spec.roles.[role={name}].privileges.*.resource.db"
+        for name in names
+        if name.endswith(_OF_VAULT) == of_vault
     ]
-    return {"role": role.name, "db": "admin", "privileges": privileges, "roles": []}
 
 
 def _user(role: Role) -> Object:
@@ -33,7 +53,7 @@ def _user(role: Role) -> Object:
         "name": name,
         "db": "admin",
         "passwordSecretRef": {"name": f"goodstrace-mongodb-{role.user}", "key": "password"},
-        "roles": [{"name": role.name, "db": "admin"}],
+        "roles": [{"name": each["role"], "db": "admin"} for each in role_objects(role)],
     }
 
 
@@ -63,7 +83,7 @@ def cluster() -> Object:
         "replsets": [replica_set()],
         "sharding": {"enabled": False},
         "backup": {"enabled": False, "image": "percona/percona-backup-mongodb:2.12.0"},
-        "roles": [role_object(role) for role in ROLES],
+        "roles": [each for role in ROLES for each in role_objects(role)],
         "users": [_user(role) for role in ROLES],
     }
     return made(API, "PerconaServerMongoDB", MONGODB, {"spec": spec})

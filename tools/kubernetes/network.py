@@ -22,7 +22,10 @@ CLIENTS: Final = {"goodstrace.io/clients": "true"}
 """Of namespaces from which clients come: the gateway's."""
 MONITORING: Final = {"goodstrace.io/monitoring": "true"}
 """Of the namespace in which Prometheus is."""
+TRACING: Final = {"goodstrace.io/tracing": "true"}
+"""Of the namespace in which the collector of traces is."""
 _PROMETHEUS_PORT: Final = 9090
+_TRACES_PORT: Final = 4317
 _KAFKA_PODS: Final = {"strimzi.io/cluster": CLUSTER, "strimzi.io/kind": "Kafka"}
 _MONGODB_PODS: Final = {
     "app.kubernetes.io/instance": MONGODB,
@@ -32,7 +35,7 @@ ASKS: Final = (
     # The web pages ask as who is signed in, and whether each service is ready.
     ("query", "audit", ("grpc",)),
     ("query", "collector", ("http",)),
-    *(("query", process.name, ("metrics",)) for process in PROCESSES),
+    *((asker, process.name, ("metrics",)) for asker in ("query", "operator") for process in PROCESSES),
 )
 """Who asks whom of ours, at which ports."""
 
@@ -126,21 +129,30 @@ def _neighbour(name: str, pods: dict[str, str], more: Sequence[Object]) -> Objec
     return made(API, "NetworkPolicy", name, {"spec": spec})
 
 
-def witnesses() -> Object:
-    """Let who seals ask witnesses by HTTPS, on the public network alone."""
+def to_public(name: str, components: Sequence[str]) -> Object:
+    """Let these ask by HTTPS, on the public network alone."""
     inside = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"]
     everywhere = [
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": inside}},
         {"ipBlock": {"cidr": "::/0", "except": ["fc00::/7", "fe80::/10"]}},
     ]
+    chosen_by = {"key": COMPONENT, "operator": "In", "values": list(components)}
     spec = {
-        "podSelector": {
-            "matchExpressions": [{"key": COMPONENT, "operator": "In", "values": ["ledger", "audit"]}]
-        },
+        "podSelector": {"matchExpressions": [chosen_by]},
         "policyTypes": ["Egress"],
         "egress": [{"to": everywhere, "ports": _at(443)}],
     }
-    return made(API, "NetworkPolicy", "witnesses", {"spec": spec})
+    return made(API, "NetworkPolicy", name, {"spec": spec})
+
+
+def to_traces() -> Object:
+    """Let all of ours send spans to the collector of traces."""
+    spec = {
+        "podSelector": {"matchLabels": {PART_OF: "goodstrace"}},
+        "policyTypes": ["Egress"],
+        "egress": [{"to": [_namespaces(TRACING)], "ports": _at(_TRACES_PORT)}],
+    }
+    return made(API, "NetworkPolicy", "tracing", {"spec": spec})
 
 
 def by_file() -> dict[str, tuple[list[Object], str]]:

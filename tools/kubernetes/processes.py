@@ -18,6 +18,17 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Run:
+    """A command that runs to its end, by a CronJob. schedule: in UTC, as cron has it; empty: only when somebody asks. claim: a disk to be written to, at path."""
+
+    name: str
+    command: tuple[str, ...]
+    schedule: str = ""
+    claim: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True)
 class Process:
     """One kind of pod.
 
@@ -54,6 +65,8 @@ class Process:
 
 PARTITIONS: Final = "GOODSTRACE_PARTITIONS"
 BROWSE_PARTITIONS: Final = "GOODSTRACE_BROWSE_PARTITIONS"
+DATABASE: Final = "GOODSTRACE_DATABASE"
+VAULT_DATABASE: Final = "GOODSTRACE_VAULT_DATABASE"
 
 _INDEX_SECRET: Final = Mount("goodstrace-index-secret", "/secret")
 _VAULT: Final = Mount("goodstrace-vault-keys", "/vault")
@@ -85,7 +98,7 @@ PROVISION: Final = Process(
     "provision",
     0,
     1,
-    "Runs to its end, once for each apply.",
+    "Runs to its end, once. A finished job is removed after an hour; before it is applied again, with another image, delete it: docs/kubernetes.md.",
     mounts=(*_COLLECTOR_MOUNTS, *_LOGIN),
     settings=(("GOODSTRACE_LOGIN_SECRET_FILE", "/login-secret/secret"),),
     cpu="100m",
@@ -190,8 +203,9 @@ PROCESSES: Final = (
         "services.audit",
         "audit",
         9104,
-        1,
-        "Up to the partitions of the browse topics, by hand: it seals the logs browse/<partition>, as the ledger does those of goods.",
+        2,
+        "Up to the partitions of the browse topics, by hand: it seals the logs browse/<partition>, as the ledger does those of goods. Two, since it answers\n"
+        "calls too: one restarts while the other answers.",
         stable=True,
         limit=BROWSE_PARTITIONS,
         ports=(("grpc", 50052),),
@@ -221,4 +235,39 @@ PROCESSES: Final = (
         scratch=(("/watch", "4Gi"),),
     ),
 )
-EVERYTHING: Final = (PROVISION, *PROCESSES)
+OPERATOR: Final = Process(
+    "operator",
+    "goodstrace",
+    "operator",
+    0,
+    1,
+    "Operators' commands that read: one pod at a time of each. A key of a log, of the vault or of sign-ins is in none of them.",
+    cpu="1",
+    memory="1Gi",
+    most_memory="4Gi",
+)
+"""Restoring, repairing, erasing and growing write: they are an administrator's."""
+_AT: Final = "$(POD_NAME)"
+RUNS: Final = (
+    Run(
+        "doctor",
+        (
+            "doctor",
+            *(f"--service={each.name}=http://{each.name}:{each.metrics_port}" for each in PROCESSES),
+            # What of these is right is told by Secrets that this pod must not have.
+            "--skip=secrets",
+            "--skip=keys",
+        ),
+    ),
+    Run("fsck", ("fsck", "--kafka", "--jobs=2"), "17 2 * * 0"),
+    Run("backup", ("backup", "create", f"--out=/backup/{_AT}"), "17 4 * * *", "goodstrace-backup", "/backup"),
+    Run(
+        "vault-backup",
+        ("backup", "vault", f"--out=/backup/{_AT}"),
+        "47 3 * * *",
+        "goodstrace-vault-backup",
+        "/backup",
+    ),
+)
+"""What the operator runs. A copy has the name of its pod, which no other has."""
+EVERYTHING: Final = (PROVISION, OPERATOR, *PROCESSES)

@@ -1,7 +1,7 @@
 """Who may do what in MongoDB: for each user the collections that its process has to do with, and what it does with them.
 
 Sealed is append-only here, too: nobody may update or delete blocks, and packs may be deleted by who seals alone, since a writer that lost a race
-takes back what it had put beside. Only who records looks reads the vault.
+takes back what it had put beside. Only who records looks reads the vault, and who copies it, without the keys that open it.
 """
 
 import json
@@ -17,6 +17,9 @@ RIU: Final = ("find", "insert", "update")
 RIUD: Final = ("find", "insert", "remove", "update")
 RID: Final = ("find", "insert", "remove")
 RU: Final = ("find", "update")
+ALL: Final = ""
+"""Of a database: all of its collections, but those of MongoDB itself."""
+READS_ALL: Final = ("find", "listCollections", "listIndexes")
 _MAKES_INDEXES: Final = "createIndex"
 Grants = dict[str, tuple[str, ...]]
 
@@ -153,8 +156,10 @@ ROLES: Final = (
         {**_RECORDS_LOOKS, "browse_index": RIU, "goods_viewers": RID},
     ),
     Role("watch", {"watch_activity": RIU, "watch_alerts": RI, "watch_blocks": RIU}, {}),
+    # A backup has all collections, also those of which nobody here knows.
+    Role("operator", {ALL: (*READS_ALL, "dbStats"), "operations": RIU}, {ALL: READS_ALL}),
 )
-"""By process. What commands of operators need (`fsck --repair`, `audit erase`, `audit vault rotate`, `grow`) is no service's: it is an administrator's."""
+"""By process. What other commands of operators need (`fsck --repair`, `restore`, `replay`, `audit erase`, `audit vault rotate`, `grow`) is no process's: it is an administrator's."""
 
 
 def script(roles: Sequence[Role]) -> str:

@@ -54,7 +54,7 @@ def by_processor(name: str) -> Object:
 
 
 def by_lag(name: str) -> Object:
-    """Scale by what waits in Kafka, up to the partitions: components/partitions says how many there are."""
+    """Scale by what waits in Kafka, up to the partitions: components/from-settings says how many there are."""
     process = _process(name)
     triggers = [
         {

@@ -22,12 +22,26 @@ from tools.kubernetes.objects import (
     chosen,
     made,
 )
-from tools.kubernetes.processes import BROWSE_PARTITIONS, PARTITIONS, PROCESSES, PROVISION, Mount, Process
+from tools.kubernetes.processes import (
+    BROWSE_PARTITIONS,
+    DATABASE,
+    OPERATOR,
+    PARTITIONS,
+    PROCESSES,
+    PROVISION,
+    RUNS,
+    VAULT_DATABASE,
+    Mount,
+    Process,
+    Run,
+)
 
 _READABLE: Final = 0o440
 """By the pod's group alone: keys that others may read are refused."""
 _STOP_S: Final = 75
 """Longer than a service needs to end in order: its notice, 15 s for running calls, its last transaction, and a store that stalls meanwhile."""
+_NEVER: Final = "0 0 1 1 *"
+"""Of what is suspended: a CronJob must name a time."""
 _KAFKA_CA: Final = Mount(f"{CLUSTER}-cluster-ca-cert", "/kafka-ca")
 _MONGODB_CA: Final = Mount(f"{MONGODB}-ssl", "/mongodb-ca")
 
@@ -44,7 +58,7 @@ def replica_hosts() -> list[str]:
 
 
 def settings() -> Object:
-    """Make the settings that all processes share. Topics and scalers get their numbers from here (components/partitions)."""
+    """Make the settings that all processes share. Topics, scalers and roles get numbers and names from here (components/from-settings)."""
     bootstrap = f"{CLUSTER}-kafka-bootstrap.{NAMESPACE}.svc.cluster.local:{KAFKA_PORT}"
     data = {
         PARTITIONS: "12",
@@ -52,7 +66,8 @@ def settings() -> Object:
         "GOODSTRACE_REPLICATION": "3",
         "GOODSTRACE_LOG_NAME": "goodstrace.example",
         "GOODSTRACE_ACCOUNTS_ISSUER": "goodstrace.example",
-        "GOODSTRACE_DATABASE": "goodstrace",
+        DATABASE: "goodstrace",
+        VAULT_DATABASE: "goodstrace_vault",
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
         "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
         "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
@@ -170,7 +185,7 @@ def _pod(process: Process, *, restart: str = "Always") -> Object:
         "containers": [_container(process, places)],
         "volumes": volumes,
     }
-    if process is not PROVISION:
+    if process in PROCESSES:
         spec["topologySpreadConstraints"] = [
             {
                 "maxSkew": 1,
@@ -182,6 +197,38 @@ def _pod(process: Process, *, restart: str = "Always") -> Object:
         ]
     labels = {**chosen(process.name), JOB: process.job}
     return {"metadata": {"labels": labels}, "spec": spec}
+
+
+def run(each: Run) -> Object:
+    """Make a CronJob of a command of operators. One that has no time is suspended: `kubectl create job --from` runs it."""
+    pod = _pod(OPERATOR, restart="Never")
+    (container,) = pod["spec"]["containers"]
+    container |= {"name": each.name, "command": [OPERATOR.module], "args": list(each.command)}
+    container["env"].append({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
+    if each.claim:
+        pod["spec"]["volumes"].append(
+            {"name": each.claim, "persistentVolumeClaim": {"claimName": each.claim}}
+        )
+        container["volumeMounts"].append({"name": each.claim, "mountPath": each.path})
+    # What is found wrong is found wrong again: only a copy that broke off is worth another try.
+    job = {"backoffLimit": int(bool(each.claim)), "ttlSecondsAfterFinished": 8 * 86_400, "template": pod}
+    spec: Object = {
+        "schedule": each.schedule or _NEVER,
+        "suspend": not each.schedule,
+        "timeZone": "Etc/UTC",
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": 6 * 3600,
+        "successfulJobsHistoryLimit": 1,
+        "failedJobsHistoryLimit": 1,
+        "jobTemplate": {"spec": job},
+    }
+    return made("batch/v1", "CronJob", each.name, {"spec": spec}, labels={COMPONENT: OPERATOR.name})
+
+
+def claim(each: Run) -> Object:
+    """Make the disk of a command that writes to one. Its size is yours to set by a patch: it holds as many copies as you leave there."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Ti"}}}
+    return made("v1", "PersistentVolumeClaim", each.claim, {"spec": spec}, labels={COMPONENT: OPERATOR.name})
 
 
 def account(process: Process) -> Object:
@@ -282,9 +329,13 @@ def by_file() -> dict[str, tuple[list[Object], str]]:
         "namespace": ([namespace()], ""),
         "settings": (
             [settings()],
-            "What all processes are told. Change it by a patch: names of hosts, numbers of partitions, names of logs.",
+            "What all processes are told. Change it by a patch: names of hosts, numbers of partitions, names of logs and databases.",
         ),
         "provision": ([account(PROVISION), provision()], PROVISION.scale),
+        "operator": (
+            [account(OPERATOR), *map(run, RUNS), *(claim(each) for each in RUNS if each.claim)],
+            OPERATOR.scale,
+        ),
     }
     for process in PROCESSES:
         files[process.name] = (of_process(process), f"How many: {process.scale}")

@@ -40,7 +40,7 @@ def login_keys() -> None:
 
     \b
     To change the key:
-      goodstrace login-keys rotate      the new key is published at once, and signs ten minutes later
+      goodstrace login-keys rotate      the new key is published at once, and signs ten minutes later (the first one at once)
       goodstrace login-keys retire      later: remove the keys whose last token has ended
     After a leak:
       goodstrace login-keys retire --now KID

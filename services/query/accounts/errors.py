@@ -7,6 +7,7 @@ ExhaustedError
 UnauthenticatedError   for whatever somebody showed who is not let in: one text for all of it
 """
 
+from pathlib import Path
 from typing import ClassVar, Final
 
 from goodstrace.query.v1 import login_pb2
@@ -50,6 +51,15 @@ class KeysError(ServiceError):
     """The keys that sign access tokens cannot be used as they are: the text says what to do."""
 
     category = "login-keys"
+
+
+class ReadOnlyError(KeysError):
+    """The key set cannot be written where it lies, as in a mounted ConfigMap: whoever put it there has to put `wanted` there."""
+
+    def __init__(self, path: Path, wanted: bytes) -> None:
+        """Say which file is not what it should be."""
+        super().__init__(f"{path} is read-only, and is not the public keys as they are now: put them there")
+        self.wanted = wanted
 
 
 def refused() -> UnauthenticatedError:

@@ -5,6 +5,8 @@ or gone; each writes the same, whole.
 """
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -12,7 +14,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from services.query.accounts.errors import KeysError
+from services.query.accounts.errors import KeysError, ReadOnlyError
 from services.query.accounts.metrics import LoginMetrics
 from services.query.accounts.signing_keys import (
     PUBLISHED_MS,
@@ -59,11 +61,13 @@ class KeyFiles:
         return not keys
 
     def rotate(self, now_ms: int) -> SigningKey:
-        """Make the next key, unless there is one already, and publish it. Raises: KeysError."""
-        for key in self.read():
+        """Make the next key, unless there is one already, and publish it; the first one signs at once. Raises: KeysError."""
+        keys = self.read()
+        for key in keys:
             if key.signs_from_ms > now_ms:
                 return key
-        key = new_key(now_ms, now_ms + PUBLISHED_MS)
+        # Where nothing signs yet nobody goes by another key set, and a service without a key that signs does not start.
+        key = new_key(now_ms, now_ms + (PUBLISHED_MS if keys else 0))
         self._write(key)
         self.publish(now_ms)
         return key
@@ -101,14 +105,22 @@ class KeyFiles:
         return key_set(keys, now_ms, self._tokens_last_ms)
 
     def publish(self, now_ms: int) -> bytes:
-        """Write `jwks.json` where it says something else; gives it. Raises: KeysError."""
+        """Write `jwks.json` where it says something else; gives it. Raises: KeysError, which is ReadOnlyError where its folder is read-only."""
         wanted = self.key_set(self.read(), now_ms)
         path = self._jwks
         try:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            if not path.exists() or path.read_bytes() != wanted:
-                replace_whole(path, wanted, mode=0o644)
+            if path.exists() and path.read_bytes() == wanted:
+                return wanted
         except OSError as error:
+            raise KeysError(f"cannot read {path}: {error.strerror}") from error
+        try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            replace_whole(path, wanted, mode=0o644)
+        except OSError as error:
+            if error.errno == errno.EROFS or (
+                path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK)
+            ):
+                raise ReadOnlyError(path, wanted) from error
             raise KeysError(f"cannot write {path}: {error.strerror}") from error
         return wanted
 
@@ -148,6 +160,7 @@ class KeyRing:
         """Read the keys. Raises: KeysError where there is none."""
         self._files, self._now_ms = files, now_ms
         self._metrics, self._log = metrics, log
+        self._told = b""
         self._keys = files.read()
         if signing(self._keys, now_ms()) is None:
             raise KeysError(
@@ -192,6 +205,12 @@ class KeyRing:
     def _publish(self) -> None:
         try:
             self._files.publish(self._now_ms())
+            self._told = b""
+        except ReadOnlyError as error:
+            # A ConfigMap, say: whoever changes the keys there puts the key set there, too, and no attempt of ours would help.
+            if error.wanted != self._told:
+                self._told = error.wanted
+                self._log.warning("signing keys", cause=str(error), wanted=error.wanted.decode())
         except KeysError as error:
             self._failed(error)
 

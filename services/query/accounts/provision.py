@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from services.query.accounts import account_store, counters, session_store
+from services.query.accounts.errors import ReadOnlyError
 from services.query.accounts.key_ring import configured_files
 from services.runtime.access.settings import LoginSettings
 from services.runtime.mongo import Database, create_indexes
@@ -17,8 +18,13 @@ async def provision(database: Database) -> str:
     await create_indexes(database, account_store.indexes() | session_store.indexes() | counters.indexes())
     made_secret = await asyncio.to_thread(make_secret, settings.secret_file)
     files = configured_files()
-    made_key = await asyncio.to_thread(files.make_first, time.time_ns() // 1_000_000)
-    return f"accounts: indexes; secret {_said(made=made_secret)}; signing key {_said(made=made_key)}"
+    try:
+        key = _said(made=await asyncio.to_thread(files.make_first, time.time_ns() // 1_000_000))
+    except (
+        ReadOnlyError
+    ) as error:  # the services go on with the keys that are there, and so does the next version of them
+        key = str(error)
+    return f"accounts: indexes; secret {_said(made=made_secret)}; signing key {key}"
 
 
 def _said(*, made: bool) -> str:
