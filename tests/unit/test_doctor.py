@@ -36,7 +36,7 @@ from services.doctor.seeing.brokers import Brokers
 from services.doctor.values import Checked, Finding, Level, failed, ok, warning
 from services.runtime.consumer_groups import committed_each, consuming
 from services.runtime.errors import UnavailableError
-from services.runtime.settings import KafkaSettings
+from services.runtime.settings import KafkaSettings, load
 from services.runtime.topics import declared
 from services.sealing.values import Head, LogInfo, StoredBlock, StoredCheckpoint
 
@@ -201,7 +201,7 @@ def done(value: object) -> Future[object]:
 def test_only_our_groups_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     there = _Groups("collector.projector", "collector.store.rerun", "bi-export", "browse.watch")
     monkeypatch.setattr("services.runtime.kafka.admin_client", lambda *_, **__: there)
-    ours = ["collector.states", *consuming(KafkaSettings())]
+    ours = ["collector.states", *consuming(load(KafkaSettings))]
     groups, others = Brokers("nowhere:1", 1.0).groups({PLACE: 9}, ours)
     assert [each.name for each in groups] == ["browse.watch", "collector.projector"]
     assert others == ["bi-export", "collector.store.rerun"]
