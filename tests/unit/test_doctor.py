@@ -398,7 +398,8 @@ def test_every_class_of_settings_is_read() -> None:
     """All but those that others derive from, and those of `replay`, which are no service's."""
     parents = {base for kind in SETTINGS for base in kind.__mro__[1:]} - set(SETTINGS)
     for path in (ROOT / "services").rglob("*.py"):
-        if re.search(r"^class \w+\(\w*Settings\):", path.read_text(), re.MULTILINE):
+        settings = re.search(r"^class \w+\(\w*Settings\):", path.read_text(), re.MULTILINE)
+        if settings and "replay" not in path.parts:
             importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     known, left = set[type]([BaseSettings]), [BaseSettings]
     while left:
