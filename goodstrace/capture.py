@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ POLL_INTERVAL_S: Final = 0.1
 _BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = b" \t\r\n"
 _BROKEN: Final = (httpx.NetworkError, httpx.RemoteProtocolError)
+_CUT_OFF: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the server ended in the middle of a handshake
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +145,22 @@ class CaptureClient:
                 return self._http.request(method, path, **arguments)
             except httpx.HTTPError as error:
                 # What ran out of time may still be under way, and what is wrong with the request stays wrong.
-                wait_s = next(waits, None) if isinstance(error, _BROKEN) else None
+                wait_s = next(waits, None) if isinstance(error, _BROKEN) and not _is_lasting(error) else None
                 if wait_s is None:
                     raise CallError("UNAVAILABLE", f"{self._http.base_url}: {error}") from error
             time.sleep(wait_s)
+
+
+def _is_lasting(error: BaseException) -> bool:
+    """Say whether a connection failed for what stays as it is: a certificate that is not believed, or a host that nobody knows."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return not isinstance(cause, _CUT_OFF)
+        if isinstance(cause, socket.gaierror):
+            return cause.errno != socket.EAI_AGAIN
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _media_type(document: bytes) -> str:

@@ -22,6 +22,7 @@ READERS: Final = (
     "goodstrace.query.v1.TraceService",
     "goodstrace.query.v1.CompletenessService",
     "goodstrace.audit.v1.AuditService",
+    "goodstrace.audit.v1.WatchService",
 )
 """Services whose calls change nothing: each attempt that was answered is recorded as a look."""
 

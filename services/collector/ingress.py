@@ -23,6 +23,7 @@ from services.collector.registry.gate import Caller, Gate
 from services.collector.transacting import WAIT_S, Transacting, place_of
 from services.collector.transactions import Move, Transactions
 from services.runtime import topics
+from services.runtime.consumer_groups import INGRESS
 from services.runtime.group_source import Source
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.settings import KafkaSettings
@@ -125,7 +126,7 @@ class Ingress(Transacting):
     def _open(self) -> Source:
         return Source(
             self._kafka.bootstrap_servers,
-            self._kafka.topic("collector.ingress"),
+            self._kafka.topic(INGRESS),
             [self._topic],
             on_partition=self._take_partition,
             on_first=self._check_first,

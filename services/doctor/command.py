@@ -1,7 +1,6 @@
 """The command `goodstrace doctor`."""
 
 import asyncio
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from typing import Final
 
 import click
 
-from services.doctor import running
+from services.doctor import addresses, running
 from services.doctor.looks import SETTINGS, Looks
 from services.doctor.report import Report
 from services.doctor.values import Checked, Level
@@ -17,7 +16,6 @@ from services.doctor.values import Checked, Level
 EXIT_FAILED: Final = 1
 NAMES: Final = tuple(Looks([], (), 0).checks())
 _COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILED: "red"}
-_PORTS: Final = {"collector": 9101, "ledger": 9102, "query": 9103, "audit": 9104, "watch": 9105}
 _ONE_QUESTION: Final = 0.6  # of a check's time, so that it can still say what did not answer
 _SERVICE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}=https?://[^\s?#@]+")
 
@@ -86,9 +84,9 @@ def doctor(
 
     Exits with 0 when nothing failed, 1 when something did, 2 when it was called wrongly.
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
-    services = _services(named)
+    _refuse_unnamed(named)
     wanted = [name for name in NAMES if (not only or name in only) and name not in skip]
-    report = Report(asyncio.run(_looked(services, wanted, timeout_s)))
+    report = Report(asyncio.run(_looked(named, wanted, timeout_s)))
     if as_json:
         click.echo(report.json())
     else:
@@ -99,11 +97,9 @@ def doctor(
         sys.exit(EXIT_FAILED)
 
 
-async def _looked(
-    services: Sequence[tuple[str, str]], wanted: Sequence[str], timeout_s: float
-) -> list[Checked]:
+async def _looked(named: Sequence[str], wanted: Sequence[str], timeout_s: float) -> list[Checked]:
     settings, checked = running.read_settings(SETTINGS)
-    looks = Looks(settings, services, timeout_s * _ONE_QUESTION)
+    looks = Looks(settings, addresses.services(named, settings), timeout_s * _ONE_QUESTION)
     try:
         chosen = {name: look for name, look in looks.checks().items() if name in wanted}
         return [checked, *await running.run(chosen, timeout_s)]
@@ -111,17 +107,7 @@ async def _looked(
         looks.close()
 
 
-def _services(named: Sequence[str]) -> list[tuple[str, str]]:
-    """Say which services are looked at: those that are named, else as the web pages are told, else those of this machine."""
-    told = list(named) or os.environ.get("GOODSTRACE_QUERY_WEB_SERVICES", "").split()
-    for each in told:
+def _refuse_unnamed(named: Sequence[str]) -> None:
+    for each in named:
         if not _SERVICE.fullmatch(each):
             raise click.BadParameter(f"{each!r} is not NAME=http://HOST:PORT", param_hint="--service")
-    if told:
-        return [(name, url.rstrip("/")) for name, _, url in (each.partition("=") for each in told)]
-    ports = {
-        name: os.environ.get(f"GOODSTRACE_{name.upper()}_METRICS_PORT") or port
-        for name, port in _PORTS.items()
-    }
-    scheme = "https" if os.environ.get("GOODSTRACE_TLS_METRICS") in ("1", "true") else "http"
-    return [(name, f"{scheme}://127.0.0.1:{port}") for name, port in ports.items()]

@@ -9,7 +9,10 @@ from typing import Final, TypeVar
 import msgspec
 from pydantic_settings import BaseSettings
 
+from goodstrace.connections import Tls
 from goodstrace.policy import Policy
+from services.audit.settings import AuditSettings
+from services.audit.watch.settings import WatchSettings
 from services.collector.runner import group_of
 from services.collector.settings import CollectorSettings
 from services.collector.stages import ORDER
@@ -17,24 +20,32 @@ from services.doctor.checks import clocks, connections, keys, lag, logs, store
 from services.doctor.checks import topics as topic_checks
 from services.doctor.checks.clocks import ClockSeen
 from services.doctor.checks.lag import Place
+from services.doctor.checks.logs import LogSeen
 from services.doctor.seeing import asking, files
 from services.doctor.seeing import store as seen_store
-from services.doctor.seeing.brokers import Brokers
+from services.doctor.seeing.brokers import Brokers, Waiting
 from services.doctor.values import Finding, ok
 from services.ledger.settings import CompletenessSettings, LedgerSettings, RootSettings
+from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.web.settings import WebSettings
 from services.query.webhooks.store import SUBSCRIPTIONS
 from services.runtime import topics
 from services.runtime.access.settings import AccessSettings, LoginSettings, OidcSettings
-from services.runtime.consumer_groups import folding
+from services.runtime.consumer_groups import consuming, folding
 from services.runtime.errors import ServiceError, SettingsError
 from services.runtime.mongo import Database, Mongo, beside
 from services.runtime.outgoing import OutgoingSettings
-from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, OperatorSettings
+from services.runtime.provision import ProvisionSettings
+from services.runtime.settings import (
+    KafkaSettings,
+    LogSettings,
+    MongoSettings,
+    MonitoringSettings,
+    OperatorSettings,
+)
 from services.runtime.tls import TlsSettings
 from services.runtime.tracing.settings import TracingSettings
 from services.runtime.vault.settings import VaultSettings
-from services.sealing.front import FrontSettings
 from services.sealing.key_sources import configured_keys, key_folder
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.settings import KeySettings, SealSettings
@@ -45,6 +56,7 @@ SETTINGS: Final[tuple[type[BaseSettings], ...]] = (
     KafkaSettings,
     MongoSettings,
     LogSettings,
+    MonitoringSettings,
     KeySettings,
     OperatorSettings,
     VaultSettings,
@@ -55,13 +67,17 @@ SETTINGS: Final[tuple[type[BaseSettings], ...]] = (
     SealSettings,
     AccessSettings,
     OidcSettings,
-    FrontSettings,
     TracingSettings,
     CollectorSettings,
     LedgerSettings,
     RootSettings,
     CompletenessSettings,
+    QuerySettings,
+    IndexAccessSettings,
     WebSettings,
+    AuditSettings,
+    WatchSettings,
+    ProvisionSettings,
 )
 """What the checks read, and behind it what services read alone: a variable that one of them would not start with is told here, too."""
 Look = Callable[[], Awaitable[list[Finding]]]
@@ -127,6 +143,9 @@ class Looks:
             self._brokers = Brokers(self._of(KafkaSettings).bootstrap_servers, self._timeout_s)
         return self._brokers
 
+    def _outgoing(self) -> Tls:
+        return self._of(OutgoingSettings).tls()
+
     def _declared(self) -> tuple[topics.Topic, ...]:
         told = self._of(KafkaSettings)
         return topics.declared(told.topic_prefix, told.partitions, told.browse_partitions, told.replication)
@@ -156,7 +175,7 @@ class Looks:
         return [ok(f"answers; database {database.name}")]
 
     async def _ready(self) -> list[Finding]:
-        seen, _ = await asking.services(self._services, self._timeout_s)
+        seen, _ = await asking.services(self._services, self._outgoing(), self._timeout_s)
         return connections.check_services(seen)
 
     async def _witnesses(self) -> list[Finding]:
@@ -194,7 +213,7 @@ class Looks:
         return clocks.check_clocks(seen)  # what did not answer is told by the checks of connections
 
     async def _service_clocks(self) -> list[ClockSeen]:
-        return (await asking.services(self._services, self._timeout_s))[1]
+        return (await asking.services(self._services, self._outgoing(), self._timeout_s))[1]
 
     async def _store_clocks(self) -> list[ClockSeen]:
         ahead_s = await seen_store.store_ahead_s(self._database())
@@ -252,13 +271,12 @@ class Looks:
 
     async def _lag(self) -> list[Finding]:
         ends, settings = await self._ends(), self._of(KafkaSettings)
-        groups = await asyncio.to_thread(self._asked().groups, ends)
+        inner = [group_of(settings, stage) for stage in ORDER[1:]]
+        ours = {group_of(settings, ORDER[0]), *inner, *consuming(settings)}
+        groups, others = await asyncio.to_thread(self._asked().groups, ends, ours)
         full = {topic for (topic, _), end in ends.items() if end > 0}
         expected = [name for name, topic in folding(settings).items() if topic in full]
-        inner = [group_of(settings, stage) for stage in ORDER[1:]]
-        return lag.check_lag(groups, moved_by_others=inner, expected=expected) or [
-            ok("nothing was captured yet")
-        ]
+        return lag.check_lag(groups, moved_by_others=inner, expected=expected, others=others)
 
     async def _logs(self) -> list[Finding]:
         database = self._database()
@@ -268,8 +286,8 @@ class Looks:
             waiting = await asyncio.to_thread(self._asked().waiting, dict(places.values()), ends)
         except ServiceError:  # the check `kafka` says so
             waiting = {}
-        of = {log: waiting.get(place, 0) for log, (place, _) in places.items()}
-        return logs.check_logs([msgspec.structs.replace(each, waiting=of.get(each.log)) for each in seen])
+        of = {log: waiting[place] for log, (place, _) in places.items() if place in waiting}
+        return logs.check_logs([_with_waiting(each, of.get(each.log)) for each in seen])
 
     async def _fsck(self) -> list[Finding]:
         names = [info.name for info in await MongoBlockStore(self._database()).logs()]
@@ -285,6 +303,13 @@ class Looks:
         except ServiceError:  # the check `mongodb` says so
             of_store = None
         return store.check_room([*seen, *([of_store] if of_store is not None else [])])
+
+
+def _with_waiting(seen: LogSeen, waiting: Waiting | None) -> LogSeen:
+    if waiting is None:
+        return seen
+    waiting_s = time.time() - waiting.since_s if waiting.since_s is not None else None
+    return msgspec.structs.replace(seen, waiting=waiting.records, waiting_s=waiting_s)
 
 
 def _past(what: str, at_s: float) -> ClockSeen:

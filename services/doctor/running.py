@@ -31,7 +31,9 @@ def read_settings(kinds: Sequence[type[BaseSettings]]) -> tuple[list[BaseSetting
                 read.append(load(kind))
         except SystemExit:
             do = "set it right, here and for the services: they end with status 2 at their start for it"
-            found.append(failed(said.getvalue().strip(), do, "services.md#servicedown"))
+            wrong = failed(said.getvalue().strip(), do, "services.md#servicedown")
+            if wrong not in found:  # several groups may read, or refuse, the same variable
+                found.append(wrong)
     findings = tuple(found or [ok(f"{len(read)} groups of settings can be used")])
     return read, Checked("settings", findings, time.monotonic() - begun)
 

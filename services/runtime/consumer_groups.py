@@ -1,6 +1,7 @@
 """Consumer groups as operations see them: which fold topics into the store, where they are, and how they are set back. Every function blocks."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
@@ -13,6 +14,8 @@ from services.runtime.topics import BROWSE_WATCHED, GOODS_STORED
 
 Place = tuple[str, int]
 """A topic and its partition."""
+INGRESS: Final = "collector.ingress"
+WATCH: Final = "browse.watch"
 _FOLDING: Final = {
     "collector.projector": GOODS_STORED,
     "collector.states": GOODS_STORED,
@@ -25,18 +28,39 @@ def folding(settings: KafkaSettings) -> dict[str, str]:
     return {settings.topic(group): settings.topic(topic) for group, topic in _FOLDING.items()}
 
 
+def consuming(settings: KafkaSettings) -> list[str]:
+    """Name all groups that commit what they have read, but those of the collector's stages."""
+    return [settings.topic(group) for group in (INGRESS, WATCH, *_FOLDING)]
+
+
 def committed(admin: AdminClient, group: str, timeout_s: float) -> dict[Place, int]:
     """Give a group's committed offsets; none where there is no such group. Raises: UnavailableError."""
+    return committed_each(admin, [group], timeout_s)[group]
+
+
+def committed_each(
+    admin: AdminClient, groups: Sequence[str], timeout_s: float
+) -> dict[str, dict[Place, int]]:
+    """Give the committed offsets of groups, asked for at the same time: in a request each, since the client takes no two groups in one."""
+    asked = {}
+    for group in groups:
+        with _about(group):
+            wanted = [ConsumerGroupTopicPartitions(group)]
+            asked[group] = admin.list_consumer_group_offsets(wanted, request_timeout=timeout_s)[group]
+    found = {}
+    for group, future in asked.items():
+        with _about(group):
+            told = future.result(timeout_s).topic_partitions or []
+        found[group] = {(each.topic, each.partition): each.offset for each in told if each.offset >= 0}
+    return found
+
+
+@contextlib.contextmanager
+def _about(group: str) -> Iterator[None]:
     try:
-        asked = admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=timeout_s
-        )
-        told = asked[group].result(timeout_s)
+        yield
     except (KafkaException, TimeoutError) as error:
         raise UnavailableError(f"Kafka: offsets of the group {group}: {error}") from error
-    return {
-        (each.topic, each.partition): each.offset for each in told.topic_partitions or [] if each.offset >= 0
-    }
 
 
 def members(admin: AdminClient, group: str, timeout_s: float) -> int:

@@ -38,11 +38,14 @@ class OutgoingSettings(BaseSettings):
 
     ca_file: Path | None = None
 
+    def tls(self) -> Tls:
+        """Give whom clients of our own services believe: the CA of GOODSTRACE_CA_FILE, else the system's."""
+        return Tls(ca_file=None if self.ca_file == Path() else self.ca_file)
+
 
 def outgoing_tls() -> Tls:
-    """Give whom clients of our own services believe: the CA of GOODSTRACE_CA_FILE, else the system's."""
-    path = load(OutgoingSettings).ca_file
-    return Tls(ca_file=None if path == Path() else path)
+    """Give whom clients of our own services believe, by the environment; where that cannot be, say why and exit with 2."""
+    return load(OutgoingSettings).tls()
 
 
 def trusted() -> ssl.SSLContext:

@@ -1,9 +1,8 @@
 """Asking the neighbours, again and again, whether a service can do its work: what `/readyz` says."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 from services.runtime.errors import ServiceError
 from services.runtime.monitoring import Readiness
@@ -17,13 +16,25 @@ async def watch(
 ) -> None:
     """Run each probe every `every_s` seconds until `stop`; one that raises a ServiceError is a problem of its name. From `stop` on nothing is ready.
 
-    A probe bounds its own time.
+    A probe bounds its own time. One that is under way at `stop` is given up: balancers have no more than the notice to see that nothing is ready.
     """
-    while not stop.is_set():
+    probing = asyncio.create_task(_again(readiness, probes, every_s))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({probing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if probing.done():
+            probing.result()  # raises what is no ServiceError
+        readiness.set("started", problem="stopping")
+    finally:
+        probing.cancel()
+        stopping.cancel()
+        await asyncio.gather(probing, stopping, return_exceptions=True)
+
+
+async def _again(readiness: Readiness, probes: Mapping[str, Probe], every_s: float) -> NoReturn:
+    while True:
         await asyncio.gather(*(_probe(readiness, name, probe) for name, probe in probes.items()))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), every_s)
-    readiness.set("started", problem="stopping")
+        await asyncio.sleep(every_s)
 
 
 async def _probe(readiness: Readiness, name: str, probe: Probe) -> None:

@@ -17,6 +17,7 @@ from services.ledger.commands.fsck import fsck
 from services.sealing.documents import Document
 from services.sealing.fsck.faults import KINDS
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, HEADS, LOGS, PACKS, PAGES, PINS, RUNS, TILES
+from services.sealing.operations import COLLECTION as OPERATIONS
 from tests.memory_documents import MemoryDocuments, check_store
 from tests.unit.sealing_bench import LOG
 from tests.unit.test_fsck import ORIGIN, TAMPERED, saved_of, sealed_store, updated
@@ -216,6 +217,20 @@ def test_a_state_is_kept_only_while_there_is_more_to_do(run: Run, tmp_path: Path
     assert not state.exists()
     state.write_text("junk")
     assert run("--state", str(state))[0] == 2
+
+
+def test_a_store_that_is_evidence_is_not_written_to(run: Run, database: Database[Document]) -> None:
+    def stored() -> dict[str, list[Document]]:
+        names = database.list_collection_names()
+        return {name: list(database[name].find().sort("_id", 1)) for name in sorted(names)}
+
+    database.drop_collection(OPERATIONS)
+    before = stored()
+    assert run("--no-note")[0] == 0
+    assert stored() == before
+    assert run()[0] == 0
+    assert database[OPERATIONS].count_documents({}) > 0
+    assert run("--no-note", "--repair", "--yes")[0] == 2
 
 
 def test_a_store_that_is_away_or_empty_is_told_from_a_faulty_one(

@@ -99,14 +99,14 @@ def test_neighbours_that_are_away_stop_no_other_check(system: System) -> None:
     code, answer = doctor(
         system,
         "--timeout",
-        "3",
+        "20",
         KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1",
         MONGODB_URI="mongodb://somebody:hunter2@127.0.0.1:2",
     )
     assert code == 1
     levels = {each["check"]: each["level"] for each in answer["checks"]}
     well = {name: levels[name] for name in ("settings", "services", "secrets", "certificates", "disk")}
-    assert set(well.values()) == {"ok"}, answer
+    assert set(well.values()) == {"ok"}, [each for each in answer["checks"] if each["check"] in well]
     assert {levels[name] for name in ("kafka", "mongodb", "topics", "indexes", "lag", "logs", "fsck")} == {
         "failed"
     }

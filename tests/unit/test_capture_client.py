@@ -1,5 +1,11 @@
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -7,6 +13,8 @@ import pytest
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.errors import CallError
 from goodstrace.retrying import ATTEMPTS
+from tests.certificates import World
+from tests.deadlines import DEADLINE_S
 
 Handler = Callable[[httpx.Request], httpx.Response]
 URL = "https://collector.test"
@@ -122,6 +130,57 @@ def test_a_connection_that_breaks_is_tried_again(
     assert bodies == [b"{}"] * ATTEMPTS
     assert waited == sorted(waited)
     assert 0 < sum(waited) <= 3
+
+
+def nobody_knows(*_: object, **__: object) -> NoReturn:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def nobody_can_say(*_: object, **__: object) -> NoReturn:
+    raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+@pytest.mark.parametrize(("looked_up", "times"), [(nobody_knows, 0), (nobody_can_say, ATTEMPTS - 1)])
+def test_a_host_that_nobody_knows_is_not_asked_for_again(
+    waited: list[float], monkeypatch: pytest.MonkeyPatch, looked_up: Callable[..., NoReturn], times: int
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    with CaptureClient("http://collector.test") as client, pytest.raises(CallError) as raised:
+        client.job(LOCATION)
+    assert raised.value.code == "UNAVAILABLE"
+    assert len(waited) == times
+
+
+def test_a_certificate_that_is_not_believed_is_not_asked_for_again(
+    waited: list[float], tmp_path: Path
+) -> None:
+    world = World(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server.cert, world.server.key)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as threads:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                context.wrap_socket(connection, server_side=True).close()
+
+        serving = threads.submit(serve)
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        with CaptureClient(url) as client, pytest.raises(CallError, match="CERTIFICATE_VERIFY_FAILED"):
+            client.job(LOCATION)
+        serving.result(DEADLINE_S)
+    assert not waited
+
+
+def test_a_server_that_ends_within_a_handshake_is_tried_again(
+    client_of: ClientOf, waited: list[float]
+) -> None:
+    def ends(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("EOF", request=request) from ssl.SSLEOFError("EOF")
+
+    with pytest.raises(CallError):
+        client_of(ends).job(LOCATION)
+    assert len(waited) == ATTEMPTS - 1
 
 
 def test_what_ran_out_of_time_is_not_sent_again(client_of: ClientOf, waited: list[float]) -> None:

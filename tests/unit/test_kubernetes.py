@@ -252,7 +252,9 @@ def test_probes_ask_the_port_of_metrics() -> None:
         }
         assert asked == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
         stop_s = pods()[process.name]["terminationGracePeriodSeconds"]
-        assert stop_s >= process.drain_s + 5 + 10 + 10, "too short for notice, drain and the last transaction"
+        assert stop_s >= process.notice_s + 5 + 10 + 10, (
+            "too short for notice, drain and the last transaction"
+        )
 
 
 def test_secrets_are_named_and_never_here() -> None:

@@ -4,7 +4,7 @@ Images, commands and settings are those of docker-compose.yml. The collector is 
 (`collector`), the stages (`stages`) and what follows them (`keeper`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 
@@ -53,9 +53,8 @@ class Process:
     cpu: str = "500m"
     memory: str = "512Mi"
     most_memory: str = "1Gi"
-    drain_s: int = 0
+    notice_s: int = 0
     """How long it goes on taking calls after it was asked to stop, until balancers know."""
-    labels: tuple[tuple[str, str], ...] = field(default=())
 
     @property
     def port_setting(self) -> str:
@@ -128,7 +127,7 @@ PROCESSES: Final = (
         cpu="1",
         memory="1Gi",
         most_memory="2Gi",
-        drain_s=5,
+        notice_s=5,
     ),
     Process(
         "stages",
@@ -196,7 +195,7 @@ PROCESSES: Final = (
         cpu="1",
         memory="1Gi",
         most_memory="2Gi",
-        drain_s=5,
+        notice_s=5,
     ),
     Process(
         "audit",
@@ -219,7 +218,7 @@ PROCESSES: Final = (
             _CA,
             Mount("goodstrace-audit-tls", "/tls"),
         ),
-        drain_s=5,
+        notice_s=5,
     ),
     Process(
         "watch",

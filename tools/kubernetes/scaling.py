@@ -4,8 +4,9 @@ from typing import Final
 
 from services.runtime import topics as t
 from tools.kubernetes.acls import rights_of
+from tools.kubernetes.kafka import SIZES
 from tools.kubernetes.objects import CLUSTER, COMPONENT, KAFKA_PORT, NAMESPACE, Object, made
-from tools.kubernetes.processes import PROCESSES, Process
+from tools.kubernetes.processes import BROWSE_PARTITIONS, PARTITIONS, PROCESSES, Process
 
 _AUTHENTICATION: Final = "goodstrace-kafka"
 _MOST: Final = 12
@@ -70,18 +71,16 @@ def by_lag(name: str) -> Object:
         }
         for group, topic, lag in LAGS[name]
     ]
+    partitioned = {PARTITIONS: "goods", BROWSE_PARTITIONS: "browse"}[process.limit]
     spec = {
         "scaleTargetRef": _target(process),
         "minReplicaCount": process.replicas,
-        "maxReplicaCount": {"GOODSTRACE_PARTITIONS": 12, "GOODSTRACE_BROWSE_PARTITIONS": 4}[process.limit],
+        "maxReplicaCount": SIZES[partitioned],
         "cooldownPeriod": 600,
         "pollingInterval": 15,
         "triggers": triggers,
     }
-    labels = {
-        COMPONENT: name,
-        "goodstrace.io/limit": "goods" if process.limit == "GOODSTRACE_PARTITIONS" else "browse",
-    }
+    labels = {COMPONENT: name, "goodstrace.io/limit": partitioned}
     return made("keda.sh/v1alpha1", "ScaledObject", name, {"spec": spec}, labels=labels)
 
 

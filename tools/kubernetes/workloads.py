@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from tools.kubernetes.kafka import SIZES
 from tools.kubernetes.objects import (
     CLUSTER,
     COMPONENT,
@@ -61,8 +62,8 @@ def settings() -> Object:
     """Make the settings that all processes share. Topics, scalers and roles get numbers and names from here (components/from-settings)."""
     bootstrap = f"{CLUSTER}-kafka-bootstrap.{NAMESPACE}.svc.cluster.local:{KAFKA_PORT}"
     data = {
-        PARTITIONS: "12",
-        BROWSE_PARTITIONS: "4",
+        PARTITIONS: str(SIZES["goods"]),
+        BROWSE_PARTITIONS: str(SIZES["browse"]),
         "GOODSTRACE_REPLICATION": "3",
         "GOODSTRACE_LOG_NAME": "goodstrace.example",
         "GOODSTRACE_ACCOUNTS_ISSUER": "goodstrace.example",
@@ -161,8 +162,8 @@ def _container(process: Process, places: list[Object]) -> Object:
             "livenessProbe": _probe("/healthz", every_s=10, failures=6, wait_s=5),
             "readinessProbe": _probe("/readyz", every_s=5, failures=2),
         }
-    if process.drain_s:
-        container["lifecycle"] = {"preStop": {"sleep": {"seconds": process.drain_s}}}
+    if process.notice_s:
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": process.notice_s}}}
     return container
 
 

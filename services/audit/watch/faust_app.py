@@ -22,6 +22,7 @@ from rocksdict import BottommostLevelCompaction, CompactOptions
 from services.audit.watch.consumer import OrderedConsumer
 from services.audit.watch.progress import Progress
 from services.audit.watch.settings import WatchSettings
+from services.runtime.consumer_groups import WATCH
 from services.runtime.errors import SettingsError
 from services.runtime.settings import KafkaSettings, read_secret
 from services.runtime.topics import (
@@ -32,7 +33,6 @@ from services.runtime.topics import (
     MAX_MESSAGE_BYTES,
 )
 
-GROUP: Final = "browse.watch"
 _HEARTBEATS: Final = 5
 _LINGER_S: Final = 0.005
 _MIB: Final = 2**20
@@ -70,7 +70,7 @@ class WatchApp:
     def __init__(self, kafka: KafkaSettings, settings: WatchSettings) -> None:
         """Configure it; nothing is connected yet."""
         self.app = faust.App(
-            kafka.topic(GROUP),
+            kafka.topic(WATCH),
             broker="kafka://" + kafka.bootstrap_servers.replace(",", ";"),
             broker_credentials=_credentials(kafka),
             store="rocksdb://",
@@ -97,7 +97,7 @@ class WatchApp:
         transport: Any = self.app.transport
         transport.Consumer = OrderedConsumer
         self._partitions = kafka.browse_partitions
-        self.progress = Progress(kafka.bootstrap_servers, kafka.topic(GROUP))
+        self.progress = Progress(kafka.bootstrap_servers, kafka.topic(WATCH))
         self.watched = self._topic(kafka.topic(BROWSE_WATCHED))
         self.observed = self._topic(kafka.topic(BROWSE_OBSERVED))
         self.alerts = self._topic(kafka.topic(BROWSE_ALERTS))

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from services.doctor.values import Finding, failed, ok, warning
+from services.doctor.values import Finding, failed, listed, ok, warning
 
 MANY: Final = 10_000
 """So many records are some seconds of work."""
@@ -25,14 +25,19 @@ class GroupSeen(msgspec.Struct, frozen=True):
 
 
 def check_lag(
-    groups: Sequence[GroupSeen], *, moved_by_others: Collection[str], expected: Sequence[str]
+    groups: Sequence[GroupSeen],
+    *,
+    moved_by_others: Collection[str],
+    expected: Sequence[str],
+    others: Sequence[str] = (),
 ) -> list[Finding]:
     """Is each group there, and does it come nearer to the ends of what it reads?
 
     Args:
-        groups: those that have committed offsets in our topics.
+        groups: ours that have committed offsets in our topics.
         moved_by_others: groups of stages that another one's process moves within its transaction: they have no members.
         expected: groups of services that are always there once something was captured.
+        others: groups on these brokers that are not ours, such as of other installations, or of whoever reads our topics: nobody here can say what they should do.
     """
     found = [
         _group(each, has_members=each.name not in moved_by_others)
@@ -48,6 +53,10 @@ def check_lag(
         for name in expected
         if name not in known
     ]
+    if not found:
+        found.append(ok("nothing was captured yet"))
+    if others:
+        found.append(ok(f"{len(others)} groups of others are not judged: {listed(list(others))}"))
     return found
 
 

@@ -17,7 +17,8 @@ class LogSeen(msgspec.Struct, frozen=True):
     """How far a log is.
 
     sealed: entries in blocks; signed, published: entries under the newest checkpoint that is signed, and that readers see. sealed_s: how long ago
-    its newest block was made. waiting: records in its topic that are not sealed, None where that could not be seen.
+    its newest block was made; unsigned_s, unpublished_s: how long ago the oldest one was that is not signed, not published yet. waiting: records
+    in its topic that are not sealed, None where that could not be seen; waiting_s: how long ago the oldest of them was written.
     missing: witnesses of the policy that have not cosigned what is published. cosigned_s: how long ago the newest cosignature was made.
     """
 
@@ -26,7 +27,10 @@ class LogSeen(msgspec.Struct, frozen=True):
     signed: int
     published: int
     sealed_s: float | None = None
+    unsigned_s: float | None = None
+    unpublished_s: float | None = None
     waiting: int | None = None
+    waiting_s: float | None = None
     missing: tuple[str, ...] = ()
     cosigned_s: float | None = None
 
@@ -47,39 +51,55 @@ def check_logs(seen: Sequence[LogSeen]) -> list[Finding]:
         return found or [warning("the store has no logs", "capture something", "ledger.md#logstuck")]
     newest = min((each.sealed_s for each in seen if each.sealed_s is not None), default=None)
     when = f", the newest block {ago(newest)} old" if newest is not None else ""
-    total = sum(each.published for each in seen)
-    return [ok(f"{len(seen)} logs, {total:,} entries, all signed and published{when}")]
+    published, sealed = sum(each.published for each in seen), sum(each.sealed for each in seen)
+    if any(each.published < each.sealed for each in seen):
+        return [
+            ok(
+                f"{len(seen)} logs, {published:,} of {sealed:,} entries published, the others just sealed{when}"
+            )
+        ]
+    return [ok(f"{len(seen)} logs, {sealed:,} entries, all signed and published{when}")]
 
 
 def _log(seen: LogSeen) -> list[Finding]:
     found = []
-    is_late = seen.sealed_s is None or seen.sealed_s > LATE_S
-    if seen.waiting and is_late:
-        since = f"; its newest block is {ago(seen.sealed_s)} old" if seen.sealed_s is not None else ""
+    if seen.waiting and _is_late(seen.waiting_s if seen.waiting_s is not None else seen.sealed_s):
+        found.append(_waiting(seen, seen.waiting))
+    if seen.signed < seen.sealed and _is_late(seen.unsigned_s):
         found.append(
             failed(
-                f"{seen.log}: {seen.waiting:,} records wait to be sealed{since}",
-                "read the log of the service that seals it: ledger, of browse/... audit",
-                "ledger.md#logstuck",
-            )
-        )
-    if seen.signed < seen.sealed and is_late:
-        found.append(
-            failed(
-                f"{seen.log}: sealed to {seen.sealed:,} and signed to {seen.signed:,}",
+                f"{seen.log}: sealed to {seen.sealed:,} and signed to {seen.signed:,}{_since(seen.unsigned_s)}",
                 "start who seals it: it signs at its start",
                 "ledger.md#logstuck",
             )
         )
-    if seen.published < seen.signed and is_late:
+    if seen.published < seen.signed and _is_late(seen.unpublished_s):
         found.append(
             failed(
-                f"{seen.log}: signed to {seen.signed:,} and published to {seen.published:,}",
+                f"{seen.log}: signed to {seen.signed:,} and published to {seen.published:,}{_since(seen.unpublished_s)}",
                 "the quorum of witnesses lacks: see witnesses",
                 "witnesses.md#witnessquorumlost",
             )
         )
     return found
+
+
+def _waiting(seen: LogSeen, waiting: int) -> Finding:
+    text = f"{seen.log}: {waiting:,} records wait to be sealed{_since(seen.waiting_s)}"
+    if not _is_late(seen.sealed_s):
+        return warning(f"{text}; it moves", "see what is slow", "ledger.md#logstuck")
+    newest = f"; its newest block is {ago(seen.sealed_s)} old" if seen.sealed_s is not None else ""
+    do = "read the log of the service that seals it: ledger, of browse/... audit"
+    return failed(text + newest, do, "ledger.md#logstuck")
+
+
+def _is_late(age_s: float | None) -> bool:
+    """What is there, and of an age that nobody knows, is late."""
+    return age_s is None or age_s > LATE_S
+
+
+def _since(age_s: float | None) -> str:
+    return f", the oldest for {ago(age_s)}" if age_s is not None else ""
 
 
 def check_cosignatures(seen: Sequence[LogSeen]) -> list[Finding]:

@@ -8,30 +8,33 @@ from typing import Final
 
 import httpx
 
-from goodstrace.connections import ssl_context, with_local_ca
+from goodstrace.connections import Tls, ssl_context, with_local_ca
 from services.doctor.checks.clocks import ClockSeen
 from services.doctor.checks.connections import ServiceSeen, WitnessSeen
-from services.runtime.outgoing import careful_client, outgoing_tls, read_plain
+from services.runtime.outgoing import careful_client, read_plain
 
 _MOST_BYTES: Final = 16_384
 
 
 async def services(
-    named: Sequence[tuple[str, str]], timeout_s: float
+    named: Sequence[tuple[str, str]], tls: Tls, timeout_s: float
 ) -> tuple[list[ServiceSeen], list[ClockSeen]]:
-    """Ask each service, by name and the address of its port of health, whether it is ready; and what time it is there."""
-    answers = await asyncio.gather(*(_service(name, url, timeout_s) for name, url in named))
+    """Ask each service, by name and the address of its port of health, whether it is ready; and what time it is there.
+
+    Raises: CredentialsError where a file of `tls` cannot be used.
+    """
+    answers = await asyncio.gather(*(_service(name, url, tls, timeout_s) for name, url in named))
     return [seen for seen, _ in answers], [clock for _, clock in answers if clock is not None]
 
 
-async def _service(name: str, url: str, timeout_s: float) -> tuple[ServiceSeen, ClockSeen | None]:
-    verify = ssl_context(with_local_ca(outgoing_tls(), url)) if url.startswith("https:") else True
+async def _service(name: str, url: str, tls: Tls, timeout_s: float) -> tuple[ServiceSeen, ClockSeen | None]:
+    verify = ssl_context(with_local_ca(tls, url)) if url.startswith("https:") else True
     try:
         async with httpx.AsyncClient(verify=verify, timeout=timeout_s, trust_env=False) as client:
             begun = time.time()
             answer = await client.get(f"{url.rstrip('/')}/readyz")
             middle = (begun + time.time()) / 2
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return ServiceSeen(name, url, away=str(error) or type(error).__name__), None
     problems = "" if answer.status_code == httpx.codes.OK else answer.text[:1000].strip() or str(answer)
     return ServiceSeen(name, url, problems), _clock(name, answer.headers.get("date", ""), middle)

@@ -1,22 +1,32 @@
 """What Kafka says: topics, groups and times. Every function blocks, bounds its own time, and raises UnavailableError."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, TopicCollection, TopicPartition
+import msgspec
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined]
 
 from services.doctor.checks.lag import GroupSeen
 from services.doctor.checks.topics import TopicSeen
 from services.runtime import kafka
-from services.runtime.consumer_groups import Place, committed
+from services.runtime.consumer_groups import Place, committed_each
 
 _NOTHING: Final = 0  # syslog level: an outage is told as a finding
 _MOVES_S: Final = 1.5
+_AT_ONCE: Final = 16
 _PEEK: Final = "goodstrace.doctor"  # only a name: partitions are assigned by hand, and nothing is committed
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _NEWEST: Final = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Records of a partition that wait: how many at the most, and when the first of them was written (Unix s), None where that was not seen."""
+
+    records: int
+    since_s: float | None = None
 
 
 class Brokers:
@@ -66,27 +76,38 @@ class Brokers:
         times = [found.timestamp / 1000 for found in self._listed(places, _NEWEST).values()]
         return max((each for each in times if each > 0), default=None)
 
-    def groups(self, ends: Mapping[Place, int]) -> list[GroupSeen]:
-        """Give the groups that read the partitions of `ends`, seen at two moments."""
+    def groups(self, ends: Mapping[Place, int], ours: Collection[str]) -> tuple[list[GroupSeen], list[str]]:
+        """Give those of `ours` that read the partitions of `ends`, seen at two moments; and the names of all others' groups."""
         wanted = {topic for topic, _ in ends}
         with kafka.translated():
             listed = self._admin.list_consumer_groups(request_timeout=self._timeout_s).result(self._timeout_s)
-            before = self._committed([each.group_id for each in listed.valid], wanted)
+            names = sorted(each.group_id for each in listed.valid)
+            others = [name for name in names if name not in ours]
+            before = self._committed([name for name in names if name in ours], wanted)
             if not before:
-                return []
+                return [], others
             described = self._admin.describe_consumer_groups(list(before), request_timeout=self._timeout_s)
             members = {
                 name: len(future.result(self._timeout_s).members) for name, future in described.items()
             }
             time.sleep(min(_MOVES_S, self._timeout_s / 4))
-            after = self._committed(list(before), wanted)
+            after = {**before, **self._committed(list(before), wanted)}
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="groups") as threads:
+            waiting = dict(
+                zip(after, threads.map(lambda now: self.waiting(now, ends), after.values()), strict=True)
+            )
         return [
-            GroupSeen(name, members[name], places, now, self.waiting(now, ends))
+            GroupSeen(
+                name,
+                members[name],
+                places,
+                after[name],
+                {place: each.records for place, each in waiting[name].items()},
+            )
             for name, places in before.items()
-            for now in (after.get(name, places),)
-        ]
+        ], others
 
-    def waiting(self, offsets: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, int]:
+    def waiting(self, offsets: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, Waiting]:
         """Tell how many records wait from these offsets on; markers of transactions, behind which nothing comes, are none.
 
         Where a record does wait they are counted with it: how many there are, only reading would tell.
@@ -98,14 +119,18 @@ class Brokers:
         try:
             with kafka.translated():
                 reader.assign([TopicPartition(*place, offset) for place, offset in behind.items()])
-                at_end = self._at_end(reader, set(behind))
+                at_end, times = self._first(reader, set(behind))
         finally:
             reader.close()
-        return {place: ends[place] - offset for place, offset in behind.items() if place not in at_end}
+        return {
+            place: Waiting(ends[place] - offset, times.get(place))
+            for place, offset in behind.items()
+            if place not in at_end
+        }
 
-    def _at_end(self, reader: Consumer, places: set[Place]) -> set[Place]:
-        """Read until each partition has given a record or its end; gives those that ended without one."""
-        left, at_end = set(places), set[Place]()
+    def _first(self, reader: Consumer, places: set[Place]) -> tuple[set[Place], dict[Place, float]]:
+        """Read until each partition has given a record or its end; gives those that ended without one, and when the others' records were written."""
+        left, at_end, times = set(places), set[Place](), dict[Place, float]()
         until = time.monotonic() + self._timeout_s / 2
         while left and time.monotonic() < until:
             for message in reader.consume(100, 0.2):
@@ -113,15 +138,18 @@ class Brokers:
                 error = message.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF and place in left:  # noqa: SLF001
                     at_end.add(place)
+                if error is None:
+                    kind, written_ms = message.timestamp()
+                    if kind != TIMESTAMP_NOT_AVAILABLE and place in left:
+                        times[place] = written_ms / 1000
                 if error is None or place in at_end:
                     left.discard(place)
-        return at_end
+        return at_end, times
 
     def _committed(self, groups: list[str], topics: set[str]) -> dict[str, dict[Place, int]]:
         """Give the committed offsets of groups in our topics; groups that have none are left out."""
         found = {}
-        for name in groups:  # a request for one group each: brokers take no more at once from this client
-            places = committed(self._admin, name, self._timeout_s)
+        for name, places in committed_each(self._admin, groups, self._timeout_s).items():
             ours = {place: offset for place, offset in places.items() if place[0] in topics}
             if ours:
                 found[name] = ours

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from pymongo import IndexModel
 
 from goodstrace import block as blocks
@@ -124,7 +125,15 @@ async def logs_seen(database: Database, policy: Policy | None) -> list[LogSeen]:
     found = []
     for name in names:
         head = heads.get(name)
-        found.append(_log(name, head, await _newest_block(store, name, head), policy))
+        newest = await _newest_block(store, name, head)
+        seen = _log(name, head, newest, policy)
+        if newest is not None and seen.signed < seen.sealed:
+            unsigned = await store.block(name, head.height + 1 if head is not None else 0)
+            seen = msgspec.structs.replace(seen, unsigned_s=_age_s(unsigned))
+        if head is not None and seen.published < seen.signed:
+            unpublished = await _block_of(store, name, seen.published, head.height)
+            seen = msgspec.structs.replace(seen, unpublished_s=_age_s(unpublished))
+        found.append(seen)
     return found
 
 
@@ -172,8 +181,26 @@ async def _newest_block(store: MongoBlockStore, log: str, head: Head | None) -> 
     return newest
 
 
+async def _block_of(store: MongoBlockStore, log: str, index: int, highest: int) -> StoredBlock | None:
+    """Give the block that has an entry, of the blocks up to `highest`: by halves, since blocks are found by their height alone."""
+    low, high, found = 0, highest, None
+    while low <= high:
+        middle = (low + high) // 2
+        block = await store.block(log, middle)
+        if block is None:
+            return None  # fsck says more
+        if block.size > index:
+            found, high = block, middle - 1
+        else:
+            low = middle + 1
+    return found
+
+
+def _age_s(block: StoredBlock | None) -> float | None:
+    return time.time() - blocks.decode(block.header).time / 1000 if block is not None else None
+
+
 def _log(name: str, head: Head | None, newest: StoredBlock | None, policy: Policy | None) -> LogSeen:
-    header = blocks.decode(newest.header) if newest is not None else None
     published = head.published if head is not None else None
     missing, cosigned_s = _cosigned(published.note, policy) if published and policy else ((), None)
     return LogSeen(
@@ -181,7 +208,7 @@ def _log(name: str, head: Head | None, newest: StoredBlock | None, policy: Polic
         sealed=newest.size if newest is not None else 0,
         signed=head.checkpoint.size if head is not None else 0,
         published=published.size if published is not None else 0,
-        sealed_s=time.time() - header.time / 1000 if header is not None else None,
+        sealed_s=_age_s(newest),
         missing=missing,
         cosigned_s=cosigned_s,
     )

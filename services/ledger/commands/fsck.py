@@ -74,6 +74,12 @@ class _NotRunError(click.ClickException):
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep in this file how far the check is, and go on from it after an interruption.",
 )
+@click.option(
+    "--no-note",
+    "without_note",
+    is_flag=True,
+    help="Write no note of what was found into the store, for `goodstrace doctor`: for a store that is evidence.",
+)
 @click.option("--repair", "mend", is_flag=True, help="Make again what is derived; never what is sealed.")
 @click.option("--yes", is_flag=True, help="With --repair: do not ask.")
 @click.option(
@@ -91,6 +97,7 @@ def fsck(
     kafka: bool,
     workers: int | None,
     state_file: Path | None,
+    without_note: bool,
     mend: bool,
     yes: bool,
     report: Path | None,
@@ -100,12 +107,15 @@ def fsck(
 
     Derives anew what each log must hold (entries, parts and salts, tags, leaf hashes, headers, signatures, roots, Kafka
     offsets, tiles, the index by tag, checkpoints, cosignatures) and names log, block, index and field of each fault.
-    MONGODB_URI and GOODSTRACE_DATABASE say where the store is.
+    MONGODB_URI and GOODSTRACE_DATABASE say where the store is. Without --repair nothing is written there but a note of what was found
+    (collection `operations`), which --no-note leaves out.
 
     Exits with 0 when all is sound, 1 when there are faults, 2 when it could not run.
     """
     if mend and state_file:
         raise click.UsageError("--repair reads all logs anew: it goes without --state")
+    if mend and without_note:
+        raise click.UsageError("--no-note is for a store that nobody writes to: it goes without --repair")
     try:
         options = Options(
             names=logs,
@@ -121,7 +131,8 @@ def fsck(
             raise _NotRunError("the store has no logs: nothing was checked")
         if mend:
             verdicts = _repaired(run, verdicts, yes=yes)
-        run.note(verdicts, trusted_keys=vkeys is not None)
+        if not without_note:
+            run.note(verdicts, trusted_keys=vkeys is not None)
         shown = Report(verdicts, trusted_keys=vkeys is not None, seconds=run.seconds)
         if report is not None:
             report.write_text(shown.json() + "\n", encoding="utf-8")
