@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics_core import Metric
 
 from tests.prometheus import MISSING
 from tests.promql import answered, selectors
@@ -57,11 +58,15 @@ def test_the_committed_files_are_what_the_code_makes() -> None:
     assert {path.relative_to(ROOT) for path in kept} <= set(made()), "files that nothing makes"
 
 
+def families() -> list[Metric]:
+    return [family for registry in metrics_page.registries() for family in registry.collect()]
+
+
 def test_every_metric_answers_a_named_question() -> None:
     registry = CollectorRegistry()
     Counter("goodstrace_nobody_knows", "What for.", registry=registry)
     with pytest.raises(KeyError, match="which question"):
-        metrics_page.page(registry.collect())
+        metrics_page.page([registry])
     for _, beginnings in metrics_page.QUESTIONS:
         for beginning in beginnings:
             assert beginning in (ROOT / metrics_page.PAGE).read_text(), f"no metric begins with {beginning}"
@@ -92,9 +97,8 @@ def _recordings() -> list[dict[str, Any]]:
 
 def test_labels_are_asked_for_values_that_they_can_have() -> None:
     """A misspelt value would be an alert that never fires."""
-    registry = metrics_page.registry()
     values: dict[tuple[str, str], set[str]] = {}
-    for family in registry.collect():
+    for family in families():
         for sample in family.samples:
             for label, value in sample.labels.items():
                 values.setdefault((sample.name, label), set()).add(value)
