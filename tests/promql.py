@@ -2,7 +2,7 @@
 
 import re
 
-_SELECTOR = re.compile(r"\b((?:goodstrace|node|process|up|ALERTS)[A-Za-z0-9_:]*)(\{[^}]*\})?")
+_SELECTOR = re.compile(r"\b((?:goodstrace|node|kubelet|process|up|ALERTS)[A-Za-z0-9_:]*)(\{[^}]*\})?")
 _OPAQUE = re.compile(r'\{[^}]*\}|\[[^\]]*\]|"[^"]*"')
 _COMPARISON = re.compile(r"(==|!=|>=|<=|>(?!=)|<(?!=))(?!\s*bool)")
 

@@ -5,23 +5,20 @@ import asyncio
 import grpc
 import structlog
 
-from goodstrace.audit.v1 import audit_pb2, watch_pb2
 from goodstrace.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server as add_servicer
 from goodstrace.audit.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server as add_watch
 from services.audit.browse_index import BrowseIndex
 from services.audit.figures.answers import FigureAnswers
 from services.audit.figures.following import FigureMetrics, Figuring
 from services.audit.figures.goods import GoodsViewers
-from services.audit.figures.requests import METHODS as FIGURE_METHODS
 from services.audit.figures.store import Statistics
 from services.audit.indexing import CLIENT as INDEX_CLIENT
 from services.audit.indexing import Indexing, IndexMetrics
-from services.audit.proving import METHOD as PROVE
+from services.audit.metrics import SERVICES, AuditMetrics
 from services.audit.service import AuditServicer
 from services.audit.settings import AuditSettings
 from services.audit.watch_names import WatchNames
 from services.audit.watch_reader import WatchReader
-from services.audit.watch_service import METHODS as WATCH_METHODS
 from services.audit.watch_service import WatchServicer
 from services.runtime.group_source import Source
 from services.runtime.lifecycle import run
@@ -32,7 +29,7 @@ from services.runtime.tracing import spans
 from services.runtime.vault.settings import VaultSettings
 from services.sealing.clock import SystemClock
 from services.sealing.epochs import random_epoch
-from services.sealing.front import Front, FrontMetrics, opened
+from services.sealing.front import Front, opened
 from services.sealing.kafka import KafkaSource
 from services.sealing.key_sources import configured_keys
 from services.sealing.metrics import SealMetrics
@@ -44,19 +41,12 @@ from services.sealing.witness_settings import publishing
 from services.sealing.writer import SealerParts
 
 _PREFIX = "browse"
-_SERVICES = (
-    audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
-    watch_pb2.DESCRIPTOR.services_by_name["WatchService"],
-)
 
 
 def main() -> None:
     """Run until SIGTERM. Exits with 1 after a fault that wants an operator, 2 where a setting is wrong."""
     log = configure("audit", load(MonitoringSettings).log_level)
-    settings, metrics = (
-        load(AuditSettings),
-        FrontMetrics("audit", ["ListBrowses", PROVE, *FIGURE_METHODS, *WATCH_METHODS]),
-    )
+    settings, metrics = load(AuditSettings), AuditMetrics()
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("audit", settings, metrics, log) as front:
@@ -71,7 +61,7 @@ def main() -> None:
                 add_watch(_watch_servicer(front, stop), server)
 
             try:
-                await front.serve(stop, _SERVICES, add, kind=_PREFIX)
+                await front.serve(stop, SERVICES, add, kind=_PREFIX)
             finally:
                 stop.set()
                 try:

@@ -21,7 +21,6 @@ from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
 from services.sealing.browse import Browse, BrowseRecorder
 
-METHODS: Final = ("ListAlerts", "StreamAlerts", "GetActivity", "ListBusiest")
 POLL_S: Final = 1.0
 HEARTBEAT_S: Final = 15.0
 OVERLAP_MS: Final = 10_000

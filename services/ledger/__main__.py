@@ -111,7 +111,6 @@ def _completeness(
 ) -> tuple[Sealer, IndexRounds] | tuple[()]:
     """Build what keeps the log `index`; nothing where that is turned off."""
     settings, kafka = load(CompletenessSettings), load(KafkaSettings)
-    metrics = IndexMetrics()
     if not settings.enabled:
         return ()
     sealer = _sealer(mongo, monitoring, public, log, topic=LOGS_INDEX, prefix=INDEX_LOG)
@@ -125,7 +124,7 @@ def _completeness(
         interval_s=settings.interval_ms / 1000,
         keep_s=settings.keep_s,
         clock=SystemClock(),
-        metrics=metrics,
+        metrics=IndexMetrics(),
         log=log,
     )
     return sealer, rounds

@@ -98,6 +98,7 @@ class IndexRounds:
         3. The run of what they pinned is written, then the leaf goes onto the topic: with a merged run, where one is ready.
         """
         if not self._owns():
+            self._metrics.lag.set(0)  # it is the owner's to tell: what was known here grows old
             await self._forget()
             return False
         leaf = self._leaf or await self._take_over()
@@ -109,6 +110,7 @@ class IndexRounds:
             self._begin_merging(leaf)
         await self._collect()
         self._metrics.lag.set(size - self._growth.scanned)
+        self._metrics.rounds.inc()
         return self._growth.scanned < size
 
     async def _take_over(self) -> IndexLeaf:

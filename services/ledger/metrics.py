@@ -27,19 +27,22 @@ class RootMetrics:
         )
         self.lag = Gauge(
             "goodstrace_ledger_root_lag_seconds",
-            "How long the head that waited longest had waited when the last round read it; 0 where none waited.",
+            "How long the head that waited longest had waited when the last round read it; 0 where none waited, and who makes no rounds.",
             registry=registry,
         )
 
 
 class IndexMetrics:
-    """What the rounds of the log `index` count; all exist from the start, in processes too that make none."""
+    """What the rounds of the log `index` count; all exist from the start where that log is kept, in processes too that make none."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Make them in `registry`."""
         name = "goodstrace_ledger_index"
         self.leaves = Counter(
             f"{name}_leaves", "Leaves put on the topic of the log `index`.", registry=registry
+        )
+        self.rounds = Counter(
+            f"{name}_rounds", "Rounds made, those too that found nothing new.", registry=registry
         )
         self.rows = Counter(f"{name}_rows", "Rows written of what was newly sealed.", registry=registry)
         self.failures = Counter(
@@ -52,7 +55,7 @@ class IndexMetrics:
         )
         self.lag = Gauge(
             f"{name}_lag_entries",
-            "Entries of the root log that the last round had not looked at.",
+            "Entries of the root log that the last round had not looked at; 0 for who makes no rounds.",
             registry=registry,
         )
         self.runs = Gauge(f"{name}_runs", "Live runs of the last leaf.", registry=registry)

@@ -131,6 +131,7 @@ class RootRounds:
         3. The records are written together, and once they are durable the checkpoints are marked as pinned.
         """
         if not self._owns():
+            self._metrics.lag.set(0)  # it is the owner's to tell: what was known here grows old
             await self._forget()
             return 0
         if not self._writing:

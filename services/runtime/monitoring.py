@@ -19,6 +19,16 @@ _HANDSHAKE_S = 10.0
 _StartResponse = Callable[..., Any]
 
 
+def build_info(service: str, registry: CollectorRegistry = REGISTRY) -> None:
+    """Show which version of which service runs."""
+    Gauge(
+        "goodstrace_build_info",
+        "The running version; always 1.",
+        ["service", "version"],
+        registry=registry,
+    ).labels(service, VERSION).set(1)
+
+
 class Readiness:
     """Whether the service can do its work now: each named condition must hold. Thread-safe."""
 
@@ -79,12 +89,7 @@ class Monitoring:
         """Bind the port (0 for any); it speaks TLS where `certificate` has that set. Raises: SettingsError where it is taken."""
         self.readiness = Readiness("started")
         self._metrics = make_wsgi_app(registry)
-        Gauge(
-            "goodstrace_build_info",
-            "The running version; always 1.",
-            ["service", "version"],
-            registry=registry,
-        ).labels(service, VERSION).set(1)
+        build_info(service, registry)
         try:
             self._server = make_server(host, port, self._answer, _Server, _QuietHandler)
         except OSError as error:

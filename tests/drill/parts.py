@@ -1,6 +1,5 @@
 """The system of the drill, and its parts: how each is killed, how it comes back, and which alerts must tell."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -9,15 +8,14 @@ from pathlib import Path
 
 from deploy.broker import Broker
 from deploy.document_store import DocumentStore
-from deploy.processes import HOST, Daemon, free_port
-from deploy.service_processes import ROOT, not_ready
+from deploy.processes import HOST, Daemon
 from deploy.stack import Stack
 from tests.drill.scaling import faster
 from tests.own_witness import Witness
 from tests.prometheus import Prometheus
 from tests.system.harness import SERVICES, System, eventually
+from tests.watch_worker import WATCH, start, watch_of
 
-WATCH = "watch"
 SETTINGS = {
     "GOODSTRACE_WITNESS_INTERVAL_MS": "100",
     # Neighbours that are away are given up after seconds: the drill's clock runs faster than that of a real alert.
@@ -81,10 +79,10 @@ def world(folder: Path, report: Callable[[str], None]) -> Iterator[World]:
         report("witness, watch, Prometheus")
         cosigning = witness.follow(f"{system.log_url}/logs")
         ends.callback(cosigning.kill)
-        watch = _watch(system, folder / "watch")
+        watch = watch_of(system, folder / "watch")
         ends.callback(watch.kill)
-        _start(watch)
-        ports = {**system.metrics_ports, WATCH: watch.ports[0]}
+        start(watch)
+        ports = {**system.metrics_ports, WATCH: watch.ports[0], "witness": witness.metrics_port}
         targets = {name: f"{HOST}:{port}" for name, port in ports.items()}
         prometheus = ends.enter_context(Prometheus(folder / "prometheus", targets, faster, every="1s"))
         eventually(
@@ -93,12 +91,12 @@ def world(folder: Path, report: Callable[[str], None]) -> Iterator[World]:
         )
         services = tuple(_service(system, name) for name in SERVICES)
         others = (
-            Part(WATCH, watch.kill, partial(_start, watch), (Expected("ServiceDown", {"job": WATCH}),)),
+            Part(WATCH, watch.kill, partial(start, watch), (Expected("ServiceDown", {"job": WATCH}),)),
             Part(
                 "witness",
                 cosigning.kill,
                 partial(_again, cosigning, witness),
-                (Expected("WitnessQuorumLost", {"severity": "page"}),),
+                (Expected("WitnessQuorumLost", {"severity": "page"}), Expected("WitnessDown")),
             ),
             Part(
                 "Kafka",
@@ -130,27 +128,6 @@ def _service(system: System, name: str) -> Part:
         partial(system.restart, name),
         (Expected("ServiceDown", {"job": name}),),
     )
-
-
-def _watch(system: System, folder: Path) -> Daemon:
-    port = free_port()
-    return Daemon(
-        name=WATCH,
-        command=[sys.executable, "-m", "services.audit.watch"],
-        run_dir=system.run_dir,
-        ports=(port,),
-        environment={
-            **system.environment,
-            "GOODSTRACE_WATCH_METRICS_PORT": str(port),
-            "GOODSTRACE_WATCH_DATA_DIR": str(folder),
-        },
-        cwd=ROOT,
-    )
-
-
-def _start(watch: Daemon) -> None:
-    watch.start()
-    watch.wait_ready(lambda: not_ready(f"http://{HOST}:{watch.ports[0]}/readyz"), 90)
 
 
 def _again(daemon: Daemon, witness: Witness) -> None:

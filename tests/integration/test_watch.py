@@ -1,6 +1,7 @@
 """Workers of the watch on real Kafka and a real store: counts are exact, whoever is killed and wherever partitions go."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -18,14 +19,17 @@ from deploy.processes import Daemon
 from deploy.stack import Stack
 from services.audit.watch import alerts as alert_values
 from services.audit.watch.command import watch
+from services.audit.watch.faust_app import GROUP
+from services.audit.watch.progress import Progress
 from services.audit.watch.store import ACTIVITY, ALERTS, WatchStore, forget
 from services.audit.watch_names import forget_user
 from services.runtime import topics
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
+from services.runtime.errors import UnavailableError
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import eventually
-from tests.integration.watching import Watching
+from tests.integration.watching import PARTITIONS, Watching
 from tests.unit.watch_world import watched
 from tests.watch_scenarios import (
     BEGIN_MS,
@@ -135,6 +139,36 @@ async def test_a_worker_that_is_killed_alone_is_started_again_by_its_supervisor(
     assert await watching.by_subject("user") == by_pseudonym(looks)
     metrics = await asyncio.to_thread(watching.metrics, "watch")
     assert metrics["goodstrace_watch_restarts_total"] >= 1
+
+
+async def test_how_much_waits_is_told_whether_or_not_somebody_reads(watching: Watching) -> None:
+    made = records(_looks(300))
+    await watching.browse(made)
+    names, bootstrap = watching.names, watching.stack.kafka_bootstrap_servers
+    progress = Progress(bootstrap, names.topic(GROUP))
+    topic = names.topic(topics.BROWSE_WATCHED)
+
+    async def waiting() -> int | None:
+        with contextlib.suppress(
+            UnavailableError
+        ):  # a broker that has just started finds its coordinators first
+            return await asyncio.to_thread(progress.behind, topic, range(PARTITIONS))
+        return None
+
+    async def all_wait() -> bool:
+        return await waiting() == 300
+
+    await eventually(all_wait, "all is told of, though nobody reads", DEADLINE_S)
+    watching.worker("watch", instance="watch-0").start()
+
+    async def none_waits() -> bool:
+        return await waiting() == 0 and watching.lag("watch", topics.BROWSE_WATCHED) == 0
+
+    await watching.ready("watch")
+    await eventually(none_waits, "all is committed", DEADLINE_S)
+    await watching.browse(made)
+    await eventually(none_waits, "what came meanwhile too", DEADLINE_S)
+    progress.close()
 
 
 def _children(pid: int) -> list[int]:

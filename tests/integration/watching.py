@@ -84,6 +84,13 @@ class Watching:
         lines = (line.split(" ") for line in text.splitlines() if line[0] != "#" and "{" not in line)
         return {each: float(value) for each, value, *_ in lines}
 
+    def lag(self, name: str, topic: str) -> float:
+        """Read what a worker shows of how much waits."""
+        text = httpx.get(f"http://127.0.0.1:{self.workers[name][1]}/metrics").text
+        shown = f'goodstrace_watch_lag_records{{topic="{topic}"}} '
+        [line] = [line for line in text.splitlines() if line.startswith(shown)]
+        return float(line.removeprefix(shown))
+
     async def browse(self, records: Sequence[WatchedBrowse]) -> None:
         """Tell the watch of looks where the services tell it."""
         await asyncio.to_thread(self._browse, records)

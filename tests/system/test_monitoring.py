@@ -22,6 +22,7 @@ from tests.own_witness import Witness
 from tests.prometheus import MISSING, NodeExporter, Prometheus
 from tests.promql import answered, selectors
 from tests.system.harness import SERVICES, System, eventually
+from tests.watch_worker import WATCH, start, watch_of
 from tools.monitoring.alerts import ALERTS, burns
 from tools.monitoring.dashboards import BOARDS
 from tools.monitoring.rules import GAP, OBJECTIVES, RECORDS, RUNGS, ladder
@@ -68,7 +69,11 @@ def watched(
         ends.callback(witness.follow(f"{system.log_url}/logs").kill)
         eventually(lambda: system.sealed_count() > 0, what="the merchant's registration is sealed")
         exporter = ends.enter_context(NodeExporter(tmp_path_factory.mktemp("node")))
-        targets = {name: f"{HOST}:{port}" for name, port in system.metrics_ports.items()}
+        watch = watch_of(system, tmp_path_factory.mktemp("watch"))
+        ends.callback(watch.kill)
+        start(watch)
+        ports = {**system.metrics_ports, WATCH: watch.ports[0], "witness": witness.metrics_port}
+        targets = {name: f"{HOST}:{port}" for name, port in ports.items()}
         prometheus = ends.enter_context(
             Prometheus(tmp_path_factory.mktemp("prometheus"), {**targets, "node": f"{HOST}:{exporter.port}"})
         )
@@ -104,8 +109,14 @@ def dashboard_queries() -> list[tuple[str, str, str]]:
 
 # What is there only while something is wrong, or while something happens that no test makes happen.
 MAY_BE_EMPTY = ("ALERTS", "> 0")
-# What is there only where TLS is on; tests/integration/test_tls_ports.py looks at it.
-NOT_HERE = ("goodstrace_tls_",)
+# What has no series here, and why: promtool alone tries the alerts that ask for it.
+NOT_HERE = {
+    "goodstrace_tls_": "only where TLS is on; tests/integration/test_tls_ports.py looks at it",
+    "kubelet_volume_": "only on Kubernetes, from the kubelets",
+}
+
+# Whether the machine's own disk is full, and how fast the machine is just now, is not for us to judge.
+THE_MACHINES = {"DiskFilling", "LookupLatencyBurn", "CaptureToTraceableBurn"}
 
 
 @cache
@@ -149,8 +160,9 @@ def test_every_rule_has_an_answer(watched: Prometheus, tell: Callable[[str], Non
     recordings = [*ladder(), *(rule for each in OBJECTIVES for rule in each.recordings())]
     alerts = [*ALERTS, *burns()]
     wrong = [f"{each.record}: {why}" for each in recordings if (why := empty(watched, each.expr))]
-    here = [each for each in alerts if not any(name in each.expr for name in NOT_HERE)]
-    assert len(alerts) - len(here) == 1
+    elsewhere = {each.name: why for each in alerts for name, why in NOT_HERE.items() if name in each.expr}
+    assert elsewhere.keys() == {"CertificateEnds", "VolumeFilling"}
+    here = [each for each in alerts if each.name not in elsewhere]
     for alert in here:
         asked = answered(alert.expr)
         why = empty(watched, asked) or (None if queried(watched, asked) else "the answer is empty")
@@ -159,6 +171,8 @@ def test_every_rule_has_an_answer(watched: Prometheus, tell: Callable[[str], Non
     tell(
         f"monitoring: {len(recordings)} recording rules and {len(here)} alerts were evaluated by a real Prometheus"
     )
+    for name, why in elsewhere.items():
+        tell(f"monitoring: {name} was NOT asked, its series are not here ({why})")
 
 
 def test_prometheus_itself_finds_no_fault_with_any_rule(watched: Prometheus) -> None:
@@ -170,9 +184,11 @@ def test_prometheus_itself_finds_no_fault_with_any_rule(watched: Prometheus) -> 
 
 
 def test_no_alert_fires_under_a_small_load(watched: Prometheus) -> None:
-    pending = {alert["labels"]["alertname"] for alert in watched.ask("alerts")["alerts"]}
-    # The machine's own disk is not for us to judge.
-    assert pending <= {"DiskFilling"}
+    def active() -> set[str]:
+        return {alert["labels"]["alertname"] for alert in watched.ask("alerts")["alerts"]} - THE_MACHINES
+
+    # A busy machine may miss a scrape, and then one pends for a moment.
+    eventually(lambda: not active(), deadline_s=DEADLINE_S, every_s=1, what=f"none pends: {active()}")
 
 
 def test_the_rungs_of_the_ladder_descend(watched: Prometheus) -> None:
@@ -190,7 +206,7 @@ def test_each_service_and_the_machine_are_watched(watched: Prometheus) -> None:
     def up() -> dict[str, str]:
         return {each["metric"]["job"]: each["value"][1] for each in watched.query("up")}
 
-    all_up = dict.fromkeys((*SERVICES, "node", "prometheus"), "1")
+    all_up = dict.fromkeys((*SERVICES, WATCH, "witness", "node", "prometheus"), "1")
     eventually(
         lambda: up() == all_up, deadline_s=DEADLINE_S, every_s=1, what="a scrape of each succeeds at once"
     )

@@ -188,6 +188,17 @@ async def test_each_round_pins_what_grew(heads: MemoryHeads, server: MemoryTopic
     assert (pinned.height, pinned.note) == (2, NOTE.format(size=7))
 
 
+async def test_who_makes_no_rounds_tells_of_no_lag(heads: MemoryHeads, server: MemoryTopicServer) -> None:
+    process = Process(heads, server)
+    heads.grow("goods/1", 5)
+    await process.rounds.round()
+    assert process.metrics.lag._value.get() > 0
+    process.owns = False
+    assert await process.rounds.round() == 0
+    assert process.metrics.lag._value.get() == 0
+    assert process.metrics.rounds._value.get() == 1, "a round that is not made is none"
+
+
 async def test_its_records_can_be_sealed_and_found(heads: MemoryHeads, server: MemoryTopicServer) -> None:
     heads.grow("goods/0", 3)
     await Process(heads, server).rounds.round()

@@ -8,7 +8,7 @@ from tools.monitoring.rules import OBJECTIVES, Objective, missed
 
 PAGE, TICKET = "page", "ticket"
 """Somebody must look now; somebody must look within days."""
-SERVICES: Final = "collector|ledger|query|audit|watch"
+SERVICES: Final = ("collector", "ledger", "query", "audit", "watch")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,21 @@ def _zero(*counters: str, window: str = "15m") -> str:
     """Ask whether any of what must stay 0 has grown. A process that ended takes its own counts with it, not the others'."""
     grown = "\n+ ".join(f"(sum(increase({counter}[{window}])) or vector(0))" for counter in counters)
     return f"{grown}\n> 0"
+
+
+def _down() -> str:
+    """Ask whether a service does not answer, or none of it is there to be asked: what was never started has no series that is 0."""
+    gone = [f'absent(up{{job="{service}"}})' for service in SERVICES]
+    return "\nor ".join([f'up{{job=~"{"|".join(SERVICES)}"}} == 0', *gone])
+
+
+def _unsealed(part: str) -> str:
+    """Ask whether records wait for a sealer that commits no block: read and too old, or not even read."""
+    return (
+        f"(max(goodstrace_{part}_oldest_waiting_seconds) > 120)\n"
+        f'or (\n  sum(goodstrace_kafka_lag_records{{client="{part}"}}) > 0\n'
+        f"  and sum(rate(goodstrace_{part}_records_sealed_total[10m])) == 0\n)"
+    )
 
 
 def _burn(objective: Objective, factor: float, long: str, short: str) -> str:
@@ -95,9 +110,9 @@ def burns() -> list[Alert]:
 
 ALERTS: Final = (
     Alert(
-        "ServiceDown", f'up{{job=~"{SERVICES}"}} == 0', "2m", PAGE, "services",
-        "{{ $labels.job }} on {{ $labels.instance }} does not answer.",
-        "Its metrics cannot be read: it has ended, hangs, or cannot be reached.",
+        "ServiceDown", _down(), "2m", PAGE, "services",
+        "{{ $labels.job }}{{ with $labels.instance }} on {{ . }}{{ end }} does not answer.",
+        "Its metrics cannot be read: it has ended, hangs, or cannot be reached. Without an instance: there is no process of it at all.",
     ),
     Alert(
         "CaptureOverloaded",
@@ -113,6 +128,16 @@ ALERTS: Final = (
         "10m", TICKET, "capture",
         "{{ $value | humanizePercentage }} of the events are rejected, duplicates not counted.",
         "Somebody sends what is malformed, or not theirs to say.",
+    ),
+    Alert(
+        "JobsUnwritten", _zero("goodstrace_collector_jobs_unwritten_total"), "0m", TICKET, "capture",
+        "Captures were taken whose jobs could not be described at once.",
+        "Nothing is lost: what was captured goes its way. Who asks for such a job is told of it later.",
+    ),
+    Alert(
+        "RulesUnanswered", _zero("goodstrace_collector_rule_unanswered_records_total"), "0m", TICKET, "capture",
+        "A rule had no answer for an event.",
+        "It gave no verdict there: what it was to find may go unseen. The event itself is sealed.",
     ),
     Alert(
         "PipelineBehind",
@@ -147,7 +172,8 @@ ALERTS: Final = (
     ),
     Alert(
         "ProofFailure",
-        _zero("goodstrace_ledger_unprovable_records_total", "goodstrace_audit_unprovable_records_total",
+        _zero("goodstrace_ledger_unprovable_records_total", "goodstrace_ledger_root_unprovable_records_total",
+              "goodstrace_ledger_index_unprovable_records_total", "goodstrace_audit_unprovable_records_total",
               'goodstrace_query_calls_total{code="DATA_LOSS"}', 'goodstrace_audit_calls_total{code="DATA_LOSS"}',
               'goodstrace_query_log_requests_total{code="500"}'),
         "0m", PAGE, "ledger",
@@ -155,9 +181,22 @@ ALERTS: Final = (
         "A record does not commit to its parts, or stored bytes are not those that were sealed.",
     ),
     Alert(
-        "RootBehind", "goodstrace_ledger_root_lag_seconds > 120", "5m", TICKET, "ledger",
-        "Checkpoints wait {{ $value | humanizeDuration }} to get into the root log.",
-        "Proofs of the root lag behind; traces are not concerned.",
+        "RootBehind",
+        "(max(goodstrace_ledger_root_lag_seconds) > 120)\n"
+        "or (sum(rate(goodstrace_ledger_root_rounds_total[15m])) == 0)\n"
+        f"or {_unsealed('ledger_root')}",
+        "5m", TICKET, "ledger",
+        "Checkpoints do not get into the root log in time.",
+        "They wait for a round, no process makes one, or what rounds wrote is not sealed. Proofs of the root lag behind; traces are not concerned.",
+    ),
+    Alert(
+        "IndexBehind",
+        "(max(goodstrace_ledger_index_lag_entries) > 0)\n"
+        "or (sum(rate(goodstrace_ledger_index_rounds_total[15m])) == 0)\n"
+        f"or {_unsealed('ledger_index')}",
+        "15m", TICKET, "ledger",
+        "The log index does not follow the root log.",
+        "No round comes to the root log's end, none is made, or what rounds wrote is not sealed. Proofs of completeness grow old; traces are not concerned.",
     ),
     Alert(
         "WitnessQuorumLost",
@@ -172,15 +211,25 @@ ALERTS: Final = (
     Alert(
         "WitnessSuspicion",
         _zero('goodstrace_ledger_witness_faults_total{kind=~"fork|rolled-back"}',
-              'goodstrace_audit_witness_faults_total{kind=~"fork|rolled-back"}'),
+              'goodstrace_audit_witness_faults_total{kind=~"fork|rolled-back"}',
+              "goodstrace_witness_suspicions_total", "goodstrace_witness_index_leaves_wrong_total",
+              "goodstrace_witness_key_mismatches_total"),
         "0m", PAGE, "witnesses",
-        "A witness has cosigned what our store does not have.",
-        "The store was rolled back or forked, or the witness is another installation's.",
+        "What a witness has seen does not fit our logs.",
+        "It has cosigned what our store does not have, or one of ours was shown a fork, a wrong leaf of the log index, or a key that no statement leads to.",
+    ),
+    Alert(
+        "WitnessDown",
+        'up{job="witness"} == 0\n'
+        'or ((count(up{job="witness"}) or vector(0)) < max_over_time(count(up{job="witness"})[6h:5m]))',
+        "5m", TICKET, "witnesses",
+        "A witness of ours{{ with $labels.instance }} on {{ . }}{{ end }} does not answer, or is not there any more.",
+        "Its metrics cannot be read. Where the quorum is missing too, WitnessQuorumLost says so.",
     ),
     Alert(
         "BrowseRecordsBehind",
         '(sum(goodstrace_kafka_lag_records{client="audit"}) + sum(goodstrace_audit_records_waiting) > 5000)\n'
-        "or (max(goodstrace_audit_oldest_waiting_seconds) > 120)",
+        f"or {_unsealed('audit')}",
         "5m", TICKET, "audit",
         "Browse records are not sealed in time.",
         "They are durable in Kafka, so that looks stay allowed; who asks what was looked at is not told of the newest.",
@@ -194,6 +243,28 @@ ALERTS: Final = (
         "BrowseIndexIncomplete", _zero("goodstrace_audit_index_missed_total"), "0m", TICKET, "audit",
         "Looks are missing in the index.",
         "It was away for longer than browse.watched keeps what it is told: it has to be made again.",
+    ),
+    Alert(
+        "WatchBehind",
+        "(sum(goodstrace_watch_lag_records) > 5000)\n"
+        "or (max((time() - goodstrace_watch_clock_timestamp_seconds > 900) and (goodstrace_watch_partitions > 0)))\n"
+        "or (sum(goodstrace_watch_partitions) == 0)",
+        "10m", TICKET, "audit",
+        "The watch does not keep up with the looks.",
+        "Records wait, its clock stands still, or no worker has a partition: whoever looks too much is noticed late, and not blocked.",
+    ),
+    Alert(
+        "WatchIncomplete",
+        _zero('goodstrace_watch_observations_total{outcome="late"}', "goodstrace_watch_windows_not_judged_total",
+              "goodstrace_watch_records_unreadable_total"),
+        "0m", TICKET, "audit",
+        "The watch has not counted, or not judged, all looks.",
+        "Records came after their windows or could not be read, or too many windows waited to be compared: an alert about users may be missing.",
+    ),
+    Alert(
+        "WatchRestarts", _zero("goodstrace_watch_restarts_total"), "0m", TICKET, "audit",
+        "A worker of the watch ended and was started again.",
+        "Nothing was counted wrong: it goes on from what is committed. Its log says why it ended.",
     ),
     Alert(
         "WebhooksFailing", "goodstrace_query_webhooks_failing > 0", "1h", TICKET, "query",
@@ -234,8 +305,10 @@ ALERTS: Final = (
     ),
     Alert(
         "StoreFailing",
-        "sum by (job) (rate(goodstrace_store_command_failures_total[5m]))\n"
-        "/ clamp_min(sum by (job) (rate(goodstrace_store_command_seconds_count[5m])), 1e-9)\n> 0.05\n"
+        "(\n  sum by (job) (rate(goodstrace_store_command_failures_total[5m]))\n"
+        "  + sum by (job) (rate(goodstrace_store_connection_failures_total[5m]))\n)\n"
+        "/ clamp_min(\n  sum by (job) (rate(goodstrace_store_command_seconds_count[5m]))\n"
+        "  + sum by (job) (rate(goodstrace_store_connection_failures_total[5m])), 1e-9\n)\n> 0.05\n"
         "or (1 - min by (job) (goodstrace_store_writable)) > 0",
         "5m", PAGE, "neighbours",
         "{{ $value | humanizePercentage }} of {{ $labels.job }}'s calls to the store fail.",
@@ -267,6 +340,15 @@ ALERTS: Final = (
         '  and predict_linear(node_filesystem_avail_bytes{fstype!~"tmpfs|ramfs|squashfs|iso9660"}[6h], 86400) < 0\n)',
         "10m", PAGE, "neighbours",
         "{{ $labels.mountpoint }} on {{ $labels.instance }} is nearly full, or will be within a day.",
+        "Logs only ever grow. A store or a broker without room stops the system.",
+    ),
+    Alert(
+        "VolumeFilling",
+        "(\n  kubelet_volume_stats_available_bytes / kubelet_volume_stats_capacity_bytes < 0.1\n)\nor (\n"
+        "  kubelet_volume_stats_available_bytes / kubelet_volume_stats_capacity_bytes < 0.4\n"
+        "  and predict_linear(kubelet_volume_stats_available_bytes[6h], 86400) < 0\n)",
+        "10m", PAGE, "neighbours",
+        "The volume {{ $labels.persistentvolumeclaim }} in {{ $labels.namespace }} is nearly full, or will be within a day.",
         "Logs only ever grow. A store or a broker without room stops the system.",
     ),
 )  # fmt: skip

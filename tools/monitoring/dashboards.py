@@ -38,7 +38,7 @@ OVERVIEW: Final = Board(
     "goodstrace-overview", "Goodstrace: overview", "Is it healthy, and what is behind?",
     [
         ("Is it healthy?", [
-            number("Services that answer", "none", ('sum(up{job=~"collector|ledger|query|audit"})', ""), about="One for each process."),
+            number("Services that answer", "none", ('sum(up{job=~"collector|ledger|query|audit|watch"})', ""), about="One for each process."),
             number("Alerts that fire", "none", ('sum(ALERTS{alertstate="firing"}) or vector(0)', ""), warn=1, bad=3),
             number("Captured and not sealed", "short", (f'sum({GAP}{{rung!~"checkpointed|witnessed"}})', ""), warn=5000, bad=20000),
             number("Oldest record not sealed", "s", ("max(goodstrace_ledger_oldest_waiting_seconds)", ""), warn=10, bad=60),
@@ -136,6 +136,8 @@ LEDGER: Final = Board(
             graph("Root: rounds", "cps", (rate("goodstrace_ledger_root_rounds_total"), "rounds"),
                   (rate("goodstrace_ledger_root_checkpoints_pinned_total"), "checkpoints"), (rate("goodstrace_ledger_root_round_failures_total"), "failures")),
             graph("Index: entries not looked at", "short", ("max(goodstrace_ledger_index_lag_entries)", "entries")),
+            graph("Index: rounds", "cps", (rate("goodstrace_ledger_index_rounds_total"), "rounds"),
+                  (rate("goodstrace_ledger_index_leaves_total"), "leaves"), (rate("goodstrace_ledger_index_round_failures_total"), "failures")),
             graph("Index: runs and rows", "short", ("max(goodstrace_ledger_index_runs)", "runs"), ("max(goodstrace_ledger_index_live_rows)", "rows")),
         ]),
     ],
@@ -195,6 +197,17 @@ AUDIT: Final = Board(
             graph("Look-ups refused", "reqps", (rate("goodstrace_query_calls_total", "code", 'code=~"UNAUTHENTICATED|PERMISSION_DENIED|RESOURCE_EXHAUSTED"'), "{{code}}")),
             graph("Events refused by reason", "cps", (rate("goodstrace_collector_rejected_records_total", "reason"), "{{reason}}")),
             graph("Records withheld", "cps", (rate("goodstrace_query_records_withheld_total"), "withheld")),
+        ]),
+        ("The watch", [
+            graph("Behind", "short", ("sum by (topic) (goodstrace_watch_lag_records)", "{{topic}}"), about="Records that wait for a worker, by topic."),
+            graph("Observations", "cps", (rate("goodstrace_watch_observations_total", "outcome"), "{{outcome}}"),
+                  (rate("goodstrace_watch_records_unreadable_total"), "records unreadable")),
+            graph("Clock: how far it is behind", "s",
+                  ("time() - max by (instance) (goodstrace_watch_clock_timestamp_seconds > 0)", "{{instance}}"), about="The grace of a minute is in it."),
+            graph("Alerts about users", "cps", (rate("goodstrace_watch_alerts_total", "rule"), "{{rule}}")),
+            graph("Counting one batch", "s", *quantiles("goodstrace_watch_batch_seconds")),
+            graph("Partitions of each worker", "none", ("goodstrace_watch_partitions", "{{instance}}"),
+                  (zero("goodstrace_watch_restarts_total"), "restarts in a day")),
         ]),
         ("Sign-ins", [
             graph("Attempts by outcome", "cps", (rate("goodstrace_login_attempts_total", "outcome"), "{{outcome}}")),

@@ -1,6 +1,6 @@
 """docs/metrics.md, made of the metrics as the services make them: whoever adds one names the question that it answers here."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from goodstrace.cosignature import Cosigner
 from goodstrace.policy import Policy
 from services.audit.figures.following import FigureMetrics
 from services.audit.indexing import IndexMetrics as BrowseIndexMetrics
+from services.audit.metrics import AuditMetrics
 from services.audit.watch.metrics import WatchMetrics
 from services.collector.books import Books
 from services.collector.metrics import Metrics as CollectorMetrics
@@ -22,10 +23,9 @@ from services.query.metrics import QueryMetrics
 from services.runtime.grpc import CallMetrics
 from services.runtime.kafka_statistics import CLIENTS, KafkaMetrics
 from services.runtime.ladder import GAP, RECORDS, RUNGS
-from services.runtime.monitoring import Monitoring
+from services.runtime.monitoring import build_info
 from services.runtime.store_metrics import StoreMetrics
 from services.runtime.tls import certificate_metrics
-from services.sealing.front import FrontMetrics
 from services.sealing.marks import MarkMetrics
 from services.sealing.metrics import SealMetrics
 from services.sealing.refusals import RefusalMetrics
@@ -37,9 +37,7 @@ OPEN_LABELS: Final = {
     "page": "the templates of the pages' paths",
     "log": "the logs that there are: `goods/<partition>`, `browse/<partition>`, `root`, `index`",
     "witness": "the witnesses of the policy",
-    "service": "`collector`, `ledger`, `query`, `audit`, `watch`, `witness`",
     "version": "the program's",
-    "client": ", ".join(f"`{each}`" for each in CLIENTS),
     "rule": "the rules that are tried on events, or on looks",
 }
 """Labels whose values come from the installation, not from what somebody sends; or are too many for a table."""
@@ -114,34 +112,80 @@ class _Row:
     meaning: str
 
 
-def registry() -> CollectorRegistry:
-    """Make the metrics of all services at once."""
+def registries() -> tuple[CollectorRegistry, ...]:
+    """Make the metrics of each service, as its process makes them."""
+    makers = (_collector, _ledger, _query, _audit, _watch, _witness)
+    return tuple(_made(maker) for maker in makers)
+
+
+def _made(maker: Callable[[CollectorRegistry], None]) -> CollectorRegistry:
     found = CollectorRegistry()
-    monitoring = Monitoring("collector", "127.0.0.1", 0, found)
-    monitoring.stop()
-    CollectorMetrics(found, Books().rule_ids)
+    maker(found)
+    return found
+
+
+def _collector(found: CollectorRegistry) -> None:
     service = capture_pb2.DESCRIPTOR.services_by_name["CaptureService"]
+    build_info("collector", found)
+    CollectorMetrics(found, Books().rule_ids)
     CallMetrics("collector", [method.name for method in service.methods], found)
-    QueryMetrics(found)
-    FrontMetrics("audit", ["ListBrowses"], found)
+    RefusalMetrics("collector", found)
+    _neighbours(found)
+
+
+def _ledger(found: CollectorRegistry) -> None:
+    build_info("ledger", found)
+    RootMetrics(found)
+    IndexMetrics(found)
+    _witnessed("ledger", found)
+    for part in ("ledger", "ledger_root", "ledger_index"):
+        SealMetrics(part, found)
+    _neighbours(found)
+
+
+def _query(found: CollectorRegistry) -> None:
+    build_info("query", found)
+    QueryMetrics(found).open_page("/")
     LoginMetrics(found)
     RefusalMetrics("query", found)
     MarkMetrics("query", found)
+    _neighbours(found)
+
+
+def _audit(found: CollectorRegistry) -> None:
+    build_info("audit", found)
+    AuditMetrics(found)
     BrowseIndexMetrics(found)
     FigureMetrics(found)
-    certificate_metrics(found)
+    RefusalMetrics("audit", found)
+    MarkMetrics("audit", found)
+    _witnessed("audit", found)
+    SealMetrics("audit", found)
+    _neighbours(found)
+
+
+def _watch(found: CollectorRegistry) -> None:
+    build_info("watch", found)
     WatchMetrics(["scraping"], found)
-    RootMetrics(found)
-    IndexMetrics(found)
-    KafkaMetrics(found)
-    StoreMetrics(found)
+
+
+def _witness(found: CollectorRegistry) -> None:
+    build_info("witness", found)
     WitnessMetrics(found)
+
+
+def _witnessed(part: str, found: CollectorRegistry) -> None:
     policy = Policy.parse(f"witness one {_WITNESS}\nquorum one\n".encode())
-    for part in ("ledger", "audit"):
-        WitnessedMetrics(part, policy, ["one"], found)
-    for part in ("ledger", "ledger_root", "ledger_index", "audit"):
-        SealMetrics(part, found)
-    return found
+    WitnessedMetrics(part, policy, ["one"], found)
+
+
+def _neighbours(found: CollectorRegistry) -> None:
+    """Make those of the clients: every client of Kafka for each, since the page says for none who has it."""
+    kafka = KafkaMetrics(found)
+    for client in CLIENTS:
+        kafka.begin(client)
+    StoreMetrics(found)
+    certificate_metrics(found)
 
 
 def question_of(name: str) -> str:
@@ -152,11 +196,12 @@ def question_of(name: str) -> str:
     raise KeyError(f"{name}: say in tools/monitoring/metrics_page.py which question it answers")
 
 
-def page(families: Iterable[Metric]) -> str:
-    """Write the page."""
+def page(shown: Iterable[CollectorRegistry]) -> str:
+    """Write the page of what these show: a metric of several once, with the values of all."""
     rows: dict[str, list[_Row]] = {question: [] for question, _ in QUESTIONS}
-    for family in sorted(families, key=lambda each: each.name):
-        rows[question_of(family.name)].append(_row(family))
+    merged = _merged(shown)
+    for name in sorted(merged):
+        rows[question_of(name)].append(_row(*merged[name]))
     rungs = ", ".join(f"*{each}*" for each in RUNGS)
     parts = [_HEAD.format(rungs=rungs, records=RECORDS, gap=GAP)]
     for question, listed in rows.items():
@@ -167,34 +212,43 @@ def page(families: Iterable[Metric]) -> str:
 
 def files() -> dict[Path, str]:
     """Give the page, by path."""
-    return {PAGE: page(registry().collect())}
+    return {PAGE: page(registries())}
 
 
-def _row(family: Metric) -> _Row:
-    suffix = "_total" if family.type == "counter" else ""
+def full_name(family: Metric) -> str:
+    """Give the name by which it is asked for, but for a histogram's, which is asked for by its parts."""
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def _merged(shown: Iterable[CollectorRegistry]) -> dict[str, tuple[Metric, dict[str, set[str]]]]:
+    """Give each metric by its name, and its labels with the values that they have in any of these."""
+    found: dict[str, tuple[Metric, dict[str, set[str]]]] = {}
+    for registry in shown:
+        for family in registry.collect():
+            _, values = found.setdefault(family.name, (family, {}))
+            for label in _label_names(registry, family):
+                values.setdefault(label, set())
+            for sample in family.samples:
+                for label in values.keys() & sample.labels.keys():
+                    values[label].add(sample.labels[label])
+    return found
+
+
+def _label_names(registry: CollectorRegistry, family: Metric) -> tuple[str, ...]:
+    """Ask the metric itself: a series that it has not yet tells of no labels. One of our own that has none says nothing of them."""
+    collector = registry._names_to_collectors[family.name]  # noqa: SLF001 - the library tells it nowhere else
+    names: tuple[str, ...] = getattr(collector, "_labelnames", ())
+    return names
+
+
+def _row(family: Metric, values: Mapping[str, Collection[str]]) -> _Row:
     help_text = " ".join(family.documentation.split()).replace("|", "\\|")
-    return _Row(f"{family.name}{suffix}", family.type, _labels(family), help_text)
+    return _Row(full_name(family), family.type, _labels(values), help_text)
 
 
-def _labels(family: Metric) -> str:
-    values: dict[str, list[str]] = {}
-    for sample in family.samples:
-        for label, value in sample.labels.items():
-            if label != "le" and value not in values.setdefault(label, []):
-                values[label].append(value)
-    for label in _named(family):
-        values.setdefault(label, [])
+def _labels(values: Mapping[str, Collection[str]]) -> str:
     told = [
         f"`{label}`: {OPEN_LABELS[label] if label in OPEN_LABELS else ', '.join(f'`{each}`' for each in sorted(found))}"
         for label, found in values.items()
     ]
     return "; ".join(told) or "none"
-
-
-def _named(family: Metric) -> tuple[str, ...]:
-    """Name labels of a metric that has no series yet: those of logs, and of Kafka clients that are not made."""
-    if family.samples:
-        return ()
-    if family.name.startswith("goodstrace_kafka"):
-        return ("client", "kind") if family.name.endswith("errors") else ("client",)
-    return ("log",)

@@ -12,7 +12,6 @@ from services.runtime.call_errors import InvalidRequestError, NotAllowedError
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.goods_browses.values import DayCounts
 
-METHODS: Final = ("GetStatistics", "CountGoodsBrowses")
 DEFAULT_PAGE_SIZE: Final = 100
 MOST_WINDOWS: Final = 1000
 _LATEST_MS: Final = 2**53

@@ -4,7 +4,11 @@ from collections.abc import Iterable
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from services.runtime.topics import BROWSE_ALERTS, BROWSE_OBSERVED, BROWSE_WATCHED
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+TOPICS = (BROWSE_WATCHED, BROWSE_OBSERVED, BROWSE_ALERTS)
+"""What a worker reads, without the prefix."""
 _OUTCOMES = ("counted", "skipped", "late")
 
 
@@ -23,7 +27,7 @@ class WatchMetrics:
         )
         self.unreadable = Counter(
             "goodstrace_watch_records_unreadable_total",
-            "Records of browse.watched that cannot be read: nothing is counted by them.",
+            "Records of browse.watched that cannot be read: nothing is counted by them. Should stay 0.",
             registry=registry,
         )
         self.observations = Counter(
@@ -66,6 +70,14 @@ class WatchMetrics:
             "Partitions of browse.observed that this worker has.",
             registry=registry,
         )
+        self.lag = Gauge(
+            "goodstrace_watch_lag_records",
+            "Records of a topic between what is committed and its end, in the partitions that this worker has, as Kafka told last.",
+            ["topic"],
+            registry=registry,
+        )
+        for topic in TOPICS:
+            self.lag.labels(topic)
         for rule in rules:
             self.alerts.labels(rule)
         for outcome in _OUTCOMES:

@@ -1,5 +1,6 @@
 """Where the workers' group has come to, asked of Kafka itself: what Faust knows of it is not there yet when it hands on the first records."""
 
+from collections.abc import Iterable
 from threading import Lock
 from typing import Any, Final
 
@@ -30,6 +31,20 @@ class Progress:
                 return int(found.offset)
             oldest, _ = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S, cached=False)
             return int(oldest)
+
+    def behind(self, topic: str, partitions: Iterable[int]) -> int:
+        """Count the records between what the group has committed and the ends of these partitions. Blocks. Raises: UnavailableError."""
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        return sum(self._behind(place) for place in places)
+
+    def _behind(self, place: TopicPartition) -> int:
+        with (
+            self._lock,
+            kafka.translated(),
+        ):  # for each by itself: who wants to know where to begin waits for one of them alone
+            (found,) = self._consumer.committed([place], timeout=_TIMEOUT_S)
+            oldest, end = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S, cached=False)
+            return max(0, int(end) - max(int(oldest), int(found.offset)))
 
     def close(self) -> None:
         """Close the client."""

@@ -24,7 +24,7 @@ from services.audit.watch.activity import Activity
 from services.audit.watch.clock import Waiting
 from services.audit.watch.counting import Counted, Counter, Subject
 from services.audit.watch.faust_app import WatchApp
-from services.audit.watch.metrics import WatchMetrics
+from services.audit.watch.metrics import TOPICS, WatchMetrics
 from services.audit.watch.observing import observations, read
 from services.audit.watch.rules import Book
 from services.audit.watch.settings import WatchSettings
@@ -43,6 +43,7 @@ _SHOW_S: Final = 0.25
 _MOST_UNSHOWN: Final = 5_000
 _SWEPT: Final = 64
 _COMPACT_S: Final = 3600.0
+_LAG_S: Final = 10.0
 _DAY_S: Final = 86_400.0
 _EXIT_UNFORESEEN: Final = 70
 
@@ -82,6 +83,7 @@ class Worker:
         app.agent(watch.alerts, name="keep")(self._keep)
         app.timer(_IDLE_S)(self._tell_idle)
         app.timer(_COMPACT_S)(self._tidy)
+        app.timer(_LAG_S)(self._measure_lag)
         app.on_partitions_revoked.connect(self._settle)
         app.task(self._send_often)
         app.task(self._show_often)
@@ -307,6 +309,21 @@ class Worker:
         metrics.first_seen.inc(counted.first_seen)
         metrics.not_waited_for.inc(counted.not_waited_for)
         metrics.clock.set(counted.clock.now_ms(self._partitions) / 1000)
+
+    async def _measure_lag(self) -> None:
+        """Ask Kafka how much waits in the partitions that this worker has; where it does not answer, what it told last is shown on.
+
+        Not what Faust has fetched: where it fetches no more, its ends stand still.
+        """
+        read = (self._watch.watched, self._watch.observed, self._watch.alerts)
+        for name, topic in zip(TOPICS, read, strict=True):
+            mine = [tp.partition for tp in self._watch.assigned(topic)]
+            try:
+                lag = await asyncio.to_thread(self._watch.progress.behind, topic.get_topic_name(), mine)
+            except ServiceError as error:
+                self._log.warning("Kafka does not say how much waits", cause=str(error))
+                return
+            self._metrics.lag.labels(name).set(lag)
 
     async def _keep_alert(self, event: Any) -> None:
         value = event.message.value
