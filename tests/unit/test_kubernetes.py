@@ -335,7 +335,7 @@ def test_what_is_called_is_there_twice_and_goes_one_after_the_other() -> None:
         workload = of_kind("Deployment", "StatefulSet")[process.name]["spec"]
         assert workload["replicas"] >= 2, process.name
         assert of_kind("PodDisruptionBudget")[process.name]["spec"]["maxUnavailable"] == 1
-        assert process.drain_s > 0
+        assert process.notice_s > 0
         assert plan(1, 1).pods[process.name] >= 2
         scaler = of_kind("HorizontalPodAutoscaler").get(process.name)
         assert scaler is None or scaler["spec"]["minReplicas"] >= 2
