@@ -71,7 +71,7 @@ def rows(health: str) -> str:
 
 
 def test_what_passes_is_said() -> None:
-    docker = Played(ps=(0, rows("healthy")), id=(0, "10001\n"), touch=(1, "Read-only file system"))
+    docker = Played(ps=(0, rows("healthy")), id=(0, "10001\n"), sh=(0, "fixed\n"))
     assert "warning" in configured(docker)
     assert all(name in healthy(docker) for name in SERVICES)
     assert "root" in unprivileged(docker)
@@ -136,7 +136,7 @@ def test_grafana_is_asked_for_every_dashboard(
         (examining(1, FOUND), examined, "services: the ledger does not answer"),
         (Played(run=(0, "")), examined, "says nothing"),
         (Played(id=(0, "0\n")), unprivileged, "as root"),
-        (Played(id=(0, "10001\n"), touch=(0, "")), unprivileged, "can write"),
+        (Played(id=(0, "10001\n"), sh=(0, "writable\n")), unprivileged, "can write"),
     ],
 )
 def test_what_does_not_is_said_too(docker: Played, one: object, said: str) -> None:
@@ -162,3 +162,11 @@ def test_where_there_is_no_docker_it_says_so(capsys: pytest.CaptureFixture[str])
 
     assert check(nothing) == 0
     assert "there is no `docker` here" in capsys.readouterr().out
+
+
+def test_what_takes_too_long_is_told() -> None:
+    def hanging(arguments: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[str]":
+        raise subprocess.TimeoutExpired(list(arguments), timeout_s)
+
+    with pytest.raises(CheckFailed, match="config: not within"):
+        configured(hanging)
