@@ -13,7 +13,7 @@ from services.backup.log_check import LogCheck
 from services.backup.values import FileEntry, LogCopy, Manifest
 from services.sealing import documents
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, PACKS
-from services.sealing.values import LogInfo, Pack
+from services.sealing.values import LogInfo
 
 Document = dict[str, Any]
 Put = Callable[[str, Document], None]
@@ -61,23 +61,24 @@ def read_log(folder: Path, info: LogInfo, copy: LogCopy, trust: Trust, put: Put)
     Raises: BackupError, DamagedError with file and place, CorruptError; OSError.
     """
     trust.check(info, copy)
-    check, waiting = LogCheck(info), list[tuple[Document, Pack]]()
+    check, packs = LogCheck(info), list[Document]()
     for collection, document in read_documents(folder, copy.file):
         if collection == PACKS:
-            waiting.append((document, documents.pack(document)))
-            if len(waiting) > MOST_PACKS:
+            packs.append(document)
+            if len(packs) > MOST_PACKS:
                 raise BackupError(f"{copy.file.path}: over {MOST_PACKS} packs before their block")
         elif collection == BLOCKS:
-            check.block(documents.stored_block(document), [pack for _, pack in waiting])
-            for each, _ in waiting:
+            check.block(document, packs)
+            for each in packs:
                 put(PACKS, each)
             put(BLOCKS, document)
-            waiting.clear()
-        elif collection == CHECKPOINTS and not waiting:
+            packs.clear()
+        elif collection == CHECKPOINTS and not packs:
+            check.checkpoint(document)
             put(CHECKPOINTS, document)
         else:
             raise BackupError(f"{copy.file.path}: a document of {collection} where none belongs")
-    check.checkpoint(copy.size, copy.root, copy.note)
+    check.ended(copy.height, copy.size, copy.root, copy.note)
 
 
 def read_others(folder: Path, manifest: Manifest, put: Put) -> None:

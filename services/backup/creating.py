@@ -4,7 +4,7 @@ The order: (1) where the consumer groups are, so that what is copied after it la
 `index`, then those of the other logs, so that what is pinned is there; (3) the logs, verified as they are read; (4) all other collections.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from goodstrace.log_keys import SINGLE_LOGS
@@ -39,7 +39,6 @@ OF_LOGS: Final = frozenset(
 _NOT_COPIED: Final = OF_LOGS | {OPERATIONS, SESSIONS}
 """Sessions are left out: one that was ended since would count again."""
 _BLOCKS_A_READ: Final = 16
-_CHECKPOINTS_A_READ: Final = 256
 _TRIES: Final = 5
 Told = Callable[[int], None]
 Document = dict[str, Any]
@@ -112,25 +111,29 @@ async def _copy_log(database: Database, folder: FolderWriter, planned: Planned, 
     check, file = LogCheck(planned.info), folder.file(f"logs/{name.replace('/', '-')}.bson")
     while check.size < checkpoint.size:
         before = check.size
-        for document in await _blocks(database, name, check.height + 1):
+        blocks = await _blocks(database, name, check.height + 1)
+        ends = [documents.checkpoint_id(name, each.get("size", 0)) for each in blocks]
+        signed = await _named(database, CHECKPOINTS, ends)
+        for document, end in zip(blocks, ends, strict=True):
             if check.size < checkpoint.size:
                 await _copy_block(database, file, check, document)
+                if end in signed:
+                    check.checkpoint(signed[end])
+                    file.write(CHECKPOINTS, signed[end])
         if check.size == before:
             raise BackupError(f"{name}: block {check.height + 1} is missing")
         told(check.size - before)
-    check.checkpoint(checkpoint.size, checkpoint.root.hex(), checkpoint.note)
-    async for document in _checkpoints(database, name, checkpoint.size):
-        file.write(CHECKPOINTS, document)
-    return LogCopy(name, checkpoint.size, check.height, checkpoint.root.hex(), checkpoint.note, file.close())
+    root = checkpoint.root.hex()
+    check.ended(check.height, checkpoint.size, root, checkpoint.note)
+    return LogCopy(name, checkpoint.size, check.height, root, checkpoint.note, file.close())
 
 
 async def _copy_block(database: Database, file: FileWriter, check: LogCheck, document: Document) -> None:
     """Write a block's packs, in its order, and then the block, as they lie in the store."""
-    async with translated():
-        found = await database[PACKS].find({"_id": {"$in": document["packs"]}}).to_list(None)
-    packs: Mapping[str, Document] = {each["_id"]: each for each in found}
-    there = [packs[each] for each in document["packs"] if each in packs]
-    check.block(documents.stored_block(document), [documents.pack(each) for each in there])
+    names = list(document.get("packs", ()))
+    packs = await _named(database, PACKS, names)
+    there = [packs[each] for each in names if each in packs]
+    check.block(document, there)
     for each in there:
         file.write(PACKS, each)
     file.write(BLOCKS, document)
@@ -142,11 +145,9 @@ async def _blocks(database: Database, log: str, height: int) -> list[Document]:
         return await database[BLOCKS].find(query).sort("height", 1).to_list(None)
 
 
-async def _checkpoints(database: Database, log: str, upto: int) -> AsyncIterator[Document]:
-    query = {"log": log, "size": {"$gt": 0, "$lte": upto}}
+async def _named(database: Database, collection: str, names: Sequence[str]) -> dict[str, Document]:
     async with translated():
-        async for each in database[CHECKPOINTS].find(query).sort("size", 1).batch_size(_CHECKPOINTS_A_READ):
-            yield each
+        return {each["_id"]: each async for each in database[collection].find({"_id": {"$in": list(names)}})}
 
 
 async def _copy_others(database: Database, folder: FolderWriter, but: frozenset[str]) -> list[FileEntry]:

@@ -1,26 +1,37 @@
-"""A log derived again from its blocks and packs, up to a signed checkpoint: while it is copied, and when the copy is read. Pure."""
+"""A log derived again from the documents of its blocks, packs and checkpoints, up to a signed one: while it is copied, and when the copy is read. Pure.
+
+Each document must be what the ledger would write, each record what its leaf commits to, each block's end signed: what fsck would find in a store is no copy.
+"""
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from goodstrace import block as blocks
+from goodstrace.block import BlockHeader
 from goodstrace.checkpoint import open_checkpoint
 from goodstrace.errors import GoodstraceError
-from goodstrace.merkle import Frontier, leaf_hashes
+from goodstrace.merkle import Frontier
 from services.backup.errors import BackupError
 from services.sealing import core
+from services.sealing.fsck import records, rows
+from services.sealing.fsck.rows import Malformed
 from services.sealing.values import LogInfo, Pack, StoredBlock
+
+T = TypeVar("T")
+Document = dict[str, Any]
 
 
 class LogCheck:
-    """Takes a log's blocks in order."""
+    """Takes a log's blocks in order, after each the checkpoint that ends with it."""
 
     def __init__(self, info: LogInfo) -> None:
         """Begin with the empty log; signatures are checked by the keys that `info` names."""
         self._info = info
         self._tree = Frontier()
         self._previous: bytes | None = None
+        self._signed = 0
         self.height = -1
 
     @property
@@ -28,9 +39,11 @@ class LogCheck:
         """The number of entries so far."""
         return self._tree.size
 
-    def block(self, block: StoredBlock, packs: Sequence[Pack]) -> None:
-        """Check the next block with its packs, in its order: signature, chain, every entry's hash, root. Raises: BackupError with the place."""
+    def block(self, document: Document, packs: Sequence[Document]) -> None:
+        """Check the next block with its packs, in its order: signature, chain, every record with parts and tags, root. Raises: BackupError with the place."""
+        self._check_signed()
         place = f"{self._info.name}, block {self.height + 1}"
+        block = _sound(place, rows.block(document))
         try:
             key = Ed25519PublicKey.from_public_bytes(self._info.verifier_at(self.height + 1).public_key)
             header = blocks.verify_header(block.header, block.signature, key)
@@ -39,13 +52,31 @@ class LogCheck:
             raise BackupError(f"{place}: {error}") from error
         if (header.log, header.first) != (self._info.name, self._tree.size):
             raise BackupError(f"{place}: it is of {header.log}, from index {header.first} on")
-        self._entries(place, block, packs)
+        if (block.log, block.height, block.first, block.size) != (
+            header.log,
+            header.height,
+            header.first,
+            header.size,
+        ):
+            raise BackupError(f"{place}: what stands beside its header is not what the header says")
+        self._records(place, block, header, [_sound(place, rows.pack(each)) for each in packs])
         self._tree = self._tree.append(core.split_hashes(block.leaves))
         if (self._tree.size, self._tree.root().hex()) != (header.size, header.root):
             raise BackupError(f"{place}: its leaves do not give the root in its header")
         self._previous, self.height = block.header, self.height + 1
 
-    def checkpoint(self, size: int, root: str, note: str) -> None:
+    def checkpoint(self, document: Document) -> None:
+        """Check the checkpoint that ends with the block taken last. Raises: BackupError."""
+        name = self._info.name
+        row = _sound(name, rows.checkpoint(document))
+        if row.wrong or row.stored.log != name:
+            raise BackupError(
+                f"{name}: the checkpoint of size {row.stored.size} is not as written: {row.wrong or 'log'}"
+            )
+        self.signed(row.stored.size, row.stored.root.hex(), row.stored.note)
+        self._signed = row.stored.size
+
+    def signed(self, size: int, root: str, note: str) -> None:
         """Check that a signed checkpoint is of all that was taken. Raises: BackupError."""
         name = self._info.name
         try:
@@ -59,15 +90,42 @@ class LogCheck:
                 f"{name}: {self._tree.size} entries do not give the root of the checkpoint of size {size}"
             )
 
-    def _entries(self, place: str, block: StoredBlock, packs: Sequence[Pack]) -> None:
+    def ended(self, height: int, size: int, root: str, note: str) -> None:
+        """Check that the log ends with this block and this signed checkpoint. Raises: BackupError."""
+        self.signed(size, root, note)
+        self._check_signed()
+        if self.height != height:
+            raise BackupError(
+                f"{self._info.name}: its last block is {self.height}, and {height} is said to be"
+            )
+
+    def _check_signed(self) -> None:
+        if self._signed != self._tree.size:
+            raise BackupError(
+                f"{self._info.name}, block {self.height}: the checkpoint of size {self._tree.size} is missing"
+            )
+
+    def _records(self, place: str, block: StoredBlock, header: BlockHeader, packs: Sequence[Pack]) -> None:
         if tuple(pack.id for pack in packs) != block.packs:
             raise BackupError(f"{place}: its packs are not those that it names")
-        hashes = core.split_hashes(block.leaves)
-        entries = [record.entry for pack in packs for record in pack.records]
-        if len(entries) != len(hashes):
-            raise BackupError(f"{place}: it has {len(entries)} entries and {len(hashes)} hashes")
-        for number, (found, wanted) in enumerate(zip(leaf_hashes(entries), hashes, strict=True)):
-            if found != wanted:
-                raise BackupError(
-                    f"{place}, index {self._tree.size + number}: the entry is not the one that was sealed"
-                )
+        hashes, first = core.split_hashes(block.leaves), 0
+        for pack in packs:
+            index = self._tree.size + first
+            if (pack.log, pack.height, pack.first, pack.time) != (
+                header.log,
+                header.height,
+                index,
+                header.time,
+            ):
+                raise BackupError(f"{place}: pack {pack.id} says that it is of another place or time")
+            for number, _field, problem in records.problems(pack.records, hashes[first:]):
+                raise BackupError(f"{place}, index {index + number}: {problem}")
+            first += len(pack.records)
+        if first != len(hashes):
+            raise BackupError(f"{place}: it has {first} entries and {len(hashes)} hashes")
+
+
+def _sound(place: str, found: T | Malformed) -> T:
+    if isinstance(found, Malformed):
+        raise BackupError(f"{place}: {found.problem}")
+    return found

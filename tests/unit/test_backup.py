@@ -49,8 +49,9 @@ def copied(folder: Path, change: Callable[[Rows], None] = lambda _: None) -> Man
             if each in packs:
                 log.write(PACKS, packs[each])
         log.write(BLOCKS, block)
-    for each in rows[CHECKPOINTS]:
-        log.write(CHECKPOINTS, each)
+        for each in rows[CHECKPOINTS]:
+            if each["size"] == block["size"]:
+                log.write(CHECKPOINTS, each)
     copy = LogCopy(
         LOG, newest["size"], len(rows[BLOCKS]) - 1, newest["root"].hex(), newest["note"], log.close()
     )
@@ -124,16 +125,41 @@ def _other_root(rows: Rows) -> None:
 
 
 def _entry(rows: Rows) -> None:
+    _record(rows, entry=documents.pack(rows[PACKS][0]).records[0].entry + b" ")
+
+
+def _record(rows: Rows, **fields: object) -> None:
     pack = documents.pack(rows[PACKS][0])
-    spoiled = msgspec.structs.replace(pack.records[0], entry=pack.records[0].entry + b" ")
+    spoiled = msgspec.structs.replace(pack.records[0], **fields)
     rows[PACKS][0] = documents.pack_document(
         msgspec.structs.replace(pack, records=(spoiled, *pack.records[1:]))
     )
 
 
+def _part(rows: Rows, **fields: bytes) -> None:
+    [first, *others] = documents.pack(rows[PACKS][0]).records[0].parts
+    _record(rows, parts=(msgspec.structs.replace(first, **fields), *others))
+
+
+def _checkpoint(rows: Rows, **fields: object) -> None:
+    """Another checkpoint than the newest, with fields changed."""
+    rows[CHECKPOINTS][1].update(fields)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (lambda rows: _part(rows, content=b"{}"), f"{LOG}, block 0, index 0: part "),
+        (lambda rows: _part(rows, salt=bytes(32)), f"{LOG}, block 0, index 0: part "),
+        (lambda rows: _record(rows, parts=()), f"{LOG}, block 0, index 0: part .* is missing"),
+        (lambda rows: _record(rows, tags=(bytes(16),)), f"{LOG}, block 0, index 0: the tags are not"),
+        (lambda rows: rows[PACKS][0].update(height=5), f"{LOG}, block 0: pack .* another place"),
+        (lambda rows: rows[BLOCKS][0].update(more=1), f"{LOG}, block 0: .*not as written: more"),
+        (lambda rows: _checkpoint(rows, note=rows[CHECKPOINTS][0]["note"]), "another size or root"),
+        (lambda rows: _checkpoint(rows, note="forged"), f"{LOG}: the checkpoint of size 4"),
+        (lambda rows: _checkpoint(rows, root=bytes(32)), "another size or root"),
+        (lambda rows: _checkpoint(rows, log="goods/1"), "size 4 is not as written: _id"),
+        (lambda rows: rows[CHECKPOINTS].pop(1), f"{LOG}, block 1: the checkpoint of size 4 is missing"),
         (lambda rows: rows[BLOCKS].pop(0), f"{LOG}, block 0: "),
         (lambda rows: rows[BLOCKS][1].update(signature=bytes(64)), f"{LOG}, block 1: .*not signed"),
         (lambda rows: rows[BLOCKS][1].update(leaves=bytes(32)), f"{LOG}, block 1"),
@@ -148,6 +174,13 @@ def test_a_log_that_is_not_what_was_sealed(tmp_path: Path, change: Callable[[Row
     manifest = copied(tmp_path / "copy", change)  # its sums fit: somebody wrote them anew
     with pytest.raises(BackupError, match=said):
         checking.verify(tmp_path / "copy", manifest, Trust())
+
+
+def test_a_log_that_ends_with_another_block_than_is_said(tmp_path: Path) -> None:
+    manifest = copied(tmp_path / "copy")
+    copy = msgspec.structs.replace(manifest.logs[0], height=9)
+    with pytest.raises(BackupError, match="its last block is 3, and 9 is said"):
+        checking.verify(tmp_path / "copy", msgspec.structs.replace(manifest, logs=[copy]), Trust())
 
 
 def test_keys_and_witnesses_from_elsewhere_count(tmp_path: Path) -> None:
