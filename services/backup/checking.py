@@ -7,6 +7,7 @@ from typing import Any
 from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import Policy
+from services.backup import decoded
 from services.backup.errors import BackupError
 from services.backup.folder import read_documents
 from services.backup.log_check import LogCheck
@@ -68,13 +69,13 @@ def read_log(folder: Path, info: LogInfo, copy: LogCopy, trust: Trust, put: Put)
             if len(packs) > MOST_PACKS:
                 raise BackupError(f"{copy.file.path}: over {MOST_PACKS} packs before their block")
         elif collection == BLOCKS:
-            check.block(document, packs)
+            check.block(decoded.block(document), list(map(decoded.pack, packs)))
             for each in packs:
                 put(PACKS, each)
             put(BLOCKS, document)
             packs.clear()
         elif collection == CHECKPOINTS and not packs:
-            check.checkpoint(document)
+            check.checkpoint(decoded.checkpoint(document))
             put(CHECKPOINTS, document)
         else:
             raise BackupError(f"{copy.file.path}: a document of {collection} where none belongs")

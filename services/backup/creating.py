@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from goodstrace.log_keys import SINGLE_LOGS
+from services.backup import decoded
 from services.backup.errors import BackupError
 from services.backup.folder import FileWriter, FolderWriter
 from services.backup.log_check import LogCheck
@@ -118,7 +119,7 @@ async def _copy_log(database: Database, folder: FolderWriter, planned: Planned, 
             if check.size < checkpoint.size:
                 await _copy_block(database, file, check, document)
                 if end in signed:
-                    check.checkpoint(signed[end])
+                    check.checkpoint(decoded.checkpoint(signed[end]))
                     file.write(CHECKPOINTS, signed[end])
         if check.size == before:
             raise BackupError(f"{name}: block {check.height + 1} is missing")
@@ -133,7 +134,7 @@ async def _copy_block(database: Database, file: FileWriter, check: LogCheck, doc
     names = list(document.get("packs", ()))
     packs = await _named(database, PACKS, names)
     there = [packs[each] for each in names if each in packs]
-    check.block(document, there)
+    check.block(decoded.block(document), list(map(decoded.pack, there)))
     for each in there:
         file.write(PACKS, each)
     file.write(BLOCKS, document)

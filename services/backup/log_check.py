@@ -1,10 +1,9 @@
-"""A log derived again from the documents of its blocks, packs and checkpoints, up to a signed one: while it is copied, and when the copy is read. Pure.
+"""A log derived again from its blocks, packs and checkpoints, up to a signed one: while it is copied, and when the copy is read. Pure.
 
-Each document must be what the ledger would write, each record what its leaf commits to, each block's end signed: what fsck would find in a store is no copy.
+Each record must be what its leaf commits to, each block's end signed, and what stands beside a block what its header says: where fsck would find a fault there is no copy.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -15,12 +14,8 @@ from goodstrace.errors import GoodstraceError
 from goodstrace.merkle import Frontier
 from services.backup.errors import BackupError
 from services.sealing import core
-from services.sealing.fsck import records, rows
-from services.sealing.fsck.rows import Malformed
-from services.sealing.values import LogInfo, Pack, StoredBlock
-
-T = TypeVar("T")
-Document = dict[str, Any]
+from services.sealing.fsck import records
+from services.sealing.values import LogInfo, Pack, StoredBlock, StoredCheckpoint
 
 
 class LogCheck:
@@ -39,11 +34,10 @@ class LogCheck:
         """The number of entries so far."""
         return self._tree.size
 
-    def block(self, document: Document, packs: Sequence[Document]) -> None:
+    def block(self, block: StoredBlock, packs: Sequence[Pack]) -> None:
         """Check the next block with its packs, in its order: signature, chain, every record with parts and tags, root. Raises: BackupError with the place."""
         self._check_signed()
         place = f"{self._info.name}, block {self.height + 1}"
-        block = _sound(place, rows.block(document))
         try:
             key = Ed25519PublicKey.from_public_bytes(self._info.verifier_at(self.height + 1).public_key)
             header = blocks.verify_header(block.header, block.signature, key)
@@ -59,22 +53,18 @@ class LogCheck:
             header.size,
         ):
             raise BackupError(f"{place}: what stands beside its header is not what the header says")
-        self._records(place, block, header, [_sound(place, rows.pack(each)) for each in packs])
+        self._records(place, block, header, packs)
         self._tree = self._tree.append(core.split_hashes(block.leaves))
         if (self._tree.size, self._tree.root().hex()) != (header.size, header.root):
             raise BackupError(f"{place}: its leaves do not give the root in its header")
         self._previous, self.height = block.header, self.height + 1
 
-    def checkpoint(self, document: Document) -> None:
+    def checkpoint(self, stored: StoredCheckpoint) -> None:
         """Check the checkpoint that ends with the block taken last. Raises: BackupError."""
-        name = self._info.name
-        row = _sound(name, rows.checkpoint(document))
-        if row.wrong or row.stored.log != name:
-            raise BackupError(
-                f"{name}: the checkpoint of size {row.stored.size} is not as written: {row.wrong or 'log'}"
-            )
-        self.signed(row.stored.size, row.stored.root.hex(), row.stored.note)
-        self._signed = row.stored.size
+        if stored.log != self._info.name:
+            raise BackupError(f"{self._info.name}: a checkpoint of {stored.log} where none belongs")
+        self.signed(stored.size, stored.root.hex(), stored.note)
+        self._signed = stored.size
 
     def signed(self, size: int, root: str, note: str) -> None:
         """Check that a signed checkpoint is of all that was taken. Raises: BackupError."""
@@ -123,9 +113,3 @@ class LogCheck:
             first += len(pack.records)
         if first != len(hashes):
             raise BackupError(f"{place}: it has {first} entries and {len(hashes)} hashes")
-
-
-def _sound(place: str, found: T | Malformed) -> T:
-    if isinstance(found, Malformed):
-        raise BackupError(f"{place}: {found.problem}")
-    return found
