@@ -1,10 +1,13 @@
 """Consumer groups as operations see them: which fold topics into the store, where they are, and how they are set back. Every function blocks."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    OffsetSpec,
+)
 
 from services.runtime import kafka
 from services.runtime.errors import ConflictError, UnavailableError
@@ -31,12 +34,10 @@ def committed(admin: AdminClient, group: str, timeout_s: float) -> dict[Place, i
         asked = admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group)], request_timeout=timeout_s
         )
-        told = asked[group].result(timeout_s)
+        told = _sound(asked[group].result(timeout_s))
     except (KafkaException, TimeoutError) as error:
         raise UnavailableError(f"Kafka: offsets of the group {group}: {error}") from error
-    return {
-        (each.topic, each.partition): each.offset for each in told.topic_partitions or [] if each.offset >= 0
-    }
+    return {(each.topic, each.partition): each.offset for each in told if each.offset >= 0}
 
 
 def members(admin: AdminClient, group: str, timeout_s: float) -> int:
@@ -56,4 +57,25 @@ def set_back(admin: AdminClient, group: str, places: Mapping[Place, int], timeou
             [ConsumerGroupTopicPartitions(group, told)], request_timeout=timeout_s
         )
         for each in asked.values():
-            each.result(timeout_s)
+            _sound(each.result(timeout_s))
+
+
+def oldest(admin: AdminClient, places: Iterable[Place], timeout_s: float) -> dict[Place, int]:
+    """Give the offset from which on Kafka holds each partition. Raises: UnavailableError."""
+    specs: Any = OffsetSpec
+    told = {TopicPartition(*place): specs.earliest() for place in places}
+    with kafka.translated():
+        asked = admin.list_offsets(told, request_timeout=timeout_s) if told else {}
+        return {
+            (each.topic, each.partition): int(future.result(timeout_s).offset)
+            for each, future in asked.items()
+        }
+
+
+def _sound(told: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
+    """Give the partitions of an answer about a group: what went wrong with one of them stands there alone. Raises: KafkaException."""
+    places = told.topic_partitions or []
+    for each in places:
+        if each.error is not None:
+            raise KafkaException(each.error)
+    return places
