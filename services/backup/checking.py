@@ -13,7 +13,7 @@ from services.backup.folder import read_documents
 from services.backup.log_check import LogCheck
 from services.backup.values import FileEntry, LogCopy, Manifest
 from services.sealing import documents
-from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, PACKS
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, OF_LOGS, PACKS
 from services.sealing.values import LogInfo
 
 Document = dict[str, Any]
@@ -79,14 +79,19 @@ def read_log(folder: Path, info: LogInfo, copy: LogCopy, trust: Trust, put: Put)
             put(CHECKPOINTS, document)
         else:
             raise BackupError(f"{copy.file.path}: a document of {collection} where none belongs")
-    check.ended(copy.height, copy.size, copy.root, copy.note)
+    check.ended(copy.size, copy.root, copy.note)
+    check.is_of(copy.height, copy.kafka)
 
 
 def read_others(folder: Path, manifest: Manifest, put: Put) -> None:
-    """Read all other collections. Raises: BackupError, DamagedError; OSError."""
+    """Read all other collections, each from its own file: none of these has what is of logs, but for their registrations. Raises: BackupError, DamagedError; OSError."""
     for entry in manifest.collections:
-        for collection, document in read_documents(folder, entry):
-            put(collection, document)
+        of_logs = manifest.kind == "store" and entry.path == f"{LOGS}.bson"
+        wanted = LOGS if of_logs else entry.path.removeprefix("collections/").removesuffix(".bson")
+        if not of_logs and wanted in OF_LOGS:
+            raise BackupError(f"{entry.path}: what is of logs belongs into their own files")
+        for document in _only(folder, entry, wanted):
+            put(wanted, document)
 
 
 def verify(folder: Path, manifest: Manifest, trust: Trust) -> None:

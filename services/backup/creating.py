@@ -16,27 +16,12 @@ from services.backup.values import FORMAT, FileEntry, GroupOffsets, LogCopy, Man
 from services.runtime.access.accounts import SESSIONS
 from services.runtime.mongo import Database, translated
 from services.sealing import documents
-from services.sealing.indexes import (
-    BLOCKS,
-    CHECKPOINTS,
-    HEADS,
-    INDEX_PAGES,
-    INDEX_RUNS,
-    LOGS,
-    PACKS,
-    PAGES,
-    PINS,
-    RUNS,
-    TILES,
-)
+from services.sealing.erasure.tombstones import COLLECTION as TOMBSTONES
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, OF_LOGS, PACKS
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.operations import COLLECTION as OPERATIONS
 from services.sealing.values import LogInfo, StoredCheckpoint
 
-OF_LOGS: Final = frozenset(
-    (LOGS, BLOCKS, PACKS, CHECKPOINTS, PAGES, RUNS, TILES, HEADS, PINS, INDEX_RUNS, INDEX_PAGES)
-)
-"""Collections of which the logs' files have what is sealed; the rest is made again from that."""
 _NOT_COPIED: Final = OF_LOGS | {OPERATIONS, SESSIONS}
 """Sessions are left out: one that was ended since would count again."""
 _BLOCKS_A_READ: Final = 16
@@ -82,11 +67,16 @@ def _is_settled(planned: Planned) -> bool:
 
 
 async def copy_store(
-    database: Database, folder: FolderWriter, made_ms: int, groups: Sequence[GroupOffsets], told: Told
+    database: Database,
+    planned: Sequence[Planned],
+    folder: FolderWriter,
+    *,
+    made_ms: int,
+    groups: Sequence[GroupOffsets],
+    told: Told,
 ) -> Manifest:
-    """Copy the services' database; `told` gets numbers of entries. Raises: BackupError, CorruptError, UnavailableError; OSError."""
+    """Copy the services' database, logs as it was planned; `told` gets numbers of entries. Raises: BackupError, CorruptError, UnavailableError; OSError."""
     instance = await MongoBlockStore(database).instance_id()
-    planned = await plan(database)
     logs = [await _copy_log(database, folder, each, told) for each in planned]
     others = await _copy_others(database, folder, _NOT_COPIED)
     infos = folder.file("logs.bson")
@@ -95,11 +85,12 @@ async def copy_store(
     return Manifest(FORMAT, "store", instance, made_ms, logs, [infos.close(), *others], list(groups))
 
 
-async def copy_vault(database: Database, instance: str, folder: FolderWriter, made_ms: int) -> Manifest:
+async def copy_vault(
+    database: Database, instance: str, folder: FolderWriter, made_ms: int, groups: Sequence[GroupOffsets]
+) -> Manifest:
     """Copy the vault: keys as they lie there, wrapped. Raises: UnavailableError; OSError."""
-    return Manifest(
-        FORMAT, "vault", instance, made_ms, collections=await _copy_others(database, folder, frozenset())
-    )
+    others = await _copy_others(database, folder, frozenset())
+    return Manifest(FORMAT, "vault", instance, made_ms, collections=others, groups=list(groups))
 
 
 def _without_pending(info: LogInfo) -> LogInfo:
@@ -125,8 +116,8 @@ async def _copy_log(database: Database, folder: FolderWriter, planned: Planned, 
             raise BackupError(f"{name}: block {check.height + 1} is missing")
         told(check.size - before)
     root = checkpoint.root.hex()
-    check.ended(check.height, checkpoint.size, root, checkpoint.note)
-    return LogCopy(name, checkpoint.size, check.height, root, checkpoint.note, file.close())
+    kafka = check.ended(checkpoint.size, root, checkpoint.note)
+    return LogCopy(name, checkpoint.size, check.height, root, checkpoint.note, kafka, file.close())
 
 
 async def _copy_block(database: Database, file: FileWriter, check: LogCheck, document: Document) -> None:
@@ -152,9 +143,9 @@ async def _named(database: Database, collection: str, names: Sequence[str]) -> d
 
 
 async def _copy_others(database: Database, folder: FolderWriter, but: frozenset[str]) -> list[FileEntry]:
-    """Copy collections as they are, document by document."""
+    """Copy collections as they are, document by document; tombstones last, so that a key which goes meanwhile is in the copy, or its tombstone is."""
     async with translated():
-        names = sorted(await database.list_collection_names())
+        names = sorted(await database.list_collection_names(), key=lambda each: (each == TOMBSTONES, each))
     found = []
     for name in names:
         if name in but or name.startswith("system."):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from goodstrace import block as blocks
-from goodstrace.block import BlockHeader
+from goodstrace.block import BlockHeader, KafkaRange
 from goodstrace.checkpoint import open_checkpoint
 from goodstrace.errors import GoodstraceError
 from goodstrace.merkle import Frontier
@@ -28,6 +28,7 @@ class LogCheck:
         self._previous: bytes | None = None
         self._signed = 0
         self.height = -1
+        self.kafka: KafkaRange | None = None
 
     @property
     def size(self) -> int:
@@ -57,7 +58,7 @@ class LogCheck:
         self._tree = self._tree.append(core.split_hashes(block.leaves))
         if (self._tree.size, self._tree.root().hex()) != (header.size, header.root):
             raise BackupError(f"{place}: its leaves do not give the root in its header")
-        self._previous, self.height = block.header, self.height + 1
+        self._previous, self.height, self.kafka = block.header, self.height + 1, header.kafka
 
     def checkpoint(self, stored: StoredCheckpoint) -> None:
         """Check the checkpoint that ends with the block taken last. Raises: BackupError."""
@@ -80,14 +81,22 @@ class LogCheck:
                 f"{name}: {self._tree.size} entries do not give the root of the checkpoint of size {size}"
             )
 
-    def ended(self, height: int, size: int, root: str, note: str) -> None:
-        """Check that the log ends with this block and this signed checkpoint. Raises: BackupError."""
+    def ended(self, size: int, root: str, note: str) -> KafkaRange:
+        """Check that the log ends with this signed checkpoint; gives what its last block says of Kafka. Raises: BackupError."""
         self.signed(size, root, note)
         self._check_signed()
+        if self.kafka is None:
+            raise BackupError(f"{self._info.name}: it has no block")
+        return self.kafka
+
+    def is_of(self, height: int, kafka: KafkaRange) -> None:
+        """Check that the last block is at this height, and of these records. Raises: BackupError."""
         if self.height != height:
             raise BackupError(
                 f"{self._info.name}: its last block is {self.height}, and {height} is said to be"
             )
+        if self.kafka != kafka:
+            raise BackupError(f"{self._info.name}: its last block is of other records than is said")
 
     def _check_signed(self) -> None:
         if self._signed != self._tree.size:
