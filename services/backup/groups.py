@@ -17,7 +17,7 @@ LOOKS: Final = frozenset((topics.BROWSE_WATCHED,))
 
 
 class SetBack(msgspec.Struct, frozen=True):
-    """How many groups were set back, and from which partitions Kafka no longer holds what they should read."""
+    """How many groups were set back, and of which partitions Kafka no longer holds all looks that are to be read again."""
 
     groups: int
     gone: tuple[Place, ...] = ()
@@ -71,14 +71,14 @@ def set_back(settings: KafkaSettings, wanted: Mapping[str, Mapping[Place, int]])
 
     Raises: ConflictError, UnavailableError.
     """
-    admin = kafka.admin_client(settings.bootstrap_servers)
+    admin, looks = kafka.admin_client(settings.bootstrap_servers), set(map(settings.topic, LOOKS))
     count, gone = 0, set[Place]()
     for group, places in wanted.items():
         now = consumer_groups.committed(admin, group, TIMEOUT_S)
         back = {**dict.fromkeys(now, 0), **places}
         if back:
             consumer_groups.set_back(admin, group, back, TIMEOUT_S)
-            oldest = consumer_groups.oldest(admin, back, TIMEOUT_S)
-            gone |= {place for place, offset in back.items() if offset < oldest[place]}
+            oldest = consumer_groups.oldest(admin, [each for each in back if each[0] in looks], TIMEOUT_S)
+            gone |= {place for place, low in oldest.items() if back[place] < low}
             count += 1
     return SetBack(count, tuple(sorted(gone)))

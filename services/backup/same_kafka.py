@@ -8,6 +8,7 @@ from services.backup.values import LogCopy
 from services.replay.reading import TopicReader
 from services.replay.sources import version_of
 from services.runtime import topics
+from services.runtime.errors import UnavailableError
 from services.runtime.settings import KafkaSettings
 from services.sealing.core import TopicIdentity
 
@@ -20,14 +21,17 @@ def check_topics(settings: KafkaSettings, logs: Sequence[LogCopy]) -> None:
     """Make sure that each log's topic is the one its blocks name, and goes at least as far. Blocks.
 
     Logs of stages that were run again are left out: nothing is read from their topics.
-    Raises: BackupError that says what to do; UnavailableError, also where there is no such topic.
+    Raises: BackupError that says what to do, also where there is no such topic; UnavailableError.
     """
     wanted: dict[str, list[LogCopy]] = {settings.topic(name): [] for name in _READ}
     for copy in logs:
         if version_of(copy.log) is None:
             wanted.setdefault(copy.kafka.topic, []).append(copy)
     for topic, copies in wanted.items():
-        reader = TopicReader(settings.bootstrap_servers, topic)
+        try:
+            reader = TopicReader(settings.bootstrap_servers, topic)
+        except UnavailableError as error:
+            raise BackupError(f"{error}: {_ADVICE}") from error
         try:
             identity = reader.identity()
             ends = {partition: extent.end for partition, extent in reader.extents.items()}

@@ -1,6 +1,7 @@
 """A store and a vault put back from copies that are older than erasures: who was erased is rid of again, and nobody else."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka import TopicPartition
 
+from goodstrace.block import KafkaRange
 from goodstrace.registration import merchant_key
 from services.backup import creating, groups, ready
 from services.backup.command import backup
@@ -18,7 +20,8 @@ from services.backup.erased import Again
 from services.backup.errors import BackupError
 from services.backup.folder import FolderWriter
 from services.backup.registered import register_again
-from services.backup.values import GroupOffsets
+from services.backup.same_kafka import check_topics
+from services.backup.values import FileEntry, GroupOffsets, LogCopy
 from services.collector.flow import to_wire
 from services.collector.registry import registrations
 from services.collector.registry.registrations import Registration
@@ -201,6 +204,30 @@ async def test_groups_are_set_back_and_it_is_told_what_kafka_has_forgotten(
     told = await asyncio.to_thread(groups.set_back, settings, wanted)
     assert told == groups.SetBack(1, ((topic, 0),))
     assert await asyncio.to_thread(consumer_groups.committed, admin, group, 20.0) == {(topic, 0): 2}
+
+
+async def test_a_kafka_made_anew_is_not_taken_for_the_right_one(kafka_bootstrap: str, names: Names) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka_bootstrap, topic_prefix=names.topic_prefix)
+    with pytest.raises(BackupError, match="KAFKA_BOOTSTRAP_SERVERS"):
+        await asyncio.to_thread(check_topics, settings, [])
+    declared = topics.declared(names.topic_prefix, 1, 1, 1)
+    await asyncio.to_thread(kafka.create_topics, kafka_bootstrap, declared)
+    await asyncio.to_thread(check_topics, settings, [])
+    topic = names.topic(topics.GOODS_STORED)
+    cluster, topic_id = await asyncio.to_thread(kafka.cluster_and_topic_id, kafka_bootstrap, topic)
+    producer = kafka.producer(kafka_bootstrap)
+    producer.produce(topic, b"x", partition=0)
+    assert await asyncio.to_thread(producer.flush, 30) == 0
+    for log, of, next_offset, said in (
+        ("goods/0", topic_id, 1, None),
+        ("goods/0", topic_id, 2, "holds it up to 1 only"),
+        ("goods/0", "of-before", 1, "sealed from another"),
+        ("goods.v2/0", "of-before", 1, None),  # nothing is read from topics of stages that were run again
+    ):
+        said_there = KafkaRange(cluster, 0, next_offset, 0, topic, of)
+        copy = LogCopy(log, 1, 0, "", "", said_there, FileEntry("", 0, 0, ""))
+        with pytest.raises(BackupError, match=said) if said else contextlib.nullcontext():
+            await asyncio.to_thread(check_topics, settings, [copy])
 
 
 def test_called_wrongly() -> None:
