@@ -5,10 +5,9 @@ from typing import Final
 
 from services.backup.errors import BackupError
 from services.backup.values import LogCopy
-from services.replay.reading import TopicReader
+from services.replay.reading import TIMEOUT_S, TopicReader
 from services.replay.sources import version_of
-from services.runtime import topics
-from services.runtime.errors import UnavailableError
+from services.runtime import kafka, topics
 from services.runtime.settings import KafkaSettings
 from services.sealing.core import TopicIdentity
 
@@ -27,11 +26,12 @@ def check_topics(settings: KafkaSettings, logs: Sequence[LogCopy]) -> None:
     for copy in logs:
         if version_of(copy.log) is None:
             wanted.setdefault(copy.kafka.topic, []).append(copy)
+    with kafka.translated():
+        there = kafka.admin_client(settings.bootstrap_servers).list_topics(timeout=TIMEOUT_S).topics
+    if missing := sorted(wanted.keys() - there.keys()):
+        raise BackupError(f"Kafka has no topic {', '.join(missing)}: {_ADVICE}")
     for topic, copies in wanted.items():
-        try:
-            reader = TopicReader(settings.bootstrap_servers, topic)
-        except UnavailableError as error:
-            raise BackupError(f"{error}: {_ADVICE}") from error
+        reader = TopicReader(settings.bootstrap_servers, topic)
         try:
             identity = reader.identity()
             ends = {partition: extent.end for partition, extent in reader.extents.items()}
