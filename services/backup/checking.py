@@ -7,13 +7,14 @@ from typing import Any
 from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import Policy
+from services.backup import decoded
 from services.backup.errors import BackupError
 from services.backup.folder import read_documents
 from services.backup.log_check import LogCheck
 from services.backup.values import FileEntry, LogCopy, Manifest
 from services.sealing import documents
-from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, PACKS
-from services.sealing.values import LogInfo, Pack
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, OF_LOGS, PACKS
+from services.sealing.values import LogInfo
 
 Document = dict[str, Any]
 Put = Callable[[str, Document], None]
@@ -61,30 +62,36 @@ def read_log(folder: Path, info: LogInfo, copy: LogCopy, trust: Trust, put: Put)
     Raises: BackupError, DamagedError with file and place, CorruptError; OSError.
     """
     trust.check(info, copy)
-    check, waiting = LogCheck(info), list[tuple[Document, Pack]]()
+    check, packs = LogCheck(info), list[Document]()
     for collection, document in read_documents(folder, copy.file):
         if collection == PACKS:
-            waiting.append((document, documents.pack(document)))
-            if len(waiting) > MOST_PACKS:
+            packs.append(document)
+            if len(packs) > MOST_PACKS:
                 raise BackupError(f"{copy.file.path}: over {MOST_PACKS} packs before their block")
         elif collection == BLOCKS:
-            check.block(documents.stored_block(document), [pack for _, pack in waiting])
-            for each, _ in waiting:
+            check.block(decoded.block(document), list(map(decoded.pack, packs)))
+            for each in packs:
                 put(PACKS, each)
             put(BLOCKS, document)
-            waiting.clear()
-        elif collection == CHECKPOINTS and not waiting:
+            packs.clear()
+        elif collection == CHECKPOINTS and not packs:
+            check.checkpoint(decoded.checkpoint(document))
             put(CHECKPOINTS, document)
         else:
             raise BackupError(f"{copy.file.path}: a document of {collection} where none belongs")
-    check.checkpoint(copy.size, copy.root, copy.note)
+    check.ended(copy.size, copy.root, copy.note)
+    check.is_of(copy.height, copy.kafka)
 
 
 def read_others(folder: Path, manifest: Manifest, put: Put) -> None:
-    """Read all other collections. Raises: BackupError, DamagedError; OSError."""
+    """Read all other collections, each from its own file: none of these has what is of logs, but for their registrations. Raises: BackupError, DamagedError; OSError."""
     for entry in manifest.collections:
-        for collection, document in read_documents(folder, entry):
-            put(collection, document)
+        of_logs = manifest.kind == "store" and entry.path == f"{LOGS}.bson"
+        wanted = LOGS if of_logs else entry.path.removeprefix("collections/").removesuffix(".bson")
+        if not of_logs and wanted in OF_LOGS:
+            raise BackupError(f"{entry.path}: what is of logs belongs into their own files")
+        for document in _only(folder, entry, wanted):
+            put(wanted, document)
 
 
 def verify(folder: Path, manifest: Manifest, trust: Trust) -> None:

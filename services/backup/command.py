@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -12,22 +12,24 @@ import click
 from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import MAX_POLICY_BYTES, Policy
-from services.backup import checking, creating, groups, restoring
+from services.backup import checking, creating, groups, ready, restoring
 from services.backup.checking import Trust
 from services.backup.erased import Again, Applied, destroyed_hashes
 from services.backup.errors import BackupError
 from services.backup.folder import FolderWriter, read_manifest
+from services.backup.groups import SetBack
 from services.backup.pinned import pin_again
+from services.backup.registered import register_again
 from services.backup.values import Manifest
 from services.runtime import topics
 from services.runtime.errors import ServiceError
-from services.runtime.mongo import Database, Mongo, beside
+from services.runtime.mongo import Mongo, beside
 from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, MongoSettings, load
-from services.runtime.vault.errors import VaultError
-from services.runtime.vault.keys import Vault, user_subject
+from services.runtime.vault.keys import Vault
 from services.runtime.vault.opening import load_ring, vault_database
 from services.runtime.vault.settings import VaultSettings
+from services.runtime.vault.wrapping import Ring
 from services.sealing.erasure.steps import erase_steps
 from services.sealing.fsck.store import Options
 from services.sealing.mongo import MongoBlockStore
@@ -53,12 +55,24 @@ _policy = click.option(
 )
 
 
+class Asked(NamedTuple):
+    """What is to be put back, and where: the copies, their manifests, the databases, what is believed from elsewhere."""
+
+    folder: Path
+    manifest: Manifest
+    vault_copy: tuple[Path, Manifest] | None
+    mongo: MongoSettings
+    kafka: KafkaSettings
+    vault_name: str
+    trust: Trust
+
+
 class Restored(NamedTuple):
-    """What was put back, who was erased again, how many groups read again, and the database of the vault."""
+    """What was put back, who was erased again, which groups read again, and the database of the vault."""
 
     manifest: Manifest
     applied: Applied
-    groups: int
+    groups: SetBack
     vault: str
 
 
@@ -119,13 +133,8 @@ def verify(folder: Path, vkeys: Path | None, policy_file: Path | None, *, of_vau
         checking.verify(folder, manifest, _trust(vkeys, policy_file))
     except (ServiceError, GoodstraceError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    for each in manifest.logs:
-        click.echo(f"{each.log:<12}sound   {each.size} entries  {each.root}")
+    _tell_sound(manifest, vkeys)
     click.echo(f"{len(manifest.files())} files as they were written")
-    if manifest.logs and vkeys is None:
-        click.echo(
-            "signatures were checked with the keys that the copy names: give --vkeys to trust your own"
-        )
 
 
 @click.command()
@@ -157,7 +166,7 @@ def restore(
 ) -> None:
     """Put the copy in FOLDER back into an empty database, and verify every record and root against its signed checkpoints.
 
-    No service may run. (1) Each document is checked as it is read and then written; (2) what is derived is made again; (3) `fsck` checks all of
+    No service may run. What can be known before is checked before anything is written. (1) Each document is checked as it is read and then written; (2) what is derived is made again; (3) `fsck` checks all of
     it; (4) users who were erased since the copy was made are erased again, by what Kafka has sealed of it; (5) the groups that read into the store
     are set back, so that what came after the copy comes again from Kafka. Broken off, drop the database and begin again.
     """
@@ -173,31 +182,45 @@ def restore(
         )
     except (ServiceError, GoodstraceError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    for each in done.manifest.logs:
-        click.echo(f"{each.log:<12}sound   {each.size} entries  {each.root}")
+    _tell_sound(done.manifest, vkeys)
     applied = done.applied
     click.echo(f"erased again: {applied.keys} keys, {applied.users} users, {applied.documents} documents")
-    click.echo(f"{done.groups} groups read again from where they were when the copy was made")
-    for line in _next(into, done.vault):
+    click.echo(f"{done.groups.groups} groups read again from where they were when the copy was made")
+    for line in _next(into, done.vault, done.groups):
         click.echo(line)
 
 
-def _next(into: str, vault: str) -> Iterator[str]:
+def _tell_sound(manifest: Manifest, vkeys: Path | None) -> None:
+    """Say how far each log is sound, and by whose keys."""
+    for each in manifest.logs:
+        click.echo(f"{each.log:<12}sound   {each.size} entries  {each.root}")
+    if manifest.logs and vkeys is None:
+        click.echo(
+            "signatures were checked with the keys that the copy names: give --vkeys to trust your own"
+        )
+
+
+def _next(into: str, vault: str, told: SetBack) -> Iterator[str]:
     """Say what lacks, and what to do now."""
     yield "lacking: what came after the copy; it is in Kafka, and comes again by itself. Now:"
     yield f"  where witnesses cosign: goodstrace replay rebuild --into {into}    (they have seen more than the copy has)"
     yield f"  set GOODSTRACE_DATABASE={into} GOODSTRACE_VAULT_DATABASE={vault} for every service"
     yield "  python -m services.runtime.provision, start the services, goodstrace doctor"
+    if told.gone:
+        places = ", ".join(f"{topic}[{partition}]" for topic, partition in told.gone)
+        yield f"  Kafka has forgotten looks since the copy ({places}): when all logs have gone on, goodstrace audit index rebuild"
 
 
 async def _created(out: Path) -> tuple[Manifest, str]:
-    made_ms = time.time_ns() // 1_000_000
+    folder, made_ms = FolderWriter(out), time.time_ns() // 1_000_000
     noted = await asyncio.to_thread(groups.positions, load(KafkaSettings))
     mongo = Mongo(load(MongoSettings))
     try:
-        total = sum(each.checkpoint.size for each in await creating.plan(mongo.database))
-        progress, folder = Progress("copying, entries", total), FolderWriter(out)
-        manifest = await creating.copy_store(mongo.database, folder, made_ms, noted, progress.add)
+        planned = await creating.plan(mongo.database)
+        progress = Progress("copying, entries", sum(each.checkpoint.size for each in planned))
+        manifest = await creating.copy_store(
+            mongo.database, planned, folder, made_ms=made_ms, groups=noted, told=progress.add
+        )
         progress.end()
         digest = folder.finish(manifest)
         sizes = {each.log: each.size for each in manifest.logs}
@@ -208,12 +231,14 @@ async def _created(out: Path) -> tuple[Manifest, str]:
 
 
 async def _vault_copied(out: Path) -> tuple[Manifest, str]:
+    folder, made_ms = FolderWriter(out), time.time_ns() // 1_000_000
+    # Before the rows that follow from it: so they may only come again, never be missed.
+    noted = await asyncio.to_thread(groups.positions, load(KafkaSettings), groups.LOOKS)
     mongo = Mongo(load(MongoSettings))
     try:
         instance = await MongoBlockStore(mongo.database).instance_id()
-        folder = FolderWriter(out)
         vault = vault_database(mongo.database, load(VaultSettings))
-        manifest = await creating.copy_vault(vault, instance, folder, time.time_ns() // 1_000_000)
+        manifest = await creating.copy_vault(vault, instance, folder, made_ms, noted)
         return manifest, folder.finish(manifest)
     finally:
         mongo.close()
@@ -229,76 +254,67 @@ def _restored(
     vkeys: Path | None,
     policy_file: Path | None,
 ) -> Restored:
-    kafka = load(KafkaSettings)
-    now = load(MongoSettings)
-    settings = now.model_copy(update={"database": into})
+    now, ring = load(MongoSettings), load_ring(load(VaultSettings).key_file)
     # Without a copy of the vault it is the one in use whose keys open what looks say.
     vault_name = vault_into or load(VaultSettings).database_beside(into if vault_folder else now.database)
-    manifest, trust = read_manifest(folder, "store"), _trust(vkeys, policy_file)
-    of_vault = read_manifest(vault_folder, "vault") if vault_folder else None
-    if of_vault is not None and of_vault.instance != manifest.instance:
-        raise BackupError("the copy of the vault is of another installation")
-    groups.check_stopped(kafka)
-    destroyed = destroyed_hashes(kafka.bootstrap_servers, kafka.topic(topics.GOODS_BROWSED))
-    asyncio.run(
-        _put(
-            settings=settings,
-            vault_name=vault_name,
-            folder=folder,
-            manifest=manifest,
-            trust=trust,
-            vault_folder=vault_folder,
-            of_vault=of_vault,
-        )
+    ready.check_names(into, vault_name)
+    manifest, of_vault = read_manifest(folder, "store"), None
+    if vault_folder is not None:
+        of_vault = read_manifest(vault_folder, "vault")
+        if of_vault.instance != manifest.instance:
+            raise BackupError("the copy of the vault is of another installation")
+    asked = Asked(
+        folder=folder,
+        manifest=manifest,
+        vault_copy=(vault_folder, of_vault) if vault_folder and of_vault else None,
+        mongo=now.model_copy(update={"database": into}),
+        kafka=load(KafkaSettings),
+        vault_name=vault_name,
+        trust=_trust(vkeys, policy_file),
     )
+    ready.check_kafka(asked.kafka, manifest, of_vault)
+    asyncio.run(_checked(asked, ring))
+    browsed = asked.kafka.topic(topics.GOODS_BROWSED)
+    destroyed = destroyed_hashes(asked.kafka.bootstrap_servers, browsed)
+    asyncio.run(_put(asked))
     options = Options(
         names=tuple(each.log for each in manifest.logs),  # keys may be of logs that had nothing to copy yet
         trusted=LogKeys.load(vkeys) if vkeys else None,
         policy=_read(policy_file),
     )
-    restoring.derive(settings, options, manifest, workers)
-    applied = asyncio.run(_finished(settings, kafka, vault_name, destroyed))
-    return Restored(manifest, applied, groups.set_back(kafka, manifest.groups), vault_name)
+    restoring.derive(asked.mongo, options, manifest, workers)
+    applied = asyncio.run(_finished(asked, ring, destroyed))
+    wanted = groups.lowest(manifest.groups, of_vault.groups if of_vault else ())
+    return Restored(manifest, applied, groups.set_back(asked.kafka, wanted), vault_name)
 
 
-async def _put(
-    *,
-    settings: MongoSettings,
-    vault_name: str,
-    folder: Path,
-    manifest: Manifest,
-    trust: Trust,
-    vault_folder: Path | None,
-    of_vault: Manifest | None,
-) -> None:
-    mongo = Mongo(settings)
+async def _checked(asked: Asked, ring: Ring) -> None:
+    mongo = Mongo(asked.mongo)
     try:
-        if vault_folder is not None and of_vault is not None:
-            vault = beside(mongo.database, vault_name)
-            await restoring.put_vault(vault, vault_folder, of_vault)
-            await _check_opens(vault)
-        await restoring.put_store(mongo.database, folder, manifest, trust)
+        vault = beside(mongo.database, asked.vault_name)
+        await ready.check_databases(mongo.database, vault, asked.vault_copy, ring)
     finally:
         mongo.close()
 
 
-async def _check_opens(vault: Database) -> None:
-    """Make sure, before all else is put back, that a vault opens by the keys that there are. Raises: BackupError."""
+async def _put(asked: Asked) -> None:
+    mongo = Mongo(asked.mongo)
     try:
-        await Vault(vault, load_ring(load(VaultSettings).key_file)).hash_of(user_subject(""))
-    except VaultError as error:
-        raise BackupError(
-            "the copy of the vault opens by no key of GOODSTRACE_VAULT_KEY_FILE: it was made before the keys were rotated"
-        ) from error
+        if asked.vault_copy is not None:
+            await restoring.put_vault(beside(mongo.database, asked.vault_name), *asked.vault_copy)
+        await restoring.put_store(mongo.database, asked.folder, asked.manifest, asked.trust)
+    finally:
+        mongo.close()
 
 
-async def _finished(
-    settings: MongoSettings, kafka: KafkaSettings, vault_name: str, destroyed: set[str]
-) -> Applied:
-    mongo = Mongo(settings)
+async def _finished(asked: Asked, ring: Ring, destroyed: Mapping[bytes, int]) -> Applied:
+    bootstrap, topic = asked.kafka.bootstrap_servers, asked.kafka.topic
+    mongo = Mongo(asked.mongo)
     try:
-        await pin_again(mongo.database, kafka.bootstrap_servers, kafka.topic(topics.LOGS_CHECKPOINTS))
-        vault = Vault(beside(mongo.database, vault_name), load_ring(load(VaultSettings).key_file))
+        await pin_again(mongo.database, bootstrap, topic(topics.LOGS_CHECKPOINTS))
+        made_ms = asked.manifest.made_ms
+        await register_again(mongo.database, bootstrap, topic(topics.GOODS_COLLECTED), made_ms)
+        vault = Vault(beside(mongo.database, asked.vault_name), ring)
         return await Again(mongo.database, vault, erase_steps()).apply(destroyed)
     finally:
         mongo.close()

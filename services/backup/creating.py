@@ -4,10 +4,11 @@ The order: (1) where the consumer groups are, so that what is copied after it la
 `index`, then those of the other logs, so that what is pinned is there; (3) the logs, verified as they are read; (4) all other collections.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from goodstrace.log_keys import SINGLE_LOGS
+from services.backup import decoded
 from services.backup.errors import BackupError
 from services.backup.folder import FileWriter, FolderWriter
 from services.backup.log_check import LogCheck
@@ -15,31 +16,15 @@ from services.backup.values import FORMAT, FileEntry, GroupOffsets, LogCopy, Man
 from services.runtime.access.accounts import SESSIONS
 from services.runtime.mongo import Database, translated
 from services.sealing import documents
-from services.sealing.indexes import (
-    BLOCKS,
-    CHECKPOINTS,
-    HEADS,
-    INDEX_PAGES,
-    INDEX_RUNS,
-    LOGS,
-    PACKS,
-    PAGES,
-    PINS,
-    RUNS,
-    TILES,
-)
+from services.sealing.erasure.tombstones import COLLECTION as TOMBSTONES
+from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, OF_LOGS, PACKS
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.operations import COLLECTION as OPERATIONS
 from services.sealing.values import LogInfo, StoredCheckpoint
 
-OF_LOGS: Final = frozenset(
-    (LOGS, BLOCKS, PACKS, CHECKPOINTS, PAGES, RUNS, TILES, HEADS, PINS, INDEX_RUNS, INDEX_PAGES)
-)
-"""Collections of which the logs' files have what is sealed; the rest is made again from that."""
 _NOT_COPIED: Final = OF_LOGS | {OPERATIONS, SESSIONS}
 """Sessions are left out: one that was ended since would count again."""
 _BLOCKS_A_READ: Final = 16
-_CHECKPOINTS_A_READ: Final = 256
 _TRIES: Final = 5
 Told = Callable[[int], None]
 Document = dict[str, Any]
@@ -82,11 +67,16 @@ def _is_settled(planned: Planned) -> bool:
 
 
 async def copy_store(
-    database: Database, folder: FolderWriter, made_ms: int, groups: Sequence[GroupOffsets], told: Told
+    database: Database,
+    planned: Sequence[Planned],
+    folder: FolderWriter,
+    *,
+    made_ms: int,
+    groups: Sequence[GroupOffsets],
+    told: Told,
 ) -> Manifest:
-    """Copy the services' database; `told` gets numbers of entries. Raises: BackupError, CorruptError, UnavailableError; OSError."""
+    """Copy the services' database, logs as it was planned; `told` gets numbers of entries. Raises: BackupError, CorruptError, UnavailableError; OSError."""
     instance = await MongoBlockStore(database).instance_id()
-    planned = await plan(database)
     logs = [await _copy_log(database, folder, each, told) for each in planned]
     others = await _copy_others(database, folder, _NOT_COPIED)
     infos = folder.file("logs.bson")
@@ -95,11 +85,12 @@ async def copy_store(
     return Manifest(FORMAT, "store", instance, made_ms, logs, [infos.close(), *others], list(groups))
 
 
-async def copy_vault(database: Database, instance: str, folder: FolderWriter, made_ms: int) -> Manifest:
+async def copy_vault(
+    database: Database, instance: str, folder: FolderWriter, made_ms: int, groups: Sequence[GroupOffsets]
+) -> Manifest:
     """Copy the vault: keys as they lie there, wrapped. Raises: UnavailableError; OSError."""
-    return Manifest(
-        FORMAT, "vault", instance, made_ms, collections=await _copy_others(database, folder, frozenset())
-    )
+    others = await _copy_others(database, folder, frozenset())
+    return Manifest(FORMAT, "vault", instance, made_ms, collections=others, groups=list(groups))
 
 
 def _without_pending(info: LogInfo) -> LogInfo:
@@ -112,25 +103,29 @@ async def _copy_log(database: Database, folder: FolderWriter, planned: Planned, 
     check, file = LogCheck(planned.info), folder.file(f"logs/{name.replace('/', '-')}.bson")
     while check.size < checkpoint.size:
         before = check.size
-        for document in await _blocks(database, name, check.height + 1):
+        blocks = await _blocks(database, name, check.height + 1)
+        ends = [documents.checkpoint_id(name, each.get("size", 0)) for each in blocks]
+        signed = await _named(database, CHECKPOINTS, ends)
+        for document, end in zip(blocks, ends, strict=True):
             if check.size < checkpoint.size:
                 await _copy_block(database, file, check, document)
+                if end in signed:
+                    check.checkpoint(decoded.checkpoint(signed[end]))
+                    file.write(CHECKPOINTS, signed[end])
         if check.size == before:
             raise BackupError(f"{name}: block {check.height + 1} is missing")
         told(check.size - before)
-    check.checkpoint(checkpoint.size, checkpoint.root.hex(), checkpoint.note)
-    async for document in _checkpoints(database, name, checkpoint.size):
-        file.write(CHECKPOINTS, document)
-    return LogCopy(name, checkpoint.size, check.height, checkpoint.root.hex(), checkpoint.note, file.close())
+    root = checkpoint.root.hex()
+    kafka = check.ended(checkpoint.size, root, checkpoint.note)
+    return LogCopy(name, checkpoint.size, check.height, root, checkpoint.note, kafka, file.close())
 
 
 async def _copy_block(database: Database, file: FileWriter, check: LogCheck, document: Document) -> None:
     """Write a block's packs, in its order, and then the block, as they lie in the store."""
-    async with translated():
-        found = await database[PACKS].find({"_id": {"$in": document["packs"]}}).to_list(None)
-    packs: Mapping[str, Document] = {each["_id"]: each for each in found}
-    there = [packs[each] for each in document["packs"] if each in packs]
-    check.block(documents.stored_block(document), [documents.pack(each) for each in there])
+    names = list(document.get("packs", ()))
+    packs = await _named(database, PACKS, names)
+    there = [packs[each] for each in names if each in packs]
+    check.block(decoded.block(document), list(map(decoded.pack, there)))
     for each in there:
         file.write(PACKS, each)
     file.write(BLOCKS, document)
@@ -142,17 +137,15 @@ async def _blocks(database: Database, log: str, height: int) -> list[Document]:
         return await database[BLOCKS].find(query).sort("height", 1).to_list(None)
 
 
-async def _checkpoints(database: Database, log: str, upto: int) -> AsyncIterator[Document]:
-    query = {"log": log, "size": {"$gt": 0, "$lte": upto}}
+async def _named(database: Database, collection: str, names: Sequence[str]) -> dict[str, Document]:
     async with translated():
-        async for each in database[CHECKPOINTS].find(query).sort("size", 1).batch_size(_CHECKPOINTS_A_READ):
-            yield each
+        return {each["_id"]: each async for each in database[collection].find({"_id": {"$in": list(names)}})}
 
 
 async def _copy_others(database: Database, folder: FolderWriter, but: frozenset[str]) -> list[FileEntry]:
-    """Copy collections as they are, document by document."""
+    """Copy collections as they are, document by document; tombstones last, so that a key which goes meanwhile is in the copy, or its tombstone is."""
     async with translated():
-        names = sorted(await database.list_collection_names())
+        names = sorted(await database.list_collection_names(), key=lambda each: (each == TOMBSTONES, each))
     found = []
     for name in names:
         if name in but or name.startswith("system."):

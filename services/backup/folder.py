@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Final
 
 import bson
 import msgspec
+from bson.errors import BSONError
 
 from services.backup.errors import BackupError, DamagedError
 from services.backup.values import FORMAT, MANIFEST, SUMS, FileEntry, Manifest
@@ -28,27 +29,38 @@ class FolderWriter:
     """A copy that is being made."""
 
     def __init__(self, folder: Path) -> None:
-        """Begin. Raises: BackupError where there is something of that name; OSError."""
+        """Begin; nothing is made before the first file. Raises: BackupError where there is something of that name, or it is none; OSError."""
+        folder = folder.resolve()
+        if not folder.name:
+            raise BackupError(f"{folder} is no name of a folder to make")
         self._folder, self._at = folder, folder.with_name(folder.name + _PARTIAL)
         if folder.exists():
             raise BackupError(f"{folder} is there already: name a folder that is not")
         if self._at.exists():
             raise BackupError(f"{self._at} is of a backup that was broken off: remove it, then begin again")
-        self._at.mkdir(mode=0o700, parents=True)
 
     def file(self, path: str) -> "FileWriter":
         """Begin a file below the folder."""
+        self._begin()
         return FileWriter(self._at, path)
 
     def finish(self, manifest: Manifest) -> str:
         """Write the manifest and give the folder its name; gives the manifest's SHA-256, hex. Raises: OSError."""
         data = msgspec.json.format(msgspec.json.encode(manifest))
         digest = hashlib.sha256(data).hexdigest()
+        self._begin()
+        for each in self._at.iterdir():
+            if each.is_dir():
+                sync_folder(each)
         create_whole(self._at / MANIFEST, data)
         create_whole(self._at / (MANIFEST + SUMS), f"{digest}  {MANIFEST}\n".encode())
+        sync_folder(self._at)
         self._at.rename(self._folder)
         sync_folder(self._folder.parent)
         return digest
+
+    def _begin(self) -> None:
+        self._at.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 class FileWriter:
@@ -117,10 +129,10 @@ def read_documents(folder: Path, entry: FileEntry) -> Iterator[tuple[str, Docume
     for piece in _pieces(folder, entry):
         waiting += piece
         while (length := _length(entry, waiting)) and len(waiting) >= length:
-            found = bson.decode(bytes(waiting[:length]))
+            found = _decoded(entry, bytes(waiting[:length]))
             del waiting[:length]
             count += 1
-            yield found["in"], found["document"]
+            yield found
     if waiting or count != entry.documents:
         raise DamagedError(f"{entry.path} has {count} documents, and {entry.documents} were written")
 
@@ -156,6 +168,17 @@ def _length(entry: FileEntry, waiting: bytearray) -> int:
     if not _LENGTH < length <= MAX_DOCUMENT_BYTES:
         raise DamagedError(f"{entry.path}: a document of {length} bytes")
     return length
+
+
+def _decoded(entry: FileEntry, data: bytes) -> tuple[str, Document]:
+    try:
+        found = bson.decode(data)
+    except (BSONError, ValueError, OverflowError) as error:
+        raise DamagedError(f"{entry.path}: what lies there is no document: {error}") from error
+    collection, document = found.get("in"), found.get("document")
+    if not isinstance(collection, str) or not isinstance(document, dict):
+        raise DamagedError(f"{entry.path}: what lies there is no document of a copy")
+    return collection, document
 
 
 def _below(folder: Path, path: str) -> Path:

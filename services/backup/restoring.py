@@ -79,8 +79,7 @@ async def refuse_others(database: Database) -> None:
 
 
 async def put_store(database: Database, folder: Path, manifest: Manifest, trust: Trust) -> None:
-    """Put the logs and all other collections of a copy into an empty database. Raises: BackupError, DamagedError, UnavailableError; OSError."""
-    await refuse_others(database)
+    """Put the logs and all other collections of a copy into a database that `refuse_others` found empty. Raises: BackupError, DamagedError, UnavailableError; OSError."""
     infos = await asyncio.to_thread(log_infos, folder, manifest)
     await create_indexes(database, indexes())
     inserting = Inserting(database, asyncio.get_running_loop())
@@ -92,8 +91,7 @@ async def put_store(database: Database, folder: Path, manifest: Manifest, trust:
 
 
 async def put_vault(database: Database, folder: Path, manifest: Manifest) -> None:
-    """Put a copy of the vault into an empty database. Raises: BackupError, DamagedError, UnavailableError; OSError."""
-    await refuse_others(database)
+    """Put a copy of the vault into a database that `refuse_others` found empty. Raises: BackupError, DamagedError, UnavailableError; OSError."""
     inserting = Inserting(database, asyncio.get_running_loop())
     await asyncio.to_thread(read_others, folder, manifest, inserting.put)
     await asyncio.to_thread(inserting.flush)

@@ -4,6 +4,8 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.block import KafkaRange
+
 FORMAT: Final = "goodstrace-backup-1"
 MANIFEST: Final = "manifest.json"
 SUMS: Final = ".sums"
@@ -22,13 +24,17 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogCopy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A log up to a checkpoint: `note` is the signed checkpoint of `size` entries with its cosignatures, `height` of the block that ends there."""
+    """A log up to a checkpoint: `note` is the signed checkpoint of `size` entries with its cosignatures, `height` of the block that ends there.
+
+    kafka: what that block says of the topic which it was sealed from.
+    """
 
     log: str
     size: int
     height: int
     root: str
     note: str
+    kafka: KafkaRange
     file: FileEntry
 
 
@@ -43,7 +49,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole copy.
 
     kind: "store", or "vault", which is copied apart. instance: the installation's ID. made_ms: when it was begun, Unix ms.
-    logs: of a store. collections: everything else. groups: who must read again from there.
+    logs: of a store. collections: everything else. groups: who must read again from there; of a vault who keeps looks in it.
     """
 
     format: str

@@ -1,11 +1,14 @@
 """Consumer groups as operations see them: which fold topics into the store, where they are, and how they are set back. Every function blocks."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    OffsetSpec,
+)
 
 from services.runtime import kafka
 from services.runtime.errors import ConflictError, UnavailableError
@@ -50,7 +53,7 @@ def committed_each(
     found = {}
     for group, future in asked.items():
         with _about(group):
-            told = future.result(timeout_s).topic_partitions or []
+            told = _sound(future.result(timeout_s))
         found[group] = {(each.topic, each.partition): each.offset for each in told if each.offset >= 0}
     return found
 
@@ -80,4 +83,25 @@ def set_back(admin: AdminClient, group: str, places: Mapping[Place, int], timeou
             [ConsumerGroupTopicPartitions(group, told)], request_timeout=timeout_s
         )
         for each in asked.values():
-            each.result(timeout_s)
+            _sound(each.result(timeout_s))
+
+
+def oldest(admin: AdminClient, places: Iterable[Place], timeout_s: float) -> dict[Place, int]:
+    """Give the offset from which on Kafka holds each partition. Raises: UnavailableError."""
+    specs: Any = OffsetSpec
+    told = {TopicPartition(*place): specs.earliest() for place in places}
+    with kafka.translated():
+        asked = admin.list_offsets(told, request_timeout=timeout_s) if told else {}
+        return {
+            (each.topic, each.partition): int(future.result(timeout_s).offset)
+            for each, future in asked.items()
+        }
+
+
+def _sound(told: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
+    """Give the partitions of an answer about a group: what went wrong with one of them stands there alone. Raises: KafkaException."""
+    places = told.topic_partitions or []
+    for each in places:
+        if each.error is not None:
+            raise KafkaException(each.error)
+    return places

@@ -19,6 +19,7 @@ S = TypeVar("S", bound=BaseSettings)
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 EXIT_BAD_SETTINGS: Final = 2
+DATABASE_NAME: Final = r"^[A-Za-z0-9_-]{1,63}$"
 COMMAND_LINE: Final = (
     "GOODSTRACE_QUERY_TARGET",
     "GOODSTRACE_AUDIT_TARGET",
@@ -132,9 +133,7 @@ class MongoSettings(BaseSettings):
     password_file: Path | None = Field(default=None, validation_alias="MONGODB_PASSWORD_FILE")
     mongo_ca_file: Path | None = Field(default=None, validation_alias="MONGODB_CA_FILE")
     mongo_cert_file: Path | None = Field(default=None, validation_alias="MONGODB_CERT_FILE")
-    database: str = Field(
-        "goodstrace", pattern=r"^[A-Za-z0-9_-]{1,63}$", validation_alias="GOODSTRACE_DATABASE"
-    )
+    database: str = Field("goodstrace", pattern=DATABASE_NAME, validation_alias="GOODSTRACE_DATABASE")
     timeout_ms: int = Field(10_000, ge=100, le=600_000, validation_alias="GOODSTRACE_MONGO_TIMEOUT_MS")
 
     @model_validator(mode="after")

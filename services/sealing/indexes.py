@@ -21,6 +21,10 @@ HEADS: Final = "heads"
 PINS: Final = "pins"
 INDEX_RUNS: Final = "index_runs"
 INDEX_PAGES: Final = "index_pages"
+OF_LOGS: Final = frozenset(
+    (LOGS, BLOCKS, PACKS, CHECKPOINTS, PAGES, RUNS, TILES, HEADS, PINS, INDEX_RUNS, INDEX_PAGES)
+)
+"""All collections of logs: those that hold what is sealed, and those that are made again from it."""
 
 
 def indexes() -> dict[str, list[IndexModel]]:

@@ -16,19 +16,18 @@ _AFTER: Final = "\U0010ffff"
 
 
 class LastCheck(msgspec.Struct, frozen=True):
-    """The last run of fsck over a log: when it ended (Unix ms), how many entries it checked, faults by kind, whether by keys from elsewhere."""
+    """The last run of fsck over a log: when it ended (Unix ms), how many entries it checked, faults by kind."""
 
     log: str
     finished_ms: int
     entries: int
     faults: dict[str, int]
-    trusted_keys: bool = False
 
 
 class LastBackup(msgspec.Struct, frozen=True):
     """The last whole backup: when it was begun (Unix ms), and how many entries of each log it has."""
 
-    finished_ms: int
+    begun_ms: int
     sizes: Mapping[str, int]
 
 
@@ -39,10 +38,10 @@ class Operations:
         """Use the collection `operations`: {_id: "fsck/<log>" or "backup", ...}."""
         self._notes = database[COLLECTION]
 
-    async def check_ended(self, verdicts: Sequence[Verdict], finished_ms: int, *, trusted_keys: bool) -> None:
+    async def check_ended(self, verdicts: Sequence[Verdict], finished_ms: int) -> None:
         """Note what fsck found, in the place of what it found before."""
         for each in verdicts:
-            note = LastCheck(each.log, finished_ms, each.entries, each.counts, trusted_keys)
+            note = LastCheck(each.log, finished_ms, each.entries, each.counts)
             await self._put(_FSCK + each.log, msgspec.to_builtins(note))
 
     async def checked(self) -> list[LastCheck]:
@@ -55,10 +54,10 @@ class Operations:
         except msgspec.ValidationError as error:
             raise UnavailableError(f"the notes of fsck are malformed: {error}") from error
 
-    async def backup_ended(self, finished_ms: int, sizes: Mapping[str, int]) -> None:
-        """Note that a whole backup was made and verified, of so many entries of each log."""
+    async def backup_ended(self, begun_ms: int, sizes: Mapping[str, int]) -> None:
+        """Note that a whole backup, begun at this time (Unix ms), was made and verified, of so many entries of each log."""
         listed = [{"log": log, "size": size} for log, size in sorted(sizes.items())]
-        await self._put(_BACKUP, {"finished_ms": finished_ms, "sizes": listed})
+        await self._put(_BACKUP, {"begun_ms": begun_ms, "sizes": listed})
 
     async def backed_up(self) -> LastBackup | None:
         """Tell of the last backup; None where there was none."""
@@ -67,7 +66,7 @@ class Operations:
         if found is None:
             return None
         sizes = {str(each["log"]): int(each["size"]) for each in found.get("sizes", [])}
-        return LastBackup(int(found["finished_ms"]), sizes)
+        return LastBackup(int(found["begun_ms"]), sizes)
 
     async def _put(self, key: str, fields: dict[str, Any]) -> None:
         async with translated():

@@ -1,21 +1,33 @@
 """Copies of stores: files that say where they are damaged, logs that are derived again, and whose tail may come from Kafka."""
 
+import hashlib
 import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import bson
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from goodstrace import block as blocks
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import Policy
-from services.backup import checking
+from services.backup import checking, command, groups, ready
 from services.backup.checking import Trust
+from services.backup.command import backup
+from services.backup.erased import Applied, destroyed_in
 from services.backup.errors import BackupError, DamagedError
 from services.backup.folder import PIECE_BYTES, FolderWriter, read_documents, read_manifest
-from services.backup.values import FORMAT, MANIFEST, SUMS, LogCopy, Manifest
+from services.backup.same_kafka import check_topic
+from services.backup.values import FORMAT, MANIFEST, SUMS, FileEntry, GroupOffsets, LogCopy, Manifest
+from services.runtime import envelope
+from services.runtime.settings import KafkaSettings
+from services.runtime.vault.wrapping import KeyRing
 from services.sealing import documents
+from services.sealing.core import TopicIdentity
+from services.sealing.erasure.records import Erasure, Scope, Why, erasure_record
 from services.sealing.fsck import root_check
 from services.sealing.fsck.faults import Verdict
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, PACKS
@@ -49,11 +61,12 @@ def copied(folder: Path, change: Callable[[Rows], None] = lambda _: None) -> Man
             if each in packs:
                 log.write(PACKS, packs[each])
         log.write(BLOCKS, block)
-    for each in rows[CHECKPOINTS]:
-        log.write(CHECKPOINTS, each)
-    copy = LogCopy(
-        LOG, newest["size"], len(rows[BLOCKS]) - 1, newest["root"].hex(), newest["note"], log.close()
-    )
+        for each in rows[CHECKPOINTS]:
+            if each["size"] == block["size"]:
+                log.write(CHECKPOINTS, each)
+    kafka = blocks.decode(rows[BLOCKS][-1]["header"]).kafka
+    root = newest["root"].hex()
+    copy = LogCopy(LOG, newest["size"], len(rows[BLOCKS]) - 1, root, newest["note"], kafka, log.close())
     manifest = Manifest(FORMAT, "store", "00", 1, [copy], [infos.close()])
     writer.finish(manifest)
     return manifest
@@ -124,16 +137,41 @@ def _other_root(rows: Rows) -> None:
 
 
 def _entry(rows: Rows) -> None:
+    _record(rows, entry=documents.pack(rows[PACKS][0]).records[0].entry + b" ")
+
+
+def _record(rows: Rows, **fields: object) -> None:
     pack = documents.pack(rows[PACKS][0])
-    spoiled = msgspec.structs.replace(pack.records[0], entry=pack.records[0].entry + b" ")
+    spoiled = msgspec.structs.replace(pack.records[0], **fields)
     rows[PACKS][0] = documents.pack_document(
         msgspec.structs.replace(pack, records=(spoiled, *pack.records[1:]))
     )
 
 
+def _part(rows: Rows, **fields: bytes) -> None:
+    [first, *others] = documents.pack(rows[PACKS][0]).records[0].parts
+    _record(rows, parts=(msgspec.structs.replace(first, **fields), *others))
+
+
+def _checkpoint(rows: Rows, **fields: object) -> None:
+    """Another checkpoint than the newest, with fields changed."""
+    rows[CHECKPOINTS][1].update(fields)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (lambda rows: _part(rows, content=b"{}"), f"{LOG}, block 0, index 0: part "),
+        (lambda rows: _part(rows, salt=bytes(32)), f"{LOG}, block 0, index 0: part "),
+        (lambda rows: _record(rows, parts=()), f"{LOG}, block 0, index 0: part .* is missing"),
+        (lambda rows: _record(rows, tags=(bytes(16),)), f"{LOG}, block 0, index 0: the tags are not"),
+        (lambda rows: rows[PACKS][0].update(height=5), f"{LOG}, block 0: pack .* another place"),
+        (lambda rows: rows[BLOCKS][0].update(more=1), "not as written: more"),
+        (lambda rows: _checkpoint(rows, note=rows[CHECKPOINTS][0]["note"]), "another size or root"),
+        (lambda rows: _checkpoint(rows, note="forged", signatures=0), f"{LOG}: the checkpoint of size 4"),
+        (lambda rows: _checkpoint(rows, root=bytes(32)), "another size or root"),
+        (lambda rows: _checkpoint(rows, log="goods/1"), "not as written: _id"),
+        (lambda rows: rows[CHECKPOINTS].pop(1), f"{LOG}, block 1: the checkpoint of size 4 is missing"),
         (lambda rows: rows[BLOCKS].pop(0), f"{LOG}, block 0: "),
         (lambda rows: rows[BLOCKS][1].update(signature=bytes(64)), f"{LOG}, block 1: .*not signed"),
         (lambda rows: rows[BLOCKS][1].update(leaves=bytes(32)), f"{LOG}, block 1"),
@@ -148,6 +186,131 @@ def test_a_log_that_is_not_what_was_sealed(tmp_path: Path, change: Callable[[Row
     manifest = copied(tmp_path / "copy", change)  # its sums fit: somebody wrote them anew
     with pytest.raises(BackupError, match=said):
         checking.verify(tmp_path / "copy", manifest, Trust())
+
+
+def test_a_log_that_ends_with_another_block_than_is_said(tmp_path: Path) -> None:
+    manifest = copied(tmp_path / "copy")
+    [log] = manifest.logs
+    for copy, said in (
+        (msgspec.structs.replace(log, height=9), "its last block is 3, and 9 is said"),
+        (msgspec.structs.replace(log, kafka=msgspec.structs.replace(log.kafka, next=1)), "other records"),
+    ):
+        with pytest.raises(BackupError, match=said):
+            checking.verify(tmp_path / "copy", msgspec.structs.replace(manifest, logs=[copy]), Trust())
+
+
+def test_what_is_of_logs_comes_from_their_own_files_alone(tmp_path: Path) -> None:
+    writer = FolderWriter(tmp_path / "copy")
+    heads, other = writer.file("collections/heads.bson"), writer.file("collections/accounts.bson")
+    heads.write("heads", {"_id": LOG})
+    other.write("blocks", {"_id": f"{LOG}#9"})
+    entries = [heads.close(), other.close()]
+    for entry, said in zip(
+        entries, ("belongs into their own files", "blocks where none belongs"), strict=True
+    ):
+        manifest = Manifest(FORMAT, "store", "00", 1, [], [entry])
+        with pytest.raises(BackupError, match=said):
+            checking.read_others(tmp_path / "copy.partial", manifest, lambda *_: None)
+
+
+def test_what_lies_in_a_copy_and_is_no_document(tmp_path: Path) -> None:
+    for number, data in enumerate(
+        (b"\x06\x00\x00\x00\x01\x00", bson.encode({}), bson.encode({"in": 1, "document": {}}))
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "x.bson").write_bytes(data)
+        (folder / ("x.bson" + SUMS)).write_bytes(hashlib.sha256(data).digest())
+        digest = hashlib.sha256(hashlib.sha256(data).digest()).hexdigest()
+        with pytest.raises(DamagedError, match=r"x\.bson: what lies there is no document"):
+            list(read_documents(folder, FileEntry("x.bson", 1, len(data), digest)))
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out, said in (
+        (Path(), "is there already"),
+        (Path("/"), "no name of a folder"),
+        (tmp_path, "already"),
+    ):
+        with pytest.raises(BackupError, match=said):
+            FolderWriter(out)
+    FolderWriter(tmp_path / "copy")
+    assert not list(tmp_path.iterdir()), "nothing is there before there is something to write"
+    found = CliRunner().invoke(backup, ["create", "--out", "."])
+    assert found.exit_code == 1, "it is said before Kafka is asked, which there is none of"
+    assert "is there already" in found.output
+
+
+def test_names_of_databases_that_are_none() -> None:
+    for into, vault in (("a.b", "v"), ("admin", "v"), ("a", "Local"), ("", "v"), ("a", "a$"), ("a", "a")):
+        with pytest.raises(BackupError, match="database"):
+            ready.check_names(into, vault)
+    ready.check_names("goodstrace2", "goodstrace2_vault")
+
+
+def test_a_copy_of_a_vault_that_does_not_open(tmp_path: Path) -> None:
+    ring, other, subject = KeyRing((b"k" * 32,)), KeyRing((b"o" * 32,)), b"s" * 32
+    writer = FolderWriter(tmp_path / "copy")
+    file = writer.file("collections/vault_keys.bson")
+    for each in (ring, other):
+        file.write("vault_keys", {"_id": subject, **each.wrap(b"x" * 32, subject, b"n" * 12)})
+    manifest = Manifest(FORMAT, "vault", "00", 1, [], [file.close()])
+    both = KeyRing((b"k" * 32, b"o" * 32))
+    ready.check_copy_opens(tmp_path / "copy.partial", manifest, both)
+    with pytest.raises(BackupError, match=other.newest):
+        ready.check_copy_opens(tmp_path / "copy.partial", manifest, ring)
+
+
+def test_kafka_must_be_the_one_that_logs_were_sealed_from(tmp_path: Path) -> None:
+    [copy] = copied(tmp_path / "copy").logs
+    said = copy.kafka
+    right = TopicIdentity(said.cluster, said.topic, said.topic_id)
+    check_topic(copy, right, said.next)
+    for wrong in (
+        msgspec.structs.replace(right, cluster="other"),
+        msgspec.structs.replace(right, topic_id="x"),
+    ):
+        with pytest.raises(BackupError, match=r"sealed from another .* set KAFKA_BOOTSTRAP_SERVERS"):
+            check_topic(copy, wrong, said.next)
+    with pytest.raises(BackupError, match=f"up to {said.next - 1} only"):
+        check_topic(copy, right, said.next - 1)
+
+
+def test_groups_read_again_for_the_older_of_two_copies() -> None:
+    store = [GroupOffsets("a", [("t", 0, 9)]), GroupOffsets("b", [("w", 0, 8), ("w", 1, 3), ("w", 2, 4)])]
+    vault = [GroupOffsets("b", [("w", 0, 5), ("w", 1, 7)])]
+    assert groups.lowest(store, vault) == {
+        "a": {("t", 0): 9},
+        "b": {("w", 0): 5, ("w", 1): 3, ("w", 2): 0},
+    }
+
+
+def test_a_prefix_that_is_another_is_noticed() -> None:
+    groups.check_ours(KafkaSettings(topic_prefix="x."), [GroupOffsets("x.collector.projector", [])])
+    with pytest.raises(BackupError, match="GOODSTRACE_TOPIC_PREFIX"):
+        groups.check_ours(KafkaSettings(topic_prefix="y."), [GroupOffsets("x.collector.projector", [])])
+
+
+def test_a_record_of_an_erasure_says_when() -> None:
+    digest = hashlib.sha256(b"key").digest()
+    erasure = Erasure(b"s" * 32, Scope.USER, Why.ASKED, digest.hex(), b"", b"r" * 16, b"t" * 32, 77)
+    record = erasure_record(erasure, b"i" * 32)
+    assert destroyed_in(envelope.encode(record)) == {digest: 77}
+
+
+@pytest.mark.parametrize(("vkeys", "is_said"), [((), True), (("--vkeys", "."), False)])
+def test_restore_says_whose_keys_it_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vkeys: tuple[str, ...], *, is_said: bool
+) -> None:
+    manifest = copied(tmp_path / "copy")
+    done = command.Restored(manifest, Applied(), groups.SetBack(3, (("w", 1),)), "v")
+    monkeypatch.setattr(command, "_restored", lambda **_: done)
+    found = CliRunner().invoke(command.restore, [str(tmp_path / "copy"), "--into", "x", *vkeys])
+    assert found.exit_code == 0
+    assert ("give --vkeys to trust your own" in found.output) is is_said
+    assert "(w[1])" in found.output
+    assert "goodstrace audit index rebuild" in found.output
 
 
 def test_keys_and_witnesses_from_elsewhere_count(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ async def backup_seen(database: Database) -> tuple[float | None, list[str]]:
         for info in infos
         if info.changes and info.changes[-1].size >= last.sizes.get(info.name, info.changes[-1].size + 1)
     ]
-    return time.time() - last.finished_ms / 1000, changed
+    return time.time() - last.begun_ms / 1000, changed
 
 
 async def _newest_block(store: MongoBlockStore, log: str, head: Head | None) -> StoredBlock | None:

@@ -132,7 +132,7 @@ def fsck(
         if mend:
             verdicts = _repaired(run, verdicts, yes=yes)
         if not without_note:
-            run.note(verdicts, trusted_keys=vkeys is not None)
+            run.note(verdicts)
         shown = Report(verdicts, trusted_keys=vkeys is not None, seconds=run.seconds)
         if report is not None:
             report.write_text(shown.json() + "\n", encoding="utf-8")
@@ -179,18 +179,18 @@ class _Run:
         if INDEX_LOG in logs:
             asyncio.run(self._index_repaired(verdicts))
 
-    def note(self, verdicts: Sequence[Verdict], *, trusted_keys: bool) -> None:
+    def note(self, verdicts: Sequence[Verdict]) -> None:
         """Note what was found, for `goodstrace doctor`; where this user may not write, say so and go on."""
         try:
-            asyncio.run(self._noted(verdicts, trusted_keys=trusted_keys))
+            asyncio.run(self._noted(verdicts))
         except ServiceError as error:
             click.echo(f"what was found is not noted for `goodstrace doctor`: {error}", err=True)
 
-    async def _noted(self, verdicts: Sequence[Verdict], *, trusted_keys: bool) -> None:
+    async def _noted(self, verdicts: Sequence[Verdict]) -> None:
         mongo = Mongo(self._mongo)
         try:
             notes = Operations(mongo.database)
-            await notes.check_ended(verdicts, time.time_ns() // 1_000_000, trusted_keys=trusted_keys)
+            await notes.check_ended(verdicts, time.time_ns() // 1_000_000)
         finally:
             mongo.close()
 
