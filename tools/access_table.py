@@ -1,13 +1,13 @@
 """Writes the table of docs/access.md from the one that is enforced: `python -m tools.access_table [--check]`."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from services.runtime.access.table import TABLE, Row
 from services.runtime.access.values import GIVEN_ROLES, Role
+from tools.made_files import ROOT, write_or_check
 
-PAGE = Path(__file__).parents[1] / "docs" / "access.md"
+PAGE = ROOT / "docs" / "access.md"
 _BEGIN, _END = "<!-- table -->\n", "<!-- end of table -->\n"
 
 
@@ -39,13 +39,10 @@ def _line(row: Row) -> str:
     return f"| `{operation}` | " + " | ".join(marks) + f" | {row.note} |\n"
 
 
-def main() -> None:
-    """Write the page; with --check say with the exit status whether it is as it must be."""
-    made = page()
-    if "--check" in sys.argv:
-        sys.exit(PAGE.read_text(encoding="utf-8") != made)
-    PAGE.write_text(made, encoding="utf-8")
+def made() -> dict[Path, str]:
+    """Give the page by its path from the root of the repository."""
+    return {PAGE.relative_to(ROOT): page()}
 
 
 if __name__ == "__main__":
-    main()
+    write_or_check("tools.access_table", made)

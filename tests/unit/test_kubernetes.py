@@ -23,11 +23,12 @@ from tests.go_programs import KUSTOMIZE
 from tests.kubernetes_schemas import FIELDS, Object, Schemas
 from tests.unit.test_runbook_commands import fault
 from tools.capacity.model import plan
-from tools.kubernetes.__main__ import DEPLOY, ROOT, made, stale
+from tools.kubernetes.__main__ import DEPLOY, made
 from tools.kubernetes.acls import RIGHTS
 from tools.kubernetes.kafka import BROKERS
 from tools.kubernetes.processes import EVERYTHING, OPERATOR, PROCESSES, PROVISION, Process
 from tools.kubernetes.scaling import BY_PROCESSOR, LAGS
+from tools.made_files import ROOT, stale
 
 KUBERNETES = DEPLOY / "kubernetes"
 NOT_SETTINGS = {"GOODSTRACE_HOST", "POD_NAME"}
@@ -75,7 +76,7 @@ def pod_of(process: Process) -> Object:
 
 
 def test_the_committed_files_are_what_the_code_makes() -> None:
-    assert not stale(), "run `python -m tools.kubernetes`"
+    assert not stale(made), "run `python -m tools.kubernetes`"
     kept = {path.relative_to(ROOT) for path in (ROOT / KUBERNETES).rglob("*.yaml")}
     assert kept <= set(FILES), "files that nothing makes"
 

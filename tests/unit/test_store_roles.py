@@ -3,10 +3,10 @@
 import json
 import re
 
-from tools.kubernetes.__main__ import ROOT
 from tools.kubernetes.mongodb import role_objects
 from tools.kubernetes.processes import EVERYTHING
 from tools.kubernetes.roles import ALL, READS_ALL, ROLES, VAULT
+from tools.made_files import ROOT
 
 DATA = {"find", "insert", "update", "remove", "createIndex"}
 

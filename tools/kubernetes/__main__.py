@@ -4,7 +4,6 @@ With `--check` nothing is written, and the status is 1 where a file is not what 
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +12,8 @@ from tools.kubernetes.acls import RIGHTS
 from tools.kubernetes.kustomizations import by_path
 from tools.kubernetes.objects import NAMESPACE, SETTINGS, Object, written
 from tools.kubernetes.roles import ROLES, script
+from tools.made_files import ROOT, write_or_check
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 DEPLOY: Final = Path("deploy")
 FOLDERS: Final = {
     "services": {**workloads.by_file(), **network.by_file()},
@@ -78,28 +77,5 @@ def made() -> dict[Path, str]:
     return {DEPLOY / path: text for path, text in files.items()}
 
 
-def stale() -> list[Path]:
-    """List the files that are not what would be made now."""
-    return [
-        path
-        for path, text in made().items()
-        if not (ROOT / path).exists() or (ROOT / path).read_text(encoding="utf-8") != text
-    ]
-
-
-def main() -> None:
-    """Write, or check."""
-    if "--check" in sys.argv[1:]:
-        wrong = stale()
-        for path in wrong:
-            print(f"{path} is not what `python -m tools.kubernetes` makes")
-        sys.exit(bool(wrong))
-    for path, text in made().items():
-        target = ROOT / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-        print(f"wrote {path}")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check("tools.kubernetes", made)
