@@ -123,7 +123,10 @@ class Served:
         return {method.name: self._handler(method) for method in descriptor.methods}
 
     def _handler(self, method: Any) -> Any:
-        async def unary(_request: Any, context: Any) -> bytes:
+        async def unary(request: Any, context: Any) -> bytes:
+            if method.client_streaming:  # an answer before the stream has ended may come as a stream that was reset
+                async for _ in request:
+                    pass
             await self.answer(context)
             return b""
 
