@@ -124,7 +124,9 @@ class Served:
 
     def _handler(self, method: Any) -> Any:
         async def unary(request: Any, context: Any) -> bytes:
-            if method.client_streaming:  # an answer before the stream has ended may come as a stream that was reset
+            if (
+                method.client_streaming
+            ):  # an answer before the stream has ended may come as a stream that was reset
                 async for _ in request:
                     pass
             await self.answer(context)

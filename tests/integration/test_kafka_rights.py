@@ -243,6 +243,6 @@ def test_the_operator_sees_what_the_doctor_looks_at(
     assert set(ends) == {(PREFIX + name, 0) for name in TOPICS}
     read = {place: 0 for place in ends if place[0].removeprefix(PREFIX) in rights_of("operator").reads}
     assert set(brokers.waiting(read, ends)) <= set(read)
-    brokers.groups(ends)
     group = f"{PREFIX}{rights_of('keeper').groups[0]}"
+    brokers.groups(ends, [group])
     assert committed(kafka.admin_client(secured.kafka_bootstrap_servers), group, 30) == {}

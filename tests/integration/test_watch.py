@@ -19,12 +19,12 @@ from deploy.processes import Daemon
 from deploy.stack import Stack
 from services.audit.watch import alerts as alert_values
 from services.audit.watch.command import watch
-from services.audit.watch.faust_app import GROUP
 from services.audit.watch.progress import Progress
 from services.audit.watch.store import ACTIVITY, ALERTS, WatchStore, forget
 from services.audit.watch_names import forget_user
 from services.runtime import topics
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
+from services.runtime.consumer_groups import WATCH
 from services.runtime.errors import UnavailableError
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
@@ -145,7 +145,7 @@ async def test_how_much_waits_is_told_whether_or_not_somebody_reads(watching: Wa
     made = records(_looks(300))
     await watching.browse(made)
     names, bootstrap = watching.names, watching.stack.kafka_bootstrap_servers
-    progress = Progress(bootstrap, names.topic(GROUP))
+    progress = Progress(bootstrap, names.topic(WATCH))
     topic = names.topic(topics.BROWSE_WATCHED)
 
     async def waiting() -> int | None:

@@ -107,23 +107,20 @@ def test_a_misspelt_field_of_any_object_is_refused() -> None:
             schemas.check(wrong)
 
 
+OF_SETTINGS = {"settings", "front", "outgoing", "provision", "tls", "witness_settings"}
+
+
 def _settings() -> list[type[BaseSettings]]:
+    """All classes of settings that a process loads, in whichever order the tests came: others are made by hand from these."""
     for module in pkgutil.walk_packages(services.__path__, "services."):
-        if module.name.rpartition(".")[2] in {
-            "settings",
-            "front",
-            "outgoing",
-            "provision",
-            "tls",
-            "witness_settings",
-        }:
+        if module.name.rpartition(".")[2] in OF_SETTINGS:
             importlib.import_module(module.name)
     found, waiting = [], [BaseSettings]
     while waiting:
         below = waiting.pop().__subclasses__()
-        found += [each for each in below if each.__module__.startswith("services.")]
+        found += [each for each in below if each.__module__.rpartition(".")[2] in OF_SETTINGS]
         waiting += below
-    return found
+    return [each for each in found if each.__module__.startswith("services.")]
 
 
 def _names(settings: type[BaseSettings]) -> Iterator[str]:
