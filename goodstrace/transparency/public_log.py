@@ -28,18 +28,19 @@ class PublicLog:
 
     def entries(self, log: str, first: int, end: int) -> list[bytes]:
         """Give the entries first..end-1; fewer where the log is not that long. Raises: AnswerError, CallError."""
-        end = min(end, self._size(log))
+        size = self._size(log)
+        end = min(end, size)
         found: list[bytes] = []
         for n in range(first // TILE_WIDTH, -(-end // TILE_WIDTH)):
-            width = min(TILE_WIDTH, end - n * TILE_WIDTH)
-            found += self._bundle(log, n, width)[max(0, first - n * TILE_WIDTH) :]
+            width, there = (min(TILE_WIDTH, each - n * TILE_WIDTH) for each in (end, size))
+            found += self._bundle(log, n, width, there)[max(0, first - n * TILE_WIDTH) :]
         return found
 
-    def _bundle(self, log: str, n: int, width: int) -> list[bytes]:
-        """Read a bundle, the whole one where the partial one is not there."""
-        data = self._fetch(f"{log}/{bundle_path(n, width)}")
-        if data is None and width < TILE_WIDTH:
-            data = self._fetch(f"{log}/{bundle_path(n)}")
+    def _bundle(self, log: str, n: int, width: int, there: int) -> list[bytes]:
+        """Read a bundle: of the width wanted, or of that which the log has by now, as in a folder exported later, or the whole one."""
+        widths = dict.fromkeys((width, there, TILE_WIDTH))
+        read = (self._fetch(f"{log}/{bundle_path(n, each)}") for each in widths)
+        data = next((each for each in read if each is not None), None)
         if data is None:
             raise AnswerError(f"{log}: there is no entry bundle {n}")
         entries = decode_bundle(data)
