@@ -245,4 +245,5 @@ def test_the_operator_sees_what_the_doctor_looks_at(
     assert set(brokers.waiting(read, ends)) <= set(read)
     group = f"{PREFIX}{rights_of('keeper').groups[0]}"
     brokers.groups(ends, [group])
-    assert committed(kafka.admin_client(secured.kafka_bootstrap_servers), group, 30) == {}
+    # Where another test of this file has read as the keeper, the group has a place.
+    assert committed(kafka.admin_client(secured.kafka_bootstrap_servers), group, 30).keys() <= ends.keys()
