@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 UV_VERSION := 0.13.9
 
-.PHONY: kubernetes kustomize otelcol help install install-python install-stack install-go install-examples protos monitoring up down status demo test drill soak lint bench bench-audit bench-collector bench-ledger bench-query audit lock clean screenshots
+.PHONY: kubernetes otelcol help install install-python install-stack install-go install-examples protos monitoring up down status demo test drill soak lint bench bench-audit bench-collector bench-ledger bench-query audit lock clean screenshots
 
 help: ## List the targets and the variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -129,15 +129,12 @@ otelcol: install-python install-go ## Build the OpenTelemetry Collector, some mi
 drill: install ## Kill each part in turn under load: the right alert must come and clear (some minutes; wants Debian's prometheus)
 	@$(BIN)/python -m tests.drill
 
-kustomize: install-python install-go ## Build Kustomize, a minute: deploy/kubernetes is rendered by the tests where it is there
-	@$(BIN)/python -m tests.go_programs kustomize
-
 kubernetes: install-python protos ## Write deploy/kubernetes, deploy/kafka/acls.json and deploy/mongodb from tools/kubernetes
 	@$(BIN)/python -m tools.kubernetes
 
-soak: install install-go otelcol kustomize ## Run the long campaigns: large replays, kills at every point
+soak: install install-go otelcol ## Run the long campaigns: large replays, kills at every point
 	@$(BIN)/python -m pytest tests/soak -s --timeout 5400
-	@$(BIN)/python -m pytest -n 0 tests/system/test_tracing.py tests/interop/test_otelcol.py tests/unit/test_kubernetes.py
+	@$(BIN)/python -m pytest -n 0 tests/system/test_tracing.py tests/interop/test_otelcol.py
 	@GOODSTRACE_SOAK_CHAINS=20000 GOODSTRACE_SOAK_TRADES=10000 $(BIN)/python -m pytest -n 0 tests/unit/test_tracing_oracle.py -s --timeout 3600
 	@GOODSTRACE_SOAK_CUT_EVENTS=20000 $(BIN)/python -m pytest tests/system/test_cut_connections.py -s --timeout 900
 	@GOODSTRACE_SOAK_RESTARTS=1 $(BIN)/python -m pytest -n 0 tests/system/test_rolling_restart.py

@@ -408,7 +408,9 @@ def test_every_file_is_named_by_a_kustomization() -> None:
             assert path.name in named, path
 
 
-@pytest.mark.skipif(not KUSTOMIZE.is_built, reason="Kustomize is not built: make kustomize")
+@pytest.mark.skipif(
+    not KUSTOMIZE.is_built, reason="Kustomize is not built: make install-go, python -m tests.go_programs"
+)
 @pytest.mark.parametrize(("folder", "goods", "browse"), [("full", 12, 4), ("example", 32, 8)])
 def test_kustomize_renders_it_and_partitions_follow_the_settings(
     folder: str, goods: int, browse: int, tell: Callable[[str], None]
@@ -491,7 +493,9 @@ def test_what_components_set_is_a_setting() -> None:
     assert {*told, "OTEL_EXPORTER_OTLP_ENDPOINT"} <= known
 
 
-@pytest.mark.skipif(not KUSTOMIZE.is_built, reason="Kustomize is not built: make kustomize")
+@pytest.mark.skipif(
+    not KUSTOMIZE.is_built, reason="Kustomize is not built: make install-go, python -m tests.go_programs"
+)
 def test_roles_follow_the_names_of_the_databases(tmp_path: Path) -> None:
     """As after a restore, when the vault has kept its name."""
     ours = ROOT / KUBERNETES
