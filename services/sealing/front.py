@@ -109,15 +109,16 @@ class Front:
         mongo: Mongo,
         producer: AcknowledgedProducer,
         monitoring: Monitoring,
+        secret: bytes,
         log: structlog.stdlib.BoundLogger,
         certificate: ServedCertificate | None = None,
     ) -> None:
         """Take what was opened."""
         self.certificate = certificate
-        kafka, logs = load(KafkaSettings), load(LogSettings)
+        kafka = load(KafkaSettings)
         self.settings, self.metrics, self.log = settings, metrics, log
         self.mongo, self.monitoring = mongo, monitoring
-        self.secret = load_secret(logs.index_secret_file)
+        self.secret = secret
         self.reader = LogReader(mongo.database, remember_bytes=settings.remember_mib * 2**20)
         host = load(MonitoringSettings).host
         self.access = open_access(host, MerchantStore(mongo.database), mongo.database, log)
@@ -128,7 +129,7 @@ class Front:
             topic=kafka.topic(GOODS_BROWSED),
             watched=kafka.topic(BROWSE_WATCHED),
             partitions=kafka.browse_partitions,
-            secret=self.secret,
+            secret=secret,
             timeout_s=settings.browse_timeout_s,
             observe_seconds=lambda seconds: metrics.acknowledged.observe(seconds, spans.exemplar()),
             blocking=RememberedBlocks(
@@ -258,6 +259,7 @@ async def opened(
 ) -> AsyncIterator[Front]:
     """Open the neighbours of the service `name`, and close them in the reverse order."""
     host = load(MonitoringSettings).host
+    secret = load_secret(load(LogSettings).index_secret_file)
     certificate = served(log, host)
     monitoring = Monitoring(name, host, settings.metrics_port, certificate=certificate)
     mongo = Mongo(load(MongoSettings))
@@ -274,6 +276,7 @@ async def opened(
             mongo=mongo,
             producer=producer,
             monitoring=monitoring,
+            secret=secret,
             log=log,
             certificate=certificate,
         )
