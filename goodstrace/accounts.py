@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from goodstrace.bearer import authorized
-from goodstrace.errors import AnswerError
 from goodstrace.login_calls import ChannelFactory, LoginCalls, secret_channel
+from goodstrace.paging import pages
 from goodstrace.query.v1 import login_pb2, login_pb2_grpc
 from goodstrace.token_sources import TokenSource
 
@@ -41,17 +42,9 @@ class AccountsClient(LoginCalls):
 
     def list(self) -> Iterator[login_pb2.Account]:
         """List all accounts by name, page after page. Raises: AnswerError too."""
-        token, seen = "", set[str]()
-        while True:
-            request = login_pb2.ListAccountsRequest(page_size=_PAGE, page_token=token)
-            page = self._call(self._accounts.ListAccounts, request)
+        request = login_pb2.ListAccountsRequest(page_size=_PAGE)
+        for page in pages(request, partial(self._call, self._accounts.ListAccounts)):
             yield from page.accounts
-            token = page.next_page_token
-            if not token:
-                return
-            if token in seen:
-                raise AnswerError("the service gives the same page again and again")
-            seen.add(token)
 
     def change(
         self,

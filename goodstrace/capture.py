@@ -7,11 +7,11 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
+from goodstrace.closing import Closing
 from goodstrace.connections import SYSTEM, Tls, http_client
 from goodstrace.errors import CallError
 from goodstrace.retrying import waits_s
@@ -70,7 +70,7 @@ class Job:
         return list(self.raw.get("errors") or [])
 
 
-class CaptureClient:
+class CaptureClient(Closing):
     """A client of the capture API at `url`, such as "http://127.0.0.1:8080"."""
 
     def __init__(
@@ -129,14 +129,6 @@ class CaptureClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         waits = waits_s()

@@ -12,12 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, cast
 
 import grpc
 
 from goodstrace.call_failures import call_error
+from goodstrace.closing import Closing
 from goodstrace.collector.v1 import capture_pb2, capture_pb2_grpc
 from goodstrace.connections import SYSTEM, Tls, channel
 from goodstrace.errors import CallError
@@ -38,7 +38,7 @@ _PASSING: Final = (
 )
 
 
-class CaptureStream:
+class CaptureStream(Closing):
     """A client of CaptureService at `target`, such as "127.0.0.1:50053"."""
 
     def __init__(
@@ -103,14 +103,6 @@ class CaptureStream:
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Sending:

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import grpc
@@ -26,6 +25,7 @@ from goodstrace.client_figures import FigureCalls
 from goodstrace.client_proofs import ProofCalls
 from goodstrace.client_receipts import OnReceipt, ReceiptCalls
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS, StreamCalls, log_sizes
+from goodstrace.closing import Closing
 from goodstrace.completing import Completing
 from goodstrace.connections import SYSTEM, Tls, channel
 from goodstrace.errors import AnswerError, CallError, LeftOutError
@@ -34,6 +34,7 @@ from goodstrace.identifiers import canonical_key
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import CheckpointMemory, VolatileMemory
+from goodstrace.paging import pages
 from goodstrace.policy import Policy
 from goodstrace.query.v1 import (
     completeness_pb2_grpc,
@@ -69,7 +70,7 @@ _Answer = TypeVar("_Answer")
 _ALL_EVENTS: Final = EventFilter()
 
 
-class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls):
+class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Closing):
     """A client of the query service, and of the audit service where `audit_target` is given.
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
@@ -327,14 +328,6 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls):
         if self._audit_channel is not None:
             self._audit_channel.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _shown(
         self, messages: Sequence[trace_pb2.TraceEvent], checkpoints: Mapping[str, VerifiedCheckpoint]
     ) -> tuple[ShownEvent, ...]:
@@ -348,17 +341,7 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls):
         return tuple(replace(each, event=keys.signed(each.event)) for each in events)
 
     def _pages(self, request: Any, method: Callable[..., _Answer]) -> Iterator[_Answer]:
-        token, seen = "", set[str]()
-        while True:
-            request.page_token = token
-            page: Any = self._call(method, request)
-            yield page
-            token = page.next_page_token
-            if not token:
-                return
-            if token in seen:
-                raise AnswerError("the service gives the same page again and again")
-            seen.add(token)
+        return pages(request, partial(self._call, method))
 
     def _call(
         self, method: Callable[..., _Answer], request: Any, more: tuple[tuple[str, str], ...] = ()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 
 from goodstrace.call_failures import call_error
+from goodstrace.closing import Closing
 from goodstrace.connections import channel
 
 TIMEOUT_S: Final = 15.0
@@ -18,7 +19,7 @@ secret_channel: Final[ChannelFactory] = partial(channel, credential=True)
 """Never in clear text to another machine."""
 
 
-class LoginCalls:
+class LoginCalls(Closing):
     """Calls over one channel; a context manager that closes it."""
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -28,12 +29,6 @@ class LoginCalls:
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _call(self, method: Callable[..., _Answer], request: Any) -> _Answer:
         try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
+from goodstrace.closing import Closing
 from goodstrace.connections import SYSTEM, Tls, http_client
 from goodstrace.errors import CallError
 from goodstrace.token_sources import TokenSource, as_source
@@ -16,7 +16,7 @@ from goodstrace.token_sources import TokenSource, as_source
 _PAGE: Final = 1000
 
 
-class RegistryClient:
+class RegistryClient(Closing):
     """Asks the registry at `url` (that of the capture API) as the operator whose token, or the merchant whose API key it is."""
 
     def __init__(
@@ -106,14 +106,6 @@ class RegistryClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
 from goodstrace.capture import JSON_TYPE, Problem, problem_of
+from goodstrace.closing import Closing
 from goodstrace.connections import SYSTEM, Tls, http_client
 from goodstrace.errors import CallError
 from goodstrace.token_sources import TokenSource, as_source
@@ -28,7 +28,7 @@ class Resubmitted:
     records: tuple[str, ...]
 
 
-class RejectedClient:
+class RejectedClient(Closing):
     """A client of the collector's rejections at `url`, such as "http://127.0.0.1:8080"."""
 
     def __init__(
@@ -101,14 +101,6 @@ class RejectedClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _get(self, path: str, parameters: dict[str, str | int] | None = None) -> httpx.Response:
         return self._sound(self._request("GET", path, params=parameters))
