@@ -88,21 +88,25 @@ class Faults:
         self.counts[name] += 1
         if not hit:
             return None
-        self.reached = True
         if self._failure is Failure.NOT_DONE:
+            self.reached = True
             raise UnavailableError(f"{name}: not done")
         self._kill(Failure.KILLED_BEFORE, self._failure)
         return self._failure
 
     def _after(self, failure: Failure | None) -> None:
         if failure is Failure.ANSWER_LOST:
+            self.reached = True
             raise UnavailableError("done, but the answer was lost")
         self._kill(Failure.KILLED_AFTER, failure)
 
     def _kill(self, when: Failure, failure: Failure | None) -> None:
-        if failure is when and self._die is not None:
+        if failure is not when:
+            return
+        self.reached = True  # not before: the call that it should follow may have been cancelled meanwhile
+        if self._die is not None:
             self._die()
-        elif failure is when:
+        else:
             self.dead = True
             raise Killed
 
