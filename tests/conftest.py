@@ -28,6 +28,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.stop()
 
 
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of the module's own that asks everybody for a password."""
+    running = Stack.on_free_ports(tmp_path_factory.mktemp("secured"), report=print, secured=True)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill()
+
+
 @pytest.fixture(scope="session")
 def kafka_bootstrap(stack: Stack) -> str:
     """`bootstrap.servers` of the run's Kafka."""

@@ -48,6 +48,7 @@ from services.sealing.writer import SealerParts
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.opened_browses import OpenedVault, opened_record
+from tests.unit.collector_builders import SECRET
 
 PARTITIONS, BROWSE_PARTITIONS = 2, 2
 T = TypeVar("T")
@@ -67,7 +68,7 @@ class Looking:
 
     def __init__(self, stack: Stack, folder: Path, names: Names) -> None:
         self.stack, self.names = stack, names
-        self.secret = secrets.token_bytes(32)
+        self.secret = SECRET  # that of the stages which make records
         self.key_dir = folder / "keys"
         self.key_dir.mkdir(mode=0o700)
         (self.key_dir / "index-secret").write_text(self.secret.hex())

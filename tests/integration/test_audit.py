@@ -4,14 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.stack import Stack
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc, watch_pb2, watch_pb2_grpc
 from goodstrace.checkpoint import Checkpoint
 from goodstrace.log.v1 import log_pb2
@@ -27,7 +25,6 @@ from services.runtime.mongo import beside
 from services.runtime.vault import People, Vault
 from services.runtime.vault.lately import of_today_and_yesterday
 from services.runtime.vault.opening import load_ring
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
@@ -42,13 +39,12 @@ OTHER = "https://id.gs1.org/01/09521234543213/21/2"
 
 
 @pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    await made.prepare()
-    await made.seal({0: [event(1, ITEM, secret=made.secret)], 1: [event(2, OTHER, secret=made.secret)]})
-    await asyncio.gather(made.start("query"), made.start("audit"))
-    yield made
-    made.stop()
+async def looking(looking: Looking) -> Looking:
+    await looking.seal(
+        {0: [event(1, ITEM, secret=looking.secret)], 1: [event(2, OTHER, secret=looking.secret)]}
+    )
+    await asyncio.gather(looking.start("query"), looking.start("audit"))
+    return looking
 
 
 @pytest.fixture

@@ -4,22 +4,19 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deploy.stack import Stack
 from goodstrace.client import Client, Trace
 from goodstrace.errors import CallError, LeftOutError
 from goodstrace.log_keys import LogKeys
 from services.runtime.envelope import Record
 from services.sealing.indexes import INDEX_PAGES, PAGES
-from tests.conftest import Names
 from tests.integration.indexing import covered, indexed
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.unit.collector_builders import (
-    SECRET,
     collected,
     counted,
     document,
@@ -29,16 +26,6 @@ from tests.unit.collector_builders import (
 )
 
 ITEM = "https://id.gs1.org/01/09521234543213/21/{}"
-
-
-@pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    made.secret = SECRET
-    (made.key_dir / "index-secret").write_text(SECRET.hex())
-    await made.prepare()
-    yield made
-    made.stop()
 
 
 def client_of(looking: Looking, **options: str) -> Client:

@@ -2,18 +2,13 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import quote
 
 import grpc
 import httpx
-import pytest
 
-from deploy.stack import Stack
 from goodstrace.merkle import leaf_hash, verify_inclusion
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, parts_of
@@ -22,14 +17,6 @@ ROOT = "/epcis/v2"
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
 ITEM_URN = "urn:epc:id:sgtin:9521234.054321.1"
 OTHER = "https://id.gs1.org/01/09521234543213/21/2"
-
-
-@pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    await made.prepare()
-    yield made
-    made.stop()
 
 
 async def test_pages_are_of_one_state_and_each_event_is_proved_by_its_position(looking: Looking) -> None:

@@ -1,34 +1,20 @@
 """How goods stand, asked of the query service as a process: verified by the client, as of now and as of before, recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from deploy.stack import Stack
 from goodstrace.cli.main import cli
 from goodstrace.client import Client
 from goodstrace.errors import CallError
 from goodstrace.log_keys import LogKeys
-from tests.conftest import Names
 from tests.integration.looking import Looking, parts_of
-from tests.unit.collector_builders import SECRET
 from tests.unit.test_goods_answer import registered
 from tests.unit.test_goods_state import CASE, CASE_KEY, ITEM, ITEM_KEY, SITES, moved, seen, stored
 
 PRODUCT = "https://id.gs1.org/01/10614141073464"
-
-
-@pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    made.secret = SECRET  # that of the stages which make these records
-    (made.key_dir / "index-secret").write_text(SECRET.hex())
-    await made.prepare()
-    yield made
-    made.stop()
 
 
 async def test_goods_stand_where_their_events_say(looking: Looking, tmp_path: Path) -> None:

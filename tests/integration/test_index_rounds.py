@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from deploy.stack import Stack
 from goodstrace.completeness import leaf as leaves
 from goodstrace.completeness.leaf import IndexLeaf, Run
 from goodstrace.completeness.rows import Row, run_root
@@ -24,7 +22,6 @@ from services.sealing.errors import RunGoneError
 from services.sealing.fsck.faults import Verdict
 from services.sealing.fsck.index_log_check import check_index
 from services.sealing.indexes import INDEX_PAGES, INDEX_RUNS
-from tests.conftest import Names
 from tests.crash_points import KILLS, Faulted, Faults, Point
 from tests.handmade import event
 from tests.integration.indexing import covered, index_rounds, indexed, leaves_of, rooted, sealer
@@ -34,14 +31,6 @@ from tests.unit.completeness_builders import pieces, verified
 
 SOURCE_CALLS = ("root_size", "root_hash", "pins", "reaches")  # rows are given one after the other
 ITEM = "https://id.gs1.org/01/09521234543213/21/{}"
-
-
-@pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    await made.prepare()
-    yield made
-    made.stop()
 
 
 async def seal(looking: Looking, first: int, count: int) -> None:

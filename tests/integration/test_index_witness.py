@@ -10,7 +10,6 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from deploy.stack import Stack
 from goodstrace.cli.verify import verify
 from goodstrace.completeness import wrong_index
 from goodstrace.log_keys import INDEX_LOG, LogKeys
@@ -18,22 +17,10 @@ from goodstrace.note import parse_note
 from goodstrace.witnessing import AddCheckpoint, parse_cosignatures
 from services.sealing.completeness.source import IndexSource
 from services.sealing.reader import LogReader
-from tests.conftest import Names
 from tests.integration.indexing import covered, index_rounds, indexed, leaves_of
 from tests.integration.looking import Looking, eventually
 from tests.integration.test_completeness import seal
 from tests.integration.test_witness import WitnessProcess
-from tests.unit.collector_builders import SECRET
-
-
-@pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    made.secret = SECRET
-    (made.key_dir / "index-secret").write_text(SECRET.hex())
-    await made.prepare()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +14,6 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from deploy.stack import Stack
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from services.audit import exporting
@@ -29,7 +27,6 @@ from services.runtime.vault import Vault, user_subject
 from services.runtime.vault.opening import load_ring
 from services.sealing.browse import Browse
 from services.sealing.erasure.steps import Known
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import BROWSE_PARTITIONS, Looking, eventually, verified
@@ -42,13 +39,10 @@ PURPOSE = "what-carl-asked-for"
 
 
 @pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    await made.prepare()
-    await made.seal({0: [event(1, ITEM, secret=made.secret)]})
-    await asyncio.gather(made.start("query"), made.start("audit"))
-    yield made
-    made.stop()
+async def looking(looking: Looking) -> Looking:
+    await looking.seal({0: [event(1, ITEM, secret=looking.secret)]})
+    await asyncio.gather(looking.start("query"), looking.start("audit"))
+    return looking
 
 
 async def _look(looking: Looking, user: str) -> str:

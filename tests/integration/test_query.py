@@ -31,14 +31,6 @@ OTHER = "https://id.gs1.org/01/09521234543213/21/2"
 
 
 @pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    await made.prepare()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
 async def channel(looking: Looking) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as made:
         yield made

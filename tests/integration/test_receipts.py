@@ -2,15 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import grpc
 import httpx
 import pytest
 
-from deploy.stack import Stack
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.client import Client
 from goodstrace.errors import AnswerError
@@ -18,25 +16,18 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.receipts import BrowseProof, Receipt, Standing
 from services.runtime.answering import RECEIPT_HEADER
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually
-from tests.unit.collector_builders import SECRET
 from tests.web_world import EVENTS, registrations, sealed
 from tests.web_world import ITEM_KEY as ITEM
 
 
 @pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    made.secret = SECRET  # that of the stages which make these records
-    (made.key_dir / "index-secret").write_text(SECRET.hex())
-    await made.prepare()
+async def looking(looking: Looking) -> Looking:
     events = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(EVENTS)]
-    await made.seal({0: registrations(), 1: events})
-    await asyncio.gather(made.start("query"), made.start("audit"))
-    yield made
-    made.stop()
+    await looking.seal({0: registrations(), 1: events})
+    await asyncio.gather(looking.start("query"), looking.start("audit"))
+    return looking
 
 
 async def _keys(looking: Looking) -> LogKeys:

@@ -2,13 +2,10 @@
 
 import json
 import os
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
 import pytest
 
-from deploy.stack import Stack
 from goodstrace.query.v1 import trace_pb2_grpc
 from goodstrace.query.v1.registrations_pb2 import GetRegistrationsRequest
 from goodstrace.registration import merchant_key
@@ -18,7 +15,6 @@ from services.collector.stages import State
 from services.collector.summarise import Window
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, parts_of, verified
@@ -26,14 +22,6 @@ from tests.unit.collector_builders import WHOLE
 
 KEY = merchant_key(2)
 T0_MS = 1_800_000_000_000
-
-
-@pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    await made.prepare()
-    yield made
-    made.stop()
 
 
 def registered(looking: Looking, key: str, name: str, number: int = 2, what: What = What.MERCHANT) -> Record:

@@ -1,6 +1,5 @@
 """Kafka by SASL_SSL and a document store by TLS with a password: the right ones get in, wrong ones end with a clear message."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,6 @@ from services.runtime.read_back import read_back
 from services.runtime.settings import MongoSettings, load
 from services.runtime.topics import Topic
 from tests.certificates import World
-
-
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack.on_free_ports(tmp_path_factory.mktemp("secured"), report=print, secured=True)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.kill()
 
 
 @pytest.fixture(autouse=True)

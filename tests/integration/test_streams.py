@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -16,13 +16,11 @@ import httpx
 import pytest
 
 from bench.processes import rss_mib
-from deploy.stack import Stack
 from goodstrace.client import Client
 from goodstrace.errors import CallError
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.tracing import EventFilter
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import PARTITIONS, Looking, eventually, parts_of
 from tests.recalled_goods import DAIRY, GTIN, LOT, case_key, pallet_key, records_of, serials_of, spread
@@ -32,13 +30,10 @@ Tell = Callable[[str], None]
 
 
 @pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    await made.prepare()
-    await made.seal(spread(records_of(CASES, ITEMS, made.secret), PARTITIONS))
-    await made.start("query")
-    yield made
-    made.stop()
+async def looking(looking: Looking) -> Looking:
+    await looking.seal(spread(records_of(CASES, ITEMS, looking.secret), PARTITIONS))
+    await looking.start("query")
+    return looking
 
 
 def client_of(looking: Looking, **options: float) -> Client:

@@ -15,11 +15,9 @@ import httpx
 import pytest
 
 from deploy.service_processes import ROOT
-from deploy.stack import Stack
 from goodstrace.client import Client
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import subscribe_pb2, trace_pb2_grpc
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually, parts_of, verified
@@ -34,13 +32,10 @@ Message: TypeAlias = subscribe_pb2.SubscribeResponse
 
 
 @pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    made.environment["GOODSTRACE_QUERY_MAX_SUBSCRIPTIONS"] = "2"
-    made.environment["GOODSTRACE_QUERY_SUBSCRIPTION_POLL_MS"] = "50"
-    await made.prepare()
-    yield made
-    made.stop()
+def looking(looking: Looking) -> Looking:
+    looking.environment["GOODSTRACE_QUERY_MAX_SUBSCRIPTIONS"] = "2"
+    looking.environment["GOODSTRACE_QUERY_SUBSCRIPTION_POLL_MS"] = "50"
+    return looking
 
 
 def _ask(**options: Any) -> subscribe_pb2.SubscribeRequest:

@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 import json
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -12,14 +11,12 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from deploy.stack import Stack
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.transparency import values
 from goodstrace.transparency.values import Month
 from services.audit.command import audit as audit_group
 from services.audit.report.making import make_report
 from services.ledger.commands.export import export
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, eventually
@@ -29,13 +26,10 @@ LOOKS = 12
 
 
 @pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    await made.prepare()
-    await made.seal({0: [event(1, ITEM, secret=made.secret)]})
-    await asyncio.gather(made.start("query"), made.start("audit"))
-    yield made
-    made.stop()
+async def looking(looking: Looking) -> Looking:
+    await looking.seal({0: [event(1, ITEM, secret=looking.secret)]})
+    await asyncio.gather(looking.start("query"), looking.start("audit"))
+    return looking
 
 
 async def _looks(looking: Looking, count: int) -> None:

@@ -4,37 +4,21 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
-import pytest
 
-from deploy.stack import Stack
 from goodstrace import proof_bundle
 from goodstrace.entry import Kind
 from goodstrace.log_keys import LogKeys
 from services.query.accounts import account_store, counters, session_store
 from services.runtime.mongo import create_indexes
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.integration.test_login_served import goodstrace
-from tests.unit.collector_builders import SECRET
 from tests.web_world import EVENTS, ITEM_KEY, ITEM_PATH, registrations, sealed
 
 TRACE = 'id="answers-title"'
 """What stands on the page of a trace, and not on that of the public face."""
-
-
-@pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    made.secret = SECRET  # that of the stages which make these records
-    (made.key_dir / "index-secret").write_text(SECRET.hex())
-    await made.prepare()
-    yield made
-    made.stop()
 
 
 async def test_a_scan_shows_the_trace_recorded_and_proved(looking: Looking) -> None:

@@ -15,10 +15,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
 from deploy.processes import free_port
-from deploy.stack import Stack
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Pending, Progress, State, Webhook
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.unit.collector_builders import object_event
@@ -110,18 +108,15 @@ def _places(document: dict[str, Any]) -> list[Place]:
 
 
 @pytest.fixture
-async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
-    made = Looking(stack, tmp_path, names)
-    made.environment |= {
+def looking(looking: Looking) -> Looking:
+    looking.environment |= {
         "GOODSTRACE_QUERY_WEBHOOKS": "loopback",
         "GOODSTRACE_QUERY_WEBHOOK_TIMEOUT_S": "0.7",
         "GOODSTRACE_QUERY_WEBHOOK_LONGEST_WAIT_S": "0.3",
         "GOODSTRACE_QUERY_SUBSCRIPTION_POLL_MS": "50",
         "GOODSTRACE_QUERY_MAX_WEBHOOKS": "2",
     }
-    await made.prepare()
-    yield made
-    made.stop()
+    return looking
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ roles. That MongoDB refuses what a role does not have is MongoDB's, and was not 
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -39,16 +39,6 @@ ACTIONS = {
     "listIndexes": "listIndexes",
     "update": "update",
 }
-
-
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack.on_free_ports(tmp_path_factory.mktemp("secured"), report=print, secured=True)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.kill()
 
 
 class Apart(System):

@@ -1,0 +1,21 @@
+"""The two services that show what is sealed, ready to be started; a module that wants more of them overrides the fixture."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.stack import Stack
+from tests.conftest import Names
+from tests.integration.looking import Looking
+
+
+@pytest.fixture
+async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Looking]:
+    """Topics, keys and a database of the test's own; query and audit not started, but stopped after the test."""
+    made = Looking(stack, tmp_path, names)
+    try:
+        await made.prepare()
+        yield made
+    finally:
+        made.stop()
