@@ -13,7 +13,7 @@ from pymongo import DESCENDING, IndexModel, UpdateOne
 
 from services.audit.index_values import UNKNOWN, Place, Row, Wanted
 from services.runtime.errors import ConflictError
-from services.runtime.mongo import DOCUMENTS_A_CALL, Database, create_indexes, translated
+from services.runtime.mongo import DOCUMENTS_A_CALL, Database, create_indexes, find_named, translated
 from services.runtime.settings import load
 from services.runtime.vault.opening import vault_database
 from services.runtime.vault.settings import VaultSettings
@@ -28,7 +28,7 @@ class BrowseIndex:
 
     def __init__(self, database: Database) -> None:
         """Use the vault's database."""
-        self._rows = database[COLLECTION]
+        self._database, self._rows = database, database[COLLECTION]
 
     async def put(self, rows: Sequence[Row], marks: Mapping[bytes, str]) -> None:
         """Keep looks, and what became of some. May be repeated."""
@@ -60,9 +60,8 @@ class BrowseIndex:
 
     async def rows(self, record_ids: Collection[bytes]) -> dict[bytes, Row]:
         """Give what there is of some looks, by record ID; what is known of a mark alone is left out."""
-        query = {"_id": {"$in": list(record_ids)}, "time_ms": {"$exists": True}}
-        async with translated():
-            return {bytes(each["_id"]): _row(each) async for each in self._rows.find(query)}
+        found = await find_named(self._database, COLLECTION, record_ids)
+        return {bytes(each["_id"]): _row(each) for each in found if "time_ms" in each}
 
     async def forget(self, subject: bytes) -> int:
         """Delete the rows of a user; tells how many there were."""

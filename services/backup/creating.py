@@ -14,7 +14,7 @@ from services.backup.folder import FileWriter, FolderWriter
 from services.backup.log_check import LogCheck
 from services.backup.values import FORMAT, FileEntry, GroupOffsets, LogCopy, Manifest
 from services.runtime.access.accounts import SESSIONS
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_named, translated
 from services.sealing import documents
 from services.sealing.erasure.tombstones import COLLECTION as TOMBSTONES
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, LOGS, OF_LOGS, PACKS
@@ -138,8 +138,7 @@ async def _blocks(database: Database, log: str, height: int) -> list[Document]:
 
 
 async def _named(database: Database, collection: str, names: Sequence[str]) -> dict[str, Document]:
-    async with translated():
-        return {each["_id"]: each async for each in database[collection].find({"_id": {"$in": list(names)}})}
+    return {each["_id"]: each for each in await find_named(database, collection, names)}
 
 
 async def _copy_others(database: Database, folder: FolderWriter, but: frozenset[str]) -> list[FileEntry]:

@@ -14,7 +14,7 @@ from goodstrace.goods.sightings import Kept, joined
 from goodstrace.goods.state import derived
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.goods_browses.steps import STATES
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_named, translated
 
 KEYS_A_CALL: Final = 1000
 _ATTEMPTS: Final = 20
@@ -29,7 +29,7 @@ class StateStore:
 
     def __init__(self, database: Database) -> None:
         """Use the collection in `database`."""
-        self._states = database[STATES]
+        self._database, self._states = database, database[STATES]
 
     async def apply(self, said: Mapping[str, Kept]) -> int:
         """Join what is said into the documents; gives how many had to be written. Raises: UnavailableError."""
@@ -57,9 +57,8 @@ class StateStore:
         raise UnavailableError(f"MongoDB: {len(keys)} states are written by others all the time")
 
     async def _find(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        async with translated():
-            found = self._states.find({"_id": {"$in": list(keys)}}, {"rev": 1, "kept": 1})
-            return {each["_id"]: each async for each in found}
+        found = await find_named(self._database, STATES, keys, {"rev": 1, "kept": 1})
+        return {each["_id"]: each for each in found}
 
 
 def document(key: str, kept: Kept, rev: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
@@ -24,6 +24,8 @@ Database = AsyncIOMotorDatabase[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
 DOCUMENTS_A_CALL: Final = 1000
 """So many are inserted far within the deadline of a call, on a slow store and with several indexes too."""
+NAMES_A_CALL: Final = 24
+"""A store may compare each name asked for with each document found: 24 take SecantusDB 1.6 ms, 100 take 25 and 1,000 take 1,500."""
 FINDS_AT_ONCE: Final = 8
 _DUPLICATE_KEY = 11000
 _finders: Final = ThreadPoolExecutor(FINDS_AT_ONCE, thread_name_prefix="find")
@@ -140,6 +142,28 @@ async def find_all(
         return await asyncio.get_running_loop().run_in_executor(
             _finders, in_context, _all_of, database.delegate[collection].find(query, fields)
         )
+
+
+async def find_named(
+    database: Database, collection: str, names: Iterable[Any], fields: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """Give the documents whose `_id` is among `names`, NAMES_A_CALL in one call. Raises: UnavailableError."""
+    found: list[dict[str, Any]] = []
+    for some in _portions(names):
+        found += await find_all(database, collection, {"_id": {"$in": some}}, fields)
+    return found
+
+
+async def delete_named(database: Database, collection: str, names: Iterable[Any]) -> None:
+    """Delete the documents whose `_id` is among `names`, NAMES_A_CALL in one call. Raises: UnavailableError; some are gone then."""
+    for some in _portions(names):
+        async with translated():
+            await database[collection].delete_many({"_id": {"$in": some}})
+
+
+def _portions(names: Iterable[Any]) -> Iterator[list[Any]]:
+    wanted = list(names)
+    return (wanted[start : start + NAMES_A_CALL] for start in range(0, len(wanted), NAMES_A_CALL))
 
 
 def _all_of(cursor: "pymongo.cursor.Cursor[dict[str, Any]]") -> list[dict[str, Any]]:

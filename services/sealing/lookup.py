@@ -14,7 +14,7 @@ PAGES_BYTES: Final = 96 * 2**20
 """How much of the pages is remembered: all those of a million entries with four tags each."""
 TAGS_AT_ONCE: Final = 64  # their pages are held together: about 6 KB for each tag and run
 
-PAGES_PER_READ: Final = 24  # beyond that a store may compare each name with each page: see NAMES_PER_QUERY
+PAGES_PER_READ: Final = 24  # beyond that a store may compare each name with each page: see NAMES_A_CALL
 
 Sizes = Mapping[str, int]
 Place = tuple[Run, int]

@@ -17,12 +17,12 @@ from goodstrace import key_changes
 from goodstrace.key_changes import KeyChange
 from goodstrace.merkle import HASH_SIZE
 from services.runtime.errors import ConflictError, UnavailableError
-from services.runtime.mongo import Database, find_all, translated
+from services.runtime.mongo import Database, delete_named, find_all, find_named, translated
 from services.sealing import documents
 from services.sealing.core import MAX_BLOCK_ENTRIES
 from services.sealing.errors import CorruptError, LostRaceError
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, HEADS, INSTANCE, LOGS, PACKS, TILES
-from services.sealing.mongo_index import NAMES_PER_QUERY, MongoTagIndex
+from services.sealing.mongo_index import MongoTagIndex
 from services.sealing.ports import TileNames
 from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint, block_id
 
@@ -177,7 +177,7 @@ class MongoBlockStore(MongoTagIndex):
         by_id = {documents.tile_id(log, level, n): (level, n) for level, n in names}
         if not by_id:
             return {}
-        found = await find_all(self._database, TILES, {"_id": {"$in": list(by_id)}})
+        found = await find_named(self._database, TILES, by_id)
         return {by_id[document["_id"]]: documents.tile_data(document) for document in found}
 
     async def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
@@ -255,10 +255,7 @@ class MongoBlockStore(MongoTagIndex):
             each["_id"] for each in found if each["height"] <= last[-1].height and each["_id"] not in named
         ]
         await self._remove_pages(orphans)
-        for start in range(0, len(orphans), NAMES_PER_QUERY):
-            async with translated():
-                some = {"_id": {"$in": orphans[start : start + NAMES_PER_QUERY]}}
-                await self._database[PACKS].delete_many(some)
+        await delete_named(self._database, PACKS, orphans)
         return len(orphans)
 
     async def scan_blocks(self, log: str, height: int, end: int) -> list[StoredBlock]:

@@ -13,7 +13,7 @@ from goodstrace.key_changes import KeyChange
 from goodstrace.log_keys import ROOT_LOG
 from goodstrace.root import tag_text
 from services.runtime.errors import ConflictError
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_named, translated
 from services.sealing.errors import CorruptError
 from services.sealing.indexes import BLOCKS, PINS
 from services.sealing.mongo import MongoBlockStore
@@ -60,8 +60,7 @@ class Pins:
     async def pinned(self, heads: Iterable[Head]) -> set[str]:
         """Tell of which of these heads exactly the checkpoint is pinned, by name of the log."""
         by_id = {_pin_id(head): head.checkpoint.log for head in heads}
-        async with translated():
-            found = await self._database[PINS].find({"_id": {"$in": list(by_id)}}).to_list(None)
+        found = await find_named(self._database, PINS, by_id)
         return {by_id[document["_id"]] for document in found}
 
     async def _changed(self, change: KeyChange) -> Head | None:
@@ -85,12 +84,7 @@ class Pins:
 
     async def _headers(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], SignedHeader]:
         by_id = {block_id(log, height): (log, height) for log, height in places}
-        async with translated():
-            found = await (
-                self._database[BLOCKS]
-                .find({"_id": {"$in": list(by_id)}}, {"header": 1, "signature": 1})
-                .to_list(None)
-            )
+        found = await find_named(self._database, BLOCKS, by_id, {"header": 1, "signature": 1})
         return {by_id[document["_id"]]: _signed_header(document) for document in found}
 
     async def pin(self, heads: Iterable[Head]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from services.runtime.goods_browses.days import days
 from services.runtime.goods_browses.values import DayCounts
-from services.runtime.mongo import Database, find_all, insert_missing, translated
+from services.runtime.mongo import Database, find_named, insert_missing, translated
 
 GOODS_BROWSES: Final = "goods_browses"
 _COUNTED: Final = "counted"
@@ -54,7 +54,7 @@ class GoodsBrowses:
             return {}, counted
         first, last = max(first, counted.since), min(last, counted.until)
         names = [_name(merchant, day) for day in days(first, last)]
-        rows = await find_all(self._database, GOODS_BROWSES, {"_id": {"$in": names}})
+        rows = await find_named(self._database, GOODS_BROWSES, names)
         found = {row["_id"]: msgspec.convert(row["told"], DayCounts) for row in rows}
         return {day: found.get(_name(merchant, day), DayCounts()) for day in days(first, last)}, counted
 

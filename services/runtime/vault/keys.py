@@ -18,7 +18,7 @@ import msgspec
 
 from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_named, translated
 from services.runtime.vault.errors import HeldError
 from services.runtime.vault.wrapping import KEY_BYTES, NONCE_BYTES, Ring, beside, unwrap, wrap
 
@@ -160,8 +160,7 @@ class Vault:
 
     async def asked_of(self, record_ids: Collection[bytes]) -> dict[bytes, bytes]:
         """Give the keys of the users whom records ask for, by record ID (`services.runtime.vault.asked`); those of erased ones are left out."""
-        async with translated():
-            rows = await self.database[ASKED].find({"_id": {"$in": list(record_ids)}}).to_list(None)
+        rows = await find_named(self.database, ASKED, record_ids)
         found = {bytes(each["_id"]): await self.key_by_hash(bytes(each["subject"])) for each in rows}
         return {record_id: key for record_id, key in found.items() if key is not None}
 

@@ -18,7 +18,7 @@ from pymongo import IndexModel
 from services.runtime.access.naming import NOBODIES
 from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
-from services.runtime.mongo import Database, create_indexes, translated
+from services.runtime.mongo import Database, create_indexes, find_named, translated
 from services.runtime.vault.asked import AskedUsers, IsAccount
 from services.runtime.vault.keys import FRESH_S, KEYS, Vault, user_subject
 from services.runtime.vault.wrapping import NONCE_BYTES, beside, unwrap, wrap
@@ -90,11 +90,9 @@ class People:
 
     async def subjects_of(self, pseudonyms: Collection[str]) -> dict[str, bytes]:
         """Give the hashes of the subjects that pseudonyms stand for, of those that are known."""
-        async with translated():
-            found = self._pseudonyms.find(
-                {"_id": {"$in": sorted(set(pseudonyms) - NOBODIES)}}, {"subject": 1}
-            )
-            known = {str(each["_id"]): bytes(each["subject"]) async for each in found}
+        asked = sorted(set(pseudonyms) - NOBODIES)
+        found = await find_named(self.vault.database, PSEUDONYMS, asked, {"subject": 1})
+        known = {str(each["_id"]): bytes(each["subject"]) for each in found}
         for name in NOBODIES.intersection(pseudonyms):
             known[name] = await self.vault.hash_of(user_subject(name))
         return known

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from pymongo import IndexModel
 
-from services.runtime.mongo import Database, create_indexes, translated
+from services.runtime.mongo import Database, create_indexes, find_named, translated
 from services.runtime.personal_values import PersonalKey, event_subject, personal_subject
 from services.runtime.vault.keys import KEYS, Vault
 from services.runtime.vault.wrapping import NONCE_BYTES
@@ -56,8 +56,7 @@ class PersonalKeys:
         hashes = {await self._vault.hash_of(personal_subject(each)): each for each in record_ids}
         if not hashes:
             return {}
-        async with translated():
-            found = await self._keys.find({"_id": {"$in": list(hashes)}}).to_list(None)
+        found = await find_named(self._vault.database, KEYS, hashes)
         return {
             hashes[bytes(each["_id"])]: self._vault.ring.unwrap(each, bytes(each["_id"])) for each in found
         }

@@ -11,7 +11,7 @@ from goodstrace.completeness.rows import place_bytes
 from goodstrace.errors import TreeError, VerificationError
 from goodstrace.log_keys import ROOT_LOG
 from goodstrace.note import parse_note
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_named, translated
 from services.sealing import pack_format
 from services.sealing.errors import CorruptError
 from services.sealing.indexes import BLOCKS, PACKS
@@ -103,12 +103,8 @@ class IndexSource:
                 .to_list(None)
             )
         heights = sorted({pack["height"] for pack in packs})
-        async with translated():
-            blocks = await (
-                self._database[BLOCKS]
-                .find({"_id": {"$in": [block_id(log, height) for height in heights]}}, {"packs": 1})
-                .to_list(None)
-            )
+        names = [block_id(log, height) for height in heights]
+        blocks = await find_named(self._database, BLOCKS, names, {"packs": 1})
         named = {pack for block in blocks for pack in block["packs"]}
         rows: list[bytes] = []
         reached = first

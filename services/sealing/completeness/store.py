@@ -12,12 +12,11 @@ import msgspec
 
 from goodstrace.completeness.leaf import Run
 from services.runtime.errors import ConflictError
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, delete_named, find_named, translated
 from services.sealing.completeness import layout
 from services.sealing.completeness.layout import Place
 from services.sealing.errors import CorruptError, RunGoneError
 from services.sealing.indexes import INDEX_PAGES, INDEX_RUNS
-from services.sealing.mongo_index import NAMES_PER_QUERY
 from services.sealing.remembered import Remembered
 
 REMEMBERED_BYTES: Final = 16 * 2**20
@@ -110,10 +109,7 @@ class MongoRuns:
     async def remove(self, run: StoredRun) -> None:
         """Remove a run with all its documents."""
         names = [layout.document_id(run.id, place) for place in layout.places(run.rows)]
-        for start in range(0, len(names), NAMES_PER_QUERY):
-            async with translated():
-                some = {"_id": {"$in": names[start : start + NAMES_PER_QUERY]}}
-                await self._database[INDEX_PAGES].delete_many(some)
+        await delete_named(self._database, INDEX_PAGES, names)
         async with translated():
             await self._database[INDEX_RUNS].delete_one({"_id": run.id})
 
@@ -149,13 +145,8 @@ class MongoRuns:
         return {by_id[name]: data for name, data in found.items()}
 
     async def _read(self, names: Sequence[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for start in range(0, len(names), NAMES_PER_QUERY):
-            some = {"_id": {"$in": list(names[start : start + NAMES_PER_QUERY])}}
-            async with translated():
-                read = await self._database[INDEX_PAGES].find(some).to_list(None)
-            found |= {document["_id"]: _data(document) for document in read}
-        return found
+        read = await find_named(self._database, INDEX_PAGES, names)
+        return {document["_id"]: _data(document) for document in read}
 
 
 def lacking(leaf_runs: Collection[Run], stored: Iterable[StoredRun]) -> list[Run]:

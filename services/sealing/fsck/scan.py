@@ -6,11 +6,10 @@ Everything is read by log in order, in ranges with two near bounds (docs/decisio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any, Final, Protocol
 
-from services.runtime.mongo import Database, translated, within
+from services.runtime.mongo import Database, find_named, translated, within
 from services.sealing.documents import Document, checkpoint_id, tile_id
 from services.sealing.fsck.rows import TileName
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, HEADS, INSTANCE, LOGS, PACKS, PINS, RUNS, TILES
-from services.sealing.mongo_index import NAMES_PER_QUERY
 from services.sealing.values import block_id
 
 PACKS_AT_ONCE: Final = 32  # of at most 256 KiB and one record each
@@ -172,12 +171,7 @@ class MongoDocuments:
 
     async def named(self, collection: str, ids: Collection[str]) -> list[Document]:
         """See LogDocuments."""
-        wanted, found = list(ids), list[Document]()
-        for start in range(0, len(wanted), NAMES_PER_QUERY):
-            query = {"_id": {"$in": wanted[start : start + NAMES_PER_QUERY]}}
-            async with translated():
-                found += await self._database[collection].find(query).to_list(None)
-        return found
+        return await find_named(self._database, collection, ids)
 
     async def pins(self, log: str, above: int, upto: int) -> list[Document]:
         """See LogDocuments."""
