@@ -12,7 +12,7 @@ from tools.tracing_chains import key_of, name_of, sealed_of, source_of
 PAGE = Path(__file__).parents[1] / "docs" / "tracing-examples.md"
 _HEAD = """# Tracing by example
 
-One example for each rule of [tracing](tracing.md), drawn from what the engine answers. This page is generated: change
+One example for each rule of [tracing](tracing.md) but the last, which is the server's, drawn from what the engine answers. This page is generated: change
 `tools/tracing_cases.py` and run `.venv/bin/python -m tools.tracing_examples`.
 
 Events are written as lines: a number, the event time, what happened. They were sealed in this order; `@2` before a line is another

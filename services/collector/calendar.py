@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from services.collector.jobs import Job
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_named, translated
 
 CAPTURES: Final = "captures"
 CALENDAR: Final = "capture_calendar"
@@ -36,7 +36,7 @@ class Calendar:
 
     def __init__(self, database: Database) -> None:
         """Use `captures` and `capture_calendar` in `database`."""
-        self._captures = database[CAPTURES]
+        self._database = database
         self._calendar = database[CALENDAR]
         self._marked: OrderedDict[tuple[int, int], None] = OrderedDict()
 
@@ -57,8 +57,7 @@ class Calendar:
         found: list[tuple[Position, Job]] = []
         async for slots in self._slots(merchant, before):
             names = [_slot_name(merchant, slot) for slot in slots]
-            async with translated():
-                documents = await self._captures.find({SLOT: {"$in": names}}).to_list(None)
+            documents = await find_named(self._database, CAPTURES, names, by=SLOT)
             jobs = [msgspec.convert({**each, "id": each["_id"]}, Job) for each in documents]
             placed = [(Position(job.created_ms, job.id), job) for job in jobs]
             found += [each for each in placed if before is None or each[0] < before]
@@ -84,8 +83,7 @@ class Calendar:
                 size = next(sizes, size)
 
     async def _listed(self, names: Sequence[str], field: str, newest: int | None) -> list[int]:
-        async with translated():
-            documents = await self._calendar.find({"_id": {"$in": list(names)}}).to_list(None)
+        documents = await find_named(self._database, CALENDAR, names)
         numbers = {number for each in documents for number in each[field]}
         return sorted((number for number in numbers if newest is None or number <= newest), reverse=True)
 

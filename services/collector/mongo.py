@@ -16,7 +16,7 @@ from services.collector.calendar import CAPTURES, SLOT, Calendar, Position
 from services.collector.goods import Change
 from services.collector.jobs import Job, Verdicts
 from services.collector.keys import EXPIRES, KEYS
-from services.runtime.mongo import Database, create_indexes, insert_missing, translated
+from services.runtime.mongo import Database, create_indexes, find_named, insert_missing, translated
 
 VERDICTS: Final = "capture_verdicts"
 GOODS: Final = "goods"
@@ -90,9 +90,7 @@ class JobStore:
 
     async def verdicts(self, captures: Sequence[str]) -> list[Verdicts]:
         """Give the verdicts on the events of some captures. Raises: UnavailableError."""
-        async with translated():
-            documents = await self._verdicts.find({"capture": {"$in": list(captures)}}).to_list(None)
-        return _verdicts(documents)
+        return _verdicts(await find_named(self._database, VERDICTS, captures, by="capture"))
 
 
 class GoodsStore:

@@ -24,7 +24,7 @@ from services.runtime.call_errors import NotFoundError
 from services.runtime.merchants.claims import claims_of
 from services.runtime.merchants.directory import Directory
 from services.runtime.merchants.errors import ForbiddenError
-from services.runtime.mongo import Database, translated
+from services.runtime.mongo import Database, find_named, translated
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse
 from services.sealing.reader import LogReader
@@ -102,9 +102,10 @@ class GoodsKeys:
 
     async def known(self, keys: Sequence[str]) -> list[str]:
         """Say which of some keys there are, in order. Raises: UnavailableError."""
-        query = {"_id": {"$in": list(keys)}}
-        found = await asyncio.gather(*(self._keys(name, query, len(keys)) for name in _COLLECTIONS))
-        return sorted({key for each in found for key in each})
+        found = await asyncio.gather(
+            *(find_named(self._database, name, keys, {"_id": 1}) for name in _COLLECTIONS)
+        )
+        return sorted({row["_id"] for rows in found for row in rows})
 
     async def products(self, merchant: int, limit: int) -> list[str]:
         """List the first keys that a merchant has registered. Raises: UnavailableError."""

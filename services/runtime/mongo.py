@@ -145,24 +145,35 @@ async def find_all(
 
 
 async def find_named(
-    database: Database, collection: str, names: Iterable[Any], fields: Mapping[str, int] | None = None
+    database: Database,
+    collection: str,
+    names: Iterable[Any],
+    fields: Mapping[str, int] | None = None,
+    *,
+    by: str = "_id",
 ) -> list[dict[str, Any]]:
-    """Give the documents whose `_id` is among `names`, NAMES_A_CALL in one call. Raises: UnavailableError."""
+    """Give the documents whose `_id`, or what is called `by`, is among `names`: NAMES_A_CALL in one call, one call after the other.
+
+    In no order, and not of one moment. Each call has the client's deadline, all of them together that of `within`. Raises: UnavailableError.
+    """
     found: list[dict[str, Any]] = []
     for some in _portions(names):
-        found += await find_all(database, collection, {"_id": {"$in": some}}, fields)
+        found += await find_all(database, collection, {by: {"$in": some}}, fields)
     return found
 
 
 async def delete_named(database: Database, collection: str, names: Iterable[Any]) -> None:
-    """Delete the documents whose `_id` is among `names`, NAMES_A_CALL in one call. Raises: UnavailableError; some are gone then."""
+    """Delete the documents whose `_id` is among `names`, the first ones first, NAMES_A_CALL in one call.
+
+    Raises: UnavailableError; some are gone then.
+    """
     for some in _portions(names):
         async with translated():
             await database[collection].delete_many({"_id": {"$in": some}})
 
 
 def _portions(names: Iterable[Any]) -> Iterator[list[Any]]:
-    wanted = list(names)
+    wanted = list(dict.fromkeys(names))
     return (wanted[start : start + NAMES_A_CALL] for start in range(0, len(wanted), NAMES_A_CALL))
 
 

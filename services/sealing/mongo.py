@@ -117,10 +117,7 @@ class MongoBlockStore(MongoTagIndex):
 
     async def _check_packs(self, packs: Sequence[Pack]) -> None:
         """Make sure that what is there is what was to be written: a block must never name other records."""
-        async with translated():
-            found = (
-                await self._database[PACKS].find({"_id": {"$in": [pack.id for pack in packs]}}).to_list(None)
-            )
+        found = await find_named(self._database, PACKS, [pack.id for pack in packs])
         there = {document["_id"]: documents.pack(document) for document in found}
         for pack in packs:
             if pack.id not in there:

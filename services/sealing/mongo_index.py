@@ -68,12 +68,14 @@ class MongoTagIndex:
             run = first[0].removesuffix("/0")
             names = [page_name(run, page) for page in range(1 << first[1].bits)]
             there = await self.pages(names)
-            names += [
+            chunks = [
                 page_name(run, page, chunk)
-                for page in range(len(names))
-                for chunk in range(1, there[names[page]].chunks)
+                for page, name in enumerate(names)
+                if name in there
+                for chunk in range(1, there[name].chunks)
             ]
-            await delete_named(self._database, PAGES, names)
+            # Page 0 at the very end: by it whoever repeats this finds the others.
+            await delete_named(self._database, PAGES, [*chunks, *reversed(names)])
 
 
 def page_document(name: str, page: Page) -> Document:

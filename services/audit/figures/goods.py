@@ -21,7 +21,7 @@ from services.runtime.goods_browses.steps import steps_of
 from services.runtime.goods_browses.store import GoodsBrowses
 from services.runtime.goods_browses.values import Cell, DayCounts
 from services.runtime.merchants.owners import Owners
-from services.runtime.mongo import DOCUMENTS_A_CALL, Database, create_indexes, insert_missing, translated
+from services.runtime.mongo import Database, create_indexes, delete_named, insert_missing, translated
 
 VIEWERS: Final = "goods_viewers"
 CLOSE_AFTER_MS: Final = 600_000
@@ -131,9 +131,7 @@ async def viewed(vault: Database, pseudonyms: Sequence[str]) -> AsyncIterator[di
 async def forget_viewer(vault: Database, pseudonyms: Sequence[str]) -> int:
     """Delete the rows of a user's, as when one is erased; tells how many. Raises: UnavailableError."""
     found = [row["_id"] async for row in viewed(vault, pseudonyms)] if pseudonyms else []
-    async with translated():
-        for begin in range(0, len(found), DOCUMENTS_A_CALL):
-            await vault[VIEWERS].delete_many({"_id": {"$in": found[begin : begin + DOCUMENTS_A_CALL]}})
+    await delete_named(vault, VIEWERS, found)
     return len(found)
 
 

@@ -17,6 +17,7 @@ from goodstrace.cli.identity import default_query, source_for
 from goodstrace.cli.options import api_key_option, json_option
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.connections import channel, local_target
+from goodstrace.paging import pages
 
 _PORT: Final = 50052
 _TIMEOUT_S: Final = 30.0
@@ -83,19 +84,21 @@ def _listed(
     service: watch_pb2_grpc.WatchServiceStub, request: watch_pb2.ListAlertsRequest, limit: int
 ) -> Iterator[tuple[watch_pb2.Alert, str]]:
     """Give alerts page by page, each with the name of its user where that is told. Raises: CallError."""
-    left = limit
-    while left:
+
+    def ask(request: watch_pb2.ListAlertsRequest) -> watch_pb2.ListAlertsResponse:
         request.page_size = min(left, _PAGE)
         try:
-            page = service.ListAlerts(request, timeout=_TIMEOUT_S)
+            return service.ListAlerts(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
             raise call_error(error) from error
+
+    left = limit
+    for page in pages(request, ask):
         names = {each.pseudonym: each.name for each in page.users}
         yield from ((alert, names.get(alert.subject, "")) for alert in page.alerts)
         left -= len(page.alerts)
-        if not page.next_page_token:
+        if left <= 0:
             return
-        request.page_token = page.next_page_token
 
 
 def _severity(alert: watch_pb2.Alert) -> str:

@@ -8,7 +8,7 @@ from pymongo.write_concern import WriteConcern
 
 from services.collector.registry.rates import NAMES
 from services.collector.registry.sharing import FullAt, Taken
-from services.runtime.mongo import Database, translated, within
+from services.runtime.mongo import Database, find_named, translated, within
 
 MERCHANT_RATES: Final = "merchant_rates"
 _LOOK_UP_S: Final = 1.0
@@ -19,6 +19,7 @@ class MongoRateStore:
 
     def __init__(self, database: Database) -> None:
         """Use the collection in `database`; a write need not survive a crash of the store."""
+        self._database = database
         self._rates = database.get_collection(MERCHANT_RATES, write_concern=WriteConcern(w=1))
 
     async def add(self, taken: Mapping[int, Mapping[str, Taken]]) -> None:
@@ -35,7 +36,6 @@ class MongoRateStore:
 
     async def full_at_ms(self, merchants: Sequence[int]) -> dict[int, FullAt]:
         """Give the times of merchants' buckets. Raises: UnavailableError."""
-        async with translated():
-            with within(_LOOK_UP_S):
-                rows = self._rates.find({"_id": {"$in": list(merchants)}})
-                return {row["_id"]: {name: row[name] for name in NAMES if name in row} async for row in rows}
+        with within(_LOOK_UP_S):
+            rows = await find_named(self._database, MERCHANT_RATES, merchants)
+        return {row["_id"]: {name: row[name] for name in NAMES if name in row} for row in rows}

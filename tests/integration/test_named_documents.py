@@ -1,0 +1,113 @@
+"""Documents are read and deleted by any number of names, a few in a call."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from services.runtime.errors import UnavailableError
+from services.runtime.mongo import (
+    NAMES_A_CALL,
+    Collection,
+    Database,
+    Mongo,
+    OutOfTimeError,
+    delete_named,
+    find_named,
+    within,
+)
+from services.runtime.settings import MongoSettings
+from services.sealing.core import LogState
+from services.sealing.indexes import PAGES
+from services.sealing.mongo import MongoBlockStore
+from services.sealing.provision import provision
+from services.sealing.tag_index import Page, page_name
+from tests.conftest import Names
+from tests.integration.test_block_store import LOG, make_block, seal, sign
+
+THINGS = "things"
+
+
+@pytest.fixture
+async def database(mongo_uri: str, names: Names) -> AsyncIterator[Database]:
+    client = Mongo(MongoSettings(uri=mongo_uri, database=names.database, timeout_ms=10_000))
+    await provision(client.database)
+    yield client.database
+    client.close()
+
+
+def name(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+@pytest.fixture
+async def things(database: Database) -> Database:
+    rows = [{"_id": name(number), "of": number // 2, "is": "there"} for number in range(2 * NAMES_A_CALL + 2)]
+    await database[THINGS].insert_many(rows)
+    return database
+
+
+def cut_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Let the connection break at the call with this number, from 1, and no other."""
+    deleted, calls = Collection.delete_many, iter(range(1, 1000))
+
+    async def delete(self: Collection, *arguments: object) -> object:
+        if next(calls) == call:
+            raise AutoReconnect("cut")
+        return await deleted(self, *arguments)
+
+    monkeypatch.setattr(Collection, "delete_many", delete)
+
+
+@pytest.mark.parametrize("count", [0, 1, NAMES_A_CALL, NAMES_A_CALL + 1, 2 * NAMES_A_CALL + 1])
+async def test_as_many_are_found_as_are_named(things: Database, count: int) -> None:
+    asked = [name(number) for number in range(count)]
+    found = await find_named(things, THINGS, [*asked, *asked, name(10_000)], {"of": 1})
+    assert sorted(found, key=lambda row: row["_id"]) == [
+        {"_id": each, "of": number // 2} for number, each in enumerate(asked)
+    ]
+
+
+async def test_they_are_named_by_another_field(things: Database) -> None:
+    found = await find_named(things, THINGS, range(NAMES_A_CALL + 1), by="of")
+    assert len(found) == 2 * (NAMES_A_CALL + 1)
+
+
+async def test_a_bound_holds_for_all_calls_together(things: Database) -> None:
+    with within(0.0001), pytest.raises(OutOfTimeError):
+        await find_named(things, THINGS, [name(number) for number in range(3 * NAMES_A_CALL)])
+
+
+async def test_the_first_ones_are_deleted_first(things: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_at(monkeypatch, 2)
+    asked = [name(number) for number in range(2 * NAMES_A_CALL + 1)]
+    with pytest.raises(UnavailableError, match="cut"):
+        await delete_named(things, THINGS, asked)
+    left = {row["_id"] for row in await find_named(things, THINGS, asked)}
+    assert left == set(asked[NAMES_A_CALL:])
+    await delete_named(things, THINGS, asked)
+    assert not await find_named(things, THINGS, asked)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+async def test_pages_that_nobody_names_go_however_often_it_is_cut(
+    database: Database, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    store = MongoBlockStore(database)
+    state = await seal(store, LogState(LOG, 0), 20)
+    block, lost = make_block(state, 20, epoch="mine"), make_block(state, 30, epoch="lost")
+    await store.put_packs([*block.packs, *lost.packs])
+    await store.insert_block(sign(block))
+    first = await store.block(LOG, 0)
+    assert first is not None
+    run, pages = lost.packs[0].id, 2 * NAMES_A_CALL
+    page = Page(bits=pages.bit_length(), rows=1, chunks=2, data=b"")
+    chunks = [page_name(run, number, chunk) for number in range(1 << page.bits) for chunk in range(2)]
+    kept = await database[PAGES].count_documents({})
+    await store.put_pages(dict.fromkeys(chunks, page))
+    with monkeypatch.context() as patched:
+        cut_at(patched, cut)
+        with pytest.raises(UnavailableError, match="cut"):
+            await store.remove_orphans([first, sign(block)])
+    await store.remove_orphans([first, sign(block)])
+    assert await database[PAGES].count_documents({}) == kept
