@@ -5,8 +5,9 @@ stages      `goods.collected` is full; one collector process takes all of it thr
 alone       each stage as the pure function that it is, microseconds of a core an event, without Kafka.
 workers     1, 2 and 4 collector processes over four partitions.
 whole way   documents by HTTP from several clients, with validation and event hashes, until sealed under a signed checkpoint;
-            collector, ledger, query and audit run. With it what each process computed for an event. Then ten times as many
-            a second onto `goods.ingress` for a while: how long until all of them are sealed, and what the collector grew by.
+            collector, ledger, query and audit run; beside it the bare copy. With it what each process computed for an event. Then ten
+            times as many a second (of those with few keys) onto `goods.ingress` for a while: how long until all of them are sealed,
+            and what the collector grew by.
 
 Events are of 1 kB and name 1 or 3 keys; with 100 and 10,000 keys they are as large as that makes them.
 """
@@ -44,6 +45,9 @@ from services.runtime.partitioner import partition_of
 from tests.system.harness import System
 
 KEYS: Final = (1, 3, 100, 10_000)
+FEW_KEYS: Final = 3
+COPIED: Final = 20_000
+"""So many records at the most are copied beside the whole way, to say what the limit is."""
 EVENT_BYTES: Final = 1000
 KEYS_IN_ALL: Final = 1_000_000  # of a run with many keys an event: fewer events then
 PARTITIONS: Final = 4
@@ -73,7 +77,10 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=60_000, help="events of a run with few keys (60,000)")
     parser.add_argument("--only", choices=tuple(PARTS), action="append", help="only this")
     parser.add_argument(
-        "--keys", type=int, action="append", help="for the stages: only events of so many keys"
+        "--keys",
+        type=int,
+        action="append",
+        help="for the stages and the whole way: only events of so many keys",
     )
     parser.add_argument("--burst-s", type=float, default=5, help="how long the burst lasts, seconds (5)")
     parser.add_argument("--out", type=Path, help="write the JSON here, anew after each part")
@@ -98,7 +105,7 @@ def main() -> int:
 def stages(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
     """Measure the stages for each number of keys an event."""
     for keys in asked.keys or KEYS:
-        count = max(200, min(asked.events, KEYS_IN_ALL // keys))
+        count = events_of(asked.events, keys, KEYS_IN_ALL, 200)
         told(f"{count:,} events of {keys:,} keys")
         values, collect_us = collected(count, keys)
         found = {"collect_us": collect_us, **alone(values)}
@@ -128,39 +135,55 @@ def whole(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
         {"GOODSTRACE_PARTITIONS": str(PARTITIONS), "GOODSTRACE_ACCOUNTS": "required"},
     ).start()
     try:
-        sustained = _sustained(stack, system, asked.events)
-        yield "the whole way", sustained
-        told(f"a burst of {BURST} times that for {asked.burst_s} s")
-        rate = int(sustained["whole_sealed_events_per_s"]) * BURST
-        yield "a burst", _burst(stack, system, asked.events, rate, asked.burst_s)
+        first = CLIENTS * EVENTS_A_DOCUMENT
+        _sealed(
+            system, list(bodies_of(first, FEW_KEYS)), first
+        )  # until then everything is done for the first time
+        slowest = float("inf")
+        for keys in asked.keys or KEYS:
+            count = events_of(asked.events, keys, KEYS_IN_ALL // 4, 25)
+            told(f"the whole way, {count:,} events of {keys:,} keys")
+            found = _sustained(stack, system, count, keys, first)
+            first += count
+            slowest = min(slowest, found["sealed_events_per_s"]) if keys <= FEW_KEYS else slowest
+            yield (
+                f"the whole way, {keys:,} keys an event",
+                {f"whole_{keys}_{name}": value for name, value in found.items()},
+            )
+        if slowest < float("inf"):
+            told(f"a burst of {BURST} times that for {asked.burst_s} s")
+            yield "a burst", _burst(stack, system, first, int(slowest) * BURST, asked.burst_s)
     finally:
         system.stop()
 
 
-def _sustained(stack: Stack, system: System, events: int) -> Figures:
-    bodies = list(bodies_of(events, 3))
-    warm = bodies[:CLIENTS]
-    before = system.sealed_count()
-    send_all(system, warm)
-    wait_for(lambda: system.sealed_count() >= before + len(warm) * EVENTS_A_DOCUMENT, system)
+def _sustained(stack: Stack, system: System, count: int, keys: int, first: int) -> Figures:
+    bodies = list(bodies_of(count, keys, first))
     costs = {name: cpu_s(pid) for name, pid in processes(stack, system).items()}
-    before = system.sealed_count()
-    begun = time.perf_counter()
-    taken = send_all(system, bodies[CLIENTS:])
-    captured_s = time.perf_counter() - begun
-    count = (len(bodies) - CLIENTS) * EVENTS_A_DOCUMENT
-    wait_for(lambda: system.sealed_count() >= before + count, system)
-    sealed_s = time.perf_counter() - begun
+    taken, captured_s, sealed_s = _sealed(system, bodies, count)
     spent = {
-        f"whole_cpu_us_{name}": (cpu_s(pid) - costs[name]) * 1e6 / count
+        f"cpu_us_{name}": (cpu_s(pid) - costs[name]) * 1e6 / count
         for name, pid in processes(stack, system).items()
     }
+    values, _ = collected(min(count, COPIED), keys)
+    flat = [value for of_partition in values for value in of_partition]
+    limit = kafka_copy_rate(stack.kafka_bootstrap_servers, flat, len(ORDER))
     return {
-        "whole_captured_events_per_s": count / captured_s,
-        "whole_sealed_events_per_s": count / sealed_s,
-        "whole_capture_p50_ms": statistics.median(taken) * 1000,
+        "captured_events_per_s": count / captured_s,
+        "sealed_events_per_s": count / sealed_s,
+        "capture_p50_ms": statistics.median(taken) * 1000,
+        "ratio_to_bare_copy": count / sealed_s / limit,
         **spent,
     }
+
+
+def _sealed(system: System, bodies: Sequence[bytes], count: int) -> tuple[list[float], float, float]:
+    """Send documents and wait until their events are sealed; gives the time of each capture, and of all captured and sealed, seconds."""
+    before, begun = system.sealed_count(), time.perf_counter()
+    taken = send_all(system, bodies)
+    captured_s = time.perf_counter() - begun
+    wait_for(lambda: system.sealed_count() >= before + count, system)
+    return taken, captured_s, time.perf_counter() - begun
 
 
 def _burst(stack: Stack, system: System, first: int, rate: int, seconds: float) -> Figures:
@@ -171,7 +194,7 @@ def _burst(stack: Stack, system: System, first: int, rate: int, seconds: float) 
     topic = f"{system.topic_prefix}{topics.GOODS_INGRESS}"
     writer = kafka.producer(stack.kafka_bootstrap_servers)
     begun = time.perf_counter()
-    for number, body in enumerate(bodies_of(count, 3, first)):
+    for number, body in enumerate(bodies_of(count, FEW_KEYS, first)):
         time.sleep(max(0.0, begun + number * EVENTS_A_DOCUMENT / rate - time.perf_counter()))
         writer.produce(topic, body, partition=number % PARTITIONS)
         writer.poll(0)
@@ -238,6 +261,11 @@ def bodies_of(events: int, keys: int, first: int = 0) -> Iterator[bytes]:
                 "epcisBody": {"eventList": listed},
             }
         ).encode()
+
+
+def events_of(asked: int, keys: int, in_all: int, least: int) -> int:
+    """How many events of so many keys are measured where so many events are asked for, and about so many keys `in_all`."""
+    return max(least, min(asked, in_all // keys))
 
 
 def collected(events: int, keys: int) -> tuple[Values, float]:
