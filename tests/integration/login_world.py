@@ -100,6 +100,8 @@ class World:
     async def close(self) -> None:
         await self.login.settled()
         self.login.hasher.close()
+        # What has expired SecantusDB removes one by one, each with syncs of its file, and nobody else is served meanwhile.
+        await self.mongo.database[counters.COUNTERS].drop()
         self.mongo.close()
 
     def later(self, seconds: float) -> None:
