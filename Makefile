@@ -103,7 +103,7 @@ demo: up ## Capture sample documents, wait until they are sealed, trace an item 
 
 test: install install-go install-examples ## Run all tests, on a stack of their own
 	@$(BIN)/python -m tests.go_programs
-	@$(BIN)/python -m tests.whole_run -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: install ## Check style, types, imports between parts, protos and docker-compose.yml
 	$(BIN)/ruff check .

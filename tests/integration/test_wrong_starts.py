@@ -1,4 +1,4 @@
-"""A process that is told something wrong ends with status 2, says what is wrong in its last line, and shows no traceback."""
+"""A process that is told something wrong ends with status 2 within seconds, says what is wrong in its last line, and shows no traceback."""
 
 import os
 import socket
@@ -29,11 +29,6 @@ def started(service: str, told: dict[str, str]) -> "subprocess.CompletedProcess[
     )
 
 
-def last_line(said: str) -> str:
-    """The last line of the service's own: Kafka's library speaks from threads of its own, as late as it likes."""
-    return [line for line in said.splitlines() if '"library": "librdkafka"' not in line][-1]
-
-
 @pytest.mark.parametrize(
     ("service", "told", "named"),
     [
@@ -49,7 +44,7 @@ def test_what_is_set_wrong_is_named(service: str, told: dict[str, str], named: s
     said = ended.stdout + ended.stderr
     assert ended.returncode == EXIT_BAD_SETTINGS, said
     assert "Traceback" not in said
-    assert named in last_line(said)
+    assert named in said.splitlines()[-1]
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
@@ -62,4 +57,4 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     said = ended.stdout + ended.stderr
     assert ended.returncode == EXIT_BAD_SETTINGS, said
     assert "Traceback" not in said
-    assert f"cannot listen on {HOST}:{port}" in last_line(said)
+    assert f"cannot listen on {HOST}:{port}" in said.splitlines()[-1]

@@ -38,7 +38,7 @@ from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.vault.opening import load_ring
 from services.sealing.mark_records import PART, is_mark
-from tests.deadlines import DEADLINE_MS, DEADLINE_S
+from tests.deadlines import DEADLINE_S
 from tests.opened_browses import OpenedVault, opened_record
 from tests.packs import opened
 
@@ -234,8 +234,7 @@ class System:
     @property
     def whole_environment(self) -> dict[str, str]:
         """All settings of this system, of services and of the command line, on top of the test's own."""
-        patience = {"GOODSTRACE_MONGO_TIMEOUT_MS": str(int(DEADLINE_MS / 3))}  # a command tries nothing again
-        return {**os.environ, **patience, **self.environment, **self.cli_environment}
+        return {**os.environ, **self.environment, **self.cli_environment}
 
     @property
     def cli_environment(self) -> dict[str, str]:
