@@ -10,8 +10,9 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from goodstrace.closing import Closing
 from goodstrace.facts import Facts
 from goodstrace.identifiers import Grade, class_of, grade
 from goodstrace.query.v1 import recall_pb2
@@ -33,7 +34,7 @@ create table names (key text primary key, name text);
 _EACH: Final = "H87"  # UN/CEFACT Recommendation 20: piece
 
 
-class RecallSpool:
+class RecallSpool(Closing):
     """The pieces of one recall in a database file of its own, which is removed at the end."""
 
     def __init__(self) -> None:
@@ -42,10 +43,8 @@ class RecallSpool:
         self._database = sqlite3.connect(Path(self._folder.name) / "recall.sqlite")
         self._database.executescript("pragma journal_mode=off; pragma synchronous=off;" + _SCHEMA)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Remove the file."""
         self._database.close()
         self._folder.cleanup()
 

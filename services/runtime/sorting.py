@@ -3,9 +3,9 @@
 import heapq
 import tempfile
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from goodstrace.closing import Closing
 from goodstrace.completeness.rows import ROW_BYTES, split
 
 PART_ROWS: Final = 2**18
@@ -13,7 +13,7 @@ PART_ROWS: Final = 2**18
 _READ_ROWS: Final = 512
 
 
-class Sorter:
+class Sorter(Closing):
     """Takes rows in any order and gives them sorted; few of them never leave the memory."""
 
     def __init__(self, part_rows: int = PART_ROWS) -> None:
@@ -41,14 +41,6 @@ class Sorter:
     def close(self) -> None:
         """Remove the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _spill(self) -> None:
         self._held.sort()

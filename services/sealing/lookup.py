@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+from services.runtime.mongo import NAMES_A_CALL
 from services.runtime.together import Together
 from services.sealing import tag_index
 from services.sealing.errors import CorruptError
@@ -13,8 +14,6 @@ from services.sealing.tag_index import Page, Run, TagIndex, page_name
 PAGES_BYTES: Final = 96 * 2**20
 """How much of the pages is remembered: all those of a million entries with four tags each."""
 TAGS_AT_ONCE: Final = 64  # their pages are held together: about 6 KB for each tag and run
-
-PAGES_PER_READ: Final = 24  # beyond that a store may compare each name with each page: see NAMES_A_CALL
 
 Sizes = Mapping[str, int]
 Place = tuple[Run, int]
@@ -28,7 +27,7 @@ class TagLookup:
         self._store = store
         self._indexes: dict[str, TagIndex] = {}
         self._remembered: Remembered[str, Page] = Remembered(PAGES_BYTES)
-        self._pages_of = Together(store.pages, PAGES_PER_READ)
+        self._pages_of = Together(store.pages, NAMES_A_CALL)
 
     async def firsts(
         self,

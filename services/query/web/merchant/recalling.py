@@ -98,7 +98,7 @@ class RecallRun:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._spool is not None:
-            self._thread.submit(self._spool.__exit__)
+            self._thread.submit(self._spool.close)
         self._thread.shutdown(wait=False)
 
     async def progress(self) -> AsyncIterator[Progress]:
