@@ -141,7 +141,11 @@ def check_certificates(seen: Sequence[CertificateSeen]) -> list[Finding]:
     if found:
         return found
     if not seen:
-        return [ok("no certificates are set here: everything is in clear text, on this machine alone")]
+        return [
+            ok(
+                "no certificates are set in this environment: what services are given elsewhere is not seen from here"
+            )
+        ]
     return [
         ok(
             f"{listed([each.path for each in seen])}: the first to end does so in {min(each.days for each in seen):.0f} days"
