@@ -19,6 +19,9 @@ READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 # Enough for the topics of this system; what the machine has beyond it serves as page cache.
 HEAP = ("-Xms256m", "-Xmx768m")
+# This broker lives for minutes or hours beside everything else: code that the first compiler makes is good at once, where the second
+# one computes as long as the broker itself (decision 31). One collector thread suffices for so small a heap.
+JIT = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 class Broker:
@@ -105,6 +108,7 @@ class Broker:
     def _java(self) -> list[str]:
         return [
             shutil.which("java") or "java",
+            *JIT,
             "-cp",
             f"{JARS}/*",
             f"-Dlog4j2.configurationFile={CONFIG / 'log4j2.properties'}",
