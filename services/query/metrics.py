@@ -50,6 +50,11 @@ class QueryMetrics(FrontMetrics):
             buckets=_ROUNDS,
             registry=registry,
         )
+        self.pages_of_kept_walks = Counter(
+            "goodstrace_query_trace_pages_of_kept_walks",
+            "Further pages of traces that were made from the walk of the page before.",
+            registry=registry,
+        )
         self.withheld = Counter(
             "goodstrace_query_records_withheld",
             "Records met by look-ups that their callers may not see.",

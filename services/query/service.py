@@ -1,7 +1,8 @@
 """`TraceService` over gRPC: walks the logs, proves what it shows, and shows it once the look is recorded."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -29,7 +30,8 @@ from services.query.sight import Sight, VisibleLogs
 from services.query.standing import Standings
 from services.query.subscribing import Subscriptions
 from services.query.trace_streams import TraceStream
-from services.query.walk import Walk, Walker
+from services.query.traces import KeptWalks, Traces
+from services.query.walk import Walk, walk_over
 from services.query.withheld import PageEnd
 from services.runtime.access.current import principal
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
@@ -68,13 +70,16 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         log: structlog.stdlib.BoundLogger,
         max_streams: int = 8,
         max_goods: int = 1_000_000,
+        keep_items: int = 20_000,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `reader`'s logs what `sight` lets callers see.
 
         A trace stops at `max_events`, a recall at `max_goods`, a page at `page_bytes`.
         At most `max_walks` calls that walk are answered at a time, since each may hold tens of megabytes, and beside them
-        `max_streams` streams; others wait.
+        `max_streams` streams; others wait. What came of traces that have more pages is kept, `keep_items` in all.
         """
+        self._traces = Traces(secret, max_events, KeptWalks(keep_items, clock_s), metrics)
         self._turns = asyncio.Semaphore(max_walks)
         self._stream_turns = asyncio.Semaphore(max_streams)
         self._max_goods = max_goods
@@ -104,8 +109,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         state = self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints(query.as_of, state)
-            asked = core.engine_query(query, self._max_events)
-            walk, trace = await self._walk(logs, checkpoints, tracing.trace(asked))
+            sizes = showing.sizes_of(checkpoints)
+            walk, trace, held = walked = await self._traces.walked(query, logs, sizes, is_first=state is None)
             shown = query.only.shown(trace.events)
             page = self._cut(walk, trace.nodes, shown, state, page_size)
             events, shared = await self._events(logs, walk, page, checkpoints, together=request.share_proofs)
@@ -122,13 +127,13 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 truncated=trace.truncated or logs.is_cut,
             )
             items = len(trace.nodes) + len(shown)
-            place = PageEnd(state, showing.sizes_of(checkpoints), page_size, items, page.next_offset)
-            held = withheld.held(logs, walk.names, await withheld.asked_by(asked, trace, logs))
+            place = PageEnd(state, sizes, page_size, items, page.next_offset)
             answer.next_page_token = await self._ended(query, answer, logs, held, place)
             browse = _browse(
                 user, logs, "Trace", query.key, checkpoints=checkpoints, purpose=request.purpose, page=page
             )
             answer.browse_id = await self._record(browse)
+            self._traces.shown(query, logs, sizes, walked, has_more=bool(answer.next_page_token))
             return answer
 
     async def StreamTrace(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
@@ -211,7 +216,9 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         state = self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints({}, state)
-            walk, found = await self._walk(logs, checkpoints, named(query.event_id))
+            walk, found = await walk_over(
+                logs, self._secret, showing.sizes_of(checkpoints), named(query.event_id), self._metrics
+            )
             page = self._cut(walk, (), found.events, state, page_size)
             events, shared = await self._events(logs, walk, page, checkpoints, together=request.share_proofs)
             answer = trace_pb2.GetEventResponse(
@@ -350,15 +357,6 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         if found is None:
             raise NotFoundError("a size named is not that of a checkpoint of a goods log", "as_of")
         return found
-
-    async def _walk(
-        self, logs: VisibleLogs, checkpoints: Checkpoints, walker: "Walker[Answer]"
-    ) -> tuple[Walk[Answer], Answer]:
-        walk: Walk[Answer] = Walk(logs, self._secret, showing.sizes_of(checkpoints))
-        with spans.span("walk"):
-            answer = await walk.run(walker)
-        self._metrics.rounds.observe(walk.rounds)
-        return walk, answer
 
     def _cut(
         self,

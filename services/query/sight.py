@@ -107,6 +107,28 @@ class Eyes:
         """Whether nothing is withheld."""
         return self._viewer.sees_all
 
+    @property
+    def viewer(self) -> Viewer:
+        """Who looks."""
+        return self._viewer
+
+    @property
+    def policies(self) -> Mapping[int, VisibilityPolicy]:
+        """The policies that were asked for so far, by merchant."""
+        return self._policies
+
+    async def see_as(self, others: "Eyes") -> bool:
+        """Tell whether these eyes see what others saw: the same caller's, and of all policies that those asked for none has changed.
+
+        Raises: UnavailableError.
+        """
+        if self._viewer != others.viewer:
+            return False
+        if self.sees_all:
+            return True
+        await self._ask(others.policies)
+        return all(self._policies[number] == policy for number, policy in others.policies.items())
+
     async def see(self, judged: Sequence[Judged]) -> list[bool]:
         """Tell of each record whether its content may be seen. Raises: UnavailableError."""
         if self.sees_all:
@@ -271,6 +293,10 @@ class VisibleLogs:
     async def withheld_records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give records of what is withheld, without parts."""
         return [bare(each) for each in await self._logs.records(log, indexes)]
+
+    def go_on_from(self, before: "VisibleLogs") -> None:
+        """Take over what of the logs was met as withheld before, by the same caller, for another page of the same answer."""
+        self.withheld, self.is_cut = dict(before.withheld), before.is_cut
 
     def _note(
         self, found: Mapping[bytes, Sequence[SealedRecord]], hidden: Mapping[Position, Facts | None]

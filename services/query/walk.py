@@ -12,6 +12,8 @@ from goodstrace.tracing.model import Lookup, Name, SealedFacts
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.tracing.reading import facts_at
 from services.query.core import Cost
+from services.query.metrics import QueryMetrics
+from services.runtime.tracing import spans
 from services.sealing.showing import Position, position, record_bytes
 from services.sealing.values import SealedRecord
 
@@ -64,6 +66,12 @@ class Walk(Generic[Answer]):
         self.rounds = 0
         self.incomplete: set[Position] = set()
         self.names: dict[bytes, Name] = {}
+
+    def read_by(self, reader: Records) -> "Walk[Answer]":
+        """Give the same walk, over, with no record held: what its pages show is read from `reader`."""
+        over: Walk[Answer] = Walk(reader, self._secret, self._sizes)
+        over._costs, over.incomplete, over.names = self._costs, self.incomplete, self.names
+        return over
 
     async def run(self, walker: "Walker[Answer]") -> Answer:
         """Drive the engine to its answer. Raises: UnavailableError, CorruptError, EntryError."""
@@ -146,6 +154,20 @@ class Walk(Generic[Answer]):
         if self._held_bytes + cost.full <= HELD_BYTES:
             self._held_bytes += cost.full
             self._held[place] = record
+
+
+async def walk_over(
+    reader: Records, secret: bytes, sizes: Mapping[str, int], walker: "Walker[Answer]", metrics: QueryMetrics
+) -> tuple[Walk[Answer], Answer]:
+    """Walk to an answer over the first `sizes` entries of `reader`'s logs, and count the rounds that it took.
+
+    Raises: UnavailableError, CorruptError, EntryError.
+    """
+    walk: Walk[Answer] = Walk(reader, secret, sizes)
+    with spans.span("walk"):
+        answer = await walk.run(walker)
+    metrics.rounds.observe(walk.rounds)
+    return walk, answer
 
 
 class _Done(msgspec.Struct, Generic[Answer], frozen=True):

@@ -113,6 +113,7 @@ class World:
         *,
         page_bytes: int = 10**6,
         max_events: int = 10_000,
+        keep_items: int = 20_000,
         copies: int = 1,
         events: Sequence[tuple[int, dict[str, Any]]] = EVENTS,
     ) -> None:
@@ -153,6 +154,8 @@ class World:
             max_events=max_events,
             page_bytes=page_bytes,
             max_walks=4,
+            keep_items=keep_items,
+            clock_s=lambda: self.now_s,
             metrics=self.metrics,
             log=structlog.get_logger(),
         )

@@ -153,6 +153,7 @@ QUERY: Final = Board(
             graph("Duration, median", "s", *quantiles("goodstrace_query_call_seconds", "method", of=(0.5,))),
             graph("Being answered", "short", ("sum by (method) (goodstrace_query_calls_in_progress)", "{{method}}")),
             graph("Rounds of look-ups of a trace", "short", *quantiles("goodstrace_query_trace_rounds")),
+            graph("Further pages without a walk", "cps", (rate("goodstrace_query_trace_pages_of_kept_walks_total"), "pages")),
         ]),
         ("What is shown", [
             graph("Records", "cps", (rate("goodstrace_query_records_shown_total"), "shown"), (rate("goodstrace_query_records_withheld_total"), "withheld")),

@@ -64,7 +64,7 @@ QUESTIONS: Final = (
     )),
     ("Is everything sealed?", ("goodstrace_ledger",)),
     ("Are look-ups answered, how fast, and is each recorded?", (
-        "goodstrace_query_call", "goodstrace_query_trace_rounds", "goodstrace_query_browse_acknowledged", "goodstrace_query_records",
+        "goodstrace_query_call", "goodstrace_query_trace", "goodstrace_query_browse_acknowledged", "goodstrace_query_records",
         "goodstrace_browse_outcomes",
     )),
     ("Are the public logs read?", ("goodstrace_query_log",)),
