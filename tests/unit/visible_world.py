@@ -139,8 +139,9 @@ class World:
             self.key_ids[number] = kept.id
             self.registry.rows[kept.id] = kept
         directory = Directory(self.registry, Staleness(2, 0), lambda: self.now_s, lambda: NOW_MS)
+        self.directory, self.accounts = directory, MemoryAccounts()
         self.sight = Sight(directory)
-        known = authenticator(directory, MemoryAccounts(), lambda: self.now_s, lambda: NOW_MS)
+        known = authenticator(directory, self.accounts, lambda: self.now_s, lambda: NOW_MS)
         self.guard = Guard("query", known, lambda _refusal: None, fresh_s=0.02)
         self.metrics = QueryMetrics(CollectorRegistry())
         self.servicer = TraceServicer(
