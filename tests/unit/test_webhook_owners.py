@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from goodstrace.visibility import Visibility, VisibilityPolicy
 from services.query.epcis_problems import NotPermittedError, ParameterError
+from services.query.forward import Forward
 from services.query.webhooks.asked import SEES_FIELD, read_subscription
 from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
 from services.query.webhooks.sender import Outcome
@@ -258,7 +259,7 @@ def test_an_event_that_was_erased_meanwhile_is_not_sent_under_the_same_id() -> N
     hooked.world.logs.records_of["goods/0"][3] = msgspec.structs.replace(
         hooked.world.logs.records_of["goods/0"][3], parts=()
     )
-    hooked.worker._forward._held.__init__(0)  # type: ignore[misc]
+    hooked.worker._forward = Forward(hooked.world.logs)  # type: ignore[arg-type]
     hooked.turn()
     (first, whole, _), (second, rest, _) = hooked.receiver.attempts
     assert sorted(hooked.numbers(whole)) == [6, 7]

@@ -120,7 +120,7 @@ class World:
         self.keys: dict[int, str] = {}
         self.key_ids: dict[int, str] = {}
         self.records = [
-            _sealed(event, merchant, 1000 * number + copy)
+            sealed_by(event, merchant, 1000 * number + copy)
             for copy in range(copies)
             for number, (merchant, event) in enumerate(events, 1)
         ]
@@ -248,7 +248,7 @@ class SignedLogs(ProvedLogs):
         return [each for each in below if not set(tags).isdisjoint(each.tags)][:limit]
 
 
-def _sealed(event: dict[str, Any], merchant: int, seed: int) -> Record:
+def sealed_by(event: dict[str, Any], merchant: int, seed: int) -> Record:
     salts = iter(range(10**6))
     values = wires(
         collected(

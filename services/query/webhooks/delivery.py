@@ -12,6 +12,7 @@ What holds:
 
 import asyncio
 import contextlib
+import hmac
 import secrets
 import time
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from services.query.webhooks.message import Message
 from services.query.webhooks.owners import Looker, Lookers
 from services.query.webhooks.schedule import wait_s
 from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
-from services.query.webhooks.signing import unlocked
+from services.query.webhooks.signing import mark, unlocked
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Pending, Progress, State, Webhook
 from services.runtime import looks as looking
@@ -182,7 +183,7 @@ class Deliveries:
                     goes_on = await self._say(webhook, keep_lease=not at_end) and not at_end
                     continue
                 made = messages.message(webhook, begun, gathered, self._message_bytes)
-                webhook = _with(webhook, pending=messages.fixed(begun, made))
+                webhook = _with(webhook, pending=messages.fixed(begun, made, self._secret))
                 if not await self._say(webhook, keep_lease=True):
                     return
             sent, after = await self._attempt(webhook, wanted, looker, made)
@@ -204,12 +205,12 @@ class Deliveries:
     async def _again(self, webhook: Webhook, seen: SeenBy) -> Message | None:
         """Make the message that is under way again; None where there is none, or it would not be the same to the byte."""
         fixed = webhook.progress.pending
-        if fixed is None or not fixed.digest:
+        if fixed is None or not fixed.body_mark:
             return None
         events = await self._forward.at(seen, fixed.places)
         gathered = Gathered(events, fixed.after, len(fixed.places))
         made = messages.message(webhook, fixed, gathered, self._message_bytes)
-        if messages.digest(made) == fixed.digest:
+        if hmac.compare_digest(mark(self._secret, made.body), fixed.body_mark):
             return made
         self._log.info("a message is made anew", webhook=webhook.id, message=fixed.id)
         return None
@@ -217,7 +218,7 @@ class Deliveries:
     async def _begun(self, webhook: Webhook) -> Pending:
         """Begin a message of what is published now; one that an earlier release has begun goes on, since it may have been sent."""
         before = webhook.progress.pending
-        if before is not None and not before.digest:
+        if before is not None and not before.body_mark:
             return before
         return messages.pending(webhook, sizes_of(await self._heads.newest()), _now_ms())
 

@@ -11,7 +11,7 @@ from services.query import epcis_headers
 from services.query.epcis_document import EventJson, Page, SealedAt, event_json
 from services.query.epcis_walk import EVENT
 from services.query.forward import Gathered, Seen
-from services.query.webhooks.signing import signature
+from services.query.webhooks.signing import mark, signature
 from services.query.webhooks.values import Pending, Webhook
 from services.sealing.showing import position
 
@@ -52,15 +52,11 @@ def message(webhook: Webhook, fixed: Pending, gathered: Gathered, most_bytes: in
     return Message(gathered.events[:taken], body, after)
 
 
-def fixed(begun: Pending, made: Message) -> Pending:
+def fixed(begun: Pending, made: Message, index_secret: bytes) -> Pending:
     """Fix a message: what it is made of, and what its body is to be in every attempt."""
     places = tuple(position(each.record) for each in made.events)
-    return msgspec.structs.replace(begun, places=places, after=made.after, digest=digest(made))
-
-
-def digest(made: Message) -> str:
-    """Name a body: SHA-256, hex."""
-    return hashlib.sha256(made.body).hexdigest()
+    body_mark = mark(index_secret, made.body)
+    return msgspec.structs.replace(begun, places=places, after=made.after, body_mark=body_mark)
 
 
 def headers(fixed: Pending, secret: bytes, body: bytes, browse_id: str, now_s: int) -> dict[str, str]:

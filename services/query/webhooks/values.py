@@ -48,8 +48,8 @@ class Pending(msgspec.Struct, frozen=True):
     """The delivery that is under way: what it holds follows from it, so that a repeated one is the same message.
 
     id: of the message, the same in every attempt. sizes: by log how far was looked. created_ms: Unix milliseconds. places: of its events,
-    in their order. after: by log how far is looked once it is delivered. digest: SHA-256 of its body, hex; "" where it was begun
-    by an earlier release, which kept none of these three.
+    in their order. after: by log how far is looked once it is delivered. body_mark: of its body
+    (`signing.mark`); "" where it was begun by an earlier release, which kept none of these three.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Pending(msgspec.Struct, frozen=True):
     created_ms: int
     places: tuple[Position, ...] = ()
     after: dict[str, int] = {}
-    digest: str = ""
+    body_mark: str = ""
 
 
 class Progress(msgspec.Struct, frozen=True):
