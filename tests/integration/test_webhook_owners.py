@@ -136,7 +136,6 @@ async def state_of(http: httpx.AsyncClient, location: str) -> dict[str, Any]:
 
 
 async def test_each_is_sent_what_it_may_see(traded: Traded, http: httpx.AsyncClient) -> None:
-    looks = 0
     for viewer, sees in [*((each, "owner") for each in SEES if each), (MAKER, None), (0, "public")]:
         receiver = Receiver()
         wanted = SEES[viewer if sees == "owner" else 0]
@@ -151,19 +150,14 @@ async def test_each_is_sent_what_it_may_see(traded: Traded, http: httpx.AsyncCli
         assert not receiver.problems
         listed = (await http.get(f"{PATH}/shipped/subscriptions", headers=traded.shown(viewer))).json()
         assert [each[SEES_FIELD] for each in listed] == [sees or "public"]
-        who = [
-            parts_of(each)["who"]
-            for each in await traded.looking.browsed()
-            if parts_of(each)["what"]["method"] == "Webhook"
-        ]
-        assert len(who) > looks
-        for each in who[looks:] if looks == 0 else []:
-            assert (each["merchant"], each["role"], each["user"]) == (
-                viewer,
-                "merchant",
-                f"merchant:{viewer}",
-            )
-        looks = len(who)
+        told = [parts_of(each) for each in await traded.looking.browsed()]
+        own = location.rpartition("/")[2]
+        looks = [each["who"] for each in told if own in each["what"].get("query", "")]
+        assert looks
+        for who in looks:
+            assert who["user"] == (f"merchant:{viewer}" if viewer else "operator")
+            asked = (viewer, "merchant") if sees == "owner" else (None, None)
+            assert (who.get("merchant"), who.get("role")) == asked, "as whom it looked"
         await removed(http, location, traded.shown(viewer))
 
 
