@@ -114,6 +114,13 @@ def test_a_suspended_merchants_waits_and_then_misses_nothing() -> None:
     assert (hooked.progress.failures, hooked.progress.last_error) == (0, "")
 
 
+def test_a_suspended_merchant_ends_also_what_a_program_sees_for_it() -> None:
+    hooked = Hooked({})
+    hooked.subscribe(account(hooked, "erp", Role.MERCHANT, Role.PLATFORM, merchant=MAKER))
+    hooked.world.suspend(MAKER)
+    refused(hooked, State.ACTIVE, "suspended")
+
+
 @pytest.mark.parametrize(
     ("change", "state", "said"),
     [
