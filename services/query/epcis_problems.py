@@ -4,7 +4,7 @@ QueryProblemError(CallError)   the caller's fault, with the status and the stand
 ├── ParameterError             400 QueryParameterException: a parameter is unknown, not supported or not as it must be
 ├── NotAcceptableError         406 NotAcceptableException: a form is asked for in which nothing is shown
 ├── TooComplexError            413 QueryTooComplexException: there is no index by which this could be answered
-├── NotPermittedError          403 SubscribeNotPermittedException: as many as may be are there already
+├── NotPermittedError          403 SubscribeNotPermittedException: as many as may be are there already, or whose it is cannot be told
 ├── ExistsError                409 ResourceAlreadyExistsException: the name is taken
 ├── InUseError                 409 QueryInUseException: it has subscriptions
 ├── TooLargeError              413 QueryTooLargeException: more events than the caller, or the service, allows
@@ -56,7 +56,7 @@ class TooComplexError(QueryProblemError):
 
 
 class NotPermittedError(QueryProblemError):
-    """As many queries or subscriptions as may be are there already."""
+    """As many queries or subscriptions as may be are there already, or it cannot be told whose one would be."""
 
     status = 403
     kind = "SubscribeNotPermittedException"

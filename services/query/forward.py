@@ -18,7 +18,7 @@ from goodstrace.facts import Facts
 from services.query.sight import Eyes
 from services.sealing.reader import LogReader
 from services.sealing.remembered import Remembered
-from services.sealing.showing import record_bytes
+from services.sealing.showing import Position, position, record_bytes
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
 CHUNK: Final = 64  # entries of a log read at a time: what a pack holds
@@ -166,6 +166,24 @@ class Forward:
                     left -= cost
                 after[log] = end
         return Gathered(tuple(found), after, looked_at)
+
+    async def at(self, interest: Interest, places: Sequence[Position]) -> tuple[Seen, ...]:
+        """Give the events at places that were gathered before, in that order: those that are meant still, as they may be seen now.
+
+        Raises: UnavailableError, CorruptError, EntryError.
+        """
+        indexes: dict[str, list[int]] = {}
+        for log, index in places:
+            indexes.setdefault(log, []).append(index)
+        async with self._turns:
+            records = [
+                each
+                for log, some in indexes.items()
+                for each in await self._reader.records(log, sorted(some))
+            ]
+        visible = await interest.visible(_events(records))
+        found = {position(seen.record): seen for seen in visible if interest.wants(seen)}
+        return tuple(found[place] for place in places if place in found)
 
     async def _next(
         self, interest: Interest, log: str, first: int, size: int

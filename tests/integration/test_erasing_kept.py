@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from deploy.stack import Stack
@@ -17,8 +18,9 @@ from services.audit.watch.store import WatchStore
 from services.query.webhooks.asked import NamedQuery
 from services.query.webhooks.erasing import erase_webhooks, export_webhooks
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Progress, Webhook
+from services.query.webhooks.values import Progress, Sees, Webhook
 from services.runtime.access.accounts import ACCOUNTS
+from services.runtime.access.lasting import Credential, CredentialKind
 from services.runtime.blocking import Block, Blocks
 from services.runtime.mongo import Database, Mongo
 from services.runtime.settings import MongoSettings
@@ -93,6 +95,21 @@ async def test_a_users_webhooks_go_and_a_merchants_go_on_without_the_name(world:
     assert {each.name for each in await store.queries(10)} == {"works", "old", "other"}
     assert await world.exported(export_webhooks, zoe) == []
     assert await world.database["epcis_queries"].find_one({"user": ZOE}) is None
+
+
+async def test_what_saw_by_an_erased_account_sees_no_more_and_a_programs_goes_on(world: World) -> None:
+    store = WebhookStore(world.database)
+    for name, user in (("hers", ZOE), ("for her", f"shop/{ZOE}")):
+        maker = Credential(CredentialKind.ACCOUNT, name)
+        made = _webhook(name, user, "merchant:7")
+        await store.add(msgspec.structs.replace(made, sees=Sees.OWNER, maker=maker))
+    for user in (ZOE, f"shop/{ZOE}"):
+        assert await erase_webhooks(world.database, await world.known(user)) == 1
+    left = {each.id: (each.user, each.sees, each.maker) for each in await store.all(10)}
+    assert left == {
+        "hers": ("merchant:7", Sees.OWNER, None),
+        "for her": ("merchant:7", Sees.OWNER, Credential(CredentialKind.ACCOUNT, "for her")),
+    }
 
 
 async def test_a_merchant_is_no_user_whose_webhooks_go(world: World) -> None:

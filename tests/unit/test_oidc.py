@@ -102,6 +102,9 @@ async def test_who_shows_a_token_is_known_by_its_claims(provider: Provider) -> N
     ).name == "u-1@idp.example"
     assert (await World().principal(token())).name == "u-1@idp.example"
     assert World().tokens.issuer == ISSUER
+    assert who.credential_id == (await World().principal(token())).credential_id == "u-1@idp.example"
+    for subject in (None, "", "x" * 256):  # what is no text is no token
+        assert (await World().principal(token(preferred_username="ann", sub=subject))).credential_id == ""
 
 
 @pytest.mark.parametrize(

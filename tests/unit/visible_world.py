@@ -121,7 +121,7 @@ class World:
         self.keys: dict[int, str] = {}
         self.key_ids: dict[int, str] = {}
         self.records = [
-            _sealed(event, merchant, 1000 * number + copy)
+            sealed_by(event, merchant, 1000 * number + copy)
             for copy in range(copies)
             for number, (merchant, event) in enumerate(events, 1)
         ]
@@ -140,8 +140,9 @@ class World:
             self.key_ids[number] = kept.id
             self.registry.rows[kept.id] = kept
         directory = Directory(self.registry, Staleness(2, 0), lambda: self.now_s, lambda: NOW_MS)
+        self.directory, self.accounts = directory, MemoryAccounts()
         self.sight = Sight(directory)
-        known = authenticator(directory, MemoryAccounts(), lambda: self.now_s, lambda: NOW_MS)
+        known = authenticator(directory, self.accounts, lambda: self.now_s, lambda: NOW_MS)
         self.guard = Guard("query", known, lambda _refusal: None, fresh_s=0.02)
         self.metrics = QueryMetrics(CollectorRegistry())
         self.servicer = TraceServicer(
@@ -250,7 +251,7 @@ class SignedLogs(ProvedLogs):
         return [each for each in below if not set(tags).isdisjoint(each.tags)][:limit]
 
 
-def _sealed(event: dict[str, Any], merchant: int, seed: int) -> Record:
+def sealed_by(event: dict[str, Any], merchant: int, seed: int) -> Record:
     salts = iter(range(10**6))
     values = wires(
         collected(

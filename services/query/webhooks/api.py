@@ -21,13 +21,21 @@ from services.query.epcis_problems import (
     TooLargeError,
 )
 from services.query.forward import Heads
-from services.query.webhooks.asked import MAX_BODY_BYTES, NamedQuery, read_query, read_subscription, wanted_of
+from services.query.webhooks.asked import (
+    MAX_BODY_BYTES,
+    SEES_FIELD,
+    NamedQuery,
+    read_query,
+    read_subscription,
+    wanted_of,
+)
 from services.query.webhooks.delivery import lag
 from services.query.webhooks.guard import FIELD, Reach, checked_url
+from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
 from services.query.webhooks.sender import Sender
 from services.query.webhooks.signing import SECRET_FIELD, locked, secret_text
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Progress, Webhook, only_of, owner_of
+from services.query.webhooks.values import Progress, Webhook
 from services.runtime.access.current import principal
 from services.runtime.call_errors import NotFoundError
 from services.runtime.errors import ConflictError
@@ -69,7 +77,8 @@ class WebhookApi:
             if len(await self._store.queries(self._most)) >= self._most:
                 raise NotPermittedError(f"there are {self._most} queries already")
             try:
-                await self._store.add_query(query, user, owner_of(principal()), _now_ms())
+                who = principal()
+                await self._store.add_query(query, user, owner_name(who), _now_ms(), owner_id(who))
             except ConflictError as error:
                 raise ExistsError("there is a query of this name", "name") from error
             return _made(f"{QUERIES}/{query.name}", None)
@@ -125,7 +134,8 @@ class WebhookApi:
 
         async def respond() -> Response:
             user = epcis_headers.caller(request.headers.getlist(epcis_headers.USER))
-            asked = read_subscription(await _body(request))
+            asked, who = read_subscription(await _body(request)), principal()
+            maker = maker_of(who, asked.sees)
             query = await self._query(name)
             await self._check_dest(asked.dest)
             if len(await self._store.all(self._most)) >= self._most:
@@ -142,7 +152,10 @@ class WebhookApi:
                 user=user,
                 created_ms=_now_ms(),
                 progress=Progress(newest),
-                owner=owner_of(principal()),
+                owner=owner_name(who),
+                owner_id=owner_id(who),
+                sees=asked.sees,
+                maker=maker,
             )
             await self._store.add(webhook)
             told = {**await self._view(webhook), SECRET_FIELD: secret_text(secret)}
@@ -204,6 +217,7 @@ class WebhookApi:
             "createdAt": _time(webhook.created_ms),
             **({"lastNotifiedAt": _time(progress.last_success_ms)} if progress.last_success_ms else {}),
             "stream": True,
+            SEES_FIELD: webhook.sees.value,
             "goodstrace:state": progress.state.value,
             "goodstrace:failures": progress.failures,
             **({"goodstrace:lastError": progress.last_error} if progress.last_error else {}),

@@ -17,10 +17,12 @@ from services.query.epcis_parameters import EventsQuery, query_of
 from services.query.epcis_problems import ParameterError
 from services.query.forward import Seen
 from services.query.webhooks.signing import SECRET_FIELD, read_secret
+from services.query.webhooks.values import Sees
 
 MAX_BODY_BYTES: Final = 64 * 1024
 BEGINNING: Final = "1970-01-01T00:00:00Z"
 """The `initialRecordTime` with which a subscription begins with the first entry of every log."""
+SEES_FIELD: Final = "goodstrace:sees"
 _NAME: Final = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)
 _OURS: Final[Mapping[str, str]] = {
     "goodstrace:key": "keys",
@@ -39,11 +41,12 @@ class NamedQuery(msgspec.Struct, frozen=True):
 
 
 class NewSubscription(msgspec.Struct, frozen=True):
-    """A subscription asked for: `secret` is None where we shall make one. from_beginning: else it begins with what is new."""
+    """A subscription asked for: `secret` is None where we shall make one. from_beginning: else it begins with what is new. sees: what is sent."""
 
     dest: str
     secret: bytes | None
     from_beginning: bool
+    sees: Sees
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -108,7 +111,7 @@ def read_subscription(body: bytes) -> NewSubscription:
     """Read a subscription. Raises: ParameterError naming the member that is wrong, or not supported."""
     members = _object(body)
     dest, token = members.pop("dest", None), members.pop(SECRET_FIELD, None)
-    start = members.pop("initialRecordTime", None)
+    start, sees = members.pop("initialRecordTime", None), members.pop(SEES_FIELD, Sees.PUBLIC.value)
     if members.pop("stream", True) is not True or "schedule" in members:
         raise ParameterError("events are sent as they are published: there are no schedules", "schedule")
     if members.pop("reportIfEmpty", False) is not False:
@@ -122,7 +125,10 @@ def read_subscription(body: bytes) -> NewSubscription:
         raise ParameterError(
             f"{BEGINNING} for all that is sealed, or nothing for what is new", "initialRecordTime"
         )
-    return NewSubscription(dest, read_secret(token) if token is not None else None, start is not None)
+    if sees not in tuple(Sees):
+        raise ParameterError("public, or owner for what its owner may see", SEES_FIELD)
+    secret = read_secret(token) if token is not None else None
+    return NewSubscription(dest, secret, start is not None, Sees(sees))
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -5,11 +5,14 @@ What holds:
 - No message leaves before Kafka has acknowledged its browse record (design.md, invariant 4); each attempt is a look of its own.
 - A message is fixed in the store before it is sent for the first time, so an attempt that is repeated, by whichever process, has the
   same ID and the same bytes. A receiver that remembers IDs sees each event once; without, at least once.
+- What may be seen is judged for each attempt. A message that would show what may not be shown any more, or that cannot be made again to the
+  byte, is never sent again: another one with an ID of its own takes its place.
 - One process at a time delivers for a webhook: it holds a lease that outlasts an attempt.
 """
 
 import asyncio
 import contextlib
+import hmac
 import secrets
 import time
 from collections.abc import Mapping
@@ -21,20 +24,20 @@ import structlog
 
 from services.query.forward import Forward, Gathered, Heads, SeenBy
 from services.query.metrics import QueryMetrics
-from services.query.sight import Sight
 from services.query.subscribing import hashes_of
 from services.query.webhooks import message as messages
 from services.query.webhooks.asked import Wanted, wanted_of
 from services.query.webhooks.message import Message
+from services.query.webhooks.owners import Looker, Lookers
 from services.query.webhooks.schedule import wait_s
 from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
-from services.query.webhooks.signing import unlocked
+from services.query.webhooks.signing import mark, unlocked
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Progress, State, Webhook
+from services.query.webhooks.values import Pending, Progress, State, Webhook
 from services.runtime import looks as looking
-from services.runtime.access.values import NOBODY
 from services.runtime.errors import ServiceError
-from services.sealing.browse import Browse, BrowseRecorder
+from services.runtime.merchants.errors import RefusedError, UnauthenticatedError
+from services.sealing.browse import Browse, BrowseRecorder, role_of
 from services.sealing.showing import sizes_of
 from services.sealing.values import StoredCheckpoint
 
@@ -65,7 +68,7 @@ class Deliveries:
         heads: Heads,
         *,
         settled: looking.Settled,
-        sight: Sight,
+        lookers: Lookers,
         secret: bytes,
         most: int,
         message_bytes: int,
@@ -82,7 +85,7 @@ class Deliveries:
             forward: reads the logs.
             heads: what is published.
             settled: told of what became of looks.
-            sight: says what everybody may see: nothing else is sent.
+            lookers: say as whom each webhook looks: nothing else is sent than what they may see.
             secret: the index secret, 32 bytes.
             most: how many webhooks there are at the most.
             message_bytes: of events in a message; one event in any case.
@@ -92,7 +95,7 @@ class Deliveries:
         """
         self._store, self._sender, self._recorder, self._settled = store, sender, recorder, settled
         self._forward, self._heads = forward, heads
-        self._sight = sight
+        self._lookers = lookers
         self._secret, self._most, self._message_bytes = secret, most, message_bytes
         self._limits = limits
         self._lease_s = _LEASE_MARGIN_S + limits.timeout_s
@@ -154,37 +157,72 @@ class Deliveries:
     async def _deliver(self, webhook: Webhook, stop: asyncio.Event) -> None:
         """Send message after message until nothing is left, one fails, or the lease is lost.
 
-        1. The newest checkpoints are fixed, unless a message is under way already: then those that it was made of.
-        2. What is meant is gathered. Where there is nothing, the cursor moves on.
-        3. The message is fixed in the store, its browse record is acknowledged, and it is sent.
-        4. Its outcome is kept: only a 2xx moves the cursor.
+        1. As whom it looks is judged anew. Where they do not count now nothing is sent: it waits, or is disabled.
+        2. The message that is under way is made again. Where there is none, or it may not be sent any more, the newest checkpoints are taken
+           and what is meant is gathered. Where there is nothing, the cursor moves on.
+        3. A new message is fixed in the store.
+        4. Its browse record is acknowledged, and it is sent.
+        5. Its outcome is kept: only a 2xx moves the cursor.
         """
         wanted = wanted_of(webhook.definition, self._secret)
         goes_on = True
         while goes_on and not stop.is_set():
-            before = webhook.progress
-            sizes = before.pending.sizes if before.pending else sizes_of(await self._heads.newest())
-            gathered = await self._gather(wanted, before.positions, sizes)
-            if not gathered.events:
-                at_end = all(gathered.after.get(log, 0) >= size for log, size in sizes.items())
-                webhook = _with(webhook, positions=gathered.after, pending=None)
-                goes_on = await self._say(webhook, keep_lease=not at_end) and not at_end
-                continue
-            if before.pending is None:
-                webhook = _with(webhook, pending=messages.pending(webhook, sizes, _now_ms()))
+            try:
+                looker = await self._lookers.of(webhook)
+            except RefusedError as error:
+                await self._refused(webhook, error)
+                return
+            seen = SeenBy(wanted, looker.eyes)
+            made = await self._again(webhook, seen)
+            if made is None:
+                begun = await self._begun(webhook)
+                gathered = await self._gather(seen, webhook.progress.positions, begun.sizes)
+                if not gathered.events:
+                    at_end = all(gathered.after.get(log, 0) >= size for log, size in begun.sizes.items())
+                    webhook = _with(webhook, positions=gathered.after, pending=None)
+                    goes_on = await self._say(webhook, keep_lease=not at_end) and not at_end
+                    continue
+                made = messages.message(webhook, begun, gathered, self._message_bytes)
+                webhook = _with(webhook, pending=messages.fixed(begun, made, self._secret))
                 if not await self._say(webhook, keep_lease=True):
                     return
-            sent, after = await self._attempt(webhook, wanted, gathered)
+            sent, after = await self._attempt(webhook, wanted, looker, made)
             webhook = _with(webhook, **after)
             is_done = sent.outcome is not Outcome.DELIVERED
             goes_on = await self._say(webhook, keep_lease=not is_done) and not is_done
         if goes_on:
             await self._say(webhook, keep_lease=False)
 
-    async def _gather(
-        self, wanted: Wanted, positions: Mapping[str, int], sizes: Mapping[str, int]
-    ) -> Gathered:
-        seen = SeenBy(wanted, await self._sight.eyes(NOBODY))  # whoever receives it is nobody's merchant
+    async def _refused(self, webhook: Webhook, error: RefusedError) -> None:
+        """Keep why nothing is sent: what was shown and does not count any more never will again, all else may."""
+        self._log.warning(
+            "a webhook may not look", webhook=webhook.id, category=error.category, why=str(error)
+        )
+        said, is_over = f"{error.category}: {error}", isinstance(error, UnauthenticatedError)
+        failed = _failed(webhook.progress, said, self._limits, is_over=is_over)
+        await self._say(_with(webhook, **failed), keep_lease=False)
+
+    async def _again(self, webhook: Webhook, seen: SeenBy) -> Message | None:
+        """Make the message that is under way again; None where there is none, or it would not be the same to the byte."""
+        fixed = webhook.progress.pending
+        if fixed is None or not fixed.body_mark:
+            return None
+        events = await self._forward.at(seen, fixed.places)
+        gathered = Gathered(events, fixed.after, len(fixed.places))
+        made = messages.message(webhook, fixed, gathered, self._message_bytes)
+        if hmac.compare_digest(mark(self._secret, made.body), fixed.body_mark):
+            return made
+        self._log.info("a message is made anew", webhook=webhook.id, message=fixed.id)
+        return None
+
+    async def _begun(self, webhook: Webhook) -> Pending:
+        """Begin a message of what is published now; one that an earlier release has begun goes on, since it may have been sent."""
+        before = webhook.progress.pending
+        if before is not None and not before.body_mark:
+            return before
+        return messages.pending(webhook, sizes_of(await self._heads.newest()), _now_ms())
+
+    async def _gather(self, seen: SeenBy, positions: Mapping[str, int], sizes: Mapping[str, int]) -> Gathered:
         gathered = await self._forward.gather(
             seen, positions, sizes, most_events=MESSAGE_EVENTS, most_bytes=self._message_bytes
         )
@@ -192,14 +230,13 @@ class Deliveries:
         return gathered
 
     async def _attempt(
-        self, webhook: Webhook, wanted: Wanted, gathered: Gathered
+        self, webhook: Webhook, wanted: Wanted, looker: Looker, made: Message
     ) -> tuple[Sent, dict[str, Any]]:
         """Send a message once; give what became of it, and what changes of the webhook's progress."""
         fixed = webhook.progress.pending
         assert fixed is not None
-        made = messages.message(webhook, fixed, gathered, self._message_bytes)
         with looking.noting(looking.Looks(self._settled)) as looks:
-            browse_id = await self._recorder.record(_browse(webhook, wanted, made))
+            browse_id = await self._recorder.record(_browse(webhook, wanted, looker, made))
             secret = unlocked(self._secret, webhook.id, webhook.locked)
             headers = messages.headers(fixed, secret, made.body, browse_id, _now_ms() // 1000)
             sent = await self._sender.send(webhook.dest, headers, made.body)
@@ -234,13 +271,20 @@ def lag(progress: Progress, checkpoints: Checkpoints) -> int:
     return sum(max(0, each.size - progress.positions.get(log, 0)) for log, each in checkpoints.items())
 
 
-def _browse(webhook: Webhook, wanted: Wanted, made: Message) -> Browse:
+def _browse(webhook: Webhook, wanted: Wanted, looker: Looker, made: Message) -> Browse:
     fixed = webhook.progress.pending
     assert fixed is not None
     logs = {each.record.log for each in made.events}
-    query = {"dest": webhook.dest, "query": webhook.query, "subscription": webhook.id}
+    query = {
+        "dest": webhook.dest,
+        "query": webhook.query,
+        "sees": webhook.sees,
+        "subscription": webhook.id,
+    }
     return Browse(
         user=webhook.user,
+        merchant=looker.eyes.merchant,
+        role=role_of(looker.who),
         method=METHOD,
         keys=wanted.names() or hashes_of(made.events),
         sizes={log: size for log, size in fixed.sizes.items() if log in logs},
@@ -265,13 +309,22 @@ def _after(progress: Progress, sent: Sent, made: Message, limits: Limits) -> dic
             "delivered_events": progress.delivered_events + len(made.events),
             "delivered_messages": progress.delivered_messages + 1,
         }
+    said, is_over = f"{sent.outcome.value}: {sent.detail}", sent.outcome is Outcome.GONE
+    return _failed(progress, said, limits, is_over=is_over, told_s=sent.told_s)
+
+
+def _failed(
+    progress: Progress, said: str, limits: Limits, *, is_over: bool, told_s: float = 0.0
+) -> dict[str, Any]:
+    """Say what a failure changes of a webhook's progress: it is tried again later, or disabled where that `is_over`."""
+    now_ms = _now_ms()
     failures, since_ms = progress.failures + 1, progress.failing_since_ms or now_ms
-    is_over = sent.outcome is Outcome.GONE or now_ms - since_ms > 1000 * limits.give_up_s
-    wait_ms = 0 if is_over else round(1000 * wait_s(failures, limits.longest_wait_s, sent.told_s))
+    is_over = is_over or now_ms - since_ms > 1000 * limits.give_up_s
+    wait_ms = 0 if is_over else round(1000 * wait_s(failures, limits.longest_wait_s, told_s))
     return {
         "failures": failures,
         "failing_since_ms": since_ms,
-        "last_error": f"{sent.outcome.value}: {sent.detail}"[:_SAID_CHARS],
+        "last_error": said[:_SAID_CHARS],
         "next_ms": now_ms + wait_ms,
         "state": State.DISABLED if is_over else State.ACTIVE,
     }

@@ -1,7 +1,7 @@
 """Named queries and webhooks of a user, for erasing and for exporting.
 
-What is a user's own goes. What is a merchant's stays, delivered as before, and has the merchant in the place of who made it: its looks would
-be recorded under the forgotten name else.
+What is a user's own goes. What is a merchant's stays, and has the merchant in the place of who made it: its looks would be recorded under the
+forgotten name else. It is delivered as before, unless it was made to see as its owner: with who made it ends what it may see.
 """
 
 from collections.abc import AsyncIterator
@@ -14,6 +14,7 @@ from services.sealing.erasure.steps import Known
 _UNKNOWN: Final = "unknown"
 _OF_MERCHANTS: Final = "merchant:"
 _HIDDEN: Final = "locked"
+_FOR: Final = "/"  # between a program's name and that of the user for whom it asked
 
 
 async def erase_webhooks(database: Database, known: Known) -> int:
@@ -26,7 +27,10 @@ async def erase_webhooks(database: Database, known: Known) -> int:
             async for each in database[name].find({"user": known.name}, {"owner": 1}):
                 owner = str(each.get("owner") or _UNKNOWN)
                 if owner != known.name:
-                    changed = await database[name].update_one({"_id": each["_id"]}, {"$set": {"user": owner}})
+                    change: dict[str, Any] = {"$set": {"user": owner}}
+                    if _FOR not in known.name:  # else who made it is the program, which stays
+                        change["$unset"] = {"maker": ""}
+                    changed = await database[name].update_one({"_id": each["_id"]}, change)
                     count += changed.modified_count
     return count
 

@@ -11,8 +11,9 @@ from services.query import epcis_headers
 from services.query.epcis_document import EventJson, Page, SealedAt, event_json
 from services.query.epcis_walk import EVENT
 from services.query.forward import Gathered, Seen
-from services.query.webhooks.signing import signature
+from services.query.webhooks.signing import mark, signature
 from services.query.webhooks.values import Pending, Webhook
+from services.sealing.showing import position
 
 _USER_AGENT: Final = "goodstrace-webhooks/1"
 
@@ -26,8 +27,12 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def pending(webhook: Webhook, sizes: Mapping[str, int], now_ms: int) -> Pending:
-    """Fix the next message of a webhook: the same positions and sizes are the same message, whoever sends it."""
-    told = msgspec.json.encode((webhook.id, webhook.progress.positions, sizes), order="sorted")
+    """Begin the next message of a webhook: the same positions and sizes are the same message, whoever sends it.
+
+    One that takes the place of a message which may not be sent any more has an ID of its own.
+    """
+    instead_of = webhook.progress.pending.id if webhook.progress.pending else ""
+    told = msgspec.json.encode((webhook.id, webhook.progress.positions, sizes, instead_of), order="sorted")
     return Pending(f"msg_{hashlib.sha256(told).hexdigest()[:32]}", dict(sizes), now_ms)
 
 
@@ -45,6 +50,13 @@ def message(webhook: Webhook, fixed: Pending, gathered: Gathered, most_bytes: in
     created = datetime.fromtimestamp(fixed.created_ms / 1000, UTC).isoformat(timespec="milliseconds")
     body = page.document(created.replace("+00:00", "Z"), webhook.query, webhook.id)
     return Message(gathered.events[:taken], body, after)
+
+
+def fixed(begun: Pending, made: Message, index_secret: bytes) -> Pending:
+    """Fix a message: what it is made of, and what its body is to be in every attempt."""
+    places = tuple(position(each.record) for each in made.events)
+    body_mark = mark(index_secret, made.body)
+    return msgspec.structs.replace(begun, places=places, after=made.after, body_mark=body_mark)
 
 
 def headers(fixed: Pending, secret: bytes, body: bytes, browse_id: str, now_s: int) -> dict[str, str]:

@@ -7,11 +7,15 @@ from services.query.forward import Forward, Heads
 from services.query.metrics import QueryMetrics
 from services.query.settings import QuerySettings
 from services.query.sight import Sight
+from services.query.webhooks.adopting import adopt
 from services.query.webhooks.api import WebhookApi
 from services.query.webhooks.delivery import Deliveries, Limits
 from services.query.webhooks.guard import Reach
+from services.query.webhooks.owners import Lookers
 from services.query.webhooks.sender import Sender
 from services.query.webhooks.store import WebhookStore
+from services.runtime.access.accounts import AccountReader
+from services.runtime.access.lasting import Lasting
 from services.runtime.retry import StopAskedError, retried
 from services.sealing.front import Front
 
@@ -31,7 +35,7 @@ class Webhooks:
         metrics: QueryMetrics,
     ) -> None:
         """Make them as the settings say."""
-        self._log = front.log
+        self._log, self._database = front.log, front.mongo.database
         self._store = WebhookStore(front.mongo.database)
         self._deliveries: Deliveries | None = None
         self.api: WebhookApi | None = None
@@ -54,7 +58,7 @@ class Webhooks:
             forward,
             heads,
             settled=front.marks.note,
-            sight=sight,
+            lookers=Lookers(sight, Lasting(front.access.directory, AccountReader(front.mongo.database))),
             secret=front.secret,
             most=settings.max_webhooks,
             message_bytes=min(settings.page_bytes, 1024 * 1024),
@@ -72,7 +76,7 @@ class Webhooks:
             return
         try:
             await retried(
-                self._store.prepare,
+                self._prepare,
                 lambda error: self._log.warning("webhooks wait for the store", cause=str(error)),
                 stop,
             )
@@ -80,3 +84,8 @@ class Webhooks:
             return
         self._log.info("delivering webhooks")
         await self._deliveries.run(stop)
+
+    async def _prepare(self) -> None:
+        await self._store.prepare()
+        if adopted := await adopt(self._database):
+            self._log.info("gave owners to queries and webhooks of an earlier release", documents=adopted)

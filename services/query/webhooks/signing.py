@@ -1,4 +1,4 @@
-"""Secrets of webhooks, and signatures by them. Pure. Source: Standard Webhooks 1.0.0 (standardwebhooks.com)."""
+"""Secrets of webhooks, signatures by them, and marks by which a body is known again. Pure. Source: Standard Webhooks 1.0.0 (standardwebhooks.com)."""
 
 import base64
 import binascii
@@ -17,6 +17,7 @@ _LEAST_BYTES: Final = 24
 _MOST_BYTES: Final = 64
 _NONCE_BYTES: Final = 12
 _DERIVATION: Final = b"goodstrace webhook secrets v1"
+_MARKS: Final = b"goodstrace webhook bodies v1"
 
 
 def secret_text(secret: bytes) -> str:
@@ -41,6 +42,14 @@ def signature(secret: bytes, message_id: str, timestamp_s: int, body: bytes) -> 
     """Sign a message: the value of the header `webhook-signature`."""
     signed = b".".join((message_id.encode(), str(timestamp_s).encode(), body))
     return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
+
+
+def mark(index_secret: bytes, body: bytes) -> str:
+    """Mark a body, so that it is known whether another is the same: HMAC-SHA-256, hex.
+
+    With a bare digest who reads the store could try guesses of what is withheld, or was erased meanwhile.
+    """
+    return hmac.digest(hmac.digest(index_secret, _MARKS, "sha256"), body, "sha256").hex()
 
 
 def locked(index_secret: bytes, subscription: str, secret: bytes, nonce: bytes) -> bytes:

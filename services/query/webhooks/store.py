@@ -11,7 +11,8 @@ import msgspec
 from pymongo import IndexModel
 
 from services.query.webhooks.asked import NamedQuery
-from services.query.webhooks.values import Progress, State, Webhook
+from services.query.webhooks.values import OwnerId, OwnerKind, Progress, Sees, State, Webhook
+from services.runtime.access.lasting import Credential
 from services.runtime.errors import ConflictError
 from services.runtime.mongo import Database, create_indexes, translated
 
@@ -35,8 +36,10 @@ class WebhookStore:
 
     # ---- named queries
 
-    async def add_query(self, query: NamedQuery, user: str, owner: str, now_ms: int) -> None:
-        """Keep a query. Raises: ConflictError where there is one of that name."""
+    async def add_query(
+        self, query: NamedQuery, user: str, owner: str, now_ms: int, owner_id: OwnerId | None = None
+    ) -> None:
+        """Keep a query, `owner` by name and ID as of a webhook. Raises: ConflictError where there is one of that name."""
         async with translated():
             await self._queries.insert_one(
                 {
@@ -45,26 +48,28 @@ class WebhookStore:
                     "user": user,
                     "owner": owner,
                     "created_ms": now_ms,
+                    **owner_row(owner_id),
                 }
             )
 
-    async def queries(self, limit: int, owner: str | None = None) -> list[NamedQuery]:
+    async def queries(self, limit: int, owner: OwnerId | None = None) -> list[NamedQuery]:
         """List the queries by name: an owner's, or all."""
         async with translated():
             return [
-                _query(each) async for each in self._queries.find(_own(owner)).sort("_id", 1).limit(limit)
+                _query(each)
+                async for each in self._queries.find(owner_row(owner)).sort("_id", 1).limit(limit)
             ]
 
-    async def query(self, name: str, owner: str | None = None) -> NamedQuery | None:
+    async def query(self, name: str, owner: OwnerId | None = None) -> NamedQuery | None:
         """Give a query, None where there is none, or none of the owner's where one is named."""
         async with translated():
-            found = await self._queries.find_one({"_id": name, **_own(owner)})
+            found = await self._queries.find_one({"_id": name, **owner_row(owner)})
         return _query(found) if found else None
 
-    async def remove_query(self, name: str, owner: str | None = None) -> bool:
+    async def remove_query(self, name: str, owner: OwnerId | None = None) -> bool:
         """Remove a query; tell whether there was one. Raises: ConflictError where it has subscriptions."""
         async with translated():
-            mine = {"_id": name, **_own(owner)}
+            mine = {"_id": name, **owner_row(owner)}
             if not await self._queries.find_one(mine, {"_id": 1}):
                 return False
             if await self._subscriptions.find_one({"query": name}, {"_id": 1}):
@@ -78,23 +83,23 @@ class WebhookStore:
         async with translated():
             await self._subscriptions.insert_one(_document(webhook))
 
-    async def all(self, limit: int, query: str = "", owner: str | None = None) -> list[Webhook]:
+    async def all(self, limit: int, query: str = "", owner: OwnerId | None = None) -> list[Webhook]:
         """List webhooks by the time they were made, those of a query and of an owner where one is named."""
-        wanted = {**({"query": query} if query else {}), **_own(owner)}
+        wanted = {**({"query": query} if query else {}), **owner_row(owner)}
         async with translated():
             found = self._subscriptions.find(wanted).sort([("created_ms", 1), ("_id", 1)]).limit(limit)
             return [_webhook(each) async for each in found]
 
-    async def find(self, query: str, name: str, owner: str | None = None) -> Webhook | None:
+    async def find(self, query: str, name: str, owner: OwnerId | None = None) -> Webhook | None:
         """Give a webhook of a query, None where there is none, or none of the owner's where one is named."""
         async with translated():
-            found = await self._subscriptions.find_one({"_id": name, "query": query, **_own(owner)})
+            found = await self._subscriptions.find_one({"_id": name, "query": query, **owner_row(owner)})
         return _webhook(found) if found else None
 
-    async def remove(self, query: str, name: str, owner: str | None = None) -> bool:
+    async def remove(self, query: str, name: str, owner: OwnerId | None = None) -> bool:
         """Remove a webhook; tell whether there was one. What is being sent may still arrive."""
         async with translated():
-            wanted = {"_id": name, "query": query, **_own(owner)}
+            wanted = {"_id": name, "query": query, **owner_row(owner)}
             return (await self._subscriptions.delete_one(wanted)).deleted_count == 1
 
     # ---- leases
@@ -132,8 +137,9 @@ class WebhookStore:
             )
 
 
-def _own(owner: str | None) -> dict[str, str]:
-    return {} if owner is None else {"owner": owner}
+def owner_row(owner: OwnerId | None) -> dict[str, str]:
+    """Give the members that say whose a document is, which find it, too; none for one that is the operators', or for all."""
+    return {} if owner is None else {"owner_kind": owner.kind.value, "owner_id": owner.id}
 
 
 def _query(document: Mapping[str, Any]) -> NamedQuery:
@@ -158,6 +164,9 @@ def _document(webhook: Webhook) -> dict[str, Any]:
         "locked": webhook.locked,
         "user": webhook.user,
         "owner": webhook.owner,
+        **owner_row(webhook.owner_id),
+        "sees": webhook.sees.value,
+        **({"maker": msgspec.to_builtins(webhook.maker)} if webhook.maker else {}),
         "created_ms": webhook.created_ms,
         "lease_owner": "",
         "lease_until_ms": 0,
@@ -166,6 +175,7 @@ def _document(webhook: Webhook) -> dict[str, Any]:
 
 
 def _webhook(document: Mapping[str, Any]) -> Webhook:
+    kind, maker = document.get("owner_kind"), document.get("maker")
     return Webhook(
         id=document["_id"],
         query=document["query"],
@@ -174,6 +184,9 @@ def _webhook(document: Mapping[str, Any]) -> Webhook:
         locked=bytes(document["locked"]),
         user=document["user"],
         owner=document.get("owner", ""),
+        owner_id=OwnerId(OwnerKind(kind), document["owner_id"]) if kind else None,
+        sees=Sees(document.get("sees", Sees.PUBLIC)),
+        maker=msgspec.convert(maker, Credential) if maker else None,
         created_ms=document["created_ms"],
         progress=msgspec.json.decode(document["progress"], type=Progress),
     )

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from services.runtime.access.values import Principal, Role
+from services.runtime.access.lasting import Credential
+from services.sealing.showing import Position
 
 
 class State(StrEnum):
@@ -15,15 +16,48 @@ class State(StrEnum):
     DISABLED = "disabled"
 
 
+class Sees(StrEnum):
+    """What is sent of the events meant: those that everybody may see, or those that the owner may see at the time of each message."""
+
+    PUBLIC = "public"
+    OWNER = "owner"
+
+
+class OwnerKind(StrEnum):
+    """By what an owner is told from all others.
+
+    MERCHANT: a number. ACCOUNT: the ID of an account. PROVIDER: a subject of the identity provider. OPERATOR: whoever has the operator's token.
+    ANYBODY: where accounts are off.
+    """
+
+    MERCHANT = "merchant"
+    ACCOUNT = "account"
+    PROVIDER = "oidc"
+    OPERATOR = "operator"
+    ANYBODY = "anybody"
+
+
+class OwnerId(msgspec.Struct, frozen=True):
+    """Whose a query or subscription is, by what nobody else is ever given: a name can be another's later. `id` is "" where the kind says it all."""
+
+    kind: OwnerKind
+    id: str = ""
+
+
 class Pending(msgspec.Struct, frozen=True):
     """The delivery that is under way: what it holds follows from it, so that a repeated one is the same message.
 
-    id: of the message, the same in every attempt. sizes: by log how far was looked. created_ms: Unix milliseconds.
+    id: of the message, the same in every attempt. sizes: by log how far was looked. created_ms: Unix milliseconds. places: of its events,
+    in their order. after: by log how far is looked once it is delivered. body_mark: of its body
+    (`signing.mark`); "" where it was begun by an earlier release, which kept none of these three.
     """
 
     id: str
     sizes: dict[str, int]
     created_ms: int
+    places: tuple[Position, ...] = ()
+    after: dict[str, int] = {}
+    body_mark: str = ""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -49,7 +83,9 @@ class Webhook(msgspec.Struct, frozen=True):
     """A subscription to a named query.
 
     id: 32 hex digits. query: the name; definition what it asks, as it was when this was made. dest: where to. locked: its
-    secret, encrypted. user: who made it; owner: whose it is (`owner_of`), "" for one of which nobody knows.
+    secret, encrypted. user: what records call who made it; owner: what they call whose it is, "" for one of which nobody knows; owner_id: whose it
+    is, None for one that is the operators'. sees: what is sent; maker: where that is the owner's, what was shown by who made it,
+    None where that was erased.
     """
 
     id: str
@@ -61,13 +97,6 @@ class Webhook(msgspec.Struct, frozen=True):
     created_ms: int
     progress: Progress
     owner: str = ""
-
-
-def owner_of(who: Principal) -> str:
-    """Say whose the queries and subscriptions are that somebody makes: a merchant's, whoever acts for it, or an account's own."""
-    return f"merchant:{who.merchant}" if who.merchant else who.name
-
-
-def only_of(who: Principal) -> str | None:
-    """Say whose somebody may see and remove; None for everybody's (operators)."""
-    return None if Role.OPERATOR in who.roles else owner_of(who)
+    owner_id: OwnerId | None = None
+    sees: Sees = Sees.PUBLIC
+    maker: Credential | None = None

@@ -190,8 +190,7 @@ class Authenticator:
         async def again() -> Principal:
             try:
                 who = await ask()
-                if who.merchant:
-                    await self._check_merchant(who)
+                await check_merchant(self._directory, who)
             except UnauthenticatedError as error:
                 raise self._refusal(error) from error
             return who
@@ -200,8 +199,9 @@ class Authenticator:
 
     async def _merchant(self, key: str) -> Principal:
         number = await self._directory.holder(key)
-        roles = frozenset((Role.MERCHANT,))
-        return Principal(means=Means.API_KEY, name=f"merchant:{number}", roles=roles, merchant=number)
+        parsed = api_keys.parse(key)
+        assert parsed is not None  # what is no key has no holder
+        return principal_of_key(parsed[0], number)
 
     async def _account(self, claims: _Claims) -> Principal:
         account = await self._accounts.get(claims)
@@ -213,13 +213,13 @@ class Authenticator:
             raise UnauthenticatedError("a person's token names no session")
         if claims.sid and not await self._sessions.get(claims.sid):
             raise UnauthenticatedError("the token's session has ended")
-        return _principal(account, Means.TOKEN, claims.sid)
+        return principal_of_account(account, Means.TOKEN, claims.sid)
 
     async def _certified(self, certificate: str, names: Sequence[str]) -> Principal:
         account = await self._of_certificate(names)
         if account is None or account.certificate != certificate:
             raise UnauthenticatedError("the certificate is no account's any more")
-        return _principal(account, Means.CERTIFICATE)
+        return principal_of_account(account, Means.CERTIFICATE)
 
     async def _of_certificate(self, names: Sequence[str]) -> Account | None:
         """Find the service account of a client certificate; one that is nobody's is as if none was shown."""
@@ -228,13 +228,6 @@ class Authenticator:
             if account is not None and account.kind is AccountKind.SERVICE:
                 return account if account.status is AccountStatus.ACTIVE else None
         return None
-
-    async def _check_merchant(self, who: Principal) -> None:
-        standing = await self._directory.standing(who.merchant)
-        if standing is None:
-            raise UnauthenticatedError("there is no such merchant")
-        if standing.merchant.status is not Status.ACTIVE:
-            raise SuspendedError(who.name, who.merchant)
 
 
 async def _nobody() -> Principal:
@@ -245,7 +238,33 @@ async def _operator() -> Principal:
     return Principal(means=Means.OPERATOR_TOKEN, name=OPERATOR, roles=frozenset((Role.OPERATOR,)))
 
 
-def _principal(account: Account, means: Means, session: str = "") -> Principal:
+async def check_merchant(directory: Directory, who: Principal) -> None:
+    """See that the merchant for whom somebody acts, if any, is there and active.
+
+    Raises: UnauthenticatedError, SuspendedError; UnavailableError where that cannot be told.
+    """
+    if not who.merchant:
+        return
+    standing = await directory.standing(who.merchant)
+    if standing is None:
+        raise UnauthenticatedError("there is no such merchant")
+    if standing.merchant.status is not Status.ACTIVE:
+        raise SuspendedError(who.name, who.merchant)
+
+
+def principal_of_key(identifier: str, merchant: int) -> Principal:
+    """Say who an API key is, by its ID and the merchant that holds it."""
+    return Principal(
+        means=Means.API_KEY,
+        name=f"merchant:{merchant}",
+        roles=frozenset((Role.MERCHANT,)),
+        merchant=merchant,
+        credential_id=identifier,
+    )
+
+
+def principal_of_account(account: Account, means: Means, session: str = "") -> Principal:
+    """Say who an account is; whether it is active was seen to."""
     return Principal(
         means=means,
         account=account.id,

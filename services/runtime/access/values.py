@@ -41,7 +41,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     means: what was shown. account: the ID of the account; "" for API keys, the operator token and nobody. name: what records and
     logs call them, never a secret: an account's name, `merchant:<number>` of an API key, `<subject>@<issuer>` by OIDC.
     roles: what they are. merchant: the number of the merchant for whom they act, 0 for none. session: the ID of their session, ""
-    where there is none.
+    where there is none. credential_id: of what was shown, where it is nobody else's ever: the ID of an API key, the subject of a token of the
+    identity provider as `<sub>@<issuer>`; "" for all else.
     """
 
     means: Means = Means.NOTHING
@@ -50,6 +51,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     roles: frozenset[Role] = frozenset()
     merchant: int = 0
     session: str = ""
+    credential_id: str = ""
 
     def is_any(self, *roles: Role) -> bool:
         """Say whether they are one of these."""

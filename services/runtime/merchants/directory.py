@@ -162,9 +162,11 @@ class Directory:
             raise UnauthenticatedError("not an API key")
         identifier, secret = parsed
         key = await self.key(identifier)
-        if not api_keys.is_of(secret, key) or key is None or key.revoked_ms:
-            raise UnauthenticatedError("the API key is unknown or revoked")
-        return key.merchant
+        return _holder(key if api_keys.is_of(secret, key) else None)
+
+    async def holder_of(self, identifier: str) -> int:
+        """Tell which merchant an API key is of by its ID alone: nobody shows it. Raises: UnauthenticatedError; UnavailableError."""
+        return _holder(await self.key(identifier))
 
     async def merchant(self, number: int) -> Merchant | None:
         """Find what a merchant registered last. Raises: UnavailableError."""
@@ -199,3 +201,9 @@ class Directory:
                 claims += delegated(giver, to_it, self._now_ms())
         keys = [MerchantKey.from_jwk(jwk) for jwk in merchant.signing_keys]
         return Standing(merchant, tuple(claims), {key.kid: key for key in keys})
+
+
+def _holder(key: ApiKey | None) -> int:
+    if key is None or key.revoked_ms:
+        raise UnauthenticatedError("the API key is unknown or revoked")
+    return key.merchant

@@ -1,0 +1,42 @@
+"""Owners of queries and webhooks that an earlier release kept: it knew them by name alone, which another may have by now.
+
+A merchant's name is its number. An account's stands for the account if that was there already when the query or webhook was made: names are
+unique, and none is ever changed. All others stay the operators'. What they send is public, as before.
+"""
+
+from typing import Any, Final
+
+from services.query.webhooks.store import QUERIES, SUBSCRIPTIONS, owner_row
+from services.query.webhooks.values import OwnerId, OwnerKind
+from services.runtime.access.accounts import ACCOUNTS
+from services.runtime.mongo import Database, translated
+
+_OF_MERCHANTS: Final = "merchant:"
+
+
+async def adopt(database: Database) -> int:
+    """Give kind and ID of its owner to what has none, where they can be told; may be repeated. Raises: UnavailableError.
+
+    Returns: how many documents were given one.
+    """
+    count = 0
+    for name in (QUERIES, SUBSCRIPTIONS):
+        without = {"owner_kind": {"$exists": False}}
+        async with translated():
+            async for each in database[name].find(without, {"owner": 1, "created_ms": 1}):
+                owner = await _owner(database, str(each.get("owner") or ""), int(each["created_ms"]))
+                if owner is not None:
+                    change = {"$set": owner_row(owner)}
+                    done = await database[name].update_one({"_id": each["_id"], **without}, change)
+                    count += done.modified_count
+    return count
+
+
+async def _owner(database: Database, name: str, created_ms: int) -> OwnerId | None:
+    number = name.removeprefix(_OF_MERCHANTS)
+    if name.startswith(_OF_MERCHANTS) and number.isascii() and number.isdigit():
+        return OwnerId(OwnerKind.MERCHANT, number)
+    found: Any = await database[ACCOUNTS].find_one({"name": name}, {"created_ms": 1}) if name else None
+    if found is None or found.get("created_ms", created_ms + 1) > created_ms:
+        return None
+    return OwnerId(OwnerKind.ACCOUNT, found["_id"])

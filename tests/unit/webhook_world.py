@@ -1,0 +1,160 @@
+"""Webhooks over the little chain of merchants: the real worker, with a store, a receiver and time in memory."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from goodstrace.visibility import VisibilityPolicy
+from services.query.forward import Forward, Heads
+from services.query.webhooks.delivery import Deliveries, Limits
+from services.query.webhooks.owners import Lookers, maker_of, owner_id, owner_name
+from services.query.webhooks.sender import Outcome, Sent
+from services.query.webhooks.signing import locked
+from services.query.webhooks.values import Progress, Sees, State, Webhook
+from services.runtime.access.lasting import Lasting
+from services.runtime.access.values import Principal
+from services.runtime.errors import UnavailableError
+from services.runtime.merchants.values import Delegation
+from tests.unit.collector_builders import NOW_MS, SECRET
+from tests.unit.visible_world import AGENT, PLATFORM, PREFIXES, SHOP, World
+
+NAME = "ab" * 16
+
+
+class MemoryWebhooks:
+    """One webhook, with the methods of WebhookStore that the worker calls; it can be away."""
+
+    def __init__(self, webhook: Webhook) -> None:
+        self.webhook = webhook
+        self.away = False
+
+    async def all(self, _limit: int) -> list[Webhook]:
+        self._answer()
+        return [self.webhook]
+
+    async def take(self, _name: str, _owner: str, _now_ms: int, _until_ms: int) -> Webhook | None:
+        self._answer()
+        return self.webhook if self.webhook.progress.state is State.ACTIVE else None
+
+    async def say(self, _name: str, _owner: str, progress: Progress, _until_ms: int) -> bool:
+        self._answer()
+        kept = msgspec.json.decode(msgspec.json.encode(progress), type=Progress)  # as the real one keeps it
+        self.webhook = msgspec.structs.replace(self.webhook, progress=kept)
+        return True
+
+    async def release(self, _name: str, _owner: str) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        if self.away:
+            raise UnavailableError("the store is away")
+
+
+class Receiver:
+    """Takes what is sent: `attempts` are message ID, body and what was answered; `answers` the next answers, then it is delivered."""
+
+    def __init__(self) -> None:
+        self.attempts: list[tuple[str, bytes, Outcome]] = []
+        self.answers: list[Outcome] = []
+
+    async def send(self, _dest: str, headers: Mapping[str, str], body: bytes) -> Sent:
+        outcome = self.answers.pop(0) if self.answers else Outcome.DELIVERED
+        self.attempts.append((headers["webhook-id"], body, outcome))
+        return Sent(outcome, "500: no" if outcome is Outcome.REFUSED else "")
+
+    async def close(self) -> None:
+        """It has nothing to close."""
+
+
+class Hooked:
+    """A webhook of somebody's in a world."""
+
+    def __init__(
+        self,
+        policies: Mapping[int, VisibilityPolicy],
+        *,
+        definition: Mapping[str, Any] | None = None,
+        copies: int = 1,
+    ) -> None:
+        self.world = World(policies, copies=copies)
+        self.receiver = Receiver()
+        self.definition = dict(definition or {})
+        self.store: MemoryWebhooks
+        self.worker: Deliveries
+
+    def key_of(self, merchant: int) -> Principal:
+        """Who shows the API key of a merchant."""
+        known = self.world.guard._authentication
+        return asyncio.run(known.known(self.world.shown_with(merchant))).who
+
+    def subscribe(self, who: Principal, sees: Sees = Sees.OWNER, **changes: Any) -> None:
+        """Make the webhook, as the API does."""
+        made = Webhook(
+            id=NAME,
+            query="q",
+            definition=self.definition,
+            dest="https://a.example/",
+            locked=locked(SECRET, NAME, b"s" * 32, bytes(12)),
+            user=who.name,
+            created_ms=1,
+            progress=Progress({}),
+            owner=owner_name(who),
+            owner_id=owner_id(who),
+            sees=sees,
+            maker=maker_of(who, sees),
+        )
+        self.store = MemoryWebhooks(msgspec.structs.replace(made, **changes))
+        self.worker = Deliveries(
+            self.store,  # type: ignore[arg-type]
+            self.receiver,  # type: ignore[arg-type]
+            self.world,  # type: ignore[arg-type]
+            Forward(self.world.logs),  # type: ignore[arg-type]
+            Heads(self.world.logs, 0),  # type: ignore[arg-type]
+            settled=lambda _look, _outcome: None,
+            lookers=Lookers(self.world.sight, Lasting(self.world.directory, self.world.accounts)),
+            secret=SECRET,
+            most=1,
+            message_bytes=10**6,
+            limits=Limits(1, 1, 1000),
+            metrics=self.world.metrics,
+            log=structlog.get_logger(),
+        )
+
+    @property
+    def progress(self) -> Progress:
+        return self.store.webhook.progress
+
+    def turn(self) -> None:
+        """Let the worker have a turn at it, some seconds later: what it knew of merchants does not count any more."""
+        self.world.now_s += 10
+
+        async def run() -> None:
+            await self.worker._guarded(NAME, asyncio.Event())
+
+        asyncio.run(run())
+
+    def policy(self, merchant: int, policy: VisibilityPolicy) -> None:
+        """Register a merchant with another policy, all else as the world has it."""
+        self.world.register(
+            merchant,
+            prefixes=(PREFIXES[merchant],) if merchant in PREFIXES else (),
+            everything=merchant == PLATFORM,
+            visibility=policy,
+            delegations=(Delegation(AGENT, PREFIXES[SHOP], NOW_MS * 2),) if merchant == SHOP else (),
+        )
+
+    def numbers(self, body: bytes) -> list[int]:
+        """The numbers of the events in a message."""
+        results = json.loads(body)["epcisBody"]["queryResults"]["resultsBody"]["eventList"]
+        places = [each["goodstrace:sealed"] for each in results]
+        return [self.world.number_at(each["goodstrace:log"], each["goodstrace:index"]) for each in places]
+
+    @property
+    def delivered(self) -> list[int]:
+        """The numbers of the events that were taken with 2xx, in that order."""
+        taken = [body for _, body, outcome in self.receiver.attempts if outcome is Outcome.DELIVERED]
+        return [number for body in taken for number in self.numbers(body)]
