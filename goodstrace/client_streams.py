@@ -75,7 +75,12 @@ class StreamCalls(ABC):
             )
         )
         assembly = TraceAssembly(
-            canonical_key(key), direction, only, opened=self._opener(as_of), merchant_keys=self._merchants
+            canonical_key(key),
+            direction,
+            only,
+            max_depth=max_depth,
+            opened=self._opener(as_of),
+            merchant_keys=self._merchants,
         )
         yield from assembly.traces(self._pieces(self._query.StreamTrace, request))
 
