@@ -14,17 +14,17 @@ from goodstrace.withheld import Withheld
 MOST_SHOWN: Final = 10
 
 
-def show_withheld(withheld: Sequence[Withheld], out: Console, *, count: int = 0) -> None:
+def show_withheld(withheld: Sequence[Withheld], out: Console, *, count: int | None = None) -> None:
     """Print what is withheld: where it is sealed, by whom, about what; nothing where nothing is.
 
     Args:
         withheld: all of it, or the first MOST_SHOWN of it.
         out: where to.
-        count: how much there is where that is more.
+        count: how much there is in all; None: `withheld` is all of it.
     """
     if not withheld:
         return
-    count = max(count, len(withheld))
+    count = len(withheld) if count is None else count
     out.print(
         f"[yellow]{count} events withheld by their merchants' policies[/yellow]"
         " [dim]proved to be sealed; an API key (--api-key-file) may show more[/dim]"

@@ -1,5 +1,6 @@
 """What streams and recalls show of what not everybody may see: nothing of it, but that it is sealed, and that is proved."""
 
+import asyncio
 from collections.abc import Callable
 from itertools import pairwise
 from random import Random
@@ -12,13 +13,20 @@ from hypothesis import strategies as st
 from goodstrace.client import Client
 from goodstrace.entry import TagKind, tag
 from goodstrace.errors import VerificationError
+from goodstrace.identifiers import canonical_key
 from goodstrace.query.v1 import recall_pb2, trace_pb2, withheld_pb2
 from goodstrace.simulate import SimulationOptions, simulate
 from goodstrace.tracing.model import NameKind
 from goodstrace.tracing.names import TAG_KINDS
+from goodstrace.tracing.recall import Reached
+from goodstrace.tracing.recalling import Found, Numbered
 from goodstrace.visibility import Visibility, VisibilityPolicy
 from goodstrace.withheld import Withheld
+from services.query import recall_withheld
 from services.query import withheld as listing
+from services.query.recall_withheld import RecallWithheld
+from services.query.sight import VisibleLogs
+from services.runtime.access.values import Principal
 from services.runtime.merchants.errors import UnauthenticatedError
 from tests.unit.collector_builders import SECRET
 from tests.unit.test_visible_answers import POLICIES, VIEWERS, assert_nothing_leaks, may_see, numbers
@@ -128,7 +136,9 @@ def test_what_is_withheld_comes_in_messages_no_larger_than_a_page(method: str) -
     assert max(each.ByteSize() for each in listed) < 5_000
 
 
-def test_a_recall_withholds_any_number_in_steps_of_as_many_as_an_answer_may() -> None:
+def test_a_recall_withholds_any_number_in_steps_of_as_many_as_an_answer_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A hundred goods are a step. A trace, which has to hold what it withholds until its end, is cut."""
     items = [f"urn:epc:id:sgtin:9521231.054321.{number}" for number in range(150)]
     made = {**EVENTS[0][1], "outputEPCList": items}
@@ -144,12 +154,55 @@ def test_a_recall_withholds_any_number_in_steps_of_as_many_as_an_answer_may() ->
         for number, item in enumerate(items)
     ]
     policies = {MAKER: VisibilityPolicy(Visibility.PUBLIC)}
+    held: list[int] = []
+    forget = VisibleLogs.forget
+
+    def noted(logs: VisibleLogs) -> None:
+        held.append(len(logs.withheld))
+        forget(logs)
+
+    monkeypatch.setattr(VisibleLogs, "forget", noted)
     client = World(policies, max_events=120, events=[(MAKER, made), *sold]).client(STRANGER)
     *_, last = client.recall(INPUT)
     assert last.summary is not None
     assert last.summary.total_withheld == 150
+    assert max(held) == 100
     assert not last.summary.truncated
     assert client.trace(INPUT, direction="downstream").truncated
+
+
+def unpacked(number: int, parent: str, child: str) -> tuple[int, dict[str, Any]]:
+    event = {**EVENTS[5][1], "eventID": f"urn:uuid:00000000-0000-4000-8000-8{number:011d}"}
+    return MAKER, {**event, "parentID": parent, "childEPCs": [child]}
+
+
+def test_what_a_step_met_before_anything_led_to_it_is_told_once_something_does() -> None:
+    """What is deep in the container is looked up with it; the event that names it comes with the next goods."""
+    pallet = "urn:epc:id:sscc:9521231.0000000002"
+    chain = [unpacked(1, pallet, CASE), unpacked(2, CASE, ITEM), EVENTS[6]]
+    client = World({MAKER: VisibilityPolicy(Visibility.PUBLIC)}, events=chain).client(STRANGER)
+    whole = client.trace(pallet, direction="downstream", max_depth=100)
+    _, withheld = recalled(client, pallet)
+    assert places_of(withheld) == places_of(whole.withheld_entries)
+    assert [each.name for each in withheld] == [canonical_key(ITEM)]
+
+
+async def test_of_what_waits_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall_withheld, "MAX_WAITING", 1)
+    world = await asyncio.to_thread(World, PRIVATE)
+    logs = VisibleLogs(world.logs, await world.sight.eyes(Principal()), SECRET, 100)  # type: ignore[arg-type]
+    sizes = {log: len(records) for log, records in world.logs.records_of.items()}
+    telling = RecallWithheld(logs, sizes, 10**6)
+    names = {tag(SECRET, TagKind.KEY, key): (NameKind.KEY, key) for key in map(canonical_key, (ITEM, CASE))}
+    for named in names:
+        await logs.find([named], sizes, 100)
+        assert [each async for each in telling.messages(names)] == []
+        assert logs.withheld == {}
+    for number, (_, key) in enumerate(names.values()):
+        telling.show(Found(0, goods=(Numbered(number, "item", Reached(key)),)))
+    [listed] = [each async for each in telling.messages({})]
+    assert {each.found_by.name for each in listed} == {canonical_key(CASE)}
+    assert telling.told == len(listed) == 5
 
 
 def test_over_its_limit_a_step_says_that_there_may_be_more() -> None:
