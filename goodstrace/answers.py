@@ -17,8 +17,8 @@ from goodstrace.withheld import Withheld
 class Trace:
     """A whole trace, verified: `nodes` by level, `events` by time, the checkpoints they are proved under.
 
-    `withheld` and `erased` count events with a part not shown; `total_withheld` what was met and the caller may not see at all: of a
-    trace that was asked for in pages `withheld_entries` prove it sealed. `truncated` is true where a limit of the walk was reached.
+    `withheld` and `erased` count events with a part not shown; `total_withheld` what was met and the caller may not see at all:
+    `withheld_entries` prove it sealed. `truncated` is true where a limit of the walk was reached.
     `tree_verified` is true where the client walked the tree again over the proved events and found the same; it cannot where
     the answer is truncated, facts are withheld or events are filtered; `filtered` counts these. `complete` says up to where it was
     shown that nothing is left out; None where that was not, and `incomplete_because` says why. `receipts` are of the looks `browse_ids`.

@@ -60,7 +60,8 @@ class StreamCalls(ABC):
     ) -> Iterator[Trace]:
         """Trace goods level after level: the trace up to each level once all of it is verified, the whole one last.
 
-        Arguments are those of `trace`; the deadline is that of streams.
+        Arguments are those of `trace`; the deadline is that of streams. That each entry that is withheld was found by a name that the trace
+        asks for is checked with the last level: a level that others follow is cut short, so that its names cannot be told.
         """
         request = trace_pb2.StreamTraceRequest(
             trace=trace_pb2.TraceRequest(
@@ -75,7 +76,12 @@ class StreamCalls(ABC):
             )
         )
         assembly = TraceAssembly(
-            canonical_key(key), direction, only, opened=self._opener(as_of), merchant_keys=self._merchants
+            canonical_key(key),
+            direction,
+            only,
+            max_depth=max_depth,
+            opened=self._opener(as_of),
+            merchant_keys=self._merchants,
         )
         yield from assembly.traces(self._pieces(self._query.StreamTrace, request))
 
@@ -85,7 +91,7 @@ class StreamCalls(ABC):
         """Recall goods: all that is downstream of them, piece after piece, each verified before it is given.
 
         It is whole only where a piece with a `summary` came; stop early to cancel. Memory does not grow with what is shown, but by
-        some 32 bytes for each key and event.
+        some 32 bytes for each key, event, name of a key in an event, and entry that is withheld.
 
         Args:
             key: the goods, in any spelling.

@@ -1,4 +1,4 @@
-"""A recall as a spreadsheet: CSV with the key data, or XLSX with a sheet each for key data, goods, containers, orders and holders."""
+"""A recall as a spreadsheet: CSV with the key data, or XLSX with a sheet each for key data, goods, containers, orders, holders and what is withheld."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xlsxwriter import Workbook
 
 MAX_ROWS: Final = 1_048_576  # of a sheet, its header among them
-_TIMES: Final = frozenset({"Date", "Since", "Until", "First at"})
+_TIMES: Final = frozenset({"Date", "Since", "Until", "First at", "Recorded"})
 _FIRST_YEAR: Final = 1900  # before that a workbook knows no time
 _NUMBERS: Final = frozenset({"Quantity", "Level", "Merchant", "Index"})
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -58,6 +58,8 @@ def write_xlsx(path: Path, spool: RecallSpool) -> int:
         _sheets(book, "Containers", recall_spool.CONTAINERS, spool.containers())
         _sheets(book, "Orders", recall_spool.ORDERS, spool.orders())
         _sheets(book, "Holders", recall_spool.HOLDERS, spool.holders())
+        if spool.has_withheld():
+            _sheets(book, "Withheld", recall_spool.WITHHELD, spool.withheld())
     return count
 
 

@@ -18,6 +18,7 @@ from goodstrace.identifiers import Grade, class_of, grade
 from goodstrace.query.v1 import recall_pb2
 from goodstrace.recalls import RecalledEvent, RecallPiece
 from goodstrace.registration import Registration
+from goodstrace.withheld import Withheld
 
 _SCHEMA: Final = """
 create table goods (number integer primary key, key text, grade text, level integer, from_key text, kind text, possible integer,
@@ -30,6 +31,7 @@ create table containers (key text, grade text, inner_key text, from_us integer, 
 create table orders (key text, type text, event integer);
 create table holders (key text, role text, event integer);
 create table names (key text primary key, name text);
+create table withheld (log text, place_index integer, merchant integer, record_id text, time_us integer, kind text, name text);
 """
 _EACH: Final = "H87"  # UN/CEFACT Recommendation 20: piece
 
@@ -68,6 +70,7 @@ class RecallSpool(Closing):
         self._many("holders", ((each.key, each.role, self._event(each.identity)) for each in piece.holders))
         for told in piece.registrations:
             self._database.execute("insert or ignore into names values (?, ?)", (told.key, description(told)))
+        self._many("withheld", map(_withheld_row, piece.withheld_entries))
 
     def _many(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         listed = list(rows)
@@ -126,6 +129,14 @@ class RecallSpool(Closing):
             " join events on events.id = event left join names on names.key = holders.key order by 1, 3"
         )
 
+    def has_withheld(self) -> bool:
+        """Tell whether anything is withheld."""
+        return self._database.execute("select 1 from withheld limit 1").fetchone() is not None
+
+    def withheld(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what is withheld by log and index; the columns are WITHHELD."""
+        return self._database.execute("select * from withheld order by log, place_index")
+
 
 KEY_DATA: Final = (
     "Event type",
@@ -163,6 +174,7 @@ GOODS: Final = (
 CONTAINERS: Final = ("Container", "Kind", "Held", "Since", "Until")
 ORDERS: Final = ("Document", "Type", "Date", "Event ID")
 HOLDERS: Final = ("Who or where", "Description", "Role", "First at", "Event ID")
+WITHHELD: Final = ("Log", "Index", "Merchant", "Record ID", "Recorded", "Found by", "Name")
 
 _KEY_DATA_QUERY: Final = """
 select events.type, goods.lot, coalesce(product_name.name, ''), goods.product,
@@ -223,6 +235,11 @@ def _event_row(recalled: RecalledEvent) -> tuple[Any, ...]:
         facts.event_id,
         *place,
     )
+
+
+def _withheld_row(withheld: Withheld) -> tuple[Any, ...]:
+    entry = withheld.entry.entry
+    return (*withheld.place, entry.merchant, entry.id, entry.time * 1_000, withheld.kind.value, withheld.name)
 
 
 def critical_event(facts: Facts) -> str:

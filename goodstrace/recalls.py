@@ -1,7 +1,8 @@
 """A recall as it comes: each piece verified, in memory that does not grow with what it shows.
 
 What is checked beside the proofs: every key is named by a proved event that links it, every mention, order and holder by one that came
-before, nothing comes twice, and the counts at the end are those of what came.
+before, what is withheld was found by a name that something that came before leads to, nothing comes twice, and the counts at the end are
+those of what came.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from goodstrace.entry import Kind
 from goodstrace.errors import AnswerError
 from goodstrace.facts import Facts
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import recall_pb2
+from goodstrace.query.v1 import recall_pb2, withheld_pb2
 from goodstrace.registration import Registration
 from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing.recall_memory import Seen
+from goodstrace.tracing.recall_names import NamesShown
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEvent, verify_entry, verify_event
+from goodstrace.withheld import Withheld, not_asked, verify_found_by
 
 _SECRET_BYTES: Final = 16
 Opened = Callable[[Sequence[log_pb2.Checkpoint]], Mapping[str, VerifiedCheckpoint]]
@@ -50,10 +53,11 @@ class RecallPiece:
     checkpoints: Mapping[str, VerifiedCheckpoint]
     browse_id: str
     summary: recall_pb2.RecallSummary | None = None
+    withheld_entries: tuple[Withheld, ...] = ()
 
 
 class RecallVerifier:
-    """Verifies one stream. It remembers some 32 bytes of every key, event and name of a key in an event."""
+    """Verifies one stream. It remembers some 32 bytes of every key, event, name of a key in an event, and entry that is withheld."""
 
     def __init__(self, key: str, *, opened: Opened, merchant_keys: MerchantKeys | None) -> None:
         """Begin with nothing; `opened` verifies the checkpoints of the first piece."""
@@ -63,6 +67,7 @@ class RecallVerifier:
         self._checkpoints: Mapping[str, VerifiedCheckpoint] = {}
         self._browse_id = ""
         self._seen: Final = Seen(os.urandom(_SECRET_BYTES))
+        self._names: Final = NamesShown(self._seen)
         self._goods: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._withheld = 0
@@ -95,6 +100,7 @@ class RecallVerifier:
             self._check_goods(goods)
         for container in message.containers:
             self._once("containers", f"container {container.key}")
+            self._names.add_key(container.key)
         for mention in message.mentions:
             self._check_mention(mention)
         for order in message.orders:
@@ -112,6 +118,7 @@ class RecallVerifier:
             orders=tuple(message.orders),
             holders=tuple(message.holders),
             registrations=tuple(self._registration(each) for each in message.registrations),
+            withheld_entries=tuple(self._withheld_entry(each) for each in message.withheld_entries),
             checkpoints=self._checkpoints,
             browse_id=self._browse_id,
             summary=message.summary if message.HasField("summary") else None,
@@ -126,11 +133,14 @@ class RecallVerifier:
         event = verify_event(message, self._checkpoints, self._merchants)
         self._once("events", f"event {message.identity}")
         self._withheld += event.position.is_hidden
+        if not self._seen.add(_record(event.position.log, event.position.index)):
+            raise AnswerError(f"the event {message.identity} stands where something came before")
         if event.facts is None:
             self._seen.add(f"hidden {message.identity}")
         else:
             for key in _names(event.facts):
                 self._seen.add(f"named {message.identity} {key}")
+            self._names.add_event(event.facts)
         return RecalledEvent(event, tuple(message.marks))
 
     def _check_goods(self, goods: recall_pb2.RecallGoods) -> None:
@@ -139,6 +149,7 @@ class RecallVerifier:
         if bool(goods.from_key) != bool(goods.number) or (not goods.number and goods.key != self._key):
             raise AnswerError(f"the recall does not begin with {self._key}, or another key has no link")
         self._once("goods", f"goods {goods.key}")
+        self._names.add_key(goods.key)
         self._goods[goods.grade] += 1
         if goods.from_key:
             if f"goods {goods.from_key}" not in self._seen:
@@ -166,6 +177,16 @@ class RecallVerifier:
             raise AnswerError(f"{entry.log}[{entry.index}]: no registration stands where one should")
         return told
 
+    def _withheld_entry(self, message: withheld_pb2.WithheldEntry) -> Withheld:
+        withheld = verify_found_by(message.sealed, message.found_by, self._checkpoints)
+        log, index = withheld.place
+        if not self._seen.add(_record(log, index)):
+            raise AnswerError(f"{log}[{index}]: it is named as withheld, and came before")
+        self._counts["withheld"] += 1
+        if (withheld.kind, withheld.name) not in self._names:
+            raise not_asked(withheld)
+        return withheld
+
     def _check_summary(self, summary: recall_pb2.RecallSummary) -> None:
         said = {name: getattr(summary, name) for name in ("containers", "events", "orders", "holders")}
         came = {name: self._counts[name] for name in said}
@@ -175,6 +196,14 @@ class RecallVerifier:
             )
         if summary.levels != self._level or summary.withheld + summary.erased != self._withheld:
             raise AnswerError("the recall is not what its summary says of levels, or of parts not shown")
+        if summary.total_withheld != self._counts["withheld"]:
+            raise AnswerError(
+                f"the recall says that {summary.total_withheld} records are withheld, and names {self._counts['withheld']}"
+            )
+
+
+def _record(log: str, index: int) -> str:
+    return f"record {log} {index}"
 
 
 def _names(facts: Facts) -> Iterator[str]:

@@ -9,12 +9,13 @@ from goodstrace.answer_checks import check_totals
 from goodstrace.answers import Trace
 from goodstrace.errors import AnswerError
 from goodstrace.log.v1 import log_pb2
-from goodstrace.query.v1 import trace_pb2
+from goodstrace.query.v1 import trace_pb2, withheld_pb2
 from goodstrace.receipts import Receipt, receipts_in
-from goodstrace.retrace import ShownEvent, check_tree, query_of, shown
+from goodstrace.retrace import ShownEvent, check_tree, names_of, places_of, query_of, shown
 from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.verification import VerifiedCheckpoint
+from goodstrace.withheld import Withheld, check_names, check_total, verify_found_by
 
 Opened = Callable[[Sequence[log_pb2.Checkpoint]], Mapping[str, VerifiedCheckpoint]]
 
@@ -28,13 +29,15 @@ class TraceAssembly:
         direction: str,
         only: EventFilter,
         *,
+        max_depth: int,
         opened: Opened,
         merchant_keys: MerchantKeys | None,
     ) -> None:
-        """Begin with nothing; `opened` verifies the checkpoints of the first piece."""
+        """Begin with nothing; what was asked comes first, `opened` verifies the checkpoints of the first piece."""
         self._key: Final = key
         self._direction: Final = direction
         self._only: Final = only
+        self._max_depth: Final = max_depth
         self._opened: Final = opened
         self._merchants: Final = merchant_keys
         self._checkpoints: Mapping[str, VerifiedCheckpoint] | None = None
@@ -42,6 +45,7 @@ class TraceAssembly:
         self._receipts: tuple[Receipt, ...] = ()
         self._nodes: dict[tuple[str, int], trace_pb2.TraceNode] = {}
         self._events: dict[str, ShownEvent] = {}
+        self._withheld: dict[tuple[str, int], Withheld] = {}
 
     def traces(self, pieces: Iterable[trace_pb2.StreamTraceResponse]) -> Iterator[Trace]:
         """Yield the trace up to each level, the whole one last.
@@ -76,6 +80,8 @@ class TraceAssembly:
                 raise AnswerError(f"the event {identity} is taken back, and was not there")
         for event in piece.events:
             self._events[event.identity] = self._event(event)
+        for entry in piece.withheld_entries:
+            self._withhold(entry)
 
     def _event(self, message: trace_pb2.TraceEvent) -> ShownEvent:
         known = self._events.get(message.identity)
@@ -87,19 +93,31 @@ class TraceAssembly:
             raise AnswerError(f"the event {message.identity} changes, and was not there")
         return ShownEvent(known.event, tuple(message.marks), tuple(message.mentions))
 
+    def _withhold(self, message: withheld_pb2.WithheldEntry) -> None:
+        withheld = verify_found_by(message.sealed, message.found_by, self._checkpoints or {})
+        if self._withheld.setdefault(withheld.place, withheld) is not withheld:
+            log, index = withheld.place
+            raise AnswerError(f"{log}[{index}]: it is named twice as withheld")
+
     def _trace(self, level: int, summary: trace_pb2.StreamTraceSummary) -> Trace:
         nodes = tuple(sorted(self._nodes.values(), key=lambda node: (node.level, node.direction, node.key)))
         events = tuple(sorted(self._events.values(), key=_order))
         check_totals(summary, events, self._only)
         query = query_of(self._key, self._direction, level)
         is_whole = self._only.is_open and not summary.truncated
+        check_total(self._withheld, count=summary.total_withheld, shown=places_of(events))
+        withheld = tuple(self._withheld[place] for place in sorted(self._withheld))
+        if is_whole and withheld and summary.last:
+            asked = query_of(self._key, self._direction, self._max_depth)
+            check_names(withheld, names_of(asked, events))
         return Trace(
             key=self._key,
             nodes=nodes,
             events=events,
             checkpoints=self._checkpoints or {},
             withheld=summary.withheld,
-            total_withheld=summary.total_withheld,
+            total_withheld=len(withheld),
+            withheld_entries=withheld,
             erased=summary.erased,
             truncated=summary.truncated,
             tree_verified=is_whole and check_tree(query, nodes, events),

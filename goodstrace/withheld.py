@@ -82,19 +82,30 @@ def check_withheld(
     """
     found = tuple(verify_found_by(each.sealed, each.found_by, checkpoints, secret) for each in messages)
     places = [each.place for each in found]
-    if len(found) != count:
-        raise AnswerError(f"the answer says that {count} records are withheld, and names {len(found)}")
     if places != sorted(set(places)):
         raise AnswerError("what is withheld is not in the order of logs and indexes, or named twice")
+    check_total(places, count=count, shown=shown)
+    return found
+
+
+def check_total(
+    places: Collection[tuple[str, int]], *, count: int, shown: Collection[tuple[str, int]]
+) -> None:
+    """Check that as many records are withheld as an answer says, and none that it shows; arguments as above. Raises: AnswerError."""
+    if len(places) != count:
+        raise AnswerError(f"the answer says that {count} records are withheld, and names {len(places)}")
     if not set(places).isdisjoint(shown):
         raise AnswerError("the answer shows a record that it says is withheld")
-    return found
 
 
 def check_names(withheld: Sequence[Withheld], asked: Collection[Name]) -> None:
     """Check that each was found by a name that the answer had to look up. Raises: AnswerError."""
     for each in withheld:
         if (each.kind, each.name) not in asked:
-            raise AnswerError(
-                f"{each.entry.log}[{each.entry.index}]: it was found by {each.name}, for which this answer does not ask"
-            )
+            raise not_asked(each)
+
+
+def not_asked(withheld: Withheld) -> AnswerError:
+    """Say that something was found by a name for which its answer does not ask."""
+    log, index = withheld.place
+    return AnswerError(f"{log}[{index}]: it was found by {withheld.name}, for which this answer does not ask")

@@ -13,10 +13,12 @@ from rich.markup import escape
 
 from goodstrace.cli.display import console, short
 from goodstrace.cli.options import as_of_option, client_options, connect, json_option, print_json, sizes_of
+from goodstrace.cli.withheld import MOST_SHOWN, show_withheld, spooled_document
 from goodstrace.query.v1 import recall_pb2
 from goodstrace.recall_sheet import write_csv, write_xlsx
 from goodstrace.recall_spool import RecallSpool
 from goodstrace.recalls import RecallPiece
+from goodstrace.withheld import Withheld
 
 _MOST_SHOWN: Final = 20
 
@@ -29,10 +31,12 @@ class _Kept:
     summary: recall_pb2.RecallSummary = field(default_factory=recall_pb2.RecallSummary)
     proofs: int = 0
     rows: dict[str, int] = field(default_factory=dict)
+    withheld: list[Withheld] = field(default_factory=list)
 
     def take(self, piece: RecallPiece) -> None:
         self.browse_id = piece.browse_id
         self.proofs += sum(1 + len(each.event.also_at) for each in piece.events) + len(piece.registrations)
+        self.withheld += piece.withheld_entries[: MOST_SHOWN - len(self.withheld)]
         if piece.summary is not None:
             self.summary = piece.summary
 
@@ -101,6 +105,7 @@ def _document(key: str, kept: _Kept, spool: RecallSpool) -> dict[str, Any]:
         "holders": [{"key": row[0], "description": row[1], "role": row[2]} for row in spool.holders()],
         "withheld": summary.withheld,
         "total_withheld": summary.total_withheld,
+        "withheld_entries": [spooled_document(row) for row in spool.withheld()],
         "erased": summary.erased,
         "truncated": summary.truncated,
         "files": kept.rows,
@@ -125,10 +130,9 @@ def _show(key: str, kept: _Kept, spool: RecallSpool, out: Console) -> None:
     out.print(f"  [dim]recorded as browse {kept.browse_id}[/dim]")
     if summary.truncated:
         out.print("[yellow]a limit was reached: there may be more[/yellow]")
-    if summary.total_withheld:
-        out.print(f"[yellow]{summary.total_withheld} events withheld by their merchants' policies[/yellow]")
+    show_withheld(kept.withheld, out, count=summary.total_withheld)
     if summary.withheld or summary.erased:
-        out.print(f"[yellow]{summary.withheld} events withheld, {summary.erased} erased[/yellow]")
+        out.print(f"[yellow]parts of {summary.withheld} events withheld, of {summary.erased} erased[/yellow]")
 
 
 def _list(what: str, count: int, lines: list[str], out: Console) -> None:

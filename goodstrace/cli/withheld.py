@@ -11,35 +11,57 @@ from rich.markup import escape
 from goodstrace.cli.display import short
 from goodstrace.withheld import Withheld
 
-_MOST: Final = 10
+MOST_SHOWN: Final = 10
 
 
-def show_withheld(withheld: Sequence[Withheld], out: Console) -> None:
-    """Print what is withheld: where it is sealed, by whom, about what; nothing where nothing is."""
+def show_withheld(withheld: Sequence[Withheld], out: Console, *, count: int | None = None) -> None:
+    """Print what is withheld: where it is sealed, by whom, about what; nothing where nothing is.
+
+    Args:
+        withheld: all of it, or the first MOST_SHOWN of it.
+        out: where to.
+        count: how much there is in all; None: `withheld` is all of it.
+    """
     if not withheld:
         return
+    count = len(withheld) if count is None else count
     out.print(
-        f"[yellow]{len(withheld)} events withheld by their merchants' policies[/yellow]"
+        f"[yellow]{count} events withheld by their merchants' policies[/yellow]"
         " [dim]proved to be sealed; an API key (--api-key-file) may show more[/dim]"
     )
-    for each in withheld[:_MOST]:
+    for each in withheld[:MOST_SHOWN]:
         log, index = each.place
         out.print(
             f"  [green]✔ {log}\\[{index}][/green] by merchant {each.entry.entry.merchant}"
             f" [dim]about {escape(short(each.name))}[/dim]"
         )
-    if len(withheld) > _MOST:
-        out.print(f"  [dim]... and {len(withheld) - _MOST} more (--json names them all)[/dim]")
+    if count > MOST_SHOWN:
+        out.print(f"  [dim]... and {count - MOST_SHOWN} more (--json names them all)[/dim]")
 
 
 def withheld_document(each: Withheld) -> dict[str, Any]:
     """Give an entry that is withheld as JSON-like values."""
+    entry = each.entry.entry
+    found_by = {"kind": each.kind.value, "name": each.name, "tag_checked": each.tag_checked}
+    return _document(each.place, entry.merchant, entry.id, entry.time, found_by)
+
+
+def spooled_document(row: tuple[Any, ...]) -> dict[str, Any]:
+    """Give a row of `RecallSpool.withheld` as the same; nobody checked its tag by the index secret."""
+    log, index, merchant, record_id, time_us, kind, name = row
+    found_by = {"kind": kind, "name": name, "tag_checked": False}
+    return _document((log, index), merchant, record_id, time_us // 1_000, found_by)
+
+
+def _document(
+    place: tuple[str, int], merchant: int, record_id: str, time_ms: int, found_by: dict[str, Any]
+) -> dict[str, Any]:
     return {
-        "log": each.entry.log,
-        "index": each.entry.index,
+        "log": place[0],
+        "index": place[1],
         "verified": True,
-        "merchant": each.entry.entry.merchant,
-        "record_id": each.entry.entry.id,
-        "time_ms": each.entry.entry.time,
-        "found_by": {"kind": each.kind.value, "name": each.name, "tag_checked": each.tag_checked},
+        "merchant": merchant,
+        "record_id": record_id,
+        "time_ms": time_ms,
+        "found_by": found_by,
     }

@@ -9,12 +9,13 @@ from goodstrace.entry import TagKind, tag
 from goodstrace.facts import Facts, Role
 from goodstrace.identifiers import class_of
 from goodstrace.query.v1 import recall_pb2
-from goodstrace.tracing.model import Lookup, SealedFacts, TracedEvent
+from goodstrace.tracing.model import Lookup, Name, SealedFacts, TracedEvent
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.tracing.recall import Page
 from goodstrace.tracing.recall_memory import Seen
 from goodstrace.tracing.recalling import Found, Recall, RecallQuery, Totals, recall
 from services.query import recall_messages as messages
+from services.query.recall_withheld import RecallWithheld
 from services.query.sight import VisibleLogs
 from services.query.walk import Walk
 from services.sealing import disclosure, showing
@@ -40,8 +41,15 @@ class Recalling:
         self._walk: Walk[Totals] = self._new_walk()
         self._cursor: tuple[object, Position | None] = (None, None)
         self._described = Seen(os.urandom(SECRET_BYTES))
+        self._withheld = RecallWithheld(reader, self._sizes, page_bytes)
+        self._level = 0
         self._erased = 0
         self.shown = 0
+
+    @property
+    def withheld(self) -> int:
+        """How many entries were told to be withheld."""
+        return self._withheld.told
 
     async def run(self, query: RecallQuery, send: Send) -> None:
         """Send the pieces of a recall, and its summary last. Raises: UnavailableError, CorruptError, EntryError."""
@@ -54,13 +62,16 @@ class Recalling:
                 case Lookup():
                     sent = await self._walk.look_up(asked)
                 case Page():
-                    sent = await self._page(asked)
+                    sent = await self._page(asked, send)
                 case Found():
                     async for message in self._messages(asked):
                         await send(message)
+                    self._level = asked.level
+                    self._withheld.show(asked)
+                    await self._tell(self._walk.names, send)
                     self._walk = self._new_walk()
                 case Totals():
-                    summary = messages.summary(asked, self._erased, self._reader.told)
+                    summary = messages.summary(asked, self._erased, self._withheld.told)
                     summary.truncated |= self._reader.is_cut
                     await send(recall_pb2.RecallResponse(summary=summary))
                     return
@@ -68,7 +79,12 @@ class Recalling:
     def _new_walk(self) -> Walk[Totals]:
         return Walk(self._reader, self._secret, self._sizes)
 
-    async def _page(self, page: Page) -> list[SealedFacts]:
+    async def _tell(self, names: Mapping[bytes, Name], send: Send) -> None:
+        """Send what is withheld and may be told by now; `names` by tag are those looked up since the last time."""
+        async for entries in self._withheld.messages(names):
+            await send(recall_pb2.RecallResponse(level=self._level, withheld_entries=entries))
+
+    async def _page(self, page: Page, send: Send) -> list[SealedFacts]:
         """Read the records of a name from the newest to the oldest; what is no event is passed over, until there is nothing more."""
         kind, text = page.name
         before = self._cursor[1] if self._cursor[0] == page.name else None
@@ -76,6 +92,7 @@ class Recalling:
         while True:
             records = await self._reader.find_newest(named, self._sizes, page.limit, before)
             found = self._walk.met(records)
+            await self._tell({named: page.name}, send)
             before = position(records[-1]) if records else None
             if found or not records:
                 self._cursor = (page.name, before)

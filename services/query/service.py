@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -155,10 +155,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 )
             )
             stream = TraceStream(logs, self._secret, checkpoints, self._page_bytes)
-            try:
-                await stream.run(core.engine_query(query, self._max_events), query.only, context.write)
-            finally:
-                self._metrics.shown.inc(stream.shown)
+            asked = core.engine_query(query, self._max_events)
+            await self._counted(stream, stream.run(asked, query.only, context.write))
 
     async def Recall(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
         self, request: recall_pb2.RecallRequest, context: Context
@@ -181,10 +179,15 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 )
             )
             recalling = Recalling(logs, self._secret, checkpoints, self._page_bytes)
-            try:
-                await recalling.run(query, context.write)
-            finally:
-                self._metrics.shown.inc(recalling.shown)
+            await self._counted(recalling, recalling.run(query, context.write))
+
+    async def _counted(self, stream: TraceStream | Recalling, running: Awaitable[None]) -> None:
+        """Send a stream; count what it showed and withheld, however it ends."""
+        try:
+            await running
+        finally:
+            self._metrics.shown.inc(stream.shown)
+            self._metrics.withheld.inc(stream.withheld)
 
     async def _record_stream(
         self, user: str, logs: VisibleLogs, method: str, key: str, *, checkpoints: Checkpoints, purpose: str

@@ -230,6 +230,10 @@ class VisibleLogs:
         """How many records were met of which it is told that they are withheld."""
         return sum(map(bool, self.withheld.values()))
 
+    def forget(self) -> None:
+        """Forget what is withheld: it was told, or will not be. `is_cut` stays, the limit counts anew."""
+        self.withheld = {}
+
     async def find(
         self, tags: Sequence[bytes], sizes: Mapping[str, int], limit: int
     ) -> dict[bytes, list[SealedRecord]]:

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.tracing import trace_levels
 from goodstrace.tracing.engine import LevelTracing
 from goodstrace.tracing.filtering import EventFilter
-from goodstrace.tracing.model import Lookup, Query, SealedFacts, Trace, TracedEvent
-from services.query import core
+from goodstrace.tracing.model import Lookup, Name, Query, SealedFacts, Trace, TracedEvent
+from services.query import core, withheld
 from services.query.level_changes import Changes, Sent
 from services.query.sight import VisibleLogs
 from services.query.walk import Walk
+from services.query.withheld_streams import WithheldStream
 from services.sealing import disclosure, showing
 from services.sealing.values import StoredCheckpoint
 
@@ -30,7 +32,14 @@ class TraceStream:
         self._page_bytes = page_bytes
         self._walk: Walk[Trace] = Walk(reader, secret, self._sizes)
         self._sent = Sent()
+        self._looked_up: set[Name] = set()
+        self._withheld = WithheldStream(reader, self._sizes, page_bytes)
         self.shown = 0
+
+    @property
+    def withheld(self) -> int:
+        """How many entries were told to be withheld."""
+        return self._withheld.told
 
     async def run(self, query: Query, only: EventFilter, send: Send) -> None:
         """Send all levels. Raises: UnavailableError, CorruptError, EntryError."""
@@ -40,30 +49,61 @@ class TraceStream:
         while True:
             step, is_last = await asyncio.to_thread(_advance, tracing, found)
             if isinstance(step, Lookup):
+                self._looked_up |= step.names
                 found = await self._walk.look_up(step)
                 continue
             found = None
-            async for message in self._level(level, step, only, is_last=is_last):
+            async for message in self._level(level, query, step, only, is_last=is_last):
                 await send(message)
             if is_last:
                 return
             level += 1
 
     async def _level(
-        self, level: int, trace: Trace, only: EventFilter, *, is_last: bool
+        self, level: int, query: Query, trace: Trace, only: EventFilter, *, is_last: bool
     ) -> AsyncIterator[trace_pb2.StreamTraceResponse]:
         shown = only.shown(trace.events)
         async for message in self._changes(level, self._sent.changes(trace, shown)):
+            yield message
+        async for message in self._held(level, query, trace, is_last=is_last):
             yield message
         summary = trace_pb2.StreamTraceSummary(
             total_events=len(trace.events),
             filtered=len(trace.events) - len(shown),
             erased=sum(not self._walk.incomplete.isdisjoint(event.positions) for event in shown),
-            total_withheld=self._reader.told,
+            total_withheld=self._withheld.told,
             truncated=trace.truncated or self._reader.is_cut,
             last=is_last,
         )
         yield trace_pb2.StreamTraceResponse(level=level, summary=summary)
+
+    async def _held(
+        self, level: int, query: Query, trace: Trace, *, is_last: bool
+    ) -> AsyncIterator[trace_pb2.StreamTraceResponse]:
+        """Tell what is withheld of the trace up to a level. A deeper one asks for all that this one asks for, so that it stays told."""
+        if is_last:
+            asked = await self._asked(query, trace)
+        elif self._reader.told == self._withheld.told:
+            return
+        else:
+            asked = await withheld.names_of(replace(query, max_depth=level), trace)
+        held = withheld.held(self._reader, self._walk.names, asked)
+        async for entries in self._withheld.messages(held):
+            yield trace_pb2.StreamTraceResponse(level=level, withheld_entries=entries)
+
+    async def _asked(self, query: Query, trace: Trace) -> frozenset[Name] | None:
+        """Give the names for which the whole trace asks, as `withheld.asked_by` does, all of them looked up.
+
+        `Trace` looks up several levels in one round, some of it on ways that a correction ends, and tells what is withheld there; this
+        walk, level by level, did not go there.
+        """
+        if trace.truncated or self._reader.is_cut or self._reader.eyes.sees_all:
+            return None
+        asked = await withheld.names_of(query, trace)
+        missing = asked - self._looked_up
+        if missing:
+            await self._walk.look_up(Lookup(missing, query.max_events + 1))
+        return None if self._reader.is_cut else asked
 
     async def _changes(self, level: int, changes: Changes) -> AsyncIterator[trace_pb2.StreamTraceResponse]:
         message = trace_pb2.StreamTraceResponse(

@@ -55,9 +55,14 @@ def held(logs: VisibleLogs, names: Mapping[bytes, Name], asked: Collection[Name]
 
 
 async def asked_by(query: Query, trace: Trace, logs: VisibleLogs) -> frozenset[Name] | None:
-    """Give the names for which a trace asks, by the events of its answer: a client comes to the same. None where that does not count."""
+    """Give the names for which a trace asks. None where that does not count."""
     if trace.truncated or logs.is_cut or not logs.withheld:
         return None
+    return await names_of(query, trace)
+
+
+async def names_of(query: Query, trace: Trace) -> frozenset[Name]:
+    """Give the names for which a trace asks, by the events of its answer: a client comes to the same."""
     sealed = [
         SealedFacts(*each.positions[0], each.merchant, each.record_ms, each.facts, each.registration)
         for each in trace.events
@@ -133,8 +138,8 @@ async def fill(
     left, end = room - answer.ByteSize(), offset
     while end < len(what.places) and end - offset < most:
         some = what.places[end : min(end + BATCH, offset + most)]
-        for message in await _messages(logs, what, sizes, some):
-            left -= message.ByteSize() + _OVERHEAD_BYTES
+        for message in await entries(logs, what, sizes, some):
+            left -= size_of(message)
             if left < 0 and (end > offset or len(answer.events)):
                 return end
             answer.withheld_entries.append(message)
@@ -142,9 +147,15 @@ async def fill(
     return end if end < len(what.places) else None
 
 
-async def _messages(
+def size_of(entry: withheld_pb2.WithheldEntry) -> int:
+    """Tell how many bytes an entry takes in a message, at the most."""
+    return entry.ByteSize() + _OVERHEAD_BYTES
+
+
+async def entries(
     logs: VisibleLogs, what: Held, sizes: Mapping[str, int], places: Sequence[Position]
 ) -> list[withheld_pb2.WithheldEntry]:
+    """Show some of what is withheld, with proofs: BATCH places at the most. Raises: UnavailableError, CorruptError, EntryError."""
     by_log: dict[str, list[int]] = {}
     for log, index in places:
         by_log.setdefault(log, []).append(index)

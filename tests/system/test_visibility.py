@@ -90,6 +90,12 @@ def test_each_sees_what_the_model_says_and_the_chain_verifies(traded: Traded, vi
     with traded.client(viewer) as client:
         answer = client.trace(ITEM)
         goods = client.goods(ITEM)
+        downstream = client.trace(ITEM, direction="downstream")
+        *_, streamed = client.stream_trace(ITEM)
+        recalled = [each for piece in client.recall(ITEM) for each in piece.withheld_entries]
+    assert streamed.withheld_entries == answer.withheld_entries
+    assert sorted(each.place for each in recalled) == [each.place for each in downstream.withheld_entries]
+    assert traded.numbers({each.place for each in recalled}) == set(range(1, 8)) - SEES[viewer]
     shown = traded.numbers({(each.event.position.log, each.event.position.index) for each in answer.events})
     withheld = traded.numbers({each.place for each in answer.withheld_entries})
     assert shown == SEES[viewer]

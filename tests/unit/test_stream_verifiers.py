@@ -184,6 +184,7 @@ class Stream:
             "toast",
             "upstream",
             EventFilter(),
+            max_depth=10,
             opened=lambda messages: verify_checkpoints(messages, keys),
             merchant_keys=None,
         )

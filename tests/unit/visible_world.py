@@ -61,6 +61,7 @@ def _event(number: int, kind: str, step: str, **more: Any) -> dict[str, Any]:
     }
 
 
+STREAMS = ("StreamTrace", "Recall")
 _TO_CARRIER = [{"type": "possessing_party", "destination": party(CARRIER)}]
 EVENTS: list[tuple[int, dict[str, Any]]] = [
     (
@@ -191,6 +192,18 @@ class World:
         self.answers.append(answer)
         return answer
 
+    def streamed(self, name: str, request: Any, metadata: Sequence[tuple[str, str]] = ()) -> "Streamed":
+        """Call a method that streams, to its end; errors come as they are raised."""
+        messages = Streamed()
+
+        async def write(message: Any) -> None:
+            messages.append(message)
+
+        context = SimpleNamespace(invocation_metadata=lambda: tuple(metadata), write=write)
+        asyncio.run(self.guarded(metadata, lambda: getattr(self.servicer, name)(request, context)))
+        self.answers += messages
+        return messages
+
     def shown_with(self, merchant: int) -> Sequence[tuple[str, str]]:
         """The headers of a merchant's requests; for 0 those of an operator, who sees what is public."""
         return (("authorization", f"Bearer {self.keys[merchant] if merchant else OPERATOR}"),)
@@ -211,6 +224,13 @@ class World:
         record = self.records[number - 1]
         words = [b"T03:%02d:00" % number, b"-%012d" % number]
         return [each for part in record.parts for each in (part.content, part.salt)] + words
+
+
+class Streamed(list[Any]):
+    """The messages of a stream, as a call of gRPC's that gives them."""
+
+    def cancel(self) -> None:
+        """Nothing is under way any more."""
 
 
 class SignedLogs(ProvedLogs):
@@ -274,6 +294,7 @@ class _Stub:
         """A method: calls the servicer and keeps the answer."""
 
         def call(request: Any, timeout: float = 0, metadata: Sequence[tuple[str, str]] = ()) -> Any:
-            return self._world.call(name, request, (*metadata, *self._world.shown_with(self._merchant)))
+            ask = self._world.streamed if name in STREAMS else self._world.call
+            return ask(name, request, (*metadata, *self._world.shown_with(self._merchant)))
 
         return call

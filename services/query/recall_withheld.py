@@ -1,0 +1,80 @@
+"""What a recall withholds, told as it goes on: once something that was shown leads to a name by which it was found."""
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Final
+
+from goodstrace.query.v1 import withheld_pb2
+from goodstrace.tracing.model import Name, NameKind
+from goodstrace.tracing.recall_memory import Seen
+from goodstrace.tracing.recall_names import NamesShown
+from goodstrace.tracing.recalling import Found
+from goodstrace.visibility import told_names
+from services.query.sight import VisibleLogs
+from services.query.withheld import Held
+from services.query.withheld_streams import WithheldStream
+from services.sealing.showing import Position
+
+MAX_WAITING: Final = 10_000
+_SECRET_BYTES: Final = 16
+
+
+class RecallWithheld:
+    """What one recall withholds. It remembers some 32 bytes of each name shown and entry told, where its caller does not see all.
+
+    A walk looks up more than it shows in the end, and may show later what leads to a name: what was found by such names waits. Of the
+    MAX_WAITING names of which something waits, the one that waited longest is dropped for another.
+    """
+
+    def __init__(self, logs: VisibleLogs, sizes: Mapping[str, int], page_bytes: int) -> None:
+        """Tell of what `logs` met; for the others see WithheldStream."""
+        self._logs = logs
+        self._stream = WithheldStream(logs, sizes, page_bytes)
+        self._names = NamesShown(Seen(os.urandom(_SECRET_BYTES)))
+        self._waiting: dict[Name, dict[Position, bytes]] = {}
+        self._due: dict[Position, tuple[bytes, Name]] = {}
+
+    @property
+    def told(self) -> int:
+        """How many entries were told."""
+        return self._stream.told
+
+    def show(self, found: Found) -> None:
+        """Take note of a piece that was sent."""
+        if self._logs.eyes.sees_all:
+            return
+        for name in _names(found):
+            self._names.add(name)
+            for place, tag in self._waiting.pop(name, {}).items():
+                self._due.setdefault(place, (tag, name))
+
+    async def messages(self, names: Mapping[bytes, Name]) -> AsyncIterator[list[withheld_pb2.WithheldEntry]]:
+        """Give what may be told by now, a message at a time; what was met is taken from the logs, so that a recall may withhold any number.
+
+        Args:
+            names: by tag those that were looked up since the last time.
+        Raises: UnavailableError, CorruptError, EntryError.
+        """
+        for place, tags in self._logs.withheld.items():
+            for tag in sorted(tags & names.keys()):
+                self._meet(place, tag, names[tag])
+        self._logs.forget()
+        due, self._due = self._due, {}
+        async for entries in self._stream.messages(Held(tuple(sorted(due)), due)):
+            yield entries
+
+    def _meet(self, place: Position, tag: bytes, name: Name) -> None:
+        if name in self._names:
+            self._due.setdefault(place, (tag, name))
+            return
+        if name not in self._waiting and len(self._waiting) >= MAX_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting.setdefault(name, {})[place] = tag
+
+
+def _names(found: Found) -> Iterator[Name]:
+    """Give the names that lead on from a piece; `goodstrace.recalls` reads them from it again."""
+    yield from ((NameKind.KEY, each.reached.key) for each in found.goods)
+    yield from ((NameKind.KEY, each.key) for each in found.containers)
+    for each in found.events:
+        yield from told_names(each.event.facts)
