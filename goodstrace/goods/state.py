@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
+from goodstrace.goods.corrections import NOBODY, Givers, asked, standing
 from goodstrace.goods.sightings import (
     CONTAINED,
     CORRECTED,
+    EMPTIED_ORDER,
     FLAG,
     KEPT,
     LISTED,
@@ -20,6 +22,8 @@ from goodstrace.goods.sightings import (
     ORDER_JOINT,
     ORDERED,
     PERSISTENT,
+    TAKEN_OFF,
+    VERDICT,
     Kept,
     Sighting,
 )
@@ -42,6 +46,8 @@ ALERTS: Final = frozenset(
 SIMPLE: Final = ("step", "place", "owner", "holder", "destination", "disposition", "lot", "emptied")
 INSIDE: Final = "inside"
 ORDERS: Final = "orders"
+ASKED: Final = "asked"
+"""Of a document: the merchants whose registrations it depends on, which say for whom they let others speak."""
 _NOT_TOLD: Final = (*CONTAINED, CORRECTED, ORDERED)
 
 Said = Sequence[tuple[Sighting, str]]
@@ -52,7 +58,8 @@ class Told(msgspec.Struct, frozen=True):
     """What holds of one field.
 
     since: the sighting since which it is so, which may be earlier where `at_latest`. newest: the newest that says so.
-    start_unknown: an OBSERVE was the first to say so. type: of an order.
+    start_unknown: an OBSERVE was the first to say so. type: of an order; of a verdict its severity. traded: a TransactionEvent named the
+    order with the goods, so that one that takes all goods off it takes them off too.
     """
 
     value: str
@@ -61,13 +68,15 @@ class Told(msgspec.Struct, frozen=True):
     at_latest: bool = False
     start_unknown: bool = False
     type: str = ""
+    traded: bool = False
 
 
 class GoodsState(msgspec.Struct, frozen=True):
     """How one key stands.
 
     told: by name of a simple field. persistent: the persistent dispositions that are set, by CBV word. flags: by name, with what
-    puts it there. inside: what the key is directly in. orders: in which orders it is listed. unsure: fields that cannot be told;
+    puts it there; verdicts are named by their rules. inside: what the key is directly in. orders: in which orders it is listed.
+    emptied_orders: of an order, by its type, when all goods were taken off it at once. unsure: fields that cannot be told;
     `inside` and `orders` there may be more than what is told.
     """
 
@@ -77,19 +86,21 @@ class GoodsState(msgspec.Struct, frozen=True):
     flags: dict[str, Told]
     inside: tuple[Told, ...]
     orders: tuple[Told, ...]
+    emptied_orders: dict[str, Told]
     unsure: tuple[str, ...]
 
 
 class _Field(msgspec.Struct):
     """What is known of one field: `live` counts, in the order of rule 1; what was `cut` is no newer than `oldest_us`.
 
-    doubtful: an event may have been taken back or not.
+    doubtful: an event may have been taken back or not. whole: what counts and what does not.
     """
 
     cut: bool
     oldest_us: int
     doubtful: bool
     live: list[tuple[Sighting, str]]
+    whole: list[tuple[Sighting, str]]
 
     @property
     def is_unsure(self) -> bool:
@@ -97,9 +108,15 @@ class _Field(msgspec.Struct):
         return self.doubtful or (self.cut and (not self.live or self.live[-1][0].time_us == self.oldest_us))
 
 
-def state_of(key: str, kept: Kept) -> GoodsState:
-    """Give the state of a key. See docs/goods.md."""
-    fields = _fields(kept)
+def state_of(key: str, kept: Kept, givers: Givers = NOBODY) -> GoodsState:
+    """Give the state of a key. See docs/goods.md.
+
+    Args:
+        key: canonical.
+        kept: what it follows from.
+        givers: the registrations of the merchants that `corrections.asked` names, at least.
+    """
+    fields = _fields(kept, givers)
     unsure = {name for name, field in fields.items() if field.is_unsure and name not in _NOT_TOLD}
     told = {
         name: _newest_value(field.live, cut=field.cut)
@@ -108,33 +125,40 @@ def state_of(key: str, kept: Kept) -> GoodsState:
     }
     inside, is_whole = _inside(fields)
     orders, are_whole = _orders(fields.get(ORDERED))
-    lasting = {
-        name.removeprefix(PERSISTENT): said for name, said in told.items() if name.startswith(PERSISTENT)
-    }
-    standing = {word: said for word, said in lasting.items() if said.value == "set"}
+    lasting = {word: said for word, said in _under(PERSISTENT, told).items() if said.value == "set"}
     unsure |= (set() if is_whole else {INSIDE}) | (set() if are_whole else {ORDERS})
     return GoodsState(
         grade=str(grade(key)),
         told={name: told[name] for name in SIMPLE if name in told},
-        persistent=standing,
-        flags=_flags(told, standing),
+        persistent=lasting,
+        flags=_flags(told, lasting),
         inside=inside,
         orders=orders,
+        emptied_orders=_under(EMPTIED_ORDER, told),
         unsure=tuple(sorted(unsure)),
     )
 
 
-def derived(key: str, kept: Kept) -> dict[str, Any]:
+def derived(key: str, kept: Kept, givers: Givers = NOBODY) -> dict[str, Any]:
     """Give the state of a key as plain values, each field with the record that decided it. See docs/goods.md."""
-    state = state_of(key, kept)
+    state, merchants = state_of(key, kept, givers), asked(kept)
+    flagged = [_plain_flag(name, said) for name, said in state.flags.items()]
+    emptied = [{"type": kind, **_plain(said)} for kind, said in state.emptied_orders.items()]
     return {
         "grade": state.grade,
         **{name: _plain(said) for name, said in state.told.items()},
         **({INSIDE: [_plain_stay(said) for said in state.inside]} if state.inside else {}),
         **({ORDERS: [_plain_order(said) for said in state.orders]} if state.orders else {}),
+        **({"emptied_orders": emptied} if emptied else {}),
         "persistent": {word: _plain(said) for word, said in state.persistent.items()},
         "flags": sorted(state.flags),
+        **({"flagged": flagged} if flagged else {}),
         "unsure": list(state.unsure),
+        **(
+            {ASKED: [{"merchant": who, "until_ms": merchants[who]} for who in sorted(merchants)]}
+            if merchants
+            else {}
+        ),
     }
 
 
@@ -155,20 +179,32 @@ def _plain_stay(said: Told) -> dict[str, Any]:
 
 
 def _plain_order(said: Told) -> dict[str, Any]:
-    return {"type": said.type, **_plain(said)}
+    return {"type": said.type, **_plain(said), **({"traded": True} if said.traded else {})}
 
 
-def _flags(told: Mapping[str, Told], standing: Mapping[str, Told]) -> dict[str, Told]:
-    """Name the flags: those that stages put on events that stand, and dispositions that warn while they hold."""
-    found = {name.removeprefix(FLAG): said for name, said in told.items() if name.startswith(FLAG)}
+def _plain_flag(name: str, said: Told) -> dict[str, Any]:
+    return {**_plain(said), "value": name, **({"severity": said.type} if said.type else {})}
+
+
+def _flags(told: Mapping[str, Told], lasting: Mapping[str, Told]) -> dict[str, Told]:
+    """Name the flags: verdicts of rules and flags of stages on events that stand, and dispositions that warn while they hold."""
+    found = {
+        rule: msgspec.structs.replace(said, type=said.value) for rule, said in _under(VERDICT, told).items()
+    }
+    found |= _under(FLAG, told)
     now = told.get("disposition")
     if now is not None and now.value in ALERTS:
         found[now.value] = now
-    found |= {word: said for word, said in standing.items() if word in ALERTS}
+    found |= {word: said for word, said in lasting.items() if word in ALERTS}
     return {name: found[name] for name in sorted(found)}
 
 
-def _fields(kept: Kept) -> dict[str, _Field]:
+def _under(prefix: str, told: Mapping[str, Told]) -> dict[str, Told]:
+    """Give the fields of a kind, by what stands behind the prefix."""
+    return {name.removeprefix(prefix): said for name, said in told.items() if name.startswith(prefix)}
+
+
+def _fields(kept: Kept, givers: Givers) -> dict[str, _Field]:
     """Sort what is kept by field; of a field that was cut only the newest count, since what is older may not be all."""
     by_field: dict[str, list[tuple[Sighting, str]]] = {}
     for each in kept.sightings:
@@ -176,18 +212,19 @@ def _fields(kept: Kept) -> dict[str, _Field]:
             by_field.setdefault(name, []).append((each, value))
     if not kept.cut and not any(each.correction for each in kept.sightings):  # most goods: all of it counts
         return {name: _whole(said) for name, said in by_field.items()}
-    standing = _standing(kept)
+    stands = standing(kept, givers)
     fields = {}
     for name, said in by_field.items():
         cut = name in kept.cut
         said.sort(key=lambda each: each[0].age)
         whole = said[-KEPT:] if cut else said
-        live = [each for each in whole if standing.get(each[0].identity) is True]
+        live = [each for each in whole if stands.get(each[0].identity) is True]
         fields[name] = _Field(
             cut=cut,
             oldest_us=whole[0][0].time_us,
-            doubtful=any(standing.get(each.identity) is None and not each.correction for each, _ in whole),
+            doubtful=any(stands.get(each.identity) is None and not each.correction for each, _ in whole),
             live=sorted(live, key=lambda each: each[0].order),
+            whole=whole,
         )
     return fields
 
@@ -196,31 +233,7 @@ def _whole(said: list[tuple[Sighting, str]]) -> _Field:
     """Give a field of which nothing was let go or taken back."""
     if len(said) > 1:
         said.sort(key=lambda each: each[0].order)
-    return _Field(cut=False, oldest_us=said[0][0].time_us, doubtful=False, live=said)
-
-
-def _standing(kept: Kept) -> dict[bytes, bool | None]:
-    """Say of each event whether it stands (rule 3): True, False where it was taken back, None where that is in doubt.
-
-    Where one ID has several contents, a correction means that of the same content. In doubt is what a correction of another
-    content means where the event of its own content may have been let go.
-    """
-    corrections = [each for each in kept.sightings if each.correction]
-    events = [each for each in kept.sightings if not each.correction]
-    standing: dict[bytes, bool | None] = {each.identity: True for each in events}
-    for correction in corrections:
-        meant = [each for each in events if _means(correction, each)]
-        same = [each for each in meant if each.content == correction.content]
-        for each in same or meant:
-            if same or not kept.cut:
-                standing[each.identity] = False
-            elif standing[each.identity]:
-                standing[each.identity] = None
-    return standing
-
-
-def _means(correction: Sighting, event: Sighting) -> bool:
-    return correction.name == event.name or (not event.has_id and correction.content == event.content)
+    return _Field(cut=False, oldest_us=said[0][0].time_us, doubtful=False, live=said, whole=said)
 
 
 def _newest_value(said: Said, *, cut: bool) -> Told:
@@ -276,24 +289,31 @@ def _open(said: Said) -> tuple[Told, ...]:
 def _orders(field: _Field | None) -> tuple[tuple[Told, ...], bool]:
     """Rule 11, of a key's own events: give the orders it is listed in, and whether these are all.
 
-    What takes all goods off an order at once names none of them: that is in the events of the order.
+    What takes all goods off an order at once names none of them: that is in the order's own document.
     """
     if field is None:
         return (), True
     if field.doubtful:
         return (), False
+    traded = {key for _, text in field.whole for verb, _, key in _orders_in(text) if verb != LISTED}
     listed: dict[tuple[str, str], Told] = {}
     for each, text in field.live:
-        for order in text.split(ORDER_END) if text != MANY else ():
-            verb, kind, key = order.split(ORDER_JOINT, 2)
+        for verb, kind, key in _orders_in(text):
             known = listed.get((kind, key))
-            if verb != LISTED:
+            if verb == TAKEN_OFF:
                 listed.pop((kind, key), None)
             elif known is not None:
                 listed[kind, key] = msgspec.structs.replace(known, newest=each)
             else:
-                listed[kind, key] = Told(key, each, each, at_latest=field.cut, type=kind)
+                listed[kind, key] = Told(
+                    key, each, each, at_latest=field.cut, type=kind, traded=key in traded
+                )
     return _in_order(listed.values()), not field.cut and all(text != MANY for _, text in field.live)
+
+
+def _orders_in(text: str) -> list[list[str]]:
+    """Take apart what is said of orders: verb, type, key of each."""
+    return [each.split(ORDER_JOINT, 2) for each in text.split(ORDER_END)] if text not in ("", MANY) else []
 
 
 def _in_order(told: Iterable[Told]) -> tuple[Told, ...]:

@@ -13,7 +13,7 @@ import msgspec
 
 from goodstrace import identifiers
 from goodstrace.claims import Claims
-from goodstrace.goods.state import GoodsState, Told, state_of
+from goodstrace.goods.state import GoodsState, Told
 from goodstrace.identifiers import Grade, canonical_key
 from services.query.own_keys import KeyRange, begin_range, key_ranges, within
 from services.query.sight import Eyes, Sight, VisibleLogs
@@ -224,11 +224,12 @@ def claims_by(directory: Directory) -> Callable[[int], Awaitable[Claims | None]]
 
 def own_row(key: str, found: Standing) -> OwnRow:
     """Say how goods stand, by what was found of them, their lot and what they are in. Pure."""
-    states = {each: state_of(each, kept) for each, kept in found.kept.items()}
+    states = {each: found.state(each) for each in found.kept}
     own = states[key]
     lot = own.told.get("lot")
     about = [own, *([states[lot.value]] if lot and lot.value in states else [])]
-    around = [each for each in states if each != key and (lot is None or each != lot.value)]
+    beside = {key, *(each.value for each in own.orders), *([lot.value] if lot else [])}
+    around = [each for each in states if each not in beside]
     told = [*own.told.values(), *own.inside]
     newest = max((each.newest.time_us for each in told), default=0)
     inside = own.inside[0].value if own.inside else ""
