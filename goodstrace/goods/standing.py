@@ -156,7 +156,7 @@ def _statements(state: GoodsState) -> Sequence[tuple[str, Told]]:
         *((ORDERS, said) for said in state.orders),
         *(("emptied", replace(said, type=kind)) for kind, said in state.emptied_orders.items()),
         *(("persistent", said) for said in _named(state.persistent)),
-        *(("flag", said) for said in _named(state.flags)),
+        *(("flag", said) for told in (state.flags, state.verdicts) for said in _named(told)),
     ]
     return sorted(found, key=lambda each: (each[0], each[1].value, each[1].type))
 

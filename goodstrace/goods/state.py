@@ -46,6 +46,8 @@ ALERTS: Final = frozenset(
 SIMPLE: Final = ("step", "place", "owner", "holder", "destination", "disposition", "lot", "emptied")
 INSIDE: Final = "inside"
 ORDERS: Final = "orders"
+ORDER: Final = "order"
+"""The grade of what is known as an order alone."""
 ASKED: Final = "asked"
 """Of a document: the merchants whose registrations it depends on, which say for whom they let others speak."""
 _NOT_TOLD: Final = (*CONTAINED, CORRECTED, ORDERED)
@@ -75,7 +77,7 @@ class GoodsState(msgspec.Struct, frozen=True):
     """How one key stands.
 
     told: by name of a simple field. persistent: the persistent dispositions that are set, by CBV word. flags: by name, with what
-    puts it there; verdicts are named by their rules. inside: what the key is directly in. orders: in which orders it is listed.
+    puts it there. verdicts: what rules found in its events, by the rule's ID; `type` is the severity. inside: what the key is directly in. orders: in which orders it is listed.
     emptied_orders: of an order, by its type, when all goods were taken off it at once. unsure: fields that cannot be told;
     `inside` and `orders` there may be more than what is told.
     """
@@ -84,6 +86,7 @@ class GoodsState(msgspec.Struct, frozen=True):
     told: dict[str, Told]
     persistent: dict[str, Told]
     flags: dict[str, Told]
+    verdicts: dict[str, Told]
     inside: tuple[Told, ...]
     orders: tuple[Told, ...]
     emptied_orders: dict[str, Told]
@@ -128,10 +131,14 @@ def state_of(key: str, kept: Kept, givers: Givers = NOBODY) -> GoodsState:
     lasting = {word: said for word, said in _under(PERSISTENT, told).items() if said.value == "set"}
     unsure |= (set() if is_whole else {INSIDE}) | (set() if are_whole else {ORDERS})
     return GoodsState(
-        grade=str(grade(key)),
+        grade=str(grade(key)) if _is_goods(kept) else ORDER,
         told={name: told[name] for name in SIMPLE if name in told},
         persistent=lasting,
         flags=_flags(told, lasting),
+        verdicts={
+            rule: msgspec.structs.replace(said, type=said.value)
+            for rule, said in _under(VERDICT, told).items()
+        },
         inside=inside,
         orders=orders,
         emptied_orders=_under(EMPTIED_ORDER, told),
@@ -142,7 +149,7 @@ def state_of(key: str, kept: Kept, givers: Givers = NOBODY) -> GoodsState:
 def derived(key: str, kept: Kept, givers: Givers = NOBODY) -> dict[str, Any]:
     """Give the state of a key as plain values, each field with the record that decided it. See docs/goods.md."""
     state, merchants = state_of(key, kept, givers), asked(kept)
-    flagged = [_plain_flag(name, said) for name, said in state.flags.items()]
+    flagged = [_plain_flag(name, said) for name, said in (*state.flags.items(), *state.verdicts.items())]
     emptied = [{"type": kind, **_plain(said)} for kind, said in state.emptied_orders.items()]
     return {
         "grade": state.grade,
@@ -151,7 +158,7 @@ def derived(key: str, kept: Kept, givers: Givers = NOBODY) -> dict[str, Any]:
         **({ORDERS: [_plain_order(said) for said in state.orders]} if state.orders else {}),
         **({"emptied_orders": emptied} if emptied else {}),
         "persistent": {word: _plain(said) for word, said in state.persistent.items()},
-        "flags": sorted(state.flags),
+        "flags": sorted({*state.flags, *state.verdicts}),
         **({"flagged": flagged} if flagged else {}),
         "unsure": list(state.unsure),
         **(
@@ -187,16 +194,22 @@ def _plain_flag(name: str, said: Told) -> dict[str, Any]:
 
 
 def _flags(told: Mapping[str, Told], lasting: Mapping[str, Told]) -> dict[str, Told]:
-    """Name the flags: verdicts of rules and flags of stages on events that stand, and dispositions that warn while they hold."""
-    found = {
-        rule: msgspec.structs.replace(said, type=said.value) for rule, said in _under(VERDICT, told).items()
-    }
-    found |= _under(FLAG, told)
+    """Name the flags: those that stages put on events that stand, and dispositions that warn while they hold."""
+    found = _under(FLAG, told)
     now = told.get("disposition")
     if now is not None and now.value in ALERTS:
         found[now.value] = now
     found |= {word: said for word, said in lasting.items() if word in ALERTS}
     return {name: found[name] for name in sorted(found)}
+
+
+def _is_goods(kept: Kept) -> bool:
+    """Tell whether anything is said of a key but that goods were taken off it."""
+    return not kept.sightings or any(
+        name != CORRECTED and not name.startswith(EMPTIED_ORDER)
+        for each in kept.sightings
+        for name, _ in each.says
+    )
 
 
 def _under(prefix: str, told: Mapping[str, Told]) -> dict[str, Told]:
