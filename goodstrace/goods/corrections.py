@@ -54,6 +54,11 @@ class Givers:
 NOBODY: Final = Givers(())
 
 
+def has_corrections(kept: Kept) -> bool:
+    """Tell whether any correction is kept: of most goods none is."""
+    return any(each.correction for each in kept.sightings)
+
+
 def standing(kept: Kept, givers: Givers) -> dict[bytes, bool | None]:
     """Say of each event that is kept whether it stands: True, False where it was taken back, None where that is in doubt.
 
@@ -73,6 +78,8 @@ def standing(kept: Kept, givers: Givers) -> dict[bytes, bool | None]:
 def asked(kept: Kept) -> dict[int, int]:
     """Name the merchants whose registrations say what stands, each with the record time up to which they matter, Unix milliseconds."""
     found: dict[int, int] = {}
+    if not has_corrections(kept):
+        return found
     for correction, _, others in _meant(kept):
         for each in others:
             found[each.merchant] = max(found.get(each.merchant, 0), correction.place[0])

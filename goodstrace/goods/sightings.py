@@ -14,9 +14,19 @@ import msgspec
 from goodstrace.errors import EntryError, EventContentError
 from goodstrace.event_content import read_event
 from goodstrace.facts import Facts, Flag, Role, Severity, Verdict
+from goodstrace.facts import identity as identity_of
 from goodstrace.identifiers import Grade
 from goodstrace.tracing import SealedFacts
-from goodstrace.tracing.events import TRANSACTION, Event, goods_of, grade, is_counted
+from goodstrace.tracing.events import (
+    AGGREGATION,
+    TRANSACTION,
+    TRANSFORMATION,
+    Event,
+    ends_items,
+    goods_in,
+    grade,
+    is_counted,
+)
 from goodstrace.vocabulary import term
 
 KEPT: Final = 6
@@ -54,13 +64,14 @@ UNKNOWN: Final = -1
 _ROLES: Final = (Role.EPC, Role.LOT, Role.PARENT, Role.CHILD, Role.INPUT, Role.OUTPUT)
 _WITHOUT_STATE: Final = (Grade.CLASS, Grade.LOCATION, Grade.PARTY, Grade.DOCUMENT, Grade.SERVICE)
 _BOOKKEEPING: Final = (Flag.NORMALISED_VOCABULARY, Flag.SIGNED_LATER)
+_TOWARDS: Final = (("owner", "owning_party"), ("holder", "possessing_party"), ("destination", "location"))
 _GRAVITY: Final = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 DIGEST: Final = 12
 
 Says = tuple[tuple[str, str], ...]
 
 
-class Declared(msgspec.Struct, frozen=True, array_like=True):
+class Declared(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a correction declares an error, as it is held against events of other merchants.
 
     goods: of its event, sorted; empty where they are too many to be kept.
@@ -71,7 +82,7 @@ class Declared(msgspec.Struct, frozen=True, array_like=True):
     goods: tuple[str, ...]
 
 
-class Sighting(msgspec.Struct, frozen=True, array_like=True):
+class Sighting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one event says of one key.
 
     identity: digest of the event's identity. name, content: digests of merchant and event ID, and of merchant and event hash.
@@ -108,7 +119,7 @@ class Sighting(msgspec.Struct, frozen=True, array_like=True):
         return (self.place, self.merchant == UNKNOWN)
 
 
-class Kept(msgspec.Struct, frozen=True, array_like=True):
+class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The sightings kept of one key, by identity, and the fields of which some were let go; both sorted."""
 
     sightings: tuple[Sighting, ...]
@@ -181,14 +192,13 @@ def sightings(events: Iterable[Placed], only: Collection[str] | None = None) -> 
 
 def _of_event(placed: Placed, only: Collection[str] | None) -> Iterator[tuple[str, Sighting]]:
     facts = placed.facts
-    event = Event(SealedFacts(placed.log, placed.index, placed.merchant, placed.record_ms, facts))
     correction = facts.correction is not None
-    declared = Declared(facts.event_id, facts.event_hash, _bounded(goods_of(event))) if correction else None
-    identity = bytes.fromhex(event.identity)[:DIGEST]
+    declared = Declared(facts.event_id, facts.event_hash, _bounded(goods_in(facts))) if correction else None
+    identity = bytes.fromhex(identity_of(placed.merchant, facts))[:DIGEST]
     name, content = digest(placed.merchant, facts.event_id), digest(placed.merchant, facts.event_hash)
     has_id, is_delete = facts.event_id != facts.event_hash, facts.action == "DELETE"
     place = (placed.record_ms, placed.log, placed.index, placed.record_id)
-    for key, says in _said(event, placed.content, only):
+    for key, says in _said(placed, only):
         yield (
             key,
             Sighting(
@@ -200,34 +210,43 @@ def _of_event(placed: Placed, only: Collection[str] | None) -> Iterator[tuple[st
                 facts.time_us,
                 is_delete,
                 place,
-                (*((field, "") for field, _ in says), (CORRECTED, "")) if correction else tuple(says),
+                (*((field, "") for field, _ in says), (CORRECTED, "")) if correction else says,
                 placed.merchant,
                 declared,
             ),
         )
 
 
-def _said(
-    event: Event, content: bytes, only: Collection[str] | None
-) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _said(placed: Placed, only: Collection[str] | None) -> Iterator[tuple[str, Says]]:
     """Yield what an event says of each of its goods, then of each order that it takes all goods off."""
-    facts = event.facts
+    facts = placed.facts
     goods = {key for role in _ROLES for key in facts.keys.get(role, ())}
-    common, subject = _said_of_all(facts), _said_of_subjects(facts, content)
+    common = tuple(_said_of_all(facts))
+    of_subject = (*common, *_said_of_subjects(facts, placed.content))
+    event = _moving(placed)
     for key in goods if only is None else goods.intersection(only):
         if grade(key) in _WITHOUT_STATE:
             continue
-        says = [*common, *_containment(event, key)]
-        if key not in event.inputs or key in event.outputs:
-            says += subject
+        says = of_subject
+        if event is not None:
+            is_used_up = key in event.inputs and key not in event.outputs
+            says = (*(common if is_used_up else of_subject), *_containment(event, key))
         if key in facts.lot_of:
-            says.append(("lot", facts.lot_of[key]))
+            says = (*says, ("lot", facts.lot_of[key]))
         yield key, says
-    if facts.type == TRANSACTION and facts.action == "DELETE" and not goods_of(event):
+    if facts.type == TRANSACTION and facts.action == "DELETE" and not goods_in(facts):
         for order in {each.key for each in facts.transactions}:
             if only is None or order in only:
                 types = sorted({each.type for each in facts.transactions if each.key == order})
-                yield order, [(EMPTIED_ORDER + each, "emptied") for each in types]
+                yield order, tuple((EMPTIED_ORDER + each, "emptied") for each in types)
+
+
+def _moving(placed: Placed) -> Event | None:
+    """Give an event as the rules read it where it may put goods somewhere, use them up or end their life; most do none of it."""
+    facts = placed.facts
+    if facts.type in (AGGREGATION, TRANSFORMATION) or Role.INPUT in facts.keys or ends_items(facts):
+        return Event(SealedFacts(placed.log, placed.index, placed.merchant, placed.record_ms, facts))
+    return None
 
 
 def _bounded(goods: Collection[str]) -> tuple[str, ...]:
@@ -265,18 +284,15 @@ def _orders(facts: Facts) -> str:
 
 def _said_of_subjects(facts: Facts, content: bytes) -> list[tuple[str, str]]:
     """What holds for what goes on after the event, and not for what it uses up."""
-    towards = {each.type: each.key for each in reversed(facts.destinations)}
-    said = [
-        ("disposition", facts.disposition),
-        ("owner", towards.get("owning_party", "")),
-        ("holder", towards.get("possessing_party", "")),
-        ("destination", towards.get("location", "")),
-    ]
+    said = [("disposition", facts.disposition)] if facts.disposition else []
+    if facts.destinations:
+        towards = {each.type: each.key for each in reversed(facts.destinations)}
+        said += [(field, towards[kind]) for field, kind in _TOWARDS if towards.get(kind)]
     lasting = _read(content, facts).get("persistentDisposition") or {}
-    for name in ("unset", "set"):
+    for name in ("unset", "set") if lasting else ():
         words = {term("disp", each) for each in lasting.get(name) or ()} - {None}
         said += [(f"{PERSISTENT}{word}", name) for word in sorted(map(str, words))]
-    return [(field, value) for field, value in said if value]
+    return said
 
 
 def _read(content: bytes, facts: Facts) -> dict[str, Any]:

@@ -4,12 +4,12 @@ It is read off the sightings that are kept of a key, so a correction that takes 
 kept of a field is taken back, the field is `unsure` and never wrong: a trace tells it. docs/goods.md says what the fields mean.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from goodstrace.goods.corrections import NOBODY, Givers, asked, standing
+from goodstrace.goods.corrections import NOBODY, Givers, asked, has_corrections, standing
 from goodstrace.goods.sightings import (
     CONTAINED,
     CORRECTED,
@@ -56,7 +56,7 @@ Said = Sequence[tuple[Sighting, str]]
 """What the sightings that count say of one field, in the order of rule 1."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class Told(msgspec.Struct, frozen=True, gc=False):
     """What holds of one field.
 
     since: the sighting since which it is so, which may be earlier where `at_latest`. newest: the newest that says so.
@@ -93,7 +93,7 @@ class GoodsState(msgspec.Struct, frozen=True):
     unsure: tuple[str, ...]
 
 
-class _Field(msgspec.Struct):
+class _Field(msgspec.Struct, gc=False):
     """What is known of one field: `live` counts, in the order of rule 1; what was `cut` is no newer than `oldest_us`.
 
     doubtful: an event may have been taken back or not. whole: what counts and what does not.
@@ -119,31 +119,69 @@ def state_of(key: str, kept: Kept, givers: Givers = NOBODY) -> GoodsState:
         kept: what it follows from.
         givers: the registrations of the merchants that `corrections.asked` names, at least.
     """
+    told = _seen_once(kept)
+    if told is not None:
+        return _state(key, told, is_goods=_is_goods(told))
     fields = _fields(kept, givers)
-    unsure = {name for name, field in fields.items() if field.is_unsure and name not in _NOT_TOLD}
-    told = {
-        name: _newest_value(field.live, cut=field.cut)
-        for name, field in sorted(fields.items())
-        if field.live and name not in unsure and name not in _NOT_TOLD
-    }
+    told, unsure = _told(fields)
     inside, is_whole = _inside(fields)
     orders, are_whole = _orders(fields.get(ORDERED))
-    lasting = {word: said for word, said in _under(PERSISTENT, told).items() if said.value == "set"}
-    unsure |= (set() if is_whole else {INSIDE}) | (set() if are_whole else {ORDERS})
+    unsure += ([] if is_whole else [INSIDE]) + ([] if are_whole else [ORDERS])
+    return _state(key, told, inside, orders, unsure, is_goods=_is_goods(fields))
+
+
+def _seen_once(kept: Kept) -> dict[str, Told] | None:
+    """Give what holds of goods of which one event tells, and nothing of what they are in: what it says. Most documents are made of such."""
+    if len(kept.sightings) != 1 or kept.cut or kept.sightings[0].correction:
+        return None
+    [one] = kept.sightings
+    told = {name: Told(value, one, one) for name, value in one.says}
+    return told if told.keys().isdisjoint(_NOT_TOLD) else None
+
+
+def _state(
+    key: str,
+    told: Mapping[str, Told],
+    inside: tuple[Told, ...] = (),
+    orders: tuple[Told, ...] = (),
+    unsure: Iterable[str] = (),
+    *,
+    is_goods: bool,
+) -> GoodsState:
+    """Sort what holds by what it is about."""
+    named: dict[str, dict[str, Told]] = {}
+    for name, said in told.items():
+        if ":" in name:
+            kind, colon, rest = name.partition(":")
+            named.setdefault(kind + colon, {})[rest] = said
+    lasting = {word: said for word, said in _sorted(named.get(PERSISTENT)) if said.value == "set"}
     return GoodsState(
-        grade=str(grade(key)) if _is_goods(kept) else ORDER,
+        grade=str(grade(key)) if is_goods else ORDER,
         told={name: told[name] for name in SIMPLE if name in told},
         persistent=lasting,
-        flags=_flags(told, lasting),
+        flags=_flags(told, lasting, named.get(FLAG, {})),
         verdicts={
-            rule: msgspec.structs.replace(said, type=said.value)
-            for rule, said in _under(VERDICT, told).items()
+            rule: msgspec.structs.replace(said, type=said.value) for rule, said in _sorted(named.get(VERDICT))
         },
         inside=inside,
         orders=orders,
-        emptied_orders=_under(EMPTIED_ORDER, told),
+        emptied_orders=dict(_sorted(named.get(EMPTIED_ORDER))),
         unsure=tuple(sorted(unsure)),
     )
+
+
+def _told(fields: Mapping[str, _Field]) -> tuple[dict[str, Told], list[str]]:
+    """Give what holds of each field, and which cannot be told."""
+    told: dict[str, Told] = {}
+    unsure = []
+    for name, field in fields.items():
+        if name in _NOT_TOLD:
+            continue
+        if field.is_unsure:
+            unsure.append(name)
+        elif field.live:
+            told[name] = _newest_value(field.live, cut=field.cut)
+    return told, unsure
 
 
 def derived(key: str, kept: Kept, givers: Givers = NOBODY) -> dict[str, Any]:
@@ -158,7 +196,7 @@ def derived(key: str, kept: Kept, givers: Givers = NOBODY) -> dict[str, Any]:
         **({ORDERS: [_plain_order(said) for said in state.orders]} if state.orders else {}),
         **({"emptied_orders": emptied} if emptied else {}),
         "persistent": {word: _plain(said) for word, said in state.persistent.items()},
-        "flags": sorted({*state.flags, *state.verdicts}),
+        "flags": sorted({each["value"] for each in flagged}),
         **({"flagged": flagged} if flagged else {}),
         "unsure": list(state.unsure),
         **(
@@ -193,28 +231,28 @@ def _plain_flag(name: str, said: Told) -> dict[str, Any]:
     return {**_plain(said), "value": name, **({"severity": said.type} if said.type else {})}
 
 
-def _flags(told: Mapping[str, Told], lasting: Mapping[str, Told]) -> dict[str, Told]:
+def _flags(
+    told: Mapping[str, Told], lasting: Mapping[str, Told], raised: Mapping[str, Told]
+) -> dict[str, Told]:
     """Name the flags: those that stages put on events that stand, and dispositions that warn while they hold."""
-    found = _under(FLAG, told)
     now = told.get("disposition")
+    found = dict(raised)
     if now is not None and now.value in ALERTS:
         found[now.value] = now
-    found |= {word: said for word, said in lasting.items() if word in ALERTS}
-    return {name: found[name] for name in sorted(found)}
+    if lasting:
+        found |= {word: said for word, said in lasting.items() if word in ALERTS}
+    return dict(_sorted(found)) if found else found
 
 
-def _is_goods(kept: Kept) -> bool:
+def _sorted(told: Mapping[str, Told] | None) -> Iterable[tuple[str, Told]]:
+    return sorted(told.items(), key=lambda each: each[0]) if told else ()
+
+
+def _is_goods(fields: Collection[str]) -> bool:
     """Tell whether anything is said of a key but that goods were taken off it."""
-    return not kept.sightings or any(
-        name != CORRECTED and not name.startswith(EMPTIED_ORDER)
-        for each in kept.sightings
-        for name, _ in each.says
-    )
-
-
-def _under(prefix: str, told: Mapping[str, Told]) -> dict[str, Told]:
-    """Give the fields of a kind, by what stands behind the prefix."""
-    return {name.removeprefix(prefix): said for name, said in told.items() if name.startswith(prefix)}
+    if not fields or "step" in fields:  # of goods every event says a step
+        return True
+    return any(name != CORRECTED and not name.startswith(EMPTIED_ORDER) for name in fields)
 
 
 def _fields(kept: Kept, givers: Givers) -> dict[str, _Field]:
@@ -223,7 +261,7 @@ def _fields(kept: Kept, givers: Givers) -> dict[str, _Field]:
     for each in kept.sightings:
         for name, value in each.says:
             by_field.setdefault(name, []).append((each, value))
-    if not kept.cut and not any(each.correction for each in kept.sightings):  # most goods: all of it counts
+    if not kept.cut and not has_corrections(kept):  # most goods: all of it counts
         return {name: _whole(said) for name, said in by_field.items()}
     stands = standing(kept, givers)
     fields = {}
@@ -246,7 +284,7 @@ def _whole(said: list[tuple[Sighting, str]]) -> _Field:
     """Give a field of which nothing was let go or taken back."""
     if len(said) > 1:
         said.sort(key=lambda each: each[0].order)
-    return _Field(cut=False, oldest_us=said[0][0].time_us, doubtful=False, live=said, whole=said)
+    return _Field(False, said[0][0].time_us, False, said, said)
 
 
 def _newest_value(said: Said, *, cut: bool) -> Told:
@@ -258,7 +296,7 @@ def _newest_value(said: Said, *, cut: bool) -> Told:
         since = each
     else:
         whole = not cut
-    return Told(value, since, newest, at_latest=not whole)
+    return Told(value, since, newest, not whole)
 
 
 def _inside(fields: Mapping[str, _Field]) -> tuple[tuple[Told, ...], bool]:
@@ -267,6 +305,8 @@ def _inside(fields: Mapping[str, _Field]) -> tuple[tuple[Told, ...], bool]:
     An ADD and an end of life settle everything before them. What was let go may matter where none of them is newer.
     """
     known = [fields[name] for name in CONTAINED if name in fields]
+    if not known:
+        return (), True
     if any(field.doubtful for field in known):
         return (), False
     moved = fields["moved"].live if "moved" in fields else []

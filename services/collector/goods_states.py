@@ -1,6 +1,6 @@
 """What records of `goods.stored` say of goods, as the pure derivation of `goodstrace.goods` takes it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -36,9 +36,14 @@ def placed(stored: Stored) -> goods.Placed:
     )
 
 
+def events(stored: Iterable[Stored]) -> Iterator[goods.Placed]:
+    """Give the events among records. Raises: EntryError."""
+    return (placed(each) for each in stored if each.record.kind is Kind.EVENT)
+
+
 def sightings(stored: Iterable[Stored]) -> dict[str, Kept]:
     """Gather what records say of goods, by key; those that are no events say nothing. Raises: EntryError."""
-    return goods.sightings(placed(each) for each in stored if each.record.kind is Kind.EVENT)
+    return goods.sightings(events(stored))
 
 
 def given(stored: Iterable[Stored]) -> list[Given]:

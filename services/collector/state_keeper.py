@@ -18,11 +18,11 @@ from confluent_kafka import Message
 
 from goodstrace.errors import EntryError
 from goodstrace.goods.corrections import Given
-from goodstrace.goods.sightings import Kept
+from goodstrace.goods.sightings import Kept, sightings
 from services.collector.flagged import flagged
 from services.collector.flagged_store import FlaggedStore
 from services.collector.following import Following
-from services.collector.goods_states import Stored, given, sightings
+from services.collector.goods_states import Stored, events, given
 from services.collector.metrics import Metrics
 from services.collector.state_store import StateStore
 from services.runtime import envelope, topics
@@ -94,7 +94,8 @@ class Gathered(msgspec.Struct, frozen=True):
 def gathered(records: Sequence[Stored]) -> Gathered:
     """Gather what records say. Raises: EnvelopeError."""
     try:
-        return Gathered(sightings(records), given(records), list(flagged(each.record for each in records)))
+        seen = list(events(records))
+        return Gathered(sightings(seen), given(records), list(flagged(seen)))
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
 
