@@ -46,6 +46,7 @@ class _Giver(msgspec.Struct, frozen=True, rename="camel"):
 
 
 _DECODER: Final = msgspec.json.Decoder(Registration)
+_GIVER_FIELDS: Final = _Giver.__struct_encode_fields__
 
 
 def decode(content: bytes) -> Registration:
@@ -82,16 +83,32 @@ def speaks_for(giver: Registration, delegate: int, goods: Collection[str], at_ms
             other that was in force and the giver's to give.
         at_ms: Unix milliseconds.
     """
+    own, lent = _lent(giver, delegate, at_ms)
+    return spoken_for(goods, own, lent)
+
+
+def lends(giver: Registration, delegate: int, at_ms: int) -> bool:
+    """Tell whether, by a merchant's registration, another merchant spoke for anything of its at a time, Unix milliseconds."""
+    return bool(_lent(giver, delegate, at_ms)[1])
+
+
+def lending(giver: Registration) -> Registration:
+    """Give a merchant's registration with nothing but what its delegations depend on."""
+    content = {name: giver.content[name] for name in _GIVER_FIELDS if name in giver.content}
+    return Registration(giver.what, giver.key, giver.merchant, content)
+
+
+def _lent(giver: Registration, delegate: int, at_ms: int) -> tuple[Claims, list[Claims]]:
+    """Give what is a merchant's own, and what of it was lent to another."""
     try:
         merchant = msgspec.convert(giver.content, _Giver)
     except msgspec.ValidationError:
-        return False
+        return Claims(), []
     if giver.what != MERCHANT or merchant.status == _SUSPENDED:
-        return False
+        return Claims(), []
     own = Claims(merchant.prefixes, merchant.glns, merchant.uris, merchant.everything)
-    lent = [
+    return own, [
         scope_claims(each.scope)
         for each in merchant.delegations
         if each.to == delegate and at_ms < each.until_ms and is_within(each.scope, own)
     ]
-    return spoken_for(goods, own, lent)

@@ -32,7 +32,7 @@ from services.runtime.call_errors import AlreadyExistsError, InvalidRequestError
 from services.runtime.envelope import Record
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.merchants.flagged import FlaggedEvent
-from tests.unit.collector_builders import SECRET
+from tests.unit.collector_builders import SECRET, events_of
 from tests.web_world import EVENTS, FARM, PREFIXES, RECALL, WORKS, WebWorld, sealed
 
 
@@ -219,7 +219,7 @@ class MerchantWorld(WebWorld):
         late = noticed(records[2], Verdict("past-best-before", "warning", "", "best before 2026-04-10"))
         other = noticed(records[0], Verdict("sensor-alarm", "info"))
         self.flagged = MemoryFlagged(
-            list(flagged([warm, late, other])) if flagged_events is None else flagged_events
+            list(flagged(events_of([warm, late, other]))) if flagged_events is None else flagged_events
         )
         self.registry, self.people = MemoryAudit(), MemoryPeople()
         sign_in: Any = object.__new__(WebSignIn)  # nobody signs in here: who calls is said by `who`

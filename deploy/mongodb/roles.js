@@ -456,6 +456,15 @@ const roles = [
    },
    {
     "database": "own",
+    "collection": "delegations",
+    "actions": [
+     "createIndex",
+     "find",
+     "insert"
+    ]
+   },
+   {
+    "database": "own",
     "collection": "flagged_events",
     "actions": [
      "createIndex",
@@ -477,6 +486,7 @@ const roles = [
     "database": "own",
     "collection": "goods_states",
     "actions": [
+     "createIndex",
      "find",
      "insert",
      "update"

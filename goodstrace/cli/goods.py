@@ -54,6 +54,7 @@ def as_document(answer: Goods) -> dict[str, Any]:
         "verified": True,
         "states": [_state_document(each) for each in answer.messages],
         "carriers": list(answer.carriers),
+        "orders": [{"key": each.value, "type": each.type} for each in answer.orders],
         "registered": {
             "key": registered.content.key,
             "merchant": registered.merchant,
@@ -65,6 +66,10 @@ def as_document(answer: Goods) -> dict[str, Any]:
         if registered
         else None,
         "events": [document(each) for each in answer.events.values()],
+        "delegations": [
+            {"log": each.log, "index": each.index, "merchant": each.entry.merchant, "verified": True}
+            for each in answer.delegations
+        ],
         "checkpoints": {log: each.note for log, each in sorted(answer.checkpoints.items())},
         "withheld_entries": [withheld_document(each) for each in answer.withheld],
         "truncated": answer.truncated,
@@ -116,6 +121,11 @@ def show(answer: Goods, out: Console) -> None:
     )
     if place is not None and answer.carriers:
         out.print(f"it is where {escape(short(answer.carriers[-1]))} is: {escape(short(place.value))}")
+    for order in answer.states[answer.key].orders:
+        if order not in answer.orders:
+            out.print(
+                f"it is not in order {escape(short(order.value))} any more: all goods were taken off it"
+            )
     out.print(f"[green]{len(answer.events)} events verified, and the state follows from them[/green]")
     for log, each in sorted(answer.checkpoints.items()):
         out.print(f"  [dim]{log}: signed checkpoint of {each.checkpoint.size} entries[/dim]")

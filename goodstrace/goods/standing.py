@@ -1,7 +1,7 @@
 """From what is kept of some keys to the messages of an answer: what the service sends, and what a client compares with its own.
 
 The key asked for comes first, then its lot, whose recall is its own, then what it is in, and what that is in. What was emptied since
-is shown, so that the emptying can be seen, and is no way further out.
+is shown, so that the emptying can be seen, and is no way further out. Behind them come orders off which all goods were taken.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from goodstrace import identifiers
+from goodstrace.goods.corrections import Givers
 from goodstrace.goods.registered import MasterData
-from goodstrace.goods.sightings import Kept
+from goodstrace.goods.sightings import DIGEST, Kept
 from goodstrace.goods.state import INSIDE, ORDERS, GoodsState, Told, state_of
 from goodstrace.query.v1 import goods_pb2
 from goodstrace.tracing.events import is_followed
 
 MOST_CARRIERS: Final = 16
-_DIGEST: Final = 12
+MOST_ORDERS: Final = 8
 
 Standing = Mapping[str, GoodsState]
 
@@ -43,6 +46,33 @@ def next_key(key: str, states: Standing) -> str | None:
     return None
 
 
+def traded_in(key: str, states: Standing) -> list[str]:
+    """Name the orders whose own events may take the goods off them: the newest 8, newest first.
+
+    Where all goods were taken off one, its state belongs to the answer, behind all others.
+
+    Args:
+        key: the one asked for.
+        states: all those that `next_key` names.
+    """
+    newest = sorted((said for said in states[key].orders if said.traded), key=lambda said: said.newest.order)
+    named = dict.fromkeys(said.value for said in reversed(newest))
+    return [order for order in named if order not in states][:MOST_ORDERS]
+
+
+def orders(key: str, states: Standing) -> list[Told]:
+    """Give the orders that the goods are in now: those of which they, or all goods, were not taken off since."""
+    return [said for said in states[key].orders if not _is_over(said, states)]
+
+
+def _is_over(order: Told, states: Standing) -> bool:
+    """Say whether all goods were taken off an order since it was last told of them, by the order's own events."""
+    if not order.traded or order.value not in states:
+        return False
+    emptied = states[order.value].emptied_orders.get(order.type)
+    return emptied is not None and emptied.newest.order > order.newest.order
+
+
 def carriers(key: str, states: Standing) -> list[str]:
     """Name what the goods are in now, nearest first, each of which was not emptied since."""
     reached, found = {key}, list[str]()
@@ -58,7 +88,7 @@ def _carries(container: str, states: Standing) -> bool:
     """Say whether anything of the answer is still in a container, by the container's own events."""
     emptied = states[container].told.get("emptied")
     return any(
-        stay.value == container and (emptied is None or emptied.newest.time_us < stay.newest.time_us)
+        stay.value == container and (emptied is None or emptied.newest.order < stay.newest.order)
         for state in states.values()
         for stay in state.inside
     )
@@ -81,15 +111,18 @@ def registered_under(key: str, state: GoodsState | None) -> list[str]:
     )
 
 
-def state_message(key: str, kept: Kept, identities: Mapping[bytes, str]) -> goods_pb2.GoodsState:
+def state_message(
+    key: str, kept: Kept, identities: Mapping[bytes, str], givers: Givers
+) -> goods_pb2.GoodsState:
     """Show a state.
 
     Args:
         key: canonical.
         kept: what it follows from.
         identities: of the events, hex, by their first 12 bytes.
+        givers: registrations of merchants, as `state_of` takes them.
     """
-    state = state_of(key, kept)
+    state = state_of(key, kept, givers)
     return goods_pb2.GoodsState(
         key=key,
         grade=state.grade,
@@ -113,7 +146,7 @@ def registration_message(content: MasterData, merchant: int) -> goods_pb2.GoodsR
 
 def by_beginning(identities: Iterable[str]) -> dict[bytes, str]:
     """Sort identities by their beginnings, which is what sightings have of them."""
-    return {bytes.fromhex(each)[:_DIGEST]: each for each in identities}
+    return {bytes.fromhex(each)[:DIGEST]: each for each in identities}
 
 
 def _statements(state: GoodsState) -> Sequence[tuple[str, Told]]:
@@ -121,8 +154,9 @@ def _statements(state: GoodsState) -> Sequence[tuple[str, Told]]:
         *state.told.items(),
         *((INSIDE, said) for said in state.inside),
         *((ORDERS, said) for said in state.orders),
+        *(("emptied", replace(said, type=kind)) for kind, said in state.emptied_orders.items()),
         *(("persistent", said) for said in _named(state.persistent)),
-        *(("flag", said) for said in _named(state.flags)),
+        *(("flag", said) for told in (state.flags, state.verdicts) for said in _named(told)),
     ]
     return sorted(found, key=lambda each: (each[0], each[1].value, each[1].type))
 
@@ -130,7 +164,7 @@ def _statements(state: GoodsState) -> Sequence[tuple[str, Told]]:
 def _named(told: Mapping[str, Told]) -> Iterable[Told]:
     """Give what is told under names with its name as value."""
     for name, said in told.items():
-        yield Told(name, said.since, said.newest, said.at_latest, said.start_unknown, said.type)
+        yield replace(said, value=name)
 
 
 def _statement(field: str, said: Told, identities: Mapping[bytes, str]) -> goods_pb2.GoodsStatement:

@@ -105,16 +105,9 @@ class Event:
 
     def ends(self, key: str) -> bool:
         """Tell whether `key` is consumed or its life ends here (rule 4)."""
-        facts = self.facts
         if self.is_transformation:
             return key in self.inputs
-        if facts.type != OBJECT or key not in self.items:
-            return False
-        return (
-            facts.action == "DELETE"
-            or facts.business_step in _ENDING_STEPS
-            or facts.disposition in _ENDING_DISPOSITIONS
-        )
+        return ends_items(self.facts) and key in self.items
 
     def ends_inside(self, parent: str, kind: str = AGGREGATION) -> bool:
         """Tell whether nothing is inside `parent`, or a component of it, from here on."""
@@ -151,7 +144,21 @@ def _goods(facts: Facts, role: str) -> frozenset[str]:
 
 def goods_of(event: Event) -> set[str]:
     """Return all goods that an event names."""
-    return {key for role in GOODS_ROLES for key in event.facts.keys.get(role, ())}
+    return goods_in(event.facts)
+
+
+def goods_in(facts: Facts) -> set[str]:
+    """Return all goods that an event with these facts names."""
+    return {key for role in GOODS_ROLES for key in facts.keys.get(role, ())}
+
+
+def ends_items(facts: Facts) -> bool:
+    """Tell whether the life of the items that an event with these facts is about ends with it (rule 4)."""
+    return facts.type == OBJECT and (
+        facts.action == "DELETE"
+        or facts.business_step in _ENDING_STEPS
+        or facts.disposition in _ENDING_DISPOSITIONS
+    )
 
 
 def names(facts: Facts) -> Iterator[Name]:

@@ -1,13 +1,10 @@
-"""Which events something was noticed in, out of records of `goods.stored`. Pure."""
+"""Which events something was noticed in. Pure."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from goodstrace import facts as facts_format
-from goodstrace.entry import Kind
 from goodstrace.facts import GOODS_ROLES, Facts, Flag
-from services.collector.flow import FACTS_PART
-from services.runtime.envelope import Record
+from goodstrace.goods.sightings import Placed
 from services.runtime.merchants.flagged import (
     MAX_DETAIL_CHARS,
     MAX_KEYS,
@@ -19,14 +16,12 @@ from services.runtime.merchants.flagged import (
 _NOT_TOLD: Final = frozenset({Flag.NORMALISED_VOCABULARY})  # a spelling, and nothing to look into
 
 
-def flagged(stored: Iterable[Record]) -> Iterator[FlaggedEvent]:
-    """Yield those of some records that are such. Raises: EntryError where an event has no facts."""
-    for record in stored:
-        if record.kind is Kind.EVENT:
-            facts = facts_format.decode(record.part(FACTS_PART).content)
-            findings = _findings(facts)
-            if findings:
-                yield _event(record, facts, findings)
+def flagged(events: Iterable[Placed]) -> Iterator[FlaggedEvent]:
+    """Yield those of some events that are such."""
+    for each in events:
+        findings = _findings(each.facts)
+        if findings:
+            yield _event(each, findings)
 
 
 def _findings(facts: Facts) -> tuple[Finding, ...]:
@@ -35,12 +30,13 @@ def _findings(facts: Facts) -> tuple[Finding, ...]:
     return (*flags, *verdicts)[:MAX_NAMES]
 
 
-def _event(record: Record, facts: Facts, findings: tuple[Finding, ...]) -> FlaggedEvent:
+def _event(event: Placed, findings: tuple[Finding, ...]) -> FlaggedEvent:
+    facts = event.facts
     keys = dict.fromkeys(key for role in GOODS_ROLES for key in facts.keys.get(role, ()))
     return FlaggedEvent(
-        id=record.id.hex(),
-        merchant=record.merchant,
-        record_ms=record.time_ms,
+        id=event.record_id,
+        merchant=event.merchant,
+        record_ms=event.record_ms,
         time_us=facts.time_us,
         step=facts.step,
         findings=findings,

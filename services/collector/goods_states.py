@@ -1,14 +1,16 @@
 """What records of `goods.stored` say of goods, as the pure derivation of `goodstrace.goods` takes it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from goodstrace import facts as facts_format
+from goodstrace import registration
 from goodstrace.entry import Kind
 from goodstrace.goods import sightings as goods
+from goodstrace.goods.corrections import Given
 from goodstrace.goods.sightings import Kept
-from services.collector.flow import EVENT_PART, FACTS_PART
+from services.collector.flow import EVENT_PART, FACTS_PART, REGISTRATION_PART
 from services.runtime.envelope import Record
 
 
@@ -34,6 +36,22 @@ def placed(stored: Stored) -> goods.Placed:
     )
 
 
+def events(stored: Iterable[Stored]) -> Iterator[goods.Placed]:
+    """Give the events among records. Raises: EntryError."""
+    return (placed(each) for each in stored if each.record.kind is Kind.EVENT)
+
+
 def sightings(stored: Iterable[Stored]) -> dict[str, Kept]:
     """Gather what records say of goods, by key; those that are no events say nothing. Raises: EntryError."""
-    return goods.sightings(placed(each) for each in stored if each.record.kind is Kind.EVENT)
+    return goods.sightings(events(stored))
+
+
+def given(stored: Iterable[Stored]) -> list[Given]:
+    """Gather the registrations of merchants among records: they say whose corrections count. Raises: EntryError."""
+    found = []
+    for each in stored:
+        if each.record.kind is Kind.REGISTRATION:
+            read = registration.decode(each.record.part(REGISTRATION_PART).content)
+            if read.what == registration.MERCHANT:
+                found.append(Given(each.record.time_ms, each.record.id.hex(), read))
+    return found

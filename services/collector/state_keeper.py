@@ -12,15 +12,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 from confluent_kafka import Message
 
 from goodstrace.errors import EntryError
-from goodstrace.goods.sightings import Kept
+from goodstrace.goods.corrections import Given
+from goodstrace.goods.sightings import Kept, sightings
 from services.collector.flagged import flagged
 from services.collector.flagged_store import FlaggedStore
 from services.collector.following import Following
-from services.collector.goods_states import Stored, sightings
+from services.collector.goods_states import Stored, events, given
 from services.collector.metrics import Metrics
 from services.collector.state_store import StateStore
 from services.runtime import envelope, topics
@@ -59,7 +61,8 @@ class StateKeeper(Following):
         super().__init__("states", source, metrics, log)
 
     async def _prepare(self) -> None:
-        await self._flagged.prepare()  # a state is found by its ID
+        await self._store.prepare()
+        await self._flagged.prepare()
 
     async def _turn(self, stop: asyncio.Event) -> None:
         until_s = time.monotonic() + PATIENCE_S
@@ -69,9 +72,9 @@ class StateKeeper(Following):
 
     async def _keep(self, batch: Sequence[Message]) -> None:
         started = time.perf_counter()
-        said, events = await asyncio.get_running_loop().run_in_executor(self._thread, _said, batch)
-        self._metrics.states_written.inc(await self._store.apply(said))
-        await self._flagged.add(events)
+        told = await asyncio.get_running_loop().run_in_executor(self._thread, _told, batch)
+        self._metrics.states_written.inc(await self._store.apply(told.said, told.given))
+        await self._flagged.add(told.flagged)
         self._metrics.states_seconds.observe(time.perf_counter() - started)
 
 
@@ -80,15 +83,24 @@ def placed(partition: int, offset: int, value: bytes) -> Stored:
     return Stored(f"goods/{partition}", offset, envelope.decode(value))
 
 
-def gathered(records: Sequence[Stored]) -> tuple[Mapping[str, Kept], list[FlaggedEvent]]:
-    """Gather what records say of goods, and which of them are flagged. Raises: EnvelopeError."""
+class Gathered(msgspec.Struct, frozen=True):
+    """What a batch says: of goods by key, of merchants, and which of its events are flagged."""
+
+    said: Mapping[str, Kept]
+    given: Sequence[Given]
+    flagged: Sequence[FlaggedEvent]
+
+
+def gathered(records: Sequence[Stored]) -> Gathered:
+    """Gather what records say. Raises: EnvelopeError."""
     try:
-        return sightings(records), list(flagged(each.record for each in records))
+        seen = list(events(records))
+        return Gathered(sightings(seen), given(records), list(flagged(seen)))
     except EntryError as error:
         raise EnvelopeError(str(error)) from error
 
 
-def _said(batch: Sequence[Message]) -> tuple[Mapping[str, Kept], list[FlaggedEvent]]:
+def _told(batch: Sequence[Message]) -> Gathered:
     return gathered(
         [placed(int(each.partition() or 0), int(each.offset() or 0), each.value() or b"") for each in batch]
     )

@@ -2,24 +2,33 @@
 
 A document is read, joined with what is new and written where nobody else wrote it meanwhile (`rev`); else it is read again. Since joining
 may be done in any order and repeatedly, two keepers that meet in a key end in the same document as one after the other.
+
+What a correction by another merchant is worth follows from registrations, which come by themselves, in any order. A document names the
+merchants it depends on (`asked`). Who writes such a document looks at their registrations once more afterwards, and who keeps a
+registration looks for such documents afterwards: of two at the same time one sees what the other wrote.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from pymongo import InsertOne, ReplaceOne
+from pymongo import IndexModel, InsertOne, ReplaceOne
 
+from goodstrace.goods.corrections import NOBODY, Given, Givers, asked
 from goodstrace.goods.sightings import Kept, joined
-from goodstrace.goods.state import derived
+from goodstrace.goods.state import ASKED, derived
+from services.collector.delegation_store import DelegationStore
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.goods_browses.steps import STATES
-from services.runtime.mongo import Database, find_named, translated
+from services.runtime.mongo import Database, create_indexes, find_all, find_named, translated
 
 KEYS_A_CALL: Final = 1000
+INDEXES: Final = {STATES: [IndexModel([(f"{ASKED}.merchant", 1)], name="asked", sparse=True)]}
 _ATTEMPTS: Final = 20
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Kept)
+_NOTHING: Final = Kept(())
+_STAMP: Final = {"_id", "rev", "kept"}
 
 _Write = InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]
 
@@ -28,22 +37,66 @@ class StateStore:
     """The states of goods."""
 
     def __init__(self, database: Database) -> None:
-        """Use the collection in `database`."""
+        """Use the collection in `database`, and what is kept of delegations there."""
         self._database, self._states = database, database[STATES]
+        self._delegations = DelegationStore(database)
 
-    async def apply(self, said: Mapping[str, Kept]) -> int:
-        """Join what is said into the documents; gives how many had to be written. Raises: UnavailableError."""
-        keys = sorted(said)
-        written = 0
-        for start in range(0, len(keys), KEYS_A_CALL):
-            written += await self._apply(keys[start : start + KEYS_A_CALL], said)
+    async def prepare(self) -> None:
+        """Make the indexes that are not there. Raises: UnavailableError."""
+        await create_indexes(self._database, INDEXES)
+        await self._delegations.prepare()
+
+    async def apply(self, said: Mapping[str, Kept], given: Sequence[Given] = ()) -> int:
+        """Join what is said into the documents; gives how many had to be written. Raises: UnavailableError.
+
+        Args:
+            said: of goods, by key.
+            given: registrations of merchants; they are kept, and documents that depend on them are derived anew.
+        """
+        await self._delegations.add(given)
+        written, asking = 0, set(await self._asking(given))
+        for some in _chunks(sorted(said)):
+            written += await self._apply(some, said, asking)
+        for some in _chunks(sorted(asking)):
+            written += await self._apply(some, {}, set())
         return written
 
-    async def _apply(self, keys: Sequence[str], said: Mapping[str, Kept]) -> int:
-        """Try until nothing is left to be written: where another keeper was first, what it wrote is joined too."""
+    async def _asking(self, given: Iterable[Given]) -> list[str]:
+        """Name the documents that depend on registrations."""
+        first_ms: dict[int, int] = {}
+        for each in given:
+            merchant = each.registration.merchant
+            first_ms[merchant] = min(each.record_ms, first_ms.get(merchant, each.record_ms))
+        found: list[str] = []
+        for merchant, time_ms in sorted(first_ms.items()):
+            one = {"$elemMatch": {"merchant": merchant, "until_ms": {"$gte": time_ms}}}
+            found += [
+                each["_id"] for each in await find_all(self._database, STATES, {ASKED: one}, {"_id": 1})
+            ]
+        return found
+
+    async def _apply(self, keys: Sequence[str], said: Mapping[str, Kept], asking: set[str]) -> int:
+        """Try until nothing is left to be written: where another keeper was first, what it wrote is joined too.
+
+        Args:
+            keys: of the documents.
+            said: what is new, by key; where it is empty, documents are derived anew.
+            asking: takes in the keys that depend on registrations.
+        """
         written = 0
         for _ in range(_ATTEMPTS):
-            writes = _writes(keys, said, await self._find(keys))
+            there = await self._find(keys, None if not said else {"rev": 1, "kept": 1})
+            after = {key: _joined(there.get(key), said.get(key)) for key in keys}
+            asked_of = {key: merchants for key, kept in after.items() if (merchants := asked(kept))}
+            asking.update(asked_of)
+            givers = (
+                await self._delegations.find({each for some in asked_of.values() for each in some})
+                if asked_of
+                else NOBODY
+            )
+            writes = [
+                write for key, kept in after.items() if (write := _write(key, kept, there.get(key), givers))
+            ]
             if not writes:
                 return written
             written += len(writes)
@@ -56,28 +109,38 @@ class StateStore:
                 return written
         raise UnavailableError(f"MongoDB: {len(keys)} states are written by others all the time")
 
-    async def _find(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        found = await find_named(self._database, STATES, keys, {"rev": 1, "kept": 1})
+    async def _find(self, keys: Sequence[str], fields: dict[str, int] | None) -> dict[str, dict[str, Any]]:
+        found = await find_named(self._database, STATES, keys, fields)
         return {each["_id"]: each for each in found}
 
 
-def document(key: str, kept: Kept, rev: int) -> dict[str, Any]:
+def document(key: str, kept: Kept, rev: int, givers: Givers = NOBODY) -> dict[str, Any]:
     """Make the document of a key."""
-    return {"_id": key, "rev": rev, **derived(key, kept), "kept": _ENCODE(kept)}
+    return {"_id": key, "rev": rev, **derived(key, kept, givers), "kept": _ENCODE(kept)}
 
 
-def _writes(
-    keys: Sequence[str], said: Mapping[str, Kept], there: Mapping[str, dict[str, Any]]
-) -> list[_Write]:
-    writes: list[_Write] = []
-    for key in keys:
-        known = there.get(key)
-        if known is None:
-            writes.append(InsertOne(document(key, said[key], 1)))
-            continue
-        before = _DECODER.decode(known["kept"])
-        after = joined(before, said[key])
-        if after != before:
-            rev = known["rev"]
-            writes.append(ReplaceOne({"_id": key, "rev": rev}, document(key, after, rev + 1)))
-    return writes
+def _joined(known: Mapping[str, Any] | None, said: Kept | None) -> Kept:
+    """Join what a document has with what is new; either may be missing."""
+    if known is None:
+        return said or _NOTHING
+    before = _DECODER.decode(known["kept"])
+    return joined(before, said) if said else before
+
+
+def _write(key: str, kept: Kept, known: Mapping[str, Any] | None, givers: Givers) -> _Write | None:
+    """Give what must be written so that a document is that of `kept`; None where it is so already.
+
+    Of a document that was read without its state it is enough that the same is kept: what else its state depends on is looked at later.
+    """
+    if known is None:
+        return InsertOne(document(key, kept, 1, givers)) if kept.sightings else None
+    rev = known["rev"]
+    if known.keys() == _STAMP:
+        is_same = _DECODER.decode(known["kept"]) == kept
+    else:
+        is_same = document(key, kept, rev, givers) == known
+    return None if is_same else ReplaceOne({"_id": key, "rev": rev}, document(key, kept, rev + 1, givers))
+
+
+def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (keys[start : start + KEYS_A_CALL] for start in range(0, len(keys), KEYS_A_CALL))

@@ -31,7 +31,11 @@ def cut(key: str, found: Standing, offset: int, page_size: int, page_bytes: int)
     answer = goods_pb2.GetGoodsResponse(key=key, total_events=len(found.places), truncated=found.truncated)
     left = page_bytes
     if not offset:
-        answer.states.extend(state_message(each, kept, found.identities) for each, kept in found.kept.items())
+        answer.states.extend(
+            state_message(each, kept, found.identities, found.givers) for each, kept in found.kept.items()
+        )
+        answer.delegations.extend(log_pb2.SealedEntry() for _ in found.deciding)
+        left -= sum(record_bytes(each, 2**63 - 1) for each in found.deciding)
         if found.registration is not None:
             content, merchant = read_registration(content_of(found.registration, PART))
             answer.registration.CopyFrom(registration_message(content, merchant))
@@ -56,6 +60,9 @@ async def prove(page: Cut, found: Standing, reader: Logs, sizes: Mapping[str, in
     if page.answer.HasField("registration") and found.registration is not None:
         sealed: log_pb2.SealedEntry = shown[found.registration.log, found.registration.index]
         page.answer.registration.sealed.CopyFrom(sealed)
+    if page.answer.delegations:
+        for giver, record in zip(page.answer.delegations, found.deciding, strict=True):
+            giver.CopyFrom(shown[record.log, record.index])
 
 
 async def _records(page: Cut, found: Standing, reader: Logs) -> list[SealedRecord]:
@@ -65,4 +72,4 @@ async def _records(page: Cut, found: Standing, reader: Logs) -> list[SealedRecor
     records = [record for log, indexes in by_log.items() for record in await reader.records(log, indexes)]
     if page.answer.HasField("registration") and found.registration is not None:
         records.append(found.registration)
-    return records
+    return [*records, *(found.deciding if page.answer.delegations else ())]

@@ -13,7 +13,7 @@ import msgspec
 
 from goodstrace import identifiers
 from goodstrace.claims import Claims
-from goodstrace.goods.state import GoodsState, Told, state_of
+from goodstrace.goods.state import ORDER, GoodsState, Told
 from goodstrace.identifiers import Grade, canonical_key
 from services.query.own_keys import KeyRange, begin_range, key_ranges, within
 from services.query.sight import Eyes, Sight, VisibleLogs
@@ -64,8 +64,9 @@ class Recorder(Protocol):
 class OwnRow(msgspec.Struct, frozen=True):
     """How one of the goods stands.
 
-    place: where they are: where what they are in is. inside: the key of what they are in. flags: of the goods and of their lot, by name. step and
-    time_us: of the newest event that the merchant may see; 0 where there is none. unsure: whether something of it cannot be told.
+    place: where they are: where what they are in is. inside: the key of what they are in. flags: of the goods and of their lot,
+    by name, with the IDs of rules that found something. step and time_us: of the newest event that the merchant may see; 0 where there is none.
+    unsure: whether something of it cannot be told.
     """
 
     key: str
@@ -96,7 +97,7 @@ class GoodsKeys:
     async def there(self, key_range: KeyRange, limit: int) -> list[str]:
         """List the first keys of a range, in order. Raises: UnavailableError."""
         first, end = key_range
-        query = {"_id": {"$gte": first, "$lt": end}}
+        query = {"_id": {"$gte": first, "$lt": end}, "grade": {"$ne": ORDER}}
         found = await asyncio.gather(*(self._keys(name, query, limit) for name in _COLLECTIONS))
         return sorted({key for keys in found for key in keys})[:limit]
 
@@ -224,11 +225,12 @@ def claims_by(directory: Directory) -> Callable[[int], Awaitable[Claims | None]]
 
 def own_row(key: str, found: Standing) -> OwnRow:
     """Say how goods stand, by what was found of them, their lot and what they are in. Pure."""
-    states = {each: state_of(each, kept) for each, kept in found.kept.items()}
+    states = {each: found.state(each) for each in found.kept}
     own = states[key]
     lot = own.told.get("lot")
     about = [own, *([states[lot.value]] if lot and lot.value in states else [])]
-    around = [each for each in states if each != key and (lot is None or each != lot.value)]
+    beside = {key, *(each.value for each in own.orders), *([lot.value] if lot else [])}
+    around = [each for each in states if each not in beside]
     told = [*own.told.values(), *own.inside]
     newest = max((each.newest.time_us for each in told), default=0)
     inside = own.inside[0].value if own.inside else ""
@@ -237,7 +239,7 @@ def own_row(key: str, found: Standing) -> OwnRow:
         grade=own.grade,
         place=_place([own, *(states[each] for each in around)]),
         inside=inside,
-        flags=tuple(sorted({name for state in about for name in state.flags})),
+        flags=tuple(sorted({name for state in about for name in (*state.flags, *state.verdicts)})),
         step=_value(own.told.get("step")),
         time_us=newest,
         unsure=bool(own.unsure) or found.truncated,

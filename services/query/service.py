@@ -319,7 +319,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 keys=(query.key,),
                 sizes=sizes,
                 purpose=request.purpose,
-                events=len(answer.events) + answer.HasField("registration"),
+                events=len(answer.events) + answer.HasField("registration") + len(answer.delegations),
             )
             answer.browse_id = await self._record(browse)
             return answer

@@ -138,9 +138,9 @@ class TopicSealer:
             if self._goods is not None and origin.prefix == "goods":
                 decoded = [placed(partition, each.offset, each.value) for each in records]
                 await _keep_goods(self._goods, self._registry, decoded)
-                said, events = gathered(decoded)
-                await self._states.apply(said)
-                await self._flagged.add(events)
+                found = gathered(decoded)
+                await self._states.apply(found.said, found.given)
+                await self._flagged.add(found.flagged)
             told(len(records))
 
         source = ReplaySource(reader, change=origin.change, from_the_first=origin.from_the_first, watch=watch)

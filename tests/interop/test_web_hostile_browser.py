@@ -16,6 +16,7 @@ from tests.browsers import launched, needs_chromium, opening
 from tests.hostile_events import LOT, MARK, PAYLOADS, PROBE, captured, changes, forms, whole
 from tests.interop.test_web_browser import state
 from tests.merchant_world import WORKS, MemoryKeys, MerchantWorld, person
+from tests.unit.collector_builders import events_of
 from tests.web_staff import AUDITOR, OPERATOR, REJECTED, StaffWorld, look
 from tests.web_world import SHOPPER
 
@@ -65,7 +66,9 @@ def _assert_nothing_made(page: Page, path: str) -> None:
 
 def test_nothing_is_made_or_run_of_what_events_say(browser: Browser, tell: Callable[[str], None]) -> None:
     records = _records()
-    world = MerchantWorld(more=records, flagged_events=list(flagged(records)), events_on_page=len(records))
+    world = MerchantWorld(
+        more=records, flagged_events=list(flagged(events_of(records))), events_on_page=len(records)
+    )
     world.keys.keys |= MemoryKeys(records).keys
     with world.served() as url, opening(browser, url) as new:
         page = new(bypass_csp=True)

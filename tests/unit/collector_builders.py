@@ -1,18 +1,21 @@
 """Events, documents and stages for the collector's tests: fixed clock, counted randomness."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from goodstrace.goods.sightings import Placed
 from services.collector import documents
 from services.collector.books import PROGRAMS, Books
 from services.collector.collect import Rules, Sent, Stamp, collect
 from services.collector.documents import Limits
 from services.collector.flow import Item, StageName, from_wire, to_wire
+from services.collector.goods_states import Stored, events
 from services.collector.stages import Span, SpanOutput, State
 from services.collector.summarise import Window
+from services.runtime.envelope import Record
 
 CONTEXT = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
 SECRET = bytes(range(32))
@@ -96,3 +99,8 @@ def facts_of(event: dict[str, Any]) -> Any:
     """The facts of one event after all stages."""
     output = run_all(wires(collected(document(event))))
     return output.items[0].facts
+
+
+def events_of(records: Iterable[Record]) -> list[Placed]:
+    """The events among records, as if they lay one after the other in one log."""
+    return list(events(Stored("goods/0", offset, record) for offset, record in enumerate(records)))

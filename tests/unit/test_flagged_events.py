@@ -10,6 +10,7 @@ from services.collector.flagged import flagged
 from services.collector.flow import FACTS_PART
 from services.runtime.envelope import Record
 from services.runtime.merchants.flagged import MAX_KEYS, MAX_NAMES, Finding, flagged_of, row_of
+from tests.unit.collector_builders import events_of
 from tests.web_world import EVENTS, WORKS, sealed
 
 
@@ -32,7 +33,7 @@ def test_flags_and_verdicts_are_kept_and_spellings_are_not() -> None:
         step="logistics",
     )
     spelled = with_facts(plain, flags=(Flag.NORMALISED_VOCABULARY,), verdicts=())
-    [event] = flagged([with_facts(plain, flags=(), verdicts=()), noticed, spelled])
+    [event] = flagged(events_of([with_facts(plain, flags=(), verdicts=()), noticed, spelled]))
     assert event.findings == (
         Finding(Flag.CONFLICTING_ID),
         Finding("cold/too-warm", "critical", "9 °C"),
@@ -46,6 +47,6 @@ def test_flags_and_verdicts_are_kept_and_spellings_are_not() -> None:
 def test_what_is_kept_of_an_event_is_bounded() -> None:
     rules = tuple(Verdict(f"r/{number}", "info", "", "x" * 9_000) for number in range(99))
     keys = {"epc": tuple(f"urn:x:{number}" for number in range(99))}
-    [event] = flagged([with_facts(sealed(EVENTS[3][1], WORKS, "1"), verdicts=rules, keys=keys)])
+    [event] = flagged(events_of([with_facts(sealed(EVENTS[3][1], WORKS, "1"), verdicts=rules, keys=keys)]))
     assert (len(event.findings), len(event.keys), event.goods) == (MAX_NAMES, MAX_KEYS, 99)
     assert all(len(each.detail) == 500 for each in event.findings if each.detail)

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
+from goodstrace.goods.corrections import Given
 from goodstrace.goods.sightings import Kept
 from services.collector.flow import StageName
 from services.collector.metrics import Metrics
@@ -62,7 +63,11 @@ class Store:
     def __init__(self) -> None:
         self.said: list[Mapping[str, Kept]] = []
 
-    async def apply(self, said: Mapping[str, Kept]) -> int:
+    async def prepare(self) -> None:
+        pass
+
+    async def apply(self, said: Mapping[str, Kept], given: Sequence[Given]) -> int:
+        assert not given
         self.said.append(said)
         return len(said)
 

@@ -35,6 +35,7 @@ from tests.hostile_events import (
     forms,
 )
 from tests.merchant_world import WORKS, MemoryKeys, MerchantWorld, person
+from tests.unit.collector_builders import events_of
 from tests.unit.test_web_pages import client, get
 from tests.web_staff import AUDITOR, OPERATOR, REJECTED, StaffWorld, look
 from tests.web_world import ITEM_KEY, LOT, PRODUCT_KEY, SHOPPER, WebWorld, registration
@@ -112,7 +113,7 @@ def _by_name(refused: Counter[str]) -> Counter[str]:
 
 async def _elsewhere(records: list[Record]) -> None:
     """The same events on the pages of shoppers and merchants, and every goods page that one of them leads to is one of this server."""
-    world = MerchantWorld(more=records, flagged_events=list(flagged(records)))
+    world = MerchantWorld(more=records, flagged_events=list(flagged(events_of(records))))
     world.keys.keys |= MemoryKeys(records).keys
     for path in ("/merchant", "/merchant/flags", f"/merchant/recall?key={quote(LOT_KEY)}"):
         answer = await get(world, path)

@@ -93,6 +93,7 @@ _KEEPS: Final = {
     **_COLLECTOR,
     **_CAPTURES,
     **dict.fromkeys(("goods", "goods_states", "merchants", "places"), RIU),
+    "delegations": RI,
     "flagged_events": RI,
     "rejections": RI,
 }
@@ -118,8 +119,10 @@ ROLES: Final = (
             "api_keys",
             "capture_verdicts",
             "captures",
+            "delegations",
             "flagged_events",
             "goods",
+            "goods_states",
             "idempotency_keys",
             "merchants",
             "places",

@@ -15,7 +15,7 @@ from services.audit import browse_index
 from services.audit.figures import goods as viewers
 from services.audit.figures import store as figures
 from services.audit.watch import store as watch
-from services.collector import flagged_store, rejection_store
+from services.collector import delegation_store, flagged_store, rejection_store, state_store
 from services.collector import mongo as jobs
 from services.collector.registry import store as registry
 from services.doctor.checks.lag import Place
@@ -46,6 +46,8 @@ def wanted_indexes(database: str, vault_database: str) -> dict[tuple[str, str], 
         rejection_store.INDEXES,
         registry.INDEXES,
         flagged_store.INDEXES,
+        delegation_store.INDEXES,
+        state_store.INDEXES,
         webhooks.INDEXES,
     ]
     of_vault: list[Models] = [vault.indexes(), browse_index.indexes(), viewers.indexes()]

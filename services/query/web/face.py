@@ -14,7 +14,7 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace.entry import Kind, TagKind, tag
 from goodstrace.goods.standing import registered_under
-from goodstrace.goods.state import ALERTS, state_of
+from goodstrace.goods.state import ALERTS
 from goodstrace.identifiers import Grade, grade
 from goodstrace.log.v1 import log_pb2
 from services.query.standing import Standing, Standings
@@ -75,7 +75,7 @@ class Faces:
         checkpoints = await self._reader.newest("goods/")
         sizes = showing.sizes_of(checkpoints)
         found = await self._standings.find(key, sizes)
-        states = {each: state_of(each, kept) for each, kept in found.kept.items()}
+        states = {each: found.state(each) for each in found.kept}
         own = registered_under(key, states.get(key))
         goods = await self._register.thing(own, sizes)
         makers = await self._register.merchants([goods.merchant] if goods else [], sizes)
@@ -114,10 +114,9 @@ def _standing_notices(own: list[str], found: Standing) -> list[Notice]:
     for key in own:
         if key not in found.kept:
             continue
-        state = state_of(key, found.kept[key])
         notices += [
             Notice(name, "", key, said.since.time_us)
-            for name, said in sorted(state.flags.items())
+            for name, said in sorted(found.state(key).flags.items())
             if name in ALERTS
         ]
     return notices

@@ -1,0 +1,122 @@
+"""How goods stand where delegates correct and orders are emptied: registrations and orders are in the answer, with proofs."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+
+from goodstrace.errors import VerificationError
+from goodstrace.goods.corrections import Givers
+from goodstrace.goods.state import state_of
+from goodstrace.query.v1 import goods_pb2
+from services.collector.goods_states import Stored, sightings
+from services.collector.goods_states import given as given_of
+from tests.unit.goods_worlds import DELEGATE, GIVER, HOT, PREFIX, Lent, Said, sealed, truth, worlds
+from tests.unit.test_goods_answer import Asking
+from tests.unit.test_goods_state import CASE, ITEM, ITEM_KEY, SITES, moved, seen, stored, taken_back, trade
+
+PLACED = seen(1, 1, bizLocation={"id": SITES[0]})
+LENT = Lent({DELEGATE: PREFIX}, -1)
+ORDER = "urn:o:1"
+
+
+def asking(*what: Said | Lent) -> Asking:
+    return Asking([each.record for each in sealed(what)], logs=1)
+
+
+async def test_the_registration_by_which_a_correction_counts_is_shown_with_its_proof() -> None:
+    here = asking(Lent({}, -3), Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED)), LENT, Lent({}, 1))
+    goods = await here.goods(ITEM)
+    assert "place" not in goods.states[ITEM_KEY].told
+    [giver] = goods.delegations
+    assert (giver.entry.merchant, giver.index) == (GIVER, 3)
+    assert here.browses[-1].events == 3
+    pages = await here.pages(ITEM, 1)
+    assert [len(page.delegations) for page in pages] == [1, 0]
+    here.check(ITEM, pages)
+
+
+async def test_where_no_other_merchant_corrects_no_registration_is_shown() -> None:
+    goods = await asking(LENT, Said(GIVER, PLACED), Said(GIVER, taken_back(PLACED))).goods(ITEM)
+    assert goods.delegations == ()
+    assert "place" not in goods.states[ITEM_KEY].told
+
+
+async def test_an_order_that_was_emptied_is_shown_and_the_goods_are_not_in_it_any_more() -> None:
+    add, emptied = trade(1, 1, "ADD", ORDER), trade(2, 2, "DELETE", ORDER, epcList=None)
+    inside = moved(3, 3, "ADD", CASE)
+    goods = await Asking([each.record for each in stored([add, inside, emptied])]).goods(ITEM)
+    assert list(goods.states)[-1] == ORDER
+    assert goods.states[ORDER].emptied_orders.keys() == {"po"}
+    [statement] = goods.messages[-1].statements
+    assert (statement.field, statement.type, goods.messages[-1].grade) == ("emptied", "po", "order")
+    assert list(goods.orders) == []
+    assert len(goods.events) == 3
+    goods = await Asking([each.record for each in stored([add, inside])]).goods(ITEM)
+    assert ORDER not in goods.states
+    assert [each.value for each in goods.orders] == [ORDER]
+
+
+async def test_what_rules_found_is_a_flag_with_its_severity_and_event() -> None:
+    goods = await asking(Said(GIVER, seen(1, 1, sensorElementList=HOT))).goods(ITEM)
+    [flag] = [each for each in goods.messages[0].statements if each.field == "flag"]
+    assert (flag.value, flag.type, list(flag.identities)) == ("sensor-alarm", "critical", list(goods.events))
+
+
+Change = Callable[[goods_pb2.GetGoodsResponse], object]
+
+
+def _other_registration(page: goods_pb2.GetGoodsResponse) -> None:
+    page.delegations[0].parts[0].content = page.delegations[0].parts[0].content.replace(b"giver", b"taker")
+
+
+CHANGES: dict[str, Change] = {
+    "no registration": lambda page: page.ClearField("delegations"),
+    "a registration twice": lambda page: page.delegations.append(page.delegations[0]),
+    "an event in its place": lambda page: page.delegations[0].CopyFrom(page.events[0].sealed),
+    "other bytes": _other_registration,
+    "without its content": lambda page: page.delegations[0].ClearField("parts"),
+    "no order": lambda page: page.states.pop(),
+    "the order twice": lambda page: page.states.append(page.states[-1]),
+    "the order first": lambda page: page.states.reverse(),
+    "another severity": lambda page: [setattr(each, "type", "info") for each in page.states[0].statements],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_what_was_changed_on_the_way_is_refused(change: Change) -> None:
+    here = asking(
+        LENT,
+        Said(GIVER, PLACED),
+        Said(DELEGATE, taken_back(PLACED)),
+        Said(GIVER, trade(2, 2, "ADD", ORDER, sensorElementList=HOT)),
+        Said(GIVER, trade(3, 3, "DELETE", ORDER, epcList=None)),
+    )
+    [page] = await here.pages(ITEM)
+    here.check(ITEM, [page])
+    change(page)
+    with pytest.raises(VerificationError):
+        here.check(ITEM, [page])
+
+
+async def test_a_registration_that_decides_nothing_is_refused() -> None:
+    packed = Said(GIVER, seen(2, 2, epcList=[CASE]))
+    here = asking(LENT, Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED)), packed)
+    [of_item], [of_case] = await here.pages(ITEM), await here.pages(CASE)
+    of_case.delegations.extend(of_item.delegations)
+    with pytest.raises(VerificationError, match="decide nothing"):
+        here.check(CASE, [of_case])
+
+
+@given(worlds())
+@settings(max_examples=60, deadline=None)
+async def test_it_is_the_collectors_state_and_what_a_trace_says(what: list[Said | Lent]) -> None:
+    records = [each.record for each in sealed(what)]
+    kept_as = [Stored(f"goods/{number % 2}", number // 2, each) for number, each in enumerate(records)]
+    goods = await Asking(records).goods(ITEM)
+    said, givers = sightings(kept_as), Givers(given_of(kept_as))
+    assert goods.states == {key: state_of(key, said[key], givers) for key in goods.states}
+    if not any(state.unsure for state in goods.states.values()):
+        wanted = truth(kept_as, ITEM_KEY)
+        assert sorted((each.type, each.value) for each in goods.orders) == wanted.orders
+        assert set(wanted.inside) <= {*goods.carriers} <= goods.states.keys()
