@@ -13,13 +13,29 @@ T = TypeVar("T")
 
 
 class Said(NamedTuple):
-    """What is shown of an event: its facts, and all that is shown `beside` them, but for its proof."""
+    """What is shown of an event.
 
-    facts: Facts
-    beside: tuple[object, ...]
+    time_us: event time, Unix microseconds. is_read: whether it says nothing but that things were seen. is_linked: whether it is known to
+    repeat another. shown: all that is shown but its time and its proof.
+    """
+
+    time_us: int
+    is_read: bool
+    is_linked: bool
+    shown: tuple[object, ...]
 
 
-def runs(events: Iterable[T], said: Callable[[T], Said | None]) -> list[Sequence[T]]:
+def said(facts: Facts, beside: tuple[object, ...]) -> Said:
+    """Tell what is shown of an event with these facts, and `beside` them."""
+    return Said(facts.time_us, is_read(facts), facts.repeats is not None, (beside, *_shown(facts)))
+
+
+def is_read(facts: Facts) -> bool:
+    """Tell whether an event is a read: an OBSERVE of things, and no correction."""
+    return facts.type == "ObjectEvent" and facts.action == "OBSERVE" and facts.correction is None
+
+
+def runs(events: Iterable[T], said_of: Callable[[T], Said | None]) -> list[Sequence[T]]:
     """Put events, in the order of their times, into runs of reads; any other event is a run of its own.
 
     A run are reads of the same things at the same place that follow each other with nothing else in between, each within a
@@ -27,12 +43,12 @@ def runs(events: Iterable[T], said: Callable[[T], Said | None]) -> list[Sequence
     over several has several first reads: here they are one run again.
 
     Args:
-        events: of one list that is shown.
-        said: tells what is shown of an event; None where its facts are withheld or erased.
+        events: of one list that is shown, the oldest or the newest first.
+        said_of: tells what is shown of an event; None where its facts are withheld or erased.
     """
     found: list[list[tuple[T, Said | None]]] = []
     for event in events:
-        each = event, said(event)
+        each = event, said_of(event)
         if found and _goes_on(found[-1][-1][1], each[1]):
             found[-1].append(each)
         else:
@@ -42,22 +58,14 @@ def runs(events: Iterable[T], said: Callable[[T], Said | None]) -> list[Sequence
 
 def _of_repeats(group: Sequence[tuple[T, Said | None]]) -> Iterable[Sequence[T]]:
     events = [event for event, _ in group]
-    linked = any(said is not None and said.facts.repeats for _, said in group)
+    linked = any(each is not None and each.is_linked for _, each in group)
     return [events] if linked else [[event] for event in events]
 
 
 def _goes_on(before: Said | None, after: Said | None) -> bool:
-    if before is None or after is None or after.facts.time_us - before.facts.time_us > READ_GAP_US:
+    if before is None or after is None or abs(after.time_us - before.time_us) > READ_GAP_US:
         return False
-    return (
-        _is_read(after.facts)
-        and before.beside == after.beside
-        and _shown(before.facts) == _shown(after.facts)
-    )
-
-
-def _is_read(facts: Facts) -> bool:
-    return facts.type == "ObjectEvent" and facts.action == "OBSERVE" and facts.correction is None
+    return after.is_read and before.shown == after.shown
 
 
 def _shown(facts: Facts) -> tuple[object, ...]:

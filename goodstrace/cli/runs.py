@@ -22,6 +22,5 @@ def _said(shown: Shown) -> Said | None:
     if traced.event.facts is None:
         return None
     merchant = traced.event.position.entry.merchant
-    return Said(
-        traced.event.facts, (merchant, tuple(traced.marks), mention.SerializeToString(deterministic=True))
-    )
+    beside = merchant, tuple(traced.marks), mention.SerializeToString(deterministic=True)
+    return read_runs.said(traced.event.facts, beside)

@@ -6,6 +6,7 @@ from typing import Final
 from goodstrace import facts as facts_format
 from goodstrace.entry import Kind
 from goodstrace.facts import GOODS_ROLES, Facts, Flag
+from goodstrace.read_runs import is_read
 from services.collector.flow import FACTS_PART
 from services.runtime.envelope import Record
 from services.runtime.merchants.flagged import (
@@ -31,7 +32,10 @@ def flagged(stored: Iterable[Record]) -> Iterator[FlaggedEvent]:
 
 def _findings(facts: Facts) -> tuple[Finding, ...]:
     flags = [Finding(each) for each in facts.flags if each not in _NOT_TOLD]
-    verdicts = [Finding(each.rule, each.severity, each.detail[:MAX_DETAIL_CHARS]) for each in facts.verdicts]
+    verdicts = [
+        Finding(each.rule, each.severity, each.detail[:MAX_DETAIL_CHARS], each.registered)
+        for each in facts.verdicts
+    ]
     return (*flags, *verdicts)[:MAX_NAMES]
 
 
@@ -46,4 +50,6 @@ def _event(record: Record, facts: Facts, findings: tuple[Finding, ...]) -> Flagg
         findings=findings,
         keys=tuple(keys)[:MAX_KEYS],
         goods=len(keys),
+        place=facts.business_location or facts.read_point,
+        read=facts.repeats.number if facts.repeats else int(is_read(facts)),
     )

@@ -3,7 +3,7 @@
 Whatever events say goes through autoescape; no template marks anything as safe, and none puts values into script or style.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from services.query.web.registered import Thing
 from services.query.web.sensors import UNITS
 from services.query.web.shown_words import shown_words
 from services.query.web.trace_view import ShownEvent
-from services.query.web.verdicts import told
+from services.query.web.verdicts import as_registered, told
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BOUNDS: Final = (
@@ -82,12 +82,15 @@ class Rendering:
         def verdict(found: Verdict) -> str:
             return told(self.catalogue, language, found)
 
+        def limited(line: str, registered: Sequence[str]) -> str:
+            return as_registered(self.catalogue, language, line, registered)
+
         def words_of(events: Iterable[ShownEvent]) -> str:
             return msgspec.json.encode(shown_words(self.catalogue, language, events)).decode()
 
         return {
             "t": t, "word": word, "name_of": name_of, "named": named, "moment": moment, "iso": iso, "verdict": verdict,
-            "words_of": words_of,
+            "as_registered": limited, "words_of": words_of,
         }  # fmt: skip
 
     def _moment(self, language: str, time_us: int, offset: str) -> str:

@@ -13,7 +13,7 @@ from goodstrace.event_content import is_xml, read_event
 from goodstrace.facts import Facts, Role
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
-from goodstrace.read_runs import Said, runs
+from goodstrace.read_runs import Said, runs, said
 from goodstrace.temperatures import stated_limits
 from services.query.web.sensors import Reading, readings_of, temperatures_at
 
@@ -189,7 +189,7 @@ def _shown(event: trace_pb2.TraceEvent, root: str) -> ShownEvent:
 def _said(event: ShownEvent) -> Said | None:
     if event.facts is None:
         return None
-    return Said(event.facts, (event.merchant, event.marks, event.certain, event.concerns, event.through))
+    return said(event.facts, (event.merchant, event.marks, event.certain, event.concerns, event.through))
 
 
 def place_id(sealed: log_pb2.SealedEntry) -> str:

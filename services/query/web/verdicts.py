@@ -45,10 +45,14 @@ def is_own(verdict: Verdict) -> bool:
 
 def told(catalogue: Catalogue, language: str, verdict: Verdict) -> str:
     """Tell a verdict in one line: how grave it is, the rule's name, what it says, and of which goods the limit is registered."""
-    line = _line(catalogue, language, verdict)
-    if not verdict.registered:
+    return as_registered(catalogue, language, _line(catalogue, language, verdict), verdict.registered)
+
+
+def as_registered(catalogue: Catalogue, language: str, line: str, registered: Sequence[str]) -> str:
+    """Add to what a verdict says of which goods its limits are registered; nothing where the event states them."""
+    if not registered:
         return line
-    goods = ", ".join(map(spoken, verdict.registered))
+    goods = ", ".join(map(spoken, registered))
     return catalogue.text(language, "verdict.registered", line=line, goods=goods)
 
 
