@@ -17,7 +17,7 @@ WARM = _seen(15, "2026-04-13T12:00:00Z", "storing", HUB, "+08:00", ITEM, (2.0, 9
 REGISTERED = RegisteredRange(high=Limit("4", PRODUCT_KEY, "0a" * 16))
 LIES = {
     "how often": (f"Read {READS} times", "Read 3 times"),
-    "until when": (" to 14 Apr 2026, 10:00 +08:00</span>", " to 14 Apr 2026, 11:00 +08:00</span>"),
+    "until when": (" to 14 Apr 2026, 10:00:05 +08:00</span>", " to 14 Apr 2026, 10:00:06 +08:00</span>"),
     "something more": (f"All {READS} reads</span>", f"All {READS} reads</span> certified"),
     "one left out": ('<li class="event" id="event-20"', '<li class="other" id="event-20"'),
 }

@@ -131,7 +131,7 @@ async def test_flagged_reads_that_repeat_each_other_are_one_row_with_all_of_them
     world = MerchantWorld(flagged_events=storm)
     page = (await get(world, "/merchant/flags")).text
     assert page.count('class="card"') == 1
-    assert "Read 12 times, from 1 Jan 1970, 00:00 UTC to 1 Jan 1970, 00:00 UTC" in page
+    assert "Read 12 times, from 1 Jan 1970, 00:00:00 UTC to 1 Jan 1970, 00:00:11 UTC" in page
     [inside] = re.findall(r"<details><summary>All 12 reads</summary>(.*?)</details>", page, re.DOTALL)
     assert [f"at {number} (as registered for (01) 07038011002013)" in inside for number in range(12)] == [
         True

@@ -40,7 +40,7 @@ function shift(offset) {
   return found === null ? 0 : (found[1] === "-" ? -1 : 1) * (Number(found[2]) * 60 + Number(found[3])) * 60000;
 }
 
-export function moment(words, timeUs, offset = "+00:00") {
+export function moment(words, timeUs, offset = "+00:00", seconds = false) {
   const bounded = Math.min(Math.max(timeUs, EARLIEST_US), LATEST_US);
   const at = new Date(Math.floor(bounded / 1000) + shift(offset));
   const two = (number) => String(number).padStart(2, "0");
@@ -48,7 +48,7 @@ export function moment(words, timeUs, offset = "+00:00") {
     day: at.getUTCDate(),
     month: words["time.months"].split(",")[at.getUTCMonth()],
     year: at.getUTCFullYear(),
-    clock: `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`,
+    clock: [at.getUTCHours(), at.getUTCMinutes(), ...(seconds ? [at.getUTCSeconds()] : [])].map(two).join(":"),
     zone: ["+00:00", "-00:00", "Z", ""].includes(offset) ? "UTC" : offset.slice(0, 6),
   });
 }
@@ -270,7 +270,7 @@ export function checkReads(summary, results, words, names) {
   check(facts.every((each, place) => sameOfReads(results[place], each) === sameOfReads(results[0], first)));
   check(facts.every((each, place) => place === 0 || facts[place - 1].time_us <= each.time_us));
   checkNothingElse(summary);
-  const [from, to] = [first, last].map((each) => moment(words, each.time_us, each.offset));
+  const [from, to] = [first, last].map((each) => moment(words, each.time_us, each.offset, true));
   const { place, flag } = claimsOfFacts(words, names, first);
   const tests = {
     step: [ifSame(stepOf(words, first))],
