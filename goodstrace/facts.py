@@ -124,8 +124,8 @@ class Limit(msgspec.Struct, frozen=True):
 class RegisteredRange(msgspec.Struct, frozen=True, omit_defaults=True):
     """The narrowest range that is registered of the goods that an event names.
 
-    low, high: None where nothing is registered. unread: the registry could not be read for some of the goods when the event was captured,
-    so that what is registered of them does not count.
+    low, high: None where nothing is registered. unread: of some of the goods it is not known what is registered, and does not count: the
+    registry could not be read when the event was captured, or the event names more of them than are asked for.
     """
 
     high: Limit | None = None

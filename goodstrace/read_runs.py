@@ -31,8 +31,9 @@ def said(facts: Facts, beside: tuple[object, ...]) -> Said:
 
 
 def is_read(facts: Facts) -> bool:
-    """Tell whether an event is a read: an OBSERVE of things, and no correction."""
-    return facts.type == "ObjectEvent" and facts.action == "OBSERVE" and facts.correction is None
+    """Tell whether an event is a read: an OBSERVE of things, and neither a correction nor the report of a sensor."""
+    is_seen = facts.type == "ObjectEvent" and facts.action == "OBSERVE"
+    return is_seen and facts.correction is None and not facts.sensor_reports
 
 
 def runs(events: Iterable[T], said_of: Callable[[T], Said | None]) -> list[Sequence[T]]:
@@ -65,7 +66,7 @@ def _of_repeats(group: Sequence[tuple[T, Said | None]]) -> Iterable[Sequence[T]]
 def _goes_on(before: Said | None, after: Said | None) -> bool:
     if before is None or after is None or abs(after.time_us - before.time_us) > READ_GAP_US:
         return False
-    return after.is_read and before.shown == after.shown
+    return before.is_read and after.is_read and before.shown == after.shown
 
 
 def _shown(facts: Facts) -> tuple[object, ...]:

@@ -185,7 +185,7 @@ def sealed(event: Mapping[str, Any], merchant: int, seed: str) -> Record:
 def storm(count: int, *, first: int = 200, **changes: Any) -> list[Record]:
     """The records of `count` reads of the item in the shop, half a second apart, from one partition."""
     reads = [
-        _seen(first + number, f"2026-04-14T02:00:{number / 2:06.3f}Z", "stocking", SHOP, "+08:00", ITEM, **changes)
+        _seen(first + number, f"2026-04-14T02:00:{number / 2:06.3f}Z", "stocking", SHOP, "+08:00", ITEM) | changes
         for number in range(count)
     ]  # fmt: skip
     made = collected(document(*reads), merchant=SHOP, random=_random(f"storm/{first}"))

@@ -41,7 +41,7 @@ from services.collector.personal.apart import apart, bared, refusal, sealed, unr
 from services.collector.personal.table import Table, built_in
 from services.collector.registry.claims import Speech
 from services.collector.registry.origin import foreign
-from services.collector.registry.ranges import goods_asked
+from services.collector.registry.ranges import Asked, goods_asked
 from services.collector.times import parse_time
 from services.collector.validation import check_event
 from services.runtime import partitioner
@@ -94,7 +94,7 @@ class Sent(msgspec.Struct, frozen=True):
     key: bytes
     fault: Fault | None = None
     personal: PersonalKey | None = None
-    goods: tuple[str, ...] = ()
+    goods: Asked = Asked()
 
 
 def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[int], bytes]) -> list[Sent]:

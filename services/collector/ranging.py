@@ -23,7 +23,7 @@ class Ranges(Protocol):
 
 async def with_ranges(ranges: Ranges, prepared: Sequence[Prepared]) -> list[Prepared]:
     """Look up once what all these captures ask for, and write it into their records; those that ask for nothing cost nothing."""
-    keys = {key for each in prepared for sent in each.sent for key in sent.goods}
+    keys = {key for each in prepared for sent in each.sent for key in sent.goods.keys}
     if not keys:
         return list(prepared)
     known = await ranges.of(keys)

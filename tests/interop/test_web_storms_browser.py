@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, Route
 from goodstrace.facts import Limit, RegisteredRange
 from tests.browsers import PHONE, launched, needs_chromium, opening
 from tests.interop.test_web_browser import state
-from tests.web_world import HUB, ITEM, ITEM_PATH, PRODUCT_KEY, WebWorld, _seen, kept_between, storm
+from tests.web_world import HUB, ITEM, ITEM_KEY, ITEM_PATH, PRODUCT_KEY, WebWorld, _seen, kept_between, storm
 
 pytestmark = needs_chromium
 READS = 12
@@ -98,3 +98,12 @@ def test_axe_finds_no_serious_fault(opened: Callable[..., Page], *, is_open: boo
     )
     grave = [each for each in found.response["violations"] if each["impact"] in ("serious", "critical")]
     assert not grave, [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in grave]
+
+
+def test_what_rules_found_in_every_read_is_checked_on_the_row(browser: Browser) -> None:
+    world = WebWorld(more=storm(6, epcList=[f"{ITEM_KEY}?17=260101"]), looks_per_min=10_000)
+    with world.served() as url, opening(browser, url) as new:
+        page = new()
+        page.goto(ITEM_PATH)
+        assert state(page) == "good", page.text_content("#proof-status")
+        assert "Expired" in (page.text_content(".reads summary") or "")

@@ -30,7 +30,7 @@ def ranged(sent: list[Sent], vector: dict[str, Any]) -> list[Sent]:
     known = {key: kept_by(each["attributes"], each["record"]) for key, each in registered.items()}
     placed = [Placed("", 0, b"")] * len(sent)
     prepared = Prepared(None, placed, [], sent)  # type: ignore[arg-type]  # the job is not looked at
-    asked = {key: None for each in sent for key in each.goods}
+    asked = {key: None for each in sent for key in each.goods.keys}
     return with_known(prepared, {**asked, **known}).sent
 
 

@@ -19,7 +19,7 @@ from services.collector.flow import FACTS_PART, Item, from_wire, to_wire
 from services.collector.preparing import Prepared
 from services.collector.ranging import with_known, with_ranges
 from services.collector.registry.known_ranges import KnownRanges
-from services.collector.registry.ranges import MOST_GOODS, Kept, goods_asked, kept_by, narrowest
+from services.collector.registry.ranges import MOST_GOODS, Asked, Kept, goods_asked, kept_by, narrowest
 from services.collector.rules import book, stated
 from services.runtime import envelope
 from services.runtime.errors import UnavailableError
@@ -201,22 +201,21 @@ detail = "{highest} of {storage_high_celsius} for {storage_high_registered}"
 
 
 def test_nothing_is_asked_for_without_sensors_nor_of_transformations() -> None:
-    assert goods_asked(object_event()) == ()
-    assert goods_asked(object_event(sensorElementList=[{"sensorReport": []}])) == ()
+    assert goods_asked(object_event()) == Asked()
+    assert goods_asked(object_event(sensorElementList=[{"sensorReport": []}])) == Asked()
     baking = measured(180, type="TransformationEvent", action=None, epcList=None)
-    assert goods_asked(baking | {"inputEPCList": [f"{PRODUCT}/21/1"], "outputEPCList": [LOT]}) == ()
+    assert goods_asked(baking | {"inputEPCList": [f"{PRODUCT}/21/1"], "outputEPCList": [LOT]}) == Asked()
 
 
 def test_items_are_asked_for_by_product_and_lot_and_never_more_than_a_bound() -> None:
-    assert goods_asked(measured(5, epcList=[f"{LOT}/21/7", f"{PRODUCT}/21/8"])) == (PRODUCT, LOT)
+    assert goods_asked(measured(5, epcList=[f"{LOT}/21/7", f"{PRODUCT}/21/8"])) == Asked((PRODUCT, LOT))
     many = [f"{PRODUCT}/10/{number}" for number in range(200)]
     asked = goods_asked(measured(5, epcList=[*many, "urn:own:1"]))
-    assert len(asked) == MOST_GOODS
-    assert asked[0] == PRODUCT
-    assert goods_asked(measured(5, epcList=["urn:own:1", CARTON])) == (
-        "https://id.gs1.org/00/106141412345678908",
-        "urn:own:1",
-    )
+    assert (len(asked.keys), asked.cut, asked.keys[0]) == (MOST_GOODS, True, PRODUCT)
+    assert narrowest(asked, dict.fromkeys(asked.keys)) == RegisteredRange(unread=True)
+    assert not goods_asked(measured(5, epcList=many[: MOST_GOODS - 1])).cut
+    own = goods_asked(measured(5, epcList=["urn:own:1", CARTON]))
+    assert own == Asked(("https://id.gs1.org/00/106141412345678908", "urn:own:1"))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +244,7 @@ KNOWN = st.dictionaries(KEYS, st.one_of(st.none(), st.builds(Kept, DEGREES, DEGR
 def test_a_value_is_out_of_the_joined_range_where_it_is_out_of_one_of_them(
     keys: set[str], known: Mapping[str, Kept | None], low: float | None, high: float | None
 ) -> None:
-    found = narrowest(keys, known)
+    found = narrowest(Asked(tuple(keys)), known)
     again = None if found is None else facts_format.decode(facts_format.encode(_with(found))).registered_range
     assert again == found
     joined = stated.narrowest(Range(low, high), found)

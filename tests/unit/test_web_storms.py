@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.unit.test_web_sections import page_of, text_of
-from tests.web_world import WebWorld, storm
+from tests.web_world import ITEM_KEY, WebWorld, storm
 
 SAID = {
     "en": (
@@ -61,3 +61,12 @@ async def test_a_page_that_ends_within_a_storm_shows_its_part_of_it() -> None:
     counts = [int(each) for page in (first, second) for each in re.findall(r"Read (\d+) times", page)]
     assert sum(counts) == 12
     assert len(counts) == 2
+
+
+async def test_what_rules_found_in_every_read_stands_on_the_row() -> None:
+    expired = f"{ITEM_KEY}?17=260101"
+    page = await page_of(WebWorld(more=storm(6, epcList=[expired])))
+    summary = page[page.index("<summary>", page.index('<li class="reads')) :]
+    summary = summary[: summary.index("</summary>")]
+    assert "critical · Expired" in text_of(summary)
+    assert "Read 6 times" in text_of(summary)

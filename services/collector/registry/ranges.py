@@ -4,7 +4,7 @@ Registrations lie in other partitions than events, so no later stage may look fo
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -33,8 +33,18 @@ class Kept(msgspec.Struct, frozen=True):
     record: str
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """Keys of goods of which an event wants to know the range; `cut`: there are more than MOST_GOODS."""
+
+    keys: tuple[str, ...] = ()
+    cut: bool = False
+
+
 Known = Mapping[str, Kept | None]
 """What is registered, by canonical key: None where nothing is, and no key where that could not be read."""
+
+
+_NOTHING: Final = Asked()
 
 
 def kept_by(attributes: Mapping[str, str], record: str) -> Kept | None:
@@ -46,29 +56,28 @@ def kept_by(attributes: Mapping[str, str], record: str) -> Kept | None:
     return Kept(max(lows, default=None), min(highs, default=None), record) if lows or highs else None
 
 
-def goods_asked(event: Mapping[str, Any]) -> tuple[str, ...]:
+def goods_asked(event: Mapping[str, Any]) -> Asked:
     """List the keys of which a valid event makes it worth to know the range: none where no sensor reports, and MOST_GOODS at the most.
 
     What goes into a transformation and comes out of it is not asked for: there the process is measured, which may be to bake.
     """
     if not any(element.get("sensorReport") for element in event.get(_SENSORS, ())):
-        return ()
+        return _NOTHING
     found = {each for uri in _goods(event) for each in _asked_of(uri)}
-    return tuple(key for _, key in sorted(found)[:MOST_GOODS])
+    return Asked(tuple(key for _, key in sorted(found)[:MOST_GOODS]), len(found) > MOST_GOODS)
 
 
-def narrowest(keys: Iterable[str], known: Known) -> RegisteredRange | None:
-    """Give the narrowest range of goods; None where nothing is registered of them, and all of that could be read.
+def narrowest(asked: Asked, known: Known) -> RegisteredRange | None:
+    """Give the narrowest range of goods; None where nothing is registered of them, and all were asked for and could be read.
 
     Of several that state the same limit the first key counts, so that the order of a store's answers says nothing.
     """
-    asked = sorted(set(keys))
-    found = [(key, each) for key in asked if (each := known.get(key)) is not None]
+    found = [(key, each) for key in sorted(asked.keys) if (each := known.get(key)) is not None]
     lows = [(each.low, key, each.record) for key, each in found if each.low is not None]
     highs = [(each.high, key, each.record) for key, each in found if each.high is not None]
     low = max(lows, key=lambda each: each[0], default=None)
     high = min(highs, key=lambda each: each[0], default=None)
-    unread = any(key not in known for key in asked)
+    unread = asked.cut or any(key not in known for key in asked.keys)
     if low is None and high is None and not unread:
         return None
     return RegisteredRange(low=_limit(low), high=_limit(high), unread=unread)

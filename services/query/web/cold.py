@@ -109,6 +109,8 @@ def _is_of_others(verdict: Verdict, facts: Facts, key: str) -> bool:
     """Say whether a verdict goes by what is registered of other goods in the same event: too cold for the milk says nothing of the peas."""
     if not verdict.registered or grade(key) not in _PRODUCTS:
         return False
+    if grade(key) is Grade.CLASS:
+        return key not in {class_of(each) or each for each in verdict.registered}
     return {key, class_of(key), facts.lot_of.get(key)}.isdisjoint(verdict.registered)
 
 

@@ -258,8 +258,8 @@ function checkTexts(within, tests, isOther) {
 
 /** What repeated reads must have in common to be shown as one; as `goodstrace.read_runs` puts them together. */
 function sameOfReads({ entry }, facts) {
-  const { type, action, step, business_step, disposition, read_point, business_location, keys, flags } = facts;
-  return JSON.stringify([entry.merchant, type, action, step, business_step, disposition, read_point, business_location, keys, flags]);
+  const { type, action, step, business_step, disposition, read_point, business_location, keys, flags, sensor_reports } = facts;
+  return JSON.stringify([entry.merchant, type, action, step, business_step, disposition, read_point, business_location, keys, flags, sensor_reports]);
 }
 
 /** Compares what stands above reads that are shown as one with what verified of them; `results` are theirs, in their order. */
@@ -271,12 +271,12 @@ export function checkReads(summary, results, words, names) {
   check(facts.every((each, place) => place === 0 || facts[place - 1].time_us <= each.time_us));
   checkNothingElse(summary);
   const [from, to] = [first, last].map((each) => moment(words, each.time_us, each.offset, true));
-  const { place, flag } = claimsOfFacts(words, names, first);
+  const { place, flag, verdict } = claimsOfFacts(words, names, first);
   const tests = {
     step: [ifSame(stepOf(words, first))],
     reads: [ifSame(filled(words["timeline.reads"], { count: facts.length, first: from, last: to }))],
     all: [ifSame(filled(words["timeline.reads_all"], { count: facts.length }))],
-    place, flag,
+    place, flag, verdict,
   };
   checkTexts(summary, tests, (element) => isDerived(words, names, element, plain(element.textContent)));
 }
