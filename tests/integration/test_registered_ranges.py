@@ -41,7 +41,7 @@ def register(collector: Collector, highest: str) -> str:
     goods = {"key": PRODUCT, "names": {"en": "Tea"}, "attributes": {"maximumTemperature": highest}}
     answer = collector.http.put("/registry/v1/goods", json=goods)
     assert answer.status_code in (200, 201), answer.text
-    return str(answer.json()["record"])
+    return str(answer.json()["recordID"])
 
 
 def facts_of(records: Iterable[Record]) -> dict[str, Facts]:
