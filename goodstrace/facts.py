@@ -11,7 +11,7 @@ import msgspec
 
 from goodstrace.errors import EntryError
 
-PIPELINE_VERSION: Final = "3"
+PIPELINE_VERSION: Final = "4"
 READ_GAP_US: Final = 60_000_000
 """The longest pause within a run of reads, microseconds of event time. It never changes for records of a pipeline version."""
 
@@ -88,13 +88,15 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a rule found in an event by itself; it marks, it never blocks.
 
     rule: the rule's ID in one of the event's `rule_sets`. severity: see Severity. at: JSON pointer (RFC 6901) of the first place in the
-    event where the rule holds, empty for the event as a whole. detail: one sentence for people.
+    event where the rule holds, empty for the event as a whole. detail: one sentence for people. registered: canonical keys of the goods whose
+    registrations state the limits that the rule compared with, see `Facts.registered_range`; empty where the event states them itself.
     """
 
     rule: str
     severity: str
     at: str = ""
     detail: str = ""
+    registered: tuple[str, ...] = ()
 
 
 class Repeat(msgspec.Struct, frozen=True):
@@ -105,6 +107,30 @@ class Repeat(msgspec.Struct, frozen=True):
 
     first: str
     number: int
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A limit of temperature that is registered of goods.
+
+    celsius: degrees Celsius, the shortest decimal that is read as the same double. key: canonical key of the goods. record: hex ID of the
+    registration's record, as it was when the event was captured.
+    """
+
+    celsius: str
+    key: str
+    record: str
+
+
+class RegisteredRange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The narrowest range that is registered of the goods that an event names.
+
+    low, high: None where nothing is registered. unread: of some of the goods it is not known what is registered, and does not count: the
+    registry could not be read when the event was captured, or the event names more of them than are asked for.
+    """
+
+    high: Limit | None = None
+    low: Limit | None = None
+    unread: bool = False
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -120,6 +146,8 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     {"xmlns": {prefix: URI}}, the namespaces declared around it ("" for the default one).
     hash_ignores: names the capture's document left out of the event hash (`ignoreFields`), as `event_hash` takes them.
     pipeline: version of the pipeline that made these facts. flags: sorted names from a closed set.
+    registered_range: between which temperatures the goods are to be kept by their registrations, as `collect` found them; of events with
+    sensor reports, from pipeline "4" on; None where nothing is registered.
     repeats: the run of reads this one goes on with; from pipeline "2" on. sensor_reports: how many it holds; from pipeline "3" on.
     rule_sets: the sets of rules that were tried on the event. verdicts: what they found, by rule ID, each rule once.
     A table or set that came with the program is named by its version, an operator's by `<version> sha256:<hex>` of its file.
@@ -144,6 +172,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     lot_of: dict[str, str] = {}
     quantities: dict[str, tuple[Quantity, ...]] = {}
     read_point: str = ""
+    registered_range: RegisteredRange | None = None
     repeats: Repeat | None = None
     rule_sets: tuple[str, ...] = ()
     sensor_reports: int = 0

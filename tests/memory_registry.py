@@ -4,12 +4,13 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from goodstrace.registration import merchant_key
+from services.collector.registry.ranges import Kept, kept_by
 from services.collector.registry.registrations import (
     Changes,
     Registered,
@@ -68,6 +69,15 @@ class MemoryRegistry:
         )
         found = [await self.find(what, key) for key in keys[:limit]]
         return [each for each in found if each is not None]
+
+    async def kept(self, keys: Sequence[str]) -> dict[str, Kept]:
+        self._asked()
+        await asyncio.sleep(0)
+        told = {key: self.documents[What.GOODS, key] for key in keys if (What.GOODS, key) in self.documents}
+        ranges = {
+            key: kept_by(each["content"].get("attributes", {}), each["record"]) for key, each in told.items()
+        }
+        return {key: each for key, each in ranges.items() if each is not None}
 
     async def merchants(self, after: int = 0, limit: int = 0) -> AsyncIterator[tuple[int, Merchant]]:
         self._asked()
@@ -181,6 +191,7 @@ async def check_registry(store: RegistryStore, random: Callable[[int], bytes]) -
     assert await store.registered_by(What.PLACE, first, "urn:a:1", 9) == []
     assert await store.registered_by(What.PLACE, second, "", 9) == []
     assert await store.registered_by(What.GOODS, first, "", 9) == []
+    await check_ranges(store, random)
     key, _ = new_key(second, "till", 8, random)
     await store.add_key(key)
     assert await store.key(key.id) == key
@@ -191,6 +202,29 @@ async def check_registry(store: RegistryStore, random: Callable[[int], bytes]) -
     assert await store.keys(second) == [msgspec.structs.replace(key, revoked_ms=9)]
     assert await store.reserve_number() == 3
     await check_under_way(store)
+
+
+async def check_ranges(store: RegistryStore, random: Callable[[int], bytes]) -> None:
+    """The ranges of goods are those of their newest registrations; goods without one, or that state none, are left out."""
+    said: list[tuple[str, dict[str, str]]] = [
+        ("urn:a:2", {"minimumTemperature": "1"}),
+        ("urn:a:2", {"gs1:minimumTemperature": "2", "gs1:maximumTemperature": "8.0"}),
+        ("urn:a:3", {"origin": "LK", "maximumTemperature": "cold"}),
+    ]
+    records = [
+        item_of(
+            Registration(What.GOODS, key, 1, {"key": key, "names": {"en": "A"}, "attributes": attributes}),
+            time_ms,
+            random,
+        ).record
+        for time_ms, (key, attributes) in enumerate(said)
+    ]
+    await store.apply(changes(records))
+    many = [f"urn:b:{number}" for number in range(300)]
+    assert await store.kept([*many, "urn:a:2", "urn:a:3", "urn:a:1"]) == {
+        "urn:a:2": Kept(2.0, 8.0, records[1].id.hex())
+    }
+    assert await store.kept([]) == {}
 
 
 async def check_under_way(store: RegistryStore) -> None:

@@ -16,11 +16,12 @@ from deploy.processes import free_port
 from goodstrace.completeness.leaf import IndexedLog, IndexLeaf, RootAt, secret_commitment
 from goodstrace.completeness.rows import Row
 from goodstrace.cosignature import Cosigner
+from goodstrace.facts import RegisteredRange
 from goodstrace.identifiers import canonical_key
 from goodstrace.note import Signer, parse_note
 from goodstrace.registration import merchant_key
 from goodstrace.tiles import Tile, TileEdge
-from services.collector.flow import StageName, to_wire
+from services.collector.flow import Item, StageName, to_wire
 from services.collector.registry.registrations import Registration, item_of
 from services.ledger.index_records import index_record
 from services.query.completeness import CompletenessServicer
@@ -178,6 +179,24 @@ def registrations() -> list[Record]:
 def sealed(event: Mapping[str, Any], merchant: int, seed: str) -> Record:
     """The record that the collector's stages make of an event."""
     [whole] = run_all(wires(collected(document(dict(event)), merchant=merchant, random=_random(seed)))).items
+    return whole.record
+
+
+def storm(count: int, *, first: int = 200, **changes: Any) -> list[Record]:
+    """The records of `count` reads of the item in the shop, half a second apart, from one partition."""
+    reads = [
+        _seen(first + number, f"2026-04-14T02:00:{number / 2:06.3f}Z", "stocking", SHOP, "+08:00", ITEM) | changes
+        for number in range(count)
+    ]  # fmt: skip
+    made = collected(document(*reads), merchant=SHOP, random=_random(f"storm/{first}"))
+    return [each.record for each in run_all(wires(made)).items]
+
+
+def kept_between(event: Mapping[str, Any], merchant: int, registered: RegisteredRange) -> Record:
+    """The record of an event, where `collect` found a range registered of its goods."""
+    (sent,) = collected(document(dict(event)), merchant=merchant, random=_random(str(event["eventID"])))
+    assert isinstance(sent.outcome, Item)
+    [whole] = run_all([to_wire(sent.outcome.with_facts(registered_range=registered))]).items
     return whole.record
 
 

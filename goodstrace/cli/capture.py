@@ -143,7 +143,8 @@ def _show_rules(job: Job) -> None:
         for each in event.get("ruleVerdicts", ())
     ]
     for index, each in found[:_MOST_SHOWN]:
-        click.echo(f"  event {index}: {each['severity']}: {each['rule']}: {each.get('detail', '')}")
+        whose = f" (as registered for {', '.join(each['registered'])})" if each.get("registered") else ""
+        click.echo(f"  event {index}: {each['severity']}: {each['rule']}: {each.get('detail', '')}{whose}")
     if len(found) > _MOST_SHOWN:
         click.echo(f"  ... and {len(found) - _MOST_SHOWN} more findings of rules (--json shows them)")
 

@@ -315,7 +315,10 @@ def _event_line(traced: ShownEvent, mention: TraceMention, times: str = "") -> s
 def _verdict_line(verdict: Verdict) -> str:
     colour = _SEVERITIES.get(verdict.severity, "yellow")
     place = f" [dim]{escape(verdict.at)}[/dim]" if verdict.at else ""
-    return f"[{colour}]{escape(verdict.severity)}: {escape(verdict.detail)}[/{colour}] [dim]{escape(verdict.rule)}[/dim]{place}"
+    whose = (
+        f" [dim]as registered for {escape(', '.join(verdict.registered))}[/dim]" if verdict.registered else ""
+    )
+    return f"[{colour}]{escape(verdict.severity)}: {escape(verdict.detail)}[/{colour}]{whose} [dim]{escape(verdict.rule)}[/dim]{place}"
 
 
 def _event_document(traced: ShownEvent) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.projector import Projector
 from services.collector.registry.gate import Gate
+from services.collector.registry.known_ranges import KnownRanges
 from services.collector.registry.rate_store import MongoRateStore
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
@@ -47,6 +48,7 @@ from services.runtime.access.opening import now_ms, open_access
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import UnavailableError
 from services.runtime.kafka import KafkaProbe
+from services.runtime.merchants.directory import Staleness
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Monitoring
 from services.runtime.probes import PROBE_EVERY_S, Probe, watch
@@ -157,6 +159,13 @@ class _Parts:
             open_merchant=settings.merchant,
             personal=settings.personal,
         )
+        access = self._access.settings
+        self._ranges = KnownRanges(
+            self._registry,
+            Staleness(access.access_fresh_s, access.access_stale_s),
+            time.monotonic,
+            self._metrics.failures.labels("ranges", UnavailableError.category).inc,
+        )
         self._preparer = Preparer(
             self.kafka, self._gate, settings.limits(), settings.collecting(), self._ports
         )
@@ -183,6 +192,7 @@ class _Parts:
             metrics=self._metrics,
             log=self._log,
             keeper=self._keeper,
+            ranges=self._ranges,
         )
         secret = load_secret(load(LogSettings).index_secret_file)
         idempotency = Idempotency(
@@ -269,6 +279,7 @@ class _Parts:
             merchant=settings.merchant,
             beginnings=IngressStore(self.mongo.database),
             keeper=self._keeper,
+            ranges=self._ranges,
             metrics=self._metrics,
             log=self._log,
         )

@@ -41,6 +41,7 @@ from services.collector.personal.apart import apart, bared, refusal, sealed, unr
 from services.collector.personal.table import Table, built_in
 from services.collector.registry.claims import Speech
 from services.collector.registry.origin import foreign
+from services.collector.registry.ranges import Asked, goods_asked
 from services.collector.times import parse_time
 from services.collector.validation import check_event
 from services.runtime import partitioner
@@ -85,13 +86,15 @@ class Rules(msgspec.Struct, frozen=True):
 class Sent(msgspec.Struct, frozen=True):
     """One event after `collect`: an item for `goods.collected` or a rejection, and its partition key.
 
-    `personal`: what its part `personal` is encrypted with, to be kept before the record goes to Kafka.
+    `personal`: what its part `personal` is encrypted with, to be kept before the record goes to Kafka. `goods`: keys of which the facts want
+    to know what is registered, see `ranging.py`.
     """
 
     outcome: Item | Rejected
     key: bytes
     fault: Fault | None = None
     personal: PersonalKey | None = None
+    goods: Asked = Asked()
 
 
 def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[int], bytes]) -> list[Sent]:
@@ -167,7 +170,8 @@ def _collect_event(  # noqa: PLR0917 - what `collect` has
         return _refuse(document, bare, Reason.TOO_LARGE, fault)
     whole = msgspec.structs.replace(record, parts=parts)
     made = PersonalKey(record.id, key, record.merchant, facts.event_id, record.time_ms) if key else None
-    return Sent(Item(whole, facts, event), partitioner.event_key(record.merchant, facts.event_id), None, made)
+    key_of_partition = partitioner.event_key(record.merchant, facts.event_id)
+    return Sent(Item(whole, facts, event), key_of_partition, None, made, goods_asked(event))
 
 
 def _fault_of(event: Any, record: Record, stamp: Stamp) -> tuple[Reason, Fault] | None:

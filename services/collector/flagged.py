@@ -5,6 +5,7 @@ from typing import Final
 
 from goodstrace.facts import GOODS_ROLES, Facts, Flag
 from goodstrace.goods.sightings import Placed
+from goodstrace.read_runs import is_read
 from services.runtime.merchants.flagged import (
     MAX_DETAIL_CHARS,
     MAX_KEYS,
@@ -26,7 +27,10 @@ def flagged(events: Iterable[Placed]) -> Iterator[FlaggedEvent]:
 
 def _findings(facts: Facts) -> tuple[Finding, ...]:
     flags = [Finding(each) for each in facts.flags if each not in _NOT_TOLD]
-    verdicts = [Finding(each.rule, each.severity, each.detail[:MAX_DETAIL_CHARS]) for each in facts.verdicts]
+    verdicts = [
+        Finding(each.rule, each.severity, each.detail[:MAX_DETAIL_CHARS], each.registered)
+        for each in facts.verdicts
+    ]
     return (*flags, *verdicts)[:MAX_NAMES]
 
 
@@ -42,4 +46,6 @@ def _event(event: Placed, findings: tuple[Finding, ...]) -> FlaggedEvent:
         findings=findings,
         keys=tuple(keys)[:MAX_KEYS],
         goods=len(keys),
+        place=facts.business_location or facts.read_point,
+        read=facts.repeats.number if facts.repeats else int(is_read(facts)),
     )

@@ -19,6 +19,7 @@ from services.collector.intake import Keeper, count_collected
 from services.collector.metrics import COLLECTED, REJECTED, Metrics
 from services.collector.preparing import Prepared, Preparer
 from services.collector.producer import writes_of
+from services.collector.ranging import Ranges, with_ranges
 from services.collector.registry.gate import Caller, Gate
 from services.collector.transacting import WAIT_S, Transacting, place_of
 from services.collector.transactions import Move, Transactions
@@ -56,6 +57,7 @@ class Ingress(Transacting):
         merchant: int,
         beginnings: Beginnings,
         keeper: Keeper,
+        ranges: Ranges,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
@@ -69,6 +71,7 @@ class Ingress(Transacting):
             merchant: whose all messages are. Who may write to the topic is for Kafka's ACLs to say.
             beginnings: see there.
             keeper: keeps the keys of personal data that was taken out of events.
+            ranges: tells what is registered of the goods in events.
             metrics: counts messages and records.
             log: told of partitions and failures.
         """
@@ -84,6 +87,7 @@ class Ingress(Transacting):
         self._gate, self._merchant = gate, merchant
         self._beginnings = beginnings
         self._keeper = keeper
+        self._ranges = ranges
         self._begun: frozenset[int] = frozenset()
         self._unmarked: set[int] = set()
 
@@ -97,7 +101,8 @@ class Ingress(Transacting):
     async def _take(self, batch: list[Message]) -> None:
         self._metrics.ingress_busy.set(len(batch))
         try:
-            prepared = await self._in_thread(self._prepared, batch, await self._caller())
+            made = await self._in_thread(self._prepared, batch, await self._caller())
+            prepared = await with_ranges(self._ranges, made)
             keys = [key for each in prepared for key in each.personal]
             if keys:
                 await self._keeper.keep(keys)

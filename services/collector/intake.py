@@ -26,6 +26,7 @@ from services.collector.preparing import (
     Request,
 )
 from services.collector.producer import GroupCommit
+from services.collector.ranging import Ranges, with_ranges
 from services.runtime.errors import ServiceError
 from services.runtime.personal_values import PersonalKey
 
@@ -56,8 +57,12 @@ class Intake:
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
         keeper: Keeper,
+        ranges: Ranges,
     ) -> None:
-        """Take captures, made ready by `preparer`; `keeper` keeps the keys of personal data that was taken out of them."""
+        """Take captures, made ready by `preparer`; `keeper` keeps the keys of personal data that was taken out of them.
+
+        `ranges` tells what is registered of the goods in them.
+        """
         self.limits = preparer.limits
         self.gate = preparer.gate
         self._preparer = preparer
@@ -68,6 +73,7 @@ class Intake:
         self._metrics = metrics
         self._log = log
         self._keeper = keeper
+        self._ranges = ranges
         self._held_bytes = 0
         self._released = asyncio.Event()
         self._recent: OrderedDict[str, Job] = OrderedDict()
@@ -152,7 +158,8 @@ class Intake:
     ) -> Prepared:
         with capture_spans.collecting(request.traceparent) as opened:
             wanted = capture_spans.stamped(request, opened)
-            prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, wanted)
+            made = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, wanted)
+            (prepared,) = await with_ranges(self._ranges, [made])
             capture_spans.say(opened, prepared)
             with structlog.contextvars.bound_contextvars(capture_id=prepared.job.id):
                 if prepared.personal:

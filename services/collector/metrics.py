@@ -17,7 +17,7 @@ METHODS: Final = (
     "registry", "none",
 )  # fmt: skip
 REFUSALS: Final = ("unauthenticated", "forbidden", "unknown", "taken", "rate-limited")
-LOOPS: Final = ("group_commit", "ingress", "stages", "projector", "states", "jobs", "rates")
+LOOPS: Final = ("group_commit", "ingress", "stages", "projector", "states", "jobs", "rates", "ranges")
 COLLECTED: Final = "collected"
 REJECTED: Final = "rejected"
 FOLLOWERS: Final = ("projector", "states")

@@ -40,6 +40,7 @@ _VERSIONS: Final = MappingProxyType(
             Pipeline("1", steps="1", rules="", read_storms=False),
             Pipeline("2", steps="2", rules="1", read_storms=True),
             Pipeline("3", steps="2", rules="1", read_storms=True, late_signatures=True, sensors=True),
+            Pipeline("4", steps="2", rules="2", read_storms=True, late_signatures=True, sensors=True),
         )
     }
 )

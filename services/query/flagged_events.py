@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from goodstrace.read_runs import Said, runs
 from services.query.own_goods import Recorder
 from services.runtime.access.current import principal
 from services.runtime.access.naming import recorded_name
@@ -63,6 +64,16 @@ class FlaggedPage(msgspec.Struct, frozen=True):
     events: Sequence[FlaggedEvent]
     before: str
     browse_id: str
+
+    def rows(self) -> list[Sequence[FlaggedEvent]]:
+        """The events as rows: reads that repeat each other, and in which the same was noticed, are one."""
+        return runs(self.events, _said)
+
+
+def _said(event: FlaggedEvent) -> Said:
+    found = [(each.name, each.severity) for each in event.findings]
+    shown = event.merchant, event.step, event.place, event.keys, event.goods, found
+    return Said(event.time_us, event.read > 0, event.read > 1, shown)
 
 
 class FlaggedLooks:

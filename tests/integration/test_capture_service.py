@@ -37,7 +37,7 @@ from services.runtime.errors import UnavailableError
 from services.runtime.settings import KafkaSettings
 from tests.integration.test_collector import Collector, canonical, collector, events_of, until
 from tests.open_guard import open_guard
-from tests.unit.capture_api import Jobs, Kafka, Keeper, open_gate
+from tests.unit.capture_api import Jobs, Kafka, Keeper, Registered, open_gate
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event
 
 __all__ = ["collector"]  # the fixture
@@ -75,6 +75,7 @@ class Here:
             metrics=metrics,
             log=LOG,
             keeper=Keeper(),
+            ranges=Registered(),
         )
         self.edge = GrpcEdge(
             intake, "127.0.0.1", 0, LOG, self.registry, guard=guard or open_guard("collector")

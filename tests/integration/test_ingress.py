@@ -31,7 +31,7 @@ from tests.integration.test_collector import (
     events_of,
     until,
 )
-from tests.unit.capture_api import Keeper, open_gate
+from tests.unit.capture_api import Keeper, Registered, open_gate
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event
 
 __all__ = ["collector"]  # the fixture
@@ -97,6 +97,7 @@ class Here:
             merchant=9,
             beginnings=marks,
             keeper=Keeper(),
+            ranges=Registered(),
             metrics=Metrics(self.registry),
             log=structlog.get_logger(),
         )

@@ -306,9 +306,52 @@ def test_what_a_rule_finds_is_sealed_and_shown_and_not_for_the_twin(
     for item, expected in zip(items, ([verdict], []), strict=True):
         (shown,) = json.loads(ok(system, "trace", "--json", item))["events"]
         assert shown["proof"]["verified"]
-        assert shown["facts"]["rule_sets"] == ["1"]
+        assert shown["facts"]["rule_sets"] == ["2"]
         assert shown["facts"].get("verdicts", []) == expected
     assert f"critical: {verdict['detail']}" in ok(system, "trace", items[0])
+
+
+def test_what_is_registered_of_goods_judges_what_sensors_report_later(
+    system: System, samples: Path, captured: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    product, item = "https://id.gs1.org/01/09524321012340", "https://id.gs1.org/01/09524321012340/21/COLD-1"
+
+    def register(highest: str) -> None:
+        goods = {"key": product, "names": {"en": "Fish"}, "attributes": {"maximumTemperature": highest}}
+        (tmp_path / "goods.json").write_text(json.dumps(goods))
+        ok(system, "registry", "goods", "put", str(tmp_path / "goods.json"))
+
+    before = system.sealed_count()
+    register("4")
+    whole = json.loads(min(samples.glob("*.jsonld")).read_bytes())
+    whole["epcisBody"]["eventList"] = [
+        {
+            "type": "ObjectEvent",
+            "action": "OBSERVE",
+            "eventTime": f"2026-01-03T03:04:0{second}Z",
+            "eventTimeZoneOffset": "+00:00",
+            "bizStep": "transporting",
+            "epcList": [item],
+            "sensorElementList": [{"sensorReport": [{"type": "Temperature", "value": value, "uom": "CEL"}]}],
+        }
+        for second, value in enumerate((4.5, 4))
+    ]
+    (tmp_path / "cold.jsonld").write_text(json.dumps(whole))
+    (said,) = json.loads(ok(system, "capture", "--json", str(tmp_path / "cold.jsonld")))
+    system.wait_sealed(before + 3)
+    warm, twin = [each.get("ruleVerdicts") for each in said["job"]["events"]]
+    assert twin is None
+    assert [(each["rule"], each["registered"]) for each in warm] == [("storage-too-warm", [product])]
+    traced = json.loads(ok(system, "trace", "--json", item))["events"]
+    shown = [each for each in traced if item in each["facts"]["keys"].get("epc", ())]
+    assert [each["proof"]["verified"] for each in shown] == [True, True]
+    assert {each["facts"]["registered_range"]["high"]["celsius"] for each in shown} == {"4"}
+    assert f"as registered for {product}" in " ".join(ok(system, "trace", item).split())
+
+    register("10")  # from here on the registry says something else
+    system.wait_sealed(before + 4)
+    found = json.loads(ok(system, "replay", "verify", "--from", "collected", "--json"))
+    assert found["sound"]
 
 
 def commissioning(epc: str, event_id: str) -> str:

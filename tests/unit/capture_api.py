@@ -1,7 +1,7 @@
 """The capture API in this process, on a transactor and stores in memory that can be told to fail."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,7 +25,9 @@ from services.collector.metrics import Metrics
 from services.collector.positions import Positions
 from services.collector.preparing import Preparer
 from services.collector.producer import GroupCommit
+from services.collector.ranging import Ranges
 from services.collector.registry.gate import Gate
+from services.collector.registry.ranges import Kept, Known
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
 from services.collector.transactions import Write
@@ -53,6 +55,17 @@ class Keeper:
         if self.failures:
             raise self.failures.pop(0)
         self.keys += keys
+
+
+class Registered:
+    """Says what is registered of goods, by key; `asked` are the keys of each look-up, and nothing can be read while `away`."""
+
+    def __init__(self, kept: Mapping[str, Kept] | None = None) -> None:
+        self.kept, self.asked, self.away = dict(kept or {}), list[list[str]](), False
+
+    async def of(self, keys: Iterable[str]) -> Known:
+        self.asked.append(sorted(keys))
+        return {} if self.away else {key: self.kept.get(key) for key in self.asked[-1]}
 
 
 class Kafka:
@@ -202,6 +215,7 @@ class Running:
         random: Callable[[int], bytes] | None = None,
         registrar: Callable[["Running"], Registrar | None] = lambda _: None,
         guard: Guard | None = None,
+        ranges: Ranges | None = None,
     ) -> None:
         self.kafka, self.jobs, self.metrics = Kafka(), jobs or Jobs(), Metrics(CollectorRegistry())
         self.keys, self.logs, self.now_ms = keys or Keys(), Logs(), NOW_MS
@@ -210,6 +224,7 @@ class Running:
         self.keeper = Keeper()
         self.intake = Intake(
             keeper=self.keeper,
+            ranges=ranges or Registered(),
             preparer=Preparer(
                 KafkaSettings(),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
                 gate or open_gate(MERCHANT),

@@ -14,6 +14,7 @@ from services.collector import rejections_api
 from services.collector.preparing import Ports
 from services.collector.registry.claims import Policy
 from services.collector.registry.gate import DefaultLimits, Gate
+from services.collector.registry.known_ranges import KnownRanges
 from services.collector.registry.rates import Rates
 from services.collector.registry.registrar import Registrar
 from services.collector.registry.registrations import Registration, changes, item_of
@@ -75,7 +76,10 @@ class Registry:
                 ports=Ports(now_ms, running.ports.random),
             )
 
-        self.running = Running(gate=self.gate, random=ever_new(), registrar=registrar, guard=self.guard)
+        ranges = KnownRanges(self.store, Staleness(2, 300), lambda: self.now_s, lambda: None)
+        self.running = Running(
+            gate=self.gate, random=ever_new(), registrar=registrar, guard=self.guard, ranges=ranges
+        )
         self.kafka, self.metrics, self.http = (
             self.running.kafka,
             self.running.metrics,

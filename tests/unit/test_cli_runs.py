@@ -12,7 +12,7 @@ from goodstrace import entry as entries
 from goodstrace.cli.runs import Shown, runs
 from goodstrace.cli.trace import as_document, show
 from goodstrace.client import Trace
-from goodstrace.facts import Facts, Repeat, identity
+from goodstrace.facts import Facts, Repeat, Verdict, identity
 from goodstrace.query.v1.trace_pb2 import TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
 from goodstrace.verification import VerifiedEntry, VerifiedEvent
@@ -70,6 +70,9 @@ def test_events_that_are_no_repeats_stay_apart() -> None:
         seen(30, None, read_point="urn:gate:2"),
         seen(30, None, business_step="receiving"),
         seen(30, None, action="ADD"),
+        seen(30, None, sensor_reports=1),
+        seen(30, Repeat("urn:e:0", 31), verdicts=(Verdict("expired", "critical"),)),
+        seen(30, Repeat("urn:e:0", 31), flags=("future-time",)),
         seen(30, None, type="AggregationEvent"),
     ],
 )

@@ -6,12 +6,13 @@ import msgspec
 
 from goodstrace import facts as facts_format
 from goodstrace.facts import Flag, Verdict
+from goodstrace.identifiers import canonical_key
 from services.collector.flagged import flagged
 from services.collector.flow import FACTS_PART
 from services.runtime.envelope import Record
 from services.runtime.merchants.flagged import MAX_KEYS, MAX_NAMES, Finding, flagged_of, row_of
 from tests.unit.collector_builders import events_of
-from tests.web_world import EVENTS, WORKS, sealed
+from tests.web_world import EVENTS, SHOP, WORKS, place, sealed, storm
 
 
 def with_facts(record: Record, **changes: Any) -> Record:
@@ -50,3 +51,21 @@ def test_what_is_kept_of_an_event_is_bounded() -> None:
     [event] = flagged(events_of([with_facts(sealed(EVENTS[3][1], WORKS, "1"), verdicts=rules, keys=keys)]))
     assert (len(event.findings), len(event.keys), event.goods) == (MAX_NAMES, MAX_KEYS, 99)
     assert all(len(each.detail) == 500 for each in event.findings if each.detail)
+
+
+def test_of_a_read_it_is_kept_which_of_a_run_it_is() -> None:
+    reads = storm(3)
+    kept = list(
+        flagged(
+            events_of(
+                with_facts(each, flags=(Flag.FUTURE_TIME,))
+                for each in [*reads, sealed(EVENTS[3][1], WORKS, "1")]
+            )
+        )
+    )
+    assert [each.read for each in kept] == [1, 2, 3, 0]
+    assert {each.place for each in kept[:3]} == {canonical_key(place(SHOP))}
+    row = row_of(kept[1])
+    assert flagged_of(row) == kept[1]
+    del row["read"], row["place"]  # as it was written before these were kept
+    assert flagged_of(row).read == 0

@@ -172,6 +172,7 @@ async def test_the_ingress_waits_for_its_merchant_and_is_held_to_what_that_one_m
                 merchant=merchant,
                 beginnings=None,  # type: ignore[arg-type]  # never begun
                 keeper=here.running.keeper,
+                ranges=here.running.intake._ranges,
                 metrics=here.metrics,
                 log=None,  # type: ignore[arg-type]
             )

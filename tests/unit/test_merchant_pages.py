@@ -2,8 +2,10 @@
 
 import re
 from itertools import pairwise
+from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from goodstrace.claims import Claims
@@ -114,6 +116,33 @@ async def test_flags_come_newest_first_and_by_rule(world: MerchantWorld) -> None
     for wrong in ("x", "1-" + "z" * 32, "../etc"):
         assert (await get(world, f"/merchant/flags?before={wrong}")).status_code == 400
     assert (await get(world, f"/merchant/flags?rule={'x' * 300}")).status_code == 400
+
+
+def _read(number: int, read: int, name: str = "future-time", **changes: Any) -> FlaggedEvent:
+    finding = Finding(name, "warning", f"at {number}", ("https://id.gs1.org/01/07038011002013",))
+    event = FlaggedEvent(
+        f"{number:032x}", WORKS, 9, number * 10**6, "sale", (finding,), ("urn:x:1",), 1, read=read
+    )
+    return msgspec.structs.replace(event, **changes)
+
+
+async def test_flagged_reads_that_repeat_each_other_are_one_row_with_all_of_them() -> None:
+    storm = [_read(number, number + 1) for number in range(12)]
+    world = MerchantWorld(flagged_events=storm)
+    page = (await get(world, "/merchant/flags")).text
+    assert page.count('class="card"') == 1
+    assert "Read 12 times, from 1 Jan 1970, 00:00:00 UTC to 1 Jan 1970, 00:00:11 UTC" in page
+    [inside] = re.findall(r"<details><summary>All 12 reads</summary>(.*?)</details>", page, re.DOTALL)
+    assert [f"at {number} (as registered for (01) 07038011002013)" in inside for number in range(12)] == [
+        True
+    ] * 12
+    assert_harmless(page)
+    apart = [*storm[:5], _read(5, 6, "conflicting-id"), *storm[6:]]
+    assert (await get(MerchantWorld(flagged_events=apart), "/merchant/flags")).text.count('class="card"') == 3
+    # Nothing says that one repeats the other; the other is no read; it is somewhere else.
+    for other in (_read(1, 1), _read(1, 0), _read(1, 2, place="urn:x:2")):
+        page = (await get(MerchantWorld(flagged_events=[_read(0, 1), other]), "/merchant/flags")).text
+        assert page.count('class="card"') == 2
 
 
 async def test_markup_in_what_rules_say_and_in_addresses_is_text() -> None:

@@ -79,7 +79,7 @@ def test_an_operators_books_are_gone_by_and_named_with_their_digest() -> None:
     (item,) = through(going_by, captured(going_by, warm(**{"acme:shock": 3}))).items
     facts = item.facts
     assert (facts.step, facts.step_table) == ("sale", f"acme-1 sha256:{hashlib.sha256(TABLE).hexdigest()}")
-    assert facts.rule_sets == ("1", NAME)
+    assert facts.rule_sets == ("2", NAME)
     assert [(each.rule, each.at, each.detail) for each in facts.verdicts] == [
         ("acme.shock", "", "a shock"),
         ("acme.too-warm", "/sensorElementList/0/sensorReport/0", "9 CEL at https://id.gs1.org/414/0614141073467/254/1234"),

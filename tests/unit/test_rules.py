@@ -27,12 +27,13 @@ from tests.unit.collector_builders import (
     wires,
 )
 
-BUILT_IN = book.built_in("1")
+BUILT_IN = book.built_in("2")
 LOT = "urn:epc:class:lgtin:9524321.001234.L1"
 SERIAL = "urn:epc:id:sgtin:9524321.001234.1"
 PALLET = "urn:epc:id:sscc:9524321.0123456789"
 DIGESTS = {
     "rules/rules-1.toml": "087745f4846c08b80fbb3f6a3b232b4c00d5b68932d7e39b93453009a535f2b7",
+    "rules/rules-2.toml": "dd7bda7c96c5b539334a818efa01da8f9262797f241652d4520c81d671b031b8",
     "steps-1.json": "0c041bb08d496aa53d3dbb85e62ab043736861dc36e088e8bf92495059800850",
     "steps-2.json": "2eda767fb41d8a19d606f1050073c094b0760e6d0f1b376f57f2b8bfe8484a98",
 }
@@ -172,7 +173,7 @@ def test_a_rule_holds_once_for_a_fault_and_not_for_its_twin(pair: Pair) -> None:
     assert check_event(pair.faulty) is None
     severity = {rule.id: rule.severity for rule in BUILT_IN.rules}[pair.rule]
     found, sound = sealed_facts(pair.faulty), sealed_facts(pair.twin)
-    assert found.rule_sets == sound.rule_sets == ("1",)
+    assert found.rule_sets == sound.rule_sets == ("2",)
     assert found.verdicts == (Verdict(pair.rule, severity, pair.at, pair.detail),)
     assert sound.verdicts == ()
 

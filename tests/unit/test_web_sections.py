@@ -8,13 +8,29 @@ from typing import Any
 
 import pytest
 
-from goodstrace.facts import Verdict
+from goodstrace.facts import Limit, RegisteredRange, Verdict
+from goodstrace.identifiers import canonical_key
+from services.query.web.asking import spoken
 from services.query.web.languages import LANGUAGES, Catalogue
 from services.query.web.verdicts import detail, told
 from tests.unit.test_web_pages import assert_harmless, get
-from tests.web_world import EVENTS, FISH, HUB, ITEM, ITEM_PATH, RECALL, WORKS, WebWorld, _cold, _event
+from tests.web_world import (
+    EVENTS,
+    FISH,
+    HUB,
+    ITEM,
+    ITEM_PATH,
+    PRODUCT_KEY,
+    RECALL,
+    WORKS,
+    WebWorld,
+    _cold,
+    _event,
+    _seen,
+    kept_between,
+)
 
-RULES = Path(__file__).resolve().parents[2] / "services" / "collector" / "rules" / "rules-1.toml"
+RULES = Path(__file__).resolve().parents[2] / "services" / "collector" / "rules"
 LIMITS = {"cbvmda:lotNumber": "L0412", "gdsn:minimumTemperature": 0, "gdsn:maximumTemperature": 4}
 WARM = (
     HUB,
@@ -72,7 +88,9 @@ async def test_what_rules_found_stands_on_top_in_the_visitors_language(warm: Web
 
 def test_every_rule_of_the_program_is_told_in_every_language() -> None:
     catalogue = Catalogue()
-    rules = {each["id"]: each["detail"] for each in tomllib.loads(RULES.read_text())["rules"]}
+    files = [tomllib.loads(file.read_text()) for file in sorted(RULES.glob("rules-*.toml"))]
+    rules = {each["id"]: each["detail"] for file in files for each in file["rules"]}
+    assert all(rules[each["id"]] == each["detail"] for file in files for each in file["rules"])
     assert {f"rule.{name}": said for name, said in rules.items()} == {
         name: text for name, text in catalogue.texts["en"].items() if name.startswith("rule.")
     }
@@ -110,6 +128,24 @@ async def test_kept_cold_is_of_the_goods_and_their_containers(warm: WebWorld) ->
     said = cold(await page_of(warm))
     assert "No: too warm at Pudong cold store, 13 Apr 2026, 20:00 +08:00: 9.1 °C" in said
     assert "It has to be kept at 0.0 to 4.0 °C." in said
+
+
+def test_a_verdict_says_of_which_goods_its_limit_is_registered() -> None:
+    catalogue = Catalogue()
+    detail = "9 CEL is above the highest storage temperature stated, 8 degrees Celsius"
+    found = Verdict("storage-too-warm", "critical", "", detail, ("https://id.gs1.org/01/07038011002013",))
+    assert told(catalogue, "en", found).endswith("8 degrees Celsius (as registered for (01) 07038011002013)")
+    assert told(catalogue, "zh-Hans", found).endswith("8 摄氏度（依据 (01) 07038011002013 的登记）")
+
+
+async def test_what_is_registered_of_other_goods_in_an_event_says_nothing_of_these() -> None:
+    other = canonical_key("urn:epc:class:lgtin:9521234.001234.L1").partition("/10/")[0]
+    for whose, said in ((other, "Nothing says how cold"), (PRODUCT_KEY, "No: too warm at Pudong cold store")):
+        registered = RegisteredRange(high=Limit("4", whose, "0a" * 16))
+        event = _seen(15, "2026-04-13T12:00:00Z", "storing", HUB, "+08:00", ITEM, (2.0, 9.1))
+        page = await page_of(WebWorld(more=[kept_between(event, HUB, registered)]))
+        assert said in cold(page)
+        assert f"4 degrees Celsius (as registered for {spoken(whose)})" in section(page, "flags-title")
 
 
 async def test_a_limit_stated_once_counts_for_all_the_way() -> None:

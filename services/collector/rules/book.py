@@ -20,7 +20,7 @@ from services.collector.rules.wording import names_in
 from services.collector.steps import STEPS, Step, named
 from services.collector.validation import EVENT_TYPES
 
-BUILT_IN: Final = ("1",)
+BUILT_IN: Final = ("1", "2")
 MAX_RULES: Final = 200
 _LARGEST: Final = 256 * 1024
 _TEXT: Final = 300

@@ -12,7 +12,7 @@ from services.collector.flow import Unanswered
 from services.collector.rules.book import Rule, RuleSet
 from services.collector.rules.expressions import NoAnswer
 from services.collector.rules.stated import Place
-from services.collector.rules.things import ABOUT, TRIGGERS, About, Subject, Values
+from services.collector.rules.things import ABOUT, REGISTERED, TRIGGERS, About, Subject, Values
 from services.collector.rules.wording import told
 from services.collector.strict_json import pointer
 
@@ -185,4 +185,11 @@ class _Trial:
                 self._unanswered.setdefault(rule.id, Unanswered(rule.id, pointer(*place), answer.reason))
             elif rule.id not in self._verdicts:
                 detail = told(rule.written.detail, {**self._subject.always, **own})
-                self._verdicts[rule.id] = Verdict(rule.id, rule.severity, pointer(*place), detail)
+                registered = _registered(rule, own)
+                self._verdicts[rule.id] = Verdict(rule.id, rule.severity, pointer(*place), detail, registered)
+
+
+def _registered(rule: Rule, own: Values) -> tuple[str, ...]:
+    """Say by whose registrations a rule holds: those that state values which it reads."""
+    sources = {REGISTERED[name] for name in rule.names if name in REGISTERED}
+    return tuple(sorted({own[name] for name in sources if name in own}))

@@ -1,4 +1,4 @@
-"""What an event itself states about its goods: until when they are good, and how warm they may be. Pure.
+"""What an event itself states about its goods, until when they are good and how warm they may be, and what its facts say is registered. Pure.
 
 Read from the ILMD of the event and from application identifiers in the query of GS1 Digital Links. The names are those of the
 Core Business Vocabulary (itemExpirationDate, bestBeforeDate, sellByDate), of the GS1 Web Vocabulary and, for temperatures, of
@@ -13,7 +13,8 @@ from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from goodstrace.temperatures import Range, bare, celsius, plain, stated_limits
+from goodstrace.facts import Limit, RegisteredRange
+from goodstrace.temperatures import Range, bare, celsius, double, plain, stated_limits
 from services.collector.times import parse_time
 
 ILMD: Final = "ilmd"
@@ -58,6 +59,20 @@ class StatedDate(NamedTuple):
     written: str
 
 
+class StorageLimit(NamedTuple):
+    """How cold or how warm goods may be kept, degrees Celsius; `registered`: the key of the goods whose registration says so, empty: the event."""
+
+    celsius: float
+    registered: str = ""
+
+
+class StorageRange(NamedTuple):
+    """Between which temperatures goods are to be kept; None where nobody says it."""
+
+    low: StorageLimit | None
+    high: StorageLimit | None
+
+
 def dates(event: Mapping[str, Any]) -> Iterator[StatedDate]:
     """List the dates of an event, those of its ILMD first. A day ends when it ends in the event's time zone offset."""
     offset = str(event.get("eventTimeZoneOffset", "+00:00"))
@@ -86,6 +101,26 @@ def storage_range(event: Mapping[str, Any]) -> Range:
             degrees = celsius(float(f"{match[2]}{match[1]}") / 100.0, unit)
             (lows if side == "low" else highs).append(degrees or 0.0)
     return Range(max(lows, default=None), min(highs, default=None))
+
+
+def narrowest(own: Range, registered: RegisteredRange | None) -> StorageRange:
+    """Join what an event states and what is registered of its goods: the narrower one counts on each side, the event's where they are the same."""
+    known = registered or RegisteredRange()
+    lows = [*_of_event(own.low), *_of_registration(known.low)]
+    highs = [*_of_event(own.high), *_of_registration(known.high)]
+    return StorageRange(
+        max(lows, key=lambda each: each.celsius, default=None),
+        min(highs, key=lambda each: each.celsius, default=None),
+    )
+
+
+def _of_event(degrees: float | None) -> list[StorageLimit]:
+    return [] if degrees is None else [StorageLimit(degrees)]
+
+
+def _of_registration(limit: Limit | None) -> list[StorageLimit]:
+    degrees = double(limit.celsius) if limit is not None else None
+    return [] if limit is None or degrees is None else [StorageLimit(degrees, limit.key)]
 
 
 def _end(text: str, offset: str) -> int | None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from goodstrace.facts import Facts, Role, Typed
-from goodstrace.temperatures import celsius, double
+from goodstrace.temperatures import Range, celsius, double
 from goodstrace.vocabulary import Kind, term
 from services.collector.record import canonical_key, grade
 from services.collector.rules import stated
@@ -64,6 +64,8 @@ OF: Final[Mapping[About, Values]] = {
         "highest_humidity": 60.0,
         "storage_low_celsius": 2.0,
         "storage_high_celsius": 8.0,
+        "storage_low_registered": "https://id.gs1.org/01/09524321012340",
+        "storage_high_registered": "https://id.gs1.org/01/09524321012340",
     },
     "sensor": {
         **dict.fromkeys(_SENSOR_TIMES, 1_767_323_045_678_000),
@@ -76,6 +78,11 @@ OF: Final[Mapping[About, Values]] = {
     "date": {"meaning": stated.EXPIRY, "end": 1_767_323_045_678_000, "written": "2026-01-01"},
 }  # fmt: skip
 """What an expression about a thing may read besides, each with an example."""
+REGISTERED: Final[Mapping[str, str]] = {
+    "storage_low_celsius": "storage_low_registered",
+    "storage_high_celsius": "storage_high_registered",
+}
+"""Values that may stem from a registration, and the value that then says of which goods."""
 
 
 class Subject:
@@ -139,19 +146,24 @@ _NAMES: Final = _NAMES_OF_CORRECTION - {"declared_time"}
 
 
 def _reports(subject: Subject) -> Iterator[tuple[Place, Values]]:
-    low, high = (
-        stated.storage_range(subject.event)
-        if subject.queries or stated.ILMD in subject.event
-        else (None, None)
-    )
+    limits = _limits(subject)
     for index, element in enumerate(subject.event.get(_SENSORS, ())):
         for number, report in enumerate(element["sensorReport"]):
-            values = _report(report)
-            if low is not None:
-                values["storage_low_celsius"] = low
-            if high is not None:
-                values["storage_high_celsius"] = high
-            yield (_SENSORS, index, "sensorReport", number), values
+            yield (_SENSORS, index, "sensorReport", number), {**_report(report), **limits}
+
+
+def _limits(subject: Subject) -> Values:
+    """Say between which temperatures the goods are to be kept, and which of the two limits stems from a registration."""
+    states = subject.queries or stated.ILMD in subject.event
+    own = stated.storage_range(subject.event) if states else Range()
+    limits = stated.narrowest(own, subject.facts.registered_range)
+    values: Values = {}
+    for side, limit in (("low", limits.low), ("high", limits.high)):
+        if limit is not None:
+            values[f"storage_{side}_celsius"] = limit.celsius
+            if limit.registered:
+                values[f"storage_{side}_registered"] = limit.registered
+    return values
 
 
 def _report(report: Mapping[str, Any]) -> Values:

@@ -1,7 +1,7 @@
 """Whether goods were kept as cold as was asked for: what was measured of them and of the containers that carried them, their ingredients left out. Pure.
 
 "No" needs a rule that said so when the event was sealed, or a limit that was stated for the goods; "yes" needs a limit. Else it is told what was
-measured, and that nothing says how cold it had to be.
+measured, and that nothing says how cold it had to be. A rule that went by what is registered of other goods in the event says nothing of these.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from goodstrace.facts import Severity, Verdict
+from goodstrace.facts import Facts, Severity, Verdict
+from goodstrace.identifiers import Grade, class_of, grade
 from goodstrace.temperatures import Range, celsius, stated_limits
 from services.query.web.sensors import TEMPERATURE, Reading
 from services.query.web.trace_view import ShownEvent
@@ -19,6 +20,7 @@ MOST_BREACHES: Final = 5
 WARM: Final = "warm"
 COLD: Final = "cold"
 FLAGGED: Final = "flagged"
+_PRODUCTS: Final = (Grade.ITEM, Grade.LOT, Grade.CLASS)
 _RULES: Final = {"storage-too-warm": WARM, "storage-too-cold": COLD}
 
 
@@ -56,7 +58,7 @@ def kept(events: Sequence[ShownEvent], key: str, attributes: Mapping[str, str]) 
     own = [each for each in events if each.certain and key in each.concerns and each.facts]
     limits = _limits(own, key, attributes)
     degrees = [(low, high) for each in own for low, high in _degrees(each.readings)]
-    breaches = [breach for each in own if (breach := _breach(each, limits)) is not None]
+    breaches = [breach for each in own if (breach := _breach(each, key, limits)) is not None]
     return Kept(
         measured=len(degrees),
         coldest=min((low for low, _ in degrees), default=0.0),
@@ -84,14 +86,15 @@ def _degrees(readings: Iterable[Reading]) -> Iterable[tuple[float, float]]:
             yield round(low, 2), round(high, 2)
 
 
-def _breach(event: ShownEvent, limits: Range) -> Breach | None:
+def _breach(event: ShownEvent, key: str, limits: Range) -> Breach | None:
     facts = event.facts
     if facts is None:
         return None
     degrees = list(_degrees(event.readings))
     warmest = max((high for _, high in degrees), default=None)
     coldest = min((low for low, _ in degrees), default=None)
-    hows = {how for verdict in facts.verdicts if (how := _how(verdict, event)) is not None}
+    verdicts = [each for each in facts.verdicts if not _is_of_others(each, facts, key)]
+    hows = {how for verdict in verdicts if (how := _how(verdict, event)) is not None}
     if warmest is not None and limits.high is not None and warmest > limits.high:
         hows.add(WARM)
     if coldest is not None and limits.low is not None and coldest < limits.low:
@@ -100,6 +103,15 @@ def _breach(event: ShownEvent, limits: Range) -> Breach | None:
         if how in hows:
             return Breach(how, event.place, facts.time_us, facts.offset, value)
     return None
+
+
+def _is_of_others(verdict: Verdict, facts: Facts, key: str) -> bool:
+    """Say whether a verdict goes by what is registered of other goods in the same event: too cold for the milk says nothing of the peas."""
+    if not verdict.registered or grade(key) not in _PRODUCTS:
+        return False
+    if grade(key) is Grade.CLASS:
+        return key not in {class_of(each) or each for each in verdict.registered}
+    return {key, class_of(key), facts.lot_of.get(key)}.isdisjoint(verdict.registered)
 
 
 def _how(verdict: Verdict, event: ShownEvent) -> str | None:

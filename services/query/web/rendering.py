@@ -3,7 +3,7 @@
 Whatever events say goes through autoescape; no template marks anything as safe, and none puts values into script or style.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,8 +19,10 @@ from services.query.web.registered import Thing
 from services.query.web.sensors import UNITS
 from services.query.web.shown_words import shown_words
 from services.query.web.trace_view import ShownEvent
-from services.query.web.verdicts import told
+from services.query.web.verdicts import as_registered, told
 
+_MINUTES: Final = "%H:%M"
+_SECONDS: Final = "%H:%M:%S"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BOUNDS: Final = (
     datetime(2, 1, 1, tzinfo=UTC),
@@ -76,21 +78,24 @@ class Rendering:
         def named(names: Mapping[str, str]) -> str:
             return best_name(names, language)
 
-        def moment(time_us: int, offset: str = "+00:00") -> str:
-            return self._moment(language, time_us, offset)
+        def moment(time_us: int, offset: str = "+00:00", *, seconds: bool = False) -> str:
+            return self._moment(language, time_us, offset, _SECONDS if seconds else _MINUTES)
 
         def verdict(found: Verdict) -> str:
             return told(self.catalogue, language, found)
+
+        def limited(line: str, registered: Sequence[str]) -> str:
+            return as_registered(self.catalogue, language, line, registered)
 
         def words_of(events: Iterable[ShownEvent]) -> str:
             return msgspec.json.encode(shown_words(self.catalogue, language, events)).decode()
 
         return {
             "t": t, "word": word, "name_of": name_of, "named": named, "moment": moment, "iso": iso, "verdict": verdict,
-            "words_of": words_of,
+            "as_registered": limited, "words_of": words_of,
         }  # fmt: skip
 
-    def _moment(self, language: str, time_us: int, offset: str) -> str:
+    def _moment(self, language: str, time_us: int, offset: str, clock: str = _MINUTES) -> str:
         found = _datetime(time_us) + _shift(offset)
         months = self.catalogue.text(language, "time.months").split(",")
         zone = "UTC" if offset in ("+00:00", "-00:00", "Z", "") else offset[:6]
@@ -100,7 +105,7 @@ class Rendering:
             day=found.day,
             month=months[found.month - 1],
             year=found.year,
-            clock=f"{found:%H:%M}",
+            clock=found.strftime(clock),
             zone=zone,
         )
 

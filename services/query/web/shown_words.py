@@ -20,10 +20,13 @@ _FIXED: Final = (
     "timeline.exact",
     "timeline.hidden",
     "timeline.inside",
+    "timeline.reads",
+    "timeline.reads_all",
     "timeline.said_by",
     "trace.possible",
     "verdict.line",
     "verdict.own",
+    "verdict.registered",
 )
 
 

@@ -13,6 +13,7 @@ from goodstrace.event_content import is_xml, read_event
 from goodstrace.facts import Facts, Role
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
+from goodstrace.read_runs import Said, runs, said
 from goodstrace.temperatures import stated_limits
 from services.query.web.sensors import Reading, readings_of, temperatures_at
 
@@ -109,6 +110,10 @@ class ShownTrace(msgspec.Struct, frozen=True):
         """Tell which sizes of the logs the page was made from."""
         return {each.log: int(each.note.split("\n")[1]) for each in self.answer.checkpoints if each.note}
 
+    def rows(self) -> list[Sequence[ShownEvent]]:
+        """The events as rows of the timeline: a read storm is one row of several, anything else a row of its own."""
+        return runs(self.events, _said)
+
     def history(self) -> Iterator[ShownEvent]:
         """The events that concern the goods themselves, by time."""
         return (each for each in self.events if self.answer.key in each.concerns)
@@ -179,6 +184,12 @@ def _shown(event: trace_pb2.TraceEvent, root: str) -> ShownEvent:
         text=content.decode("utf-8", "replace")[:MOST_TEXT_CHARS],
         also=len(event.also_at),
     )
+
+
+def _said(event: ShownEvent) -> Said | None:
+    if event.facts is None:
+        return None
+    return said(event.facts, (event.merchant, event.marks, event.certain, event.concerns, event.through))
 
 
 def place_id(sealed: log_pb2.SealedEntry) -> str:

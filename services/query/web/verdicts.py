@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from goodstrace.facts import Severity, Verdict
+from services.query.web.asking import spoken
 from services.query.web.languages import ENGLISH, Catalogue
 from services.query.web.trace_view import ShownEvent
 
@@ -43,7 +44,19 @@ def is_own(verdict: Verdict) -> bool:
 
 
 def told(catalogue: Catalogue, language: str, verdict: Verdict) -> str:
-    """Tell a verdict in one line: how grave it is, the rule's name, and what it says."""
+    """Tell a verdict in one line: how grave it is, the rule's name, what it says, and of which goods the limit is registered."""
+    return as_registered(catalogue, language, _line(catalogue, language, verdict), verdict.registered)
+
+
+def as_registered(catalogue: Catalogue, language: str, line: str, registered: Sequence[str]) -> str:
+    """Add to what a verdict says of which goods its limits are registered; nothing where the event states them."""
+    if not registered:
+        return line
+    goods = ", ".join(map(spoken, registered))
+    return catalogue.text(language, "verdict.registered", line=line, goods=goods)
+
+
+def _line(catalogue: Catalogue, language: str, verdict: Verdict) -> str:
     severity = catalogue.word(language, "merchant.severity", verdict.severity)
     if is_own(verdict):
         return catalogue.text(

@@ -14,18 +14,20 @@ MAX_DETAIL_CHARS: Final = 500
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was noticed: `name` of a flag or the ID of a rule; of a rule its severity, and one sentence for people."""
+    """What was noticed: `name` of a flag or the ID of a rule; of a rule its severity, one sentence for people, and of which goods its limits are registered."""
 
     name: str
     severity: str = ""
     detail: str = ""
+    registered: tuple[str, ...] = ()
 
 
 class FlaggedEvent(msgspec.Struct, frozen=True):
     """An event in which something was noticed.
 
     id: the record's, hex. merchant: who captured it. record_ms: when, Unix milliseconds. time_us: event time, Unix microseconds UTC. step: of
-    the supply chain. findings: at most 64. keys: canonical keys of its goods, at most 20. goods: how many there are.
+    the supply chain. findings: at most 64. keys: canonical keys of its goods, at most 20. goods: how many there are. place: where it was, a
+    canonical key. read: its number in a run of reads, 1 for the first or only one, 0 where it is no read.
     """
 
     id: str
@@ -36,6 +38,8 @@ class FlaggedEvent(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     keys: tuple[str, ...]
     goods: int
+    place: str = ""
+    read: int = 0
 
 
 def row_of(event: FlaggedEvent) -> dict[str, Any]:

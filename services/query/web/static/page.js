@@ -4,7 +4,7 @@ import {
   VerificationError, canonical, fromBase64, fromHex, isEncrypted, openPart, parseBundle, readKey, verifyBundleEntries, verifyComplete, verifySuccession,
 } from "./verify.js";
 import { canVerify, filled, recall, remember, say } from "./known.js";
-import { DiffersError, checkCard, findingsHold, headingHolds, namesOf } from "./shown.js";
+import { DiffersError, checkCard, checkReads, findingsHold, headingHolds, namesOf } from "./shown.js";
 
 const KNOWN_KEYS = "goodstrace-log-keys";
 const decoder = new TextDecoder();
@@ -103,6 +103,24 @@ async function judge(seal, result, words, names) {
   return true;
 }
 
+/** Puts onto the seal of reads that are shown as one what holds of them; true where what stands above them is what was sealed. */
+function judgeReads(row, byPlace, words, names) {
+  const seal = row.querySelector(".seal[data-reads]");
+  const seals = [...row.querySelectorAll(".seal[data-place]")];
+  if (!seals.every((each) => each.dataset.state === "good")) {
+    mark(seal, "bad", seal.dataset.bad);
+    return true; // counted by those that are not
+  }
+  try {
+    checkReads(row.querySelector("summary"), seals.map((each) => byPlace.get(each.dataset.place)), words, names);
+  } catch {
+    mark(seal, "bad", seal.dataset.differs);
+    return false;
+  }
+  mark(seal, "good", seal.dataset.good);
+  return true;
+}
+
 function listCheckpoints(results) {
   const list = document.getElementById("proof-checkpoints");
   const lines = new Set(results.filter((each) => each.checkpoint).map(({ checkpoint }) => `${checkpoint.origin}: ${checkpoint.size}`));
@@ -177,6 +195,7 @@ function refuse(section, status, seals, error) {
   section.dataset.state = "bad";
   const isWrong = error instanceof VerificationError;
   for (const seal of seals) mark(seal, "bad", isWrong ? `${seal.dataset.bad} ${error.message}` : seal.dataset.missing);
+  for (const seal of document.querySelectorAll(".seal[data-reads]")) mark(seal, "bad", seal.dataset.bad);
   if (error instanceof UnknownKeyError) return say(status, `${texts.badKey} {message}`, { message: error.message });
   return say(status, isWrong ? texts.bad : texts.away, { bad: seals.length, all: seals.length });
 }
@@ -214,7 +233,9 @@ async function check(section) {
   const judged = await Promise.all(seals.map((seal) => judge(seal, byPlace.get(seal.dataset.place), words, names)));
   const good = judged.filter(Boolean).length;
   const bad = seals.length - good + others;
-  const faults = faultsAbove(texts, bundle.key, results, places, words, names);
+  const rows = [...document.querySelectorAll(".reads")].map((row) => judgeReads(row, byPlace, words, names));
+  const above = faultsAbove(texts, bundle.key, results, places, words, names);
+  const faults = rows.every(Boolean) ? above : [...above, texts.badReads];
   if (bad === 0 && faults.length === 0) known.keep();
   listCheckpoints(results);
   const complete = document.getElementById("complete");

@@ -40,7 +40,7 @@ function shift(offset) {
   return found === null ? 0 : (found[1] === "-" ? -1 : 1) * (Number(found[2]) * 60 + Number(found[3])) * 60000;
 }
 
-export function moment(words, timeUs, offset = "+00:00") {
+export function moment(words, timeUs, offset = "+00:00", seconds = false) {
   const bounded = Math.min(Math.max(timeUs, EARLIEST_US), LATEST_US);
   const at = new Date(Math.floor(bounded / 1000) + shift(offset));
   const two = (number) => String(number).padStart(2, "0");
@@ -48,7 +48,7 @@ export function moment(words, timeUs, offset = "+00:00") {
     day: at.getUTCDate(),
     month: words["time.months"].split(",")[at.getUTCMonth()],
     year: at.getUTCFullYear(),
-    clock: `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`,
+    clock: [at.getUTCHours(), at.getUTCMinutes(), ...(seconds ? [at.getUTCSeconds()] : [])].map(two).join(":"),
     zone: ["+00:00", "-00:00", "Z", ""].includes(offset) ? "UTC" : offset.slice(0, 6),
   });
 }
@@ -82,7 +82,9 @@ export function toldVerdict(words, verdict) {
   const isOwn = verdict.rule.includes(".");
   const rule = isOwn ? verdict.rule : words[`merchant.flag.${verdict.rule}`];
   const detail = (isOwn ? verdict.detail : detailOf(words, verdict)) || "?";
-  return plain(filled(words[isOwn ? "verdict.own" : "verdict.line"], { severity, rule, detail }));
+  const line = filled(words[isOwn ? "verdict.own" : "verdict.line"], { severity, rule, detail });
+  const goods = (verdict.registered ?? []).map(spoken).join(", ");
+  return plain(goods ? filled(words["verdict.registered"], { line, goods }) : line);
 }
 
 function dictsOf(value) {
@@ -167,13 +169,17 @@ function isExact(result) {
   };
 }
 
+function stepOf(words, facts) {
+  const step = facts === null ? "" : (facts.business_step ?? "").split(/[:/#]/).pop() || facts.step || "";
+  return step ? words[`did.${step}`] : words["timeline.event"];
+}
+
 /** For each kind of claim what must stand there, in order: tests of the text. `facts` are null where they are withheld. */
 function claims(words, names, result, facts) {
   const { entry, log, index } = result;
   const merchants = [...(names.get(`urn:goodstrace:merchant:${entry.merchant}`) ?? []), filled(words["face.merchant"], { number: entry.merchant })];
-  const step = facts === null ? "" : (facts.business_step ?? "").split(/[:/#]/).pop() || facts.step || "";
   return {
-    step: [ifSame(step ? words[`did.${step}`] : words["timeline.event"])],
+    step: [ifSame(stepOf(words, facts))],
     merchant: [(text) => merchants.some((name) => text === plain(filled(words["timeline.said_by"], { name })))],
     where: [ifSame(`${log}[${index}] · ${entry.id}`)],
     recorded: [ifSame(filled(words["seal.recorded"], { when: moment(words, entry.time * 1000) }))],
@@ -228,19 +234,51 @@ export function checkCard(card, result, words, names) {
   checkNothingElse(card);
   const wanted = claims(words, names, result, facts);
   const readings = facts === null ? [] : sensorsOf(words, result);
-  const shown = new Map();
-  for (const element of card.querySelectorAll("[data-says]")) {
+  checkTexts(card, readings === null ? wanted : { ...wanted, reading: readings }, (element) => {
     const { says } = element.dataset;
-    if (says === "exact") check(isExact(result)(element.textContent));
-    else if (says === "reading" && readings === null) check(plain(element.textContent).endsWith(plain(words["sensor.unchecked"])));
-    else if (wanted[says] === undefined && says !== "reading") check(isDerived(words, names, element, plain(element.textContent)));
+    if (says === "exact") return isExact(result)(element.textContent);
+    if (says === "reading") return plain(element.textContent).endsWith(plain(words["sensor.unchecked"]));
+    return isDerived(words, names, element, plain(element.textContent));
+  });
+}
+
+/** Compares the texts within an element with the tests of what must stand there, by kind; a text of another kind must pass `isOther`. */
+function checkTexts(within, tests, isOther) {
+  const shown = new Map();
+  for (const element of within.querySelectorAll("[data-says]")) {
+    const { says } = element.dataset;
+    if (tests[says] === undefined) check(isOther(element));
     else shown.set(says, [...(shown.get(says) ?? []), plain(element.textContent)]);
   }
-  const tests = readings === null ? wanted : { ...wanted, reading: readings };
   for (const [kind, list] of Object.entries(tests)) {
     const texts = shown.get(kind) ?? [];
     check(texts.length === list.length && list.every((test, place) => test(texts[place])));
   }
+}
+
+/** What repeated reads must have in common to be shown as one; as `goodstrace.read_runs` puts them together. */
+function sameOfReads({ entry }, facts) {
+  const { type, action, step, business_step, disposition, read_point, business_location, keys, flags, sensor_reports } = facts;
+  return JSON.stringify([entry.merchant, type, action, step, business_step, disposition, read_point, business_location, keys, flags, sensor_reports]);
+}
+
+/** Compares what stands above reads that are shown as one with what verified of them; `results` are theirs, in their order. */
+export function checkReads(summary, results, words, names) {
+  const facts = results.map(factsOf);
+  check(facts.length > 1 && facts.every((each) => each !== null));
+  const [first, last] = [facts[0], facts[facts.length - 1]];
+  check(facts.every((each, place) => sameOfReads(results[place], each) === sameOfReads(results[0], first)));
+  check(facts.every((each, place) => place === 0 || facts[place - 1].time_us <= each.time_us));
+  checkNothingElse(summary);
+  const [from, to] = [first, last].map((each) => moment(words, each.time_us, each.offset, true));
+  const { place, flag, verdict } = claimsOfFacts(words, names, first);
+  const tests = {
+    step: [ifSame(stepOf(words, first))],
+    reads: [ifSame(filled(words["timeline.reads"], { count: facts.length, first: from, last: to }))],
+    all: [ifSame(filled(words["timeline.reads_all"], { count: facts.length }))],
+    place, flag, verdict,
+  };
+  checkTexts(summary, tests, (element) => isDerived(words, names, element, plain(element.textContent)));
 }
 
 // ---- what stands above the cards
