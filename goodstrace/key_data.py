@@ -35,7 +35,7 @@ _CRITICAL: Final = {
 }
 _ASSIGNS: Final = frozenset({TRANSFORMATION, INITIAL_PACKING, FIRST_RECEIVING})
 _RECEIVED: Final = frozenset({RECEIVING, FIRST_RECEIVING})
-_LAST_WORD: Final = re.compile(r"[A-Za-z_]+\Z")
+_BETWEEN_WORDS: Final = re.compile(r"[:/#-]")
 _OFFSET: Final = re.compile(r"([+-])(\d\d):(\d\d)")
 _PLACES_FIRST: Final = ("location", "possessing_party", "owning_party")
 """Of a source or destination: where the food is, rather than who has it, rather than whose it is."""
@@ -56,8 +56,8 @@ def critical_event(facts: Facts) -> str:
     """
     if facts.type == "TransformationEvent":
         return TRANSFORMATION
-    word = _LAST_WORD.search(facts.business_step)
-    return _CRITICAL.get(word[0] if word else "", facts.business_step or facts.type)
+    word = _BETWEEN_WORDS.split(facts.business_step)[-1]
+    return _CRITICAL.get(word, facts.business_step or facts.type)
 
 
 def assigned_lots(facts: Facts) -> Iterator[Assigned]:
@@ -80,9 +80,8 @@ def assigned_lots(facts: Facts) -> Iterator[Assigned]:
 
 def ship_from(facts: Facts) -> str:
     """Give the key of where the food came from: a source, else the place of the event where that is a shipping; or empty."""
-    at = (
-        facts.read_point or facts.business_location
-    )  # of a shipping, the business location is where it is afterwards
+    # Of a shipping, the business location is where the food is afterwards.
+    at = facts.read_point or facts.business_location
     return _nearest(facts.sources) or (at if critical_event(facts) == SHIPPING else "")
 
 

@@ -125,7 +125,7 @@ class RecallSpool(Closing):
     # ---- out
 
     def key_data(self) -> Iterator[tuple[Any, ...]]:
-        """Yield a row for each event, traceability lot, product and container, in that order, by time; the columns are KEY_DATA."""
+        """Yield a row for each event, traceability lot, product and container, sorted by time and then these; the columns are KEY_DATA."""
         self._index()
         return self._database.execute(_KEY_DATA_QUERY)
 

@@ -183,6 +183,16 @@ def test_an_item_of_two_lots_has_a_row_for_each() -> None:
         assert [row[3] for row in spool.goods()] == [LOT, f"{LOT}; {other}"]
 
 
+def test_an_event_withheld_has_a_row_that_says_so() -> None:
+    hidden = event("hidden", 1)
+    hidden.event.facts = None  # type: ignore[misc]
+    with RecallSpool() as spool:
+        spool.add(piece(0, goods=(goods(0, LOT, "lot"),), events=(hidden,), mentions=(mention("hidden", 0),)))
+        [row] = [dict(zip(KEY_DATA, each, strict=True)) for each in spool.key_data()]
+    assert (row["Event type"], row["Traceability lot code"], row["Log"]) == ("withheld", LOT, "goods/0")
+    assert not any(row[name] for name in ("Date", "Local date", "Location", "Ship to", "Event ID"))
+
+
 def _fact(**more: Any) -> Facts:
     return Facts(
         "e", "h", **{"type": "ObjectEvent", "time_us": 0, "offset": "+00:00", "pipeline": "3", **more}
