@@ -136,7 +136,6 @@ soak: install install-go otelcol ## Run the long campaigns: large replays, kills
 	@$(BIN)/python -m pytest tests/soak -s --timeout 5400
 	@$(BIN)/python -m pytest -n 0 tests/system/test_tracing.py tests/interop/test_otelcol.py
 	@GOODSTRACE_SOAK_CHAINS=20000 GOODSTRACE_SOAK_TRADES=10000 $(BIN)/python -m pytest -n 0 tests/unit/test_tracing_oracle.py -s --timeout 3600
-	@GOODSTRACE_SOAK_CUT_EVENTS=20000 $(BIN)/python -m pytest tests/system/test_cut_connections.py -s --timeout 900
 	@GOODSTRACE_SOAK_RESTARTS=1 $(BIN)/python -m pytest -n 0 tests/system/test_rolling_restart.py
 	@GOODSTRACE_SOAK_AWAY_S=60 $(BIN)/python -m pytest tests/integration/test_ledger_accidents.py -k gone -s
 

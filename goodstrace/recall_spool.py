@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from goodstrace import key_data
 from goodstrace.closing import Closing
-from goodstrace.facts import Facts
+from goodstrace.facts import Facts, Role, Typed
 from goodstrace.identifiers import Grade, class_of, grade
 from goodstrace.query.v1 import recall_pb2
 from goodstrace.recalls import RecalledEvent, RecallPiece
-from goodstrace.registration import Registration
 from goodstrace.withheld import Withheld
 
 _SCHEMA: Final = """
 create table goods (number integer primary key, key text, grade text, level integer, from_key text, kind text, possible integer,
   lot text, product text);
-create table events (id integer primary key, identity text unique, time_us integer, type text, step text, disposition text, place text,
-  ship_from text, ship_to text, documents text, marks text, event_id text, merchant integer, log text, place_index integer);
+create table events (id integer primary key, identity text unique, time_us integer, date text, type text, place text, ship_from text,
+  sources text, ship_to text, destinations text, document_types text, documents text, marks text, event_id text, merchant integer,
+  log text, place_index integer);
 create table mentions (event integer, number integer, container text, possible integer);
 create table amounts (event integer, key text, quantity text, unit text);
+create table made (event integer, key text, primary key (event, key)) without rowid;
+create table told_lots (key text, lot text, primary key (key, lot)) without rowid;
+create table assigned (lot text primary key, rank integer, time_us integer, identity text, place text) without rowid;
 create table containers (key text, grade text, inner_key text, from_us integer, until_us integer);
 create table orders (key text, type text, event integer);
 create table holders (key text, role text, event integer);
 create table names (key text primary key, name text);
 create table withheld (log text, place_index integer, merchant integer, record_id text, time_us integer, kind text, name text);
+create view lots as select number, lot from goods where lot <> ''
+  union select goods.number, told_lots.lot from goods join told_lots on told_lots.key = goods.key;
+create view codes as select lot, place, coalesce(names.name, '') as name from assigned left join names on names.key = place;
 """
 _EACH: Final = "H87"  # UN/CEFACT Recommendation 20: piece
 
@@ -69,7 +76,9 @@ class RecallSpool(Closing):
         self._many("orders", ((each.key, each.type, self._event(each.identity)) for each in piece.orders))
         self._many("holders", ((each.key, each.role, self._event(each.identity)) for each in piece.holders))
         for told in piece.registrations:
-            self._database.execute("insert or ignore into names values (?, ?)", (told.key, description(told)))
+            self._database.execute(
+                "insert or ignore into names values (?, ?)", (told.key, key_data.description(told))
+            )
         self._many("withheld", map(_withheld_row, piece.withheld_entries))
 
     def _many(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
@@ -80,14 +89,31 @@ class RecallSpool(Closing):
 
     def _add_event(self, recalled: RecalledEvent) -> None:
         cursor = self._database.execute(
-            f"insert into events values (null{', ?' * 14})",  # noqa: S608 - nothing but places for values
+            f"insert into events values (null{', ?' * 16})",  # noqa: S608 - nothing but places for values
             _event_row(recalled),
         )
         facts = recalled.event.facts
-        for listed in (facts.quantities if facts else {}).values():
-            self._many(
-                "amounts",
-                ((cursor.lastrowid, each.key, each.quantity, each.unit or _EACH) for each in listed),
+        if facts is None:
+            return
+        number = cursor.lastrowid
+        for listed in facts.quantities.values():
+            self._many("amounts", ((number, each.key, each.quantity, each.unit or _EACH) for each in listed))
+        if facts.type == "TransformationEvent":
+            self._many("made", ((number, key) for key in facts.keys.get(Role.OUTPUT, ())))
+        if facts.correction is None and "corrected" not in recalled.marks:
+            self._add_lots(recalled.event.identity, facts)
+
+    def _add_lots(self, identity: str, facts: Facts) -> None:
+        """Keep which items are of which lots, and where these got their codes: the surest event counts, then the first."""
+        self._database.executemany("insert or ignore into told_lots values (?, ?)", facts.lot_of.items())
+        at = facts.business_location or facts.read_point
+        if at:
+            self._database.executemany(
+                _ASSIGNED,
+                (
+                    (each.lot, int(not each.is_rule), facts.time_us, identity, at)
+                    for each in key_data.assigned_lots(facts)
+                ),
             )
 
     def _add_mention(self, mention: recall_pb2.RecallMention) -> None:
@@ -102,8 +128,8 @@ class RecallSpool(Closing):
     # ---- out
 
     def key_data(self) -> Iterator[tuple[Any, ...]]:
-        """Yield a row for each event, traceability lot, product and container, by time; the columns are KEY_DATA."""
-        self._database.execute("create index if not exists mentions_by_event on mentions (event)")
+        """Yield a row for each event, traceability lot, product and container, sorted by time and then these; the columns are KEY_DATA."""
+        self._index()
         return self._database.execute(_KEY_DATA_QUERY)
 
     def goods(self) -> Iterator[tuple[Any, ...]]:
@@ -137,20 +163,32 @@ class RecallSpool(Closing):
         """Yield what is withheld by log and index; the columns are WITHHELD."""
         return self._database.execute("select * from withheld order by log, place_index")
 
+    def _index(self) -> None:
+        """Index what is joined, once it has come: before, each row would be put in its place by itself."""
+        for name in ("mentions", "amounts"):
+            self._database.execute(f"create index if not exists {name}_by_event on {name} (event)")
+
 
 KEY_DATA: Final = (
     "Event type",
     "Traceability lot code",
+    "Traceability lot code source",
+    "Traceability lot code source reference",
     "Product description",
     "Product",
     "Quantity",
     "Unit of measure",
+    "Used or made",
     "Date",
+    "Local date",
     "Location description",
     "Location",
+    "Ship from description",
     "Ship from",
+    "Ship to description",
     "Ship to",
-    "Reference documents",
+    "Reference document type",
+    "Reference document number",
     "Container",
     "Recalled goods",
     "Level",
@@ -176,36 +214,40 @@ ORDERS: Final = ("Document", "Type", "Date", "Event ID")
 HOLDERS: Final = ("Who or where", "Description", "Role", "First at", "Event ID")
 WITHHELD: Final = ("Log", "Index", "Merchant", "Record ID", "Recorded", "Found by", "Name")
 
+_ASSIGNED: Final = """
+insert into assigned values (?, ?, ?, ?, ?) on conflict (lot) do update
+set rank = excluded.rank, time_us = excluded.time_us, identity = excluded.identity, place = excluded.place
+where (excluded.rank, excluded.time_us, excluded.identity) < (assigned.rank, assigned.time_us, assigned.identity)
+"""
 _KEY_DATA_QUERY: Final = """
-select events.type, goods.lot, coalesce(product_name.name, ''), goods.product,
+select events.type, coalesce(lots.lot, ''), coalesce(codes.name, ''), coalesce(codes.place, ''),
+  coalesce(product_name.name, ''), goods.product,
   case when goods.grade in ('lot', 'class') then coalesce(amounts.quantity, '') else cast(count(*) as text) end,
   case when goods.grade in ('lot', 'class') then coalesce(amounts.unit, '') else 'H87' end,
-  events.time_us, coalesce(place_name.name, ''), events.place, events.ship_from, events.ship_to, events.documents,
+  case when events.type <> 'transformation' then '' when made.key is null then 'used' else 'made' end,
+  events.time_us, events.date, coalesce(place_name.name, ''), events.place,
+  coalesce(from_name.name, ''), events.sources, coalesce(to_name.name, ''), events.destinations,
+  events.document_types, events.documents,
   mentions.container, case when count(*) = 1 then min(goods.key) else '' end, min(goods.level),
   case when min(mentions.possible or goods.possible) then 'possible' else 'certain' end,
   events.marks, events.event_id, events.merchant, events.log, events.place_index
 from mentions join goods on goods.number = mentions.number join events on events.id = mentions.event
+  left join lots on lots.number = goods.number left join codes on codes.lot = lots.lot
   left join amounts on amounts.event = events.id and amounts.key = goods.key
+  left join made on made.event = events.id and made.key = goods.key
   left join names product_name on product_name.key = goods.product
   left join names place_name on place_name.key = events.place
-group by events.id, goods.lot, goods.product, goods.grade, mentions.container, amounts.rowid
-order by events.time_us, events.id, goods.lot, goods.product
+  left join names from_name on from_name.key = events.ship_from
+  left join names to_name on to_name.key = events.ship_to
+group by events.id, lots.lot, goods.product, goods.grade, mentions.container, made.key is null, amounts.rowid
+order by events.time_us, events.id, lots.lot, goods.product, mentions.container
 """
 _GOODS_QUERY: Final = """
-select goods.key, grade, level, lot, coalesce(names.name, ''), from_key, kind,
-  case when possible then 'possible' else 'certain' end
-from goods left join names on names.key = goods.product order by number
+select goods.key, grade, level,
+  coalesce((select group_concat(lot, '; ') from (select lot from lots where lots.number = goods.number order by lot)), ''),
+  coalesce(names.name, ''), from_key, kind, case when possible then 'possible' else 'certain' end
+from goods left join names on names.key = goods.product order by goods.number
 """
-
-
-def description(told: Registration) -> str:
-    """Give the name of registered goods or a place, in English where there is that, and where a place is."""
-    names: Mapping[str, str] = told.content.get("names", {})
-    name = names.get("en") or next((names[each] for each in sorted(names)), "")
-    where = [
-        str(told.content[each]) for each in ("street", "city", "region", "country") if told.content.get(each)
-    ]
-    return ", ".join(filter(None, (name, *where)))
 
 
 def _goods_row(level: int, each: recall_pb2.RecallGoods) -> tuple[Any, ...]:
@@ -219,19 +261,22 @@ def _event_row(recalled: RecalledEvent) -> tuple[Any, ...]:
     event = recalled.event
     place = (event.position.entry.merchant, event.position.log, event.position.index)
     facts = event.facts
+    marks = " ".join(recalled.marks)
     if facts is None:
-        return (event.identity, 0, "withheld", "", "", "", "", "", "", " ".join(recalled.marks), "", *place)
+        return (event.identity, 0, "", "withheld", *("",) * 7, marks, "", *place)
     return (
         event.identity,
         facts.time_us,
-        critical_event(facts),
-        facts.step,
-        facts.disposition,
+        key_data.local_date(facts),
+        key_data.critical_event(facts),
         facts.business_location or facts.read_point,
+        key_data.ship_from(facts),
         _listed(facts.sources),
+        key_data.ship_to(facts),
         _listed(facts.destinations),
-        _listed(facts.transactions),
-        " ".join(recalled.marks),
+        "; ".join(each.type for each in facts.transactions),
+        "; ".join(each.key for each in facts.transactions),
+        marks,
         facts.event_id,
         *place,
     )
@@ -242,25 +287,5 @@ def _withheld_row(withheld: Withheld) -> tuple[Any, ...]:
     return (*withheld.place, entry.merchant, entry.id, entry.time * 1_000, withheld.kind.value, withheld.name)
 
 
-def critical_event(facts: Facts) -> str:
-    """Name the critical tracking event of FSMA 204 that an event is, or else what it is in the words of EPCIS."""
-    if facts.type == "TransformationEvent":
-        return "transformation"
-    return _CRITICAL.get(facts.business_step, facts.business_step or facts.type)
-
-
-_CRITICAL: Final = {
-    "harvesting": "harvesting",
-    "cooling": "cooling",
-    "commissioning": "initial packing",
-    "shipping": "shipping",
-    "departing": "shipping",
-    "receiving": "receiving",
-    "arriving": "receiving",
-    "accepting": "receiving",
-    "landing": "first land-based receiving",
-}
-
-
-def _listed(typed: Iterable[Any]) -> str:
+def _listed(typed: Iterable[Typed]) -> str:
     return "; ".join(f"{each.type} {each.key}".strip() for each in typed)

@@ -1,4 +1,4 @@
-"""Four clients send the same events (6,000; 20,000 by `make soak`) over connections that are cut, and the collector is killed twice: each is sealed once.
+"""Four clients send the same 20,000 events over connections that are cut, and the collector is killed twice: each is sealed once.
 
 Each client cuts the load into documents of its own sizes, in an order that differs a little; two send an Idempotency-Key, two do
 not; one of each compresses. A proxy cuts a fifth of the requests off, at any moment. Whoever has no answer sends again. What
@@ -7,7 +7,6 @@ they were told is then compared with the topics, and with what stands in the log
 
 import gzip
 import json
-import os
 import random
 import threading
 import time
@@ -30,7 +29,7 @@ from tests.system.cutting_proxy import CuttingProxy, Moment
 from tests.system.harness import Sealed, System, eventually
 
 pytestmark = pytest.mark.slow
-EVENTS = int(os.environ.get("GOODSTRACE_SOAK_CUT_EVENTS", "6000"))
+EVENTS = 20_000
 CLIENTS = 4
 CUT = 0.2
 KILLS = (0.25, 0.6)  # the collector is killed when this share of all that is to be sent was acknowledged

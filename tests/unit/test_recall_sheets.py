@@ -11,9 +11,10 @@ import pytest
 
 from goodstrace import recall_sheet
 from goodstrace.facts import Facts, Quantity, Typed
+from goodstrace.key_data import critical_event, description
 from goodstrace.query.v1 import recall_pb2
 from goodstrace.recall_sheet import write_csv, write_xlsx
-from goodstrace.recall_spool import GOODS, KEY_DATA, RecallSpool, critical_event, description
+from goodstrace.recall_spool import GOODS, KEY_DATA, RecallSpool
 from goodstrace.recalls import RecalledEvent, RecallPiece
 from goodstrace.registration import Registration
 
@@ -108,10 +109,8 @@ def test_a_row_for_each_event_and_lot_by_time(spool: RecallSpool, tmp_path: Path
     )
     assert (seen["Quantity"], seen["Recalled goods"]) == ("1", f"{GTIN}/21/1")
     assert (shipped["Event type"], shipped["Quantity"], shipped["Container"]) == ("shipping", "3", CASE)
-    assert (shipped["Reference documents"], shipped["Ship to"]) == (
-        "po urn:po:1",
-        "possessing_party urn:shop",
-    )
+    assert (shipped["Reference document type"], shipped["Reference document number"]) == ("po", "urn:po:1")
+    assert shipped["Ship to"] == "possessing_party urn:shop"
     assert (shipped["Recalled goods"], shipped["Certainty"], shipped["Merchant"]) == ("", "certain", "7")
 
 

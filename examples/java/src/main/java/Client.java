@@ -1,61 +1,36 @@
+import static com.google.common.base.Preconditions.checkState;
 import static java.nio.charset.StandardCharsets.UTF_8;
-
-import com.google.gson.GsonBuilder;
-import com.google.gson.JsonObject;
-import com.google.gson.JsonParser;
-import com.google.protobuf.ByteString;
-import goodstrace.log.v1.Log.Checkpoint;
-import goodstrace.log.v1.Log.SealedEntry;
-import goodstrace.query.v1.Trace.TraceRequest;
-import goodstrace.query.v1.Trace.TraceResponse;
-import io.grpc.CallOptions;
-import io.grpc.ClientInterceptors;
-import io.grpc.Grpc;
-import io.grpc.InsecureChannelCredentials;
-import io.grpc.Metadata;
-import io.grpc.MethodDescriptor;
+import com.google.common.hash.*;
+import com.google.common.primitives.Bytes;
+import com.google.gson.*;
+import goodstrace.log.v1.Log.*;
+import goodstrace.query.v1.Trace.*;
+import io.grpc.*;
 import io.grpc.protobuf.ProtoUtils;
-import io.grpc.stub.ClientCalls;
-import io.grpc.stub.MetadataUtils;
-import java.io.ByteArrayOutputStream;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.security.KeyFactory;
-import java.security.MessageDigest;
-import java.security.Signature;
-import java.security.spec.X509EncodedKeySpec;
-import java.time.Instant;
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Base64;
-import java.util.HashMap;
-import java.util.HexFormat;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Map;
-import java.util.concurrent.TimeUnit;
-import java.util.stream.Collectors;
-import java.util.stream.Stream;
+import io.grpc.stub.*;
+import java.nio.file.*;
+import java.security.*;
+import java.time.*;
+import java.util.*;
+import java.util.stream.*;
 
 /** Traces goods by gRPC, believes nothing that is not proved, and prints them level by level. See docs/clients.md. */
 final class Client {
-    private static final MethodDescriptor<TraceRequest, TraceResponse> TRACE = MethodDescriptor.<TraceRequest, TraceResponse>newBuilder()
-        .setType(MethodDescriptor.MethodType.UNARY).setFullMethodName("goodstrace.query.v1.TraceService/Trace")
-        .setRequestMarshaller(ProtoUtils.marshaller(TraceRequest.getDefaultInstance()))
-        .setResponseMarshaller(ProtoUtils.marshaller(TraceResponse.getDefaultInstance())).build();
-
-    private record Key(String name, byte[] id, byte[] key) {}
-
-    private record Tree(long size, byte[] root) {}
+    private static final MethodDescriptor<TraceRequest, TraceResponse> TRACE = MethodDescriptor
+        .newBuilder(ProtoUtils.marshaller(TraceRequest.getDefaultInstance()), ProtoUtils.marshaller(TraceResponse.getDefaultInstance()))
+        .setType(MethodDescriptor.MethodType.UNARY).setFullMethodName("goodstrace.query.v1.TraceService/Trace").build();
+    private static final Gson JSON = new GsonBuilder().disableHtmlEscaping().create();
+    private record Entry(String kind, long merchant, List<Map<String, String>> parts) {}
+    private record Facts(String event_id, String event_hash, long time_us, String type, String action, String step, Map<String, Object> correction) {}
 
     /** VKEYS HOST:PORT KEY, or VKEYS ANSWER; VKEYS is a file of trusted keys, ANSWER one of a TraceResponse. */
     public static void main(String[] arguments) throws Exception {
         try {
-            List<Key> keys = new ArrayList<>();
-            for (String vkey : Files.readAllLines(Path.of(arguments[0]))) keys.add(readKey(vkey));
+            Map<String, PublicKey> keys = new HashMap<>();
+            for (String vkey : Files.readAllLines(Path.of(arguments[0]))) addKey(keys, vkey);
             TraceResponse answer = arguments.length > 2 ? trace(arguments[1], arguments[2])
                 : TraceResponse.parseFrom(Files.readAllBytes(Path.of(arguments[1])));
-            System.out.writeBytes(String.join("\n", show(answer, keys)).concat("\n").getBytes(UTF_8));
+            System.out.writeBytes(show(answer, keys).getBytes(UTF_8));
         } catch (RuntimeException refused) {
             System.err.println("refused: " + refused.getMessage());
             System.exit(1);
@@ -64,147 +39,111 @@ final class Client {
 
     /** Asks for a trace page by page; all pages are of the same checkpoints. */
     private static TraceResponse trace(String target, String key) {
-        var channel = Grpc.newChannelBuilder(target, InsecureChannelCredentials.create()).build();
-        var user = new Metadata();
-        user.put(Metadata.Key.of("goodstrace-user", Metadata.ASCII_STRING_MARSHALLER), "example-java");
-        var shown = System.getenv().getOrDefault("GOODSTRACE_API_KEY", "");
-        if (!shown.isEmpty()) {
-            user.put(Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + shown);
-        }
-        var named = ClientInterceptors.intercept(channel, MetadataUtils.newAttachHeadersInterceptor(user));
+        var headers = new Metadata();
+        headers.put(Metadata.Key.of("goodstrace-user", Metadata.ASCII_STRING_MARSHALLER), "example-java");
+        String shown = System.getenv().getOrDefault("GOODSTRACE_API_KEY", "");
+        if (!shown.isEmpty()) headers.put(Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + shown);
+        var named = MetadataUtils.newAttachHeadersInterceptor(headers);
+        var channel = Grpc.newChannelBuilder(target, InsecureChannelCredentials.create()).intercept(named).build();
         var whole = TraceResponse.newBuilder();
         do {
-            var request = TraceRequest.newBuilder().setKey(key).setPurpose("an example").setPageToken(whole.getNextPageToken());
-            var options = CallOptions.DEFAULT.withDeadlineAfter(30, TimeUnit.SECONDS);
-            var page = ClientCalls.blockingUnaryCall(named, TRACE, options, request.build());
-            whole.clearCheckpoints().clearNextPageToken().mergeFrom(page);
+            var request = TraceRequest.newBuilder().setKey(key).setPurpose("an example").setPageToken(whole.getNextPageToken()).build();
+            var options = CallOptions.DEFAULT.withDeadlineAfter(Duration.ofSeconds(30));
+            whole.clearCheckpoints().clearNextPageToken().mergeFrom(ClientCalls.blockingUnaryCall(channel, TRACE, options, request));
         } while (!whole.getNextPageToken().isEmpty());
         channel.shutdownNow();
         return whole.build();
     }
 
     /** Verifies a whole answer and gives it as lines, level by level. */
-    private static List<String> show(TraceResponse answer, List<Key> keys) throws Exception {
-        Map<String, Tree> trees = new LinkedHashMap<>();
-        for (var each : answer.getCheckpointsList()) check(trees.put(each.getLog(), open(each, keys)) == null, "two checkpoints of a log");
-        Map<String, String> events = new HashMap<>();
+    private static String show(TraceResponse answer, Map<String, PublicKey> keys) throws Exception {
+        Map<String, String[]> trees = new LinkedHashMap<>();
+        for (var each : answer.getCheckpointsList()) checkState(trees.put(each.getLog(), open(each, keys)) == null, "two checkpoints of a log");
+        Map<String, String> events = new HashMap<>(), history = new HashMap<>();
         for (var event : answer.getEventsList()) {
-            for (var sealed : Stream.concat(event.getAlsoAtList().stream(), Stream.of(event.getSealed())).toList()) {
-                String line = verify(sealed, trees.get(sealed.getLog()), event.getIdentity());
-                events.put(event.getIdentity(), line + " at " + sealed.getLog() + "[" + sealed.getIndex() + "]");
-            }
+            for (var sealed : Stream.concat(event.getAlsoAtList().stream(), Stream.of(event.getSealed())).toList())
+                events.put(event.getIdentity(), verify(sealed, trees.get(sealed.getLog()), event.getIdentity()));
+            for (var mention : event.getMentionsList()) history.merge(mention.getKey(), "  " + events.get(event.getIdentity()), String::concat);
         }
-        boolean once = events.size() == answer.getEventsCount() && events.size() == answer.getTotalEvents();
-        check(once, "an event is missing or shown twice");
-        List<String> lines = new ArrayList<>(List.of(answer.getKey()));
+        checkState(events.size() == answer.getEventsCount() && events.size() == answer.getTotalEvents(), "an event is missing or shown twice");
+        var text = new StringBuilder(answer.getKey() + "\n");
         for (var node : answer.getNodesList()) {
             String way = node.getDirection().name().replace("DIRECTION_", "").toLowerCase();
-            lines.add(String.join(" ", "level", "" + node.getLevel(), way, node.getRole(), node.getGrade(), node.getKey()));
-            for (var link : node.getLinksList()) {
+            text.append(String.join(" ", "level", "" + node.getLevel(), way, node.getRole(), node.getGrade(), node.getKey()) + "\n");
+            for (var link : node.getLinksList())
                 for (String identity : link.getIdentitiesList()) {
-                    check(events.containsKey(identity), "a link of " + node.getKey() + " rests on an event that is not shown");
-                    lines.add("  " + link.getKind() + " of " + link.getKey() + " by " + events.get(identity));
+                    checkState(events.containsKey(identity), "a link of %s rests on an event that is not shown", node.getKey());
+                    text.append("  " + link.getKind() + " of " + link.getKey() + " by " + events.get(identity));
                 }
-            }
-            for (var event : answer.getEventsList())
-                for (var mention : event.getMentionsList())
-                    if (mention.getKey().equals(node.getKey())) lines.add("  " + events.get(event.getIdentity()));
+            text.append(history.getOrDefault(node.getKey(), ""));
         }
-        trees.forEach((log, tree) -> lines.add("proved under " + log + " of " + tree.size + " entries"));
-        return lines;
+        trees.forEach((log, tree) -> text.append("proved under " + log + " of " + tree[1] + " entries\n"));
+        return text.toString();
     }
 
     /** A vkey is {@code <name>+<key ID in hex>+<base64 of the type, 1, and the key>}. Source: C2SP signed-note. */
-    private static Key readKey(String vkey) throws Exception {
+    private static void addKey(Map<String, PublicKey> keys, String vkey) throws Exception {
         String[] pieces = vkey.split("\\+", 3);
         byte[] typed = Base64.getDecoder().decode(pieces[2]);
-        byte[] id = Arrays.copyOf(sha256((pieces[0] + "\n").getBytes(UTF_8), typed), 4);
-        check(typed.length == 33 && typed[0] == 1 && HexFormat.of().formatHex(id).equals(pieces[1]), "not a vkey: " + vkey);
-        return new Key(pieces[0], id, Arrays.copyOfRange(typed, 1, 33));
+        String id = sha256((pieces[0] + "\n").getBytes(UTF_8), typed).toString().substring(0, 8);
+        checkState(typed.length == 33 && typed[0] == 1 && id.equals(pieces[1]), "not a vkey: %s", vkey);
+        byte[] spki = Bytes.concat(HexFormat.of().parseHex("302a300506032b6570032100"), Arrays.copyOfRange(typed, 1, 33));
+        keys.put(pieces[0] + "+" + id, KeyFactory.getInstance("Ed25519").generatePublic(new java.security.spec.X509EncodedKeySpec(spki)));
     }
 
-    /** A checkpoint is a note: text, empty line, signature lines. A trusted key, named after the log, must have signed it. */
-    private static Tree open(Checkpoint checkpoint, List<Key> keys) throws Exception {
-        int end = checkpoint.getNote().lastIndexOf("\n\n");
-        check(end > 0, "not a checkpoint");
-        String text = checkpoint.getNote().substring(0, end + 1);
-        String[] lines = text.split("\n"); // origin, size, root
+    /** A checkpoint is a note: origin, size, root; empty line; signature lines. A trusted key, named after the log, must have signed it. */
+    private static String[] open(Checkpoint checkpoint, Map<String, PublicKey> keys) throws Exception {
+        String[] halves = checkpoint.getNote().split("\n\n", 2);
+        String[] lines = halves[0].split("\n");
         boolean signed = false;
-        for (String line : checkpoint.getNote().substring(end + 2).split("\n")) {
-            for (Key key : keys) {
-                byte[] data = Base64.getDecoder().decode(line.substring(line.lastIndexOf(' ') + 1));
-                if (!line.startsWith("— " + key.name + " ") || !Arrays.equals(Arrays.copyOf(data, 4), key.id)) continue;
-                byte[] spki = concat(HexFormat.of().parseHex("302a300506032b6570032100"), key.key);
-                Signature verifier = Signature.getInstance("Ed25519");
-                verifier.initVerify(KeyFactory.getInstance("Ed25519").generatePublic(new X509EncodedKeySpec(spki)));
-                verifier.update(text.getBytes(UTF_8));
-                signed |= key.name.equals(lines[0]) && data.length == 68 && verifier.verify(data, 4, 64);
-            }
+        for (String line : halves[1].split("\n")) {
+            byte[] data = Base64.getDecoder().decode(line.substring(line.lastIndexOf(' ') + 1)); // key ID and signature
+            PublicKey key = keys.get(lines[0] + "+" + HexFormat.of().formatHex(data, 0, 4));
+            if (key == null || data.length != 68 || !line.startsWith("— " + lines[0] + " ")) continue;
+            var signature = Signature.getInstance("Ed25519");
+            signature.initVerify(key);
+            signature.update((halves[0] + "\n").getBytes(UTF_8));
+            signed |= signature.verify(data, 4, 64);
         }
-        String log = checkpoint.getLog();
-        check(signed && lines.length == 3 && lines[0].endsWith("/" + log), "no trusted key has signed the checkpoint of " + log);
-        return new Tree(Long.parseLong(lines[1]), Base64.getDecoder().decode(lines[2]));
+        checkState(signed && lines.length == 3 && lines[0].endsWith("/" + checkpoint.getLog()), "no trusted key has signed it: %s", lines[0]);
+        return lines;
     }
 
     /** Checks that an event's entry is in its log, and that the parts shown are those it commits to. Gives a line to print. */
-    private static String verify(SealedEntry sealed, Tree under, String identity) throws Exception {
-        check(under != null, "no checkpoint of its log");
-        verifyInclusion(sealed, under);
-        JsonObject entry = JsonParser.parseString(sealed.getEntry().toStringUtf8()).getAsJsonObject();
-        check(entry.get("kind").getAsString().equals("event"), "not the entry of an event");
-        Map<String, String> commits = new HashMap<>();
-        entry.getAsJsonArray("parts").forEach(part -> commits.put(part.getAsJsonObject().get("name").getAsString(), part.getAsJsonObject().get("commit").getAsString()));
+    private static String verify(SealedEntry sealed, String[] tree, String identity) {
+        checkState(tree != null, "no checkpoint of its log");
+        byte[] root = root(sealed, sealed.getIndex(), Long.parseLong(tree[1]), sealed.getInclusionProofCount()).asBytes();
+        checkState(Arrays.equals(root, Base64.getDecoder().decode(tree[2])), "the inclusion proof does not lead to the root");
+        Entry entry = JSON.fromJson(sealed.getEntry().toStringUtf8(), Entry.class);
+        checkState(entry.kind.equals("event"), "not the entry of an event");
+        var commits = entry.parts.stream().collect(Collectors.toMap(part -> part.get("name"), part -> part.get("commit")));
         String line = "an event withheld";
-        for (var part : sealed.getPartsList()) {
-            byte[] head = concat(new byte[] {2, (byte) part.getName().length()}, part.getName().getBytes(UTF_8), part.getSalt().toByteArray());
-            String commit = HexFormat.of().formatHex(sha256(head, part.getContent().toByteArray()));
-            // Removed, so that a part is not shown twice.
-            check(part.getSalt().size() == 32 && commit.equals(commits.remove(part.getName())), part.getName() + " is not what the entry commits to");
+        for (var part : sealed.getPartsList()) { // what is committed is removed, so that no part is shown twice
+            byte[] head = Bytes.concat(new byte[] {2, (byte) part.getName().length()}, part.getName().getBytes(UTF_8));
+            String commit = sha256(head, part.getSalt().toByteArray(), part.getContent().toByteArray()).toString();
+            checkState(part.getSalt().size() == 32 && commit.equals(commits.remove(part.getName())), "not committed to: %s", part.getName());
             if (!part.getName().equals("facts")) continue;
-            JsonObject facts = JsonParser.parseString(part.getContent().toStringUtf8()).getAsJsonObject();
-            String digest = facts.has("correction") ? facts.getAsJsonObject("correction").get("digest").getAsString() : "";
-            var names = List.of(entry.get("merchant").getAsLong(), text(facts, "event_id"), text(facts, "event_hash"), digest);
-            byte[] named = new GsonBuilder().disableHtmlEscaping().create().toJson(names).getBytes(UTF_8);
-            check(HexFormat.of().formatHex(sha256(named)).equals(identity), "not the event " + identity);
-            String time = Instant.ofEpochSecond(Math.floorDiv(facts.get("time_us").getAsLong(), 1_000_000L)).toString();
-            line = Stream.of(time, text(facts, "type"), text(facts, "action"), text(facts, "step"), text(facts, "event_id"))
-                .filter(word -> !word.isEmpty()).collect(Collectors.joining(" "));
+            Facts facts = JSON.fromJson(part.getContent().toStringUtf8(), Facts.class);
+            Object digest = facts.correction == null ? "" : facts.correction.get("digest");
+            String names = JSON.toJson(List.of(entry.merchant, facts.event_id, facts.event_hash, digest));
+            checkState(sha256(names.getBytes(UTF_8)).toString().equals(identity), "not the event %s", identity);
+            String time = Instant.ofEpochSecond(Math.floorDiv(facts.time_us, 1_000_000L)).toString();
+            line = Stream.of(time, facts.type, facts.action, facts.step, facts.event_id).filter(Objects::nonNull).collect(Collectors.joining(" "));
         }
-        return line;
+        return line + " at " + sealed.getLog() + "[" + sealed.getIndex() + "]\n";
     }
 
-    /** Source: RFC 9162 section 2.1.3.2. */
-    private static void verifyInclusion(SealedEntry sealed, Tree under) throws Exception {
-        long node = sealed.getIndex();
-        long last = under.size - 1;
-        check(0 <= node && node <= last, "there is no such index");
-        byte[] hash = sha256(new byte[] {0}, sealed.getEntry().toByteArray());
-        for (ByteString each : sealed.getInclusionProofList()) {
-            check(last > 0 && each.size() == 32, "the inclusion proof is too long");
-            boolean isRight = node % 2 == 1 || node == last;
-            hash = isRight ? sha256(new byte[] {1}, each.toByteArray(), hash) : sha256(new byte[] {1}, hash, each.toByteArray());
-            for (; isRight && node % 2 == 0 && node != 0; node /= 2) last /= 2;
-            node /= 2;
-            last /= 2;
-        }
-        check(last == 0 && Arrays.equals(hash, under.root), "the inclusion proof does not lead to the root");
+    /** Gives the root that an entry and the first so many hashes of its proof lead to, in a tree of a size. Source: RFC 6962 section 2.1.1. */
+    private static HashCode root(SealedEntry sealed, long index, long size, int hashes) {
+        checkState(0 <= index && index < size && (size == 1) == (hashes == 0), "the inclusion proof is too long or too short");
+        if (size == 1) return sha256(new byte[] {0}, sealed.getEntry().toByteArray());
+        byte[] last = sealed.getInclusionProof(hashes - 1).toByteArray();
+        long left = Long.highestOneBit(size - 1); // so many leaves are below the left child
+        return index < left ? sha256(new byte[] {1}, root(sealed, index, left, hashes - 1).asBytes(), last)
+            : sha256(new byte[] {1}, last, root(sealed, index - left, size - left, hashes - 1).asBytes());
     }
 
-    private static String text(JsonObject object, String name) {
-        return object.has(name) ? object.get(name).getAsString() : "";
-    }
-
-    private static byte[] sha256(byte[]... pieces) throws Exception {
-        return MessageDigest.getInstance("SHA-256").digest(concat(pieces));
-    }
-
-    private static byte[] concat(byte[]... pieces) {
-        var whole = new ByteArrayOutputStream();
-        for (byte[] piece : pieces) whole.writeBytes(piece);
-        return whole.toByteArray();
-    }
-
-    private static void check(boolean holds, String why) {
-        if (!holds) throw new IllegalStateException(why);
+    private static HashCode sha256(byte[]... pieces) {
+        return Hashing.sha256().hashBytes(Bytes.concat(pieces));
     }
 }
