@@ -336,6 +336,7 @@ class Daemon:
 
 def stop_all(daemons: Iterable[Daemon]) -> None:
     """Stop servers that do not need each other for it, all at once: as long as the slowest takes. Raises what any stop raised."""
-    with ThreadPoolExecutor() as pool:
-        for stopped in [pool.submit(each.stop) for each in daemons]:
+    stopping = [each.stop for each in daemons]
+    with ThreadPoolExecutor(len(stopping) or 1) as pool:
+        for stopped in [pool.submit(stop) for stop in stopping]:
             stopped.result()

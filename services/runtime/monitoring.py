@@ -16,7 +16,7 @@ from services.runtime.tls import ServedCertificate
 
 VERSION = "0.1.0"
 _HANDSHAKE_S = 10.0
-_LOOK_S = 0.02  # how long `stop` waits for the server's thread at the most: with the library's 0.5 each service ended that much later
+_LOOK_S = 0.05  # how long `stop` waits for the server's thread: with the library's 0.5 each service ended that much later
 _StartResponse = Callable[..., Any]
 
 
