@@ -101,6 +101,8 @@ status: install-python ## Say what runs
 demo: up ## Capture sample documents, wait until they are sealed, trace an item and verify it
 	@$(BIN)/python -m deploy.demo
 
+# Compiled modules are kept, whatever the machine says: each of some thousand processes would compile ours anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: install install-go install-examples ## Run all tests, on a stack of their own
 	@$(BIN)/python -m tests.go_programs
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder

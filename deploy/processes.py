@@ -13,7 +13,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def _listener(port: int) -> str:
 def _reap() -> None:
     for pid, child in list(_children.items()):
         if child.poll() is not None:
-            del _children[pid]
+            _children.pop(pid, None)  # another thread may have seen it, too
 
 
 def _open_files(folder: Path) -> set[str]:
@@ -331,3 +332,11 @@ class Daemon:
     def _rotate_log(self) -> None:
         if self.log.exists() and self.log.stat().st_size > MAX_LOG_BYTES:
             self.log.replace(self.log.with_suffix(".1.log"))
+
+
+def stop_all(daemons: Iterable[Daemon]) -> None:
+    """Stop servers that do not need each other for it, all at once: as long as the slowest takes. Raises what any stop raised."""
+    stopping = [each.stop for each in daemons]
+    with ThreadPoolExecutor(len(stopping) or 1) as pool:
+        for stopped in [pool.submit(stop) for stop in stopping]:
+            stopped.result()

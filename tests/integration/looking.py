@@ -14,7 +14,7 @@ import structlog
 from confluent_kafka import Consumer, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from deploy.processes import Daemon, free_port
+from deploy.processes import Daemon, free_port, stop_all
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace.asked_user import with_name
@@ -129,9 +129,8 @@ class Looking:
         await asyncio.to_thread(self.daemons[name].wait_ready, partial(not_ready, url), DEADLINE_S)
 
     def stop(self) -> None:
-        """Stop what runs."""
-        for daemon in self.daemons.values():
-            daemon.stop()
+        """Stop what runs, all at once."""
+        stop_all(self.daemons.values())
         self.mongo.close()
 
     def log_lines(self, name: str) -> list[dict[str, Any]]:

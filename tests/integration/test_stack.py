@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pymongo import MongoClient
 
-from deploy.processes import Daemon, DidNotStart, PortTaken, ProcessId, free_port, is_listening
+from deploy.processes import Daemon, DidNotStart, PortTaken, ProcessId, free_port, is_listening, stop_all
 from deploy.stack import Stack, main
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
@@ -126,15 +127,46 @@ def test_a_server_that_ends_shows_the_end_of_its_log(tmp_path: Path) -> None:
     assert daemon.process is None
 
 
+def _not_on(daemon: Daemon) -> str:
+    return "" if "on" in daemon.log.read_text() else "it is not on"
+
+
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); signal.pause()"
     said: list[str] = []
     daemon = Daemon("deaf", [sys.executable, "-c", code], tmp_path, ports=(), report=said.append)
     daemon.start()
-    daemon.wait_ready(lambda: "" if "on" in daemon.log.read_text() else "it is not on", timeout_s=30)
+    daemon.wait_ready(partial(_not_on, daemon), timeout_s=30)
     daemon.stop(timeout_s=0.2)
     assert daemon.process is None
     assert "deaf: did not stop in 0 s, killing it" in said
+
+
+def test_several_are_asked_to_stop_at_once(tmp_path: Path) -> None:
+    """Each of them ends only once the other was asked, too."""
+    code = (
+        "import pathlib, signal, sys, time\n"
+        "def asked(*_):\n"
+        "    pathlib.Path(sys.argv[1]).touch()\n"
+        "    while not pathlib.Path(sys.argv[2]).exists(): time.sleep(0.01)\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, asked); print('on', flush=True); signal.pause()"
+    )
+    said: list[str] = []
+    pair = [
+        Daemon(name, [sys.executable, "-c", code, *paths], tmp_path, ports=(), report=said.append)
+        for name, paths in (
+            ("one", (str(tmp_path / "one"), str(tmp_path / "two"))),
+            ("two", (str(tmp_path / "two"), str(tmp_path / "one"))),
+        )
+    ]
+    for each in pair:
+        each.start()
+        each.wait_ready(partial(_not_on, each), timeout_s=DEADLINE_S)
+    said.clear()
+    stop_all(pair)
+    assert [each.process for each in pair] == [None, None]
+    assert sorted(said) == ["one: stopped", "two: stopped"]
 
 
 def test_the_pid_of_another_process_is_left_alone(tmp_path: Path) -> None:

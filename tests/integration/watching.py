@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from confluent_kafka import TopicPartition
 
-from deploy.processes import Daemon, free_port
+from deploy.processes import Daemon, free_port, stop_all
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace.record.v1.record_pb2 import WatchedBrowse
@@ -146,6 +146,5 @@ class Watching:
         return [each async for each in self.mongo.database[ALERTS].find({})]
 
     def stop(self) -> None:
-        for daemon, _ in self.workers.values():
-            daemon.stop()
+        stop_all(daemon for daemon, _ in self.workers.values())
         self.mongo.close()

@@ -1,6 +1,7 @@
 """What `/readyz` says while neighbours come and go, and from the moment at which a service shall stop."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -30,6 +31,37 @@ async def test_problems_come_and_go() -> None:
     stop.set()
     await watching
     assert readiness.problems() == {"started": "stopping"}
+
+
+async def test_what_did_not_hold_is_asked_again_soon_and_what_held_is_not() -> None:
+    readiness, stop, asked = Readiness("mongodb"), asyncio.Event(), 0
+
+    async def up_at_the_third() -> None:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            raise UnavailableError("refused")
+
+    watching = asyncio.create_task(watch(readiness, {"mongodb": up_at_the_third}, stop, every_s=3600))
+    await until(readiness, {})
+    stop.set()
+    await watching
+    assert asked == 3
+
+
+async def test_a_long_outage_is_asked_about_no_more_often_than_it_was_told() -> None:
+    asked, stop = 0, asyncio.Event()
+
+    async def away() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 100:
+            stop.set()
+        raise UnavailableError("refused")
+
+    began = time.monotonic()
+    await watch(Readiness(), {"mongodb": away}, stop, every_s=0.01)
+    assert time.monotonic() - began >= 99 * 0.01
 
 
 async def test_stopping_is_said_while_a_probe_hangs() -> None:
