@@ -20,7 +20,7 @@ from goodstrace.query.v1 import goods_pb2
 from goodstrace.tracing.events import is_followed
 
 MOST_CARRIERS: Final = 16
-MOST_ORDERS: Final = 8
+MOST_TRADED: Final = 8
 
 Standing = Mapping[str, GoodsState]
 
@@ -57,7 +57,7 @@ def traded_in(key: str, states: Standing) -> list[str]:
     """
     newest = sorted((said for said in states[key].orders if said.traded), key=lambda said: said.newest.order)
     named = dict.fromkeys(said.value for said in reversed(newest))
-    return [order for order in named if order not in states][:MOST_ORDERS]
+    return [order for order in named if order not in states][:MOST_TRADED]
 
 
 def orders(key: str, states: Standing) -> list[Told]:

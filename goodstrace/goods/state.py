@@ -77,9 +77,9 @@ class GoodsState(msgspec.Struct, frozen=True):
     """How one key stands.
 
     told: by name of a simple field. persistent: the persistent dispositions that are set, by CBV word. flags: by name, with what
-    puts it there. verdicts: what rules found in its events, by the rule's ID; `type` is the severity. inside: what the key is directly in. orders: in which orders it is listed.
-    emptied_orders: of an order, by its type, when all goods were taken off it at once. unsure: fields that cannot be told;
-    `inside` and `orders` there may be more than what is told.
+    puts it there. verdicts: what rules found in its events, by the rule's ID; `type` is the severity.
+    inside: what the key is directly in. orders: in which orders it is listed. emptied_orders: of an order, by its type, when all goods
+    were taken off it at once. unsure: fields that cannot be told; `inside` and `orders` there may be more than what is told.
     """
 
     grade: str

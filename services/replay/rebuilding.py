@@ -143,6 +143,8 @@ class TopicSealer:
                 await self._flagged.add(found.flagged)
             told(len(records))
 
+        if self._goods is not None and origin.prefix == "goods":
+            await self._states.prepare()  # each registration looks for the states that depend on it
         source = ReplaySource(reader, change=origin.change, from_the_first=origin.from_the_first, watch=watch)
         parts = SealerParts(
             store=self._store,

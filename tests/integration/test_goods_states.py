@@ -29,7 +29,7 @@ EVENTS = [
     )
     for number in range(8)
 ]
-WORLD = [
+WORLD: list[Said | Lent] = [
     *(Said(GIVER, each) for each in EVENTS),
     *(Said(DELEGATE, taken_back(each)) for each in EVENTS[:4]),
     *(Said(STRANGER, taken_back(each)) for each in EVENTS[4:6]),
