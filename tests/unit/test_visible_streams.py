@@ -189,7 +189,7 @@ def test_what_a_step_met_before_anything_led_to_it_is_told_once_something_does()
 
 
 async def test_of_what_waits_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall_withheld, "MAX_WAITING", 1)
+    monkeypatch.setattr(recall_withheld, "MAX_WAITING", 5)  # four entries have the one name, five the other
     world = await asyncio.to_thread(World, PRIVATE)
     logs = VisibleLogs(world.logs, await world.sight.eyes(Principal()), SECRET, 100)  # type: ignore[arg-type]
     sizes = {log: len(records) for log, records in world.logs.records_of.items()}
