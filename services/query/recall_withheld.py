@@ -22,8 +22,8 @@ _SECRET_BYTES: Final = 16
 class RecallWithheld:
     """What one recall withholds. It remembers some 32 bytes of each name shown and entry told, where its caller does not see all.
 
-    A walk looks up more than it shows in the end, and may show later what leads to a name: what was found by such names waits. Of the
-    MAX_WAITING names of which something waits, the one that waited longest is dropped for another.
+    A walk looks up more than it shows in the end, and may show later what leads to a name: what was found by such names waits, MAX_WAITING
+    finds of an entry by a name at the most: those of the name that waited longest are dropped for others.
     """
 
     def __init__(self, logs: VisibleLogs, sizes: Mapping[str, int], page_bytes: int) -> None:
@@ -32,6 +32,7 @@ class RecallWithheld:
         self._stream = WithheldStream(logs, sizes, page_bytes)
         self._names = NamesShown(Seen(os.urandom(_SECRET_BYTES)))
         self._waiting: dict[Name, dict[Position, bytes]] = {}
+        self._waiting_count = 0
         self._due: dict[Position, tuple[bytes, Name]] = {}
 
     @property
@@ -45,7 +46,7 @@ class RecallWithheld:
             return
         for name in _names(found):
             self._names.add(name)
-            for place, tag in self._waiting.pop(name, {}).items():
+            for place, tag in self._taken(name).items():
                 self._due.setdefault(place, (tag, name))
 
     async def messages(self, names: Mapping[bytes, Name]) -> AsyncIterator[list[withheld_pb2.WithheldEntry]]:
@@ -67,9 +68,17 @@ class RecallWithheld:
         if name in self._names:
             self._due.setdefault(place, (tag, name))
             return
-        if name not in self._waiting and len(self._waiting) >= MAX_WAITING:
-            del self._waiting[next(iter(self._waiting))]
-        self._waiting.setdefault(name, {})[place] = tag
+        places = self._waiting.setdefault(name, {})
+        self._waiting_count += place not in places
+        places[place] = tag
+        while self._waiting_count > MAX_WAITING:
+            self._taken(next(iter(self._waiting)))
+
+    def _taken(self, name: Name) -> dict[Position, bytes]:
+        """Take out what waits for a name: places, each with the name's tag."""
+        places = self._waiting.pop(name, {})
+        self._waiting_count -= len(places)
+        return places
 
 
 def _names(found: Found) -> Iterator[Name]:
