@@ -22,6 +22,7 @@ TRANSACTION_TIMEOUT_MS: Final = 10_000
 SESSION_TIMEOUT_MS: Final = (
     6_000  # how long the partitions of a killed process wait; the least that brokers allow
 )
+_END_WAIT_MS: Final = 20  # how long a broker waits for more records before it says that these were the last
 METADATA_REFRESH_MS: Final = 10_000  # how soon a partition that was added to a topic is noticed
 _LOGGER: Final = logging.getLogger("librdkafka")
 PROBE_TIMEOUT_S: Final = 3.0
@@ -95,7 +96,7 @@ def consumer(
     """Make a consumer that sees committed records only, commits nothing by itself and never jumps over a gap.
 
     Where the offset it is at is gone it raises `_AUTO_OFFSET_RESET`; where a group is new it begins with the first record
-    that its owner seeks to. With `partition_eof` a message of that error says where a partition ends now.
+    that its owner seeks to. With `partition_eof` a message of that error says where a partition ends now: for who reads up to there and no further.
     `ahead_kbytes` bounds what is fetched before it is asked for. With `instance` it is a static member (KIP-345): one of the same name takes its place at once.
     With `client` it reports to the metrics under that name (see kafka_statistics): for one that is polled all the time.
     """
@@ -115,7 +116,7 @@ def consumer(
             "partition.assignment.strategy": "cooperative-sticky",
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
             "queued.max.messages.kbytes": ahead_kbytes,
-            "fetch.wait.max.ms": 500,
+            "fetch.wait.max.ms": _END_WAIT_MS if partition_eof else 500,
             **({"group.instance.id": instance} if instance else {}),
             **reporting(client),
         }

@@ -13,6 +13,7 @@ from services.runtime.kafka import admin_client, connection, translate, translat
 
 T = TypeVar("T")
 CALL_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.02
 
 
 def read_back(bootstrap: str, topic: str, partition: int, count: int, keep: Callable[[bytes], T]) -> list[T]:
@@ -33,6 +34,7 @@ def read_back(bootstrap: str, topic: str, partition: int, count: int, keep: Call
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 0,  # that the end is reached is said at once, not when the broker has waited for more
             "auto.offset.reset": "error",
         }
     )
@@ -74,7 +76,7 @@ def _read_range(reader: Consumer, start: TopicPartition, count: int, keep: Calla
     reader.assign([start])
     deadline = time.monotonic() + 6 * CALL_TIMEOUT_S
     while time.monotonic() < deadline:
-        for message in reader.consume(1000, 0.2):
+        for message in reader.consume(1000, _POLL_S):
             error = message.error()
             if error is None:
                 kept.append(keep(message.value() or b""))
