@@ -3,7 +3,6 @@
 Servers start once per worker process (pytest-xdist), on free ports, when the first test asks for one.
 """
 
-import os
 import shutil
 import tempfile
 import uuid
@@ -14,10 +13,6 @@ from pathlib import Path
 import pytest
 
 from deploy.stack import Stack
-
-# Brokers of tests live for minutes or seconds: compiling their code as for months would take half of their processor time.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-
 
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 6 * 2**30  # several processes of one run, each with less than one GiB
