@@ -19,7 +19,7 @@ from services.collector.flow import Item, to_wire
 from services.runtime.envelope import Record
 from tests.unit.collector_builders import CONTEXT, NOW_MS, counted, document, run_all
 
-MARK: Final = "xq7"
+MARK: Final = "xq7zwkv"  # so long that no random token has it in it
 PAYLOADS: Final[Mapping[str, str]] = {
     "script": f"<script>alert('{MARK}')</script><{MARK}-made>",
     "image": f'"><img src={MARK} onerror=alert("{MARK}")>',
