@@ -109,7 +109,7 @@ def main() -> None:
                 page_bytes=settings.page_bytes,
                 max_walks=settings.max_walks,
                 max_streams=settings.max_streams,
-                keep_items=settings.keep_items,
+                keep_bytes=settings.keep_mib * 2**20,
                 max_goods=settings.max_goods,
                 metrics=metrics,
                 log=log,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
+import msgspec
 import structlog
 
 from goodstrace import tracing
@@ -31,7 +32,7 @@ from services.query.standing import Standings
 from services.query.subscribing import Subscriptions
 from services.query.trace_streams import TraceStream
 from services.query.traces import KeptWalks, Traces
-from services.query.walk import Walk, walk_over
+from services.query.walk import PartsGoneError, Walk, walk_over
 from services.query.withheld import PageEnd
 from services.runtime.access.current import principal
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
@@ -49,6 +50,17 @@ _KIND = "goods"
 Answer = TypeVar("Answer")
 Checkpoints = Mapping[str, StoredCheckpoint]
 _Query = TraceQuery | EventQuery | GoodsQuery
+
+
+class _PageAsked(msgspec.Struct, frozen=True):
+    """Which page of a trace is asked for, by whom and why. together: with one proof for the entries of a log."""
+
+    user: str
+    query: TraceQuery
+    state: PageState | None
+    page_size: int
+    purpose: str
+    together: bool
 
 
 class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
@@ -70,16 +82,16 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         log: structlog.stdlib.BoundLogger,
         max_streams: int = 8,
         max_goods: int = 1_000_000,
-        keep_items: int = 20_000,
+        keep_bytes: int = 64 * 2**20,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `reader`'s logs what `sight` lets callers see.
 
         A trace stops at `max_events`, a recall at `max_goods`, a page at `page_bytes`.
         At most `max_walks` calls that walk are answered at a time, since each may hold tens of megabytes, and beside them
-        `max_streams` streams; others wait. What came of traces that have more pages is kept, `keep_items` in all.
+        `max_streams` streams; others wait. What came of traces that have more pages is kept, about `keep_bytes` in all.
         """
-        self._traces = Traces(secret, max_events, KeptWalks(keep_items, clock_s), metrics)
+        self._traces = Traces(secret, max_events, KeptWalks(keep_bytes, clock_s), metrics)
         self._turns = asyncio.Semaphore(max_walks)
         self._stream_turns = asyncio.Semaphore(max_streams)
         self._max_goods = max_goods
@@ -109,32 +121,41 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         state = self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints(query.as_of, state)
-            sizes = showing.sizes_of(checkpoints)
-            walk, trace, held = walked = await self._traces.walked(query, logs, sizes, is_first=state is None)
-            shown = query.only.shown(trace.events)
-            page = self._cut(walk, trace.nodes, shown, state, page_size)
-            events, shared = await self._events(logs, walk, page, checkpoints, together=request.share_proofs)
-            answer = trace_pb2.TraceResponse(
-                key=query.key,
-                nodes=page.nodes,
-                events=events,
-                shared_proofs=shared,
-                checkpoints=map(showing.checkpoint_message, checkpoints.values()),
-                total_events=len(trace.events),
-                paged_out=len(shown) - len(page.events),
-                filtered=len(trace.events) - len(shown),
-                erased=sum(not walk.incomplete.isdisjoint(event.positions) for event in shown),
-                truncated=trace.truncated or logs.is_cut,
-            )
-            items = len(trace.nodes) + len(shown)
-            place = PageEnd(state, sizes, page_size, items, page.next_offset)
-            answer.next_page_token = await self._ended(query, answer, logs, held, place)
-            browse = _browse(
-                user, logs, "Trace", query.key, checkpoints=checkpoints, purpose=request.purpose, page=page
-            )
-            answer.browse_id = await self._record(browse)
-            self._traces.shown(query, logs, sizes, walked, has_more=bool(answer.next_page_token))
-            return answer
+            asked = _PageAsked(user, query, state, page_size, request.purpose, request.share_proofs)
+            try:
+                return await self._trace_page(asked, logs, checkpoints, anew=state is None)
+            except PartsGoneError:
+                return await self._trace_page(asked, await self._logs(), checkpoints, anew=True)
+
+    async def _trace_page(
+        self, asked: "_PageAsked", logs: VisibleLogs, checkpoints: Checkpoints, *, anew: bool
+    ) -> trace_pb2.TraceResponse:
+        query, state, sizes = asked.query, asked.state, showing.sizes_of(checkpoints)
+        walk, trace, held = walked = await self._traces.walked(query, logs, sizes, anew=anew)
+        shown = query.only.shown(trace.events)
+        page = self._cut(walk, trace.nodes, shown, state, asked.page_size)
+        events, shared = await self._events(logs, walk, page, checkpoints, together=asked.together)
+        answer = trace_pb2.TraceResponse(
+            key=query.key,
+            nodes=page.nodes,
+            events=events,
+            shared_proofs=shared,
+            checkpoints=map(showing.checkpoint_message, checkpoints.values()),
+            total_events=len(trace.events),
+            paged_out=len(shown) - len(page.events),
+            filtered=len(trace.events) - len(shown),
+            erased=sum(not walk.incomplete.isdisjoint(event.positions) for event in shown),
+            truncated=trace.truncated or logs.is_cut,
+        )
+        items = len(trace.nodes) + len(shown)
+        place = PageEnd(state, sizes, asked.page_size, items, page.next_offset)
+        answer.next_page_token = await self._ended(query, answer, logs, held, place)
+        browse = _browse(
+            asked.user, logs, "Trace", query.key, checkpoints=checkpoints, purpose=asked.purpose, page=page
+        )
+        answer.browse_id = await self._record(browse)
+        self._traces.shown(query, logs, sizes, walked, has_more=bool(answer.next_page_token))
+        return answer
 
     async def StreamTrace(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
         self, request: trace_pb2.StreamTraceRequest, context: Context

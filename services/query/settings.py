@@ -16,7 +16,7 @@ class QuerySettings(FrontSettings):
 
     A trace stops at `max_events` events, or as many nodes, and says so. At most `max_walks` traces are walked at a time,
     since each may hold tens of megabytes; the others wait for their turn. Streams, of which `max_streams` are answered at a time, have
-    turns of their own. What came of a trace that has more pages is kept for them: of the last ones `keep_items` nodes and events in all. A recall stops at `max_goods` goods, for each of which it remembers some 100 bytes. At most `max_subscriptions` are open at a time;
+    turns of their own. What came of a trace that has more pages is kept for them: of the last ones about `keep_mib` MiB in all. A recall stops at `max_goods` goods, for each of which it remembers some 100 bytes. At most `max_subscriptions` are open at a time;
     what is new for them is asked for each `subscription_poll_ms`, once for all.
 
     `visibility` is `enforced` (each sees what merchants' policies allow: what it is without a setting) or `open` (whoever is signed in sees
@@ -45,7 +45,7 @@ class QuerySettings(FrontSettings):
     webhook_give_up_s: float = Field(5 * 86_400, gt=0, le=30 * 86_400)
     max_events: int = Field(10_000, ge=1, le=100_000)
     visibility: Literal["open", "enforced"] | None = None
-    keep_items: int = Field(20_000, ge=0, le=1_000_000)
+    keep_mib: int = Field(64, ge=0, le=16_384)
     max_streams: int = Field(8, ge=1, le=1024)
     max_goods: int = Field(1_000_000, ge=1, le=10_000_000)
     http_port: int = Field(8081, ge=0, le=65535)

@@ -2,10 +2,10 @@
 
 A trace of ten thousand events is fifty pages; were it walked for each of them, the last page would cost as much as all. What is kept is what came of
 the walk, and no record: a page reads its own, by the eyes of who asks now. It serves only who sees what the caller before saw: where a policy
-has changed meanwhile, the logs are walked again.
+has changed meanwhile, or what a record said is gone, the logs are walked again.
 """
 
-from collections import OrderedDict
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -17,9 +17,12 @@ from services.query.requests import TraceQuery
 from services.query.sight import VisibleLogs
 from services.query.walk import Walk, walk_over
 from services.query.withheld import Held
+from services.sealing.remembered import Remembered
 
 KEPT_S: Final = 120.0
 """How long what came of a walk is kept after its last page: longer than a program takes for a page."""
+_ITEM_BYTES: Final = 600  # a node, or what is withheld with its proof's names
+_FACTS_TIMES: Final = 2  # facts take as objects what the whole record takes in an answer, and as much again for links and mentions
 
 
 class Walked(NamedTuple):
@@ -30,9 +33,11 @@ class Walked(NamedTuple):
     held: Held
 
     @property
-    def items(self) -> int:
-        """How much it holds: nodes, events, what is withheld, and itself."""
-        return len(self.trace.nodes) + len(self.trace.events) + len(self.held.places) + 1
+    def size_bytes(self) -> int:
+        """Estimate what it takes while no record is held with it."""
+        items = len(self.trace.nodes) + len(self.trace.events) + len(self.held.places)
+        records = sum(self.walk.cost(event.positions[0]).full for event in self.trace.events)
+        return _ITEM_BYTES * items + _FACTS_TIMES * records
 
 
 class Asked(NamedTuple):
@@ -52,39 +57,52 @@ class _Kept(NamedTuple):
 class KeptWalks:
     """What came of the last walks that have more pages."""
 
-    def __init__(self, most_items: int, clock_s: Callable[[], float]) -> None:
-        """Keep walks of at most `most_items` in all, the last ones; `clock_s` never goes back."""
-        self._most, self._clock_s = most_items, clock_s
-        self._kept: OrderedDict[Asked, _Kept] = OrderedDict()
-        self._items = 0
+    def __init__(self, most_bytes: int, clock_s: Callable[[], float]) -> None:
+        """Keep walks of at most about `most_bytes` in all, the last ones, each for KEPT_S; `clock_s` never goes back."""
+        self._clock_s = clock_s
+        self._kept: Remembered[Asked, _Kept] = Remembered(most_bytes)
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """About what is kept."""
+        return self._kept.size_bytes
 
     def keep(self, asked: Asked, walked: Walked, logs: VisibleLogs) -> None:
         """Keep what came of a walk through `logs`."""
-        self.drop(asked)
-        if walked.items <= self._most:
-            self._kept[asked] = _Kept(walked, logs, self._clock_s())
-            self._items += walked.items
-        while self._items > self._most:
-            self.drop(next(iter(self._kept)))
+        self.let_old_go()
+        bare = walked._replace(walk=walked.walk.read_by(logs))
+        self._kept.put(asked, _Kept(bare, logs, self._clock_s()), bare.size_bytes)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(KEPT_S / 4, self._look_again)
 
     def drop(self, asked: Asked) -> None:
         """Keep it no longer, as after its last page."""
-        if asked in self._kept:
-            self._items -= self._kept.pop(asked).walked.items
+        self._kept.drop(asked)
 
     async def find(self, asked: Asked, logs: VisibleLogs) -> Walked | None:
         """Give what came of a walk, its records to be read through `logs`; None where it is not kept, or `logs` are seen in another way.
 
         Raises: UnavailableError where who may see what cannot be told.
         """
-        oldest_s = self._clock_s() - KEPT_S
-        for old in [each for each, kept in self._kept.items() if kept.since_s < oldest_s]:
-            self.drop(old)
+        self.let_old_go()
         kept = self._kept.get(asked)
         if kept is None or not await logs.eyes.see_as(kept.logs.eyes):
             return None
         logs.go_on_from(kept.logs)
         return kept.walked._replace(walk=kept.walked.walk.read_by(logs))
+
+    def let_old_go(self) -> None:
+        """Drop what nobody asked for in time: nothing that was erased since may stay longer."""
+        oldest_s = self._clock_s() - KEPT_S
+        for asked, kept in self._kept.items():
+            if kept.since_s <= oldest_s:
+                self._kept.drop(asked)
+
+    def _look_again(self) -> None:
+        self.let_old_go()
+        again = len(self._kept) > 0
+        self._timer = asyncio.get_running_loop().call_later(KEPT_S / 4, self._look_again) if again else None
 
 
 class Traces:
@@ -95,13 +113,13 @@ class Traces:
         self._secret, self._max_events, self._kept, self._metrics = secret, max_events, kept, metrics
 
     async def walked(
-        self, query: TraceQuery, logs: VisibleLogs, sizes: Mapping[str, int], *, is_first: bool
+        self, query: TraceQuery, logs: VisibleLogs, sizes: Mapping[str, int], *, anew: bool
     ) -> Walked:
-        """Walk a trace over the first `sizes` entries of the logs, or where this is not its first page find what came of it before.
+        """Give what comes of walking a trace over the first `sizes` entries of the logs; from what is kept, unless `anew`.
 
         Raises: UnavailableError, CorruptError, EntryError.
         """
-        before = None if is_first else await self._kept.find(_asked(query, logs, sizes), logs)
+        before = None if anew else await self._kept.find(_asked(query, logs, sizes), logs)
         if before is not None:
             self._metrics.pages_of_kept_walks.inc()
             return before

@@ -39,6 +39,10 @@ class Records(Protocol):
         ...
 
 
+class PartsGoneError(Exception):
+    """What a walk went by was erased since: it is to be walked again."""
+
+
 class Walk(Generic[Answer]):
     """One run of the engine over the logs.
 
@@ -63,14 +67,16 @@ class Walk(Generic[Answer]):
         ] = {}  # of what is held: most is met by its key, and again by its ID
         self._held_bytes = 0
         self._met_at: dict[bytes, int] = {}
+        self._is_over = False
         self.rounds = 0
         self.incomplete: set[Position] = set()
         self.names: dict[bytes, Name] = {}
 
     def read_by(self, reader: Records) -> "Walk[Answer]":
-        """Give the same walk, over, with no record held: what its pages show is read from `reader`."""
+        """Give the same walk, over, with no record held: what its pages show is read from `reader`, and held against what was met."""
         over: Walk[Answer] = Walk(reader, self._secret, self._sizes)
         over._costs, over.incomplete, over.names = self._costs, self.incomplete, self.names
+        over._is_over = True
         return over
 
     async def run(self, walker: "Walker[Answer]") -> Answer:
@@ -91,7 +97,10 @@ class Walk(Generic[Answer]):
         return known.full if known is not None else MAX_RECORD_BYTES
 
     async def records(self, places: Iterable[Position]) -> list[SealedRecord]:
-        """Give records met on the way, in no particular order; those not held any more are read again."""
+        """Give records met on the way, in no particular order; those not held any more are read again.
+
+        Raises: PartsGoneError where a walk that is over met a record with parts that it has no more; UnavailableError, CorruptError.
+        """
         found: list[SealedRecord] = []
         away: dict[str, list[int]] = {}
         for place in places:
@@ -101,6 +110,10 @@ class Walk(Generic[Answer]):
                 away.setdefault(place[0], []).append(place[1])
         for log, indexes in away.items():
             found.extend(await self._reader.records(log, indexes))
+        if self._is_over and any(
+            _lacks_parts(record) for record in found if position(record) not in self.incomplete
+        ):
+            raise PartsGoneError
         return found
 
     async def _step(
@@ -168,6 +181,10 @@ async def walk_over(
         answer = await walk.run(walker)
     metrics.rounds.observe(walk.rounds)
     return walk, answer
+
+
+def _lacks_parts(record: SealedRecord) -> bool:
+    return len(record.parts) < len(entries.decode(record.entry).parts)
 
 
 class _Done(msgspec.Struct, Generic[Answer], frozen=True):

@@ -32,6 +32,15 @@ class Remembered(Generic[Key, Value]):
         self._held.move_to_end(key)
         return held[0]
 
+    def items(self) -> list[tuple[Key, Value]]:
+        """List what is held, what was asked for longest ago first."""
+        return [(key, value) for key, (value, _) in self._held.items()]
+
+    def drop(self, key: Key) -> None:
+        """Hold a value no longer; one that is not held is no fault."""
+        _, gone = self._held.pop(key, (None, 0))
+        self.size_bytes -= gone
+
     def put(self, key: Key, value: Value, size_bytes: int) -> None:
         """Hold a value of `size_bytes` in the place of what was held by this key."""
         _, before = self._held.pop(key, (None, 0))

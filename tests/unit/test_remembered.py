@@ -28,3 +28,13 @@ def test_the_same_key_again_takes_the_place_of_what_was_there() -> None:
     for size_bytes in (100, 5_000, 10):
         kept.put("a", size_bytes, size_bytes)
     assert (kept.get("a"), len(kept), kept.size_bytes) == (10, 1, 10 + OVERHEAD_BYTES)
+
+
+def test_what_is_dropped_is_held_no_longer_and_counts_no_more() -> None:
+    kept: Remembered[str, str] = Remembered(10_000)
+    for key in "ab":
+        kept.put(key, key.upper(), 100)
+    kept.drop("a")
+    kept.drop("nothing of that name")
+    assert kept.items() == [("b", "B")]
+    assert kept.size_bytes == 100 + OVERHEAD_BYTES

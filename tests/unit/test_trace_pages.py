@@ -1,14 +1,18 @@
 """A trace of many pages is walked once, and every page is what it would be were it walked for each."""
 
+import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.visibility import Visibility, VisibilityPolicy
-from services.query.traces import KEPT_S
+from services.query import traces
+from services.query.traces import KEPT_S, KeptWalks
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.errors import UnavailableError
 from services.sealing.values import SealedRecord
@@ -55,7 +59,7 @@ def test_pages_are_the_same_whether_kept_or_walked_again(
     policies: Mapping[int, VisibilityPolicy], merchant: int, size: int
 ) -> None:
     kept, kept_logs = world_of(policies)
-    walked, walked_logs = world_of(policies, keep_items=0)
+    walked, walked_logs = world_of(policies, keep_bytes=0)
     ours, theirs = pages(kept, merchant, size), pages(walked, merchant, size)
     assert [each.SerializeToString(deterministic=True) for each in ours] == [
         each.SerializeToString(deterministic=True) for each in theirs
@@ -132,25 +136,82 @@ def test_it_is_kept_for_a_while_after_its_last_page() -> None:
     assert logs.look_ups == 2 * walked
 
 
+def kept_bytes(world: World) -> int:
+    return world.servicer._traces._kept.size_bytes
+
+
 def test_no_more_is_kept_than_is_allowed() -> None:
-    one = 11  # 7 events, 3 nodes, and itself
-    world, logs = world_of(OPEN, keep_items=one)
+    measured, _ = world_of(OPEN)
+    page(measured, 0)
+    one = kept_bytes(measured)
+    assert one > 7 * 1000
+    world, logs = world_of(OPEN, keep_bytes=one)
     first = page(world, 0)
-    assert (first.total_events, len(first.nodes)) == (7, 3)
     walked = logs.look_ups
     page(world, 0, first.next_page_token)
     assert logs.look_ups == walked
     page(world, MAKER)  # takes its place
+    assert kept_bytes(world) <= one
     looked = logs.look_ups
     page(world, 0, first.next_page_token)
     assert logs.look_ups == looked + walked
-    small, small_logs = world_of(OPEN, keep_items=one - 1)
+    small, small_logs = world_of(OPEN, keep_bytes=one - 1)
     pages(small, 0, 6)
     assert small_logs.look_ups == 2 * walked
 
 
 def test_what_is_withheld_counts_as_kept_too() -> None:
-    world, _ = world_of({}, keep_items=5)  # three that name the item are withheld, beside a node and itself
-    pages_of_it = pages(world, 0)
-    assert pages_of_it[0].total_withheld > 3
-    assert world.metrics.pages_of_kept_walks._value.get() == 0
+    world, _ = world_of({})
+    assert page(world, 0).total_withheld > 3
+    assert kept_bytes(world) > 3 * 600
+
+
+def test_no_record_is_kept() -> None:
+    world, _ = world_of(OPEN)
+    page(world, 0)
+    [(_, kept)] = world.servicer._traces._kept._kept.items()
+    assert not kept.walked.walk._held
+    assert not kept.walked.walk._facts
+
+
+def test_what_nobody_asks_for_any_more_is_let_go_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "KEPT_S", 0.04)
+
+    async def walk_and_wait() -> None:
+        kept = KeptWalks(2**20, lambda: world.now_s)
+        world.servicer._traces._kept = kept
+        context: Any = SimpleNamespace(invocation_metadata=lambda: ())
+        request = trace_pb2.TraceRequest(key=ITEM, page_size=1)
+        await world.guarded((), lambda: world.servicer.Trace(request, context))
+        assert kept.size_bytes
+        world.now_s += 1
+        for _ in range(1000):
+            if kept._timer is None:
+                break
+            await asyncio.sleep(0.01)
+        assert kept.size_bytes == 0
+
+    world, _ = world_of(OPEN)
+    asyncio.run(walk_and_wait())
+
+
+def test_what_was_erased_meanwhile_is_walked_again() -> None:
+    world, logs = world_of(OPEN)
+    first = page(world, 0, size=2)
+    walked = logs.look_ups
+    log, index = next(
+        (log, index)
+        for log, records in logs.records_of.items()
+        for index, record in enumerate(records)
+        if world.number_at(log, index) == 6
+    )
+    erased = logs.records_of[log][index]
+    logs.records_of[log][index] = msgspec.structs.replace(erased, parts=())
+    found = [first]
+    while found[-1].next_page_token:
+        found.append(page(world, 0, found[-1].next_page_token, 2))
+    assert logs.look_ups > walked
+    fresh, fresh_logs = world_of(OPEN)
+    fresh_logs.records_of[log][index] = msgspec.structs.replace(erased, parts=())
+    assert found[-1].total_events == page(fresh, 0).total_events == 6
+    assert erased.parts[0].content not in b"".join(each.SerializeToString() for each in found[1:])

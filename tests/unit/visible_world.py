@@ -114,7 +114,7 @@ class World:
         *,
         page_bytes: int = 10**6,
         max_events: int = 10_000,
-        keep_items: int = 20_000,
+        keep_bytes: int = 2**26,
         copies: int = 1,
         events: Sequence[tuple[int, dict[str, Any]]] = EVENTS,
     ) -> None:
@@ -156,7 +156,7 @@ class World:
             max_events=max_events,
             page_bytes=page_bytes,
             max_walks=4,
-            keep_items=keep_items,
+            keep_bytes=keep_bytes,
             clock_s=lambda: self.now_s,
             metrics=self.metrics,
             log=structlog.get_logger(),
