@@ -152,8 +152,9 @@ def _written(looking: Looking) -> None:
     assert {row["Location description"] for row in rows} == {"Dairy, Bern, CH"}
     shipped = [row for row in rows if row["Event type"] == "shipping" and row["Container"]]
     assert sum(int(row["Quantity"]) for row in shipped) == CASES * ITEMS
-    assert {row["Reference documents"] for row in shipped} == {
-        f"po urn:shop:po:{number}" for number in range(2)
+    assert {row["Reference document type"] for row in shipped} == {"po"}
+    assert {row["Reference document number"] for row in shipped} == {
+        f"urn:shop:po:{number}" for number in range(2)
     }
     done = subprocess.run([*command, "urn:nobody", *options], capture_output=True, text=True, check=True)
     nothing = json.loads(done.stdout)
