@@ -67,9 +67,12 @@ def standing(kept: Kept, givers: Givers) -> dict[bytes, bool | None]:
     """
     found: dict[bytes, bool | None] = {each.identity: True for each in kept.sightings if not each.correction}
     for correction, own, others in _meant(kept):
-        same = [each for each in own if each.content == correction.content]
-        for each in same or own:
-            _take_back(found, each, is_sure=bool(same) or not kept.cut)
+        has_same = any(each.content == correction.content and each.name == correction.name for each in own)
+        for each in own:
+            if each.content == correction.content:
+                _take_back(found, each, is_sure=True)
+            elif not has_same:
+                _take_back(found, each, is_sure=not kept.cut)
         for each, is_sure in _spoken_for(correction, others, givers, is_cut=bool(kept.cut)):
             _take_back(found, each, is_sure=is_sure)
     return found
@@ -99,14 +102,27 @@ def deciding(kept: Iterable[Kept], givers: Givers) -> list[Given]:
 
 
 def _meant(kept: Kept) -> Iterator[tuple[Sighting, Sequence[Sighting], Sequence[Sighting]]]:
-    """Yield each correction with the events of its merchant that it means, and where there are none those of others."""
+    """Yield each correction with the events of its merchant that it means, and with those of others.
+
+    Of others those only beside which its merchant has none of its own: under the same ID, or with the same content where there is no ID.
+    """
     corrections = [each for each in kept.sightings if each.correction]
     events = [each for each in kept.sightings if not each.correction] if corrections else []
     for correction in corrections:
         own = [each for each in events if _means(correction, each)]
         declared = correction.declared
-        others = [each for each in events if _means_other(declared, each)] if declared and not own else []
-        yield correction, own, [each for each in others if each.merchant != correction.merchant]
+        is_named = any(each.name == correction.name for each in own)
+        is_repeated = any(each.content == correction.content for each in own)
+        others = [each for each in events if _means_other(declared, each)] if declared else []
+        yield (
+            correction,
+            own,
+            [
+                each
+                for each in others
+                if each.merchant != correction.merchant and not (is_named if each.has_id else is_repeated)
+            ],
+        )
 
 
 def _means(correction: Sighting, event: Sighting) -> bool:
@@ -133,7 +149,11 @@ def _spoken_for(
         return
     spoken: Mapping[bytes, bool | None] = {each.identity: givers.speaks(correction, each) for each in others}
     repeated = {each.identity for each in others if _repeats(declared, each)}
-    has_rival = any(spoken[identity] for identity in repeated)
+    has_rival = any(
+        spoken[each.identity]
+        for each in others
+        if each.identity in repeated and each.name == digest(each.merchant, declared.event_id)
+    )
     for each in others:
         counts = spoken[each.identity]
         if each.identity in repeated:

@@ -83,6 +83,17 @@ def test_who_has_the_same_event_of_its_own_takes_back_that_one() -> None:
     assert "place" in state(Said(GIVER, PLACED), Said(DELEGATE, PLACED), correction, LENT).told
 
 
+def test_what_lies_beside_an_event_without_that_id_does_not_count_for_it() -> None:
+    unnamed = {name: value for name, value in PLACED.items() if name != "eventID"}
+    correction = Said(DELEGATE, taken_back(PLACED))
+    for beside in (Said(DELEGATE, unnamed), Said(GIVER, unnamed)):
+        records = sealed([Said(GIVER, PLACED), beside, correction, LENT])
+        assert told(records, ITEM_KEY) == (truth(records, ITEM_KEY), set())
+    other = {**PLACED, "bizLocation": {"id": SITES[1]}}  # two contents; the correction's own has no ID
+    records = sealed([Said(GIVER, other), Said(GIVER, unnamed), Said(GIVER, taken_back(PLACED))])
+    assert told(records, ITEM_KEY) == (truth(records, ITEM_KEY), set())
+
+
 def test_where_the_goods_of_an_event_are_not_known_it_is_unsure_and_not_wrong() -> None:
     other = taken_back({**PLACED, "bizLocation": {"id": SITES[1]}})  # the same ID with another content
     found = state(Said(GIVER, PLACED), Said(DELEGATE, other), LENT)
