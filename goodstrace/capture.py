@@ -22,6 +22,7 @@ XML_TYPE: Final = "application/xml"
 POLL_INTERVAL_S: Final = 0.1
 _BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = b" \t\r\n"
+_NOT_NOW: Final = str(int(httpx.codes.SERVICE_UNAVAILABLE))
 _BROKEN: Final = (httpx.NetworkError, httpx.RemoteProtocolError)
 _CUT_OFF: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the server ended in the middle of a handshake
 
@@ -112,14 +113,22 @@ class CaptureClient(Closing):
     def wait(
         self, job: Job, *, deadline_s: float = 60, on_progress: Callable[[Job], None] | None = None
     ) -> Job:
-        """Follow a job until each of its events has a verdict. Raises: CallError, also when the deadline is over."""
+        """Follow a job until each of its events has a verdict; a collector that cannot tell it now (503) is asked again.
+
+        Raises: CallError, also when the deadline is over.
+        """
         until = time.monotonic() + deadline_s
         while True:
-            job = self.job(job.location)
-            if on_progress is not None:
-                on_progress(job)
-            if not job.running:
-                return job
+            try:
+                job = self.job(job.location)
+            except CallError as error:
+                if error.code != _NOT_NOW or time.monotonic() > until:
+                    raise
+            else:
+                if on_progress is not None:
+                    on_progress(job)
+                if not job.running:
+                    return job
             if time.monotonic() > until:
                 raise CallError(
                     "DEADLINE_EXCEEDED", f"the capture {job.location} still runs after {deadline_s:g} s"

@@ -207,6 +207,30 @@ def test_a_job_is_followed_until_it_no_longer_runs(client_of: ClientOf) -> None:
     assert (job.running, job.success, job.errors) == (False, False, [{"title": "x"}])
 
 
+def test_a_collector_that_cannot_tell_how_a_job_stands_now_is_asked_again(
+    client_of: ClientOf, waited: list[float]
+) -> None:
+    answers = iter(
+        [
+            httpx.Response(200, json={"running": True}),
+            *(httpx.Response(503, text="the store is away") for _ in range(3)),
+            httpx.Response(200, json={"running": False, "success": True}),
+        ]
+    )
+    assert client_of(lambda _: next(answers)).wait(Job(LOCATION, {"running": True})).success
+    assert len(waited) == 4
+
+
+def test_one_that_cannot_tell_it_for_too_long_is_a_call_error_and_so_is_any_other(
+    client_of: ClientOf,
+) -> None:
+    for status, deadline_s in ((503, 0), (500, 60)):
+        client = client_of(lambda _, status=status: httpx.Response(status, text="no"))  # type: ignore[misc]
+        with pytest.raises(CallError, match="no") as raised:
+            client.wait(Job(LOCATION, {"running": True}), deadline_s=deadline_s)
+        assert raised.value.code == str(status)
+
+
 def test_a_job_that_never_ends_is_given_up(client_of: ClientOf) -> None:
     client = client_of(lambda _: httpx.Response(200, json={"running": True}))
     with pytest.raises(CallError, match=f"{LOCATION} still runs") as raised:
