@@ -265,6 +265,8 @@ async def test_owners_of_an_earlier_release_are_found_unless_the_name_may_be_ano
             {"_id": "aa", "name": "ann", "created_ms": 50},
             {"_id": "bb", "name": "ben", "created_ms": 150},  # there was another of this name before
             {"_id": "cc", "name": "operator", "created_ms": 150},
+            {"_id": "dd", "name": "ida@idp.example", "created_ms": 50},  # called as somebody of the identity provider
+            {"_id": "ee", "name": "eve@shop.example", "created_ms": 50},
         ]
     )
     owners = {
@@ -273,14 +275,15 @@ async def test_owners_of_an_earlier_release_are_found_unless_the_name_may_be_ano
         "ben": None,
         "operator": None,
         "ida@idp.example": None,
+        "eve@shop.example": OwnerId(OwnerKind.ACCOUNT, "ee"),
         "": None,
     }
     for number, owner in enumerate(owners):
         await store.add_query(NamedQuery(f"q{number}", {}), owner, owner, 100)
         await store.add(_webhook(f"{number:08x}", owner))
         await database[SUBSCRIPTIONS].update_one({"_id": f"{number:08x}" * 4}, {"$unset": {"sees": ""}})
-    assert await adopt(database) == 4
-    assert await adopt(database) == 0
+    assert await adopt(database, "IdP.example") == 6
+    assert await adopt(database, "IdP.example") == 0
     found = await store.all(10)
     assert {each.owner: each.owner_id for each in found} == owners
     assert {(each.sees, each.maker) for each in found} == {(Sees.PUBLIC, None)}
