@@ -1,6 +1,8 @@
 """What a webhook sends is what its owner may see at that time, and no more: by every policy, and whatever changes between attempts."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 from typing import Any
 
@@ -15,10 +17,12 @@ from services.query.forward import Forward
 from services.query.webhooks.asked import SEES_FIELD, read_subscription
 from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
 from services.query.webhooks.sender import Outcome
+from services.query.webhooks.signing import mark
 from services.query.webhooks.values import OwnerId, OwnerKind, Pending, Progress, Sees, State
 from services.runtime.access.lasting import Credential, CredentialKind, Lasting
 from services.runtime.access.values import EVERYBODY, NOBODY, AccountStatus, Means, Principal, Role
 from services.runtime.merchants.errors import ForbiddenError
+from tests.unit.collector_builders import SECRET
 from tests.unit.test_visible_answers import POLICIES, may_see
 from tests.unit.visible_world import CARRIER, EVENTS, MAKER, PLATFORM, SHOP, STRANGER
 from tests.unit.webhook_world import Hooked
@@ -27,6 +31,7 @@ ALL = range(1, len(EVENTS) + 1)
 PUBLIC, PRIVATE = VisibilityPolicy(Visibility.PUBLIC), VisibilityPolicy(Visibility.PRIVATE)
 HIDING = VisibilityPolicy(Visibility.PUBLIC, {"sale": Visibility.PRIVATE})
 REFUSED, DELIVERED = Outcome.REFUSED, Outcome.DELIVERED
+MARKS_OF_BEFORE = b"goodstrace webhook bodies v1"
 
 
 def account(hooked: Hooked, name: str, *roles: Role, merchant: int = 0, **more: Any) -> Principal:
@@ -272,6 +277,24 @@ def test_an_event_that_was_erased_meanwhile_is_not_sent_under_the_same_id() -> N
     assert sorted(hooked.numbers(whole)) == [6, 7]
     assert hooked.numbers(rest) == [6]
     assert first != second
+
+
+def test_what_is_kept_of_a_message_does_not_tell_who_has_the_index_secret_what_was_erased() -> None:
+    """Everything but the salts of the events is known to who guesses: secrets of the installation, the true content, the code."""
+    hooked = Hooked({SHOP: PUBLIC}, definition={"EQ_bizStep": ["retail_selling"]})
+    hooked.subscribe(hooked.key_of(STRANGER))
+    hooked.receiver.answers = [REFUSED]
+    hooked.turn()
+    [(_, body, _)] = hooked.receiver.attempts
+    pending = hooked.progress.pending
+    assert pending is not None
+    record = hooked.world.logs.records_of["goods/0"][3]
+    salts = {part.name: part.salt for part in record.parts}
+    assert pending.body_mark == mark([salts["event"]], body)
+    public = [b"", record.entry, *record.tags, SECRET, hmac.digest(SECRET, MARKS_OF_BEFORE, "sha256")]
+    tried = {hmac.digest(key, body, "sha256").hex() for key in public}
+    tried |= {mark(some, body) for some in ([], [bytes(32)], [SECRET], [salts["facts"]])}
+    assert pending.body_mark not in tried | {hashlib.sha256(body).hexdigest()}
 
 
 def test_a_message_that_an_earlier_release_has_begun_keeps_its_id() -> None:
