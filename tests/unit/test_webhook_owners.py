@@ -381,8 +381,6 @@ def test_whose_it_is_goes_by_kind_and_id() -> None:
     assert owner_id(operator) == OwnerId(OwnerKind.OPERATOR)
     assert owner_id(ida) == OwnerId(OwnerKind.PROVIDER, "u-1@idp.example")
     assert owner_id(ida) != owner_id(msgspec.structs.replace(ida, credential_id="u-2@idp.example"))
-    with pytest.raises(NotPermittedError):
-        owner_id(msgspec.structs.replace(ida, credential_id=""))
     assert only_of(operator) is None
     assert only_of(EVERYBODY) is None
     assert maker_of(key, Sees.OWNER) == Credential(CredentialKind.API_KEY, "0123456789abcdef")
@@ -397,6 +395,22 @@ def test_whose_it_is_goes_by_kind_and_id() -> None:
     for who in (ida, EVERYBODY):
         with pytest.raises(ParameterError, match="cannot be judged again"):
             maker_of(who, Sees.OWNER)
+
+
+def test_a_token_without_a_subject_has_nothing_and_makes_something_as_an_operators_only() -> None:
+    shown = Principal(means=Means.OIDC, name="ida@idp.example", roles=frozenset({Role.PLATFORM}))
+    for ask in (owner_id, owner_name):
+        with pytest.raises(NotPermittedError, match="sub"):
+            ask(shown)
+    nobodys = only_of(shown)
+    assert nobodys is not None
+    named = [msgspec.structs.replace(shown, credential_id=f"{sub}@idp.example") for sub in ("", "u-1")]
+    assert nobodys not in [owner_id(each) for each in named]
+    operator = msgspec.structs.replace(shown, roles=frozenset({Role.PLATFORM, Role.OPERATOR}))
+    assert only_of(operator) is None
+    assert (owner_id(operator), owner_name(operator)) == (OwnerId(OwnerKind.OPERATOR), "operator")
+    merchants = msgspec.structs.replace(shown, roles=frozenset({Role.MERCHANT}), merchant=7)
+    assert owner_id(merchants) == only_of(merchants) == OwnerId(OwnerKind.MERCHANT, "7")
 
 
 def test_what_is_sent_is_asked_for_by_one_of_two_words() -> None:

@@ -26,8 +26,8 @@ class Sees(StrEnum):
 class OwnerKind(StrEnum):
     """By what an owner is told from all others.
 
-    MERCHANT: a number. ACCOUNT: the ID of an account. PROVIDER: a subject of the identity provider. OPERATOR: whoever has the operator's token.
-    ANYBODY: where accounts are off.
+    MERCHANT: a number. ACCOUNT: the ID of an account. PROVIDER: a subject of the identity provider. OPERATOR: whoever has the operator's token, or an
+    operator's of the identity provider that names no subject. ANYBODY: where accounts are off.
     """
 
     MERCHANT = "merchant"
