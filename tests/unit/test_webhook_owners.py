@@ -16,6 +16,7 @@ from services.query.epcis_problems import NotPermittedError, ParameterError
 from services.query.forward import Forward
 from services.query.webhooks.asked import SEES_FIELD, read_subscription
 from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
+from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Outcome
 from services.query.webhooks.signing import mark
 from services.query.webhooks.values import OwnerId, OwnerKind, Pending, Progress, Sees, State
@@ -106,6 +107,86 @@ def test_a_revoked_key_ends_it() -> None:
     refused(hooked, State.DISABLED, "unauthenticated: the API key is unknown or revoked")
     hooked.turn()
     assert not hooked.receiver.attempts
+
+
+def resume(hooked: Hooked, who: Principal, user: str = "") -> None:
+    """Resume the webhook, as the API does."""
+    hooked.store.webhook = resumed(hooked.store.webhook, who, user or who.name)
+
+
+def test_who_shows_a_new_key_goes_on_where_the_old_one_ended() -> None:
+    hooked = Hooked({}, copies=2)
+    hooked.subscribe(hooked.key_of(MAKER))
+    hooked.worker._message_bytes = 1
+    hooked.receiver.answers = [DELIVERED, DELIVERED, REFUSED]
+    hooked.turn()
+    rows, own = hooked.world.registry.rows, hooked.world.key_ids[MAKER]
+    rows[own] = msgspec.structs.replace(rows[own], revoked_ms=5)
+    refused(hooked, State.DISABLED, "revoked")
+    before = hooked.progress
+    hooked.new_key(MAKER)
+    resume(hooked, hooked.key_of(MAKER))
+    assert hooked.progress.state is State.ACTIVE
+    assert (hooked.progress.failures, hooked.progress.last_error, hooked.progress.next_ms) == (0, "", 0)
+    assert (hooked.progress.positions, hooked.progress.pending) == (before.positions, before.pending)
+    hooked.turn()
+    assert sorted(hooked.delivered) == sorted(2 * [1, 2, 3, 5]), "each once: nothing again, nothing missing"
+    names = [name for name, _, _ in hooked.receiver.attempts]
+    assert names[2] == names[3], "what waited is the same message"
+    assert len(set(names)) == len(names) - 1
+    assert hooked.progress.positions == {"goods/0": 7, "goods/1": 7}
+
+
+def test_a_person_of_the_same_merchant_takes_over_and_is_named_by_the_looks() -> None:
+    hooked = Hooked({})
+    ann = account(hooked, "ann", Role.MERCHANT, merchant=MAKER)
+    hooked.subscribe(ann, maker=None)
+    refused(hooked, State.DISABLED, "erased")
+    bea = account(hooked, "bea", Role.MERCHANT, merchant=MAKER)
+    resume(hooked, bea)
+    hooked.turn()
+    assert sorted(hooked.delivered) == [1, 2, 3, 5]
+    assert {(each.user, each.merchant) for each in hooked.world.browses} == {("bea", MAKER)}
+    del hooked.world.accounts.accounts[ann.account]
+    hooked.turn()
+    assert hooked.progress.state is State.ACTIVE, "it is as good as what bea shows"
+
+
+def test_nobody_takes_over_what_is_anothers_or_with_what_cannot_be_judged() -> None:
+    hooked = Hooked({})
+    hooked.subscribe(hooked.key_of(MAKER))
+    before = hooked.store.webhook
+    backend = account(hooked, "backend", Role.PLATFORM, Role.OPERATOR)
+    operator = Principal(means=Means.OPERATOR_TOKEN, name="operator", roles=frozenset({Role.OPERATOR}))
+    same_name = account(hooked, f"merchant:{MAKER}", Role.PLATFORM)
+    for other in (hooked.key_of(SHOP), backend, operator, same_name, EVERYBODY):
+        with pytest.raises(NotPermittedError):
+            resume(hooked, other)
+    ida = Principal(
+        means=Means.OIDC,
+        name="ida@idp.example",
+        roles=frozenset({Role.MERCHANT}),
+        merchant=MAKER,
+        credential_id="u-1@idp.example",
+    )
+    with pytest.raises(ParameterError, match="cannot be judged again"):
+        resume(hooked, ida)
+    assert hooked.store.webhook == before
+
+
+def test_one_that_sends_what_is_public_goes_on_as_it_was_whoever_resumes_it() -> None:
+    hooked = Hooked(POLICIES["the maker shows what it ships"])
+    hooked.subscribe(hooked.key_of(MAKER), Sees.PUBLIC)
+    hooked.receiver.answers = [Outcome.GONE]
+    hooked.turn()
+    assert hooked.progress.state is State.DISABLED
+    before = hooked.store.webhook
+    operator = Principal(means=Means.OPERATOR_TOKEN, name="operator", roles=frozenset({Role.OPERATOR}))
+    resume(hooked, operator)
+    assert msgspec.structs.replace(hooked.store.webhook, progress=before.progress) == before
+    hooked.turn()
+    assert sorted(hooked.delivered) == [2, 3, 6]
+    assert len({(name, body) for name, body, _ in hooked.receiver.attempts}) == 1
 
 
 def test_a_suspended_merchants_waits_and_then_misses_nothing() -> None:

@@ -18,8 +18,9 @@ from services.query.webhooks.values import Progress, Sees, State, Webhook
 from services.runtime.access.lasting import Lasting
 from services.runtime.access.values import Principal
 from services.runtime.errors import UnavailableError
+from services.runtime.merchants.api_keys import new_key
 from services.runtime.merchants.values import Delegation
-from tests.unit.collector_builders import NOW_MS, SECRET
+from tests.unit.collector_builders import NOW_MS, SECRET, counted
 from tests.unit.visible_world import AGENT, PLATFORM, PREFIXES, SHOP, World
 
 NAME = "ab" * 16
@@ -90,6 +91,12 @@ class Hooked:
         """Who shows the API key of a merchant."""
         known = self.world.guard._authentication
         return asyncio.run(known.known(self.world.shown_with(merchant))).who
+
+    def new_key(self, merchant: int) -> None:
+        """Give a merchant another API key, which it shows from then on; whether the old one counts stays as it is."""
+        kept, self.world.keys[merchant] = new_key(merchant, "", 0, counted(1000 + merchant))
+        self.world.key_ids[merchant] = kept.id
+        self.world.registry.rows[kept.id] = kept
 
     def subscribe(self, who: Principal, sees: Sees = Sees.OWNER, **changes: Any) -> None:
         """Make the webhook, as the API does."""
