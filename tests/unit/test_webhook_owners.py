@@ -194,6 +194,9 @@ def test_a_suspended_merchants_waits_and_then_misses_nothing() -> None:
     hooked.subscribe(hooked.key_of(MAKER))
     hooked.world.suspend(MAKER)
     refused(hooked, State.ACTIVE, "forbidden: the merchant is suspended")
+    assert hooked.gauge("goodstrace_query_webhooks_failing") == 1, (
+        "somebody is told, as of a receiver that fails"
+    )
     hooked.policy(MAKER, VisibilityPolicy())
     hooked.turn()
     assert sorted(hooked.delivered) == [1, 2, 3, 5]

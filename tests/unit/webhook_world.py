@@ -144,6 +144,11 @@ class Hooked:
 
         asyncio.run(run())
 
+    def gauge(self, name: str, **labels: str) -> float | None:
+        """What a metric says of the webhook once the worker has looked how all stand."""
+        asyncio.run(self.worker._behind())
+        return self.world.registry_of_metrics.get_sample_value(name, labels)
+
     def policy(self, merchant: int, policy: VisibilityPolicy) -> None:
         """Register a merchant with another policy, all else as the world has it."""
         self.world.register(
