@@ -15,7 +15,7 @@ from services.runtime.mongo import Database, translated
 _OF_MERCHANTS: Final = "merchant:"
 
 
-async def adopt(database: Database, provider_host: str = "") -> int:
+async def adopt(database: Database, provider_host: str) -> int:
     """Give kind and ID of its owner to what has none, where they can be told; may be repeated. Raises: UnavailableError.
 
     Args:
