@@ -4,9 +4,9 @@ QueryProblemError(CallError)   the caller's fault, with the status and the stand
 ├── ParameterError             400 QueryParameterException: a parameter is unknown, not supported or not as it must be
 ├── NotAcceptableError         406 NotAcceptableException: a form is asked for in which nothing is shown
 ├── TooComplexError            413 QueryTooComplexException: there is no index by which this could be answered
-├── NotPermittedError          403 SubscribeNotPermittedException: as many as may be are there already, or whose it is cannot be told
+├── NotPermittedError          403 SubscribeNotPermittedException: as many as may be are there already, or whose it is cannot be told, or it must be its owner
 ├── ExistsError                409 ResourceAlreadyExistsException: the name is taken
-├── InUseError                 409 QueryInUseException: it has subscriptions
+├── InUseError                 409 QueryInUseException: it has subscriptions, or another call changes it at this moment
 ├── TooLargeError              413 QueryTooLargeException: more events than the caller, or the service, allows
 └── TooLongError               414 URITooLongException: the query string is over its limit
 
@@ -56,7 +56,7 @@ class TooComplexError(QueryProblemError):
 
 
 class NotPermittedError(QueryProblemError):
-    """As many queries or subscriptions as may be are there already, or it cannot be told whose one would be."""
+    """As many queries or subscriptions as may be are there already, it cannot be told whose one would be, or it is for the owner alone."""
 
     status = 403
     kind = "SubscribeNotPermittedException"
@@ -70,7 +70,7 @@ class ExistsError(QueryProblemError):
 
 
 class InUseError(QueryProblemError):
-    """It has subscriptions: they have to go first."""
+    """It has subscriptions, which have to go first, or another call changes it at this moment."""
 
     status = 409
     kind = "QueryInUseException"

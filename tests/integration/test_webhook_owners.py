@@ -1,7 +1,5 @@
 """Webhooks that send what their owner may see, over the real services: who is sent what, and what ends or waits when that changes."""
 
-import os
-import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,25 +7,21 @@ from typing import Any
 import httpx
 import pytest
 
-from goodstrace.registration import merchant_key
 from goodstrace.visibility import Visibility, VisibilityPolicy
-from services.collector.registry.registrations import Registration, changes, item_of
-from services.collector.registry.store import RegistryStore
 from services.query.webhooks.adopting import adopt
 from services.query.webhooks.asked import SEES_FIELD, NamedQuery
 from services.query.webhooks.store import QUERIES, SUBSCRIPTIONS, WebhookStore
 from services.query.webhooks.values import OwnerId, OwnerKind, Pending, Progress, Sees, Webhook
 from services.runtime.access.accounts import ACCOUNTS
 from services.runtime.access.lasting import Credential, CredentialKind
-from services.runtime.merchants.api_keys import new_key
-from services.runtime.merchants.values import Merchant, Status, What, plain
+from services.runtime.merchants.values import Status
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually, parts_of
+from tests.integration.registering import OPERATOR, Registered, asking
 from tests.integration.test_webhooks import BEGINNING, Place, Receiver
 from tests.integration.test_webhooks import QUERIES as PATH
 from tests.unit.visible_world import CARRIER, EVENTS, MAKER, PREFIXES, SHOP, STRANGER, sealed_by
 
-OPERATOR = "the operator's token"
 SHOWING, HIDING = VisibilityPolicy(Visibility.PUBLIC), VisibilityPolicy(Visibility.PRIVATE)
 POLICIES = {
     MAKER: VisibilityPolicy(Visibility.PRIVATE, {"logistics": Visibility.PUBLIC}),
@@ -44,34 +38,22 @@ SEES = {
 """By viewer the numbers of the events, 0 for everybody."""
 
 
-class Traded:
+class Traded(Registered):
     """The chain of merchants, sealed and registered, and the query service asking who calls."""
 
     def __init__(self, looking: Looking) -> None:
+        super().__init__(looking.mongo.database)
         self.looking = looking
-        self.registry = RegistryStore(looking.mongo.database)
-        self.keys = {0: OPERATOR}
-        self.key_ids: dict[int, str] = {}
-        self._time_ms = time.time_ns() // 1_000_000
 
     async def register(self, merchant: int, **content: Any) -> None:
-        self._time_ms += 1
-        whole = Merchant(f"merchant {merchant}", prefixes=(PREFIXES[merchant],), **content)
-        told = Registration(What.MERCHANT, merchant_key(merchant), merchant, plain(whole))
-        await self.registry.apply(changes([item_of(told, self._time_ms, os.urandom).record]))
+        await super().register(merchant, prefixes=(PREFIXES[merchant],), **content)
 
     async def prepare(self, folder: Path) -> None:
         for merchant in PREFIXES:
             await self.register(merchant, visibility=POLICIES.get(merchant, VisibilityPolicy()))
-            kept, self.keys[merchant] = new_key(merchant, "", 1, os.urandom)
-            self.key_ids[merchant] = kept.id
-            await self.registry.add_key(kept)
+            await self.give_key(merchant)
         await self.seal(0)
-        (folder / "operator-token").write_text(OPERATOR)
-        self.looking.environment |= {
-            "GOODSTRACE_ACCOUNTS": "required",
-            "GOODSTRACE_OPERATOR_TOKEN_FILE": str(folder / "operator-token"),
-            "GOODSTRACE_ACCESS_FRESH_S": "0.1",
+        self.looking.environment |= asking(folder) | {
             "GOODSTRACE_QUERY_WEBHOOKS": "loopback",
             "GOODSTRACE_QUERY_WEBHOOK_LONGEST_WAIT_S": "0.3",
             "GOODSTRACE_QUERY_SUBSCRIPTION_POLL_MS": "50",
@@ -85,9 +67,6 @@ class Traded:
             for number, (merchant, event) in enumerate(EVENTS)
         ]
         await self.looking.seal({0: records[::2], 1: records[1::2]})
-
-    def shown(self, viewer: int) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.keys[viewer]}"}
 
 
 def numbers(places: list[Place]) -> list[int]:
@@ -265,6 +244,12 @@ async def test_owners_of_an_earlier_release_are_found_unless_the_name_may_be_ano
             {"_id": "aa", "name": "ann", "created_ms": 50},
             {"_id": "bb", "name": "ben", "created_ms": 150},  # there was another of this name before
             {"_id": "cc", "name": "operator", "created_ms": 150},
+            {
+                "_id": "dd",
+                "name": "ida@idp.example",
+                "created_ms": 50,
+            },  # called as somebody of the identity provider
+            {"_id": "ee", "name": "eve@shop.example", "created_ms": 50},
         ]
     )
     owners = {
@@ -273,14 +258,15 @@ async def test_owners_of_an_earlier_release_are_found_unless_the_name_may_be_ano
         "ben": None,
         "operator": None,
         "ida@idp.example": None,
+        "eve@shop.example": OwnerId(OwnerKind.ACCOUNT, "ee"),
         "": None,
     }
     for number, owner in enumerate(owners):
         await store.add_query(NamedQuery(f"q{number}", {}), owner, owner, 100)
         await store.add(_webhook(f"{number:08x}", owner))
         await database[SUBSCRIPTIONS].update_one({"_id": f"{number:08x}" * 4}, {"$unset": {"sees": ""}})
-    assert await adopt(database) == 4
-    assert await adopt(database) == 0
+    assert await adopt(database, "IdP.example") == 6
+    assert await adopt(database, "IdP.example") == 0
     found = await store.all(10)
     assert {each.owner: each.owner_id for each in found} == owners
     assert {(each.sees, each.maker) for each in found} == {(Sees.PUBLIC, None)}

@@ -15,10 +15,12 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
 from deploy.processes import free_port
+from services.query.webhooks.asked import SEES_FIELD
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Pending, Progress, State, Webhook
+from services.query.webhooks.values import Pending, Progress, Sees, State, Webhook
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually, parts_of
+from tests.integration.registering import Registered, asking
 from tests.unit.collector_builders import object_event
 from tests.unit.epcis_builders import sealed
 
@@ -243,10 +245,17 @@ async def test_it_is_tried_again_until_2xx_and_410_ends_it(
     )
 
 
+@pytest.mark.parametrize("sees", Sees)
 async def test_two_processes_and_one_of_them_killed(
-    looking: Looking, http: httpx.AsyncClient, receiver: Receiver, tmp_path: Path
+    looking: Looking, http: httpx.AsyncClient, receiver: Receiver, tmp_path: Path, sees: Sees
 ) -> None:
     await _seal(looking, 0)
+    if sees is Sees.OWNER:
+        known = Registered(looking.mongo.database)
+        await known.register(1, everything=True)
+        await known.give_key(1)
+        looking.environment |= asking(tmp_path)
+        http.headers.update(known.shown(1))
     await looking.start("query")
     other = Looking.__new__(Looking)  # the same topics, keys and database, other ports
     other.__dict__.update(looking.__dict__)
@@ -261,7 +270,7 @@ async def test_two_processes_and_one_of_them_killed(
     await other.start("query")
     try:
         with receiver.running():
-            await _subscribed(http, receiver)
+            await _subscribed(http, receiver, **{SEES_FIELD: sees})
             for number in range(1, 4):
                 await _seal(looking, 1000 * number)
             other.daemons["query"].kill()

@@ -1,6 +1,8 @@
 """What a webhook sends is what its owner may see at that time, and no more: by every policy, and whatever changes between attempts."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 from typing import Any
 
@@ -14,11 +16,14 @@ from services.query.epcis_problems import NotPermittedError, ParameterError
 from services.query.forward import Forward
 from services.query.webhooks.asked import SEES_FIELD, read_subscription
 from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
+from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Outcome
+from services.query.webhooks.signing import mark
 from services.query.webhooks.values import OwnerId, OwnerKind, Pending, Progress, Sees, State
 from services.runtime.access.lasting import Credential, CredentialKind, Lasting
 from services.runtime.access.values import EVERYBODY, NOBODY, AccountStatus, Means, Principal, Role
 from services.runtime.merchants.errors import ForbiddenError
+from tests.unit.collector_builders import SECRET
 from tests.unit.test_visible_answers import POLICIES, may_see
 from tests.unit.visible_world import CARRIER, EVENTS, MAKER, PLATFORM, SHOP, STRANGER
 from tests.unit.webhook_world import Hooked
@@ -27,6 +32,7 @@ ALL = range(1, len(EVENTS) + 1)
 PUBLIC, PRIVATE = VisibilityPolicy(Visibility.PUBLIC), VisibilityPolicy(Visibility.PRIVATE)
 HIDING = VisibilityPolicy(Visibility.PUBLIC, {"sale": Visibility.PRIVATE})
 REFUSED, DELIVERED = Outcome.REFUSED, Outcome.DELIVERED
+MARKS_OF_BEFORE = b"goodstrace webhook bodies v1"
 
 
 def account(hooked: Hooked, name: str, *roles: Role, merchant: int = 0, **more: Any) -> Principal:
@@ -103,11 +109,94 @@ def test_a_revoked_key_ends_it() -> None:
     assert not hooked.receiver.attempts
 
 
+def resume(hooked: Hooked, who: Principal, user: str = "") -> None:
+    """Resume the webhook, as the API does."""
+    hooked.store.webhook = resumed(hooked.store.webhook, who, user or who.name)
+
+
+def test_who_shows_a_new_key_goes_on_where_the_old_one_ended() -> None:
+    hooked = Hooked({}, copies=2)
+    hooked.subscribe(hooked.key_of(MAKER))
+    hooked.worker._message_bytes = 1
+    hooked.receiver.answers = [DELIVERED, DELIVERED, REFUSED]
+    hooked.turn()
+    rows, own = hooked.world.registry.rows, hooked.world.key_ids[MAKER]
+    rows[own] = msgspec.structs.replace(rows[own], revoked_ms=5)
+    refused(hooked, State.DISABLED, "revoked")
+    before = hooked.progress
+    hooked.new_key(MAKER)
+    resume(hooked, hooked.key_of(MAKER))
+    assert hooked.progress.state is State.ACTIVE
+    assert (hooked.progress.failures, hooked.progress.last_error, hooked.progress.next_ms) == (0, "", 0)
+    assert (hooked.progress.positions, hooked.progress.pending) == (before.positions, before.pending)
+    hooked.turn()
+    assert sorted(hooked.delivered) == sorted(2 * [1, 2, 3, 5]), "each once: nothing again, nothing missing"
+    names = [name for name, _, _ in hooked.receiver.attempts]
+    assert names[2] == names[3], "what waited is the same message"
+    assert len(set(names)) == len(names) - 1
+    assert hooked.progress.positions == {"goods/0": 7, "goods/1": 7}
+
+
+def test_a_person_of_the_same_merchant_takes_over_and_is_named_by_the_looks() -> None:
+    hooked = Hooked({})
+    ann = account(hooked, "ann", Role.MERCHANT, merchant=MAKER)
+    hooked.subscribe(ann, maker=None)
+    refused(hooked, State.DISABLED, "erased")
+    bea = account(hooked, "bea", Role.MERCHANT, merchant=MAKER)
+    resume(hooked, bea)
+    hooked.turn()
+    assert sorted(hooked.delivered) == [1, 2, 3, 5]
+    assert {(each.user, each.merchant) for each in hooked.world.browses} == {("bea", MAKER)}
+    del hooked.world.accounts.accounts[ann.account]
+    hooked.turn()
+    assert hooked.progress.state is State.ACTIVE, "it is as good as what bea shows"
+
+
+def test_nobody_takes_over_what_is_anothers_or_with_what_cannot_be_judged() -> None:
+    hooked = Hooked({})
+    hooked.subscribe(hooked.key_of(MAKER))
+    before = hooked.store.webhook
+    backend = account(hooked, "backend", Role.PLATFORM, Role.OPERATOR)
+    operator = Principal(means=Means.OPERATOR_TOKEN, name="operator", roles=frozenset({Role.OPERATOR}))
+    same_name = account(hooked, f"merchant:{MAKER}", Role.PLATFORM)
+    for other in (hooked.key_of(SHOP), backend, operator, same_name, EVERYBODY):
+        with pytest.raises(NotPermittedError):
+            resume(hooked, other)
+    ida = Principal(
+        means=Means.OIDC,
+        name="ida@idp.example",
+        roles=frozenset({Role.MERCHANT}),
+        merchant=MAKER,
+        credential_id="u-1@idp.example",
+    )
+    with pytest.raises(ParameterError, match="cannot be judged again"):
+        resume(hooked, ida)
+    assert hooked.store.webhook == before
+
+
+def test_one_that_sends_what_is_public_goes_on_as_it_was_whoever_resumes_it() -> None:
+    hooked = Hooked(POLICIES["the maker shows what it ships"])
+    hooked.subscribe(hooked.key_of(MAKER), Sees.PUBLIC)
+    hooked.receiver.answers = [Outcome.GONE]
+    hooked.turn()
+    assert hooked.progress.state is State.DISABLED
+    before = hooked.store.webhook
+    operator = Principal(means=Means.OPERATOR_TOKEN, name="operator", roles=frozenset({Role.OPERATOR}))
+    resume(hooked, operator)
+    assert msgspec.structs.replace(hooked.store.webhook, progress=before.progress) == before
+    hooked.turn()
+    assert sorted(hooked.delivered) == [2, 3, 6]
+    assert len({(name, body) for name, body, _ in hooked.receiver.attempts}) == 1
+
+
 def test_a_suspended_merchants_waits_and_then_misses_nothing() -> None:
     hooked = Hooked({})
     hooked.subscribe(hooked.key_of(MAKER))
     hooked.world.suspend(MAKER)
     refused(hooked, State.ACTIVE, "forbidden: the merchant is suspended")
+    assert hooked.gauge("goodstrace_query_webhooks_failing") == 1, (
+        "somebody is told, as of a receiver that fails"
+    )
     hooked.policy(MAKER, VisibilityPolicy())
     hooked.turn()
     assert sorted(hooked.delivered) == [1, 2, 3, 5]
@@ -274,6 +363,24 @@ def test_an_event_that_was_erased_meanwhile_is_not_sent_under_the_same_id() -> N
     assert first != second
 
 
+def test_what_is_kept_of_a_message_does_not_tell_who_has_the_index_secret_what_was_erased() -> None:
+    """Everything but the salts of the events is known to who guesses: secrets of the installation, the true content, the code."""
+    hooked = Hooked({SHOP: PUBLIC}, definition={"EQ_bizStep": ["retail_selling"]})
+    hooked.subscribe(hooked.key_of(STRANGER))
+    hooked.receiver.answers = [REFUSED]
+    hooked.turn()
+    [(_, body, _)] = hooked.receiver.attempts
+    pending = hooked.progress.pending
+    assert pending is not None
+    record = hooked.world.logs.records_of["goods/0"][3]
+    salts = {part.name: part.salt for part in record.parts}
+    assert pending.body_mark == mark([salts["event"]], body)
+    public = [b"", record.entry, *record.tags, SECRET, hmac.digest(SECRET, MARKS_OF_BEFORE, "sha256")]
+    tried = {hmac.digest(key, body, "sha256").hex() for key in public}
+    tried |= {mark(some, body) for some in ([], [bytes(32)], [SECRET], [salts["facts"]])}
+    assert pending.body_mark not in tried | {hashlib.sha256(body).hexdigest()}
+
+
 def test_a_message_that_an_earlier_release_has_begun_keeps_its_id() -> None:
     hooked = Hooked({SHOP: PUBLIC})
     begun = Progress({}, Pending("msg_old", {"goods/0": 4, "goods/1": 3}, 1_700_000_000_000), failures=1)
@@ -358,8 +465,6 @@ def test_whose_it_is_goes_by_kind_and_id() -> None:
     assert owner_id(operator) == OwnerId(OwnerKind.OPERATOR)
     assert owner_id(ida) == OwnerId(OwnerKind.PROVIDER, "u-1@idp.example")
     assert owner_id(ida) != owner_id(msgspec.structs.replace(ida, credential_id="u-2@idp.example"))
-    with pytest.raises(NotPermittedError):
-        owner_id(msgspec.structs.replace(ida, credential_id=""))
     assert only_of(operator) is None
     assert only_of(EVERYBODY) is None
     assert maker_of(key, Sees.OWNER) == Credential(CredentialKind.API_KEY, "0123456789abcdef")
@@ -374,6 +479,22 @@ def test_whose_it_is_goes_by_kind_and_id() -> None:
     for who in (ida, EVERYBODY):
         with pytest.raises(ParameterError, match="cannot be judged again"):
             maker_of(who, Sees.OWNER)
+
+
+def test_a_token_without_a_subject_has_nothing_and_makes_something_as_an_operators_only() -> None:
+    shown = Principal(means=Means.OIDC, name="ida@idp.example", roles=frozenset({Role.PLATFORM}))
+    for ask in (owner_id, owner_name):
+        with pytest.raises(NotPermittedError, match="sub"):
+            ask(shown)
+    nobodys = only_of(shown)
+    assert nobodys is not None
+    named = [msgspec.structs.replace(shown, credential_id=f"{sub}@idp.example") for sub in ("", "u-1")]
+    assert nobodys not in [owner_id(each) for each in named]
+    operator = msgspec.structs.replace(shown, roles=frozenset({Role.PLATFORM, Role.OPERATOR}))
+    assert only_of(operator) is None
+    assert (owner_id(operator), owner_name(operator)) == (OwnerId(OwnerKind.OPERATOR), "operator")
+    merchants = msgspec.structs.replace(shown, roles=frozenset({Role.MERCHANT}), merchant=7)
+    assert owner_id(merchants) == only_of(merchants) == OwnerId(OwnerKind.MERCHANT, "7")
 
 
 def test_what_is_sent_is_asked_for_by_one_of_two_words() -> None:

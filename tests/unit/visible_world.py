@@ -145,7 +145,8 @@ class World:
         self.sight = Sight(directory)
         known = authenticator(directory, self.accounts, lambda: self.now_s, lambda: NOW_MS)
         self.guard = Guard("query", known, lambda _refusal: None, fresh_s=0.02)
-        self.metrics = QueryMetrics(CollectorRegistry())
+        self.registry_of_metrics = CollectorRegistry()
+        self.metrics = QueryMetrics(self.registry_of_metrics)
         self.servicer = TraceServicer(
             self.logs,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]

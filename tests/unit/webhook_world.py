@@ -18,8 +18,9 @@ from services.query.webhooks.values import Progress, Sees, State, Webhook
 from services.runtime.access.lasting import Lasting
 from services.runtime.access.values import Principal
 from services.runtime.errors import UnavailableError
+from services.runtime.merchants.api_keys import new_key
 from services.runtime.merchants.values import Delegation
-from tests.unit.collector_builders import NOW_MS, SECRET
+from tests.unit.collector_builders import NOW_MS, SECRET, counted
 from tests.unit.visible_world import AGENT, PLATFORM, PREFIXES, SHOP, World
 
 NAME = "ab" * 16
@@ -91,6 +92,12 @@ class Hooked:
         known = self.world.guard._authentication
         return asyncio.run(known.known(self.world.shown_with(merchant))).who
 
+    def new_key(self, merchant: int) -> None:
+        """Give a merchant another API key, which it shows from then on; whether the old one counts stays as it is."""
+        kept, self.world.keys[merchant] = new_key(merchant, "", 0, counted(1000 + merchant))
+        self.world.key_ids[merchant] = kept.id
+        self.world.registry.rows[kept.id] = kept
+
     def subscribe(self, who: Principal, sees: Sees = Sees.OWNER, **changes: Any) -> None:
         """Make the webhook, as the API does."""
         made = Webhook(
@@ -136,6 +143,11 @@ class Hooked:
             await self.worker._guarded(NAME, asyncio.Event())
 
         asyncio.run(run())
+
+    def gauge(self, name: str, **labels: str) -> float | None:
+        """What a metric says of the webhook once the worker has looked how all stand."""
+        asyncio.run(self.worker._behind())
+        return self.world.registry_of_metrics.get_sample_value(name, labels)
 
     def policy(self, merchant: int, policy: VisibilityPolicy) -> None:
         """Register a merchant with another policy, all else as the world has it."""

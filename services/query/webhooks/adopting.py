@@ -1,7 +1,8 @@
 """Owners of queries and webhooks that an earlier release kept: it knew them by name alone, which another may have by now.
 
 A merchant's name is its number. An account's stands for the account if that was there already when the query or webhook was made: names are
-unique, and none is ever changed. All others stay the operators'. What they send is public, as before.
+unique, and none is ever changed. Names that end as the identity provider's do stand for no account: an account may be called so, too. All others
+stay the operators'. What they send is public, as before.
 """
 
 from typing import Any, Final
@@ -14,9 +15,12 @@ from services.runtime.mongo import Database, translated
 _OF_MERCHANTS: Final = "merchant:"
 
 
-async def adopt(database: Database) -> int:
+async def adopt(database: Database, provider_host: str) -> int:
     """Give kind and ID of its owner to what has none, where they can be told; may be repeated. Raises: UnavailableError.
 
+    Args:
+        database: of queries, webhooks and accounts.
+        provider_host: with which names of the identity provider end; "" where there is none.
     Returns: how many documents were given one.
     """
     count = 0
@@ -24,7 +28,9 @@ async def adopt(database: Database) -> int:
         without = {"owner_kind": {"$exists": False}}
         async with translated():
             async for each in database[name].find(without, {"owner": 1, "created_ms": 1}):
-                owner = await _owner(database, str(each.get("owner") or ""), int(each["created_ms"]))
+                named = str(each.get("owner") or "")
+                is_providers = bool(provider_host) and named.lower().endswith(f"@{provider_host.lower()}")
+                owner = None if is_providers else await _owner(database, named, int(each["created_ms"]))
                 if owner is not None:
                     change = {"$set": owner_row(owner)}
                     done = await database[name].update_one({"_id": each["_id"], **without}, change)

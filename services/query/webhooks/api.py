@@ -1,6 +1,7 @@
 """Named queries and their subscriptions over HTTP. Source: EPCIS 2.0 section 12 and its OpenAPI (`/queries`)."""
 
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from services.query.webhooks.asked import (
 from services.query.webhooks.delivery import lag
 from services.query.webhooks.guard import FIELD, Reach, checked_url
 from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
+from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Sender
 from services.query.webhooks.signing import SECRET_FIELD, locked, secret_text
 from services.query.webhooks.store import WebhookStore
@@ -46,6 +48,7 @@ QUERIES: Final = f"{ROOT}/queries"
 _SECRET_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _ID_BYTES: Final = 16
+_LEASE_MS: Final = 5_000  # for two writes; whoever was killed between them holds nobody up for longer
 
 
 class WebhookApi:
@@ -177,10 +180,7 @@ class WebhookApi:
         """Show a webhook: how it is, when it was delivered to, what went wrong."""
 
         async def respond() -> Response:
-            found = await self._store.find(name, own, only_of(principal()))
-            if found is None:
-                raise NotFoundError("there is no such subscription", "subscriptionID")
-            return _json(await self._view(found))
+            return _json(await self._view(await self._own(name, own)))
 
         return await self._api.guarded(METHOD, respond)
 
@@ -189,10 +189,39 @@ class WebhookApi:
 
         async def respond() -> Response:
             if not await self._store.remove(name, own, only_of(principal())):
-                raise NotFoundError("there is no such subscription", "subscriptionID")
+                raise _no_subscription()
             return Response(status_code=204, headers=dict(epcis_headers.EPCIS_HEADERS))
 
         return await self._api.guarded(METHOD, respond)
+
+    async def resume(self, request: Request, name: str, own: str) -> Response:
+        """Have a webhook go on where it was, by what the caller shows now.
+
+        1. Who may not is refused before anything changes.
+        2. Its lease is taken, so that whoever delivers now, as good as what was shown before, is not heard any more.
+        3. It is kept as resumed, and the lease given up.
+        """
+
+        async def respond() -> Response:
+            user = epcis_headers.caller(request.headers.getlist(epcis_headers.USER))
+            who = principal()
+            resumed(await self._own(name, own), who, user)
+            lessee, until_ms = secrets.token_hex(8), _now_ms() + _LEASE_MS
+            taken = await self._store.seize(name, own, lessee, until_ms, only_of(who))
+            if taken is None:
+                raise _no_subscription()
+            going_on = resumed(taken, who, user)
+            if not await self._store.resume(going_on, lessee):
+                raise InUseError("somebody else resumes or removes it at this moment", "subscriptionID")
+            return _json(await self._view(going_on))
+
+        return await self._api.guarded(METHOD, respond)
+
+    async def _own(self, name: str, own: str) -> Webhook:
+        found = await self._store.find(name, own, only_of(principal()))
+        if found is None:
+            raise _no_subscription()
+        return found
 
     async def _query(self, name: str) -> NamedQuery:
         found = await self._store.query(name, only_of(principal()))
@@ -236,6 +265,8 @@ def allowed_methods(path: str) -> str:
     below = path.removeprefix(QUERIES).strip("/").split("/")
     if below == [""] or below[1:] == ["subscriptions"]:
         return "GET, POST, OPTIONS"
+    if below[1:2] == ["subscriptions"] and below[3:] == ["resume"]:
+        return "POST, OPTIONS"
     return "GET, OPTIONS" if below[1:] == ["events"] else "GET, DELETE, OPTIONS"
 
 
@@ -276,7 +307,8 @@ def add_routes(app: FastAPI, api: WebhookApi) -> None:
         return await api.events(request, name)
 
     _add_subscriptions(app, api, subscriptions)
-    for path in (queries, one, f"{one}/events", subscriptions, f"{subscriptions}/{{subscription_id}}"):
+    subscription = f"{subscriptions}/{{subscription_id}}"
+    for path in (queries, one, f"{one}/events", subscriptions, subscription, f"{subscription}/resume"):
         app.add_api_route(path, _options, methods=["OPTIONS"], status_code=204, include_in_schema=False)
 
 
@@ -301,6 +333,11 @@ def _add_subscriptions(app: FastAPI, api: WebhookApi, subscriptions: str) -> Non
         """Remove it."""
         return await api.unsubscribe(name, subscription_id)
 
+    @app.post(f"{subscriptions}/{{subscription_id}}/resume", summary="Resume a subscription")
+    async def resume(request: Request, name: str, subscription_id: str) -> Response:
+        """Have it go on where it was, by the credential of this call; an extension of ours. See docs/subscriptions.md."""
+        return await api.resume(request, name, subscription_id)
+
 
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {epcis_headers.JSON: {"schema": {"type": "object"}}}}
@@ -315,6 +352,10 @@ async def _body(request: Request) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise TooLargeError(f"over {MAX_BODY_BYTES} bytes", "the body")
     return bytes(body)
+
+
+def _no_subscription() -> NotFoundError:
+    return NotFoundError("there is no such subscription", "subscriptionID")
 
 
 def _json(value: Any) -> Response:

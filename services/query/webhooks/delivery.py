@@ -31,7 +31,7 @@ from services.query.webhooks.message import Message
 from services.query.webhooks.owners import Looker, Lookers
 from services.query.webhooks.schedule import wait_s
 from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
-from services.query.webhooks.signing import mark, unlocked
+from services.query.webhooks.signing import unlocked
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Pending, Progress, State, Webhook
 from services.runtime import looks as looking
@@ -183,7 +183,7 @@ class Deliveries:
                     goes_on = await self._say(webhook, keep_lease=not at_end) and not at_end
                     continue
                 made = messages.message(webhook, begun, gathered, self._message_bytes)
-                webhook = _with(webhook, pending=messages.fixed(begun, made, self._secret))
+                webhook = _with(webhook, pending=messages.fixed(begun, made))
                 if not await self._say(webhook, keep_lease=True):
                     return
             sent, after = await self._attempt(webhook, wanted, looker, made)
@@ -210,7 +210,7 @@ class Deliveries:
         events = await self._forward.at(seen, fixed.places)
         gathered = Gathered(events, fixed.after, len(fixed.places))
         made = messages.message(webhook, fixed, gathered, self._message_bytes)
-        if hmac.compare_digest(mark(self._secret, made.body), fixed.body_mark):
+        if hmac.compare_digest(made.body_mark(), fixed.body_mark):
             return made
         self._log.info("a message is made anew", webhook=webhook.id, message=fixed.id)
         return None

@@ -30,7 +30,8 @@ async def erase_webhooks(database: Database, known: Known) -> int:
                     change: dict[str, Any] = {"$set": {"user": owner}}
                     if _FOR not in known.name:  # else who made it is the program, which stays
                         change["$unset"] = {"maker": ""}
-                    changed = await database[name].update_one({"_id": each["_id"]}, change)
+                    still = {"_id": each["_id"], "user": known.name}  # another may have resumed it meanwhile
+                    changed = await database[name].update_one(still, change)
                     count += changed.modified_count
     return count
 

@@ -13,6 +13,7 @@ from services.query.epcis_walk import EVENT
 from services.query.forward import Gathered, Seen
 from services.query.webhooks.signing import mark, signature
 from services.query.webhooks.values import Pending, Webhook
+from services.runtime.envelope import Part
 from services.sealing.showing import position
 
 _USER_AGENT: Final = "goodstrace-webhooks/1"
@@ -24,6 +25,10 @@ class Message(msgspec.Struct, frozen=True):
     events: tuple[Seen, ...]
     body: bytes
     after: dict[str, int]
+
+    def body_mark(self) -> str:
+        """Mark the body by the salts of the events in it."""
+        return mark((_content(each).salt for each in self.events), self.body)
 
 
 def pending(webhook: Webhook, sizes: Mapping[str, int], now_ms: int) -> Pending:
@@ -52,11 +57,10 @@ def message(webhook: Webhook, fixed: Pending, gathered: Gathered, most_bytes: in
     return Message(gathered.events[:taken], body, after)
 
 
-def fixed(begun: Pending, made: Message, index_secret: bytes) -> Pending:
+def fixed(begun: Pending, made: Message) -> Pending:
     """Fix a message: what it is made of, and what its body is to be in every attempt."""
     places = tuple(position(each.record) for each in made.events)
-    body_mark = mark(index_secret, made.body)
-    return msgspec.structs.replace(begun, places=places, after=made.after, body_mark=body_mark)
+    return msgspec.structs.replace(begun, places=places, after=made.after, body_mark=made.body_mark())
 
 
 def headers(fixed: Pending, secret: bytes, body: bytes, browse_id: str, now_s: int) -> dict[str, str]:
@@ -76,6 +80,9 @@ def headers(fixed: Pending, secret: bytes, body: bytes, browse_id: str, now_s: i
 def _shown(seen: Seen, size: int) -> tuple[EventJson, SealedAt]:
     facts = seen.facts
     assert facts is not None
-    content = next(part.content for part in seen.record.parts if part.name == EVENT)
     sealed = SealedAt(seen.record.log, seen.record.index, size, facts.event_hash)
-    return event_json(content, facts.context), sealed
+    return event_json(_content(seen).content, facts.context), sealed
+
+
+def _content(seen: Seen) -> Part:
+    return next(part for part in seen.record.parts if part.name == EVENT)

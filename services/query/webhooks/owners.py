@@ -8,12 +8,15 @@ from services.query.epcis_problems import NotPermittedError, ParameterError
 from services.query.sight import Eyes, Sight
 from services.query.webhooks.asked import SEES_FIELD
 from services.query.webhooks.values import OwnerId, OwnerKind, Sees, Webhook
+from services.runtime.access.authenticator import OPERATOR
 from services.runtime.access.lasting import Credential, Lasting, lasting_credential
 from services.runtime.access.table import allows, roles_of
 from services.runtime.access.values import NOBODY, Means, Principal, Role
 from services.runtime.merchants.errors import RoleError, UnauthenticatedError
 
 SUBSCRIBING: Final = "POST /epcis/v2/queries/{name}/subscriptions"
+NOBODYS: Final = OwnerId(OwnerKind.PROVIDER)
+"""Of which there is nothing: no subject is empty."""
 
 
 class Looker(msgspec.Struct, frozen=True):
@@ -49,30 +52,47 @@ class Lookers:
 
 
 def owner_name(who: Principal) -> str:
-    """Say what records call whose it is that somebody makes: a merchant's, whoever acts for it, or one's own."""
-    return f"merchant:{who.merchant}" if who.merchant else who.name
+    """Say what records call whose it is that somebody makes: a merchant's, whoever acts for it, the operators', or one's own.
+
+    Raises: NotPermittedError as `owner_id`.
+    """
+    owner = owner_id(who)
+    if owner.kind is OwnerKind.OPERATOR:
+        return OPERATOR
+    return f"merchant:{owner.id}" if owner.kind is OwnerKind.MERCHANT else who.name
 
 
 def owner_id(who: Principal) -> OwnerId:
-    """Say whose it is that somebody makes. Raises: NotPermittedError for a token of the identity provider that names no subject."""
+    """Say whose it is that somebody makes.
+
+    Raises: NotPermittedError for a token of the identity provider that names no subject, of whoever is no operator.
+    """
+    owner = _told_owner(who)
+    if owner is None:
+        raise NotPermittedError("the token has no `sub`: whose this is could not be told")
+    return owner
+
+
+def _told_owner(who: Principal) -> OwnerId | None:
+    """Say who somebody is as an owner, None where nothing that they show can tell. Operators need not be told apart: they have everything."""
     if who.merchant:
         return OwnerId(OwnerKind.MERCHANT, str(who.merchant))
     if who.account:
         return OwnerId(OwnerKind.ACCOUNT, who.account)
     match who.means:
-        case Means.OIDC:
-            if not who.credential_id:
-                raise NotPermittedError("the token has no `sub`: whose this is could not be told")
+        case Means.OIDC if who.credential_id:
             return OwnerId(OwnerKind.PROVIDER, who.credential_id)
-        case Means.OPERATOR_TOKEN:
+        case Means.OIDC if Role.OPERATOR not in who.roles:
+            return None
+        case Means.OIDC | Means.OPERATOR_TOKEN:
             return OwnerId(OwnerKind.OPERATOR)
         case _:
             return OwnerId(OwnerKind.ANYBODY)
 
 
 def only_of(who: Principal) -> OwnerId | None:
-    """Say whose somebody may see and remove; None for everybody's (operators)."""
-    return None if Role.OPERATOR in who.roles else owner_id(who)
+    """Say whose somebody may see and remove; None for everybody's (operators). Who cannot be told from others has nothing."""
+    return None if Role.OPERATOR in who.roles else _told_owner(who) or NOBODYS
 
 
 def sees_more(who: Principal) -> bool:

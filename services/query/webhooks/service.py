@@ -36,6 +36,7 @@ class Webhooks:
     ) -> None:
         """Make them as the settings say."""
         self._log, self._database = front.log, front.mongo.database
+        self._provider_host = front.access.provider_host
         self._store = WebhookStore(front.mongo.database)
         self._deliveries: Deliveries | None = None
         self.api: WebhookApi | None = None
@@ -87,5 +88,5 @@ class Webhooks:
 
     async def _prepare(self) -> None:
         await self._store.prepare()
-        if adopted := await adopt(self._database):
+        if adopted := await adopt(self._database, self._provider_host):
             self._log.info("gave owners to queries and webhooks of an earlier release", documents=adopted)

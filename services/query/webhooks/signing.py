@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+from collections.abc import Iterable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -17,7 +18,7 @@ _LEAST_BYTES: Final = 24
 _MOST_BYTES: Final = 64
 _NONCE_BYTES: Final = 12
 _DERIVATION: Final = b"goodstrace webhook secrets v1"
-_MARKS: Final = b"goodstrace webhook bodies v1"
+_MARKS: Final = b"goodstrace webhook bodies v2"
 
 
 def secret_text(secret: bytes) -> str:
@@ -44,12 +45,17 @@ def signature(secret: bytes, message_id: str, timestamp_s: int, body: bytes) -> 
     return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
 
 
-def mark(index_secret: bytes, body: bytes) -> str:
+def mark(salts: Iterable[bytes], body: bytes) -> str:
     """Mark a body, so that it is known whether another is the same: HMAC-SHA-256, hex.
 
-    With a bare digest who reads the store could try guesses of what is withheld, or was erased meanwhile.
+    The key is made of the salts of what the body shows, which are kept with that and go with it: no guess of what was erased can be
+    tried on a mark. A bare digest, or the index secret as the key, which clients are given, would allow that to who reads the store.
+
+    Args:
+        salts: of the commitments to the parts in the body, 32 random bytes each, in their order.
+        body: as it is sent.
     """
-    return hmac.digest(hmac.digest(index_secret, _MARKS, "sha256"), body, "sha256").hex()
+    return hmac.digest(hmac.digest(_MARKS, b"".join(salts), "sha256"), body, "sha256").hex()
 
 
 def locked(index_secret: bytes, subscription: str, secret: bytes, nonce: bytes) -> bytes:

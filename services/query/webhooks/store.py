@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from pymongo import IndexModel
+from pymongo import IndexModel, ReturnDocument
 
 from services.query.webhooks.asked import NamedQuery
 from services.query.webhooks.values import OwnerId, OwnerKind, Progress, Sees, State, Webhook
@@ -129,6 +129,39 @@ class WebhookStore:
             done = await self._subscriptions.update_one({"_id": name, "lease_owner": owner}, {"$set": change})
         return done.matched_count == 1
 
+    async def seize(
+        self, query: str, name: str, lessee: str, until_ms: int, owner: OwnerId | None = None
+    ) -> Webhook | None:
+        """Take the lease on a webhook from whoever holds it, who is not heard from then on, also where it is disabled or not due.
+
+        Args:
+            query: of the webhook.
+            name: of the webhook.
+            lessee: who takes it.
+            until_ms: Unix milliseconds until which nobody else takes it.
+            owner: whose it must be; None: anybody's.
+        Returns: the webhook; None where there is none, or none of the owner's.
+        """
+        wanted = {"_id": name, "query": query, **owner_row(owner)}
+        lease = {"$set": {"lease_owner": lessee, "lease_until_ms": until_ms}}
+        async with translated():
+            found = await self._subscriptions.find_one_and_update(
+                wanted, lease, return_document=ReturnDocument.AFTER
+            )
+        return _webhook(found) if found else None
+
+    async def resume(self, webhook: Webhook, lessee: str) -> bool:
+        """Keep who made a webhook and its progress, and give its lease up; durable when it returns.
+
+        Returns: False where the lease was another's by then: nothing was kept.
+        """
+        change = {"user": webhook.user, **_maker(webhook), **_progress(webhook.progress), "lease_until_ms": 0}
+        async with translated():
+            done = await self._subscriptions.update_one(
+                {"_id": webhook.id, "lease_owner": lessee}, {"$set": change}
+            )
+        return done.matched_count == 1
+
     async def release(self, name: str, owner: str) -> None:
         """Give the lease on a webhook up, its progress as it is."""
         async with translated():
@@ -144,6 +177,10 @@ def owner_row(owner: OwnerId | None) -> dict[str, str]:
 
 def _query(document: Mapping[str, Any]) -> NamedQuery:
     return NamedQuery(document["_id"], msgspec.json.decode(document["query"]))
+
+
+def _maker(webhook: Webhook) -> dict[str, Any]:
+    return {"maker": msgspec.to_builtins(webhook.maker)} if webhook.maker else {}
 
 
 def _progress(progress: Progress) -> dict[str, Any]:
@@ -166,7 +203,7 @@ def _document(webhook: Webhook) -> dict[str, Any]:
         "owner": webhook.owner,
         **owner_row(webhook.owner_id),
         "sees": webhook.sees.value,
-        **({"maker": msgspec.to_builtins(webhook.maker)} if webhook.maker else {}),
+        **_maker(webhook),
         "created_ms": webhook.created_ms,
         "lease_owner": "",
         "lease_until_ms": 0,

@@ -26,8 +26,8 @@ class Sees(StrEnum):
 class OwnerKind(StrEnum):
     """By what an owner is told from all others.
 
-    MERCHANT: a number. ACCOUNT: the ID of an account. PROVIDER: a subject of the identity provider. OPERATOR: whoever has the operator's token.
-    ANYBODY: where accounts are off.
+    MERCHANT: a number. ACCOUNT: the ID of an account. PROVIDER: a subject of the identity provider. OPERATOR: whoever has the operator's token, or an
+    operator's of the identity provider that names no subject. ANYBODY: where accounts are off.
     """
 
     MERCHANT = "merchant"
@@ -49,7 +49,7 @@ class Pending(msgspec.Struct, frozen=True):
 
     id: of the message, the same in every attempt. sizes: by log how far was looked. created_ms: Unix milliseconds. places: of its events,
     in their order. after: by log how far is looked once it is delivered. body_mark: of its body
-    (`signing.mark`); "" where it was begun by an earlier release, which kept none of these three.
+    (`signing.mark`), which says nothing of what was erased; "" where it was begun by an earlier release, which kept none of these three.
     """
 
     id: str

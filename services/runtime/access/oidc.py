@@ -56,7 +56,7 @@ class OidcTokens:
         self._settings = settings
         self._given = _given(settings)
         self._clients = frozenset(filter(None, (each.strip() for each in settings.clients.split(","))))
-        self._host = urlsplit(settings.issuer).netloc.rpartition("@")[2]
+        self._host = settings.host
         rules = TokenRules(settings.issuer, settings.audience, settings.skew_s)
         self._tokens = Tokens(rules, keys or _keys(settings, clock_s), now_ms)
 

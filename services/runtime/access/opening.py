@@ -23,11 +23,16 @@ OFF_ELSEWHERE: Final = (
 
 
 class Access(msgspec.Struct, frozen=True):
-    """How a process tells who calls. `directory` is None where accounts are off: then nobody is asked."""
+    """How a process tells who calls.
+
+    directory: None where accounts are off: then nobody is asked. provider_host: with which the names of those end who show tokens of the
+    identity provider, "" where there is none.
+    """
 
     settings: AccessSettings
     authentication: Authentication
     directory: Directory | None
+    provider_host: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -72,7 +77,7 @@ def open_access(
         oidc=OidcTokens(oidc, time.monotonic, now_ms) if oidc.issuer else None,
         operator_token=load(OperatorSettings).token(),
     )
-    return Access(settings, authenticator, directory)
+    return Access(settings, authenticator, directory, oidc.host)
 
 
 def now_ms() -> int:

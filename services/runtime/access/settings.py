@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -59,6 +60,11 @@ class OidcSettings(BaseSettings):
     merchant_claim: str = Field("merchant", min_length=1, max_length=100)
     clients: str = ""
     skew_s: int = Field(30, ge=0, le=300)
+
+    @property
+    def host(self) -> str:
+        """The host of the issuer, with which the names of those end who show its tokens (`<subject>@<host>`); "" without an issuer."""
+        return urlsplit(self.issuer).netloc.rpartition("@")[2]
 
 
 class LoginSettings(BaseSettings):

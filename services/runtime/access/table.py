@@ -300,6 +300,13 @@ _QUERY_PATHS: Final = (
         _BY_SUBSCRIBERS,
         "one's own; operators see and remove all",
     ),
+    *_rows(
+        "query",
+        "",
+        (f"POST {_ONE}/subscriptions/{{subscription_id}}/resume",),
+        _BY_SUBSCRIBERS,
+        "one's own; operators all that send what everybody may see",
+    ),
     *_rows("query", "", (f"GET {_ONE}/events",), _BY_SUBSCRIBERS, f"one's own query; {_VISIBLE}"),
     *_rows(
         "query",
