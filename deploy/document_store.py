@@ -4,6 +4,7 @@ SecantusDB is GPL-2.0: it lives in an environment of its own (`.stack/secantus`)
 port. See docs/decisions/0007-local-stack.md.
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from deploy.securing import StoreSecurity
 
 SECANTUS = Path(__file__).resolve().parent.parent / ".stack" / "secantus" / "bin" / "secantusd-py"
 READY_TIMEOUT_S = 120.0
+# WiredTiger makes the threads of callers evict pages once a fifth of its cache is written to, or a tenth of it holds updates. SecantusDB has a thread
+# wait for that that holds its one lock, or an open transaction that keeps the pages: then nobody goes on any more (decision 7). Its own
+# threads begin early instead, and callers' only where the cache is nearly full, which is larger.
+_EVICTION = (
+    "eviction_dirty_target=5,eviction_dirty_trigger=80,eviction_updates_target=5,eviction_updates_trigger=80"
+)
+_LEAST_CACHE_MIB, _MOST_CACHE_MIB = 1024, 4096
 _ALREADY_INITIALIZED = 23
 _NOT_YET_INITIALIZED = 94
 
@@ -51,6 +59,8 @@ class DocumentStore:
         """Start the server; `wait_ready` tells when it serves. Raises StackError."""
         is_new = not self._data.exists()
         self._data.mkdir(parents=True, exist_ok=True)
+        if self.engine == "secantus":
+            (self._data / "WiredTiger.config").write_text(f"{_EVICTION}\n")
         if self._security and is_new:
             self._make_user(self._security)
         self.daemon.start()
@@ -95,6 +105,8 @@ class DocumentStore:
             str(config),
             *address,
             "--sync-on-commit",
+            "--cache-size",
+            f"{_cache_mib()}M",
             "--log-level",
             "WARNING",
             *(self._security.options() if self._security else ()),
@@ -151,3 +163,9 @@ class DocumentStore:
             except OperationFailure as raced:
                 if raced.code != _ALREADY_INITIALIZED:
                     raise
+
+
+def _cache_mib() -> int:
+    """Bound the store's cache by an eighth of the machine's memory, in MiB; it takes what it holds and no more."""
+    memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return min(max(memory_mib // 8, _LEAST_CACHE_MIB), _MOST_CACHE_MIB)
