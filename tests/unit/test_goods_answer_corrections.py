@@ -11,6 +11,9 @@ from goodstrace.goods.state import state_of
 from goodstrace.query.v1 import goods_pb2
 from services.collector.goods_states import Stored, sightings
 from services.collector.goods_states import given as given_of
+from services.query import standing
+from services.query.standing import Standings
+from tests.unit.collector_builders import NOW_MS, SECRET
 from tests.unit.goods_worlds import DELEGATE, GIVER, HOT, PREFIX, Lent, Said, sealed, truth, worlds
 from tests.unit.test_goods_answer import Asking
 from tests.unit.test_goods_state import CASE, ITEM, ITEM_KEY, SITES, moved, seen, stored, taken_back, trade
@@ -20,8 +23,8 @@ LENT = Lent({DELEGATE: PREFIX}, -1)
 ORDER = "urn:o:1"
 
 
-def asking(*what: Said | Lent) -> Asking:
-    return Asking([each.record for each in sealed(what)], logs=1)
+def asking(*what: Said | Lent, max_events: int = 10_000) -> Asking:
+    return Asking([each.record for each in sealed(what)], logs=1, max_events=max_events)
 
 
 async def test_the_registration_by_which_a_correction_counts_is_shown_with_its_proof() -> None:
@@ -40,6 +43,30 @@ async def test_where_no_other_merchant_corrects_no_registration_is_shown() -> No
     goods = await asking(LENT, Said(GIVER, PLACED), Said(GIVER, taken_back(PLACED))).goods(ITEM)
     assert goods.delegations == ()
     assert "place" not in goods.states[ITEM_KEY].told
+
+
+async def test_where_more_registrations_are_sealed_than_are_looked_at_it_says_so() -> None:
+    later = [Lent({}, after_ms) for after_ms in range(1, 5)]
+    told = [LENT, Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED)), *later]
+    goods = await asking(*told, max_events=4).goods(ITEM)
+    assert goods.truncated
+    assert goods.delegations == ()
+    assert goods.messages[0].cut == []
+    whole = await asking(*told, max_events=5).goods(ITEM)
+    assert not whole.truncated
+    assert "place" not in whole.states[ITEM_KEY].told
+    assert len(whole.delegations) == 1
+
+
+async def test_of_registrations_no_more_is_held_than_what_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "BATCH", 2)
+    here = asking(Lent({}, -3), Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED)), LENT, Lent({}, 1))
+    found = await Standings(here.logs, SECRET, 10).find(ITEM_KEY, {"goods/0": 5})
+    assert found.deciding == (("goods/0", 3),)
+    assert found.costs.keys() == {*found.places.values(), *found.deciding}
+    newest = found.givers.newest(GIVER, NOW_MS)
+    assert newest is not None
+    assert newest.registration.content.keys() == {"prefixes", "delegations"}
 
 
 async def test_an_order_that_was_emptied_is_shown_and_the_goods_are_not_in_it_any_more() -> None:
