@@ -14,7 +14,19 @@ from services.collector.goods_states import given as given_of
 from services.query import standing
 from services.query.standing import Standings
 from tests.unit.collector_builders import NOW_MS, SECRET
-from tests.unit.goods_worlds import DELEGATE, GIVER, HOT, PREFIX, Lent, Said, sealed, truth, worlds
+from tests.unit.goods_worlds import (
+    DELEGATE,
+    GIVER,
+    HOT,
+    PREFIX,
+    STRANGER,
+    Lent,
+    Said,
+    sealed,
+    told,
+    truth,
+    worlds,
+)
 from tests.unit.test_goods_answer import Asking
 from tests.unit.test_goods_state import CASE, ITEM, ITEM_KEY, SITES, moved, seen, stored, taken_back, trade
 
@@ -47,12 +59,12 @@ async def test_where_no_other_merchant_corrects_no_registration_is_shown() -> No
 
 async def test_where_more_registrations_are_sealed_than_are_looked_at_it_says_so() -> None:
     later = [Lent({}, after_ms) for after_ms in range(1, 5)]
-    told = [LENT, Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED)), *later]
-    goods = await asking(*told, max_events=4).goods(ITEM)
+    what = [LENT, Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED)), *later]
+    goods = await asking(*what, max_events=4).goods(ITEM)
     assert goods.truncated
     assert goods.delegations == ()
     assert goods.messages[0].cut == []
-    whole = await asking(*told, max_events=5).goods(ITEM)
+    whole = await asking(*what, max_events=5).goods(ITEM)
     assert not whole.truncated
     assert "place" not in whole.states[ITEM_KEY].told
     assert len(whole.delegations) == 1
@@ -82,6 +94,36 @@ async def test_an_order_that_was_emptied_is_shown_and_the_goods_are_not_in_it_an
     goods = await Asking([each.record for each in stored([add, inside])]).goods(ITEM)
     assert ORDER not in goods.states
     assert [each.value for each in goods.orders] == [ORDER]
+
+
+EMPTIED_BY_A_STRANGER = [
+    Said(GIVER, moved(1, 1, "ADD", CASE)),
+    Said(GIVER, trade(2, 2, "ADD", ORDER)),
+    Said(STRANGER, moved(3, 3, "DELETE", CASE, childEPCs=None)),
+    Said(STRANGER, trade(4, 4, "DELETE", ORDER, epcList=None)),
+]
+
+
+async def test_whoever_says_so_empties_a_container_or_an_order_as_in_a_trace_and_is_named() -> None:
+    records = sealed(EMPTIED_BY_A_STRANGER)
+    wanted = truth(records, ITEM_KEY)
+    assert (wanted.inside, wanted.orders) == ([], [])
+    of_states, unsure = told(records, ITEM_KEY)
+    assert (of_states, unsure) == (wanted, set())
+    goods = await asking(*EMPTIED_BY_A_STRANGER).goods(ITEM)
+    assert (goods.carriers, goods.orders) == ([], [])
+    emptied = [each for of_key in goods.messages for each in of_key.statements if each.field == "emptied"]
+    by = {goods.events[identity].position.entry.merchant for each in emptied for identity in each.identities}
+    assert (len(emptied), by) == (2, {STRANGER})
+
+
+async def test_what_is_put_in_again_later_is_inside_again() -> None:
+    again = [Said(GIVER, moved(5, 5, "ADD", CASE)), Said(GIVER, trade(6, 6, "ADD", ORDER))]
+    what = [*EMPTIED_BY_A_STRANGER, *again]
+    wanted = truth(sealed(what), ITEM_KEY)
+    goods = await asking(*what).goods(ITEM)
+    assert goods.carriers == wanted.inside != []
+    assert [(each.type, each.value) for each in goods.orders] == wanted.orders == [("po", ORDER)]
 
 
 async def test_what_rules_found_is_a_flag_with_its_severity_and_event() -> None:
