@@ -59,12 +59,15 @@ class StateStore:
             written += await self._apply(some, said, asking)
         for some in _chunks(sorted(asking)):
             written += await self._apply(some, {}, set())
-        async for some in self._asking(given):
+        async for some in self._asking(given):  # those written above were derived after `given` was kept
             written += await self._apply([key for key in some if key not in asking], {}, set())
         return written
 
     async def _asking(self, given: Iterable[Given]) -> AsyncIterator[list[str]]:
-        """Name the documents that depend on registrations, KEYS_A_CALL at a time: where states are made anew that may be all of a merchant's."""
+        """Name the documents that depend on registrations, KEYS_A_CALL at a time: where states are made anew that may be all of a merchant's.
+
+        One that is written meanwhile, and passed over, is looked at by who writes it.
+        """
         first_ms: dict[int, int] = {}
         for each in given:
             merchant = each.registration.merchant
