@@ -23,6 +23,8 @@ from services.runtime.goods_browses.steps import STATES
 from services.runtime.mongo import Database, create_indexes, find_named, find_pages, translated
 
 KEYS_A_CALL: Final = 1000
+NAMES_A_PAGE: Final = 10_000
+"""A store may go through all that match for each page, to sort them, so pages of names are large: a name takes some 60 bytes."""
 INDEXES: Final = {STATES: [IndexModel([(f"{ASKED}.merchant", 1)], name="asked", sparse=True)]}
 _ATTEMPTS: Final = 20
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
@@ -60,11 +62,12 @@ class StateStore:
         for some in _chunks(sorted(asking)):
             written += await self._apply(some, {}, set())
         async for some in self._asking(given):  # those written above were derived after `given` was kept
-            written += await self._apply([key for key in some if key not in asking], {}, set())
+            for part in _chunks([key for key in some if key not in asking]):
+                written += await self._apply(part, {}, set())
         return written
 
     async def _asking(self, given: Iterable[Given]) -> AsyncIterator[list[str]]:
-        """Name the documents that depend on registrations, KEYS_A_CALL at a time: where states are made anew that may be all of a merchant's.
+        """Name the documents that depend on registrations, NAMES_A_PAGE at a time: where states are made anew that may be all of a merchant's.
 
         One that is written meanwhile, and passed over, is looked at by who writes it.
         """
@@ -74,7 +77,7 @@ class StateStore:
             first_ms[merchant] = min(each.record_ms, first_ms.get(merchant, each.record_ms))
         for merchant, time_ms in sorted(first_ms.items()):
             one = {"$elemMatch": {"merchant": merchant, "until_ms": {"$gte": time_ms}}}
-            async for some in find_pages(self._database, STATES, {ASKED: one}, {"_id": 1}, size=KEYS_A_CALL):
+            async for some in find_pages(self._database, STATES, {ASKED: one}, {"_id": 1}, size=NAMES_A_PAGE):
                 yield [each["_id"] for each in some]
 
     async def _apply(self, keys: Sequence[str], said: Mapping[str, Kept], asking: set[str]) -> int:

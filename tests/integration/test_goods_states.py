@@ -202,7 +202,8 @@ async def test_documents_that_depend_on_a_registration_are_derived_anew_page_by_
     await store.prepare()
     await keep(store, records[1:-1] if together else records[1:])
     assert sum("place" in each for each in (await states(mongo)).values()) == len(EVENTS)
-    monkeypatch.setattr(state_store, "KEYS_A_CALL", 3)
+    monkeypatch.setattr(state_store, "NAMES_A_PAGE", 3)
+    monkeypatch.setattr(state_store, "KEYS_A_CALL", 2)
     sizes, read = [], runtime_mongo._all_of
 
     def counted(cursor: Any) -> list[dict[str, Any]]:
