@@ -35,7 +35,9 @@ _CRITICAL: Final = {
 }
 _ASSIGNS: Final = frozenset({TRANSFORMATION, INITIAL_PACKING, FIRST_RECEIVING})
 _RECEIVED: Final = frozenset({RECEIVING, FIRST_RECEIVING})
-_BETWEEN_WORDS: Final = re.compile(r"[:/#-]")
+_BETWEEN_WORDS: Final = re.compile(r"[:/#]")
+_PREFIX: Final = "BizStep-"
+"""Of business steps in the web URIs of CBV, and of vocabularies made after it."""
 _OFFSET: Final = re.compile(r"([+-])(\d\d):(\d\d)")
 _PLACES_FIRST: Final = ("location", "possessing_party", "owning_party")
 """Of a source or destination: where the food is, rather than who has it, rather than whose it is."""
@@ -52,11 +54,12 @@ class Assigned(NamedTuple):
 def critical_event(facts: Facts) -> str:
     """Name the critical tracking event of FSMA 204 that an event is, or else what it is in the words of EPCIS.
 
-    A business step of another vocabulary counts by its last word: `urn:gdst:bizStep:landing` is a landing.
+    A business step of another vocabulary counts by its last word: `urn:gdst:bizStep:landing` is a landing. A hyphen is part of a word:
+    `urn:acme:step:de-commissioning` is no commissioning.
     """
     if facts.type == "TransformationEvent":
         return TRANSFORMATION
-    word = _BETWEEN_WORDS.split(facts.business_step)[-1]
+    word = _BETWEEN_WORDS.split(facts.business_step)[-1].removeprefix(_PREFIX)
     return _CRITICAL.get(word, facts.business_step or facts.type)
 
 

@@ -188,6 +188,14 @@ const roles = [
    },
    {
     "database": "own",
+    "collection": "delegations",
+    "actions": [
+     "find",
+     "insert"
+    ]
+   },
+   {
+    "database": "own",
     "collection": "goods",
     "actions": [
      "find",

@@ -8,7 +8,7 @@ merchants it depends on (`asked`). Who writes such a document looks at their reg
 registration looks for such documents afterwards: of two at the same time one sees what the other wrote.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,9 +20,11 @@ from goodstrace.goods.state import ASKED, derived
 from services.collector.delegation_store import DelegationStore
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.goods_browses.steps import STATES
-from services.runtime.mongo import Database, create_indexes, find_all, find_named, translated
+from services.runtime.mongo import Database, create_indexes, find_named, find_pages, translated
 
 KEYS_A_CALL: Final = 1000
+NAMES_A_PAGE: Final = 10_000
+"""A store may go through all that match for each page, to sort them, so pages of names are large: a name takes some 60 bytes."""
 INDEXES: Final = {STATES: [IndexModel([(f"{ASKED}.merchant", 1)], name="asked", sparse=True)]}
 _ATTEMPTS: Final = 20
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
@@ -54,26 +56,29 @@ class StateStore:
             given: registrations of merchants; they are kept, and documents that depend on them are derived anew.
         """
         await self._delegations.add(given)
-        written, asking = 0, set(await self._asking(given))
+        written, asking = 0, set[str]()
         for some in _chunks(sorted(said)):
             written += await self._apply(some, said, asking)
         for some in _chunks(sorted(asking)):
             written += await self._apply(some, {}, set())
+        async for some in self._asking(given):  # those written above were derived after `given` was kept
+            for part in _chunks([key for key in some if key not in asking]):
+                written += await self._apply(part, {}, set())
         return written
 
-    async def _asking(self, given: Iterable[Given]) -> list[str]:
-        """Name the documents that depend on registrations."""
+    async def _asking(self, given: Iterable[Given]) -> AsyncIterator[list[str]]:
+        """Name the documents that depend on registrations, NAMES_A_PAGE at a time: where states are made anew that may be all of a merchant's.
+
+        One that is written meanwhile, and passed over, is looked at by who writes it.
+        """
         first_ms: dict[int, int] = {}
         for each in given:
             merchant = each.registration.merchant
             first_ms[merchant] = min(each.record_ms, first_ms.get(merchant, each.record_ms))
-        found: list[str] = []
         for merchant, time_ms in sorted(first_ms.items()):
             one = {"$elemMatch": {"merchant": merchant, "until_ms": {"$gte": time_ms}}}
-            found += [
-                each["_id"] for each in await find_all(self._database, STATES, {ASKED: one}, {"_id": 1})
-            ]
-        return found
+            async for some in find_pages(self._database, STATES, {ASKED: one}, {"_id": 1}, size=NAMES_A_PAGE):
+                yield [each["_id"] for each in some]
 
     async def _apply(self, keys: Sequence[str], said: Mapping[str, Kept], asking: set[str]) -> int:
         """Try until nothing is left to be written: where another keeper was first, what it wrote is joined too.

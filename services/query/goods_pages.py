@@ -35,7 +35,7 @@ def cut(key: str, found: Standing, offset: int, page_size: int, page_bytes: int)
             state_message(each, kept, found.identities, found.givers) for each, kept in found.kept.items()
         )
         answer.delegations.extend(log_pb2.SealedEntry() for _ in found.deciding)
-        left -= sum(record_bytes(each, 2**63 - 1) for each in found.deciding)
+        left -= sum(found.costs[place] for place in found.deciding)
         if found.registration is not None:
             content, merchant = read_registration(content_of(found.registration, PART))
             answer.registration.CopyFrom(registration_message(content, merchant))
@@ -61,15 +61,15 @@ async def prove(page: Cut, found: Standing, reader: Logs, sizes: Mapping[str, in
         sealed: log_pb2.SealedEntry = shown[found.registration.log, found.registration.index]
         page.answer.registration.sealed.CopyFrom(sealed)
     if page.answer.delegations:
-        for giver, record in zip(page.answer.delegations, found.deciding, strict=True):
-            giver.CopyFrom(shown[record.log, record.index])
+        for giver, place in zip(page.answer.delegations, found.deciding, strict=True):
+            giver.CopyFrom(shown[place])
 
 
 async def _records(page: Cut, found: Standing, reader: Logs) -> list[SealedRecord]:
     by_log: dict[str, list[int]] = {}
-    for log, index in page.places:
+    for log, index in (*page.places, *(found.deciding if page.answer.delegations else ())):
         by_log.setdefault(log, []).append(index)
     records = [record for log, indexes in by_log.items() for record in await reader.records(log, indexes)]
     if page.answer.HasField("registration") and found.registration is not None:
         records.append(found.registration)
-    return [*records, *(found.deciding if page.answer.delegations else ())]
+    return records

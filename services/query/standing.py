@@ -1,7 +1,7 @@
 """How goods stand by the logs: what is kept of each key, folded from its records newest first, in bounded memory."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -15,7 +15,7 @@ from goodstrace.goods.registered import PART
 from goodstrace.goods.sightings import Kept, Placed, joined, sightings
 from goodstrace.goods.standing import next_key, places_in, registered_under, traded_in
 from goodstrace.goods.state import GoodsState, state_of
-from goodstrace.registration import merchant_key
+from goodstrace.registration import lending, merchant_key
 from services.sealing.showing import Position, position, record_bytes
 from services.sealing.values import SealedRecord
 
@@ -39,8 +39,9 @@ class Standing(msgspec.Struct, frozen=True):
     """How goods stand, and by which events.
 
     kept: by key, that asked for first. identities: of the events, hex, by their first 12 bytes. places: of the events by
-    identity, sorted. costs: what each takes in an answer, in bytes. givers: registrations that say for which merchants' events corrections
-    by others count; deciding: the records of those that do so here. truncated: a key has more records than were looked at.
+    identity, sorted. givers: registrations that say for which merchants' events corrections by others count, without what does not;
+    deciding: the places of those that do so here. costs: what each event, and each of these, takes in an answer, in bytes. truncated: a key
+    has more records, or a merchant more registrations, than were looked at.
     """
 
     kept: dict[str, Kept]
@@ -48,7 +49,7 @@ class Standing(msgspec.Struct, frozen=True):
     places: dict[str, Position]
     costs: dict[Position, int]
     givers: Givers
-    deciding: tuple[SealedRecord, ...]
+    deciding: tuple[Position, ...]
     registration: SealedRecord | None
     truncated: bool
 
@@ -61,12 +62,12 @@ class Standings:
     """Finds how goods stand."""
 
     def __init__(self, reader: NewestFirst, secret: bytes, max_events: int) -> None:
-        """Look up in `reader`'s logs; at most `max_events` records in all are looked at for one answer."""
+        """Look up in `reader`'s logs; for one answer at most `max_events` records of goods, and as many registrations of merchants."""
         self._reader, self._secret, self._max_events = reader, secret, max_events
 
     async def find(self, key: str, sizes: Mapping[str, int]) -> Standing:
         """Find how goods stand, and what they are in. Raises: UnavailableError, CorruptError, EntryError."""
-        gathering = _Gathering(sizes)
+        gathering = _Gathering(sizes, self._max_events)
         states: dict[str, GoodsState] = {}
         while (each := next_key(key, states)) is not None:
             gathering.kept[each] = await self._decided(each, gathering)
@@ -83,36 +84,38 @@ class Standings:
         """Give what is kept of a key, and find the registrations that say what of it stands."""
         kept = await self._kept(key, gathering)
         for merchant in sorted(asked(kept).keys() - gathering.asked_of):
-            gathering.take(merchant, await self._registered(merchant, gathering.sizes))
+            wanted = tag(self._secret, TagKind.REGISTRATION, merchant_key(merchant))
+            async for records in self._newest_first(wanted, gathering.sizes, gathering.registrations):
+                await asyncio.to_thread(gathering.take, records)
+            gathering.has_asked(merchant)
         return kept
 
-    async def _registered(self, merchant: int, sizes: Mapping[str, int]) -> list[SealedRecord]:
-        """Find the registrations of a merchant."""
-        wanted = tag(self._secret, TagKind.REGISTRATION, merchant_key(merchant))
-        found: list[SealedRecord] = []
-        while len(found) < self._max_events:
-            before = position(found[-1]) if found else None
-            records = await self._reader.find_newest(wanted, sizes, BATCH, before)
-            found += records
-            if len(records) < BATCH:
-                break
-        return found
-
     async def _kept(self, key: str, gathering: "_Gathering") -> Kept:
+        kept = Kept(())
         wanted = tag(self._secret, TagKind.KEY, key)
-        kept, before = Kept(()), None
+        async for records in self._newest_first(wanted, gathering.sizes, gathering.records):
+            kept = joined(kept, await asyncio.to_thread(gathering.fold, key, records))
+        if gathering.records.is_cut:
+            return Kept(
+                kept.sightings, tuple(sorted({name for each in kept.sightings for name, _ in each.says}))
+            )
+        return kept
+
+    async def _newest_first(
+        self, wanted: bytes, sizes: Mapping[str, int], looked: "_Looked"
+    ) -> AsyncIterator[list[SealedRecord]]:
+        """Yield the records of a tag, BATCH at a time, as long as more may be looked at."""
+        before = None
         while True:
-            limit = max(1, min(BATCH, self._max_events - gathering.looked_at))
-            records = await self._reader.find_newest(wanted, gathering.sizes, limit, before)
-            if records and gathering.looked_at >= self._max_events:
-                gathering.truncated = True
-                return Kept(
-                    kept.sightings, tuple(sorted({name for each in kept.sightings for name, _ in each.says}))
-                )
-            said = await asyncio.to_thread(gathering.fold, key, records)
-            kept = joined(kept, said)
+            limit = max(1, min(BATCH, looked.left))
+            records = await self._reader.find_newest(wanted, sizes, limit, before)
+            if records and not looked.left:
+                looked.is_cut = True
+                return
+            looked.left -= len(records)
+            yield records
             if len(records) < limit:
-                return kept
+                return
             before = position(records[-1])
 
 
@@ -128,45 +131,62 @@ async def newest_registration(
     return None
 
 
+class _Looked(msgspec.Struct):
+    """How many records more may be looked at for one answer; is_cut: there are more."""
+
+    left: int
+    is_cut: bool = False
+
+
 class _Gathering:
     """What was found so far of all keys of one answer."""
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
+    def __init__(self, sizes: Mapping[str, int], most: int) -> None:
         self.sizes = sizes
+        self.records, self.registrations = _Looked(most), _Looked(most)
         self.kept: dict[str, Kept] = {}
         self.asked_of: set[int] = set()
         self.givers = NOBODY
-        self.looked_at = 0
-        self.truncated = False
-        self._given: dict[str, SealedRecord] = {}
+        self._given: dict[str, Given] = {}
+        self._given_at: dict[str, Position] = {}
         self._identities: dict[bytes, str] = {}
         self._costs: dict[Position, int] = {}
 
-    def take(self, merchant: int, registered: Iterable[SealedRecord]) -> None:
-        """Take in the registrations of a merchant; one that is erased says nothing."""
+    def take(self, registered: Sequence[SealedRecord]) -> None:
+        """Take in registrations of a merchant; one that is erased says nothing."""
+        for record in registered:
+            if content_of(record, PART):
+                given = _given(record)
+                self._given[given.record], self._given_at[given.record] = given, position(record)
+                self._note_cost(record)
+
+    def has_asked(self, merchant: int) -> None:
+        """Note that what can be known of a merchant's registrations is taken in."""
         self.asked_of.add(merchant)
-        self._given |= {entries.decode(each.entry).id: each for each in registered if content_of(each, PART)}
-        self.givers = Givers(map(_given, self._given.values()))
+        self.givers = Givers(self._given.values())
 
     def fold(self, key: str, records: Sequence[SealedRecord]) -> Kept:
         """Give what records say of a key."""
-        self.looked_at += len(records)
         placed = [each for record in records if (each := self._placed(record)) is not None]
         return sightings(placed, {key}).get(key, Kept(()))
 
     def standing(self, registration: SealedRecord | None) -> Standing:
         """Give all that was found, without what is not needed any more."""
         places = places_in(self.kept)
+        decided = tuple(self._given_at[each.record] for each in deciding(self.kept.values(), self.givers))
         return Standing(
             kept=self.kept,
             identities={each: self._identities[each] for each in places},
             places=dict(sorted((self._identities[each], place) for each, place in places.items())),
-            costs={place: self._costs[place] for place in places.values()},
+            costs={place: self._costs[place] for place in (*places.values(), *decided)},
             givers=self.givers,
-            deciding=tuple(self._given[each.record] for each in deciding(self.kept.values(), self.givers)),
+            deciding=decided,
             registration=registration,
-            truncated=self.truncated,
+            truncated=self.records.is_cut or self.registrations.is_cut,
         )
+
+    def _note_cost(self, record: SealedRecord) -> None:
+        self._costs[position(record)] = record_bytes(record, self.sizes[record.log])
 
     def _placed(self, record: SealedRecord) -> Placed | None:
         """Take a record apart; None where it is no event, or its facts are not there any more."""
@@ -176,7 +196,7 @@ class _Gathering:
         known = sealed_facts.decode(facts)
         identity = sealed_facts.identity(entry.merchant, known)
         self._identities[bytes.fromhex(identity)[:12]] = identity
-        self._costs[position(record)] = record_bytes(record, self.sizes[record.log])
+        self._note_cost(record)
         return Placed(
             log=record.log,
             index=record.index,
@@ -195,7 +215,7 @@ def content_of(record: SealedRecord, name: str) -> bytes:
 
 def _given(record: SealedRecord) -> Given:
     entry = entries.decode(record.entry)
-    return Given(entry.time, entry.id, registrations.decode(content_of(record, PART)))
+    return Given(entry.time, entry.id, lending(registrations.decode(content_of(record, PART))))
 
 
 def _registered(record: SealedRecord) -> tuple[int, str]:

@@ -137,11 +137,37 @@ async def find_all(
 
     One way to a thread and back, where a cursor of motor's takes three.
     """
-    in_context = copy_context().run  # the bound of `within` holds in the thread too
-    async with translated():
-        return await asyncio.get_running_loop().run_in_executor(
-            _finders, in_context, _all_of, database.delegate[collection].find(query, fields)
-        )
+    return await _read(database.delegate[collection].find(query, fields))
+
+
+async def find_pages(
+    database: Database,
+    collection: str,
+    query: Mapping[str, Any],
+    fields: Mapping[str, int] | None = None,
+    *,
+    size: int = DOCUMENTS_A_CALL,
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Give all documents that match, however many, by `_id`: at most `size` at a time, and none where there are none.
+
+    Not of one moment: a document that is written meanwhile may be missed where its `_id` was passed. Raises: UnavailableError.
+
+    Args:
+        database: where to look.
+        collection: its name.
+        query: what must match; it says nothing of `_id`.
+        fields: only these, `_id` among them.
+        size: the most documents in memory, at least 1.
+    """
+    beyond: Mapping[str, Any] = {}
+    while True:
+        cursor = database.delegate[collection].find({**query, **beyond}, fields)
+        page = await _read(cursor.sort("_id", pymongo.ASCENDING).limit(size))
+        if page:
+            yield page
+        if len(page) < size:
+            return
+        beyond = {"_id": {"$gt": page[-1]["_id"]}}
 
 
 async def find_named(
@@ -175,6 +201,12 @@ async def delete_named(database: Database, collection: str, names: Iterable[Any]
 def _portions(names: Iterable[Any]) -> Iterator[list[Any]]:
     wanted = list(dict.fromkeys(names))
     return (wanted[start : start + NAMES_A_CALL] for start in range(0, len(wanted), NAMES_A_CALL))
+
+
+async def _read(cursor: "pymongo.cursor.Cursor[dict[str, Any]]") -> list[dict[str, Any]]:
+    in_context = copy_context().run  # the bound of `within` holds in the thread too
+    async with translated():
+        return await asyncio.get_running_loop().run_in_executor(_finders, in_context, _all_of, cursor)
 
 
 def _all_of(cursor: "pymongo.cursor.Cursor[dict[str, Any]]") -> list[dict[str, Any]]:

@@ -2,20 +2,27 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
+from pymongo import UpdateOne
 
 from deploy.stack import Stack
 from goodstrace.goods.corrections import Givers
-from services.collector.delegation_store import DELEGATIONS
+from services.collector import delegation_store, state_store
+from services.collector.delegation_store import DELEGATIONS, DelegationStore
 from services.collector.goods_states import Stored, given, sightings
+from services.collector.registry.registrations import changes
+from services.collector.registry.store import RegistryStore
 from services.collector.state_keeper import gathered
 from services.collector.state_store import StateStore, document
+from services.runtime import mongo as runtime_mongo
+from services.runtime.merchants.values import What
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings
 from tests.conftest import Names
+from tests.unit.collector_builders import NOW_MS
 from tests.unit.goods_worlds import DELEGATE, GIVER, HOT, PREFIX, STRANGER, Lent, Said, sealed
 from tests.unit.test_goods_corrections import before
 from tests.unit.test_goods_state import ITEM_KEY, SITES, seen, taken_back
@@ -89,11 +96,7 @@ async def test_what_was_kept_before_is_renewed_and_old_registrations_count(mongo
     event, lent, correction = records
     old = document(ITEM_KEY, before(sightings([event])[ITEM_KEY]), 7)
     await mongo.database["goods_states"].insert_one(old)
-    [registered] = given([lent])
-    newest = {"time_ms": registered.record_ms, "record": registered.record, "merchant": GIVER}
-    await mongo.database["merchants"].insert_one(
-        {"_id": GIVER, "registered": {**newest, "content": registered.registration.content}}
-    )
+    await as_before(mongo, lent)
     store = StateStore(mongo.database)
     await store.prepare()
     assert await keep(store, [event]) == 1
@@ -101,6 +104,117 @@ async def test_what_was_kept_before_is_renewed_and_old_registrations_count(mongo
     assert renewed["flags"] == ["sensor-alarm"]
     assert await keep(store, [correction]) == 1
     there = await states(mongo)
-    assert await mongo.database[DELEGATIONS].count_documents({}) == 0
     assert there == expected(records, there)
     assert there[ITEM_KEY]["flags"] == []
+
+
+async def as_before(mongo: Mongo, *registered: Stored) -> None:
+    """Register as releases did that knew the newest registration of a merchant alone."""
+    told = changes(each.record for each in registered)[What.MERCHANT]
+    await mongo.database["merchants"].bulk_write(
+        [UpdateOne({"_id": number}, change, upsert=True) for number, change in told.items()]
+    )
+
+
+async def as_now(mongo: Mongo, *registered: Stored) -> None:
+    await RegistryStore(mongo.database).apply(changes(each.record for each in registered))
+
+
+async def known(mongo: Mongo) -> set[str]:
+    return {each["_id"] async for each in mongo.database[DELEGATIONS].find()}
+
+
+PLACED = seen(1, 1, bizLocation={"id": SITES[0]})
+LENT_FIRST = [
+    Lent({DELEGATE: PREFIX}, -1),
+    Said(GIVER, PLACED),
+    Said(DELEGATE, taken_back(PLACED)),
+    Lent({}, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("register", "is_prepared"),
+    [(as_now, False), (as_now, True), (as_before, True)],
+    ids=["ahead of the keeper", "behind the keeper", "by a release of before, behind the keeper"],
+)
+async def test_a_registration_of_before_an_update_counts_for_its_time_after_the_next_one(
+    mongo: Mongo, register: Callable[..., Coroutine[Any, Any, None]], is_prepared: bool
+) -> None:
+    records = sealed(LENT_FIRST)
+    lent, event, correction, taken = records
+    await as_before(mongo, lent)
+    store = StateStore(mongo.database)
+    if is_prepared:
+        await store.prepare()
+    await register(mongo, taken)
+    await store.prepare()
+    await keep(store, [event, correction])
+    there = await states(mongo)
+    assert there == expected(records, there)
+    assert "place" not in there[ITEM_KEY]
+    await keep(store, [taken])
+    assert await states(mongo) == there
+    assert await keep(store, [correction, event]) == 0
+
+
+async def test_registrations_of_before_are_taken_over_once_by_any_number_of_processes(mongo: Mongo) -> None:
+    lent, _, _, taken = sealed(LENT_FIRST)
+    await as_before(mongo, lent)
+    await mongo.database["merchants"].insert_one({"_id": STRANGER, "first_ms": 1, "last_ms": 2})
+    stores = [DelegationStore(mongo.database) for _ in range(3)]
+    await asyncio.gather(*(each.prepare() for each in stores), *(as_now(mongo, taken) for _ in range(3)))
+    [first], [second] = given([lent]), given([taken])
+    assert first.record in await known(mongo)
+    for each in stores:
+        await each.prepare()
+        await each.keep_replaced([GIVER, STRANGER, 99])
+    assert await known(mongo) == {first.record, second.record}
+
+
+async def test_what_is_replaced_while_it_is_asked_for_is_found(
+    mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lent, _, _, taken = sealed(LENT_FIRST)
+    await as_before(mongo, lent)
+    find, calls = delegation_store.find_named, iter(range(1_000))
+
+    async def then_replaced(*arguments: Any, **more: Any) -> list[dict[str, Any]]:
+        found = await find(*arguments, **more)
+        if next(calls) == 0:
+            await as_now(mongo, taken)
+        return found
+
+    monkeypatch.setattr(delegation_store, "find_named", then_replaced)
+    newest = (await DelegationStore(mongo.database).find([GIVER])).newest(GIVER, NOW_MS)
+    assert newest is not None
+    assert newest.record == given([lent])[0].record
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["later", "in one batch with some of the events"])
+async def test_documents_that_depend_on_a_registration_are_derived_anew_page_by_page(
+    mongo: Mongo, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    taken_all_back = [Said(DELEGATE, taken_back(each)) for each in EVENTS]
+    records = sealed([Lent({DELEGATE: PREFIX}, -1), *(Said(GIVER, each) for each in EVENTS), *taken_all_back])
+    lent, last = records[0], records[-1]
+    store = StateStore(mongo.database)
+    await store.prepare()
+    await keep(store, records[1:-1] if together else records[1:])
+    assert sum("place" in each for each in (await states(mongo)).values()) == len(EVENTS)
+    monkeypatch.setattr(state_store, "NAMES_A_PAGE", 3)
+    monkeypatch.setattr(state_store, "KEYS_A_CALL", 2)
+    sizes, read = [], runtime_mongo._all_of
+
+    def counted(cursor: Any) -> list[dict[str, Any]]:
+        found = read(cursor)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(runtime_mongo, "_all_of", counted)
+    written = await keep(store, [lent, last] if together else [lent])
+    there = await states(mongo)
+    assert there == expected(records, there)
+    assert not any("place" in each for each in there.values())
+    assert written == len(EVENTS)
+    assert max(sizes) == 3

@@ -1,4 +1,4 @@
-"""Documents are read and deleted by any number of names, a few in a call."""
+"""Documents are read and deleted by any number of names, a few in a call, and all that match page by page."""
 
 from collections.abc import AsyncIterator
 
@@ -14,6 +14,7 @@ from services.runtime.mongo import (
     OutOfTimeError,
     delete_named,
     find_named,
+    find_pages,
     within,
 )
 from services.runtime.settings import MongoSettings
@@ -71,6 +72,28 @@ async def test_as_many_are_found_as_are_named(things: Database, count: int) -> N
 async def test_they_are_named_by_another_field(things: Database) -> None:
     found = await find_named(things, THINGS, range(NAMES_A_CALL + 1), by="of")
     assert len(found) == 2 * (NAMES_A_CALL + 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 9, 10])
+@pytest.mark.parametrize("size", [1, 5, 1_000])
+async def test_all_that_match_come_once_and_at_most_so_many_at_a_time(
+    things: Database, count: int, size: int
+) -> None:
+    query = {"of": {"$lt": count}}
+    pages = [page async for page in find_pages(things, THINGS, query, {"of": 1}, size=size)]
+    assert [row for page in pages for row in page] == [
+        {"_id": name(number), "of": number // 2} for number in range(2 * count)
+    ]
+    assert all(len(page) == size for page in pages[:-1])
+    assert all(0 < len(page) <= size for page in pages)
+
+
+async def test_what_is_changed_or_deleted_between_pages_holds_up_no_others(things: Database) -> None:
+    found = []
+    async for page in find_pages(things, THINGS, {"is": "there"}, size=7):
+        found += [row["_id"] for row in page]
+        await things[THINGS].delete_many({"_id": {"$in": found}})
+    assert found == [name(number) for number in range(2 * NAMES_A_CALL + 2)]
 
 
 async def test_a_bound_holds_for_all_calls_together(things: Database) -> None:

@@ -185,7 +185,7 @@ def worlds(draw: st.DrawFn, most: int = 9) -> list[Said | Lent]:
     """What merchants say of an item and what it is in, corrections by any of them, and what one lets others speak for, in any order."""
     found: list[Said | Lent] = [Said(GIVER, seen(99, 3))]
     for number, drawn in enumerate(draw(st.lists(_events, min_size=1, max_size=most))):
-        merchant = draw(st.sampled_from([GIVER, GIVER, GIVER, DELEGATE]))
+        merchant = draw(st.sampled_from([GIVER, GIVER, GIVER, DELEGATE, STRANGER]))
         named = draw(st.sampled_from([f"urn:e:{number}", f"urn:e:{number}", None]))
         event = {**drawn, "eventID": named}
         event = {name: value for name, value in event.items() if value is not None}

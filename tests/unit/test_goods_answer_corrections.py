@@ -11,7 +11,22 @@ from goodstrace.goods.state import state_of
 from goodstrace.query.v1 import goods_pb2
 from services.collector.goods_states import Stored, sightings
 from services.collector.goods_states import given as given_of
-from tests.unit.goods_worlds import DELEGATE, GIVER, HOT, PREFIX, Lent, Said, sealed, truth, worlds
+from services.query import standing
+from services.query.standing import Standings
+from tests.unit.collector_builders import NOW_MS, SECRET
+from tests.unit.goods_worlds import (
+    DELEGATE,
+    GIVER,
+    HOT,
+    PREFIX,
+    STRANGER,
+    Lent,
+    Said,
+    sealed,
+    told,
+    truth,
+    worlds,
+)
 from tests.unit.test_goods_answer import Asking
 from tests.unit.test_goods_state import CASE, ITEM, ITEM_KEY, SITES, moved, seen, stored, taken_back, trade
 
@@ -20,8 +35,8 @@ LENT = Lent({DELEGATE: PREFIX}, -1)
 ORDER = "urn:o:1"
 
 
-def asking(*what: Said | Lent) -> Asking:
-    return Asking([each.record for each in sealed(what)], logs=1)
+def asking(*what: Said | Lent, max_events: int = 10_000) -> Asking:
+    return Asking([each.record for each in sealed(what)], logs=1, max_events=max_events)
 
 
 async def test_the_registration_by_which_a_correction_counts_is_shown_with_its_proof() -> None:
@@ -42,6 +57,30 @@ async def test_where_no_other_merchant_corrects_no_registration_is_shown() -> No
     assert "place" not in goods.states[ITEM_KEY].told
 
 
+async def test_where_more_registrations_are_sealed_than_are_looked_at_it_says_so() -> None:
+    later = [Lent({}, after_ms) for after_ms in range(1, 5)]
+    what = [LENT, Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED)), *later]
+    goods = await asking(*what, max_events=4).goods(ITEM)
+    assert goods.truncated
+    assert goods.delegations == ()
+    assert goods.messages[0].cut == []
+    whole = await asking(*what, max_events=5).goods(ITEM)
+    assert not whole.truncated
+    assert "place" not in whole.states[ITEM_KEY].told
+    assert len(whole.delegations) == 1
+
+
+async def test_of_registrations_no_more_is_held_than_what_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "BATCH", 2)
+    here = asking(Lent({}, -3), Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED)), LENT, Lent({}, 1))
+    found = await Standings(here.logs, SECRET, 10).find(ITEM_KEY, {"goods/0": 5})
+    assert found.deciding == (("goods/0", 3),)
+    assert found.costs.keys() == {*found.places.values(), *found.deciding}
+    newest = found.givers.newest(GIVER, NOW_MS)
+    assert newest is not None
+    assert newest.registration.content.keys() == {"prefixes", "delegations"}
+
+
 async def test_an_order_that_was_emptied_is_shown_and_the_goods_are_not_in_it_any_more() -> None:
     add, emptied = trade(1, 1, "ADD", ORDER), trade(2, 2, "DELETE", ORDER, epcList=None)
     inside = moved(3, 3, "ADD", CASE)
@@ -55,6 +94,36 @@ async def test_an_order_that_was_emptied_is_shown_and_the_goods_are_not_in_it_an
     goods = await Asking([each.record for each in stored([add, inside])]).goods(ITEM)
     assert ORDER not in goods.states
     assert [each.value for each in goods.orders] == [ORDER]
+
+
+EMPTIED_BY_A_STRANGER = [
+    Said(GIVER, moved(1, 1, "ADD", CASE)),
+    Said(GIVER, trade(2, 2, "ADD", ORDER)),
+    Said(STRANGER, moved(3, 3, "DELETE", CASE, childEPCs=None)),
+    Said(STRANGER, trade(4, 4, "DELETE", ORDER, epcList=None)),
+]
+
+
+async def test_whoever_says_so_empties_a_container_or_an_order_as_in_a_trace_and_is_named() -> None:
+    records = sealed(EMPTIED_BY_A_STRANGER)
+    wanted = truth(records, ITEM_KEY)
+    assert (wanted.inside, wanted.orders) == ([], [])
+    of_states, unsure = told(records, ITEM_KEY)
+    assert (of_states, unsure) == (wanted, set())
+    goods = await asking(*EMPTIED_BY_A_STRANGER).goods(ITEM)
+    assert (goods.carriers, goods.orders) == ([], [])
+    emptied = [each for of_key in goods.messages for each in of_key.statements if each.field == "emptied"]
+    by = {goods.events[identity].position.entry.merchant for each in emptied for identity in each.identities}
+    assert (len(emptied), by) == (2, {STRANGER})
+
+
+async def test_what_is_put_in_again_later_is_inside_again() -> None:
+    again = [Said(GIVER, moved(5, 5, "ADD", CASE)), Said(GIVER, trade(6, 6, "ADD", ORDER))]
+    what = [*EMPTIED_BY_A_STRANGER, *again]
+    wanted = truth(sealed(what), ITEM_KEY)
+    goods = await asking(*what).goods(ITEM)
+    assert goods.carriers == wanted.inside != []
+    assert [(each.type, each.value) for each in goods.orders] == wanted.orders == [("po", ORDER)]
 
 
 async def test_what_rules_found_is_a_flag_with_its_severity_and_event() -> None:

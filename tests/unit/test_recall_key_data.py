@@ -216,6 +216,37 @@ def test_a_lot_code_is_assigned_where_the_rule_says_and_else_where_a_lot_is_adde
     assert list(key_data.assigned_lots(made)) == [Assigned(LOT, True)]
 
 
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("urn:gdst:bizStep:landing", "first land-based receiving"),
+        ("https://example.org/steps/BizStep-receiving", "receiving"),
+        ("https://example.org/steps#shipping", "shipping"),
+        ("https://example.org/steps/BizStep-de-commissioning", ""),
+        ("urn:acme:step:de-commissioning", ""),
+        ("urn:acme:step:pre-cooling", ""),
+        ("urn:acme:step:return-receiving", ""),
+        ("cooling-", ""),
+    ],
+)
+def test_a_step_of_another_vocabulary_counts_by_its_last_word_and_not_by_a_part_of_it(
+    step: str, told: str
+) -> None:
+    facts = _fact(business_step=step, action="ADD", keys={"lot": (LOT,)})
+    assert key_data.critical_event(facts) == (told or step)
+    assert list(key_data.assigned_lots(facts)) == [Assigned(LOT, told == "first land-based receiving")]
+
+
+@given(
+    st.sampled_from(sorted(key_data._CRITICAL)),
+    st.text("abc-_", min_size=1, max_size=5),
+    st.sampled_from(":/#"),
+)
+def test_what_only_ends_in_a_step_of_the_rule_is_none(word: str, before: str, joint: str) -> None:
+    step = f"urn:acme{joint}{before}-{word}"
+    assert key_data.critical_event(_fact(business_step=step)) == step
+
+
 ASSIGNING = st.builds(
     lambda number, time_us, step, at, is_corrected: event(
         f"event-{number}",

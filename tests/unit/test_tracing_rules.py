@@ -166,9 +166,10 @@ class TestRule4Containment:
         assert (link.kind, link.from_us, link.until_us, link.marks) == ("contained", 2, 4, ())
         assert node(answer, "case").role == "container"
 
-    def test_delete_naming_no_child_means_all(self, chain: Chain) -> None:
+    @pytest.mark.parametrize("merchant", [1, 2])
+    def test_delete_naming_no_child_means_all_whoever_says_so(self, chain: Chain, merchant: int) -> None:
         chain.pack(2, "case", "item")
-        chain.unpack(4, "case", id="all out")
+        chain.unpack(4, "case", id="all out", merchant=merchant)
         chain.see(5, "case", id="after")
         assert history(chain.trace("item"), "item") == {"e0": "certain", "all out": "certain/case"}
 
@@ -502,9 +503,10 @@ class TestRule10Association:
 
 
 class TestRule11Transactions:
-    def test_they_are_listed_until_an_empty_delete(self, chain: Chain) -> None:
+    @pytest.mark.parametrize("merchant", [1, 2])
+    def test_they_are_listed_until_an_empty_delete_whoever_says_so(self, chain: Chain, merchant: int) -> None:
         chain.order(1, "ADD", "po:1", "item")
-        chain.order(2, "DELETE", "po:1")
+        chain.order(2, "DELETE", "po:1", merchant=merchant)
         chain.see(3, "item", transactions=(Typed("inv:2", "inv"),))
         answer = chain.trace("item")
         listed = [(each.key, each.from_us, each.until_us) for each in node(answer, "item").transactions]

@@ -80,6 +80,8 @@ _WAYS_IN: Final = {
     **dict.fromkeys(("heads", "packs", "pages", "runs"), R),
     "api_keys": RIU,
     "capture_calendar": RIU,
+    # Who registers a merchant anew keeps what is replaced.
+    "delegations": RI,
     "idempotency_keys": RIUD,
     "ingress_partitions": RIU,
     "merchant_numbers": RI,

@@ -13,6 +13,7 @@ import msgspec
 from pymongo import IndexModel, UpdateOne
 
 from goodstrace.registration import merchant_key
+from services.collector.delegation_store import DelegationStore
 from services.collector.registry.ranges import Kept, kept_by
 from services.collector.registry.registrations import Changes, Registered, Registration
 from services.collector.registry.under_way import AllUnderWay, UnderWay
@@ -20,7 +21,7 @@ from services.runtime.errors import ConflictError
 from services.runtime.merchants.api_keys import ApiKey
 from services.runtime.merchants.store import API_KEYS, CONTENT, LOOK_UP_S, MerchantStore, key_of, merchant_of
 from services.runtime.merchants.values import Merchant, What
-from services.runtime.mongo import NAMES_A_CALL, create_indexes, find_named, translated, within
+from services.runtime.mongo import NAMES_A_CALL, Database, create_indexes, find_named, translated, within
 
 NUMBERS: Final = "merchant_numbers"
 UNDER_WAY: Final = "registrations_under_way"
@@ -39,12 +40,21 @@ _RANGES_AT_ONCE: Final = 10 * NAMES_A_CALL
 class RegistryStore(MerchantStore):
     """What is registered; reading merchants and keys is the parent's."""
 
+    def __init__(self, database: Database) -> None:
+        """Use the collections in `database`."""
+        super().__init__(database)
+        self._delegations = DelegationStore(database)
+
     async def prepare(self) -> None:
         """Make the indexes that are not there. Raises: UnavailableError."""
         await create_indexes(self._database, INDEXES)
 
     async def apply(self, changes: Changes) -> None:
-        """Apply changes as bulk upserts, in any order and as often as it takes. Raises: UnavailableError."""
+        """Apply changes as bulk upserts, in any order and as often as it takes. Raises: UnavailableError.
+
+        A merchant's registration that another one replaces stays known: whose corrections counted follows from it.
+        """
+        await self._delegations.keep_replaced(changes.get(What.MERCHANT, {}))
         for what, told in changes.items():
             upserts = [UpdateOne({"_id": own}, change, upsert=True) for own, change in told.items()]
             for start in range(0, len(upserts), _UPSERTS_A_CALL):
