@@ -187,7 +187,7 @@ class WholePool(Pool):
     """All events of a whole answer: each name counts as looked up, so that nothing is missing and one run of a computation is the last."""
 
     def __init__(self, events: Sequence[SealedFacts]) -> None:
-        super().__init__(limit=len(events))
+        super().__init__(limit=len(events))  # so that it is never cut
         self.add((), events)
 
     @property
