@@ -55,13 +55,13 @@ def _walked(
     query: Query, pool: Pool
 ) -> Generator[Lookup, Iterable[SealedFacts], tuple[Walk, frozenset[str]]]:
     while True:
-        _walk(query, pool)
+        walk_over(query, pool)
         if not pool.missing:
             break
         names = frozenset(pool.missing)
         pool.add(names, (yield Lookup(names, query.max_events + 1)))
     pool.forget()
-    return _walk(query, pool)
+    return walk_over(query, pool)
 
 
 def drive(
@@ -78,7 +78,7 @@ def drive(
         return answer
 
 
-def _walk(query: Query, pool: Pool) -> tuple[Walk, frozenset[str]]:
+def walk_over(query: Query, pool: Pool) -> tuple[Walk, frozenset[str]]:
     """Walk over what was found so far; also name the events of the answer."""
     walk = Walk(query, pool)
     walk.run()

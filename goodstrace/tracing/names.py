@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from goodstrace.entry import TagKind
-from goodstrace.tracing.engine import drive, trace
+from goodstrace.tracing.engine import drive, trace, walk_over
 from goodstrace.tracing.model import Lookup, Name, NameKind, Query, SealedFacts
+from goodstrace.tracing.pool import WholePool
 
 TAG_KINDS: Final[Mapping[NameKind, TagKind]] = {
     NameKind.KEY: TagKind.KEY,
@@ -26,3 +27,14 @@ def names_asked(query: Query, sealed: Sequence[SealedFacts]) -> frozenset[Name]:
 
     drive(trace(query), note)
     return frozenset(names)
+
+
+def names_walked(query: Query, sealed: Sequence[SealedFacts]) -> frozenset[Name]:
+    """Give the names of `names_asked` that the walk needed in the end, without those on ways that came to nothing.
+
+    One walk tells them, where `names_asked` takes one for each round of look-ups. Of a trace up to a level they are among the names for
+    which each deeper one asks.
+    """
+    pool = WholePool(sealed)
+    walk_over(query, pool)
+    return pool.asked

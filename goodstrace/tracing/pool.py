@@ -181,3 +181,21 @@ class Pool:
         if self._misses == before:
             self._settled[task] = result
         return result
+
+
+class WholePool(Pool):
+    """All events of a whole answer: each name counts as looked up, so that nothing is missing and one run of a computation is the last."""
+
+    def __init__(self, events: Sequence[SealedFacts]) -> None:
+        super().__init__(limit=len(events))  # so that it is never cut
+        self.add((), events)
+
+    @property
+    def asked(self) -> frozenset[Name]:
+        """Which names were asked for so far."""
+        return frozenset(self._asked)
+
+    def find(self, kind: NameKind, text: str) -> Sequence[Event]:
+        """Return all events of a name in the order of rule 1."""
+        self._asked.add((kind, text))
+        return super().find(kind, text)

@@ -24,6 +24,9 @@ class RecallWithheld:
 
     A walk looks up more than it shows in the end, and may show later what leads to a name: what was found by such names waits, MAX_WAITING
     finds of an entry by a name at the most: those of the name that waited longest are dropped for others.
+
+    Attributes:
+        is_cut: whether one was dropped whose entry was not told, so that there may be more than is told.
     """
 
     def __init__(self, logs: VisibleLogs, sizes: Mapping[str, int], page_bytes: int) -> None:
@@ -34,6 +37,7 @@ class RecallWithheld:
         self._waiting: dict[Name, dict[Position, bytes]] = {}
         self._waiting_count = 0
         self._due: dict[Position, tuple[bytes, Name]] = {}
+        self.is_cut = False
 
     @property
     def told(self) -> int:
@@ -72,7 +76,11 @@ class RecallWithheld:
         self._waiting_count += place not in places
         places[place] = tag
         while self._waiting_count > MAX_WAITING:
-            self._taken(next(iter(self._waiting)))
+            dropped = self._taken(next(iter(self._waiting)))
+            self.is_cut = self.is_cut or not all(map(self._is_told, dropped))
+
+    def _is_told(self, place: Position) -> bool:
+        return place in self._due or self._stream.has_told(place)
 
     def _taken(self, name: Name) -> dict[Position, bytes]:
         """Take out what waits for a name: places, each with the name's tag."""

@@ -72,7 +72,7 @@ class Recalling:
                     self._walk = self._new_walk()
                 case Totals():
                     summary = messages.summary(asked, self._erased, self._withheld.told)
-                    summary.truncated |= self._reader.is_cut
+                    summary.truncated |= self._reader.is_cut or self._withheld.is_cut
                     await send(recall_pb2.RecallResponse(summary=summary))
                     return
 

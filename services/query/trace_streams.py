@@ -80,13 +80,16 @@ class TraceStream:
     async def _held(
         self, level: int, query: Query, trace: Trace, *, is_last: bool
     ) -> AsyncIterator[trace_pb2.StreamTraceResponse]:
-        """Tell what is withheld of the trace up to a level. A deeper one asks for all that this one asks for, so that it stays told."""
+        """Tell what is withheld of the trace up to a level, by names for which each deeper one asks, too, so that it stays told.
+
+        With the last level comes what was found by other names.
+        """
         if is_last:
             asked = await self._asked(query, trace)
         elif self._reader.told == self._withheld.told:
             return
         else:
-            asked = await withheld.names_of(replace(query, max_depth=level), trace)
+            asked = await withheld.names_so_far(replace(query, max_depth=level), trace)
         held = withheld.held(self._reader, self._walk.names, asked)
         async for entries in self._withheld.messages(held):
             yield trace_pb2.StreamTraceResponse(level=level, withheld_entries=entries)

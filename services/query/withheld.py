@@ -12,7 +12,7 @@ from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import goods_pb2, trace_pb2, withheld_pb2
 from goodstrace.tag_paths import tag_path
 from goodstrace.tracing.model import Name, NameKind, Query, SealedFacts, Trace
-from goodstrace.tracing.names import names_asked
+from goodstrace.tracing.names import names_asked, names_walked
 from services.query.requests import PageState
 from services.query.sight import VisibleLogs
 from services.runtime.call_errors import InvalidRequestError
@@ -63,11 +63,19 @@ async def asked_by(query: Query, trace: Trace, logs: VisibleLogs) -> frozenset[N
 
 async def names_of(query: Query, trace: Trace) -> frozenset[Name]:
     """Give the names for which a trace asks, by the events of its answer: a client comes to the same."""
-    sealed = [
+    return await asyncio.to_thread(names_asked, query, _sealed(trace))
+
+
+async def names_so_far(query: Query, trace: Trace) -> frozenset[Name]:
+    """Give names for which a trace up to a level asks, and each deeper one, too: in one walk, so that each level can be told."""
+    return await asyncio.to_thread(names_walked, query, _sealed(trace))
+
+
+def _sealed(trace: Trace) -> list[SealedFacts]:
+    return [
         SealedFacts(*each.positions[0], each.merchant, each.record_ms, each.facts, each.registration)
         for each in trace.events
     ]
-    return await asyncio.to_thread(names_asked, query, sealed)
 
 
 def key_names(secret: bytes, keys: Iterable[str]) -> dict[bytes, Name]:

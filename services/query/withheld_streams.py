@@ -9,6 +9,7 @@ from goodstrace.tracing.recall_memory import Seen
 from services.query import withheld
 from services.query.sight import VisibleLogs
 from services.query.withheld import Held
+from services.sealing.showing import Position
 
 _SECRET_BYTES: Final = 16
 
@@ -26,9 +27,13 @@ class WithheldStream:
         self._known = Seen(os.urandom(_SECRET_BYTES))
         self.told = 0
 
+    def has_told(self, place: Position) -> bool:
+        """Tell whether an entry was told."""
+        return _text(place) in self._known
+
     async def messages(self, what: Held) -> AsyncIterator[list[withheld_pb2.WithheldEntry]]:
         """Give what was not told before, as many entries at a time as a message holds. Raises: UnavailableError, CorruptError, EntryError."""
-        fresh = [place for place in what.places if self._known.add(f"{place[0]} {place[1]}")]
+        fresh = [place for place in what.places if self._known.add(_text(place))]
         self.told += len(fresh)
         some: list[withheld_pb2.WithheldEntry] = []
         left = self._page_bytes
@@ -43,3 +48,7 @@ class WithheldStream:
                 left -= size_bytes
         if some:
             yield some
+
+
+def _text(place: Position) -> str:
+    return f"{place[0]} {place[1]}"

@@ -1,5 +1,6 @@
 """Traces level after level: each is the trace to that depth, and what is sent adds up to it."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -10,6 +11,8 @@ from goodstrace.tracing import (
     Direction,
     EventFilter,
     Lookup,
+    Mark,
+    NameKind,
     Query,
     SealedFacts,
     Trace,
@@ -17,11 +20,15 @@ from goodstrace.tracing import (
     trace,
     trace_levels,
 )
+from goodstrace.tracing.engine import walk_over
+from goodstrace.tracing.model import NodeRole
+from goodstrace.tracing.names import names_asked, names_walked
+from goodstrace.tracing.pool import WholePool
 from goodstrace.tracing.wire import node_message
 from services.query.core import event_message
 from services.query.level_changes import Sent
 from tests.unit.tracing_builders import Chain, Source, key_of
-from tests.unit.tracing_chains import ALL_ROOTS, chains
+from tests.unit.tracing_chains import ALL_ROOTS, Trade, chains
 
 
 def levels_of(query: Query, sealed: list[SealedFacts]) -> tuple[list[Trace], int]:
@@ -52,6 +59,49 @@ def test_each_level_is_the_trace_to_that_depth(chain: Chain, root: str, way: Dir
     assert found[-1] == drive(trace(query), Source(chain.sealed))
     for level, answer in enumerate(found[:-1]):
         assert answer == drive(trace(Query(key_of(root), way, level)), Source(chain.sealed))
+
+
+def check_names(sealed: list[SealedFacts], root: str, way: Direction, depth: int) -> None:
+    """Each level walks over its own events alone as it did over all, by names for which the last level asks, too."""
+    query = Query(key_of(root), way, depth)
+    found, _ = levels_of(query, sealed)
+    last = names_asked(query, resealed(found[-1]))
+    for level, answer in enumerate(found):
+        shallow = replace(query, max_depth=min(level, depth))
+        events = resealed(answer)
+        walk, identities = walk_over(shallow, WholePool(events))
+        assert walk.nodes() == answer.nodes
+        assert identities == {each.identity for each in answer.events}
+        names = names_walked(shallow, events)
+        assert names <= names_asked(shallow, events)
+        assert names <= last
+        goods = [each for each in answer.nodes if each.role is NodeRole.GOODS and each.level <= level]
+        expanded = {(NameKind.KEY, each.key) for each in goods if Mark.NOT_EXPANDED not in each.marks}
+        assert expanded <= names
+
+
+def resealed(answer: Trace) -> list[SealedFacts]:
+    return [
+        SealedFacts(log, index, each.merchant, each.record_ms, each.facts, each.registration)
+        for each in answer.events
+        for log, index in each.positions
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(chains(), st.sampled_from(ALL_ROOTS), st.sampled_from(list(Direction)), st.integers(0, 4))
+def test_the_names_of_a_level_are_asked_by_each_deeper_one(
+    chain: Chain, root: str, way: Direction, depth: int
+) -> None:
+    check_names(chain.sealed, root, way, depth)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(Trade.ROOTS), st.sampled_from(list(Direction)))
+def test_the_names_of_a_level_of_a_trade_are_asked_by_each_deeper_one(
+    seed: int, root: str, way: Direction
+) -> None:
+    check_names(Trade(seed).chain().sealed, root, way, 30)
 
 
 @settings(max_examples=150, deadline=None)

@@ -188,6 +188,20 @@ def test_what_a_step_met_before_anything_led_to_it_is_told_once_something_does()
     assert [each.name for each in withheld] == [canonical_key(ITEM)]
 
 
+@pytest.mark.parametrize("most", [0, 10_000])
+def test_a_recall_that_dropped_what_waited_says_that_there_may_be_more(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(recall_withheld, "MAX_WAITING", most)
+    pallet = "urn:epc:id:sscc:9521231.0000000002"
+    chain = [unpacked(1, pallet, CASE), unpacked(2, CASE, ITEM), EVENTS[6]]
+    client = World({MAKER: VisibilityPolicy(Visibility.PUBLIC)}, events=chain).client(STRANGER)
+    *_, last = client.recall(pallet)
+    assert last.summary is not None
+    assert last.summary.truncated == (most == 0)
+    assert last.summary.total_withheld == (1 if most else 0)
+
+
 async def test_of_what_waits_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recall_withheld, "MAX_WAITING", 5)  # four entries have the one name, five the other
     world = await asyncio.to_thread(World, PRIVATE)
@@ -204,6 +218,24 @@ async def test_of_what_waits_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPat
     [listed] = [each async for each in telling.messages({})]
     assert {each.found_by.name for each in listed} == {canonical_key(CASE)}
     assert telling.told == len(listed) == 5
+    assert telling.is_cut
+
+
+async def test_what_was_told_by_another_name_may_be_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await asyncio.to_thread(World, PRIVATE)
+    logs = VisibleLogs(world.logs, await world.sight.eyes(Principal()), SECRET, 100)  # type: ignore[arg-type]
+    sizes = {log: len(records) for log, records in world.logs.records_of.items()}
+    telling = RecallWithheld(logs, sizes, 10**6)
+    monkeypatch.setattr(recall_withheld, "MAX_WAITING", 0)
+    telling.show(Found(0, goods=(Numbered(0, "item", Reached(canonical_key(ITEM))),)))
+    names = ((NameKind.KEY, canonical_key(ITEM)), (NameKind.EVENT_ID, str(EVENTS[6][1]["eventID"])))
+    for kind, text in names:
+        named = tag(SECRET, TAG_KINDS[kind], text)
+        await logs.find([named], sizes, 100)
+        assert logs.told
+        _ = [each async for each in telling.messages({named: (kind, text)})]
+    assert telling.told == 4
+    assert not telling.is_cut
 
 
 def test_over_its_limit_a_step_says_that_there_may_be_more() -> None:
