@@ -254,6 +254,33 @@ def test_within_the_bound_all_keys_are_asked_for_once(events: list[list[str]]) -
         ({"gs1:maximumTemperature": " 8 ", "storageTemperatureMaximum": "6"}, (None, 6.0)),
         ({"maximumTemperature": "1e999", "minimumTemperature": "2"}, (2.0, None)),
         ({"maximumTemperature": "8 C", "origin": "LK"}, None),
+        ({"maximumTemperature": "46.4", "maximumTemperatureUnit": "FAH"}, None),
+        ({"maximumTemperature": "8", "maximumTemperatureUnit": "CEL", "unit": "KGM"}, (None, 8.0)),
+        (
+            {
+                "gs1:maximumTemperature": "281.15",
+                "minimumTemperature": "2",
+                "gs1:maximumTemperature/unitCode": "KEL",
+            },
+            (2.0, None),
+        ),
+        (
+            {
+                "maximumTemperature": "46.4",
+                "minimumTemperature": "36",
+                "temperatureMeasurementUnitCode": "FAH",
+            },
+            None,
+        ),
+        (
+            {
+                "storageTemperatureMaximum": "46.4",
+                "maximumTemperature": "8",
+                "storageTemperatureMaximum_UOM": "FAH",
+            },
+            (None, 8.0),
+        ),
+        ({"maximumTemperature": "8", "minimumTemperatureUnit": "FAH"}, (None, 8.0)),
         ({}, None),
     ],
 )

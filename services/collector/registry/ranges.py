@@ -14,7 +14,7 @@ import msgspec
 from goodstrace import identifiers
 from goodstrace.facts import Limit, RegisteredRange
 from goodstrace.identifiers import Grade
-from goodstrace.temperatures import stated_limits
+from goodstrace.temperatures import registered_limits
 from services.collector.record import named
 
 MOST_GOODS: Final = 48
@@ -53,9 +53,10 @@ _NOTHING: Final = Asked()
 def kept_by(attributes: Mapping[str, str], record: str) -> Kept | None:
     """Read the range that attributes of registered goods state; None where they state none.
 
-    The names are those of ILMD (see `goodstrace.temperatures`), the values numbers in degrees Celsius; of several the narrowest range counts.
+    The names are those of ILMD (see `goodstrace.temperatures`), the values numbers in degrees Celsius, and what is none counts for nothing: the
+    registry refuses such, and did not always. Of several the narrowest range counts.
     """
-    lows, highs = (list(filter(math.isfinite, side)) for side in stated_limits(attributes))
+    lows, highs = (list(filter(math.isfinite, side)) for side in registered_limits(attributes))
     return Kept(max(lows, default=None), min(highs, default=None), record) if lows or highs else None
 
 

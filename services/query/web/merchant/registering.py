@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from goodstrace.temperatures import unclear_limit
 from services.query.web.asking import is_gs1, key_asked, key_of_path, spoken
 from services.runtime.merchants.values import Goods, Place, plain
 
@@ -42,6 +43,8 @@ def read_goods(fields: Fields) -> Read:
         "pictures": _pictures(fields, faults),
         "attributes": _pairs(fields, "attributes", faults, 1000),
     }
+    if unclear_limit(content["attributes"]) is not None:
+        faults.setdefault("attributes", "celsius")
     return _checked({name: value for name, value in content.items() if value}, Goods, faults)
 
 
