@@ -2,7 +2,7 @@
 
 A look-up: (1) what is fresh is given from memory; (2) what is missing is asked for in questions of one call to the store, one after the other;
 (3) when LOOK_UP_S are over, what was answered by then counts, and of the rest what is remembered from before. Look-ups of the same turn of the
-loop share a question, and none has more than one waiting: beside a large one a small one waits for one call, not for all.
+loop share questions, and each asks for the keys of one call at a time: so a small one waits for a call beside a large one, not for all of its calls.
 """
 
 import asyncio

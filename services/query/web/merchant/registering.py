@@ -37,14 +37,15 @@ Read = tuple[dict[str, Any], Faults]
 def read_goods(fields: Fields) -> Read:
     """Read the form of goods."""
     faults: Faults = {}
+    attributes = _pairs(fields, "attributes", faults, 1000)
+    if unclear_limit(attributes) is not None:
+        faults.setdefault("attributes", "celsius")
     content = {
         "key": _key(key_asked(fields.get("key", "")), faults),
         "names": _names(fields, faults),
         "pictures": _pictures(fields, faults),
-        "attributes": _pairs(fields, "attributes", faults, 1000),
+        "attributes": attributes,
     }
-    if unclear_limit(content["attributes"]) is not None:
-        faults.setdefault("attributes", "celsius")
     return _checked({name: value for name, value in content.items() if value}, Goods, faults)
 
 
