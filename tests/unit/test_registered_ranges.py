@@ -416,6 +416,22 @@ async def test_a_capture_of_very_many_keys_costs_calls_and_tasks_within_a_bound(
     assert failed == []
 
 
+async def test_the_messages_of_a_batch_are_asked_for_together_within_the_same_bound() -> None:
+    ranges = Registered(COLD)
+    async with running() as here:
+        caller = await here.intake.gate.on_behalf_of(1)
+        made = []
+        for message in range(60):
+            event = measured(9, eventID=f"urn:e:{message}", epcList=[f"{PRODUCT}/10/{message}-{lot}" for lot in range(47)])  # fmt: skip
+            arrival = Arrival("goods.ingress", 0, message, caller, document(event))
+            made.append(arrivals.take(here.intake._preparer, arrival))
+    ranged = await with_ranges(ranges, made)
+    assert [len(keys) for keys in ranges.asked] == [MOST_TOGETHER]
+    items = [each.sent[0].outcome for each in ranged]
+    found = [item.facts.registered_range for item in items if isinstance(item, Item)]
+    assert [each is not None and each.high is not None and each.unread for each in found] == [True] * 60
+
+
 async def test_a_small_look_up_waits_for_no_large_one_and_what_was_answered_in_time_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
