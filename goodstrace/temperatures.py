@@ -6,11 +6,19 @@ written with does not count.
 
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, cast
 
 _LOWEST: Final = ("minimumtemperature", "minimumstoragetemperature", "storagetemperatureminimum")
 _HIGHEST: Final = ("maximumtemperature", "maximumstoragetemperature", "storagetemperaturemaximum")
+_UNIT_OF: Final = re.compile(
+    rf"(?:.*[:#/])?({'|'.join((*_LOWEST, *_HIGHEST))}|(?:storage)?temperature)[^a-z]*"
+    r"(?:measurement)?(?:unit(?:of)?(?:measure(?:ment)?)?|uom)(?:code)?",
+    re.ASCII,
+)
+"""Names of members that state the unit of one limit, such as maximumTemperatureUnit, or of all of them, such as temperatureMeasurementUnitCode."""
+_CELSIUS: Final = "CEL"
 _PREFIX: Final = re.compile(r"^.*[:#/]")
 _NUMBER: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\s*", re.ASCII)
 _MAX_NESTED: Final = 3
@@ -23,6 +31,13 @@ class Range(NamedTuple):
     high: float | None = None
 
 
+class Unclear(NamedTuple):
+    """An attribute of registered goods that makes a limit of temperature unclear, and what it must be."""
+
+    name: str
+    detail: str
+
+
 def stated_limits(value: Any) -> tuple[list[float], list[float]]:
     """List the lowest and the highest temperatures, in degrees Celsius, that an ILMD or other members state, nested ones too."""
     lows: list[float] = []
@@ -31,9 +46,27 @@ def stated_limits(value: Any) -> tuple[list[float], list[float]]:
     return lows, highs
 
 
+def registered_limits(attributes: Mapping[str, str]) -> tuple[list[float], list[float]]:
+    """List the temperatures that attributes of registered goods state, as `stated_limits` does: what another unit is stated of counts for nothing."""
+    return stated_limits(
+        {name: each for name, each in attributes.items() if _foreign_unit(attributes, name) is None}
+    )
+
+
+def unclear_limit(attributes: Mapping[str, str]) -> Unclear | None:
+    """Find the first attribute by which a limit does not count as who registers it may think: `-25 C`, or 46.4 beside a unit FAH."""
+    for name in filter(_is_limit, attributes):
+        degrees, unit = double(attributes[name]), _foreign_unit(attributes, name)
+        if degrees is None or not math.isfinite(degrees):
+            return Unclear(name, "must be a number of degrees Celsius, without a unit")
+        if unit is not None:
+            return Unclear(unit, f"must be {_CELSIUS}, or left out: {name} is in degrees Celsius")
+    return None
+
+
 def celsius(value: float, unit: str) -> float | None:
     """Convert a temperature from a UN/CEFACT unit (CEL, KEL, FAH) to degrees Celsius; None for another unit."""
-    if unit == "CEL":
+    if unit == _CELSIUS:
         return value
     if unit == "KEL":
         return value - 273.15
@@ -62,6 +95,19 @@ def plain(value: Any) -> Any:
     return value.get("@value") if isinstance(value, dict) else value
 
 
+def _is_limit(name: str) -> bool:
+    return bare(name) in (*_LOWEST, *_HIGHEST)
+
+
+def _foreign_unit(attributes: Mapping[str, str], name: str) -> str | None:
+    """Give the name of the attribute that states of the limit `name` another unit than degrees Celsius; None where none does."""
+    if not _is_limit(name):
+        return None
+    units = ((other, match[1]) for other in attributes if (match := _UNIT_OF.fullmatch(other.lower())))
+    of_it = (other for other, of in units if of == bare(name) or not _is_limit(of))
+    return next((other for other in of_it if attributes[other] != _CELSIUS), None)
+
+
 def _gather(value: Any, lows: list[float], highs: list[float], depth: int) -> None:
     """Look for temperatures in the ILMD and in objects in it, such as tradeItemTemperatureInformation."""
     if not isinstance(value, dict):
@@ -83,6 +129,6 @@ def _degrees(value: Any) -> float | None:
     members = {bare(name): member for name, member in value.items()}
     number = double(plain(members.get("value")))
     unit = next(
-        (members[name] for name in ("unitcode", "uom", "measurementunitcode") if name in members), "CEL"
+        (members[name] for name in ("unitcode", "uom", "measurementunitcode") if name in members), _CELSIUS
     )
     return None if number is None else celsius(number, str(unit))

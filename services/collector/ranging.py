@@ -10,7 +10,7 @@ from services.collector.collect import Sent
 from services.collector.flow import Item, to_wire
 from services.collector.preparing import Prepared
 from services.collector.producer import Placed
-from services.collector.registry.ranges import Known, narrowest
+from services.collector.registry.ranges import Known, first_of, narrowest
 
 
 class Ranges(Protocol):
@@ -22,11 +22,14 @@ class Ranges(Protocol):
 
 
 async def with_ranges(ranges: Ranges, prepared: Sequence[Prepared]) -> list[Prepared]:
-    """Look up once what all these captures ask for, and write it into their records; those that ask for nothing cost nothing."""
-    keys = {key for each in prepared for sent in each.sent for key in sent.goods.keys}
-    if not keys:
+    """Look up once what all these captures ask for, and write it into their records; those that ask for nothing cost nothing.
+
+    Of all of them together MOST_TOGETHER keys are asked for, so that the time that it takes has a bound, whatever is captured.
+    """
+    asked = [sent.goods for each in prepared for sent in each.sent if sent.goods.keys]
+    if not asked:
         return list(prepared)
-    known = await ranges.of(keys)
+    known = await ranges.of(await asyncio.to_thread(first_of, asked))
     return await asyncio.to_thread(lambda: [with_known(each, known) for each in prepared])
 
 

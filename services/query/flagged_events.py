@@ -59,21 +59,32 @@ class FlaggedEvents:
 
 
 class FlaggedPage(msgspec.Struct, frozen=True):
-    """A page of events. before: of the next page; "" at the end."""
+    """A page of events, newest first. before: of the next page; "" at the end.
 
-    events: Sequence[FlaggedEvent]
+    rows: reads that repeat each other, and in which the same was noticed, are one; any other event is one of its own. Of each event the first
+    KEYS_SHOWN keys.
+    """
+
+    rows: Sequence[Sequence[FlaggedEvent]]
     before: str
     browse_id: str
 
-    def rows(self) -> list[Sequence[FlaggedEvent]]:
-        """The events as rows: reads that repeat each other, and in which the same was noticed, are one."""
-        return runs(self.events, _said)
+    @property
+    def events(self) -> list[FlaggedEvent]:
+        """The events of all rows."""
+        return [each for row in self.rows for each in row]
 
 
 def _said(event: FlaggedEvent) -> Said:
+    """Tell what counts for putting reads together; what names more goods than are kept is no read here: the others may be different ones."""
     found = [(each.name, each.severity) for each in event.findings]
-    shown = event.merchant, event.step, event.place, event.keys, event.goods, found
-    return Said(event.time_us, event.read > 0, event.read > 1, shown)
+    shown = event.merchant, event.step, event.place, event.keys, found
+    is_read = event.read > 0 and event.goods == len(event.keys)
+    return Said(event.time_us, is_read, event.read > 1, shown)
+
+
+def _cut(event: FlaggedEvent) -> FlaggedEvent:
+    return msgspec.structs.replace(event, keys=event.keys[:KEYS_SHOWN])
 
 
 class FlaggedLooks:
@@ -91,7 +102,8 @@ class FlaggedLooks:
         if len(name) > MAX_NAME_CHARS:
             raise InvalidRequestError(f"at most {MAX_NAME_CHARS} characters", "rule")
         found = await self._flagged.page(who.merchant, name, place_of(before), limit + 1)
-        shown = [msgspec.structs.replace(each, keys=each.keys[:KEYS_SHOWN]) for each in found[:limit]]
+        rows = [[_cut(each) for each in row] for row in runs(found[:limit], _said)]
+        shown = [each for row in rows for each in row]
         browse = Browse(
             user=recorded_name(who, ()),
             merchant=who.merchant,
@@ -104,7 +116,7 @@ class FlaggedLooks:
         )
         browse_id = await self._recorder.record(browse)
         following = f"{shown[-1].record_ms}-{shown[-1].id}" if len(found) > limit else ""
-        return FlaggedPage(shown, following, browse_id)
+        return FlaggedPage(rows, following, browse_id)
 
 
 def place_of(text: str) -> Place | None:

@@ -204,6 +204,14 @@ async def test_markup_in_forms_is_text(world: MerchantWorld, path: str) -> None:
         assert_harmless((await asking.get(path, params={"done": "//evil.example"})).text)
 
 
+def test_limits_of_temperature_that_the_registry_would_refuse_are_said_to_be_wrong() -> None:
+    typed = {"key": GTIN, "name_en": "Tea", "attributes": "origin=LK\nmaximumTemperature=46.4"}
+    assert registering.read_goods(typed)[1] == {}
+    for more in ("\nminimumTemperature=-25 C", "\nmaximumTemperatureUnit=FAH"):
+        _, faults = registering.read_goods({**typed, "attributes": typed["attributes"] + more})
+        assert faults == {"attributes": "celsius"}
+
+
 TEXT = st.text(max_size=60)
 LINES = st.dictionaries(
     st.text("abcxyz-", min_size=1, max_size=8), st.text("0aä=三 ", min_size=1, max_size=20).map(str.strip).filter(bool), max_size=4

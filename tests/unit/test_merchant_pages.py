@@ -12,7 +12,7 @@ from goodstrace.claims import Claims
 from goodstrace.identifiers import canonical_key
 from services.query.own_keys import begin_range, key_ranges, within
 from services.runtime.access.values import EVERYBODY, NOBODY
-from services.runtime.merchants.flagged import Finding, FlaggedEvent
+from services.runtime.merchants.flagged import MAX_KEYS, Finding, FlaggedEvent
 from tests.merchant_world import FARM, WORKS, MerchantWorld, person
 from tests.unit.test_web_pages import PAYLOAD, assert_harmless, get
 from tests.web_world import CASE, EVENTS, FISH_KEY, ITEM_KEY, LOT_KEY, RECALL, SHOPPER
@@ -143,6 +143,20 @@ async def test_flagged_reads_that_repeat_each_other_are_one_row_with_all_of_them
     for other in (_read(1, 1), _read(1, 0), _read(1, 2, place="urn:x:2")):
         page = (await get(MerchantWorld(flagged_events=[_read(0, 1), other]), "/merchant/flags")).text
         assert page.count('class="card"') == 2
+
+
+async def test_flagged_reads_that_may_be_of_other_goods_are_rows_of_their_own() -> None:
+    keys = tuple(f"urn:x:{number}" for number in range(MAX_KEYS))
+
+    async def cards(*reads: FlaggedEvent) -> int:
+        return (await get(MerchantWorld(flagged_events=list(reads)), "/merchant/flags")).text.count('class="card"')  # fmt: skip
+
+    # Of 21 goods 20 are kept: the last one may be another.
+    assert await cards(*(_read(each, each + 1, keys=keys, goods=MAX_KEYS + 1) for each in range(2))) == 2
+    # Of 20 goods five are shown, and all are compared.
+    assert await cards(*(_read(each, each + 1, keys=keys, goods=MAX_KEYS) for each in range(2))) == 1
+    others = (*keys[:-1], "urn:x:other")
+    assert await cards(_read(0, 1, keys=keys, goods=MAX_KEYS), _read(1, 2, keys=others, goods=MAX_KEYS)) == 2
 
 
 async def test_markup_in_what_rules_say_and_in_addresses_is_text() -> None:

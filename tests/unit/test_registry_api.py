@@ -213,6 +213,19 @@ async def test_a_fault_is_told_with_its_place(values: Any, pointer: str) -> None
         ({"names": {"not a language": "x"}}, "/names"),
         ({"pictures": [{"uri": "https://a.example/", "sha256": "0"}]}, "/pictures/0/sha256"),
         ({"attributes": {"": "x"}}, "/attributes"),
+        (
+            {"attributes": {"colour": "green", "minimumTemperature": "-25 C"}},
+            "/attributes/minimumTemperature",
+        ),
+        ({"attributes": {"gs1:maximumTemperature": "1e999"}}, "/attributes/gs1:maximumTemperature"),
+        (
+            {"attributes": {"maximumTemperature": "46.4", "maximumTemperatureUnit": "FAH"}},
+            "/attributes/maximumTemperatureUnit",
+        ),
+        (
+            {"attributes": {"maximumTemperature": "46.4", "gdsn:temperature/unitCode": "KEL"}},
+            "/attributes/gdsn:temperature~1unitCode",
+        ),
     ],
 )
 async def test_faults_of_goods_are_told_with_their_place(change: Any, pointer: str) -> None:
@@ -223,6 +236,24 @@ async def test_faults_of_goods_are_told_with_their_place(change: Any, pointer: s
         )
         assert answer.status_code == 400
         assert answer.json()["errors"][0]["pointer"].startswith(pointer)
+
+
+async def test_limits_of_temperature_in_degrees_celsius_are_taken() -> None:
+    attributes = {
+        "minimumTemperature": "-25",
+        "maximumTemperature": " -18.5 ",
+        "maximumTemperatureUnit": "CEL",
+    }
+    async with registry() as here:
+        _, key = await here.merchant(everything=True)
+        for told in (
+            attributes,
+            {"weightUnit": "GRM", "temperatureUnit": "FAH", "maximumTemperatureUnit": "FAH"},
+        ):
+            answer = await here.http.put(
+                "/registry/v1/goods", json={**GOODS, "attributes": told}, headers={"x-api-key": key}
+            )
+            assert answer.status_code == 200, answer.text
 
 
 async def test_what_is_no_json_or_too_much_of_it_is_refused() -> None:

@@ -11,6 +11,7 @@ import pytest
 from goodstrace.facts import Limit, RegisteredRange, Verdict
 from goodstrace.identifiers import canonical_key
 from services.query.web.asking import spoken
+from services.query.web.cold import kept
 from services.query.web.languages import LANGUAGES, Catalogue
 from services.query.web.verdicts import detail, told
 from tests.unit.test_web_pages import assert_harmless, get
@@ -128,6 +129,15 @@ async def test_kept_cold_is_of_the_goods_and_their_containers(warm: WebWorld) ->
     said = cold(await page_of(warm))
     assert "No: too warm at Pudong cold store, 13 Apr 2026, 20:00 +08:00: 9.1 °C" in said
     assert "It has to be kept at 0.0 to 4.0 °C." in said
+
+
+def test_what_is_registered_in_another_unit_is_no_limit_in_degrees_celsius() -> None:
+    found = kept(
+        (),
+        PRODUCT_KEY,
+        {"maximumTemperature": "46.4", "maximumTemperatureUnit": "FAH", "minimumTemperature": "2"},
+    )
+    assert (found.low, found.high) == (2.0, None)
 
 
 def test_a_verdict_says_of_which_goods_its_limit_is_registered() -> None:

@@ -8,6 +8,7 @@ import msgspec
 from goodstrace.claims import is_within
 from goodstrace.errors import SignatureError
 from goodstrace.signatures import MerchantKey
+from goodstrace.temperatures import unclear_limit
 from services.collector.errors import DocumentError, Fault
 from services.collector.record import canonical_key
 from services.collector.strict_json import pointer
@@ -27,6 +28,9 @@ def read_merchant(values: object) -> Merchant:
 def read_goods(values: object) -> Goods:
     """Read goods as they were sent, their key in canonical form. Raises: DocumentError."""
     content = _converted(values, Goods)
+    unclear = unclear_limit(content.attributes)
+    if unclear is not None:
+        raise DocumentError(Fault(pointer("attributes", unclear.name), unclear.detail))
     return msgspec.structs.replace(content, key=canonical_key(content.key))
 
 

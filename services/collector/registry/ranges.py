@@ -4,8 +4,9 @@ Registrations lie in other partitions than events, so no later stage may look fo
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, Final
 
 import msgspec
@@ -13,11 +14,13 @@ import msgspec
 from goodstrace import identifiers
 from goodstrace.facts import Limit, RegisteredRange
 from goodstrace.identifiers import Grade
-from goodstrace.temperatures import stated_limits
+from goodstrace.temperatures import registered_limits
 from services.collector.record import named
 
 MOST_GOODS: Final = 48
 """Keys of one event that are asked for: two calls to the store at most, and what is found fits in where `summarise` has room."""
+MOST_TOGETHER: Final = 2_000
+"""Keys of all events of a capture, or of a batch of the ingress, that are asked for: 84 calls to the store at most, and what others had asked for stays remembered."""
 _SENSORS: Final = "sensorElementList"
 _LISTS: Final = ("epcList", "childEPCs")
 _CLASS_LISTS: Final = ("quantityList", "childQuantityList")
@@ -50,9 +53,10 @@ _NOTHING: Final = Asked()
 def kept_by(attributes: Mapping[str, str], record: str) -> Kept | None:
     """Read the range that attributes of registered goods state; None where they state none.
 
-    The names are those of ILMD (see `goodstrace.temperatures`), the values numbers in degrees Celsius; of several the narrowest range counts.
+    The names are those of ILMD (see `goodstrace.temperatures`), the values numbers in degrees Celsius, and what is none counts for nothing: the
+    registry refuses such, and did not always. Of several the narrowest range counts.
     """
-    lows, highs = (list(filter(math.isfinite, side)) for side in stated_limits(attributes))
+    lows, highs = (list(filter(math.isfinite, side)) for side in registered_limits(attributes))
     return Kept(max(lows, default=None), min(highs, default=None), record) if lows or highs else None
 
 
@@ -65,6 +69,21 @@ def goods_asked(event: Mapping[str, Any]) -> Asked:
         return _NOTHING
     found = {each for uri in _goods(event) for each in _asked_of(uri)}
     return Asked(tuple(key for _, key in sorted(found)[:MOST_GOODS]), len(found) > MOST_GOODS)
+
+
+def first_of(every: Iterable[Asked]) -> list[str]:
+    """List the keys that several events ask for, each once and MOST_TOGETHER at the most; those left out count as not read.
+
+    The first keys of all events come first, which are products, then the second ones: where not all can be asked for, no event takes the
+    place of another, and the product goes before its lots.
+    """
+    places = zip_longest(*(each.keys for each in every))
+    found: dict[str, None] = {}
+    for key in (key for place in places for key in place if key is not None):
+        found[key] = None
+        if len(found) == MOST_TOGETHER:
+            break
+    return list(found)
 
 
 def narrowest(asked: Asked, known: Known) -> RegisteredRange | None:

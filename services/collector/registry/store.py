@@ -21,7 +21,7 @@ from services.runtime.errors import ConflictError
 from services.runtime.merchants.api_keys import ApiKey
 from services.runtime.merchants.store import API_KEYS, CONTENT, LOOK_UP_S, MerchantStore, key_of, merchant_of
 from services.runtime.merchants.values import Merchant, What
-from services.runtime.mongo import NAMES_A_CALL, Database, create_indexes, find_named, translated, within
+from services.runtime.mongo import Database, create_indexes, find_named, translated, within
 
 NUMBERS: Final = "merchant_numbers"
 UNDER_WAY: Final = "registrations_under_way"
@@ -34,7 +34,6 @@ INDEXES: Final = {
     API_KEYS: [IndexModel([("merchant", 1)], name="merchant")],
 }
 _UPSERTS_A_CALL: Final = 1000
-_RANGES_AT_ONCE: Final = 10 * NAMES_A_CALL
 
 
 class RegistryStore(MerchantStore):
@@ -81,21 +80,20 @@ class RegistryStore(MerchantStore):
                 return [_registered(what, each) async for each in rows.sort("_id", 1).limit(limit)]
 
     async def kept(self, keys: Sequence[str]) -> dict[str, Kept]:
-        """Give the ranges of temperatures that are registered of goods, by key; LOOK_UP_S for each 240 keys. Raises: UnavailableError."""
+        """Give the ranges of temperatures that are registered of goods, by key; LOOK_UP_S for all of them. Raises: UnavailableError."""
+        with within(LOOK_UP_S):
+            rows = await find_named(
+                self._database,
+                COLLECTIONS[What.GOODS],
+                keys,
+                {f"{CONTENT}.attributes": 1, "registered.record": 1},
+            )
         found: dict[str, Kept] = {}
-        for start in range(0, len(keys), _RANGES_AT_ONCE):
-            with within(LOOK_UP_S):
-                rows = await find_named(
-                    self._database,
-                    COLLECTIONS[What.GOODS],
-                    keys[start : start + _RANGES_AT_ONCE],
-                    {f"{CONTENT}.attributes": 1, "registered.record": 1},
-                )
-            for each in rows:
-                told = each.get("registered", {})  # goods that were seen in events alone have none
-                kept = kept_by(told.get("content", {}).get("attributes", {}), told.get("record", ""))
-                if kept is not None:
-                    found[each["_id"]] = kept
+        for each in rows:
+            told = each.get("registered", {})  # goods that were seen in events alone have none
+            kept = kept_by(told.get("content", {}).get("attributes", {}), told.get("record", ""))
+            if kept is not None:
+                found[each["_id"]] = kept
         return found
 
     async def merchants(self, after: int = 0, limit: int = 0) -> AsyncIterator[tuple[int, Merchant]]:

@@ -11,7 +11,7 @@ import msgspec
 
 from goodstrace.facts import Facts, Severity, Verdict
 from goodstrace.identifiers import Grade, class_of, grade
-from goodstrace.temperatures import Range, celsius, stated_limits
+from goodstrace.temperatures import Range, celsius, registered_limits
 from services.query.web.sensors import TEMPERATURE, Reading
 from services.query.web.trace_view import ShownEvent
 from services.query.web.verdicts import is_own
@@ -71,7 +71,7 @@ def kept(events: Sequence[ShownEvent], key: str, attributes: Mapping[str, str]) 
 
 def _limits(own: Iterable[ShownEvent], key: str, attributes: Mapping[str, str]) -> Range:
     """Give the narrowest range that the goods' own events, or who registered them, state."""
-    lows, highs = stated_limits(attributes)
+    lows, highs = registered_limits(attributes)
     for each in own:
         if any(key in keys for _, keys in each.goods):
             lows += each.lows

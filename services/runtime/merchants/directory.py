@@ -54,35 +54,79 @@ class Staleness(msgspec.Struct, frozen=True):
     stale_s: float = 300.0
 
 
-class _Known(msgspec.Struct, Generic[V]):
+class Answer(msgspec.Struct, Generic[V]):
+    """What a store said of a key, and until when that counts: while the store answers, and while it does not."""
+
     value: V
     fresh_until_s: float
     stale_until_s: float
 
 
+class Answers(Generic[K, V]):
+    """Answers of a store by key, at most MAX_REMEMBERED: the least recently asked for are forgotten. Knows no store."""
+
+    def __init__(self, staleness: Staleness, clock_s: Callable[[], float]) -> None:
+        """Keep them as long as `staleness` says."""
+        self._staleness = staleness
+        self._clock_s = clock_s
+        self._known: OrderedDict[K, Answer[V]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._known)
+
+    def fresh(self, key: K) -> Answer[V] | None:
+        """Give what counts of a key while the store answers."""
+        known = self._known.get(key)
+        if known is None or self._clock_s() >= known.fresh_until_s:
+            return None
+        self._known.move_to_end(key)
+        return known
+
+    def stale(self, key: K) -> Answer[V] | None:
+        """Give what counts of a key while the store does not answer."""
+        known = self._known.get(key)
+        return None if known is None or self._clock_s() >= known.stale_until_s else known
+
+    def keep(self, key: K, value: V, begun_s: float) -> None:
+        """Keep the answer to a question that was asked at `begun_s`."""
+        fresh_until_s = begun_s + self._staleness.fresh_s
+        self._known[key] = Answer(value, fresh_until_s, fresh_until_s + self._staleness.stale_s)
+        self._known.move_to_end(key)
+        while len(self._known) > MAX_REMEMBERED:
+            self._known.popitem(last=False)
+
+    def forget(self, key: K) -> None:
+        """Forget a key."""
+        self._known.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known.clear()
+
+
 class Remembered(Generic[K, V]):
-    """Answers of a store by key; the least recently asked for are forgotten."""
+    """Answers of a store that is asked for one key at a time."""
 
     def __init__(
         self, load: Callable[[K], Awaitable[V]], staleness: Staleness, clock_s: Callable[[], float]
     ) -> None:
         """Remember what `load` gives."""
         self._load = load
-        self._staleness = staleness
         self._clock_s = clock_s
-        self._known: OrderedDict[K, _Known[V]] = OrderedDict()
+        self._known: Answers[K, V] = Answers(staleness, clock_s)
         self._loading: dict[K, asyncio.Task[V]] = {}
 
     async def get(self, key: K) -> V:
         """Give what is known of a key, or ask. Raises: UnavailableError."""
-        known = self._known.get(key)
-        if known is not None and self._clock_s() < known.fresh_until_s:
-            self._known.move_to_end(key)
+        known = self._known.fresh(key)
+        if known is not None:
             return known.value
         try:
             return await self._loaded(key)
         except UnavailableError:
-            if known is None or self._clock_s() >= known.stale_until_s:
+            known = self._known.stale(key)
+            if known is None:
                 raise
             known.fresh_until_s = (
                 self._clock_s() + _RETRY_S
@@ -91,7 +135,7 @@ class Remembered(Generic[K, V]):
 
     def forget(self, key: K) -> None:
         """Ask again the next time; an answer that is under way does not count any more."""
-        self._known.pop(key, None)
+        self._known.forget(key)
         self._loading.pop(key, None)
 
     def clear(self) -> None:
@@ -111,11 +155,7 @@ class Remembered(Generic[K, V]):
         begun_s = self._clock_s()
         value = await self._load(key)
         if self._loading.get(key) is asyncio.current_task():
-            fresh_until_s = begun_s + self._staleness.fresh_s
-            self._known[key] = _Known(value, fresh_until_s, fresh_until_s + self._staleness.stale_s)
-            self._known.move_to_end(key)
-            while len(self._known) > MAX_REMEMBERED:
-                self._known.popitem(last=False)
+            self._known.keep(key, value, begun_s)
         return value
 
     def _settle(self, key: K, task: "asyncio.Task[V]") -> None:

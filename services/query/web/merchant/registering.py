@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from goodstrace.temperatures import unclear_limit
 from services.query.web.asking import is_gs1, key_asked, key_of_path, spoken
 from services.runtime.merchants.values import Goods, Place, plain
 
@@ -36,11 +37,14 @@ Read = tuple[dict[str, Any], Faults]
 def read_goods(fields: Fields) -> Read:
     """Read the form of goods."""
     faults: Faults = {}
+    attributes = _pairs(fields, "attributes", faults, 1000)
+    if unclear_limit(attributes) is not None:
+        faults.setdefault("attributes", "celsius")
     content = {
         "key": _key(key_asked(fields.get("key", "")), faults),
         "names": _names(fields, faults),
         "pictures": _pictures(fields, faults),
-        "attributes": _pairs(fields, "attributes", faults, 1000),
+        "attributes": attributes,
     }
     return _checked({name: value for name, value in content.items() if value}, Goods, faults)
 

@@ -15,6 +15,11 @@ const READINGS_SHOWN = 4;
 const KEYS_SHOWN = 50;
 const FINDINGS_SHOWN = 200;
 const TEXT_CHARS = 20000;
+const READ_GAP_US = 60000000;
+const SAME_OF_READS = [
+  "type", "action", "step", "business_step", "disposition", "read_point", "business_location", "keys", "quantities", "transactions", "sources",
+  "destinations", "flags",
+];
 const GS1 = "https://id.gs1.org/";
 const decoder = new TextDecoder();
 
@@ -256,19 +261,30 @@ function checkTexts(within, tests, isOther) {
   }
 }
 
-/** What repeated reads must have in common to be shown as one; as `goodstrace.read_runs` puts them together. */
+/** Whether an event is a read, as `goodstrace.read_runs.is_read`: things were seen, and it neither corrects nor reports of a sensor. */
+function isRead({ type, action, correction, sensor_reports }) {
+  return type === "ObjectEvent" && action === "OBSERVE" && !correction && !sensor_reports;
+}
+
+/** What reads must have in common to be shown as one, as `goodstrace.read_runs` has it: all that a row says of them but their times. */
 function sameOfReads({ entry }, facts) {
-  const { type, action, step, business_step, disposition, read_point, business_location, keys, flags, sensor_reports } = facts;
-  return JSON.stringify([entry.merchant, type, action, step, business_step, disposition, read_point, business_location, keys, flags, sensor_reports]);
+  const verdicts = (facts.verdicts ?? []).map(({ rule }) => rule);
+  return JSON.stringify([entry.merchant, ...SAME_OF_READS.map((name) => facts[name]), verdicts]);
+}
+
+/** Whether events, in the order of their times, are one run of reads: each the same as the first, within a minute of the one before, and one known to repeat. */
+function isRun(results, facts) {
+  const [first, others] = [sameOfReads(results[0], facts[0]), facts.slice(1)];
+  const gaps = others.map((each, place) => each.time_us - facts[place].time_us);
+  const isSame = facts.every((each, place) => isRead(each) && sameOfReads(results[place], each) === first);
+  return others.length > 0 && isSame && gaps.every((gap) => gap >= 0 && gap <= READ_GAP_US) && facts.some(({ repeats }) => repeats);
 }
 
 /** Compares what stands above reads that are shown as one with what verified of them; `results` are theirs, in their order. */
 export function checkReads(summary, results, words, names) {
   const facts = results.map(factsOf);
-  check(facts.length > 1 && facts.every((each) => each !== null));
+  check(facts.every((each) => each !== null) && isRun(results, facts));
   const [first, last] = [facts[0], facts[facts.length - 1]];
-  check(facts.every((each, place) => sameOfReads(results[place], each) === sameOfReads(results[0], first)));
-  check(facts.every((each, place) => place === 0 || facts[place - 1].time_us <= each.time_us));
   checkNothingElse(summary);
   const [from, to] = [first, last].map((each) => moment(words, each.time_us, each.offset, true));
   const { place, flag, verdict } = claimsOfFacts(words, names, first);
