@@ -435,12 +435,12 @@ async def test_the_messages_of_a_batch_are_asked_for_together_within_the_same_bo
 async def test_a_small_look_up_waits_for_no_large_one_and_what_was_answered_in_time_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(known_ranges, "LOOK_UP_S", 0.2)
+    monkeypatch.setattr(known_ranges, "LOOK_UP_S", 0.5)
     source, failed = Source(answers=2), list[int]()
     known = known_by(source, failed)
     large = asyncio.create_task(known.of([PRODUCT, *lots(500)]))
     small = asyncio.create_task(known.of([OTHER]))
-    assert await asyncio.wait_for(small, 0.1) == {OTHER: None}
+    assert await small == {OTHER: None}
     assert not large.done()
     found = await large
     assert found == {**COLD, **dict.fromkeys(lots(NAMES_A_CALL - 1))}
