@@ -453,6 +453,22 @@ async def test_a_small_look_up_waits_for_no_large_one_and_what_was_answered_in_t
     assert failed == [1]
 
 
+async def test_a_slow_store_is_asked_until_the_time_of_the_whole_look_up_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(Source):
+        async def kept(self, keys: Sequence[str]) -> dict[str, Kept]:
+            await asyncio.sleep(0.05)
+            return await super().kept(keys)
+
+    monkeypatch.setattr(known_ranges, "LOOK_UP_S", 0.2)
+    source, failed = Slow(), list[int]()
+    found = await known_by(source, failed).of(lots(MOST_TOGETHER))
+    assert len(source.calls) <= 0.2 / 0.05 + 1, "each call is in time, all of them are not"
+    assert len(found) <= NAMES_A_CALL * len(source.calls)
+    assert failed == [1]
+
+
 async def test_a_store_that_does_not_answer_at_all_is_waited_for_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
