@@ -1,8 +1,7 @@
 """What is registered of goods is looked up by `collect`, sealed in the facts, and judged by from there: the same whenever it is replayed."""
 
-import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -18,8 +17,6 @@ from services.collector.books import Books
 from services.collector.flow import FACTS_PART, Item, from_wire, to_wire
 from services.collector.preparing import Prepared
 from services.collector.ranging import with_known, with_ranges
-from services.collector.registry import known_ranges
-from services.collector.registry.known_ranges import KnownRanges
 from services.collector.registry.ranges import (
     MOST_GOODS,
     MOST_TOGETHER,
@@ -32,9 +29,6 @@ from services.collector.registry.ranges import (
 )
 from services.collector.rules import book, stated
 from services.runtime import envelope
-from services.runtime.errors import UnavailableError
-from services.runtime.merchants.directory import MAX_REMEMBERED, Staleness
-from services.runtime.mongo import NAMES_A_CALL
 from tests.unit.capture_api import Registered, running
 from tests.unit.collector_builders import WHOLE, document, fresh_state, object_event, run_all, stamped
 from tests.unit.registry_builders import registry
@@ -325,170 +319,3 @@ def _with(found: RegisteredRange) -> Facts:
 def test_a_capture_without_sensors_stays_as_it_is(known: Mapping[str, Kept | None]) -> None:
     made = Prepared(job=None, placed=[], refused=[], sent=[])  # type: ignore[arg-type]  # no events, so no job is looked at
     assert with_known(made, known) == made
-
-
-# ---- what is remembered
-
-
-class Source:
-    """Counts what it is asked for, and the tasks that wait for it; can be away, and not answer beyond `answers` calls until it `goes` on."""
-
-    def __init__(self, answers: int = 10**6) -> None:
-        self.calls: list[list[str]] = []
-        self.away = False
-        self.answers, self.goes = answers, asyncio.Event()
-        self.tasks = 0
-
-    async def kept(self, keys: Sequence[str]) -> dict[str, Kept]:
-        self.calls.append(sorted(keys))
-        self.tasks = max(self.tasks, len(asyncio.all_tasks()))
-        await (self.goes.wait() if len(self.calls) > self.answers else asyncio.sleep(0))
-        if self.away:
-            raise UnavailableError("away")
-        return {key: each for key, each in COLD.items() if key in keys}
-
-
-async def test_many_keys_are_one_question_and_are_remembered_for_seconds() -> None:
-    source, now, failed = Source(), [0.0], list[int]()
-    known = KnownRanges(source, Staleness(2, 300), lambda: now[0], lambda: failed.append(1))
-    found = await asyncio.gather(known.of([PRODUCT, LOT]), known.of([OTHER, PRODUCT]))
-    assert found == [{**COLD, LOT: None}, {OTHER: None, **COLD}]
-    assert source.calls == [sorted([PRODUCT, LOT, OTHER])]
-    now[0] = 1.9
-    assert await known.of([PRODUCT]) == COLD
-    assert len(source.calls) == 1
-    now[0] = 2.1
-    await known.of([PRODUCT])
-    assert source.calls[1:] == [[PRODUCT]]
-
-
-async def test_what_is_known_counts_on_while_the_store_is_away_and_the_rest_is_left_out_without_waiting() -> (
-    None
-):
-    source, now, failed = Source(), [0.0], list[int]()
-    known = KnownRanges(source, Staleness(2, 300), lambda: now[0], lambda: failed.append(1))
-    await known.of([PRODUCT])
-    source.away, now[0] = True, 3.0
-    assert await known.of([PRODUCT, LOT]) == COLD
-    assert (len(source.calls), len(failed)) == (2, 1)
-    assert await known.of([LOT, OTHER]) == {}
-    assert len(source.calls) == 2, "not asked again within a second"
-    now[0] = 4.1
-    assert await known.of([LOT]) == {}
-    assert len(source.calls) == 3
-    now[0] = 303.0
-    assert await known.of([PRODUCT]) == {}
-    source.away, now[0] = False, 305.0
-    assert await known.of([PRODUCT]) == COLD
-
-
-def known_by(source: Source, failed: list[int], now_s: float = 0.0) -> KnownRanges:
-    return KnownRanges(source, Staleness(2, 300), lambda: now_s, lambda: failed.append(1))
-
-
-def lots(count: int) -> list[str]:
-    return [f"{PRODUCT}/10/{number}" for number in range(count)]
-
-
-async def test_a_capture_of_very_many_keys_costs_calls_and_tasks_within_a_bound() -> None:
-    source, failed = Source(), list[int]()
-    known = known_by(source, failed)
-    async with running(ranges=known) as here:
-        events = [
-            measured(
-                9, eventID=f"urn:e:{event}", epcList=[f"{PRODUCT}/10/{event}-{lot}" for lot in range(47)]
-            )
-            for event in range(100)
-        ]
-        answer = await here.post(document(*events))
-        assert answer.status_code == 202, answer.text
-        items = [from_wire(value) for value in here.kafka.values("goods.collected")]
-    assert sum(map(len, source.calls)) == len({key for call in source.calls for key in call}) == MOST_TOGETHER
-    assert max(map(len, source.calls)) <= NAMES_A_CALL
-    assert len(source.calls) <= MOST_TOGETHER // NAMES_A_CALL + 1
-    assert source.tasks < 20, "not some for each key"
-    ranges = [item.facts.registered_range for item in items if isinstance(item, Item)]
-    assert len(ranges) == 100
-    for each in ranges:
-        assert each is not None
-        assert each.high is not None, "the product is asked for before any lot"
-        assert (each.high.key, each.unread) == (PRODUCT, True)
-    assert failed == []
-
-
-async def test_the_messages_of_a_batch_are_asked_for_together_within_the_same_bound() -> None:
-    ranges = Registered(COLD)
-    async with running() as here:
-        caller = await here.intake.gate.on_behalf_of(1)
-        made = []
-        for message in range(60):
-            event = measured(9, eventID=f"urn:e:{message}", epcList=[f"{PRODUCT}/10/{message}-{lot}" for lot in range(47)])  # fmt: skip
-            arrival = Arrival("goods.ingress", 0, message, caller, document(event))
-            made.append(arrivals.take(here.intake._preparer, arrival))
-    ranged = await with_ranges(ranges, made)
-    assert [len(keys) for keys in ranges.asked] == [MOST_TOGETHER]
-    items = [each.sent[0].outcome for each in ranged]
-    found = [item.facts.registered_range for item in items if isinstance(item, Item)]
-    assert [each is not None and each.high is not None and each.unread for each in found] == [True] * 60
-
-
-async def test_a_small_look_up_waits_for_no_large_one_and_what_was_answered_in_time_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(known_ranges, "LOOK_UP_S", 0.2)
-    source, failed = Source(answers=2), list[int]()
-    known = known_by(source, failed)
-    large = asyncio.create_task(known.of([PRODUCT, *lots(500)]))
-    small = asyncio.create_task(known.of([OTHER]))
-    assert await asyncio.wait_for(small, 0.1) == {OTHER: None}
-    assert not large.done()
-    found = await large
-    assert found == {**COLD, **dict.fromkeys(lots(NAMES_A_CALL - 1))}
-    assert failed == [1]
-    assert len(source.calls) == 3, "nothing is asked for once the time is up"
-    source.answers = 4
-    assert await known.of(["urn:x:1"]) == {"urn:x:1": None}, "the others' keys are asked for at once"
-    source.goes.set()
-    assert len(await known.of(lots(2 * NAMES_A_CALL))) == 2 * NAMES_A_CALL
-    assert failed == [1]
-
-
-async def test_a_store_that_does_not_answer_at_all_is_waited_for_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(known_ranges, "LOOK_UP_S", 0.05)
-    source, failed = Source(answers=0), list[int]()
-    known = known_by(source, failed)
-    assert await asyncio.gather(known.of([PRODUCT]), known.of(lots(100))) == [{}, {}]
-    assert await known.of([OTHER]) == {}
-    assert (len(source.calls), failed) == (2, [1])
-    source.goes.set()
-
-
-async def test_who_gives_up_takes_no_answer_from_who_waits_for_the_same() -> None:
-    source, failed = Source(), list[int]()
-    known = known_by(source, failed)
-    one, other = (asyncio.create_task(known.of([PRODUCT])) for _ in range(2))
-    await asyncio.sleep(0)
-    one.cancel()
-    assert await other == COLD
-    assert len(source.calls) == 1
-
-
-async def test_what_a_source_does_wrong_is_told_and_not_taken_for_a_store_that_is_away() -> None:
-    class Wrong(Source):
-        async def kept(self, keys: Sequence[str]) -> dict[str, Kept]:
-            await super().kept(keys)
-            raise ValueError("wrong")
-
-    known = known_by(Wrong(), [])
-    with pytest.raises(ValueError, match="wrong"):
-        await known.of([PRODUCT])
-
-
-async def test_what_is_remembered_of_ranges_is_bounded() -> None:
-    known = known_by(Source(), [])
-    for start in range(0, MAX_REMEMBERED + 4_000, MOST_TOGETHER):
-        await known.of([f"urn:x:{number}" for number in range(start, start + MOST_TOGETHER)])
-    assert len(known._answers) == MAX_REMEMBERED
-    assert not known._under_way
