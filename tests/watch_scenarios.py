@@ -93,6 +93,12 @@ def ending_at(looks: Sequence[Look], time_ms: int) -> list[Look]:
     return [msgspec.structs.replace(each, time_ms=each.time_ms + later_ms) for each in looks]
 
 
+def hours_later(looks: Sequence[Look], time_ms: int) -> list[Look]:
+    """Move looks by whole hours, as near to a time as they come before it: windows of an hour are counted from the full hour, and cut them as before."""
+    hours = (time_ms - max(each.time_ms for each in looks)) // HOUR_MS
+    return [msgspec.structs.replace(each, time_ms=each.time_ms + hours * HOUR_MS) for each in looks]
+
+
 def background(seed: int = 1, hours: int = 2) -> list[Look]:
     """Forty users who look at some goods each, and sign in wrongly now and then."""
     drawn = random.Random(seed)

@@ -40,6 +40,7 @@ from tests.watch_scenarios import (
     Marks,
     background,
     ending_at,
+    hours_later,
     look,
     pseudonym,
     records,
@@ -203,9 +204,8 @@ async def test_alerts_are_kept_and_block_until_an_operator_lifts_them(
     watching: Watching, tell: Callable[[str], None]
 ) -> None:
     looks = [*background(), *(each for attack, _ in SCENARIOS.values() for each in attack())]
-    looks = ending_at(
-        looks, _now_ms() - 2 * HOUR_MS
-    )  # so that all windows are over: some rules wait for that
+    # Some hours ago, so that all windows are over: some rules wait for that.
+    looks = hours_later(looks, _now_ms() - 2 * HOUR_MS)
     made = records(looks)
     world = watched(made)
     assert {alert.rule for alert in world.alerts} >= set(SCENARIOS)
