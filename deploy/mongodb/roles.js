@@ -492,9 +492,17 @@ const roles = [
    },
    {
     "database": "own",
-    "collection": "goods_states",
+    "collection": "goods_asking",
     "actions": [
      "createIndex",
+     "find",
+     "insert"
+    ]
+   },
+   {
+    "database": "own",
+    "collection": "goods_states",
+    "actions": [
      "find",
      "insert",
      "update"

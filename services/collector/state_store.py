@@ -4,8 +4,9 @@ A document is read, joined with what is new and written where nobody else wrote 
 may be done in any order and repeatedly, two keepers that meet in a key end in the same document as one after the other.
 
 What a correction by another merchant is worth follows from registrations, which come by themselves, in any order. A document names the
-merchants it depends on (`asked`). Who writes such a document looks at their registrations once more afterwards, and who keeps a
-registration looks for such documents afterwards: of two at the same time one sees what the other wrote.
+merchants it depends on (`asked`), and `goods_asking` says it by merchant: an index over all states would cost each of them a write (decision 31).
+Who writes such a document notes that there and looks at the registrations once more afterwards, and who keeps a registration looks for what is
+noted afterwards: of two at the same time one sees what the other wrote.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -16,16 +17,24 @@ from pymongo import IndexModel, InsertOne, ReplaceOne
 
 from goodstrace.goods.corrections import NOBODY, Given, Givers, asked
 from goodstrace.goods.sightings import Kept, joined
-from goodstrace.goods.state import ASKED, derived
+from goodstrace.goods.state import derived
 from services.collector.delegation_store import DelegationStore
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.goods_browses.steps import STATES
-from services.runtime.mongo import Database, create_indexes, find_named, find_pages, translated
+from services.runtime.mongo import (
+    Database,
+    create_indexes,
+    find_named,
+    find_pages,
+    insert_missing,
+    translated,
+)
 
 KEYS_A_CALL: Final = 1000
 NAMES_A_PAGE: Final = 10_000
 """A store may go through all that match for each page, to sort them, so pages of names are large: a name takes some 60 bytes."""
-INDEXES: Final = {STATES: [IndexModel([(f"{ASKED}.merchant", 1)], name="asked", sparse=True)]}
+ASKING: Final = "goods_asking"
+INDEXES: Final = {ASKING: [IndexModel([("merchant", 1), ("until_ms", 1)], name="merchant")]}
 _ATTEMPTS: Final = 20
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Kept)
@@ -56,17 +65,18 @@ class StateStore:
             given: registrations of merchants; they are kept, and documents that depend on them are derived anew.
         """
         await self._delegations.add(given)
-        written, asking = 0, set[str]()
+        written, asking = 0, dict[str, Mapping[int, int]]()
         for some in _chunks(sorted(said)):
             written += await self._apply(some, said, asking)
+        await insert_missing(self._database[ASKING], list(_notes(asking)))
         for some in _chunks(sorted(asking)):
-            written += await self._apply(some, {}, set())
-        async for some in self._asking(given):  # those written above were derived after `given` was kept
-            for part in _chunks([key for key in some if key not in asking]):
-                written += await self._apply(part, {}, set())
+            written += await self._apply(some, {}, {})
+        async for noted in self._asking(given):  # those written above were derived after `given` was kept
+            for part in _chunks(sorted(noted - asking.keys())):
+                written += await self._apply(part, {}, {})
         return written
 
-    async def _asking(self, given: Iterable[Given]) -> AsyncIterator[list[str]]:
+    async def _asking(self, given: Iterable[Given]) -> AsyncIterator[set[str]]:
         """Name the documents that depend on registrations, NAMES_A_PAGE at a time: where states are made anew that may be all of a merchant's.
 
         One that is written meanwhile, and passed over, is looked at by who writes it.
@@ -76,17 +86,19 @@ class StateStore:
             merchant = each.registration.merchant
             first_ms[merchant] = min(each.record_ms, first_ms.get(merchant, each.record_ms))
         for merchant, time_ms in sorted(first_ms.items()):
-            one = {"$elemMatch": {"merchant": merchant, "until_ms": {"$gte": time_ms}}}
-            async for some in find_pages(self._database, STATES, {ASKED: one}, {"_id": 1}, size=NAMES_A_PAGE):
-                yield [each["_id"] for each in some]
+            query = {"merchant": merchant, "until_ms": {"$gte": time_ms}}
+            async for some in find_pages(self._database, ASKING, query, {"key": 1}, size=NAMES_A_PAGE):
+                yield {each["key"] for each in some}
 
-    async def _apply(self, keys: Sequence[str], said: Mapping[str, Kept], asking: set[str]) -> int:
+    async def _apply(
+        self, keys: Sequence[str], said: Mapping[str, Kept], asking: dict[str, Mapping[int, int]]
+    ) -> int:
         """Try until nothing is left to be written: where another keeper was first, what it wrote is joined too.
 
         Args:
             keys: of the documents.
             said: what is new, by key; where it is empty, documents are derived anew.
-            asking: takes in the keys that depend on registrations.
+            asking: takes in the keys that depend on registrations: of which merchants, up to which record time (Unix milliseconds).
         """
         written = 0
         for _ in range(_ATTEMPTS):
@@ -145,6 +157,18 @@ def _write(key: str, kept: Kept, known: Mapping[str, Any] | None, givers: Givers
     else:
         is_same = document(key, kept, rev, givers) == known
     return None if is_same else ReplaceOne({"_id": key, "rev": rev}, document(key, kept, rev + 1, givers))
+
+
+def _notes(asking: Mapping[str, Mapping[int, int]]) -> Iterable[dict[str, Any]]:
+    """Make what is noted of documents that depend on registrations: never changed, and one more where they matter up to a later time."""
+    for key, merchants in asking.items():
+        for merchant, until_ms in merchants.items():
+            yield {
+                "_id": f"{merchant}/{until_ms}/{key}",
+                "merchant": merchant,
+                "until_ms": until_ms,
+                "key": key,
+            }
 
 
 def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -97,6 +97,7 @@ _KEEPS: Final = {
     **dict.fromkeys(("goods", "goods_states", "merchants", "places"), RIU),
     "delegations": RI,
     "flagged_events": RI,
+    "goods_asking": RI,
     "rejections": RI,
 }
 _PROVISIONED: Final = (
@@ -124,7 +125,7 @@ ROLES: Final = (
             "delegations",
             "flagged_events",
             "goods",
-            "goods_states",
+            "goods_asking",
             "idempotency_keys",
             "merchants",
             "places",
