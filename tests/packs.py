@@ -1,15 +1,17 @@
 """Packs as tests see and change them, read without the services' own code."""
 
+import zlib
 from typing import Any
 
 import msgspec
+import zstandard
 
 Document = dict[str, Any]
 
 
 def opened(pack: Document) -> Document:
     """A pack's document with its `records` as documents: entry, parts, tags (joined)."""
-    columns = [msgspec.msgpack.decode(pack[field]) for field in ("entries", "parts", "tags")]
+    columns = map(msgspec.msgpack.decode, (unpacked(pack["entries"]), unpacked(pack["parts"]), pack["tags"]))
     records = [
         {
             "entry": entry,
@@ -27,8 +29,21 @@ def closed(pack: Document) -> Document:
     records = pack["records"]
     parts = [[list(part.values()) for part in each["parts"]] for each in records]
     encoded = {
-        "entries": msgspec.msgpack.encode([each["entry"] for each in records]),
-        "parts": msgspec.msgpack.encode(parts),
+        "entries": packed(msgspec.msgpack.encode([each["entry"] for each in records])),
+        "parts": packed(msgspec.msgpack.encode(parts)),
         "tags": msgspec.msgpack.encode([each["tags"] for each in records]),
     }
     return rest | encoded
+
+
+def packed(column: bytes) -> bytes:
+    """A column as it is stored: 0xc1, CRC-32, frame."""
+    frame = zstandard.ZstdCompressor().compress(column)
+    return b"\xc1" + zlib.crc32(frame).to_bytes(4, "big") + frame
+
+
+def unpacked(column: bytes) -> bytes:
+    """What is in a column that is stored compressed."""
+    assert packed(b"")[:1] == column[:1]
+    assert column[1:5] == zlib.crc32(column[5:]).to_bytes(4, "big")
+    return zstandard.ZstdDecompressor().decompress(column[5:])

@@ -18,7 +18,9 @@ Document = dict[str, Any]
 T = TypeVar("T")
 
 
-class _PackDocument(msgspec.Struct, frozen=True):
+class StoredPack(msgspec.Struct, frozen=True):
+    """A pack as it is stored: its records are byte strings yet, compressed (`pack_format`)."""
+
     id: str
     log: str
     height: int
@@ -27,6 +29,11 @@ class _PackDocument(msgspec.Struct, frozen=True):
     entries: bytes
     parts: bytes
     tags: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What its byte strings take."""
+        return len(self.entries) + len(self.parts) + len(self.tags)
 
 
 class OpenedPack(msgspec.Struct, frozen=True):
@@ -105,30 +112,38 @@ def stored_block(document: Document) -> StoredBlock:
 
 def pack_document(pack: Pack) -> Document:
     """Encode a pack; its tags are found through the index by tag (services.sealing.tag_index)."""
+    return pack_head(pack) | pack_format.encode(pack.records)
+
+
+def pack_head(pack: Pack) -> Document:
+    """Encode a pack without its records."""
     return {
         "_id": pack.id,
         "log": pack.log,
         "height": pack.height,
         "time": pack.time,
         "first": pack.first,
-        **pack_format.encode(pack.records),
     }
 
 
-def opened_pack(document: Document) -> OpenedPack:
+def stored_pack(document: Document) -> StoredPack:
+    """Decode a pack, and nothing in it. Raises: CorruptError."""
+    return _convert({**document, "id": document.get("_id")}, StoredPack, document)
+
+
+def opened_pack(stored: StoredPack) -> OpenedPack:
     """Decode a pack without its records. Raises: CorruptError."""
-    packed = _packed(document)
-    with _of_pack(packed.id):
-        columns = Columns(packed.entries, packed.parts, packed.tags)
-    return OpenedPack(packed.id, packed.log, packed.time, packed.first, columns)
+    with _of_pack(stored.id):
+        columns = Columns(stored.entries, stored.parts, stored.tags)
+    return OpenedPack(stored.id, stored.log, stored.time, stored.first, columns)
 
 
 def pack(document: Document) -> Pack:
-    """Decode a pack. Raises: CorruptError."""
-    packed = _packed(document)
-    with _of_pack(packed.id):
-        records = pack_format.decode(packed.entries, packed.parts, packed.tags)
-    return Pack(packed.id, packed.log, packed.height, packed.time, packed.first, records)
+    """Decode a pack with its records. Raises: CorruptError."""
+    stored = stored_pack(document)
+    with _of_pack(stored.id):
+        records = pack_format.decode(stored.entries, stored.parts, stored.tags)
+    return Pack(stored.id, stored.log, stored.height, stored.time, stored.first, records)
 
 
 def checkpoint_id(log: str, size: int) -> str:
@@ -178,10 +193,6 @@ def tile_data(document: Document) -> bytes:
     if not isinstance(data, bytes) or document.get("width") != len(data) // 32:
         raise CorruptError(f"tile {document.get('_id')} is malformed")
     return data
-
-
-def _packed(document: Document) -> _PackDocument:
-    return _convert({**document, "id": document.get("_id")}, _PackDocument, document)
 
 
 @contextmanager

@@ -59,8 +59,8 @@ class FrontSettings(BaseSettings):
 
     browse_timeout_s bounds the wait for Kafka's acknowledgement of a browse record; max_call_s a call whose caller gave no
     deadline, and every other one; page_bytes an answer; notice_s is how long health says NOT_SERVING before the port
-    closes, drain_s how long running calls may take then. remember_mib of tiles, and as many of packs, are kept in memory once they
-    were read; 0: each answer reads all again. share_ports: several such processes may listen on the same ports (SO_REUSEPORT), and
+    closes, drain_s how long running calls may take then. remember_mib of tiles, and remember_packs_mib of packs of records (compressed: by
+    default those of about a million events), are kept in memory once they were read; 0: each answer reads all again. share_ports: several such processes may listen on the same ports (SO_REUSEPORT), and
     the kernel gives each new connection to one of them; the ports for metrics must differ. mtls_port: a second gRPC port, for callers
     with a client certificate alone; unset: none.
     """
@@ -77,6 +77,7 @@ class FrontSettings(BaseSettings):
     notice_s: float = Field(0.5, ge=0, le=60)
     drain_s: float = Field(10, ge=0, le=300)
     remember_mib: int = Field(64, ge=0, le=65536)
+    remember_packs_mib: int = Field(320, ge=0, le=65536)
     share_ports: bool = False
 
 
@@ -119,7 +120,11 @@ class Front:
         self.settings, self.metrics, self.log = settings, metrics, log
         self.mongo, self.monitoring = mongo, monitoring
         self.secret = secret
-        self.reader = LogReader(mongo.database, remember_bytes=settings.remember_mib * 2**20)
+        self.reader = LogReader(
+            mongo.database,
+            remember_bytes=settings.remember_mib * 2**20,
+            remember_packs_bytes=settings.remember_packs_mib * 2**20,
+        )
         host = load(MonitoringSettings).host
         self.access = open_access(host, MerchantStore(mongo.database), mongo.database, log)
         self.people = open_people(mongo.database)

@@ -1,9 +1,13 @@
 """The records of a pack as three byte strings: MessagePack lists of entries, of parts, and of joined tags.
 
 One byte string is cheap where a document of hundreds of fields is not: to encode, to store, to read. Entries lie apart,
-because the public may read them and nothing else; parts lie apart, because one may be erased.
+because the public may read them and nothing else; parts lie apart, because one may be erased. Both are compressed, since neighbours say
+much the same: the byte that no MessagePack begins with, a CRC-32 of what follows, and a frame of Zstandard (RFC 8878). In a frame are bits that
+change nothing; the CRC tells that they were changed. Tags are keyed hashes and not compressed. Packs of earlier releases are plain lists in all columns.
 """
 
+import threading
+import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -11,6 +15,7 @@ from itertools import accumulate
 from typing import Final
 
 import msgspec
+import zstandard
 
 from goodstrace.entry import TAG_BYTES
 from services.runtime.envelope import Part
@@ -20,7 +25,13 @@ from services.sealing.values import PackedRecord
 ENTRIES: Final = "entries"
 PARTS: Final = "parts"
 TAGS: Final = "tags"
+MAX_COLUMN_BYTES: Final = 16 * 2**20
+"""What a column may have when it is plain: so much could be stored before any was compressed."""
 
+_COMPRESSED: Final = b"\xc1"  # "never used", in MessagePack
+_FRAME_AT: Final = len(_COMPRESSED) + 4
+# Higher levels take more time for no fewer bytes: docs/decisions/0003-block-layout.md has the figures.
+_LEVEL: Final = 1
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _BYTES: Final = msgspec.msgpack.Decoder(bytes)
 _BYTE_STRINGS: Final = msgspec.msgpack.Decoder(list[bytes])
@@ -32,8 +43,25 @@ _FEW: Final = (
 )
 
 
+class _Zstandard(threading.local):
+    """What compresses and what does the reverse, for each thread its own: neither may be used by two at a time."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_ZSTANDARD: Final = _Zstandard()
+
+
 def encode(records: Sequence[PackedRecord]) -> dict[str, bytes]:
     """Encode records in order, by the name of the field that each byte string is stored in."""
+    columns = encode_plain(records)
+    return columns | {name: _compressed(columns[name]) for name in (ENTRIES, PARTS)}
+
+
+def encode_plain(records: Sequence[PackedRecord]) -> dict[str, bytes]:
+    """Encode records as `encode` does, without compressing any."""
     return {
         ENTRIES: _ENCODER.encode([record.entry for record in records]),
         PARTS: _ENCODER.encode([record.parts for record in records]),
@@ -41,11 +69,37 @@ def encode(records: Sequence[PackedRecord]) -> dict[str, bytes]:
     }
 
 
+def plain(column: bytes) -> bytes:
+    """Decompress a column, unless it is plain. Raises: CorruptError, before it takes more than MAX_COLUMN_BYTES."""
+    if not column.startswith(_COMPRESSED):
+        return column
+    frame = column[_FRAME_AT:]
+    if column[len(_COMPRESSED) : _FRAME_AT] != _checksum(frame):
+        raise CorruptError("records are malformed: their checksum is not theirs")
+    try:
+        size_bytes = zstandard.frame_content_size(frame)
+        if not 0 <= size_bytes <= MAX_COLUMN_BYTES:
+            raise CorruptError(f"records are malformed: a column says it has {size_bytes} bytes")
+        return _ZSTANDARD.decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"records are malformed: {error}") from error
+
+
+def _compressed(column: bytes) -> bytes:
+    frame = _ZSTANDARD.compress(column)
+    return _COMPRESSED + _checksum(frame) + frame
+
+
+def _checksum(frame: bytes) -> bytes:
+    return zlib.crc32(frame).to_bytes(_FRAME_AT - len(_COMPRESSED), "big")
+
+
 class Columns:
     """The records of a pack, each decoded when it is asked for: a look-up wants one of 64."""
 
     def __init__(self, entries: bytes, parts: bytes, tags: bytes) -> None:
         """Take the byte strings apart. Raises: CorruptError, where they are not lists of one length."""
+        entries, parts = plain(entries), plain(parts)
         self.size_bytes = len(entries) + len(parts) + len(tags)
         try:
             # Where they are, not copies of them: of what is read a sixtieth is shown.
@@ -95,7 +149,7 @@ class Columns:
 def decode(entries: bytes, parts: bytes, tags: bytes) -> tuple[PackedRecord, ...]:
     """Decode all records. Raises: CorruptError, whatever the bytes."""
     try:
-        columns = (decode_entries(entries), _ALL_PARTS.decode(parts), _BYTE_STRINGS.decode(tags))
+        columns = (decode_entries(entries), _ALL_PARTS.decode(plain(parts)), _BYTE_STRINGS.decode(tags))
         records = tuple(
             PackedRecord(entry, of_record, split_tags(joined))
             for entry, of_record, joined in zip(*columns, strict=True)
@@ -108,7 +162,7 @@ def decode(entries: bytes, parts: bytes, tags: bytes) -> tuple[PackedRecord, ...
 def decode_entries(entries: bytes) -> list[bytes]:
     """Decode the entries alone. Raises: CorruptError."""
     try:
-        return _BYTE_STRINGS.decode(entries)
+        return _BYTE_STRINGS.decode(plain(entries))
     except (msgspec.MsgspecError, TypeError) as error:
         raise CorruptError(f"entries are malformed: {error}") from error
 

@@ -52,16 +52,17 @@ class LogReader:
         index_secret: bytes | None = None,
         *,
         remember_bytes: int = REMEMBER_BYTES,
+        remember_packs_bytes: int = REMEMBER_BYTES,
     ) -> None:
         """Read from a database; the index secret (32 bytes) is needed for `tag` only.
 
-        `remember_bytes` bounds the tiles, and again the packs, that are not read a second time.
+        `remember_bytes` bounds the tiles that are not read a second time, `remember_packs_bytes` the packs.
         """
         self._database = database
         self._secret = index_secret
         self._store = MongoBlockStore(database)
         self._lookup = TagLookup(self._store)
-        self._reads = Reads(database, self._store, remember_bytes)
+        self._reads = Reads(database, self._store, remember_bytes, remember_packs_bytes)
 
     def tag(self, kind: TagKind, text: str) -> bytes:
         """Derive the tag by which records are found. Raises: ValueError without an index secret."""
@@ -316,7 +317,8 @@ class LogReader:
         packs: list[OpenedPack] = []
         for low, high in _ranges(indexes):
             query = {"log": log, "first": {"$gt": low - MOST_IN_PACK, "$lte": high}}
-            packs += map(documents.opened_pack, await find_all(self._database, PACKS, query))
+            stored = map(documents.stored_pack, await find_all(self._database, PACKS, query))
+            packs += map(documents.opened_pack, stored)
         return packs
 
     async def _settled(

@@ -9,7 +9,7 @@ from goodstrace.tiles import Tile
 from services.runtime.mongo import Database, find_all
 from services.runtime.together import Together
 from services.sealing import documents
-from services.sealing.documents import OpenedPack
+from services.sealing.documents import OpenedPack, StoredPack
 from services.sealing.errors import CorruptError
 from services.sealing.indexes import PACKS
 from services.sealing.mongo import MongoBlockStore
@@ -17,6 +17,7 @@ from services.sealing.remembered import Remembered
 from services.sealing.values import Head
 
 REMEMBER_BYTES: Final = 64 * 2**20  # the tiles of 1.8 million entries
+OPENED_BYTES: Final = 32 * 2**20
 # A store may compare each value asked for with each pack it found.
 PACKS_PER_QUERY: Final = 16  # of at most about 50 KB each
 TILES_PER_READ: Final = 24
@@ -34,11 +35,19 @@ class Reads:
     Every method raises UnavailableError where the store is away, CorruptError where what it holds is malformed.
     """
 
-    def __init__(self, database: Database, store: MongoBlockStore, remember_bytes: int) -> None:
-        """Remember at most `remember_bytes` of tiles, and as many of packs."""
+    def __init__(
+        self, database: Database, store: MongoBlockStore, remember_bytes: int, remember_packs_bytes: int
+    ) -> None:
+        """Remember at most `remember_bytes` of tiles, and `remember_packs_bytes` of packs as they are stored.
+
+        Beside them packs that were used last lie open, up to OPENED_BYTES of them: to open one takes some 50 us.
+        """
         self._database, self._store = database, store
         self._tiles: Remembered[TileName, bytes] = Remembered(remember_bytes)
-        self._packs: Remembered[PackPlace, tuple[OpenedPack, ...]] = Remembered(remember_bytes)
+        self._packs: Remembered[PackPlace, tuple[StoredPack, ...]] = Remembered(remember_packs_bytes)
+        self._opened: Remembered[PackPlace, tuple[OpenedPack, ...]] = Remembered(
+            min(OPENED_BYTES, remember_packs_bytes)
+        )
         self._heads_read = Together(self._read_heads, PREFIXES_PER_READ)
         self._tiles_read = Together(self._read_tiles, TILES_PER_READ)
         self._packs_read = Together(self._read_packs, PACKS_PER_QUERY)
@@ -75,14 +84,16 @@ class Reads:
         Those that begin below `size`, a published one, are remembered: the block that names one of them is there, and none of
         its bytes changes any more.
         """
-        known = {first: packs for first in firsts if (packs := self._packs.get((log, first)))}
-        for first, packs in (
-            await self._missing_packs(log, [each for each in firsts if each not in known])
-        ).items():
-            known[first] = packs
+        found = {first: known for first in firsts if (known := self._opened.get((log, first)))}
+        shut = [first for first in firsts if first not in found]
+        stored = {first: kept for first in shut if (kept := self._packs.get((log, first)))}
+        stored |= await self._missing_packs(log, [each for each in shut if each not in stored])
+        for first, packs in stored.items():
+            found[first] = opened = tuple(map(documents.opened_pack, packs))
             if first < size:
-                self._packs.put((log, first), packs, sum(pack.columns.size_bytes for pack in packs))
-        return [pack for first in sorted(known) for pack in known[first]]
+                self._opened.put((log, first), opened, sum(pack.columns.size_bytes for pack in opened))
+                self._packs.put((log, first), packs, sum(pack.size_bytes for pack in packs))
+        return [pack for first in sorted(found) for pack in found[first]]
 
     async def _read_heads(self, prefixes: Collection[str]) -> dict[str, dict[str, Head]]:
         return {prefix: await self._store.heads_under(prefix) for prefix in prefixes}
@@ -98,7 +109,7 @@ class Reads:
             for tile, data in tiles.items()
         }
 
-    async def _missing_packs(self, log: str, firsts: Sequence[int]) -> dict[int, tuple[OpenedPack, ...]]:
+    async def _missing_packs(self, log: str, firsts: Sequence[int]) -> dict[int, tuple[StoredPack, ...]]:
         if not firsts:
             return {}
         read = await self._packs_read.get([(log, first) for first in firsts])
@@ -107,7 +118,7 @@ class Reads:
             raise CorruptError(f"{log}: there is no pack of entry {min(missing)}")
         return {first: read[log, first] for first in firsts}
 
-    async def _read_packs(self, places: Collection[PackPlace]) -> dict[PackPlace, tuple[OpenedPack, ...]]:
+    async def _read_packs(self, places: Collection[PackPlace]) -> dict[PackPlace, tuple[StoredPack, ...]]:
         by_log: dict[str, list[int]] = {}
         for log, first in places:
             by_log.setdefault(log, []).append(first)
@@ -115,8 +126,8 @@ class Reads:
             {"log": log, "first": {"$in": firsts} if len(firsts) > 1 else firsts[0]}
             for log, firsts in by_log.items()
         )
-        found: dict[PackPlace, tuple[OpenedPack, ...]] = {}
+        found: dict[PackPlace, tuple[StoredPack, ...]] = {}
         for read in await asyncio.gather(*(find_all(self._database, PACKS, query) for query in queries)):
-            for pack in map(documents.opened_pack, read):
+            for pack in map(documents.stored_pack, read):
                 found[pack.log, pack.first] = (*found.get((pack.log, pack.first), ()), pack)
         return found

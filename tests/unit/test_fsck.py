@@ -27,9 +27,12 @@ from services.sealing.fsck.store import Options
 from services.sealing.fsck.verifier import tile_count
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, HEADS, LOGS, PACKS, PAGES, PINS, RUNS, TILES
 from services.sealing.mongo_index import index_document, stored_index
+from services.sealing.pack_format import encode_plain
 from services.sealing.tag_index import TagIndex
+from services.sealing.values import PackedRecord
 from tests.memory_documents import MemoryDocuments, all_faults, as_read, check_store
 from tests.memory_store import MemoryStore
+from tests.packs import packed
 from tests.unit.sealing_bench import LOG, Bench
 
 OTHER = "goods/1"
@@ -589,3 +592,30 @@ def test_records_that_are_sound_have_no_problem(values: MemoryStore) -> None:
         block = values.blocks[f"{pack.log}#{pack.height}"]
         leaves = [block.leaves[at : at + 32] for at in range(0, len(block.leaves), 32)]
         assert list(records.problems(pack.records, leaves)) == []
+
+
+async def test_how_well_packs_are_compressed_is_no_fault(store: MemoryDocuments) -> None:
+    """Those of releases that compressed nothing, and of others whose library makes other frames of the same."""
+    first, second, *_ = store.collections[PACKS]
+    unlike = store.collections[PACKS][first]
+    plain = encode_plain(documents.pack(unlike).records)
+    updated(store, PACKS, first, **plain)
+    frames = {name: packed(column) for name, column in encode_plain(_records_of(store, second)).items()}
+    updated(store, PACKS, second, entries=frames["entries"], parts=frames["parts"])
+    assert store.collections[PACKS][first] != unlike
+    assert await all_faults(store) == []
+
+
+async def test_a_pack_that_says_the_same_in_other_bytes_is_a_fault(store: MemoryDocuments) -> None:
+    name = next(iter(store.collections[PACKS]))
+    entries = [record.entry for record in _records_of(store, name)]
+    longer = b"\xdd" + len(entries).to_bytes(4, "big") + b"".join(map(msgspec.msgpack.encode, entries))
+    assert msgspec.msgpack.decode(longer) == entries
+    updated(store, PACKS, name, entries=packed(longer))
+    (fault,) = await all_faults(store)
+    assert fault.field == "pack"
+    assert fault.problem.endswith("not as written: entries")
+
+
+def _records_of(store: MemoryDocuments, name: str) -> Sequence[PackedRecord]:
+    return documents.pack(store.collections[PACKS][name]).records

@@ -1,7 +1,8 @@
 """Every stored byte of a small log is changed in turn: `fsck` names the log and the place each time.
 
 All fields of all its documents in all collections: header, signature, leaf hashes, entries, parts, salts, tags, the index by tag,
-tiles, checkpoints, heads, keys, and every ID. Of text and bytes each position, of a number each of three bits.
+tiles, checkpoints, heads, keys, and every ID. Of text and bytes each position, of what is stored compressed those as stored and those in it, of a number
+each of three bits.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import pytest
 from services.sealing.documents import Document
 from services.sealing.indexes import BLOCKS, CHECKPOINTS, HEADS, LOGS, PACKS, PAGES, RUNS, TILES
 from tests.memory_documents import MemoryDocuments, all_faults
+from tests.packs import packed, unpacked
 from tests.unit.sealing_bench import LOG, Bench
 
 Path = tuple[Any, ...]
@@ -56,6 +58,8 @@ def changed_values(value: Any) -> Iterator[Any]:
     if isinstance(value, bytes):
         for place, byte in enumerate(value):
             yield value[:place] + bytes((byte ^ 1 << place % 8,)) + value[place + 1 :]
+        if value.startswith(packed(b"")[:1]):
+            yield from map(packed, changed_values(unpacked(value)))
     elif isinstance(value, str):
         for place, letter in enumerate(value):
             yield value[:place] + chr(ord(letter) ^ 1) + value[place + 1 :]

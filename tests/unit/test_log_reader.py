@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Collection, Sequence
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,10 +11,11 @@ from goodstrace.merkle import root_of, verify_inclusion
 from goodstrace.tiles import TileEdge
 from services.runtime.together import Together
 from services.sealing import documents
-from services.sealing.documents import OpenedPack
+from services.sealing.documents import StoredPack
 from services.sealing.lookup import TagLookup
 from services.sealing.reader import LogReader
-from services.sealing.reads import PACKS_PER_QUERY, PackPlace
+from services.sealing.reads import PACKS_PER_QUERY, REMEMBER_BYTES, PackPlace
+from services.sealing.remembered import OVERHEAD_BYTES, Remembered
 from services.sealing.tag_index import Page, TagIndex, block_run
 from services.sealing.values import Pack, PackedRecord
 
@@ -29,8 +31,8 @@ def pack(first: int, tags: tuple[bytes, ...]) -> Pack:
 class Counting(LogReader):
     """Reads packs that are at hand, and counts what it reads."""
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
-        super().__init__(None)  # type: ignore[arg-type]  # no query reaches the store
+    def __init__(self, packs: Sequence[Pack], remember_packs_bytes: int = REMEMBER_BYTES) -> None:
+        super().__init__(None, remember_packs_bytes=remember_packs_bytes)  # type: ignore[arg-type]  # no query reaches the store
         run, self.stored = block_run(packs)
         self.packs = {each.first: each for each in packs}
         self.read: list[str] = []
@@ -51,10 +53,10 @@ class Counting(LogReader):
         self.read += names
         return {name: self.stored[name] for name in names}
 
-    async def _packs_read(self, places: Collection[PackPlace]) -> dict[PackPlace, tuple[OpenedPack, ...]]:
+    async def _packs_read(self, places: Collection[PackPlace]) -> dict[PackPlace, tuple[StoredPack, ...]]:
         self.taken += [first for _, first in places]
         return {
-            (LOG, first): (documents.opened_pack(documents.pack_document(self.packs[first])),)
+            (LOG, first): (documents.stored_pack(documents.pack_document(self.packs[first])),)
             for _, first in places
         }
 
@@ -83,6 +85,29 @@ async def test_a_pack_is_read_once_where_its_block_is_published() -> None:
     for _ in range(2):
         await fresh._reads.packs(LOG, [3], 3)
     assert fresh.taken == [3, 3]
+
+
+async def test_packs_stay_in_memory_compressed_when_they_are_no_longer_open() -> None:
+    tags = tuple(hashlib.sha256(b"own %d" % number).digest()[:16] for number in range(8))
+    entry = b'{"kind":"event"}' * 1_000
+    packs = [
+        msgspec.structs.replace(pack(first, (tag,)), records=(PackedRecord(entry, (), (tag,)),))
+        for first, tag in enumerate(tags)
+    ]
+    reader = Counting(packs)
+    reader._reads._opened = Remembered(2 * len(entry) + 1_000)
+    for tag in tags * 3:
+        assert [each.entry for each in (await reader.find([tag], {LOG: 8}, 10))[tag]] == [entry]
+    assert sorted(reader.taken) == list(range(8))
+    assert len(reader._reads._opened) == 2
+    assert reader._reads._packs.size_bytes < 8 * (OVERHEAD_BYTES + len(entry) / 10)
+
+
+async def test_without_memory_each_look_reads_the_pack_anew() -> None:
+    reader = Counting([pack(0, TAGS[:1])], remember_packs_bytes=0)
+    for _ in range(3):
+        await reader.find(TAGS[:1], {LOG: 1}, 10)
+    assert reader.taken == [0, 0, 0]
 
 
 async def test_no_more_packs_are_read_than_give_what_is_asked_for() -> None:

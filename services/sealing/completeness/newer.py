@@ -8,6 +8,7 @@ from services.sealing.errors import CorruptError
 from services.sealing.indexes import PACKS
 from services.sealing.lookup import TagLookup
 from services.sealing.mongo import MongoBlockStore
+from services.sealing.pack_format import decode_tags, split_tags
 from services.sealing.reader import MOST_IN_PACK
 from services.sealing.reads import PACKS_PER_QUERY
 
@@ -47,10 +48,10 @@ class NewerEntries:
             some = firsts[at : at + PACKS_PER_QUERY]
             async with translated():
                 read = await self._database[PACKS].find({"log": log, "first": {"$in": some}}).to_list(None)
-            packs = [documents.opened_pack(each) for each in read]
+            packs = [documents.stored_pack(each) for each in read]
             if {pack.first for pack in packs} != set(some):
                 raise CorruptError(f"{log}: a pack that the index by tag names is missing")
             for pack in packs:
-                for place, tags in pack.columns.places_of(wanted[pack.first]):
-                    found |= {(tag, pack.first + place) for tag in tags}
+                for index, joined in enumerate(decode_tags(pack.tags), pack.first):
+                    found |= {(tag, index) for tag in wanted[pack.first].intersection(split_tags(joined))}
         return found

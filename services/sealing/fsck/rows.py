@@ -11,8 +11,9 @@ import msgspec
 from goodstrace.errors import GoodstraceError
 from goodstrace.merkle import HASH_SIZE
 from services.runtime.errors import ServiceError
-from services.sealing import documents, mongo_index
+from services.sealing import documents, mongo_index, pack_format
 from services.sealing.documents import Document
+from services.sealing.pack_format import plain
 from services.sealing.tag_index import Page, TagIndex
 from services.sealing.values import Head, LogInfo, Pack, StoredBlock, StoredCheckpoint
 
@@ -52,8 +53,14 @@ def block(document: Document) -> StoredBlock | Malformed:
 
 
 def pack(document: Document) -> Pack | Malformed:
-    """Decode a pack."""
-    return _decoded(document, documents.pack, documents.pack_document)
+    """Decode a pack. Whether its records are compressed, and how well, is no fault: releases differ in it."""
+
+    def encode(found: Pack) -> Document:
+        columns = pack_format.encode_plain(found.records)
+        same = {name: document[name] for name, data in columns.items() if plain(document[name]) == data}
+        return documents.pack_head(found) | columns | same
+
+    return _decoded(document, documents.pack, encode)
 
 
 def checkpoint(document: Document) -> CheckpointRow | Malformed:
