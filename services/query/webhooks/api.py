@@ -32,21 +32,22 @@ from services.query.webhooks.asked import (
 )
 from services.query.webhooks.delivery import lag
 from services.query.webhooks.guard import FIELD, Reach, checked_url
+from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
 from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Sender
-from services.query.webhooks.signing import SECRET_FIELD, locked, secret_text
+from services.query.webhooks.signing import SECRET_FIELD, secret_text
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Progress, Webhook
 from services.runtime.access.current import principal
 from services.runtime.call_errors import NotFoundError
 from services.runtime.errors import ConflictError
+from services.sealing.errors import CorruptError
 from services.sealing.showing import sizes_of
 
 METHOD: Final = "ManageWebhooks"
 QUERIES: Final = f"{ROOT}/queries"
 _SECRET_BYTES: Final = 32
-_NONCE_BYTES: Final = 12
 _ID_BYTES: Final = 16
 _LEASE_MS: Final = 5_000  # for two writes; whoever was killed between them holds nobody up for longer
 
@@ -64,10 +65,11 @@ class WebhookApi:
         reach: Reach,
         most: int,
         secret: bytes,
+        lock: SecretLock,
     ) -> None:
-        """Keep at most `most` queries and as many webhooks in `store`, with destinations within `reach`."""
+        """Keep at most `most` queries and as many webhooks in `store`, with destinations within `reach`, their secrets locked by `lock`."""
         self._api, self._store, self._sender, self._heads = api, store, sender, heads
-        self._reach, self._most, self._secret = reach, most, secret
+        self._reach, self._most, self._secret, self._lock = reach, most, secret, lock
 
     # ---- named queries
 
@@ -151,7 +153,7 @@ class WebhookApi:
                 query=name,
                 definition=query.query,
                 dest=asked.dest,
-                locked=locked(self._secret, own, secret, os.urandom(_NONCE_BYTES)),
+                locked=self._lock.locked(own, secret),
                 user=user,
                 created_ms=_now_ms(),
                 progress=Progress(newest),
@@ -199,7 +201,8 @@ class WebhookApi:
 
         1. Who may not is refused before anything changes.
         2. Its lease is taken, so that whoever delivers now, as good as what was shown before, is not heard any more.
-        3. It is kept as resumed, and the lease given up.
+        3. Where its secret does not open any more it gets a new one, which is told in this answer only.
+        4. It is kept as resumed, and the lease given up.
         """
 
         async def respond() -> Response:
@@ -210,12 +213,21 @@ class WebhookApi:
             taken = await self._store.seize(name, own, lessee, until_ms, only_of(who))
             if taken is None:
                 raise _no_subscription()
-            going_on = resumed(taken, who, user)
+            going_on, told = self._signable(resumed(taken, who, user))
             if not await self._store.resume(going_on, lessee):
                 raise InUseError("somebody else resumes or removes it at this moment", "subscriptionID")
-            return _json(await self._view(going_on))
+            return _json({**await self._view(going_on), **told})
 
         return await self._api.guarded(METHOD, respond)
+
+    def _signable(self, webhook: Webhook) -> tuple[Webhook, dict[str, str]]:
+        """Give a webhook with a secret that opens, locked anew, and what is to be told of it: nothing unless it is another one."""
+        try:
+            secret, told = self._lock.unlocked(webhook.id, webhook.locked), {}
+        except CorruptError:
+            secret = os.urandom(_SECRET_BYTES)
+            told = {SECRET_FIELD: secret_text(secret)}
+        return msgspec.structs.replace(webhook, locked=self._lock.locked(webhook.id, secret)), told
 
     async def _own(self, name: str, own: str) -> Webhook:
         found = await self._store.find(name, own, only_of(principal()))
