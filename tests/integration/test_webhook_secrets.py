@@ -113,10 +113,14 @@ async def test_two_processes_find_what_an_earlier_release_has_locked(
             async def anew() -> bool:
                 return "locked_under" in await kept(looking, name)
 
+            async def idle() -> bool:
+                return (await kept(looking, name))["lease_until_ms"] == 0
+
             await eventually(anew, "it is locked anew before there is anything to send")
             for round_ in range(3):
                 await seal(looking, round_)
                 await eventually(came(receiver, round_ + 1), "it is signed by the same secret")
+                await eventually(idle, "the next message opens it again")
                 # another one, as a process of the earlier release would make it that still runs
                 old = await make_old(looking, name)
             await seal(looking, 3)
