@@ -98,6 +98,11 @@ def relocked(looking: Looking) -> int:
     return sum(each["webhooks"] for each in said if each.get("event") == "locked secrets of webhooks anew")
 
 
+def began(looking: Looking) -> int:
+    """How many times a process has begun to deliver."""
+    return sum(each.get("event") == "delivering webhooks" for each in looking.log_lines("query"))
+
+
 async def test_two_processes_find_what_an_earlier_release_has_locked(
     looking: Looking, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
@@ -110,19 +115,25 @@ async def test_two_processes_find_what_an_earlier_release_has_locked(
     assert lock(looking).unlocked(name, Locked(made["locked"])) == HOOK_SECRET
     looking.daemons["query"].stop()
 
+    before = began(looking)
     old = await make_old(looking, name)
     other = looking.another_query(tmp_path / "other")
     try:
         await asyncio.gather(looking.start("query"), other.start("query"))
+
+        async def anew() -> bool:
+            return "locked_under" in await kept(looking, name)
+
+        async def idle() -> bool:
+            return (await kept(looking, name))["lease_until_ms"] == 0
+
+        async def both_began() -> bool:
+            return began(looking) > before and began(other) > 0
+
+        await eventually(both_began, "both have looked for what is old")
+        assert await anew(), "it is locked anew at the start"
+        assert relocked(looking) + relocked(other) == 1, "one of them has replaced it"
         with receiver.running():
-
-            async def anew() -> bool:
-                return "locked_under" in await kept(looking, name)
-
-            async def idle() -> bool:
-                return (await kept(looking, name))["lease_until_ms"] == 0
-
-            await eventually(anew, "it is locked anew at the start")
             for round_ in range(1, 4):
                 await eventually(came(receiver, round_), "it is signed by the same secret")
                 await eventually(idle, "the next message opens it again")
@@ -132,9 +143,8 @@ async def test_two_processes_find_what_an_earlier_release_has_locked(
             await eventually(came(receiver, 4), "that one is delivered to, too")
             await eventually(anew, "that one is locked anew, too")
         now = await kept(looking, name)
-        assert old.data not in (now.values())
+        assert old.data not in now.values()
         assert lock(looking).unlocked(name, Locked(now["locked"])) == HOOK_SECRET
-        assert (relocked(looking) + relocked(other)) == 1, "one of them has replaced it"
         assert not receiver.problems
         assert not receiver.repeated
         assert "signatureToken" not in (await http.get(location)).json()
