@@ -225,6 +225,16 @@ async def test_one_of_another_installation_waits_and_is_resumed_with_a_new_secre
         receiver.secret = answer.json()["signatureToken"]
         assert receiver.secret != secret_text(HOOK_SECRET)
         await eventually(came(receiver, 3), "it goes on where it was")
+        asked = {"signatureToken": secret_text(b"t" * 32)}
+        for _ in range(2):  # as who heard no answer would ask again
+            answer = await http.post(f"{location}/resume", json=asked)
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["signatureToken"] == asked["signatureToken"]
+        receiver.secret = asked["signatureToken"]
+        await seal(looking, 3)
+        await eventually(came(receiver, 4), "it is signed by what was asked for")
+        wrong = await http.post(f"{location}/resume", json={"signatureToken": "whsec_AAAA"})
+        assert (wrong.status_code, wrong.json()["parameter"]) == (400, "signatureToken")
         assert not receiver.problems
         assert "locked_under" in await kept(looking, name)
 

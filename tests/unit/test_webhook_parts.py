@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from goodstrace.event_filter import event_filter
 from services.query.epcis_problems import ParameterError, QueryProblemError
-from services.query.webhooks.asked import read_query, read_subscription, wanted_of
+from services.query.webhooks.asked import read_query, read_resumption, read_subscription, wanted_of
 from services.query.webhooks.guard import ForbiddenAddressError, Reach, check_addresses, checked_url
 from services.query.webhooks.message import headers
 from services.query.webhooks.schedule import wait_s
@@ -55,6 +55,19 @@ def test_a_secret_is_read() -> None:
     ):
         with pytest.raises(ParameterError):
             read_secret(wrong)
+
+
+def test_what_may_be_said_at_resuming() -> None:
+    assert read_resumption(b"") is read_resumption(b"{}") is None
+    assert read_resumption(f'{{"signatureToken": "{secret_text(SECRET)}"}}'.encode()) == SECRET
+    for body, field in (
+        (b"[]", "the body"),
+        (b'{"dest": "x"}', "dest"),
+        (b'{"signatureToken": 1}', "signatureToken"),
+    ):
+        with pytest.raises(ParameterError) as refused:
+            read_resumption(body)
+        assert refused.value.field == field
 
 
 # ---- where they may go

@@ -90,6 +90,20 @@ def test_what_an_earlier_release_has_locked_opens_under_its_index_secret_alone()
         lock_of(SECRET, SECRET).unlocked(NAME, Locked(OF_EARLIER_RELEASE.data))
 
 
+@pytest.mark.parametrize("kept", [OF_EARLIER_RELEASE, LOCK.locked(NAME, HOOK_SECRET), Locked(b"nothing")])
+def test_one_that_is_resumed_has_what_is_asked_for_else_its_own_else_a_new_one(kept: Locked) -> None:
+    webhook, does_open = hooked(kept).store.webhook, kept.data != b"nothing"
+    lock = lock_of(LOGIN, SECRET)
+    for asked in (None, b"a" * 24):
+        made, told = lock.signable(webhook, asked)
+        assert made.locked.under is Under.LOGIN
+        assert told == asked or not does_open, "its own is not told again"
+        secret = HOOK_SECRET if told is None else told
+        assert lock.unlocked(NAME, made.locked) == secret
+        assert msgspec.structs.replace(made, locked=kept) == webhook
+    assert does_open or lock.signable(webhook, None)[1] != lock.signable(webhook, None)[1]
+
+
 # ---- locked anew
 
 

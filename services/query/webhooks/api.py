@@ -27,6 +27,7 @@ from services.query.webhooks.asked import (
     SEES_FIELD,
     NamedQuery,
     read_query,
+    read_resumption,
     read_subscription,
     wanted_of,
 )
@@ -36,18 +37,16 @@ from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
 from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Sender
-from services.query.webhooks.signing import SECRET_FIELD, secret_text
+from services.query.webhooks.signing import SECRET_BYTES, SECRET_FIELD, secret_text
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Progress, Webhook
 from services.runtime.access.current import principal
 from services.runtime.call_errors import NotFoundError
 from services.runtime.errors import ConflictError
-from services.sealing.errors import CorruptError
 from services.sealing.showing import sizes_of
 
 METHOD: Final = "ManageWebhooks"
 QUERIES: Final = f"{ROOT}/queries"
-_SECRET_BYTES: Final = 32
 _ID_BYTES: Final = 16
 _LEASE_MS: Final = 5_000  # for two writes; whoever was killed between them holds nobody up for longer
 
@@ -146,7 +145,7 @@ class WebhookApi:
             if len(await self._store.all(self._most)) >= self._most:
                 raise NotPermittedError(f"there are {self._most} subscriptions already")
             newest = {} if asked.from_beginning else sizes_of(await self._heads.newest())
-            secret = asked.secret or os.urandom(_SECRET_BYTES)
+            secret = asked.secret or os.urandom(SECRET_BYTES)
             own = os.urandom(_ID_BYTES).hex()
             webhook = Webhook(
                 id=own,
@@ -201,33 +200,25 @@ class WebhookApi:
 
         1. Who may not is refused before anything changes.
         2. Its lease is taken, so that whoever delivers now, as good as what was shown before, is not heard any more.
-        3. Where its secret does not open any more it gets a new one, which is told in this answer only.
+        3. It gets the secret that the caller gives, or a new one where its own does not open; that is told in this answer only.
         4. It is kept as resumed, and the lease given up.
         """
 
         async def respond() -> Response:
             user = epcis_headers.caller(request.headers.getlist(epcis_headers.USER))
-            who = principal()
+            asked, who = read_resumption(await _body(request)), principal()
             resumed(await self._own(name, own), who, user)
             lessee, until_ms = secrets.token_hex(8), _now_ms() + _LEASE_MS
             taken = await self._store.seize(name, own, lessee, until_ms, only_of(who))
             if taken is None:
                 raise _no_subscription()
-            going_on, told = self._signable(resumed(taken, who, user))
+            going_on, secret = self._lock.signable(resumed(taken, who, user), asked)
             if not await self._store.resume(going_on, lessee):
                 raise InUseError("somebody else resumes or removes it at this moment", "subscriptionID")
+            told = {SECRET_FIELD: secret_text(secret)} if secret is not None else {}
             return _json({**await self._view(going_on), **told})
 
         return await self._api.guarded(METHOD, respond)
-
-    def _signable(self, webhook: Webhook) -> tuple[Webhook, dict[str, str]]:
-        """Give a webhook with a secret that opens, locked anew, and what is to be told of it: nothing unless it is another one."""
-        try:
-            secret, told = self._lock.unlocked(webhook.id, webhook.locked), {}
-        except CorruptError:
-            secret = os.urandom(_SECRET_BYTES)
-            told = {SECRET_FIELD: secret_text(secret)}
-        return msgspec.structs.replace(webhook, locked=self._lock.locked(webhook.id, secret)), told
 
     async def _own(self, name: str, own: str) -> Webhook:
         found = await self._store.find(name, own, only_of(principal()))
@@ -345,15 +336,18 @@ def _add_subscriptions(app: FastAPI, api: WebhookApi, subscriptions: str) -> Non
         """Remove it."""
         return await api.unsubscribe(name, subscription_id)
 
-    @app.post(f"{subscriptions}/{{subscription_id}}/resume", summary="Resume a subscription")
+    @app.post(
+        f"{subscriptions}/{{subscription_id}}/resume",
+        summary="Resume a subscription",
+        openapi_extra={"requestBody": _OBJECT},
+    )
     async def resume(request: Request, name: str, subscription_id: str) -> Response:
         """Have it go on where it was, by the credential of this call; an extension of ours. See docs/subscriptions.md."""
         return await api.resume(request, name, subscription_id)
 
 
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {"required": True, "content": {epcis_headers.JSON: {"schema": {"type": "object"}}}}
-}
+_OBJECT: Final[dict[str, Any]] = {"content": {epcis_headers.JSON: {"schema": {"type": "object"}}}}
+_BODY: Final[dict[str, Any]] = {"requestBody": {"required": True, **_OBJECT}}
 
 
 async def _body(request: Request) -> bytes:

@@ -9,8 +9,11 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from services.query.accounts.secret_keys import SecretKeys
-from services.query.webhooks.values import Locked, Under
+from services.query.webhooks.signing import SECRET_BYTES
+from services.query.webhooks.values import Locked, Under, Webhook
 from services.runtime.aead import NONCE_BYTES, Aead
 from services.sealing.errors import CorruptError
 
@@ -51,3 +54,24 @@ class SecretLock:
                 f" {_WHAT_TO_DO}"
             )
         return secret
+
+    def signable(self, webhook: Webhook, asked: bytes | None) -> tuple[Webhook, bytes | None]:
+        """Give a webhook a secret that opens, locked anew.
+
+        Args:
+            webhook: as it is kept.
+            asked: the secret that it is to have; None: its own, or a new one where that does not open.
+        Returns: the webhook, and its secret where that is another one than before, to be told.
+        """
+        told = asked
+        if told is None and not self._opens(webhook):
+            told = self._random(SECRET_BYTES)
+        secret = self.unlocked(webhook.id, webhook.locked) if told is None else told
+        return msgspec.structs.replace(webhook, locked=self.locked(webhook.id, secret)), told
+
+    def _opens(self, webhook: Webhook) -> bool:
+        try:
+            self.unlocked(webhook.id, webhook.locked)
+        except CorruptError:
+            return False
+        return True

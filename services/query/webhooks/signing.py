@@ -9,6 +9,8 @@ from typing import Final
 from services.query.epcis_problems import ParameterError
 
 SECRET_FIELD: Final = "signatureToken"  # noqa: S105 - a member's name
+SECRET_BYTES: Final = 32
+"""Of one that we make."""
 _PREFIX: Final = "whsec_"
 _LEAST_BYTES: Final = 24
 _MOST_BYTES: Final = 64
