@@ -234,7 +234,7 @@ class Looks:
             files.secret(logs_of.index_secret_file, "index secret"),
             files.secret(self._of(OperatorSettings).operator_token_file, "operator token"),
             files.secret(self._of(VaultSettings).key_file, "keys of the vault"),
-            files.secret(login.secret_file, "secret of sign-ins"),
+            files.secret(login.secret_file, "login secret"),
             *files.private_keys(login.key_dir),
         ]
         kafka, mongo = self._of(KafkaSettings), self._of(MongoSettings)

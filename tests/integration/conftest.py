@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.stack import Stack
 from tests.conftest import Names
+from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking
 
 
@@ -19,3 +21,11 @@ async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[L
         yield made
     finally:
         made.stop()
+
+
+@pytest.fixture
+async def http(looking: Looking) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the query service's HTTP port."""
+    base_url = f"http://127.0.0.1:{looking.log_port}"
+    async with httpx.AsyncClient(base_url=base_url, timeout=DEADLINE_S) as client:
+        yield client

@@ -72,6 +72,7 @@ class Looking:
         self.key_dir = folder / "keys"
         self.key_dir.mkdir(mode=0o700)
         (self.key_dir / "index-secret").write_text(self.secret.hex())
+        (self.key_dir / "login-secret").write_text(secrets.token_hex(32))
         (self.key_dir / "vault-keys").write_text(secrets.token_hex(32))
         KeyFiles(self.key_dir / "login", 300).make_first(time.time_ns() // 1_000_000)
         self.query_port, self.audit_port = free_port(), free_port()
@@ -88,7 +89,7 @@ class Looking:
             "GOODSTRACE_VAULT_KEY_FILE": str(self.key_dir / "vault-keys"),
             "GOODSTRACE_ACCOUNTS": "off",
             "GOODSTRACE_LOGIN_KEY_DIR": str(self.key_dir / "login"),
-            "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "index-secret"),
+            "GOODSTRACE_LOGIN_SECRET_FILE": str(self.key_dir / "login-secret"),
             "GOODSTRACE_ACCOUNTS_JWKS": str(self.key_dir / "login" / "jwks.json"),
             "GOODSTRACE_QUERY_GRPC_PORT": str(self.query_port),
             "GOODSTRACE_QUERY_HTTP_PORT": str(self.log_port),
@@ -113,6 +114,19 @@ class Looking:
             environment=self.environment,
             cwd=ROOT,
         )
+
+    def another_query(self, folder: Path) -> "Looking":
+        """A second query process: the same topics, keys and database, other ports. Who asks for it stops it."""
+        other = Looking.__new__(Looking)
+        other.__dict__.update(self.__dict__)
+        folder.mkdir()
+        ports = {name: str(free_port()) for name in ("GRPC", "HTTP", "METRICS")}
+        other.environment = self.environment | {
+            f"GOODSTRACE_QUERY_{name}_PORT": port for name, port in ports.items()
+        }
+        other.metrics = {**self.metrics, "query": int(ports["METRICS"])}
+        other.daemons = {"query": other._daemon("query", folder)}
+        return other
 
     async def prepare(self) -> None:
         """Make topics and indexes."""

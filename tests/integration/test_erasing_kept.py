@@ -18,7 +18,7 @@ from services.audit.watch.store import WatchStore
 from services.query.webhooks.asked import NamedQuery
 from services.query.webhooks.erasing import erase_webhooks, export_webhooks
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Progress, Sees, Webhook
+from services.query.webhooks.values import Locked, Progress, Sees, Webhook
 from services.runtime.access.accounts import ACCOUNTS
 from services.runtime.access.lasting import Credential, CredentialKind
 from services.runtime.blocking import Block, Blocks
@@ -63,7 +63,15 @@ async def world(
 
 def _webhook(name: str, user: str, owner: str) -> Webhook:
     return Webhook(
-        name, "q", {"EQ_bizStep": ["shipping"]}, "https://x.example/", SECRET, user, 7, Progress({}), owner
+        name,
+        "q",
+        {"EQ_bizStep": ["shipping"]},
+        "https://x.example/",
+        Locked(SECRET),
+        user,
+        7,
+        Progress({}),
+        owner,
     )
 
 

@@ -1,6 +1,6 @@
 """Webhooks that send what their owner may see, over the real services: who is sent what, and what ends or waits when that changes."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,10 @@ from goodstrace.visibility import Visibility, VisibilityPolicy
 from services.query.webhooks.adopting import adopt
 from services.query.webhooks.asked import SEES_FIELD, NamedQuery
 from services.query.webhooks.store import QUERIES, SUBSCRIPTIONS, WebhookStore
-from services.query.webhooks.values import OwnerId, OwnerKind, Pending, Progress, Sees, Webhook
+from services.query.webhooks.values import Locked, OwnerId, OwnerKind, Pending, Progress, Sees, Webhook
 from services.runtime.access.accounts import ACCOUNTS
 from services.runtime.access.lasting import Credential, CredentialKind
 from services.runtime.merchants.values import Status
-from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.integration.registering import OPERATOR, Registered, asking
 from tests.integration.test_webhooks import BEGINNING, Place, Receiver
@@ -79,14 +78,6 @@ async def traded(looking: Looking, tmp_path: Path) -> Traded:
     made = Traded(looking)
     await made.prepare(tmp_path)
     return made
-
-
-@pytest.fixture
-async def http(looking: Looking) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S
-    ) as client:
-        yield client
 
 
 async def subscribed(
@@ -217,14 +208,16 @@ async def test_a_suspended_merchant_waits_and_a_revoked_key_ends_it(
 
 
 def _webhook(name: str, owner: str, **more: Any) -> Webhook:
-    return Webhook(name * 4, "q", {}, "https://x.example/", b"x", owner, 100, Progress({}), owner, **more)
+    return Webhook(
+        name * 4, "q", {}, "https://x.example/", Locked(b"x"), owner, 100, Progress({}), owner, **more
+    )
 
 
 async def test_all_of_a_webhook_is_kept_and_found_by_kind_and_id(looking: Looking) -> None:
     store = WebhookStore(looking.mongo.database)
     pending = Pending("msg_1", {"goods/0": 9}, 5, (("goods/0", 3), ("goods/0", 7)), {"goods/0": 8}, "ab")
     made = Webhook(
-        "ab" * 16, "q", {}, "https://x.example/", b"x", "bea", 1, Progress({"goods/0": 3}, pending), "merchant:7",
+        "ab" * 16, "q", {}, "https://x.example/", Locked(b"x"), "bea", 1, Progress({"goods/0": 3}, pending), "merchant:7",
         OwnerId(OwnerKind.MERCHANT, "7"), Sees.OWNER, Credential(CredentialKind.ACCOUNT, "cd" * 16),
     )  # fmt: skip
     await store.add(made)

@@ -1,6 +1,6 @@
 """Webhooks that were disabled, or whose key was replaced, resumed over the real services: nothing is missing, and nothing comes twice."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from deploy.processes import free_port
 from deploy.stack import Stack
 from services.query.webhooks.resuming import resumed
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import OwnerId, OwnerKind, Pending, Progress, Sees, State, Webhook
+from services.query.webhooks.values import Locked, OwnerId, OwnerKind, Pending, Progress, Sees, State, Webhook
 from services.runtime.access.lasting import Credential, CredentialKind
 from services.runtime.access.values import Means, Principal, Role
 from tests.conftest import Names
@@ -32,13 +32,6 @@ async def traded(looking: Looking, tmp_path: Path) -> Traded:
     made = Traded(looking)
     await made.prepare(tmp_path)
     return made
-
-
-@pytest.fixture
-async def http(traded: Traded) -> AsyncIterator[httpx.AsyncClient]:
-    base = f"http://127.0.0.1:{traded.looking.log_port}"
-    async with httpx.AsyncClient(base_url=base, timeout=DEADLINE_S) as client:
-        yield client
 
 
 async def came(receiver: Receiver, count: int) -> None:
@@ -140,7 +133,7 @@ async def test_who_delivers_as_was_shown_before_is_not_heard_any_more(looking: L
         {"goods/0": 3}, pending, failures=3, failing_since_ms=5, last_error="no", next_ms=10**15
     )
     made = Webhook(
-        "ab" * 16, "q", {}, "https://x.example/", b"x", "ann", 1, msgspec.structs.replace(failed, next_ms=0), "merchant:7",
+        "ab" * 16, "q", {}, "https://x.example/", Locked(b"x"), "ann", 1, msgspec.structs.replace(failed, next_ms=0), "merchant:7",
         owner, Sees.OWNER, Credential(CredentialKind.ACCOUNT, "cd" * 16),
     )  # fmt: skip
     await store.add(made)

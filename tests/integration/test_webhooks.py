@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,8 +17,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 from deploy.processes import free_port
 from services.query.webhooks.asked import SEES_FIELD
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Pending, Progress, Sees, State, Webhook
-from tests.deadlines import DEADLINE_S
+from services.query.webhooks.values import Locked, Pending, Progress, Sees, State, Webhook
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.integration.registering import Registered, asking
 from tests.unit.collector_builders import object_event
@@ -119,14 +118,6 @@ def looking(looking: Looking) -> Looking:
         "GOODSTRACE_QUERY_MAX_WEBHOOKS": "2",
     }
     return looking
-
-
-@pytest.fixture
-async def http(looking: Looking) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S
-    ) as client:
-        yield client
 
 
 @pytest.fixture
@@ -257,16 +248,7 @@ async def test_two_processes_and_one_of_them_killed(
         looking.environment |= asking(tmp_path)
         http.headers.update(known.shown(1))
     await looking.start("query")
-    other = Looking.__new__(Looking)  # the same topics, keys and database, other ports
-    other.__dict__.update(looking.__dict__)
-    folder = tmp_path / "other"
-    folder.mkdir()
-    ports = {name: str(free_port()) for name in ("GRPC", "HTTP", "METRICS")}
-    other.environment = looking.environment | {
-        f"GOODSTRACE_QUERY_{name}_PORT": port for name, port in ports.items()
-    }
-    other.metrics = {**looking.metrics, "query": int(ports["METRICS"])}
-    other.daemons = {"query": other._daemon("query", folder)}
+    other = looking.another_query(tmp_path / "other")
     await other.start("query")
     try:
         with receiver.running():
@@ -339,7 +321,7 @@ async def test_who_may_not_and_where_not(
 async def test_a_lease_is_one_processs_until_its_time_is_over(looking: Looking) -> None:
     store = WebhookStore(looking.mongo.database)
     await store.prepare()
-    made = Webhook("ab" * 16, "q", {}, "https://a.example/", b"x", "ann", 1, Progress({"goods/0": 3}))
+    made = Webhook("ab" * 16, "q", {}, "https://a.example/", Locked(b"x"), "ann", 1, Progress({"goods/0": 3}))
     await store.add(made)
     taken = await asyncio.gather(*(store.take(made.id, f"owner-{each}", 100, 200) for each in range(5)))
     [(owner, held)] = [(f"owner-{number}", each) for number, each in enumerate(taken) if each]

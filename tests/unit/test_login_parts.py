@@ -25,6 +25,7 @@ from services.query.accounts.secret_keys import SecretKeys
 from services.query.accounts.signing_keys import PUBLISHED_MS, State, new_key
 from services.runtime.access.networks import caller_network, grpc_peer, networks
 from services.runtime.access.settings import LoginSettings
+from services.runtime.aead import NONCE_BYTES
 from services.runtime.errors import UnavailableError
 from services.sealing.browse import Browse
 
@@ -152,11 +153,22 @@ def test_codes_are_those_of_the_rfc() -> None:
 
 def test_secrets_are_encrypted_for_one_account() -> None:
     keys = SecretKeys(os.urandom(32))
-    sealed = keys.encrypted(b"secret", "a", os.urandom)
-    assert keys.decrypted(sealed, "a") == b"secret"
-    assert keys.decrypted(sealed, "b") is None
-    assert SecretKeys(os.urandom(32)).decrypted(sealed, "a") is None
-    assert keys.decrypted(b"", "a") is None
+    sealed = keys.one_time_codes.encrypted(b"secret", b"a", os.urandom(NONCE_BYTES))
+    assert keys.one_time_codes.decrypted(sealed, b"a") == b"secret"
+    assert keys.one_time_codes.decrypted(sealed, b"b") is None
+    assert keys.webhooks.decrypted(sealed, b"a") is None, "each use has a key of its own"
+    assert SecretKeys(os.urandom(32)).one_time_codes.decrypted(sealed, b"a") is None
+    assert keys.one_time_codes.decrypted(b"", b"a") is None
+
+
+def test_codes_that_are_in_the_store_go_on() -> None:
+    # Made by the release before, under bytes(range(32)) and with the nonce bytes(12): no account must set its codes up anew.
+    sealed = bytes.fromhex("000000000000000000000000e234cdb883ad664852e04694d0c23c54939eec9ab12c")
+    assert SecretKeys(bytes(range(32))).one_time_codes.decrypted(sealed, b"a") == b"secret"
+
+
+def test_what_is_counted_is_told_apart_by_its_parts() -> None:
+    keys = SecretKeys(os.urandom(32))
     assert keys.counter("pair", "ab", "c") != keys.counter("pair", "a", "bc")
 
 

@@ -12,7 +12,7 @@ from services.query.forward import Forward, SeenBy
 from services.query.sight import Eyes
 from services.query.webhooks import message as messages
 from services.query.webhooks.asked import wanted_of
-from services.query.webhooks.values import Progress, Webhook
+from services.query.webhooks.values import Locked, Progress, Webhook
 from services.sealing.values import SealedRecord
 from tests.unit.collector_builders import SECRET, object_event
 from tests.unit.epcis_builders import MemoryLogs, sealed
@@ -29,7 +29,9 @@ class Logs(MemoryLogs):
 
 
 def webhook(definition: Mapping[str, Any], positions: dict[str, int]) -> Webhook:
-    return Webhook("ab" * 16, "q", dict(definition), "https://a.example/", b"", "ann", 0, Progress(positions))
+    return Webhook(
+        "ab" * 16, "q", dict(definition), "https://a.example/", Locked(b""), "ann", 0, Progress(positions)
+    )
 
 
 @settings(max_examples=40, deadline=None)

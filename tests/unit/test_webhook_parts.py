@@ -13,14 +13,13 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from goodstrace.event_filter import event_filter
 from services.query.epcis_problems import ParameterError, QueryProblemError
-from services.query.webhooks.asked import read_query, read_subscription, wanted_of
+from services.query.webhooks.asked import read_query, read_resumption, read_subscription, wanted_of
 from services.query.webhooks.guard import ForbiddenAddressError, Reach, check_addresses, checked_url
 from services.query.webhooks.message import headers
 from services.query.webhooks.schedule import wait_s
 from services.query.webhooks.sender import Outcome, Sender
-from services.query.webhooks.signing import locked, read_secret, secret_text, unlocked
+from services.query.webhooks.signing import read_secret, secret_text
 from services.query.webhooks.values import Pending
-from services.sealing.errors import CorruptError
 
 SECRET = bytes(range(32))
 
@@ -44,7 +43,7 @@ def test_the_standards_own_library_verifies_what_we_sign(secret: bytes, text: st
         receiver.verify(body + b" ", sent, json_parse=False)
 
 
-def test_a_secret_is_read_and_kept_locked() -> None:
+def test_a_secret_is_read() -> None:
     text = secret_text(SECRET)
     assert read_secret(text) == read_secret(text.removeprefix("whsec_")) == SECRET
     for wrong in (
@@ -56,17 +55,19 @@ def test_a_secret_is_read_and_kept_locked() -> None:
     ):
         with pytest.raises(ParameterError):
             read_secret(wrong)
-    kept = locked(b"i" * 32, "one", SECRET, bytes(12))
-    assert SECRET not in kept
-    assert unlocked(b"i" * 32, "one", kept) == SECRET
-    for index_secret, name, data in (
-        (b"j" * 32, "one", kept),
-        (b"i" * 32, "two", kept),
-        (b"i" * 32, "one", kept[:-1]),
-        (b"i" * 32, "one", b""),
+
+
+def test_what_may_be_said_at_resuming() -> None:
+    assert read_resumption(b"") is read_resumption(b"{}") is None
+    assert read_resumption(f'{{"signatureToken": "{secret_text(SECRET)}"}}'.encode()) == SECRET
+    for body, field in (
+        (b"[]", "the body"),
+        (b'{"dest": "x"}', "dest"),
+        (b'{"signatureToken": 1}', "signatureToken"),
     ):
-        with pytest.raises(CorruptError):
-            unlocked(index_secret, name, data)
+        with pytest.raises(ParameterError) as refused:
+            read_resumption(body)
+        assert refused.value.field == field
 
 
 # ---- where they may go

@@ -9,12 +9,13 @@ import msgspec
 import structlog
 
 from goodstrace.visibility import VisibilityPolicy
+from services.query.accounts.secret_keys import SecretKeys
 from services.query.forward import Forward, Heads
 from services.query.webhooks.delivery import Deliveries, Limits
+from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.owners import Lookers, maker_of, owner_id, owner_name
 from services.query.webhooks.sender import Outcome, Sent
-from services.query.webhooks.signing import locked
-from services.query.webhooks.values import Progress, Sees, State, Webhook
+from services.query.webhooks.values import Locked, Progress, Sees, State, Under, Webhook
 from services.runtime.access.lasting import Lasting
 from services.runtime.access.values import Principal
 from services.runtime.errors import UnavailableError
@@ -24,6 +25,8 @@ from tests.unit.collector_builders import NOW_MS, SECRET, counted
 from tests.unit.visible_world import AGENT, PLATFORM, PREFIXES, SHOP, World
 
 NAME = "ab" * 16
+HOOK_SECRET = b"s" * 32
+LOCK = SecretLock(SecretKeys(b"l" * 32), SECRET, bytes)
 
 
 class MemoryWebhooks:
@@ -50,20 +53,34 @@ class MemoryWebhooks:
     async def release(self, _name: str, _owner: str) -> None:
         self._answer()
 
+    async def locked_under_index_secret(self) -> list[tuple[str, Locked]]:
+        self._answer()
+        kept = self.webhook.locked
+        return [(self.webhook.id, kept)] if kept.under is Under.INDEX else []
+
+    async def relock(self, _name: str, before: Locked, after: Locked) -> bool:
+        self._answer()
+        if self.webhook.locked != before:
+            return False
+        self.webhook = msgspec.structs.replace(self.webhook, locked=after)
+        return True
+
     def _answer(self) -> None:
         if self.away:
             raise UnavailableError("the store is away")
 
 
 class Receiver:
-    """Takes what is sent: `attempts` are message ID, body and what was answered; `answers` the next answers, then it is delivered."""
+    """Takes what is sent: `attempts` are message ID, body and what was answered, `headers` those of each; `answers` the next answers, then it is delivered."""
 
     def __init__(self) -> None:
         self.attempts: list[tuple[str, bytes, Outcome]] = []
+        self.headers: list[dict[str, str]] = []
         self.answers: list[Outcome] = []
 
     async def send(self, _dest: str, headers: Mapping[str, str], body: bytes) -> Sent:
         outcome = self.answers.pop(0) if self.answers else Outcome.DELIVERED
+        self.headers.append(dict(headers))
         self.attempts.append((headers["webhook-id"], body, outcome))
         return Sent(outcome, "500: no" if outcome is Outcome.REFUSED else "")
 
@@ -105,7 +122,7 @@ class Hooked:
             query="q",
             definition=self.definition,
             dest="https://a.example/",
-            locked=locked(SECRET, NAME, b"s" * 32, bytes(12)),
+            locked=LOCK.locked(NAME, HOOK_SECRET),
             user=who.name,
             created_ms=1,
             progress=Progress({}),
@@ -124,6 +141,7 @@ class Hooked:
             settled=lambda _look, _outcome: None,
             lookers=Lookers(self.world.sight, Lasting(self.world.directory, self.world.accounts)),
             secret=SECRET,
+            lock=LOCK,
             most=1,
             message_bytes=10**6,
             limits=Limits(1, 1, 1000),

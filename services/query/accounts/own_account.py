@@ -18,6 +18,7 @@ from services.query.accounts.session_store import SessionStore
 from services.query.accounts.signing_in import Codes
 from services.query.accounts.stored import StoredAccount
 from services.runtime.access.values import Means, Principal
+from services.runtime.aead import NONCE_BYTES
 from services.runtime.call_errors import InvalidRequestError, NotAllowedError
 
 _FIELD = "new_password"
@@ -90,7 +91,7 @@ class OwnAccount:
             raise InvalidRequestError("one-time codes are in use: remove them first")
         await self._confirmed(account, password, "", wants_code=False)
         secret = self._random(one_time_codes.SECRET_BYTES)
-        sealed = self._keys.encrypted(secret, account.id, self._random)
+        sealed = self._keys.one_time_codes.encrypted(secret, account.id.encode(), self._random(NONCE_BYTES))
         await self._changed(account, totp_secret=sealed, totp_step=0)
         text, uri = one_time_codes.shown(secret, account.name, self._issuer)
         return login_pb2.BeginTotpResponse(secret=text, uri=uri)

@@ -1,14 +1,11 @@
-"""The keys that are derived from the login secret, one for each use, and what is encrypted under one. Pure but for a nonce that is given."""
+"""The keys that are derived from the login secret, one for each use. Only query services have it, and no client is ever given it. Pure."""
 
 import hmac
-from collections.abc import Callable
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from services.runtime.aead import Aead
 
 _LABEL: Final = b"goodstrace login v1: "
-_NONCE_BYTES: Final = 12
 
 
 class SecretKeys:
@@ -21,7 +18,8 @@ class SecretKeys:
         self.refresh = _derived(secret, b"refresh tokens")
         self.pages = _derived(secret, b"pages")
         self._counters = _derived(secret, b"counters")
-        self._totp = AESGCM(_derived(secret, b"one-time codes"))
+        self.one_time_codes = Aead(_derived(secret, b"one-time codes"))
+        self.webhooks = Aead(_derived(secret, b"webhook secrets"))
 
     def counter(self, kind: str, *names: str) -> bytes:
         """Give the 16 bytes under which something is counted: what callers type is in no store as it is."""
@@ -29,18 +27,6 @@ class SecretKeys:
             len(each).to_bytes(4, "big") + each for each in (part.encode() for part in (kind, *names))
         )
         return hmac.digest(self._counters, said, "sha256")[:16]
-
-    def encrypted(self, secret: bytes, account: str, random: Callable[[int], bytes]) -> bytes:
-        """Encrypt an account's secret for the store, bound to the account: moved to another one it does not open."""
-        nonce = random(_NONCE_BYTES)
-        return nonce + self._totp.encrypt(nonce, secret, account.encode())
-
-    def decrypted(self, sealed: bytes, account: str) -> bytes | None:
-        """Open it; None where it was not encrypted under this secret for this account."""
-        try:
-            return self._totp.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], account.encode())
-        except (InvalidTag, ValueError):
-            return None
 
 
 def _derived(secret: bytes, use: bytes) -> bytes:

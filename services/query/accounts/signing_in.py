@@ -37,7 +37,7 @@ class Codes:
 
     def may_be(self, account: StoredAccount, code: str) -> Callable[[], Awaitable[bool]] | None:
         """Give what makes a code count, and says whether it does; None where it is wrong, without asking the store."""
-        secret = self._keys.decrypted(account.totp_secret, account.id)
+        secret = self._keys.one_time_codes.decrypted(account.totp_secret, account.id.encode())
         if secret is not None:
             step = one_time_codes.step_of(secret, code, account.totp_step, self._now_ms() // 1000)
             if step is not None:

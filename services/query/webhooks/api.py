@@ -27,15 +27,17 @@ from services.query.webhooks.asked import (
     SEES_FIELD,
     NamedQuery,
     read_query,
+    read_resumption,
     read_subscription,
     wanted_of,
 )
 from services.query.webhooks.delivery import lag
 from services.query.webhooks.guard import FIELD, Reach, checked_url
+from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
 from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Sender
-from services.query.webhooks.signing import SECRET_FIELD, locked, secret_text
+from services.query.webhooks.signing import SECRET_BYTES, SECRET_FIELD, secret_text
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Progress, Webhook
 from services.runtime.access.current import principal
@@ -45,8 +47,6 @@ from services.sealing.showing import sizes_of
 
 METHOD: Final = "ManageWebhooks"
 QUERIES: Final = f"{ROOT}/queries"
-_SECRET_BYTES: Final = 32
-_NONCE_BYTES: Final = 12
 _ID_BYTES: Final = 16
 _LEASE_MS: Final = 5_000  # for two writes; whoever was killed between them holds nobody up for longer
 
@@ -64,10 +64,11 @@ class WebhookApi:
         reach: Reach,
         most: int,
         secret: bytes,
+        lock: SecretLock,
     ) -> None:
-        """Keep at most `most` queries and as many webhooks in `store`, with destinations within `reach`."""
+        """Keep at most `most` queries and as many webhooks in `store`, with destinations within `reach`, their secrets locked by `lock`."""
         self._api, self._store, self._sender, self._heads = api, store, sender, heads
-        self._reach, self._most, self._secret = reach, most, secret
+        self._reach, self._most, self._secret, self._lock = reach, most, secret, lock
 
     # ---- named queries
 
@@ -144,14 +145,14 @@ class WebhookApi:
             if len(await self._store.all(self._most)) >= self._most:
                 raise NotPermittedError(f"there are {self._most} subscriptions already")
             newest = {} if asked.from_beginning else sizes_of(await self._heads.newest())
-            secret = asked.secret or os.urandom(_SECRET_BYTES)
+            secret = asked.secret or os.urandom(SECRET_BYTES)
             own = os.urandom(_ID_BYTES).hex()
             webhook = Webhook(
                 id=own,
                 query=name,
                 definition=query.query,
                 dest=asked.dest,
-                locked=locked(self._secret, own, secret, os.urandom(_NONCE_BYTES)),
+                locked=self._lock.locked(own, secret),
                 user=user,
                 created_ms=_now_ms(),
                 progress=Progress(newest),
@@ -199,21 +200,23 @@ class WebhookApi:
 
         1. Who may not is refused before anything changes.
         2. Its lease is taken, so that whoever delivers now, as good as what was shown before, is not heard any more.
-        3. It is kept as resumed, and the lease given up.
+        3. It gets the secret that the caller gives, or a new one where its own does not open; that is told in this answer only.
+        4. It is kept as resumed, and the lease given up.
         """
 
         async def respond() -> Response:
             user = epcis_headers.caller(request.headers.getlist(epcis_headers.USER))
-            who = principal()
+            asked, who = read_resumption(await _body(request)), principal()
             resumed(await self._own(name, own), who, user)
             lessee, until_ms = secrets.token_hex(8), _now_ms() + _LEASE_MS
             taken = await self._store.seize(name, own, lessee, until_ms, only_of(who))
             if taken is None:
                 raise _no_subscription()
-            going_on = resumed(taken, who, user)
+            going_on, secret = self._lock.signable(resumed(taken, who, user), asked)
             if not await self._store.resume(going_on, lessee):
                 raise InUseError("somebody else resumes or removes it at this moment", "subscriptionID")
-            return _json(await self._view(going_on))
+            told = {SECRET_FIELD: secret_text(secret)} if secret is not None else {}
+            return _json({**await self._view(going_on), **told})
 
         return await self._api.guarded(METHOD, respond)
 
@@ -333,15 +336,18 @@ def _add_subscriptions(app: FastAPI, api: WebhookApi, subscriptions: str) -> Non
         """Remove it."""
         return await api.unsubscribe(name, subscription_id)
 
-    @app.post(f"{subscriptions}/{{subscription_id}}/resume", summary="Resume a subscription")
+    @app.post(
+        f"{subscriptions}/{{subscription_id}}/resume",
+        summary="Resume a subscription",
+        openapi_extra={"requestBody": _OBJECT},
+    )
     async def resume(request: Request, name: str, subscription_id: str) -> Response:
         """Have it go on where it was, by the credential of this call; an extension of ours. See docs/subscriptions.md."""
         return await api.resume(request, name, subscription_id)
 
 
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {"required": True, "content": {epcis_headers.JSON: {"schema": {"type": "object"}}}}
-}
+_OBJECT: Final[dict[str, Any]] = {"content": {epcis_headers.JSON: {"schema": {"type": "object"}}}}
+_BODY: Final[dict[str, Any]] = {"requestBody": {"required": True, **_OBJECT}}
 
 
 async def _body(request: Request) -> bytes:

@@ -110,7 +110,7 @@ def wanted_of(query: Mapping[str, Any], secret: bytes) -> Wanted:
 def read_subscription(body: bytes) -> NewSubscription:
     """Read a subscription. Raises: ParameterError naming the member that is wrong, or not supported."""
     members = _object(body)
-    dest, token = members.pop("dest", None), members.pop(SECRET_FIELD, None)
+    dest, secret = members.pop("dest", None), _secret(members)
     start, sees = members.pop("initialRecordTime", None), members.pop(SEES_FIELD, Sees.PUBLIC.value)
     if members.pop("stream", True) is not True or "schedule" in members:
         raise ParameterError("events are sent as they are published: there are no schedules", "schedule")
@@ -119,16 +119,29 @@ def read_subscription(body: bytes) -> NewSubscription:
     _refuse_others(members)
     if not isinstance(dest, str):
         raise ParameterError("where to send to, please", "dest")
-    if token is not None and not isinstance(token, str):
-        raise ParameterError("a text, please", SECRET_FIELD)
     if start not in (None, BEGINNING):
         raise ParameterError(
             f"{BEGINNING} for all that is sealed, or nothing for what is new", "initialRecordTime"
         )
     if sees not in tuple(Sees):
         raise ParameterError("public, or owner for what its owner may see", SEES_FIELD)
-    secret = read_secret(token) if token is not None else None
     return NewSubscription(dest, secret, start is not None, Sees(sees))
+
+
+def read_resumption(body: bytes) -> bytes | None:
+    """Read what is said when a subscription is resumed: nothing, or an object with the secret that it is to have. Raises: ParameterError."""
+    members = _object(body) if body else {}
+    secret = _secret(members)
+    _refuse_others(members)
+    return secret
+
+
+def _secret(members: dict[str, Any]) -> bytes | None:
+    """Take the secret out of members; None where there is none."""
+    token = members.pop(SECRET_FIELD, None)
+    if token is not None and not isinstance(token, str):
+        raise ParameterError("a text, please", SECRET_FIELD)
+    return read_secret(token) if token is not None else None
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -27,17 +27,19 @@ from services.query.metrics import QueryMetrics
 from services.query.subscribing import hashes_of
 from services.query.webhooks import message as messages
 from services.query.webhooks.asked import Wanted, wanted_of
+from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.message import Message
 from services.query.webhooks.owners import Looker, Lookers
+from services.query.webhooks.relocking import opened
 from services.query.webhooks.schedule import wait_s
 from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
-from services.query.webhooks.signing import unlocked
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Pending, Progress, State, Webhook
 from services.runtime import looks as looking
 from services.runtime.errors import ServiceError
 from services.runtime.merchants.errors import RefusedError, UnauthenticatedError
 from services.sealing.browse import Browse, BrowseRecorder, role_of
+from services.sealing.errors import CorruptError
 from services.sealing.showing import sizes_of
 from services.sealing.values import StoredCheckpoint
 
@@ -70,6 +72,7 @@ class Deliveries:
         settled: looking.Settled,
         lookers: Lookers,
         secret: bytes,
+        lock: SecretLock,
         most: int,
         message_bytes: int,
         limits: Limits,
@@ -87,6 +90,7 @@ class Deliveries:
             settled: told of what became of looks.
             lookers: say as whom each webhook looks: nothing else is sent than what they may see.
             secret: the index secret, 32 bytes.
+            lock: opens what messages are signed by.
             most: how many webhooks there are at the most.
             message_bytes: of events in a message; one event in any case.
             limits: of time.
@@ -95,7 +99,7 @@ class Deliveries:
         """
         self._store, self._sender, self._recorder, self._settled = store, sender, recorder, settled
         self._forward, self._heads = forward, heads
-        self._lookers = lookers
+        self._lookers, self._lock = lookers, lock
         self._secret, self._most, self._message_bytes = secret, most, message_bytes
         self._limits = limits
         self._lease_s = _LEASE_MARGIN_S + limits.timeout_s
@@ -157,20 +161,27 @@ class Deliveries:
     async def _deliver(self, webhook: Webhook, stop: asyncio.Event) -> None:
         """Send message after message until nothing is left, one fails, or the lease is lost.
 
-        1. As whom it looks is judged anew. Where they do not count now nothing is sent: it waits, or is disabled.
-        2. The message that is under way is made again. Where there is none, or it may not be sent any more, the newest checkpoints are taken
+        1. Its secret is opened: without it nothing can be signed, so nothing is looked at. It waits, and is disabled in the end.
+        2. As whom it looks is judged anew. Where they do not count now nothing is sent: it waits, or is disabled.
+        3. The message that is under way is made again. Where there is none, or it may not be sent any more, the newest checkpoints are taken
            and what is meant is gathered. Where there is nothing, the cursor moves on.
-        3. A new message is fixed in the store.
-        4. Its browse record is acknowledged, and it is sent.
-        5. Its outcome is kept: only a 2xx moves the cursor.
+        4. A new message is fixed in the store.
+        5. Its browse record is acknowledged, and it is sent.
+        6. Its outcome is kept: only a 2xx moves the cursor.
         """
+        try:
+            secret = await opened(self._store, self._lock, webhook.id, webhook.locked)
+        except CorruptError as error:
+            await self._unsent(webhook, error, is_over=False)  # the right login secret may come back
+            return
         wanted = wanted_of(webhook.definition, self._secret)
         goes_on = True
         while goes_on and not stop.is_set():
             try:
                 looker = await self._lookers.of(webhook)
             except RefusedError as error:
-                await self._refused(webhook, error)
+                # what was shown and does not count any more never will again, all else may
+                await self._unsent(webhook, error, is_over=isinstance(error, UnauthenticatedError))
                 return
             seen = SeenBy(wanted, looker.eyes)
             made = await self._again(webhook, seen)
@@ -186,20 +197,19 @@ class Deliveries:
                 webhook = _with(webhook, pending=messages.fixed(begun, made))
                 if not await self._say(webhook, keep_lease=True):
                     return
-            sent, after = await self._attempt(webhook, wanted, looker, made)
+            sent, after = await self._attempt(webhook, wanted, looker, made, secret)
             webhook = _with(webhook, **after)
             is_done = sent.outcome is not Outcome.DELIVERED
             goes_on = await self._say(webhook, keep_lease=not is_done) and not is_done
         if goes_on:
             await self._say(webhook, keep_lease=False)
 
-    async def _refused(self, webhook: Webhook, error: RefusedError) -> None:
-        """Keep why nothing is sent: what was shown and does not count any more never will again, all else may."""
+    async def _unsent(self, webhook: Webhook, error: RefusedError | CorruptError, *, is_over: bool) -> None:
+        """Keep why nothing is sent: it waits, or is disabled where that `is_over`."""
         self._log.warning(
-            "a webhook may not look", webhook=webhook.id, category=error.category, why=str(error)
+            "nothing is sent for a webhook", webhook=webhook.id, category=error.category, why=str(error)
         )
-        said, is_over = f"{error.category}: {error}", isinstance(error, UnauthenticatedError)
-        failed = _failed(webhook.progress, said, self._limits, is_over=is_over)
+        failed = _failed(webhook.progress, f"{error.category}: {error}", self._limits, is_over=is_over)
         await self._say(_with(webhook, **failed), keep_lease=False)
 
     async def _again(self, webhook: Webhook, seen: SeenBy) -> Message | None:
@@ -230,14 +240,13 @@ class Deliveries:
         return gathered
 
     async def _attempt(
-        self, webhook: Webhook, wanted: Wanted, looker: Looker, made: Message
+        self, webhook: Webhook, wanted: Wanted, looker: Looker, made: Message, secret: bytes
     ) -> tuple[Sent, dict[str, Any]]:
         """Send a message once; give what became of it, and what changes of the webhook's progress."""
         fixed = webhook.progress.pending
         assert fixed is not None
         with looking.noting(looking.Looks(self._settled)) as looks:
             browse_id = await self._recorder.record(_browse(webhook, wanted, looker, made))
-            secret = unlocked(self._secret, webhook.id, webhook.locked)
             headers = messages.headers(fixed, secret, made.body, browse_id, _now_ms() // 1000)
             sent = await self._sender.send(webhook.dest, headers, made.body)
             looks.settle(looking.Outcome.ANSWERED if sent.may_have_arrived else looking.Outcome.FAILED)

@@ -13,7 +13,7 @@ from services.sealing.erasure.steps import Known
 
 _UNKNOWN: Final = "unknown"
 _OF_MERCHANTS: Final = "merchant:"
-_HIDDEN: Final = "locked"
+_HIDDEN: Final = {"locked", "locked_under"}
 _FOR: Final = "/"  # between a program's name and that of the user for whom it asked
 
 
@@ -42,4 +42,4 @@ async def export_webhooks(database: Database, known: Known) -> AsyncIterator[tup
     for kind, name in (("query", QUERIES), ("subscription", SUBSCRIPTIONS)):
         async with translated():
             async for each in database[name].find(wanted):
-                yield kind, {"id": each.pop("_id")} | {key: each[key] for key in each if key != _HIDDEN}
+                yield kind, {"id": each.pop("_id")} | {key: each[key] for key in each if key not in _HIDDEN}

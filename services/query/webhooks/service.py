@@ -2,6 +2,7 @@
 
 import asyncio
 
+from services.query.accounts.secret_keys import SecretKeys
 from services.query.epcis_api import EpcisApi
 from services.query.forward import Forward, Heads
 from services.query.metrics import QueryMetrics
@@ -11,12 +12,16 @@ from services.query.webhooks.adopting import adopt
 from services.query.webhooks.api import WebhookApi
 from services.query.webhooks.delivery import Deliveries, Limits
 from services.query.webhooks.guard import Reach
+from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.owners import Lookers
+from services.query.webhooks.relocking import relock
 from services.query.webhooks.sender import Sender
 from services.query.webhooks.store import WebhookStore
 from services.runtime.access.accounts import AccountReader
 from services.runtime.access.lasting import Lasting
+from services.runtime.access.settings import LoginSettings
 from services.runtime.retry import StopAskedError, retried
+from services.runtime.settings import load, load_secret
 from services.sealing.front import Front
 
 
@@ -34,7 +39,7 @@ class Webhooks:
         settings: QuerySettings,
         metrics: QueryMetrics,
     ) -> None:
-        """Make them as the settings say."""
+        """Make them as the settings say; exits with 2 where they are on and the login secret is missing."""
         self._log, self._database = front.log, front.mongo.database
         self._provider_host = front.access.provider_host
         self._store = WebhookStore(front.mongo.database)
@@ -42,6 +47,9 @@ class Webhooks:
         self.api: WebhookApi | None = None
         if settings.webhooks is Reach.OFF:
             return
+        # The login secret, also where nobody signs in: it has the same holders, the query services, and provision makes it everywhere.
+        keys = SecretKeys(load_secret(load(LoginSettings).secret_file))
+        self._lock = SecretLock(keys, front.secret)
         sender = Sender(settings.webhooks, settings.webhook_timeout_s)
         self.api = WebhookApi(
             epcis,
@@ -51,6 +59,7 @@ class Webhooks:
             reach=settings.webhooks,
             most=settings.max_webhooks,
             secret=front.secret,
+            lock=self._lock,
         )
         self._deliveries = Deliveries(
             self._store,
@@ -61,6 +70,7 @@ class Webhooks:
             settled=front.marks.note,
             lookers=Lookers(sight, Lasting(front.access.directory, AccountReader(front.mongo.database))),
             secret=front.secret,
+            lock=self._lock,
             most=settings.max_webhooks,
             message_bytes=min(settings.page_bytes, 1024 * 1024),
             limits=Limits(
@@ -90,3 +100,5 @@ class Webhooks:
         await self._store.prepare()
         if adopted := await adopt(self._database, self._provider_host):
             self._log.info("gave owners to queries and webhooks of an earlier release", documents=adopted)
+        if relocked := await relock(self._store, self._lock, self._log):
+            self._log.info("locked secrets of webhooks anew", webhooks=relocked)

@@ -6,18 +6,14 @@ import hmac
 from collections.abc import Iterable
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from services.query.epcis_problems import ParameterError
-from services.sealing.errors import CorruptError
 
 SECRET_FIELD: Final = "signatureToken"  # noqa: S105 - a member's name
+SECRET_BYTES: Final = 32
+"""Of one that we make."""
 _PREFIX: Final = "whsec_"
 _LEAST_BYTES: Final = 24
 _MOST_BYTES: Final = 64
-_NONCE_BYTES: Final = 12
-_DERIVATION: Final = b"goodstrace webhook secrets v1"
 _MARKS: Final = b"goodstrace webhook bodies v2"
 
 
@@ -56,28 +52,3 @@ def mark(salts: Iterable[bytes], body: bytes) -> str:
         body: as it is sent.
     """
     return hmac.digest(hmac.digest(_MARKS, b"".join(salts), "sha256"), body, "sha256").hex()
-
-
-def locked(index_secret: bytes, subscription: str, secret: bytes, nonce: bytes) -> bytes:
-    """Encrypt a secret for the store, which alone then gives nobody the right to sign: nonce and AES-256-GCM.
-
-    Args:
-        index_secret: of the installation, 32 bytes.
-        subscription: whose secret it is; no other one's secret can be put in its place.
-        secret: to be kept.
-        nonce: 12 random bytes.
-    """
-    return nonce + AESGCM(_key(index_secret)).encrypt(nonce, secret, subscription.encode())
-
-
-def unlocked(index_secret: bytes, subscription: str, kept: bytes) -> bytes:
-    """Decrypt what `locked` made. Raises: CorruptError where it is not what was kept, or of another installation."""
-    nonce, data = kept[:_NONCE_BYTES], kept[_NONCE_BYTES:]
-    try:
-        return AESGCM(_key(index_secret)).decrypt(nonce, data, subscription.encode())
-    except (InvalidTag, ValueError) as error:
-        raise CorruptError(f"the secret of the webhook {subscription} cannot be decrypted") from error
-
-
-def _key(index_secret: bytes) -> bytes:
-    return hmac.digest(index_secret, _DERIVATION, "sha256")

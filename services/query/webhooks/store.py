@@ -11,7 +11,7 @@ import msgspec
 from pymongo import IndexModel, ReturnDocument
 
 from services.query.webhooks.asked import NamedQuery
-from services.query.webhooks.values import OwnerId, OwnerKind, Progress, Sees, State, Webhook
+from services.query.webhooks.values import Locked, OwnerId, OwnerKind, Progress, Sees, State, Under, Webhook
 from services.runtime.access.lasting import Credential
 from services.runtime.errors import ConflictError
 from services.runtime.mongo import Database, create_indexes, translated
@@ -151,11 +151,17 @@ class WebhookStore:
         return _webhook(found) if found else None
 
     async def resume(self, webhook: Webhook, lessee: str) -> bool:
-        """Keep who made a webhook and its progress, and give its lease up; durable when it returns.
+        """Keep who made a webhook, its secret and its progress, and give its lease up; durable when it returns.
 
         Returns: False where the lease was another's by then: nothing was kept.
         """
-        change = {"user": webhook.user, **_maker(webhook), **_progress(webhook.progress), "lease_until_ms": 0}
+        change = {
+            "user": webhook.user,
+            **_maker(webhook),
+            **_lock(webhook.locked),
+            **_progress(webhook.progress),
+            "lease_until_ms": 0,
+        }
         async with translated():
             done = await self._subscriptions.update_one(
                 {"_id": webhook.id, "lease_owner": lessee}, {"$set": change}
@@ -169,6 +175,20 @@ class WebhookStore:
                 {"_id": name, "lease_owner": owner}, {"$set": {"lease_until_ms": 0}}
             )
 
+    # ---- secrets
+
+    async def locked_under_index_secret(self) -> list[tuple[str, Locked]]:
+        """List by ID what an earlier release has locked."""
+        async with translated():
+            found = self._subscriptions.find({"locked_under": {"$exists": False}}, {"locked": 1})
+            return [(each["_id"], _locked(each)) async for each in found]
+
+    async def relock(self, name: str, before: Locked, after: Locked) -> bool:
+        """Put a secret in the place of what an earlier release has locked, durable when it returns; False where that is there no more."""
+        still = {"_id": name, "locked": before.data, "locked_under": {"$exists": False}}
+        async with translated():
+            return (await self._subscriptions.update_one(still, {"$set": _lock(after)})).modified_count == 1
+
 
 def owner_row(owner: OwnerId | None) -> dict[str, str]:
     """Give the members that say whose a document is, which find it, too; none for one that is the operators', or for all."""
@@ -181,6 +201,15 @@ def _query(document: Mapping[str, Any]) -> NamedQuery:
 
 def _maker(webhook: Webhook) -> dict[str, Any]:
     return {"maker": msgspec.to_builtins(webhook.maker)} if webhook.maker else {}
+
+
+def _lock(locked: Locked) -> dict[str, Any]:
+    return {"locked": locked.data, "locked_under": locked.under.value}
+
+
+def _locked(document: Mapping[str, Any]) -> Locked:
+    """Read a secret. An earlier release did not say what it is under, and a member of its own cannot be mistaken for bytes of a nonce."""
+    return Locked(bytes(document["locked"]), Under(document.get("locked_under", Under.INDEX)))
 
 
 def _progress(progress: Progress) -> dict[str, Any]:
@@ -198,7 +227,7 @@ def _document(webhook: Webhook) -> dict[str, Any]:
         "query": webhook.query,
         "definition": msgspec.json.encode(webhook.definition).decode(),
         "dest": webhook.dest,
-        "locked": webhook.locked,
+        **_lock(webhook.locked),
         "user": webhook.user,
         "owner": webhook.owner,
         **owner_row(webhook.owner_id),
@@ -218,7 +247,7 @@ def _webhook(document: Mapping[str, Any]) -> Webhook:
         query=document["query"],
         definition=msgspec.json.decode(document["definition"]),
         dest=document["dest"],
-        locked=bytes(document["locked"]),
+        locked=_locked(document),
         user=document["user"],
         owner=document.get("owner", ""),
         owner_id=OwnerId(OwnerKind(kind), document["owner_id"]) if kind else None,

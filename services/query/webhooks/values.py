@@ -79,11 +79,25 @@ class Progress(msgspec.Struct, frozen=True):
     delivered_messages: int = 0
 
 
+class Under(StrEnum):
+    """Which secret a webhook's own is encrypted under: an earlier release took the index secret, which clients are given."""
+
+    LOGIN = "login"
+    INDEX = "index"
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """The secret of a webhook, encrypted: nonce, ciphertext and tag."""
+
+    data: bytes
+    under: Under = Under.LOGIN
+
+
 class Webhook(msgspec.Struct, frozen=True):
     """A subscription to a named query.
 
     id: 32 hex digits. query: the name; definition what it asks, as it was when this was made. dest: where to. locked: its
-    secret, encrypted. user: what records call who made it; owner: what they call whose it is, "" for one of which nobody knows; owner_id: whose it
+    secret, by which messages are signed. user: what records call who made it; owner: what they call whose it is, "" for one of which nobody knows; owner_id: whose it
     is, None for one that is the operators'. sees: what is sent; maker: where that is the owner's, what was shown by who made it,
     None where that was erased.
     """
@@ -92,7 +106,7 @@ class Webhook(msgspec.Struct, frozen=True):
     query: str
     definition: dict[str, Any]
     dest: str
-    locked: bytes
+    locked: Locked
     user: str
     created_ms: int
     progress: Progress

@@ -73,8 +73,8 @@ class LoginSettings(BaseSettings):
     key_dir: the private keys that sign access tokens, one file each, with jwks.json of the public ones beside them. access_s: how long an
     access token counts; refresh_s: how long a session lasts without being used, session_s: at the most.
 
-    secret_file: 32 random bytes as hex, the same for every query process: from it come the keys that encrypt TOTP secrets and sign challenges
-    and device tokens.
+    secret_file: 32 random bytes as hex, the same for every query process: from it come the keys that encrypt TOTP secrets and the
+    signing secrets of webhooks, and sign challenges and device tokens. Webhooks want it also where accounts are off.
 
     hash_threads passwords are hashed at a time, hash_queue wait; each takes hash_memory_kib KiB and hash_passes passes (argon2id). After
     free_failures in a row an account is locked for one network; over unknown_failures in 15 minutes devices that the account does not know, and a network

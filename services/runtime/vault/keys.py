@@ -16,11 +16,12 @@ from typing import Any, Final
 
 import msgspec
 
+from services.runtime.aead import NONCE_BYTES
 from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
 from services.runtime.mongo import Database, find_named, translated
 from services.runtime.vault.errors import HeldError
-from services.runtime.vault.wrapping import KEY_BYTES, NONCE_BYTES, Ring, beside, unwrap, wrap
+from services.runtime.vault.wrapping import KEY_BYTES, Ring, beside, unwrap, wrap
 
 KEYS: Final = "vault_keys"
 NAMES: Final = "vault_names"

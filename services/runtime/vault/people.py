@@ -16,12 +16,13 @@ import msgspec
 from pymongo import IndexModel
 
 from services.runtime.access.naming import NOBODIES
+from services.runtime.aead import NONCE_BYTES
 from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
 from services.runtime.mongo import Database, create_indexes, find_named, translated
 from services.runtime.vault.asked import AskedUsers, IsAccount
 from services.runtime.vault.keys import FRESH_S, KEYS, Vault, user_subject
-from services.runtime.vault.wrapping import NONCE_BYTES, beside, unwrap, wrap
+from services.runtime.vault.wrapping import beside, unwrap, wrap
 
 DAYS: Final = "vault_days"
 PSEUDONYMS: Final = "pseudonyms"

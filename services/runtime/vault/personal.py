@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 from pymongo import IndexModel
 
+from services.runtime.aead import NONCE_BYTES
 from services.runtime.mongo import Database, create_indexes, find_named, translated
 from services.runtime.personal_values import PersonalKey, event_subject, personal_subject
 from services.runtime.vault.keys import KEYS, Vault
-from services.runtime.vault.wrapping import NONCE_BYTES
 
 _AT_ONCE: Final = 1_000
 

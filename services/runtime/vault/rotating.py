@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from goodstrace.file_lock import alone, lock_beside
+from services.runtime.aead import NONCE_BYTES
 from services.runtime.mongo import Database, translated
 from services.runtime.vault.errors import VaultError
 from services.runtime.vault.keys import FRESH_S, KEYS, NAMES, Vault
 from services.runtime.vault.people import DAYS
 from services.runtime.vault.ring_file import read_ring, write_ring
-from services.runtime.vault.wrapping import KEY_BYTES, MAX_KEYS, NONCE_BYTES, KeyRing
+from services.runtime.vault.wrapping import KEY_BYTES, MAX_KEYS, KeyRing
 
 SETTLE_S: Final = FRESH_S + 1.0
 """Longer than a write to the store may take."""

@@ -6,15 +6,13 @@ What is wrapped names the key-encryption key by a hash, so that another one can 
 import hashlib
 from typing import Any, Final, Protocol
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from services.runtime.aead import Aead
 from services.runtime.vault.errors import VaultError
 
 KEY_BYTES: Final = 32
-NONCE_BYTES: Final = 12
 MAX_KEYS: Final = 16
 _ID_CHARS: Final = 16
 _ID_DOMAIN: Final = b"goodstrace/vault/v1 key-encryption key "
@@ -28,17 +26,17 @@ def wrap(key: bytes, secret: bytes, about: bytes, nonce: bytes) -> bytes:
         key: 32 bytes.
         secret: of any size.
         about: what the secret belongs to; it opens for nothing else.
-        nonce: 12 random bytes.
+        nonce: NONCE_BYTES random bytes.
     """
-    return nonce + AESGCM(key).encrypt(nonce, secret, about)
+    return Aead(key).encrypted(secret, about, nonce)
 
 
 def unwrap(key: bytes, wrapped: bytes, about: bytes) -> bytes:
     """Decrypt what `wrap` gave. Raises: VaultError where key or `about` are others, or a byte was altered."""
-    try:
-        return AESGCM(key).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], about)
-    except (InvalidTag, ValueError) as error:
-        raise VaultError("what lies in the vault does not open: it was altered, or is another's") from error
+    secret = Aead(key).decrypted(wrapped, about)
+    if secret is None:
+        raise VaultError("what lies in the vault does not open: it was altered, or is another's")
+    return secret
 
 
 def beside(user_key: bytes) -> bytes:
