@@ -41,7 +41,7 @@ class Spelling:
         Args:
             name: without a prefix.
             present: the members of the object in which it is; one that is there has not been misspelt.
-        Returns: in the order in which they are known; empty for a `Defined` name, and for one that is like none.
+        Returns: each that may be meant; empty for a `Defined` name, and for one that is like none.
         """
         if type(name) is Defined:
             return ()
@@ -73,14 +73,17 @@ def _is_one_edit(name: str, known: str) -> bool:
 
 
 def defined_terms(*contexts: object) -> frozenset[str]:
-    """Give the terms that contexts define where they are written out: of those that are URIs nothing is known, and nothing is fetched."""
-    listed = [each for context in contexts for each in (context if isinstance(context, list) else [context])]
+    """Give the terms that contexts define where they are written out: of those that are URIs nothing is known, and nothing is fetched.
+
+    Args:
+        contexts: of any shape, from the outermost one in. What a later one says of a term counts, and null takes it away.
+    """
+    meanings: dict[str, object] = {}
+    for context in contexts:
+        for each in context if isinstance(context, list) else [context]:
+            meanings.update(each if isinstance(each, Mapping) else {})
     return frozenset(
-        term
-        for each in listed
-        if isinstance(each, Mapping)
-        for term, meaning in each.items()
-        if meaning is not None and term[:1] != "@"  # null takes a term away; `@vocab` defines none
+        term for term, meaning in meanings.items() if meaning is not None and not term.startswith("@")
     )
 
 

@@ -190,9 +190,7 @@ def _object(fields: Mapping[str, Check], *required: str, closed: bool = False) -
                 fault = field(each)
                 if fault is not None:
                     return fault.under(pointer(name))
-            elif (closed or name != "type") and _is_bare(
-                name
-            ):  # each event has one, which was looked at before
+            elif (closed or name != "type") and _is_bare(name):  # `check_event` knows the type of an event
                 meant = spelling.meant(name, value)
                 if meant or closed:
                     return _unknown(name, meant)

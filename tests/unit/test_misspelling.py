@@ -277,6 +277,7 @@ def test_terms_are_taken_from_what_is_written_out() -> None:
         5,
     )
     assert defined_terms(*contexts) == {"a", "b"}
+    assert defined_terms([{"a": "urn:x", "b": "urn:y"}, {"b": None}], {"a": None, "c": "urn:z"}) == {"c"}
 
 
 def test_a_document_with_a_misspelt_member_is_refused_at_its_place() -> None:
