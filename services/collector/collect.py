@@ -150,7 +150,7 @@ def _collect_event(  # noqa: PLR0917 - what `collect` has
     except DocumentError as error:
         return _refuse_at(error.faults[0], unread(record, table), Reason.INVALID)
     taken = apart(document, record.sequence, event, table)
-    found = _fault_of(event, record, stamp) or (
+    found = _fault_of(event, document.context_of(record.sequence), record, stamp) or (
         refusal(taken, record, stamp.personal) if taken is not None else None
     )
     if found is not None:
@@ -174,8 +174,8 @@ def _collect_event(  # noqa: PLR0917 - what `collect` has
     return Sent(Item(whole, facts, event), key_of_partition, None, made, goods_asked(event))
 
 
-def _fault_of(event: Any, record: Record, stamp: Stamp) -> tuple[Reason, Fault] | None:
-    fault = check_event(event) or _signature_fault(record, stamp.keys)
+def _fault_of(event: Any, context: Any, record: Record, stamp: Stamp) -> tuple[Reason, Fault] | None:
+    fault = check_event(event, context) or _signature_fault(record, stamp.keys)
     if fault is not None:
         return Reason.INVALID, fault
     fault = foreign(event, stamp.speech) if stamp.speech is not None else None

@@ -2,16 +2,18 @@
 
 Structures of our own, made from the text of the standard. Wider than GS1's schema file where the world is: terms as CBV URNs,
 web URIs or CURIEs, sensor values as text, extensions at any level. In quantities, transactions, sources and destinations
-a member without a prefix that the standard does not know is a fault: a misspelt `quantity` must not vanish.
+a member without a prefix that the standard does not know is a fault, elsewhere where it is a near miss of a known one that is
+not there: neither a misspelt `quantity` nor a misspelt `bizStep` must vanish.
 Why not a library: docs/decisions/0005-validation.md. Source: EPCIS 2.0 section 7, CBV 2.0 section 7.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from goodstrace.vocabulary import Kind, term
 from services.collector.errors import Fault
+from services.collector.misspelling import Spelling, defined_terms, with_defined
 from services.collector.strict_json import pointer
 from services.collector.times import is_offset, parse_time
 
@@ -24,15 +26,23 @@ _HEX: Final = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 Check = Callable[[Any], Fault | None]
 
 
-def check_event(event: object) -> Fault | None:
-    """Check one event, decoded from JSON; gives the first fault with its place in the event, or None."""
+def check_event(event: object, context: object = None) -> Fault | None:
+    """Check one event, decoded from JSON; gives the first fault with its place in the event, or None.
+
+    Args:
+        event: as decoded.
+        context: the @context of its document, of any shape: what it defines, or the event's own does, is no misspelling.
+    """
     if type(event) is not dict:
         return Fault("", "must be an object")
     kind = event.get("type")
     check = _EVENTS.get(kind) if type(kind) is str else None
     if check is None:
         return Fault("/type", f"must be one of {', '.join(EVENT_TYPES)}")
-    return check(event)
+    fault = check(event)
+    if fault is not None and (terms := defined_terms(context, event.get("@context"))):
+        fault = check(with_defined(event, terms))
+    return fault
 
 
 def is_number(value: object) -> bool:
@@ -117,6 +127,10 @@ def _term(kind: Kind) -> Check:
     return check
 
 
+def _free(value: object) -> Fault | None:
+    return None if type(value) is dict else Fault("", "must be an object")
+
+
 def _context(value: object) -> Fault | None:
     listed = value if type(value) is list else [value]
     if all(type(each) in (str, dict) for each in cast(list[object], listed)):
@@ -144,23 +158,42 @@ def _list(item: Check) -> Check:
     return check
 
 
+def _is_bare(name: str) -> bool:
+    return ":" not in name and name[:1] not in ("@", "_")
+
+
+def _unknown(name: str, meant: Sequence[str]) -> Fault:
+    told = f": {' or '.join(f'`{each}`' for each in meant)} is meant?" if meant else ""
+    return Fault(pointer(name), f"is no member that the standard knows, and has no prefix{told}")
+
+
+def _missing(name: str, value: Mapping[str, object], spelling: Spelling) -> Fault:
+    for other in value:
+        if _is_bare(other) and name in (meant := spelling.meant(other, value)):
+            return _unknown(other, meant)
+    return Fault(pointer(name), "is missing")
+
+
 def _object(fields: Mapping[str, Check], *required: str, closed: bool = False) -> Check:
-    """An object with these members; where it is `closed`, others need a prefix (or `@`, or `_` as comments have)."""
+    """An object with these members. Others need a prefix (or `@`, or `_` as comments have) where it is `closed`, else where they are near misses."""
+    spelling = Spelling(fields)
 
     def check(value: object) -> Fault | None:
         if type(value) is not dict:
             return Fault("", "must be an object")
         for name in required:
             if name not in value:
-                return Fault(pointer(name), "is missing")
+                return _missing(name, value, spelling)
         for name, each in value.items():
             field = fields.get(name)
             if field is not None:
                 fault = field(each)
                 if fault is not None:
                     return fault.under(pointer(name))
-            elif closed and ":" not in name and name[:1] not in ("@", "_"):
-                return Fault(pointer(name), "is no member that the standard knows, and has no prefix")
+            elif (closed or name != "type") and _is_bare(name):  # `check_event` knows the type of an event
+                meant = spelling.meant(name, value)
+                if meant or closed:
+                    return _unknown(name, meant)
         return None
 
     return check
@@ -227,7 +260,7 @@ _EVENT_FIELDS: Final[dict[str, Check]] = {
     "sensorElementList": _list(
         _object({"sensorMetadata": _METADATA, "sensorReport": _list(_REPORT)}, "sensorReport")
     ),
-    "ilmd": _object({}),
+    "ilmd": _free,
 }
 _WHAT: Final[dict[str, Check]] = {"epcList": _uris, "quantityList": _QUANTITIES}
 _CHILDREN: Final[dict[str, Check]] = {"parentID": _uri, "childEPCs": _uris, "childQuantityList": _QUANTITIES}

@@ -4,6 +4,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from goodstrace.query.v1 import login_pb2
 from services.query.log_paths import Kind
+from services.query.webhooks.values import DisabledBy
 from services.sealing.front import FrontMetrics
 
 _METHODS = [
@@ -72,11 +73,20 @@ class QueryMetrics(FrontMetrics):
             registry=registry,
         )
         self.webhooks = Gauge(
-            "goodstrace_query_webhooks", "Webhooks there are, by state.", ["state"], registry=registry
+            "goodstrace_query_webhooks",
+            "Webhooks there are in the store, by state: each process tells of all of them, so take the max over processes.",
+            ["state"],
+            registry=registry,
+        )
+        self.webhooks_disabled = Gauge(
+            "goodstrace_query_webhooks_disabled",
+            "Disabled webhooks in the store, by why: each process tells of all of them, so take the max over processes.",
+            ["reason"],
+            registry=registry,
         )
         self.webhooks_failing = Gauge(
             "goodstrace_query_webhooks_failing",
-            "Enabled webhooks whose last attempt failed.",
+            "Enabled webhooks in the store whose last attempt failed: each process tells of all of them, so take the max over processes.",
             registry=registry,
         )
         self.webhook_lag = Gauge(
@@ -88,6 +98,8 @@ class QueryMetrics(FrontMetrics):
             self.webhook_deliveries.labels(outcome)
         for state in ("enabled", "disabled"):  # "active" is a word of goods
             self.webhooks.labels(state)
+        for reason in DisabledBy:
+            self.webhooks_disabled.labels(reason.value)
         self.log_requests = Counter(
             "goodstrace_query_log_requests",
             "Answers of the public log endpoints.",

@@ -229,6 +229,7 @@ async def test_it_is_tried_again_until_2xx_and_410_ends_it(
     for line in (
         'goodstrace_query_webhook_deliveries_total{outcome="gone"} 1.0',
         'goodstrace_query_webhooks{state="disabled"} 1.0',
+        'goodstrace_query_webhooks_disabled{reason="gone"} 1.0',
     ):
         assert line in text
     tell(

@@ -161,6 +161,21 @@ def test_a_key_is_the_same_with_and_without_quotation_marks() -> None:
         headers.idempotency_key(twice)
 
 
+async def test_a_misspelt_member_is_refused_with_its_place_and_what_is_meant() -> None:
+    body = document(object_event(), object_event(bizStep=None, bizStpe="shipping"))
+    async with running() as here:
+        answer = await here.post(body)
+        assert answer.status_code == 400
+        assert answer.json()["errors"] == [
+            {
+                "pointer": "/epcisBody/eventList/1/bizStpe",
+                "detail": "is no member that the standard knows, and has no prefix: `bizStep` is meant?",
+                "event": 1,
+            }
+        ]
+        assert not here.kafka.values("goods.collected")
+
+
 async def test_gzip_is_read_and_bounded() -> None:
     body = document(object_event())
     async with running(limits=Limits(body=10_000, event=2_000)) as here:

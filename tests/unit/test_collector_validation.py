@@ -29,7 +29,7 @@ QUANTITY = {"epcClass": "urn:epc:class:lgtin:4012345.012345.998877", "quantity":
         ({"bizStep": "teleporting"}, "/bizStep"),
         ({"disposition": 1}, "/disposition"),
         ({"readPoint": "urn:a:b"}, "/readPoint"),
-        ({"readPoint": {"ID": "urn:a:b"}}, "/readPoint/id"),
+        ({"readPoint": {"ID": "urn:a:b"}}, "/readPoint/ID"),
         ({"quantityList": [QUANTITY, {**QUANTITY, "quantity": "twenty"}]}, "/quantityList/1/quantity"),
         ({"quantityList": [{**QUANTITY, "quantity": True}]}, "/quantityList/0/quantity"),
         ({"quantityList": [{**QUANTITY, "quantity": 1e19}]}, "/quantityList/0/quantity"),

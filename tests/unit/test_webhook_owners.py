@@ -19,7 +19,7 @@ from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_na
 from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Outcome
 from services.query.webhooks.signing import mark
-from services.query.webhooks.values import OwnerId, OwnerKind, Pending, Progress, Sees, State
+from services.query.webhooks.values import DisabledBy, OwnerId, OwnerKind, Pending, Progress, Sees, State
 from services.runtime.access.lasting import Credential, CredentialKind, Lasting
 from services.runtime.access.values import EVERYBODY, NOBODY, AccountStatus, Means, Principal, Role
 from services.runtime.merchants.errors import ForbiddenError
@@ -107,6 +107,40 @@ def test_a_revoked_key_ends_it() -> None:
     refused(hooked, State.DISABLED, "unauthenticated: the API key is unknown or revoked")
     hooked.turn()
     assert not hooked.receiver.attempts
+    assert disabled(hooked) == {DisabledBy.UNAUTHENTICATED: 1}
+
+
+def disabled(hooked: Hooked) -> dict[DisabledBy, float]:
+    """Why the metrics say that the webhook is disabled: nothing where it is not."""
+    told = {
+        reason: hooked.gauge("goodstrace_query_webhooks_disabled", reason=reason) for reason in DisabledBy
+    }
+    return {reason: count for reason, count in told.items() if count}
+
+
+def test_the_metrics_say_why_one_is_disabled_until_it_is_resumed() -> None:
+    hooked = Hooked({})
+    hooked.subscribe(hooked.key_of(MAKER))
+    hooked.receiver.answers = [REFUSED]
+    hooked.turn()
+    assert disabled(hooked) == {}, "it is tried again"
+    failing = msgspec.structs.replace(hooked.progress, failing_since_ms=1)
+    hooked.store.webhook = msgspec.structs.replace(hooked.store.webhook, progress=failing)
+    hooked.receiver.answers = [REFUSED, Outcome.GONE]
+    hooked.turn()
+    assert disabled(hooked) == {DisabledBy.FAILING: 1}
+    resume(hooked, hooked.key_of(MAKER))
+    assert disabled(hooked) == {}
+    hooked.turn()
+    assert disabled(hooked) == {DisabledBy.GONE: 1}
+    assert hooked.gauge("goodstrace_query_webhooks", state="disabled") == 1
+
+
+def test_of_one_that_an_earlier_release_disabled_the_reason_is_unknown() -> None:
+    hooked = Hooked({})
+    kept = msgspec.json.decode(b'{"positions":{},"state":"disabled","failures":9}', type=Progress)
+    hooked.subscribe(hooked.key_of(MAKER), progress=kept)
+    assert disabled(hooked) == {DisabledBy.UNKNOWN: 1}
 
 
 def resume(hooked: Hooked, who: Principal, user: str = "") -> None:

@@ -267,9 +267,14 @@ ALERTS: Final = (
         "Nothing was counted wrong: it goes on from what is committed. Its log says why it ended.",
     ),
     Alert(
-        "WebhooksFailing", "goodstrace_query_webhooks_failing > 0", "1h", TICKET, "query",
+        "WebhooksFailing", "max(goodstrace_query_webhooks_failing) > 0", "1h", TICKET, "query",
         "{{ $value }} webhooks fail.",
         "Their receivers refuse or do not answer, or who made them may not look now; messages wait and are tried again.",
+    ),
+    Alert(
+        "WebhooksDisabled", "max by (reason) (goodstrace_query_webhooks_disabled) > 0", "5m", TICKET, "query",
+        "{{ $value }} webhooks are disabled: {{ $labels.reason }}.",
+        "Nothing is sent to their receivers until they are resumed, and nobody tries again. Each was failing for too long, its receiver said 410, or who made it does not count any more.",
     ),
     Alert(
         "SignInAttack",

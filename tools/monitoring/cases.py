@@ -73,6 +73,8 @@ _REPORTED: Final = 'goodstrace_kafka_statistics_timestamp_seconds{job="ledger",c
 _CONNECTED: Final = 'goodstrace_kafka_brokers_connected{job="ledger",client="ledger"}'
 _ERRORS: Final = 'goodstrace_kafka_broker_errors_total{job="ledger",client="ledger",kind="timeout"}'
 _ATTEMPTS: Final = 'goodstrace_login_attempts_total{{job="query",outcome="{outcome}"}}'
+_FAILING: Final = 'goodstrace_query_webhooks_failing{{job="query",instance="{instance}"}}'
+_DISABLED: Final = 'goodstrace_query_webhooks_disabled{{job="query",instance="{instance}",reason="{reason}"}}'
 _KEYS: Final = 'goodstrace_login_key_failures_total{job="query",instance="a"}'
 _UNRECORDED: Final = 'goodstrace_access_refusals_unrecorded_total{job="query",instance="a"}'
 _LOST: Final = 'goodstrace_browse_outcomes_lost_total{job="query",instance="a",service="query"}'
@@ -263,7 +265,14 @@ CASES: Final = (
     *_zero_cases("WatchRestarts", TICKET, _RESTARTS),
     Case(
         "WebhooksFailing", TICKET,
-        {"goodstrace_query_webhooks_failing": "2x90"}, {"goodstrace_query_webhooks_failing": "2x20 0x70"}, "80m",
+        {_FAILING.format(instance="a"): "2x90", _FAILING.format(instance="b"): "2x90"},
+        {_FAILING.format(instance="a"): "2x20 0x70", _FAILING.format(instance="b"): "2x20 0x70"},
+        "80m",
+    ),
+    Case(
+        "WebhooksDisabled", TICKET,
+        {_DISABLED.format(instance="a", reason="failing"): "0x10 1x20", _DISABLED.format(instance="b", reason="failing"): "0x10 1x20"},
+        {_DISABLED.format(instance="a", reason="failing"): "0x10 1x10 0x10", _DISABLED.format(instance="b", reason="gone"): "0x30"},
     ),
     Case(
         "SignInAttack", TICKET,

@@ -171,8 +171,10 @@ QUERY: Final = Board(
         ]),
         ("Webhooks", [
             graph("Deliveries", "cps", (rate("goodstrace_query_webhook_deliveries_total", "outcome"), "{{outcome}}")),
-            graph("Webhooks", "none", ("sum by (state) (goodstrace_query_webhooks)", "{{state}}"), ("sum(goodstrace_query_webhooks_failing)", "failing"),
-                  ("max(goodstrace_query_webhook_lag_entries)", "entries behind")),
+            graph("Webhooks", "none", ("max by (state) (goodstrace_query_webhooks)", "{{state}}"), ("max(goodstrace_query_webhooks_failing)", "failing"),
+                  ("max(goodstrace_query_webhook_lag_entries)", "entries behind"), about="Each process tells of all in the store, so the max is taken and no sum."),
+            graph("Disabled webhooks", "none", ("max by (reason) (goodstrace_query_webhooks_disabled)", "{{reason}}"),
+                  about="Nothing is sent to them until they are resumed, or they are removed."),
         ]),
     ],
 )  # fmt: skip

@@ -56,7 +56,7 @@ def apart(document: Document, sequence: int, event: Any, table: Table) -> Apart 
     except DocumentError as error:
         return Apart(content, None, personal, _stays(paths, error.faults[0].detail), stays=True)
     stays = bool(find(left, document.context_of(sequence), table)) if type(left) is dict else True
-    fault = check_event(left)
+    fault = check_event(left, document.context_of(sequence))
     if fault is not None:
         told = _stays(paths, f"{fault.pointer} {fault.detail}")
         return Apart(content, left, personal, told, stays=stays)

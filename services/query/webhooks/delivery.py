@@ -15,6 +15,7 @@ import contextlib
 import hmac
 import secrets
 import time
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -34,7 +35,7 @@ from services.query.webhooks.relocking import opened
 from services.query.webhooks.schedule import wait_s
 from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Pending, Progress, State, Webhook
+from services.query.webhooks.values import DisabledBy, Pending, Progress, State, Webhook
 from services.runtime import looks as looking
 from services.runtime.errors import ServiceError
 from services.runtime.merchants.errors import RefusedError, UnauthenticatedError
@@ -134,6 +135,11 @@ class Deliveries:
         lags = [lag(each.progress, checkpoints) for each in active]
         self._metrics.webhooks.labels("enabled").set(len(active))
         self._metrics.webhooks.labels("disabled").set(len(webhooks) - len(active))
+        reasons = Counter(
+            each.progress.disabled_by for each in webhooks if each.progress.state is State.DISABLED
+        )
+        for reason in DisabledBy:
+            self._metrics.webhooks_disabled.labels(reason.value).set(reasons[reason])
         self._metrics.webhooks_failing.set(sum(each.progress.failures > 0 for each in active))
         self._metrics.webhook_lag.set(max(lags, default=0))
         now_ms = _now_ms()
@@ -172,7 +178,7 @@ class Deliveries:
         try:
             secret = await opened(self._store, self._lock, webhook.id, webhook.locked)
         except CorruptError as error:
-            await self._unsent(webhook, error, is_over=False)  # the right login secret may come back
+            await self._unsent(webhook, error, None)  # the right login secret may come back
             return
         wanted = wanted_of(webhook.definition, self._secret)
         goes_on = True
@@ -181,7 +187,8 @@ class Deliveries:
                 looker = await self._lookers.of(webhook)
             except RefusedError as error:
                 # what was shown and does not count any more never will again, all else may
-                await self._unsent(webhook, error, is_over=isinstance(error, UnauthenticatedError))
+                over = DisabledBy.UNAUTHENTICATED if isinstance(error, UnauthenticatedError) else None
+                await self._unsent(webhook, error, over)
                 return
             seen = SeenBy(wanted, looker.eyes)
             made = await self._again(webhook, seen)
@@ -204,12 +211,14 @@ class Deliveries:
         if goes_on:
             await self._say(webhook, keep_lease=False)
 
-    async def _unsent(self, webhook: Webhook, error: RefusedError | CorruptError, *, is_over: bool) -> None:
-        """Keep why nothing is sent: it waits, or is disabled where that `is_over`."""
+    async def _unsent(
+        self, webhook: Webhook, error: RefusedError | CorruptError, over: DisabledBy | None
+    ) -> None:
+        """Keep why nothing is sent: it waits, or is disabled where it is `over`."""
         self._log.warning(
             "nothing is sent for a webhook", webhook=webhook.id, category=error.category, why=str(error)
         )
-        failed = _failed(webhook.progress, f"{error.category}: {error}", self._limits, is_over=is_over)
+        failed = _failed(webhook.progress, f"{error.category}: {error}", self._limits, over)
         await self._say(_with(webhook, **failed), keep_lease=False)
 
     async def _again(self, webhook: Webhook, seen: SeenBy) -> Message | None:
@@ -318,24 +327,26 @@ def _after(progress: Progress, sent: Sent, made: Message, limits: Limits) -> dic
             "delivered_events": progress.delivered_events + len(made.events),
             "delivered_messages": progress.delivered_messages + 1,
         }
-    said, is_over = f"{sent.outcome.value}: {sent.detail}", sent.outcome is Outcome.GONE
-    return _failed(progress, said, limits, is_over=is_over, told_s=sent.told_s)
+    over = DisabledBy.GONE if sent.outcome is Outcome.GONE else None
+    return _failed(progress, f"{sent.outcome.value}: {sent.detail}", limits, over, told_s=sent.told_s)
 
 
 def _failed(
-    progress: Progress, said: str, limits: Limits, *, is_over: bool, told_s: float = 0.0
+    progress: Progress, said: str, limits: Limits, over: DisabledBy | None, *, told_s: float = 0.0
 ) -> dict[str, Any]:
-    """Say what a failure changes of a webhook's progress: it is tried again later, or disabled where that `is_over`."""
+    """Say what a failure changes of a webhook's progress: it is tried again later, or disabled where it is `over` or has gone on for too long."""
     now_ms = _now_ms()
     failures, since_ms = progress.failures + 1, progress.failing_since_ms or now_ms
-    is_over = is_over or now_ms - since_ms > 1000 * limits.give_up_s
-    wait_ms = 0 if is_over else round(1000 * wait_s(failures, limits.longest_wait_s, told_s))
+    if over is None and now_ms - since_ms > 1000 * limits.give_up_s:
+        over = DisabledBy.FAILING
+    wait_ms = 0 if over else round(1000 * wait_s(failures, limits.longest_wait_s, told_s))
     return {
         "failures": failures,
         "failing_since_ms": since_ms,
         "last_error": said[:_SAID_CHARS],
         "next_ms": now_ms + wait_ms,
-        "state": State.DISABLED if is_over else State.ACTIVE,
+        "state": State.DISABLED if over else State.ACTIVE,
+        "disabled_by": over or DisabledBy.UNKNOWN,
     }
 
 

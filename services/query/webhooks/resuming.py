@@ -8,7 +8,7 @@ import msgspec
 
 from services.query.epcis_problems import NotPermittedError
 from services.query.webhooks.owners import maker_of, owner_id
-from services.query.webhooks.values import Progress, Sees, State, Webhook
+from services.query.webhooks.values import DisabledBy, Progress, Sees, State, Webhook
 from services.runtime.access.values import Principal
 
 
@@ -33,5 +33,11 @@ def resumed(webhook: Webhook, who: Principal, user: str) -> Webhook:
 
 def _afresh(progress: Progress) -> Progress:
     return msgspec.structs.replace(
-        progress, state=State.ACTIVE, failures=0, failing_since_ms=0, last_error="", next_ms=0
+        progress,
+        state=State.ACTIVE,
+        failures=0,
+        failing_since_ms=0,
+        last_error="",
+        next_ms=0,
+        disabled_by=DisabledBy.UNKNOWN,
     )

@@ -16,6 +16,19 @@ class State(StrEnum):
     DISABLED = "disabled"
 
 
+class DisabledBy(StrEnum):
+    """Why a webhook was disabled: the closed set of the metric's label.
+
+    GONE: its receiver answered 410. UNAUTHENTICATED: who made it does not count any more. FAILING: nothing was delivered for too long.
+    UNKNOWN: an earlier release did not keep it.
+    """
+
+    GONE = "gone"
+    UNAUTHENTICATED = "unauthenticated"
+    FAILING = "failing"
+    UNKNOWN = "unknown"
+
+
 class Sees(StrEnum):
     """What is sent of the events meant: those that everybody may see, or those that the owner may see at the time of each message."""
 
@@ -64,7 +77,8 @@ class Progress(msgspec.Struct, frozen=True):
     """How far a webhook is.
 
     positions: by log the index of the next entry that was not delivered or passed over. failures: how often it failed since the last
-    success, the first time at failing_since_ms. next_ms: not tried before. Times are Unix milliseconds, 0 for never.
+    success, the first time at failing_since_ms. next_ms: not tried before. Times are Unix milliseconds, 0 for never. disabled_by: why, of
+    one that is DISABLED.
     """
 
     positions: dict[str, int]
@@ -77,6 +91,7 @@ class Progress(msgspec.Struct, frozen=True):
     next_ms: int = 0
     delivered_events: int = 0
     delivered_messages: int = 0
+    disabled_by: DisabledBy = DisabledBy.UNKNOWN
 
 
 class Under(StrEnum):
