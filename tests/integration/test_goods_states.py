@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
+import structlog
 from pymongo import UpdateOne
 
 from deploy.stack import Stack
 from goodstrace.goods.corrections import Givers
-from services.collector import delegation_store, state_store
+from services.collector import delegation_store, renewals, state_store
 from services.collector.delegation_store import DELEGATIONS, DelegationStore
 from services.collector.goods_states import Stored, given, sightings
 from services.collector.registry.registrations import changes
 from services.collector.registry.store import RegistryStore
+from services.collector.renewal_store import RenewalStore
+from services.collector.renewing import Renewing
 from services.collector.state_keeper import gathered
 from services.collector.state_store import StateStore, document
 from services.runtime import mongo as runtime_mongo
@@ -54,8 +57,14 @@ async def mongo(stack: Stack, names: Names) -> AsyncIterator[Mongo]:
 
 
 async def keep(store: StateStore, records: Sequence[Stored]) -> int:
+    """Keep a batch and derive anew what it left to be; give how many documents were written."""
     told = gathered(records)
-    return await store.apply(told.said, told.given)
+    renewing = Renewing(store, RenewalStore(store._database), structlog.get_logger())
+    written = await store.apply(told.said, told.given)
+    await renewing.add(told.firsts)
+    while (more := await renewing.portion(None)) is not None:
+        written += more
+    return written
 
 
 async def states(mongo: Mongo) -> dict[str, dict[str, Any]]:
@@ -192,7 +201,7 @@ async def test_what_is_replaced_while_it_is_asked_for_is_found(
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["later", "in one batch with some of the events"])
-async def test_documents_that_depend_on_a_registration_are_derived_anew_page_by_page(
+async def test_documents_that_depend_on_a_registration_are_derived_anew_portion_by_portion(
     mongo: Mongo, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
     taken_all_back = [Said(DELEGATE, taken_back(each)) for each in EVENTS]
@@ -202,7 +211,7 @@ async def test_documents_that_depend_on_a_registration_are_derived_anew_page_by_
     await store.prepare()
     await keep(store, records[1:-1] if together else records[1:])
     assert sum("place" in each for each in (await states(mongo)).values()) == len(EVENTS)
-    monkeypatch.setattr(state_store, "NAMES_A_PAGE", 3)
+    monkeypatch.setattr(renewals, "PORTION_NAMES", 3)
     monkeypatch.setattr(state_store, "KEYS_A_CALL", 2)
     sizes, read = [], runtime_mongo._all_of
 

@@ -1,7 +1,7 @@
 """The keeper of states lets the stages of its process go first, and counts how far it is behind."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -11,6 +11,7 @@ from goodstrace.goods.corrections import Given
 from goodstrace.goods.sightings import Kept
 from services.collector.flow import StageName
 from services.collector.metrics import Metrics
+from services.collector.renewals import Renewal
 from services.collector.state_keeper import StateKeeper
 from services.runtime.merchants.flagged import FlaggedEvent
 from services.runtime.settings import KafkaSettings
@@ -35,6 +36,9 @@ class Source:
 
     def lag(self) -> int:
         return 41
+
+    def assigned(self) -> frozenset[tuple[str, int]]:
+        return frozenset({("goods.stored", 0)})
 
     def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
         self.told.append(f"committed {offsets}")
@@ -71,6 +75,18 @@ class Store:
         self.said.append(said)
         return len(said)
 
+    async def asked_of(self, merchants: set[int]) -> set[int]:
+        assert not merchants
+        return set()
+
+
+class Renewals:
+    """Has none."""
+
+    async def find(self, logs: Collection[str] | None) -> list[Renewal]:
+        assert logs == {"goods/0"}
+        return []
+
 
 async def test_it_reads_once_the_stages_have_no_work_and_commits_what_it_kept() -> None:
     (value,) = run_all(wires(collected(document(object_event())))).passed[StageName.STORE]
@@ -85,6 +101,7 @@ async def test_it_reads_once_the_stages_have_no_work_and_commits_what_it_kept() 
     keeper = StateKeeper(
         KafkaSettings(bootstrap_servers="127.0.0.1:1"),  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
         store,  # type: ignore[arg-type]
+        Renewals(),  # type: ignore[arg-type]
         flagged,  # type: ignore[arg-type]
         metrics=Metrics(registry),
         log=structlog.get_logger(),
