@@ -226,4 +226,4 @@ async def test_documents_that_depend_on_a_registration_are_derived_anew_portion_
     assert there == expected(records, there)
     assert not any("place" in each for each in there.values())
     assert written == len(EVENTS)
-    assert max(sizes) == 3
+    assert max(sizes) == 2
