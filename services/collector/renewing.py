@@ -63,6 +63,7 @@ class Renewing:
         try:
             following = await self._renewals.advance(renewal, renewal.after(parts))
         except ConflictError:  # another registration, or the partition is another's by now
+            self._waiting.rotate(-1)
             self.look()
             return written
         self._waiting.popleft()
@@ -90,7 +91,9 @@ class Renewing:
             if found and not self._waiting:
                 self._since_s = self._told_s = time.monotonic()
                 self._log.info("states have to be derived anew", registrations=len(found))
-            self._waiting = deque(found)
+            # Those known before come first, in their turns: else one that is registered with each batch would leave no turn to others.
+            turns = {each.of: turn for turn, each in enumerate(self._waiting)}
+            self._waiting = deque(sorted(found, key=lambda each: turns.get(each.of, len(turns))))
             self._paces = {each.of: self._paces.get(each.of, Pace()) for each in found}
         while self._waiting and logs is not None and self._waiting[0].log not in logs:
             self._waiting.popleft()

@@ -35,6 +35,7 @@ from services.runtime.mongo import (
 KEYS_A_CALL: Final = 1000
 ASKING: Final = "goods_asking"
 INDEXES: Final = {ASKING: [IndexModel([("merchant", 1), ("part", 1)], name="parts")]}
+_DAY_MS: Final = 86_400_000
 _ATTEMPTS: Final = 20
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Kept)
@@ -167,14 +168,15 @@ def _write(key: str, kept: Kept, known: Mapping[str, Any] | None, givers: Givers
 
 
 def _notes(asking: Mapping[str, Mapping[int, int]]) -> Iterable[dict[str, Any]]:
-    """Make what is noted of documents that depend on registrations: never changed, and one more where they matter up to a later time.
+    """Make what is noted of documents that depend on registrations: never changed, and one more where they matter up to a later day.
 
-    Of each merchant it is noted, too, that there are any: of most there are none, and nothing has to be looked for.
+    By days, since a lot may be corrected any number of times: what is noted of a key is read at once. Of each merchant it is noted, too, that there are any: of most there are none, and nothing has to be looked for.
     """
     for merchant in {each for merchants in asking.values() for each in merchants}:
         yield {"_id": str(merchant)}
     for key, merchants in asking.items():
-        for merchant, until_ms in merchants.items():
+        for merchant, time_ms in merchants.items():
+            until_ms = (time_ms // _DAY_MS + 1) * _DAY_MS
             yield {
                 "_id": f"{merchant}/{until_ms}/{key}",
                 "merchant": merchant,

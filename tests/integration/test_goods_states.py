@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from pymongo import UpdateOne
@@ -17,6 +18,7 @@ from services.collector.goods_states import Stored, given, sightings
 from services.collector.registry.registrations import changes
 from services.collector.registry.store import RegistryStore
 from services.collector.renewal_store import RenewalStore
+from services.collector.renewals import PARTS
 from services.collector.renewing import Renewing
 from services.collector.state_keeper import gathered
 from services.collector.state_store import StateStore, document
@@ -227,3 +229,23 @@ async def test_documents_that_depend_on_a_registration_are_derived_anew_portion_
     assert not any("place" in each for each in there.values())
     assert written == len(EVENTS)
     assert max(sizes) == 2
+
+
+async def test_a_key_that_is_corrected_again_and_again_is_noted_once_a_day(mongo: Mongo) -> None:
+    """What is noted of a key is read at once, and a lot may be corrected any number of times."""
+    records = sealed([Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED))])
+    store = StateStore(mongo.database)
+    await store.prepare()
+    for hour in range(50):
+        later = [
+            msgspec.structs.replace(
+                each, record=msgspec.structs.replace(each.record, time_ms=NOW_MS + hour * 3_600_000)
+            )
+            for each in records
+        ]
+        await keep(store, later)
+    noted = await store.noted(GIVER, range(PARTS))
+    assert 3 <= len(noted) <= 4
+    assert {key for key, _ in noted} == {ITEM_KEY}
+    assert max(until_ms for _, until_ms in noted) > NOW_MS + 49 * 3_600_000
+    assert await store.asked_of([GIVER, DELEGATE]) == {GIVER}

@@ -94,6 +94,16 @@ async def test_only_renewals_of_ones_own_logs_are_done_and_they_take_turns() -> 
     assert await all_of(renewing, {"goods/0", "goods/1"}) == 400
 
 
+async def test_one_that_is_registered_with_each_batch_leaves_turns_to_others() -> None:
+    states, renewals = States({1: keys_of(1, 300), 2: keys_of(2, 300)}), MemoryRenewals()
+    renewing = made(states, renewals)
+    await renewing.add({("goods/0", 2): 1})
+    for _ in range(200):
+        await renewing.add({("goods/0", 1): 1})
+        await renewing.portion({"goods/0"})
+    assert renewals.kept.keys() == {("goods/0", 1)}
+
+
 @pytest.mark.parametrize("is_done", [False, True])
 async def test_a_call_that_fails_makes_the_portion_come_again(is_done: bool) -> None:
     async def begun(failing: Failing) -> tuple[States, MemoryRenewals, Renewing]:
