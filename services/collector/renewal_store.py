@@ -1,8 +1,7 @@
 """The collection `goods_renewals`: what is left to derive anew of goods' states, a document each merchant and log, gone once it is done.
 
 A document is changed only where nobody else changed it since it was read (`stamp`). So of a keeper that has lost a partition and the one
-that has it now only one moves the mark; and a mark that was moved past what was derived before a registration was known is never written
-after that registration is.
+that has it now only one moves the mark; and no mark is moved past states that were derived before a registration was known.
 """
 
 import contextlib

@@ -85,7 +85,7 @@ class StateStore:
         return {int(each["_id"]) for each in found}
 
     async def noted(self, merchant: int, parts: range) -> list[tuple[str, int]]:
-        """Name the documents in some parts that depend on a merchant's registrations, each up to which record time; a key may come again.
+        """Name the documents in some parts that depend on a merchant's registrations, each with the record time up to which it does; a key may come again.
 
         One that is written meanwhile, and passed over, is derived by the registrations that are known then, by who writes it.
 
