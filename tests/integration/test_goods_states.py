@@ -233,7 +233,10 @@ async def test_documents_that_depend_on_a_registration_are_derived_anew_portion_
 
 async def test_a_key_that_is_corrected_again_and_again_is_noted_once_a_day(mongo: Mongo) -> None:
     """What is noted of a key is read at once, and a lot may be corrected any number of times."""
-    records = sealed([Said(GIVER, PLACED), Said(DELEGATE, taken_back(PLACED))])
+    events = [seen(number, number) for number in range(50)]
+    records = sealed(
+        [each for event in events for each in (Said(GIVER, event), Said(DELEGATE, taken_back(event)))]
+    )
     store = StateStore(mongo.database)
     await store.prepare()
     for hour in range(50):
@@ -241,7 +244,7 @@ async def test_a_key_that_is_corrected_again_and_again_is_noted_once_a_day(mongo
             msgspec.structs.replace(
                 each, record=msgspec.structs.replace(each.record, time_ms=NOW_MS + hour * 3_600_000)
             )
-            for each in records
+            for each in records[2 * hour : 2 * hour + 2]
         ]
         await keep(store, later)
     noted = await store.noted(GIVER, range(PARTS))
