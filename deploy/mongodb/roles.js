@@ -501,6 +501,16 @@ const roles = [
    },
    {
     "database": "own",
+    "collection": "goods_renewals",
+    "actions": [
+     "find",
+     "insert",
+     "remove",
+     "update"
+    ]
+   },
+   {
+    "database": "own",
     "collection": "goods_states",
     "actions": [
      "find",

@@ -35,6 +35,7 @@ from services.collector.registry.store import RegistryStore
 from services.collector.rejected_reader import RejectedReader
 from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejection_store import RejectionStore
+from services.collector.renewal_store import RenewalStore
 from services.collector.runner import Runner
 from services.collector.service import Api, Edge, HttpEdge, Leaving, Part, run_parts
 from services.collector.settings import CollectorSettings
@@ -314,6 +315,7 @@ class _Parts:
             parts["states"] = StateKeeper(
                 self.kafka,
                 StateStore(self.mongo.database),
+                RenewalStore(self.mongo.database),
                 FlaggedStore(self.mongo.database),
                 metrics=self._metrics,
                 log=self._log,

@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import structlog
@@ -41,7 +42,7 @@ class Following(ABC):
             started()
             while not stop.is_set():
                 await self._turn(stop)
-                await persistently(self._cycle, self._name, stop, self._metrics, self._log)
+                await persistently(partial(self._round, stop), self._name, stop, self._metrics, self._log)
         finally:
             await loop.run_in_executor(self._thread, self._source.close)
 
@@ -57,6 +58,17 @@ class Following(ABC):
         """Wait for the time to read the next batch: at once, where nothing else is said."""
         del stop
         await asyncio.sleep(0)
+
+    async def _between(self, stop: asyncio.Event) -> None:
+        """Do what is to be done between batches, for seconds at most: nobody polls meanwhile.
+
+        Raises: ServiceError: it is tried again behind the next batch, so that a failure that lasts does not cost the membership.
+        """
+        del stop
+
+    async def _round(self, stop: asyncio.Event) -> None:
+        await self._cycle()
+        await self._between(stop)
 
     async def _cycle(self) -> None:
         """Read a batch and keep it. One that failed is read again: who does not poll for minutes loses its partitions."""

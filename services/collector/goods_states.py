@@ -46,12 +46,15 @@ def sightings(stored: Iterable[Stored]) -> dict[str, Kept]:
     return goods.sightings(events(stored))
 
 
-def given(stored: Iterable[Stored]) -> list[Given]:
-    """Gather the registrations of merchants among records: they say whose corrections count. Raises: EntryError."""
-    found = []
+def registered(stored: Iterable[Stored]) -> Iterator[tuple[Stored, Given]]:
+    """Give the registrations of merchants among records: they say whose corrections count. Raises: EntryError."""
     for each in stored:
         if each.record.kind is Kind.REGISTRATION:
             read = registration.decode(each.record.part(REGISTRATION_PART).content)
             if read.what == registration.MERCHANT:
-                found.append(Given(each.record.time_ms, each.record.id.hex(), read))
-    return found
+                yield each, Given(each.record.time_ms, each.record.id.hex(), read)
+
+
+def given(stored: Iterable[Stored]) -> list[Given]:
+    """Gather what `registered` gives, wherever it lies. Raises: EntryError."""
+    return [each for _, each in registered(stored)]

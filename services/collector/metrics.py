@@ -137,6 +137,11 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.states_written = Counter(f"{name}_states_written", "States of goods written.", registry=registry)
+        self.states_to_renew = Gauge(
+            f"{name}_states_to_renew",
+            "States left to derive anew because a registration changed, estimated, in this process's partitions; 0 once it is done.",
+            registry=registry,
+        )
         self.behind = Gauge(
             f"{name}_projector_behind_records",
             "Records not kept yet, with markers of transactions; 0 once no more come.",

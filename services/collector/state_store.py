@@ -6,10 +6,11 @@ may be done in any order and repeatedly, two keepers that meet in a key end in t
 What a correction by another merchant is worth follows from registrations, which come by themselves, in any order. A document names the
 merchants it depends on (`asked`), and `goods_asking` says it by merchant: an index over all states would cost each of them a write (decision 31).
 Who writes such a document notes that there and looks at the registrations once more afterwards, and who keeps a registration looks for what is
-noted afterwards: of two at the same time one sees what the other wrote.
+noted afterwards: of two at the same time one sees what the other wrote. What is noted may be any number, so it is looked at by parts
+(`renewals`), each found by the index: to read it page by page, a store may go through all of it for each page.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,22 +20,22 @@ from goodstrace.goods.corrections import NOBODY, Given, Givers, asked
 from goodstrace.goods.sightings import Kept, joined
 from goodstrace.goods.state import derived
 from services.collector.delegation_store import DelegationStore
+from services.collector.renewals import part_of
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.goods_browses.steps import STATES
 from services.runtime.mongo import (
     Database,
     create_indexes,
+    find_all,
     find_named,
-    find_pages,
     insert_missing,
     translated,
 )
 
 KEYS_A_CALL: Final = 1000
-NAMES_A_PAGE: Final = 10_000
-"""A store may go through all that match for each page, to sort them, so pages of names are large: a name takes some 60 bytes."""
 ASKING: Final = "goods_asking"
-INDEXES: Final = {ASKING: [IndexModel([("merchant", 1), ("until_ms", 1)], name="merchant")]}
+INDEXES: Final = {ASKING: [IndexModel([("merchant", 1), ("part", 1)], name="parts")]}
+_DAY_MS: Final = 86_400_000
 _ATTEMPTS: Final = 20
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Kept)
@@ -62,33 +63,40 @@ class StateStore:
 
         Args:
             said: of goods, by key.
-            given: registrations of merchants; they are kept, and documents that depend on them are derived anew.
+            given: registrations of merchants; they are kept. What else depends on them is derived anew afterwards (`Renewing`).
         """
         await self._delegations.add(given)
         written, asking = 0, dict[str, Mapping[int, int]]()
         for some in _chunks(sorted(said)):
             written += await self._apply(some, said, asking)
         await insert_missing(self._database[ASKING], list(_notes(asking)))
-        for some in _chunks(sorted(asking)):
+        return written + await self.renew(asking)
+
+    async def renew(self, keys: Collection[str]) -> int:
+        """Derive documents anew by the registrations that are known now; gives how many had to be written. Raises: UnavailableError."""
+        written = 0
+        for some in _chunks(sorted(keys)):
             written += await self._apply(some, {}, {})
-        async for noted in self._asking(given):  # those written above were derived after `given` was kept
-            for part in _chunks(sorted(noted - asking.keys())):
-                written += await self._apply(part, {}, {})
         return written
 
-    async def _asking(self, given: Iterable[Given]) -> AsyncIterator[set[str]]:
-        """Name the documents that depend on registrations, NAMES_A_PAGE at a time: where states are made anew that may be all of a merchant's.
+    async def asked_of(self, merchants: Iterable[int]) -> set[int]:
+        """Tell on whose registrations any document depends, of some merchants. Raises: UnavailableError."""
+        found = await find_named(self._database, ASKING, map(str, merchants))
+        return {int(each["_id"]) for each in found}
 
-        One that is written meanwhile, and passed over, is looked at by who writes it.
+    async def noted(self, merchant: int, parts: range) -> list[tuple[str, int]]:
+        """Name the documents in some parts that depend on a merchant's registrations, each with the record time up to which it does; a key may come again.
+
+        One that is written meanwhile, and passed over, is derived by the registrations that are known then, by who writes it.
+
+        Args:
+            merchant: its number.
+            parts: see `renewals`, without steps.
+        Returns: keys with Unix milliseconds. Raises: UnavailableError.
         """
-        first_ms: dict[int, int] = {}
-        for each in given:
-            merchant = each.registration.merchant
-            first_ms[merchant] = min(each.record_ms, first_ms.get(merchant, each.record_ms))
-        for merchant, time_ms in sorted(first_ms.items()):
-            query = {"merchant": merchant, "until_ms": {"$gte": time_ms}}
-            async for some in find_pages(self._database, ASKING, query, {"key": 1}, size=NAMES_A_PAGE):
-                yield {each["key"] for each in some}
+        query = {"merchant": merchant, "part": {"$gte": parts.start, "$lt": parts.stop}}
+        rows = await find_all(self._database, ASKING, query, {"key": 1, "until_ms": 1})
+        return [(each["key"], each["until_ms"]) for each in rows]
 
     async def _apply(
         self, keys: Sequence[str], said: Mapping[str, Kept], asking: dict[str, Mapping[int, int]]
@@ -160,12 +168,19 @@ def _write(key: str, kept: Kept, known: Mapping[str, Any] | None, givers: Givers
 
 
 def _notes(asking: Mapping[str, Mapping[int, int]]) -> Iterable[dict[str, Any]]:
-    """Make what is noted of documents that depend on registrations: never changed, and one more where they matter up to a later time."""
+    """Make what is noted of documents that depend on registrations: never changed, and one more where they matter up to a later day.
+
+    By days, since a lot may be corrected any number of times: what is noted of a key is read at once. Of each merchant it is noted, too, that there are any: of most there are none, and nothing has to be looked for.
+    """
+    for merchant in {each for merchants in asking.values() for each in merchants}:
+        yield {"_id": str(merchant)}
     for key, merchants in asking.items():
-        for merchant, until_ms in merchants.items():
+        for merchant, time_ms in merchants.items():
+            until_ms = (time_ms // _DAY_MS + 1) * _DAY_MS
             yield {
                 "_id": f"{merchant}/{until_ms}/{key}",
                 "merchant": merchant,
+                "part": part_of(key),
                 "until_ms": until_ms,
                 "key": key,
             }

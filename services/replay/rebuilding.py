@@ -19,6 +19,8 @@ from services.collector.goods_states import Stored
 from services.collector.mongo import GoodsStore
 from services.collector.registry import registrations
 from services.collector.registry.store import RegistryStore
+from services.collector.renewal_store import RenewalStore
+from services.collector.renewing import Renewing
 from services.collector.state_keeper import gathered, placed
 from services.collector.state_store import StateStore
 from services.replay.reading import TopicReader
@@ -124,6 +126,7 @@ class TopicSealer:
         self._store = MongoBlockStore(database)
         self._goods = GoodsStore(database) if goods_information else None
         self._states, self._flagged = StateStore(database), FlaggedStore(database)
+        self._renewing = Renewing(self._states, RenewalStore(database), log)
         self._registry = RegistryStore(database)
         self._keys = keys
         self._name = name
@@ -140,11 +143,12 @@ class TopicSealer:
                 await _keep_goods(self._goods, self._registry, decoded)
                 found = gathered(decoded)
                 await self._states.apply(found.said, found.given)
+                await self._renewing.add(found.firsts)
                 await self._flagged.add(found.flagged)
             told(len(records))
 
         if self._goods is not None and origin.prefix == "goods":
-            await self._states.prepare()  # each registration looks for the states that depend on it
+            await self._states.prepare()  # each registration looks for whether states depend on it
         source = ReplaySource(reader, change=origin.change, from_the_first=origin.from_the_first, watch=watch)
         parts = SealerParts(
             store=self._store,
@@ -158,6 +162,9 @@ class TopicSealer:
         )
         sealer = Sealer(parts, self._keys, prefix=origin.prefix, name=self._name, readiness=Readiness())
         await sealer.run(source.finished)
+        if self._goods is not None and origin.prefix == "goods":
+            while await self._renewing.portion(None) is not None:  # nobody else keeps the states of a rebuild
+                pass
 
 
 class RootComparison:

@@ -5,16 +5,21 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
+import msgspec
 import pytest
+import structlog
 from pymongo import UpdateOne
 
 from deploy.stack import Stack
 from goodstrace.goods.corrections import Givers
-from services.collector import delegation_store, state_store
+from services.collector import delegation_store, renewals, state_store
 from services.collector.delegation_store import DELEGATIONS, DelegationStore
 from services.collector.goods_states import Stored, given, sightings
 from services.collector.registry.registrations import changes
 from services.collector.registry.store import RegistryStore
+from services.collector.renewal_store import RenewalStore
+from services.collector.renewals import PARTS
+from services.collector.renewing import Renewing
 from services.collector.state_keeper import gathered
 from services.collector.state_store import StateStore, document
 from services.runtime import mongo as runtime_mongo
@@ -54,8 +59,14 @@ async def mongo(stack: Stack, names: Names) -> AsyncIterator[Mongo]:
 
 
 async def keep(store: StateStore, records: Sequence[Stored]) -> int:
+    """Keep a batch and derive anew what it left to be; give how many documents were written."""
     told = gathered(records)
-    return await store.apply(told.said, told.given)
+    renewing = Renewing(store, RenewalStore(store._database), structlog.get_logger())
+    written = await store.apply(told.said, told.given)
+    await renewing.add(told.firsts)
+    while (more := await renewing.portion(None)) is not None:
+        written += more
+    return written
 
 
 async def states(mongo: Mongo) -> dict[str, dict[str, Any]]:
@@ -192,7 +203,7 @@ async def test_what_is_replaced_while_it_is_asked_for_is_found(
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["later", "in one batch with some of the events"])
-async def test_documents_that_depend_on_a_registration_are_derived_anew_page_by_page(
+async def test_documents_that_depend_on_a_registration_are_derived_anew_portion_by_portion(
     mongo: Mongo, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
     taken_all_back = [Said(DELEGATE, taken_back(each)) for each in EVENTS]
@@ -202,7 +213,7 @@ async def test_documents_that_depend_on_a_registration_are_derived_anew_page_by_
     await store.prepare()
     await keep(store, records[1:-1] if together else records[1:])
     assert sum("place" in each for each in (await states(mongo)).values()) == len(EVENTS)
-    monkeypatch.setattr(state_store, "NAMES_A_PAGE", 3)
+    monkeypatch.setattr(renewals, "PORTION_NAMES", 3)
     monkeypatch.setattr(state_store, "KEYS_A_CALL", 2)
     sizes, read = [], runtime_mongo._all_of
 
@@ -217,4 +228,27 @@ async def test_documents_that_depend_on_a_registration_are_derived_anew_page_by_
     assert there == expected(records, there)
     assert not any("place" in each for each in there.values())
     assert written == len(EVENTS)
-    assert max(sizes) == 3
+    assert max(sizes) == 2
+
+
+async def test_a_key_that_is_corrected_again_and_again_is_noted_once_a_day(mongo: Mongo) -> None:
+    """What is noted of a key is read at once, and a lot may be corrected any number of times."""
+    events = [seen(number, number) for number in range(50)]
+    records = sealed(
+        [each for event in events for each in (Said(GIVER, event), Said(DELEGATE, taken_back(event)))]
+    )
+    store = StateStore(mongo.database)
+    await store.prepare()
+    for hour in range(50):
+        later = [
+            msgspec.structs.replace(
+                each, record=msgspec.structs.replace(each.record, time_ms=NOW_MS + hour * 3_600_000)
+            )
+            for each in records[2 * hour : 2 * hour + 2]
+        ]
+        await keep(store, later)
+    noted = await store.noted(GIVER, range(PARTS))
+    assert 3 <= len(noted) <= 4
+    assert {key for key, _ in noted} == {ITEM_KEY}
+    assert max(until_ms for _, until_ms in noted) > NOW_MS + 49 * 3_600_000
+    assert await store.asked_of([GIVER, DELEGATE]) == {GIVER}

@@ -98,6 +98,8 @@ _KEEPS: Final = {
     "delegations": RI,
     "flagged_events": RI,
     "goods_asking": RI,
+    # What is left to derive anew is gone once it is done.
+    "goods_renewals": RIUD,
     "rejections": RI,
 }
 _PROVISIONED: Final = (

@@ -98,6 +98,7 @@ PIPELINE: Final = Board(
         ("Behind the stages", [
             graph("Not kept yet", "short", ("sum by (loop) (goodstrace_collector_projector_behind_records)", "{{loop}}"),
                   ('sum by (client) (goodstrace_kafka_lag_records{client=~"projector|states"})', "{{client}} in Kafka")),
+            graph("States to derive anew", "short", ("sum(goodstrace_collector_states_to_renew)", "about")),
             graph("Keeping a batch", "s", *quantiles("goodstrace_collector_goods_upsert_seconds"), *quantiles("goodstrace_collector_states_write_seconds")),
             graph("Failed attempts", "cps", (rate("goodstrace_collector_failures_total", "loop, category"), "{{loop}} {{category}}")),
             graph("From capture to checkpoint", "s", *quantiles("goodstrace_ledger_capture_to_checkpoint_seconds", of=(0.5, 0.9, 0.99))),

@@ -1,0 +1,105 @@
+"""The collection `goods_renewals`: what is left to derive anew of goods' states, a document each merchant and log, gone once it is done.
+
+A document is changed only where nobody else changed it since it was read (`stamp`). So of a keeper that has lost a partition and the one
+that has it now only one moves the mark; and no mark is moved past states that were derived before a registration was known.
+"""
+
+import contextlib
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+from pymongo import InsertOne, ReplaceOne
+
+from services.collector.renewals import Renewal, Renewed, begun
+from services.runtime.errors import ConflictError, UnavailableError
+from services.runtime.mongo import DOCUMENTS_A_CALL, Database, find_all, find_named, translated
+
+RENEWALS: Final = "goods_renewals"
+_ATTEMPTS: Final = 20
+
+
+class RenewalStore:
+    """Keeps them."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the collection in `database`."""
+        self._database, self._renewals = database, database[RENEWALS]
+
+    async def find(self, logs: Collection[str] | None) -> list[Renewal]:
+        """Give those of some logs, None for all, by merchant; one is of a few hundred bytes. Raises: UnavailableError."""
+        found = map(_renewal, await find_all(self._database, RENEWALS, {}))
+        return sorted(
+            (each for each in found if logs is None or each.log in logs),
+            key=lambda each: (each.merchant, each.log),
+        )
+
+    async def add(self, firsts: Mapping[Renewed, int]) -> None:
+        """Begin renewals, or let those that are under way go around once more, from where they are; durable when it returns.
+
+        The registrations must be kept before: what is derived anew after this goes by them.
+
+        Args:
+            firsts: the record time of the earliest registration, Unix milliseconds, by log and merchant.
+        Raises: UnavailableError; some are begun then, and all may be given again.
+        """
+        every = sorted(firsts)
+        for start in range(0, len(every), DOCUMENTS_A_CALL):
+            await self._add(every[start : start + DOCUMENTS_A_CALL], firsts)
+
+    async def advance(self, seen: Renewal, following: Renewal | None) -> Renewal | None:
+        """Put what is left in the place of what was seen; None where nothing is left, with which the document goes.
+
+        Raises: ConflictError where another changed it since it was seen; UnavailableError.
+        """
+        query = {"_id": _id(seen.of), "stamp": seen.stamp}
+        async with translated():
+            if following is None:
+                done = (await self._renewals.delete_one(query)).deleted_count
+            else:
+                following = _stamped(following)
+                done = (await self._renewals.replace_one(query, _row(following))).matched_count
+        if not done:
+            raise ConflictError(
+                f"the renewal of merchant {seen.merchant} in {seen.log} was changed by another"
+            )
+        return following
+
+    async def _add(self, some: Collection[Renewed], firsts: Mapping[Renewed, int]) -> None:
+        for _ in range(_ATTEMPTS):
+            found = map(_renewal, await find_named(self._database, RENEWALS, map(_id, some)))
+            there = {each.of: each for each in found}
+            # One that has all parts before it is written too: a portion of it may be under way that does not know the registration.
+            writes = [_write(there.get(each), begun(there.get(each), each, firsts[each])) for each in some]
+            with contextlib.suppress(ConflictError):
+                async with translated():
+                    done = await self._renewals.bulk_write(writes, ordered=False)
+                if done.inserted_count + done.matched_count == len(writes):
+                    return
+        raise UnavailableError(f"MongoDB: {len(some)} renewals are changed by others all the time")
+
+
+def _write(
+    known: Renewal | None, following: Renewal
+) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
+    row = _row(_stamped(following))
+    return InsertOne(row) if known is None else ReplaceOne({"_id": row["_id"], "stamp": known.stamp}, row)
+
+
+def _stamped(renewal: Renewal) -> Renewal:
+    # Drawn, not counted: a document that went and came again would begin to count anew.
+    return msgspec.structs.replace(renewal, stamp=uuid4().hex)
+
+
+def _id(of: Renewed) -> str:
+    log, merchant = of
+    return f"{log}/{merchant}"
+
+
+def _row(renewal: Renewal) -> dict[str, Any]:
+    return {"_id": _id(renewal.of), **msgspec.structs.asdict(renewal)}
+
+
+def _renewal(row: Mapping[str, Any]) -> Renewal:
+    return msgspec.convert({name: told for name, told in row.items() if name != "_id"}, Renewal)
