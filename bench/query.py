@@ -44,11 +44,12 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: `kinds` of keys, numbers of `connections`, `seconds` for each, after a fifth of them to warm up."""
+    """What is measured: `kinds` of keys, numbers of `connections`, `seconds` for each, after `warming` seconds over as many connections."""
 
     kinds: Sequence[str]
     connections: Sequence[int]
     seconds: int
+    warming: int
     peers: bool
 
 
@@ -90,6 +91,11 @@ def arguments() -> tuple[Plan, Sequence[int], Path]:
     parser.add_argument("--only", action="append", choices=(ONE, TWENTY), help="only keys of this kind")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16], help="(1 16)")
     parser.add_argument("--seconds", type=int, default=10, help="how long each is asked (10)")
+    parser.add_argument(
+        "--warming",
+        type=int,
+        help="how long each is asked before, so that the service has in memory what it keeps there: of a million events some 300 (a fifth of --seconds)",
+    )
     parser.add_argument("--no-immudb", action="store_true", help="leave immudb out")
     parser.add_argument(
         "--out", type=Path, default=OUT, help=f"where the JSON goes ({OUT.relative_to(ROOT)})"
@@ -97,7 +103,8 @@ def arguments() -> tuple[Plan, Sequence[int], Path]:
     given = parser.parse_args()
     if any(each <= 0 or each % query_load.LEAST_EVENTS for each in given.events):
         parser.error(f"--events: multiples of {query_load.LEAST_EVENTS}")
-    plan = Plan(given.only or (ONE, TWENTY), given.connections, given.seconds, not given.no_immudb)
+    warming = max(1, given.seconds // 5 if given.warming is None else given.warming)
+    plan = Plan(given.only or (ONE, TWENTY), given.connections, given.seconds, warming, not given.no_immudb)
     return plan, given.events, given.out
 
 
@@ -147,7 +154,7 @@ def answered(system: System, events: int, kind: str, plan: Plan) -> Iterator[tup
         check(system, query_load.lot(0), query_load.EVENTS_A_CHAIN, query_load.LEVELS)
     for connections in plan.connections:
         warming, asked = (query_load.requests(kind, events, seed) for seed in (0, connections))
-        ask(system, warming, connections, max(1, plan.seconds // 5))
+        ask(system, warming, connections, plan.warming)
         yield kind, connections, ask(system, asked, connections, plan.seconds)
 
 
