@@ -35,7 +35,7 @@ from services.query.traces import KeptWalks, Traces
 from services.query.walk import PartsGoneError, Walk, walk_over
 from services.query.withheld import PageEnd
 from services.runtime.access.current import principal
-from services.runtime.call_errors import InvalidRequestError, NotFoundError
+from services.runtime.call_errors import InvalidRequestError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
 from services.runtime.tracing import spans
@@ -372,15 +372,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
 
     async def _checkpoints(self, as_of: Mapping[str, int], state: PageState | None) -> Checkpoints:
         """Fix the vector of checkpoints: that of the page token, else the newest ones and those asked for."""
-        if state is not None:
-            found = await disclosure.exactly(self._reader, state.sizes)
-            if found is None:
-                raise InvalidRequestError("its checkpoints are not those of these logs", "page_token")
-            return found
-        found = await disclosure.vector(self._reader, _KIND, as_of)
-        if found is None:
-            raise NotFoundError("a size named is not that of a checkpoint of a goods log", "as_of")
-        return found
+        return await disclosure.vector(self._reader, _KIND, as_of, state.sizes if state else None)
 
     def _cut(
         self,
