@@ -25,7 +25,7 @@ from services.runtime.merchants.directory import Directory
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.mongo import Database, find_named, translated
 from services.sealing import disclosure, showing
-from services.sealing.browse import Browse
+from services.sealing.browse import Browse, Recorder
 from services.sealing.reader import LogReader
 
 METHOD: Final = "ListGoods"
@@ -49,14 +49,6 @@ class Keys(Protocol):
 
     async def products(self, merchant: int, limit: int) -> list[str]:
         """List the first keys that a merchant has registered."""
-        ...
-
-
-class Recorder(Protocol):
-    """Records looks; `services.sealing.browse.BrowseRecorder` is the real one."""
-
-    async def record(self, browse: Browse) -> str:
-        """Record a look; when this returns it is durable."""
         ...
 
 
