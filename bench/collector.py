@@ -14,7 +14,6 @@ Events are of 1 kB and name 1 or 3 keys; with 100 and 10,000 keys they are as la
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -22,49 +21,40 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
+from bench.events import EVENTS_A_DOCUMENT, PARTITIONS, Values, bodies_of, collected, events_of
 from bench.limits import kafka_copy_rate
 from bench.processes import cpu_s, rss_mib
 from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT
 from deploy.stack import Stack
 from goodstrace.capture import Job
-from services.collector import documents
-from services.collector.collect import Rules, Sent, Stamp, collect
-from services.collector.documents import Limits
-from services.collector.flow import Item, StageName, to_wire
+from services.collector.flow import StageName
 from services.collector.stages import ORDER, OUTPUTS, Span, State
 from services.collector.summarise import Window
 from services.runtime import kafka, topics
-from services.runtime.partitioner import partition_of
 from tests.system.harness import System
 
 KEYS: Final = (1, 3, 100, 10_000)
 FEW_KEYS: Final = 3
 COPIED: Final = 20_000
 """So many records at the most are copied beside the whole way, to say what the limit is."""
-EVENT_BYTES: Final = 1000
 KEYS_IN_ALL: Final = 1_000_000  # of a run with many keys an event: fewer events then
-PARTITIONS: Final = 4
 WORKERS: Final = (1, 2, 4)
 CLIENTS: Final = 4
-EVENTS_A_DOCUMENT: Final = 100
 SECRET: Final = bytes(range(32))
 DEADLINE_S: Final = 1800
 BURST: Final = 10
-CONTEXT: Final = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
 console = Console(stderr=True)
 
 Figures = dict[str, float]
 Measured = Iterator[tuple[str, Figures]]
 """What was measured, as soon as it is: what it is about, and its figures."""
-Values = list[list[bytes]]
-"""Records of `goods.collected` by partition."""
 
 
 def main() -> int:
@@ -222,69 +212,6 @@ PARTS: Final[dict[str, Callable[[Stack, Path, argparse.Namespace], Measured]]] =
     "workers": workers,
     "whole": whole,
 }
-
-
-# -- events ------------------------------------------------------------------------------------------------------
-
-
-def event(number: int, keys: int) -> dict[str, Any]:
-    """Make an event that names so many keys: its serials, but one that is a place where there are more."""
-    made: dict[str, Any] = {
-        "type": "ObjectEvent",
-        "eventID": f"urn:uuid:00000000-0000-4000-8000-{number:012x}",
-        "eventTime": f"2026-01-{1 + number % 28:02}T{number // 28 % 24:02}:00:00.000Z",
-        "eventTimeZoneOffset": "+00:00",
-        "action": "OBSERVE",
-        "bizStep": "shipping",
-        "disposition": "in_transit",
-        "epcList": [
-            f"urn:epc:id:sgtin:9521234.{each % 1000:06}.{number}-{each}" for each in range(max(1, keys - 1))
-        ],
-    }
-    if keys > 1:
-        made["readPoint"] = {"id": f"urn:epc:id:sgln:9521234.{number % 100:05}.0"}
-    short = EVENT_BYTES - len(json.dumps(made)) - len(', "ext:note": ""')
-    return {**made, "ext:note": "x" * short} if short > 0 else made
-
-
-def bodies_of(events: int, keys: int, first: int = 0) -> Iterator[bytes]:
-    """Make documents of a hundred such events, or fewer where they would be over the limit of a request."""
-    together = max(1, min(EVENTS_A_DOCUMENT, 200_000 // keys))
-    for start in range(first, first + events, together):
-        listed = [event(number, keys) for number in range(start, min(first + events, start + together))]
-        yield json.dumps(
-            {
-                "@context": [CONTEXT, {"ext": "https://example.com/ext/"}],
-                "type": "EPCISDocument",
-                "schemaVersion": "2.0",
-                "creationDate": "2026-01-01T00:00:00Z",
-                "epcisBody": {"eventList": listed},
-            }
-        ).encode()
-
-
-def events_of(asked: int, keys: int, in_all: int, least: int) -> int:
-    """How many events of so many keys are measured where so many events are asked for, and about so many keys `in_all`."""
-    return max(least, min(asked, in_all // keys))
-
-
-def collected(events: int, keys: int) -> tuple[Values, float]:
-    """Take events through `collect` in this process; gives its records, and microseconds of a core an event."""
-    bodies = list(bodies_of(events, keys))
-    begun = time.process_time()
-    sent = [each for body in bodies for each in _collected(body)]
-    collect_us = (time.process_time() - begun) * 1e6 / len(sent)
-    values: Values = [[] for _ in range(PARTITIONS)]
-    for each in sent:
-        if not isinstance(each.outcome, Item):
-            raise SystemExit(f"an event was refused: {each.fault}")
-        values[partition_of(each.key, PARTITIONS)].append(to_wire(each.outcome))
-    return values, collect_us
-
-
-def _collected(body: bytes) -> list[Sent]:
-    stamp = Stamp(os.urandom(16), 1, time.time_ns() // 1_000_000)
-    return collect(documents.read(body, Limits()), stamp, Rules(), os.urandom)
 
 
 def alone(values: Values) -> Figures:

@@ -10,7 +10,8 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from goodstrace.identifiers import PRIMARY_KEYS, QUALIFIERS_OF, canonical_key
+from goodstrace.digital_links import PRIMARY_KEYS, QUALIFIERS_OF
+from goodstrace.identifiers import canonical_key
 
 FNC1: Final = "\x1d"
 SYMBOLOGIES: Final = ("]C1", "]d2", "]e0", "]J1", "]Q3")

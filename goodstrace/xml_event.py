@@ -114,7 +114,6 @@ def _boolean(text: str, _real: _Real) -> Any:
 
 
 _GENERIC: Final = _Shape(attributes=True)
-_WRAPPER: Final = _Shape()
 _LEFT_OUT: Final = _Shape(attributes=True)
 _TEXT: Final = _Shape(text=True)
 _EPCS: Final = _Shape(item="epc", of=_TEXT)

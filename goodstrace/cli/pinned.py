@@ -12,17 +12,15 @@ from goodstrace.client import Client
 from goodstrace.root_proof import RootProof
 from goodstrace.verification import VerifiedCheckpoint
 
-WAIT_S: Final = 15.0
+_WAIT_S: Final = 15.0
 _EVERY_S: Final = 0.3
 
 Pinned = Mapping[str, RootProof | None]
 
 
-def root_proofs(
-    client: Client, checkpoints: Mapping[str, VerifiedCheckpoint], wait_s: float = WAIT_S
-) -> Pinned:
-    """Prove each checkpoint up to the root log, by name of its log; None where it is not covered within `wait_s`."""
-    until = time.monotonic() + wait_s
+def root_proofs(client: Client, checkpoints: Mapping[str, VerifiedCheckpoint]) -> Pinned:
+    """Prove each checkpoint up to the root log, by name of its log; None where it is not covered within 15 seconds."""
+    until = time.monotonic() + _WAIT_S
     found: dict[str, RootProof | None] = {}
     for log, checkpoint in sorted(checkpoints.items()):
         while (proof := client.root_proof(checkpoint)) is None and time.monotonic() < until:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from goodstrace.digital_links import check_digit
+
 EXAMPLE_PREFIX = "952"
 LINK = "https://id.gs1.org"
 
@@ -21,12 +23,6 @@ class Key(NamedTuple):
 
     urn: str
     link: str
-
-
-def check_digit(digits: str) -> str:
-    """Give the GS1 check digit of `digits` (any length): weights 3, 1, 3, ... from the right."""
-    values = [int(digit) for digit in reversed(digits)]
-    return str(-(3 * sum(values[::2]) + sum(values[1::2])) % 10)
 
 
 def base32(number: int, width: int) -> str:

@@ -18,7 +18,7 @@ from goodstrace.transparency.public_log import PublicLog, from_folder, from_url
 from goodstrace.transparency.values import Month, Report
 from goodstrace.transparency.verifying import verify
 from services.audit.report.making import make_report
-from services.runtime.errors import ServiceError
+from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings, load
 
@@ -74,13 +74,11 @@ def report(
     """
     if (month is None) == (file is None):
         raise click.UsageError("give either --month or --verify")
-    try:
+    with told(GoodstraceError, OSError):
         if file is not None:
             _verify(values.decode(file.read_bytes()), logs, vkeys, policy)
         else:
             _write(asyncio.run(_made(_month(month or ""))), out)
-    except (ServiceError, GoodstraceError, OSError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _month(name: str) -> Month:

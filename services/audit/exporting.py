@@ -30,7 +30,7 @@ async def export_looks(database: Database, known: Known) -> AsyncIterator[tuple[
     `goodstrace.log.v1.SealedEntry` with proof and keys; null where it is not sealed yet. Raises: UnavailableError, VaultError.
     """
     looks = _Looks(database, known)
-    checkpoints = await disclosure.vector(looks.reader, "browse", {}) or {}
+    checkpoints = await disclosure.vector(looks.reader, "browse")
     for each in checkpoints.values():
         yield "checkpoint", {"log": each.log, "note": each.note}
     async for page in looks.indexed(checkpoints):

@@ -9,7 +9,7 @@ import msgspec
 from services.audit.browse_index import BrowseIndex
 from services.audit.index_rebuild import Rebuilt
 from services.audit.index_rebuild import rebuild as rebuilt
-from services.runtime.errors import ServiceError
+from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings, load
 from services.runtime.vault import open_vault
@@ -28,10 +28,8 @@ def rebuild(*, as_json: bool) -> None:
 
     MONGODB_URI, GOODSTRACE_DATABASE and GOODSTRACE_VAULT_KEY_FILE say where all that is. Looks of users that were erased are not found again.
     """
-    try:
+    with told():
         done = asyncio.run(_rebuilt())
-    except ServiceError as error:
-        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(msgspec.json.encode(done).decode())
     else:

@@ -1,7 +1,5 @@
 """`AuditService` over gRPC: lists browse records with proofs, and gives figures; each answer is recorded as a look before it leaves."""
 
-from collections.abc import Mapping
-
 import structlog
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
@@ -14,7 +12,6 @@ from services.audit.part_keys import PartKeys, record_id_of
 from services.audit.proving import browse_proof
 from services.runtime.access.current import principal
 from services.runtime.access.values import Role
-from services.runtime.call_errors import InvalidRequestError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
 from services.runtime.vault import Vault, user_subject
@@ -22,7 +19,6 @@ from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.front import FrontMetrics
 from services.sealing.reader import LogReader
-from services.sealing.values import StoredCheckpoint
 
 
 class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
@@ -60,7 +56,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         query, page_size = core.query_of(request), core.page_size_of(request)
         core.check_own(query, user, sees_all=Role.AUDITOR in principal().roles)
         state = self._tokens.open(query.encode(), request.page_token) if request.page_token else None
-        checkpoints = await self._checkpoints(state)
+        checkpoints = await disclosure.vector(self._reader, "browse", page=state.sizes if state else None)
         sizes = showing.sizes_of(checkpoints)
         subject = await self._vault.hash_of(user_subject(query.user)) if query.user else None
         found = await self._listing.find(query, subject, sizes, state, page_size + 1)
@@ -110,13 +106,3 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
     ) -> audit_pb2.GetBrowseProofResponse:
         """Prove that the browse record of a receipt is sealed; see audit.proto."""
         return await browse_proof(self._reader, self._secret, request)
-
-    async def _checkpoints(self, state: ListState | None) -> Mapping[str, StoredCheckpoint]:
-        found = await (
-            disclosure.vector(self._reader, "browse", {})
-            if state is None
-            else disclosure.exactly(self._reader, state.sizes)
-        )
-        if found is None:
-            raise InvalidRequestError("its checkpoints are not those of these logs", "page_token")
-        return found

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from services.runtime.errors import ServiceError
+from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings, load
 from services.runtime.vault import open_vault
@@ -23,10 +23,8 @@ def vault() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
 def rewrap(*, as_json: bool) -> None:
     """Wrap all keys under the first key-encryption key of GOODSTRACE_VAULT_KEY_FILE; afterwards the others may go. Services may run."""
-    try:
+    with told():
         count = asyncio.run(_rewrapped())
-    except ServiceError as error:
-        raise click.ClickException(str(error)) from error
     click.echo(f'{{"rewrapped":{count}}}' if as_json else f"{count} keys are wrapped anew")
 
 
@@ -42,10 +40,8 @@ def rotate(*, settle: bool, as_json: bool) -> None:
 
     Services may run, where they read the same file. Broken off, it is to be asked for again.
     """
-    try:
+    with told(OSError, ValueError):
         count = asyncio.run(_rotated(settle=settle))
-    except (ServiceError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
     click.echo(
         f'{{"wrapped":{count}}}'
         if as_json

@@ -6,32 +6,11 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace.audit.v1 import watch_pb2
-from services.audit.watch.store import ACTIVITY, ALERTS
+from services.audit.watch.store import ACTIVITY, ALERTS, COUNTS, DISTINCT
 from services.audit.watch_requests import AlertsWanted
 from services.runtime.mongo import Database, translated
 
-_FIGURES: Final = (
-    "about",
-    "subject",
-    "start_ms",
-    "end_ms",
-    "looks",
-    "refused",
-    "sign_ins",
-    "sign_ins_refused",
-    "shown",
-    "keys",
-    "users",
-    "networks",
-    "first_seen",
-    "answered",
-    "failed",
-    "withheld",
-)
-_OF_ALL: Final = (
-    *("looks", "refused", "sign_ins", "sign_ins_refused", "shown", "first_seen"),
-    *("answered", "failed", "withheld"),
-)
+_FIGURES: Final = ("about", "subject", "start_ms", "end_ms", *COUNTS, *DISTINCT)
 
 
 class StoredAlert(msgspec.Struct, frozen=True):
@@ -111,7 +90,7 @@ def summed(rows: Sequence[Mapping[str, Any]]) -> list[watch_pb2.Activity]:
             row["start_ms"],
             watch_pb2.Activity(about="all", start_ms=row["start_ms"], end_ms=row["end_ms"]),
         )
-        for name in _OF_ALL:
+        for name in COUNTS:
             setattr(window, name, getattr(window, name) + row[name])
     return [windows[start] for start in sorted(windows)]
 

@@ -22,7 +22,7 @@ from services.backup.pinned import pin_again
 from services.backup.registered import register_again
 from services.backup.values import Manifest
 from services.runtime import topics
-from services.runtime.errors import ServiceError
+from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo, beside
 from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, MongoSettings, load
@@ -128,11 +128,9 @@ def copy_vault(out: Path) -> None:
 @_policy
 def verify(folder: Path, vkeys: Path | None, policy_file: Path | None, *, of_vault: bool) -> None:
     """Read all of a copy and derive its logs again, without any store: what is wrong is named with file and place, or log, block and index."""
-    try:
+    with told(GoodstraceError, OSError):
         manifest = read_manifest(folder, "vault" if of_vault else "store")
         checking.verify(folder, manifest, _trust(vkeys, policy_file))
-    except (ServiceError, GoodstraceError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     _tell_sound(manifest, vkeys)
     click.echo(f"{len(manifest.files())} files as they were written")
 
@@ -170,7 +168,7 @@ def restore(
     it; (4) users who were erased since the copy was made are erased again, by what Kafka has sealed of it; (5) the groups that read into the store
     are set back, so that what came after the copy comes again from Kafka. Broken off, drop the database and begin again.
     """
-    try:
+    with told(GoodstraceError, OSError):
         done = _restored(
             folder=folder,
             into=into,
@@ -180,8 +178,6 @@ def restore(
             vkeys=vkeys,
             policy_file=policy_file,
         )
-    except (ServiceError, GoodstraceError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     _tell_sound(done.manifest, vkeys)
     applied = done.applied
     click.echo(f"erased again: {applied.keys} keys, {applied.users} users, {applied.documents} documents")
@@ -333,7 +329,5 @@ def _read(policy_file: Path | None) -> bytes | None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
+    with told(GoodstraceError, OSError):
         return asyncio.run(work)
-    except (ServiceError, GoodstraceError, OSError) as error:
-        raise click.ClickException(str(error)) from error

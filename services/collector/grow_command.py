@@ -7,7 +7,7 @@ import click
 
 from services.collector.growth import grow as steps
 from services.collector.settings import CollectorSettings
-from services.runtime.errors import ServiceError
+from services.runtime.command_errors import told
 from services.runtime.settings import KafkaSettings, load
 
 _MOST: Final = 1024
@@ -37,12 +37,10 @@ def grow(partitions: int | None, *, as_json: bool) -> None:
     if partitions is not None:
         kafka = kafka.model_copy(update={"partitions": partitions})
     said = []
-    try:
+    with told():
         for step in steps(kafka, load(CollectorSettings).window):
             said.append(step)
             if not as_json:
                 click.echo(f"growth: {step}")
-    except ServiceError as error:
-        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps({"partitions": kafka.partitions, "steps": said}))

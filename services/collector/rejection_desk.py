@@ -24,7 +24,7 @@ from services.runtime.access.naming import recorded_name
 from services.runtime.call_errors import NotFoundError
 from services.runtime.envelope import Record
 from services.runtime.errors import EnvelopeError
-from services.sealing.browse import Browse
+from services.sealing.browse import Browse, Recorder
 
 METHOD: Final = "GetRejectedContent"
 
@@ -47,13 +47,6 @@ class Reader(Protocol):
 
     async def read(self, partition: int, offset: int) -> Record:
         """Read the record at an offset."""
-
-
-class Recorder(Protocol):
-    """Records looks; see `BrowseRecorder`."""
-
-    async def record(self, browse: Browse) -> str:
-        """Return once the look is durable. Raises: NotRecordedError."""
 
 
 class Page(msgspec.Struct, frozen=True):

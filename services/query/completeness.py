@@ -22,7 +22,7 @@ from services.query.metrics import QueryMetrics
 from services.query.sight import Sight, VisibleLogs
 from services.runtime.access.current import principal
 from services.runtime.access.networks import grpc_peer
-from services.runtime.call_errors import InvalidRequestError, NotFoundError, OutOfRangeError
+from services.runtime.call_errors import InvalidRequestError, OutOfRangeError
 from services.runtime.grpc import Context, caller
 from services.sealing import disclosure
 from services.sealing.browse import Browse, BrowseRecorder
@@ -114,8 +114,6 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
         logs = VisibleLogs(self._reader, eyes, self._secret, requests.MAX_POSITIONS)
         async with self._turns:
             checkpoints = await disclosure.vector(self._reader, _KIND, query.as_of)
-            if checkpoints is None:
-                raise NotFoundError("a size named is not that of a checkpoint of a goods log", "as_of")
             records = await self._records(logs, query, sizes_of(checkpoints))
             shown = await disclosure.disclose(self._reader, records, sizes_of(checkpoints))
             answer = completeness_pb2.GetRecordsResponse(

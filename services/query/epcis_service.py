@@ -197,8 +197,7 @@ class EpcisQueries:
     async def _place(self, bound: bytes, token: str) -> Place:
         """Give where to begin: the token's place, else the beginning of the newest checkpoints."""
         if not token:
-            newest = await disclosure.vector(self._reader, _KIND, {})
-            return Place(showing.sizes_of(newest or {}))
+            return Place(showing.sizes_of(await disclosure.vector(self._reader, _KIND)))
         place = self._opened(bound, token)
         if await disclosure.exactly(self._reader, place.sizes) is None:
             raise ParameterError("its checkpoints are not those of these logs", NEXT_PAGE_TOKEN)

@@ -7,14 +7,13 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from goodstrace.read_runs import Said, runs
-from services.query.own_goods import Recorder
 from services.runtime.access.current import principal
 from services.runtime.access.naming import recorded_name
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.merchants.flagged import FLAGGED, FlaggedEvent, flagged_of
 from services.runtime.mongo import Database, translated
-from services.sealing.browse import Browse
+from services.sealing.browse import Browse, Recorder
 
 METHOD: Final = "ListFlagged"
 MAX_NAME_CHARS: Final = 200

@@ -20,13 +20,12 @@ from services.query.sight import Eyes, Sight, VisibleLogs
 from services.query.standing import Standing, Standings
 from services.runtime.access.current import principal
 from services.runtime.access.naming import recorded_name
-from services.runtime.call_errors import NotFoundError
 from services.runtime.merchants.claims import claims_of
 from services.runtime.merchants.directory import Directory
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.mongo import Database, find_named, translated
 from services.sealing import disclosure, showing
-from services.sealing.browse import Browse
+from services.sealing.browse import Browse, Recorder
 from services.sealing.reader import LogReader
 
 METHOD: Final = "ListGoods"
@@ -50,14 +49,6 @@ class Keys(Protocol):
 
     async def products(self, merchant: int, limit: int) -> list[str]:
         """List the first keys that a merchant has registered."""
-        ...
-
-
-class Recorder(Protocol):
-    """Records looks; `services.sealing.browse.BrowseRecorder` is the real one."""
-
-    async def record(self, browse: Browse) -> str:
-        """Record a look; when this returns it is durable."""
         ...
 
 
@@ -148,7 +139,7 @@ class OwnGoods:
             after: as the page before said; empty for the first.
             limit: the most rows.
             purpose: for the browse record.
-        Raises: ForbiddenError where the caller acts for no merchant; NotFoundError, UnavailableError, CorruptError.
+        Raises: ForbiddenError where the caller acts for no merchant; UnavailableError, CorruptError.
         """
         who = principal()
         claims = await self._claims(who.merchant) if who.merchant else None
@@ -156,10 +147,7 @@ class OwnGoods:
             raise ForbiddenError("this is for who acts for a merchant")
         keys, following = await self._listed(claims, who.merchant, asked, after, limit)
         eyes = await self._sight.eyes(who)
-        checkpoints = await disclosure.vector(self._reader, "goods", {})
-        if checkpoints is None:
-            raise NotFoundError("there are no logs yet")
-        sizes = showing.sizes_of(checkpoints)
+        sizes = showing.sizes_of(await disclosure.vector(self._reader, "goods"))
         found = await asyncio.gather(*(self._standing(key, eyes, sizes) for key in keys))
         places = {place for each in found for place in each.places.values()}
         browse = Browse(

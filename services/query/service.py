@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -23,19 +23,18 @@ from goodstrace.tracing.named import named
 from services.query import core, goods_pages, proofs, requests, withheld
 from services.query.core import Page
 from services.query.metrics import QueryMetrics
-from services.query.recalls import Recalling
 from services.query.registrations import Registrations
 from services.query.requests import EventQuery, GoodsQuery, PageState, TraceQuery
 from services.query.root_proofs import root_proof
 from services.query.sight import Sight, VisibleLogs
 from services.query.standing import Standings
+from services.query.streamed_calls import StreamedCalls
 from services.query.subscribing import Subscriptions
-from services.query.trace_streams import TraceStream
 from services.query.traces import KeptWalks, Traces
 from services.query.walk import PartsGoneError, Walk, walk_over
 from services.query.withheld import PageEnd
 from services.runtime.access.current import principal
-from services.runtime.call_errors import InvalidRequestError, NotFoundError
+from services.runtime.call_errors import InvalidRequestError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens
 from services.runtime.tracing import spans
@@ -93,8 +92,17 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """
         self._traces = Traces(secret, max_events, KeptWalks(keep_bytes, clock_s), metrics)
         self._turns = asyncio.Semaphore(max_walks)
-        self._stream_turns = asyncio.Semaphore(max_streams)
-        self._max_goods = max_goods
+        self._streamed = StreamedCalls(
+            reader,
+            recorder,
+            sight,
+            secret=secret,
+            max_events=max_events,
+            max_goods=max_goods,
+            page_bytes=page_bytes,
+            most=max_streams,
+            metrics=metrics,
+        )
         self._reader = reader
         self._recorder = recorder
         self._pins = pins
@@ -151,7 +159,13 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         place = PageEnd(state, sizes, asked.page_size, items, page.next_offset)
         answer.next_page_token = await self._ended(query, answer, logs, held, place)
         browse = _browse(
-            asked.user, logs, "Trace", query.key, checkpoints=checkpoints, purpose=asked.purpose, page=page
+            asked.user,
+            logs,
+            "Trace",
+            query.key,
+            sizes=sizes,
+            purpose=asked.purpose,
+            shown=len(page.events),
         )
         answer.browse_id = await self._record(browse)
         self._traces.shown(query, logs, sizes, walked, has_more=bool(answer.next_page_token))
@@ -161,71 +175,13 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self, request: trace_pb2.StreamTraceRequest, context: Context
     ) -> None:
         """Trace goods level after level; see trace.proto."""
-        user, query = caller(context), requests.streamed_query(request)
-        logs = await self._logs()
-        async with self._stream_turns:
-            checkpoints = await self._checkpoints(query.as_of, None)
-            browse_id = await self._record_stream(
-                user, logs, "StreamTrace", query.key, checkpoints=checkpoints, purpose=request.trace.purpose
-            )
-            await context.write(
-                trace_pb2.StreamTraceResponse(
-                    key=query.key,
-                    checkpoints=map(showing.checkpoint_message, checkpoints.values()),
-                    browse_id=browse_id,
-                )
-            )
-            stream = TraceStream(logs, self._secret, checkpoints, self._page_bytes)
-            asked = core.engine_query(query, self._max_events)
-            await self._counted(stream, stream.run(asked, query.only, context.write))
+        await self._streamed.trace(request, context)
 
     async def Recall(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
         self, request: recall_pb2.RecallRequest, context: Context
     ) -> None:
         """Recall goods; see recall.proto."""
-        user = caller(context)
-        query = requests.recall_query(request, limit=self._max_events, max_goods=self._max_goods)
-        as_of = requests.sizes_asked(request.as_of)
-        logs = await self._logs()
-        async with self._stream_turns:
-            checkpoints = await self._checkpoints(as_of, None)
-            browse_id = await self._record_stream(
-                user, logs, "Recall", query.key, checkpoints=checkpoints, purpose=request.purpose
-            )
-            await context.write(
-                recall_pb2.RecallResponse(
-                    key=query.key,
-                    checkpoints=map(showing.checkpoint_message, checkpoints.values()),
-                    browse_id=browse_id,
-                )
-            )
-            recalling = Recalling(logs, self._secret, checkpoints, self._page_bytes)
-            await self._counted(recalling, recalling.run(query, context.write))
-
-    async def _counted(self, stream: TraceStream | Recalling, running: Awaitable[None]) -> None:
-        """Send a stream; count what it showed and withheld, however it ends."""
-        try:
-            await running
-        finally:
-            self._metrics.shown.inc(stream.shown)
-            self._metrics.withheld.inc(stream.withheld)
-
-    async def _record_stream(
-        self, user: str, logs: VisibleLogs, method: str, key: str, *, checkpoints: Checkpoints, purpose: str
-    ) -> str:
-        """Record a look whose answer is a stream, before its first message: how much it shows cannot be told yet."""
-        sizes = showing.sizes_of(checkpoints)
-        browse = Browse(
-            user=user,
-            merchant=logs.eyes.merchant,
-            method=method,
-            keys=(key,),
-            sizes=sizes,
-            purpose=purpose,
-            events=0,
-            query="stream",
-        )
-        return await self._recorder.record(browse)
+        await self._streamed.recall(request, context)
 
     async def GetEvent(  # noqa: N802 - the name in the proto
         self, request: trace_pb2.GetEventRequest, context: Context
@@ -261,9 +217,9 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 logs,
                 "GetEvent",
                 query.event_id,
-                checkpoints=checkpoints,
+                sizes=sizes,
                 purpose=request.purpose,
-                page=page,
+                shown=len(page.events),
             )
             answer.browse_id = await self._record(browse)
             return answer
@@ -333,14 +289,9 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             place = PageEnd(state, sizes, page_size, len(found.places), cut.next_offset)
             held = withheld.held(logs, withheld.key_names(self._secret, found.kept))
             answer.next_page_token = await self._ended(query, answer, logs, held, place)
-            browse = Browse(
-                user=user,
-                merchant=logs.eyes.merchant,
-                method="GetGoods",
-                keys=(query.key,),
-                sizes=sizes,
-                purpose=request.purpose,
-                events=len(answer.events) + answer.HasField("registration") + len(answer.delegations),
+            shown = len(answer.events) + answer.HasField("registration") + len(answer.delegations)
+            browse = _browse(
+                user, logs, "GetGoods", query.key, sizes=sizes, purpose=request.purpose, shown=shown
             )
             answer.browse_id = await self._record(browse)
             return answer
@@ -372,15 +323,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
 
     async def _checkpoints(self, as_of: Mapping[str, int], state: PageState | None) -> Checkpoints:
         """Fix the vector of checkpoints: that of the page token, else the newest ones and those asked for."""
-        if state is not None:
-            found = await disclosure.exactly(self._reader, state.sizes)
-            if found is None:
-                raise InvalidRequestError("its checkpoints are not those of these logs", "page_token")
-            return found
-        found = await disclosure.vector(self._reader, _KIND, as_of)
-        if found is None:
-            raise NotFoundError("a size named is not that of a checkpoint of a goods log", "as_of")
-        return found
+        return await disclosure.vector(self._reader, _KIND, as_of, state.sizes if state else None)
 
     def _cut(
         self,
@@ -430,16 +373,16 @@ def _browse(
     method: str,
     key: str,
     *,
-    checkpoints: Checkpoints,
+    sizes: Mapping[str, int],
     purpose: str,
-    page: Page,
+    shown: int,
 ) -> Browse:
     return Browse(
         user=user,
         merchant=logs.eyes.merchant,
         method=method,
         keys=(key,),
-        sizes=showing.sizes_of(checkpoints),
+        sizes=sizes,
         purpose=purpose,
-        events=len(page.events),
+        events=shown,
     )

@@ -15,7 +15,7 @@ from services.replay.rebuilding import Rebuilt
 from services.replay.rerunning import FIRST_STAGE
 from services.replay.through import STARTS
 from services.replay.verifying import Replayed
-from services.runtime.errors import ServiceError
+from services.runtime.command_errors import told
 
 T = TypeVar("T")
 
@@ -166,9 +166,8 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
         return await work()
 
     try:
-        return asyncio.run(awaited())
-    except ServiceError as error:
-        raise click.ClickException(str(error)) from error
+        with told():
+            return asyncio.run(awaited())
     except KeyboardInterrupt:
         raise click.ClickException("interrupted: the same command goes on where it was") from None
 

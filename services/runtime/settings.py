@@ -19,6 +19,7 @@ S = TypeVar("S", bound=BaseSettings)
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 EXIT_BAD_SETTINGS: Final = 2
+_SECRET_BYTES: Final = 32
 DATABASE_NAME: Final = r"^[A-Za-z0-9_-]{1,63}$"
 COMMAND_LINE: Final = (
     "GOODSTRACE_QUERY_TARGET",
@@ -216,8 +217,8 @@ def load(settings: type[S]) -> S:
         _exit()
 
 
-def load_secret(path: Path, size_bytes: int = 32) -> bytes:
-    """Read a secret of hex text from a file, or exit with 2 naming it: it is made by `services.runtime.provision`."""
+def load_secret(path: Path) -> bytes:
+    """Read a secret, 32 bytes as hex text, from a file, or exit with 2 naming it: it is made by `services.runtime.provision`."""
     try:
         secret = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
@@ -225,8 +226,8 @@ def load_secret(path: Path, size_bytes: int = 32) -> bytes:
             f"cannot read the secret in {path}: {error}; make it with: python -m services.runtime.provision"
         )
         _exit()
-    if len(secret) != size_bytes:
-        _complain(f"the secret in {path} must be {size_bytes} bytes as hex")
+    if len(secret) != _SECRET_BYTES:
+        _complain(f"the secret in {path} must be {_SECRET_BYTES} bytes as hex")
         _exit()
     return secret
 

@@ -100,6 +100,14 @@ class PeopleSource(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """Records looks; `BrowseRecorder` is the real one."""
+
+    async def record(self, browse: Browse) -> str:
+        """Record a look and give its record's ID; it is durable when this returns. Raises: NotRecordedError."""
+        ...
+
+
 def role_of(who: Principal) -> str:
     """Give the one role by which looks are counted; empty where none is known, as where accounts are off."""
     return "" if who == EVERYBODY else next((role.value for role in _ROLES if role in who.roles), "")

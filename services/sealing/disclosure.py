@@ -2,28 +2,43 @@
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from goodstrace.log.v1 import log_pb2
+from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.sealing.reader import LogReader
 from services.sealing.showing import PartKey, Position, position
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
+_NEWEST: Final[Mapping[str, int]] = {}
+
 
 async def vector(
-    reader: LogReader, kind: str, pinned: Mapping[str, int]
-) -> dict[str, StoredCheckpoint] | None:
-    """Find the checkpoints an answer is made from: of all logs of `kind` ("goods", "browse"), by name.
+    reader: LogReader,
+    kind: str,
+    as_of: Mapping[str, int] = _NEWEST,
+    page: Mapping[str, int] | None = None,
+) -> dict[str, StoredCheckpoint]:
+    """Find the checkpoints an answer is made from, by log.
 
-    The newest of each log, but where `pinned` names a size exactly the one of that size; None where there is none such,
-    and where `pinned` names a log of another kind, whose records must not be found by these look-ups.
-    Raises: UnavailableError.
+    Args:
+        reader: of the logs.
+        kind: of the logs, "goods" or "browse": all of that kind.
+        as_of: the sizes that the caller named, by log; of logs that are not in it, the newest. A log of another kind must not be in it, since
+            its records must not be found by these look-ups.
+        page: the sizes of the pages before, which are those of this one, too; None on the first page.
+    Raises: NotFoundError where `as_of` is not of signed checkpoints, InvalidRequestError where `page` is not; UnavailableError.
     """
-    if not all(log.startswith(f"{kind}/") for log in pinned):
-        return None
+    if page is not None:
+        found = await exactly(reader, page)
+        if found is None:
+            raise InvalidRequestError("its checkpoints are not those of these logs", "page_token")
+        return found
+    named = await exactly(reader, as_of) if all(log.startswith(f"{kind}/") for log in as_of) else None
+    if named is None:
+        raise NotFoundError(f"a size named is not that of a checkpoint of a {kind} log", "as_of")
     newest = await reader.newest(f"{kind}/")
-    exact = await exactly(reader, pinned)
-    return None if exact is None else dict(sorted((newest | exact).items()))
+    return dict(sorted((newest | named).items()))
 
 
 async def exactly(reader: LogReader, sizes: Mapping[str, int]) -> dict[str, StoredCheckpoint] | None:

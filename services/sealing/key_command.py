@@ -25,7 +25,6 @@ _SECRETS: Final = (
     "GOODSTRACE_KEY_PASSPHRASE",
 )  # keys of ours are not the command's concern
 MAX_REASON_CHARS: Final = 200
-PUBLIC_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 
 

@@ -14,6 +14,7 @@ from goodstrace.errors import NoteError, PolicyError
 from goodstrace.note import Verifier
 from goodstrace.policy import Policy
 from services.runtime import lifecycle, logs
+from services.runtime.command_errors import told
 from services.runtime.errors import ServiceError
 from services.runtime.http import HttpServer
 from services.runtime.monitoring import Monitoring
@@ -146,13 +147,11 @@ def witness(
     if settings.prefix and (not settings.prefix.startswith("/") or settings.prefix.endswith("/")):
         raise click.UsageError("--prefix begins with a slash and does not end with one")
     if init or status:
-        try:
+        with told():
             if init:
                 _init(settings, as_json=as_json)
             else:
                 _status(settings, as_json=as_json)
-        except ServiceError as error:
-            raise click.ClickException(str(error)) from error
         return
     log = logs.configure("witness", "info")
     lifecycle.run(lambda stop: _serve(stop, settings, log), log)

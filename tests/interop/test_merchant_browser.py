@@ -16,7 +16,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.browsers import DESKTOP, PHONE, launched, needs_chromium, opening
+from tests.browsers import DESKTOP, PHONE, needs_chromium, opening
 from tests.deadlines import DEADLINE_MS
 from tests.merchant_world import WORKS, MerchantWorld, person, served
 from tests.web_world import FISH_KEY, ITEM_KEY, ITEM_PATH
@@ -37,12 +37,6 @@ GTIN = "07038011002013"
 pytestmark = needs_chromium
 
 __all__ = ["served"]  # the fixture
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as running:
-        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 Needs Debian's chromium; where it is not there these tests are skipped, and say so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 from goodstrace.identifiers import canonical_key
 from services.collector.flagged import flagged
 from services.runtime.envelope import Record
-from tests.browsers import launched, needs_chromium, opening
+from tests.browsers import needs_chromium, opening
 from tests.hostile_events import LOT, MARK, PAYLOADS, PROBE, captured, changes, forms, whole
 from tests.interop.test_web_browser import state
 from tests.merchant_world import WORKS, MemoryKeys, MerchantWorld, person
@@ -48,12 +48,6 @@ def _records() -> list[Record]:
                 made = (captured(each, 100 * number + 10 * turn + 1) for each in events)
                 found += [next(record for record in made if record is not None)]
     return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as running:
-        yield running
 
 
 def _assert_nothing_made(page: Page, path: str) -> None:

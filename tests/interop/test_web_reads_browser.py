@@ -12,7 +12,7 @@ from services.collector.flow import StageName, to_wire
 from services.collector.stages import Span
 from services.query.web.trace_view import ShownEvent, ShownTrace
 from services.runtime.envelope import Record
-from tests.browsers import launched, needs_chromium, opening
+from tests.browsers import needs_chromium, opening
 from tests.interop.test_web_browser import state
 from tests.unit.collector_builders import collected, document, events_of, fresh_state, wires
 from tests.web_world import PREFIXES, SHOP, WORKS, WebWorld, _random, _seen, place
@@ -83,12 +83,6 @@ def _pair(number: int, changes: Changes) -> list[Record]:
 
 
 PAIRS: Final = {name: _pair(number, changes) for number, (name, changes) in enumerate({**TRUE, **LIES}.items())}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

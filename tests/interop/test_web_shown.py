@@ -12,7 +12,7 @@ from goodstrace.identifiers import canonical_key
 from goodstrace.key_changes import sign, statement
 from goodstrace.note import Signer
 from services.runtime.merchants.values import What
-from tests.browsers import PHONE, launched, needs_chromium, opening
+from tests.browsers import PHONE, needs_chromium, opening
 from tests.interop.test_web_browser import state
 from tests.unit.collector_builders import collected, run_all, wires
 from tests.unit.test_web_sections import WARM
@@ -61,12 +61,6 @@ ABOVE = {
     "list": ('data-flag="goods/', "critical ·", "note ·", "what rules found"),
     "list gone": ('data-flag="goods/', "data-flag", "data-other", "what rules found"),
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

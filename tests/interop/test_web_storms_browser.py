@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route
 
 from goodstrace.facts import Limit, RegisteredRange
-from tests.browsers import PHONE, launched, needs_chromium, opening
+from tests.browsers import PHONE, needs_chromium, opening
 from tests.interop.test_web_browser import state
 from tests.web_world import HUB, ITEM, ITEM_KEY, ITEM_PATH, PRODUCT_KEY, WebWorld, _seen, kept_between, storm
 
@@ -21,12 +21,6 @@ LIES = {
     "something more": (f"All {READS} reads</span>", f"All {READS} reads</span> certified"),
     "one left out": ('<li class="event" id="event-20"', '<li class="other" id="event-20"'),
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodstrace.identifiers import PRIMARY_KEYS, canonical_key
+from goodstrace.digital_links import PRIMARY_KEYS
+from goodstrace.identifiers import canonical_key
 from services.query.web import languages, linkset, sensors
 from services.query.web.asking import is_gs1, key_asked, key_of_path, page_of, spoken
 from services.query.web.labels import label

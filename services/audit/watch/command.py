@@ -17,7 +17,7 @@ from services.audit.watch import rules as books
 from services.audit.watch.alerts_command import alerts, when
 from services.audit.watch.daily import DAY_MS
 from services.runtime.blocking import KINDS, PSEUDONYM, USER, Block, Blocks
-from services.runtime.errors import ServiceError
+from services.runtime.command_errors import told
 from services.runtime.mongo import Database, Mongo
 from services.runtime.settings import MongoSettings, load
 from services.runtime.vault import People, open_people
@@ -147,10 +147,8 @@ def rules() -> None:
 @_json
 def check(file: Path, *, as_json: bool) -> None:
     """Check a file of rules, by default the one that comes with the program, and list them."""
-    try:
+    with told():
         book = books.load(file)
-    except ServiceError as error:
-        raise click.ClickException(str(error)) from error
     if as_json:
         _print_json(msgspec.to_builtins(book))
         return
@@ -169,10 +167,8 @@ def _with_database(call: Callable[[Database], Awaitable[T]]) -> T:
         finally:
             mongo.close()
 
-    try:
+    with told():
         return asyncio.run(run())
-    except ServiceError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _checked(subject: str) -> str:

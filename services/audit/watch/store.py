@@ -25,20 +25,20 @@ from services.runtime.mongo import DOCUMENTS_A_CALL, Database, create_indexes, t
 ALERTS: Final = "watch_alerts"
 ACTIVITY: Final = "watch_activity"
 _EXPIRES: Final = "expires"
-_SUMS: Final = (
+COUNTS: Final = (
     "looks",
     "refused",
     "sign_ins",
     "sign_ins_refused",
     "shown",
-    "keys",
-    "users",
-    "networks",
     "first_seen",
     "answered",
     "failed",
     "withheld",
 )
+"""What a window counts, as statistics have it."""
+DISTINCT: Final = ("keys", "users", "networks")
+"""Of what it counts how many different ones there were: these cannot be added up over partitions."""
 _OF_USERS: Final = (Kind.USER, Kind.SERIES)
 _DAY_MS: Final = 86_400_000
 
@@ -138,7 +138,7 @@ class WatchStore:
 
     def _raised(self, row: Activity, size_ms: int) -> UpdateOne:
         key = {"about": str(row.kind), "subject": row.subject, "start_ms": row.start_ms}
-        told = {name: getattr(row, name) for name in _SUMS}
+        told = {name: getattr(row, name) for name in (*COUNTS, *DISTINCT)}
         return UpdateOne(
             {"_id": f"{row.kind}/{row.start_ms}/{row.subject}"},
             {

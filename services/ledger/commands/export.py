@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from services.runtime.errors import ServiceError
+from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo
 from services.runtime.progress import Progress
 from services.runtime.settings import MongoSettings, load
@@ -42,10 +42,8 @@ def export(out: Path, names: tuple[str, ...], *, since_last: bool, as_json: bool
 
     Exits with 0 only when all logs asked for were exported. MONGODB_URI and GOODSTRACE_DATABASE say where the store is.
     """
-    try:
+    with told(OSError):
         reports = asyncio.run(_exported(out, names, since_last=since_last))
-    except (ServiceError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     if as_json:
         answer = {"folder": str(out), "logs": msgspec.to_builtins(reports)}
         click.echo(msgspec.json.format(msgspec.json.encode(answer)))

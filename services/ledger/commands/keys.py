@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ import msgspec
 from goodstrace.errors import NoteError
 from goodstrace.log_keys import log_of
 from goodstrace.note import SigningKey, Verifier
+from services.runtime.command_errors import told
 from services.runtime.errors import ServiceError
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings, load
@@ -67,7 +67,7 @@ def generate(logs: tuple[str, ...], *, as_json: bool) -> None:
     folder = key_folder()
     rows: list[Row] = []
     for log in map(_checked_name, logs):
-        with _told():
+        with told():
             made = folder.generate(log)
         rows.append({"log": log, "file": str(folder.path(log)), "made": made})
     _print(
@@ -147,7 +147,7 @@ def encrypt(logs: tuple[str, ...], *, as_json: bool) -> None:
     for log in [_checked_name(log) for log in logs] or folder.logs():
         if not folder.path(log).exists():
             raise click.ClickException(f"{folder.path(log)}: there is no such key")
-        with _told():
+        with told():
             done = folder.encrypt(log)
         rows.append({"log": log, "file": str(folder.path(log)), "encrypted_now": done})
     _print(
@@ -162,7 +162,7 @@ def _change(logs: tuple[str, ...], do: Change, said: str, *, as_json: bool) -> N
     for log in logs:
         _refuse_elsewhere(log)
     infos = _infos()
-    with _told():
+    with told():
         for info in [_registered(infos, log) for log in logs]:
             made, key = _changed(folder, info, do)
             rows.append({"log": info.name, **_key_row(key.verifier), "made": made})
@@ -255,7 +255,7 @@ def _infos() -> list[LogInfo]:
         finally:
             mongo.close()
 
-    with _told():
+    with told():
         return asyncio.run(read())
 
 
@@ -287,15 +287,6 @@ def _checked_name(log: str) -> str:
     if not is_name:
         raise click.UsageError(f"{log!r} is not the name of a log, such as goods/0, browse/1 or root")
     return log
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """End the command with the message of an error of the services."""
-    try:
-        yield
-    except ServiceError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _print(rows: list[Row], line: Callable[[Row], str], *, as_json: bool) -> None:

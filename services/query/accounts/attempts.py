@@ -6,26 +6,18 @@ Of a name that nobody has nothing is recorded: people type passwords into the wr
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from services.query.accounts.metrics import LoginMetrics, Outcome
 from services.runtime.access.values import Means
 from services.runtime.errors import UnavailableError
-from services.sealing.browse import Browse, BrowseKind
+from services.sealing.browse import Browse, BrowseKind, Recorder
 
 UNKNOWN: Final = "unknown"
 SEVERAL: Final = "several"
 REFUSED_PER_S: Final = 10
-
-
-class Recorder(Protocol):
-    """Where browse records go: `services.sealing.browse.BrowseRecorder`."""
-
-    async def record(self, browse: Browse) -> str:
-        """Record one; durable when this returns."""
-        ...
 
 
 class Attempts:

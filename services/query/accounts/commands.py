@@ -3,8 +3,6 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import click
@@ -21,7 +19,8 @@ from services.query.accounts.sessions import ID_BYTES
 from services.query.accounts.stored import StoredAccount, checked
 from services.runtime.access.settings import LoginSettings
 from services.runtime.access.values import AccountKind, Role
-from services.runtime.errors import ConflictError, ServiceError
+from services.runtime.command_errors import told
+from services.runtime.errors import ConflictError
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings, load
 
@@ -51,7 +50,7 @@ def login_keys() -> None:
 @json_option
 def list_(*, as_json: bool) -> None:
     """List the keys, oldest first: `signing`, `next` (published, signs later), `ending` (its tokens still count), `ended`."""
-    with _told():
+    with told():
         states = configured_files().states(_now_ms())
     _print([{"kid": kid, "state": state.value} for kid, state in states.items()], as_json=as_json)
 
@@ -60,7 +59,7 @@ def list_(*, as_json: bool) -> None:
 @json_option
 def rotate(*, as_json: bool) -> None:
     """Make the next key, unless there is one, and publish it; it signs once all who verify can know it."""
-    with _told():
+    with told():
         key = configured_files().rotate(_now_ms())
     in_minutes = max(key.signs_from_ms - _now_ms(), 0) / _MS_A_MINUTE
     _print([{"kid": key.kid, "state": f"signs in {in_minutes:.0f} minutes"}], as_json=as_json)
@@ -79,7 +78,7 @@ def retire(kid: str | None, *, at_once: bool, as_json: bool) -> None:
     """
     if at_once != (kid is not None):
         raise click.UsageError("a key is named with --now, and only then")
-    with _told():
+    with told():
         if kid is None:
             rows = [{"kid": gone, "state": "removed"} for gone in configured_files().retire(_now_ms())]
         else:
@@ -96,7 +95,7 @@ def bootstrap(name: str, *, as_json: bool) -> None:
 
     Prints its password once; it is to be changed at the first sign-in. Whoever may write to MongoDB may do this.
     """
-    with _told():
+    with told():
         password = asyncio.run(_bootstrapped(name))
     if as_json:
         click.echo(msgspec.json.encode({"name": name, "password": password}).decode())
@@ -136,15 +135,6 @@ async def _bootstrapped(name: str) -> str:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """End the command with the message of an error of the services."""
-    try:
-        yield
-    except ServiceError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _print(rows: list[dict[str, str]], *, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from goodstrace.query.v1.login_pb2_grpc import (
 from services.query.accounts.account_service import AccountServicer
 from services.query.accounts.account_store import AccountStore
 from services.query.accounts.admission import Admission, AdmissionRules
-from services.query.accounts.attempts import Attempts, Recorder
+from services.query.accounts.attempts import Attempts
 from services.query.accounts.counters import Counters
 from services.query.accounts.errors import KeysError
 from services.query.accounts.hashing import Hasher
@@ -39,6 +39,7 @@ from services.runtime.access.settings import AccessSettings, LoginSettings
 from services.runtime.grpc import Context
 from services.runtime.mongo import Database
 from services.runtime.settings import load, load_secret, refuse
+from services.sealing.browse import Recorder
 
 JWKS_PATH: Final = "/.well-known/jwks.json"
 SERVICES: Final = tuple(

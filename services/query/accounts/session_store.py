@@ -78,10 +78,10 @@ class SessionStore:
         async with translated():
             return await self._end({"_id": identifier, "account": account}, now_ms)
 
-    async def end_all(self, account: str, now_ms: int, *, but: str = "") -> int:
+    async def end_all(self, account: str, now_ms: int) -> int:
         """End all sessions of an account; how many have ended."""
         async with translated():
-            return await self._end({"account": account, "_id": {"$ne": but}}, now_ms)
+            return await self._end({"account": account}, now_ms)
 
     async def remove_all(self, account: str) -> None:
         """Remove all that is kept of an account's sessions."""

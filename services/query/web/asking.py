@@ -4,6 +4,7 @@ Source: GS1 Digital Link URI Syntax 1.4; GS1 General Specifications (element str
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -41,6 +42,14 @@ def key_asked(text: str) -> str | None:
 def key_of_path(raw_path: str) -> str | None:
     """Give the key that the path of a Digital Link names, percent-encoding as it was sent; None where it names none."""
     return _gs1(raw_path) if len(raw_path) <= MAX_KEY_CHARS else None
+
+
+def text_asked(parameters: Mapping[str, str], name: str) -> str:
+    """Give a parameter of an address, empty where it is not there. Raises: InvalidRequestError where it is over 2048 characters."""
+    text = parameters.get(name, "")
+    if len(text) > MAX_KEY_CHARS:
+        raise InvalidRequestError(f"over {MAX_KEY_CHARS} characters", name)
+    return text
 
 
 def depth_asked(text: str, otherwise: int) -> int:

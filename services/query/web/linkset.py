@@ -3,7 +3,7 @@
 from typing import Any, Final
 from urllib.parse import quote
 
-from goodstrace.identifiers import PRIMARY_KEYS
+from goodstrace.digital_links import PRIMARY_KEYS
 from services.query.web.asking import page_of
 from services.query.web.languages import LANGUAGES
 

@@ -11,7 +11,6 @@ import jinja2
 import msgspec
 
 from goodstrace.facts import Verdict
-from goodstrace.query.v1 import trace_pb2
 from services.query.web.asking import is_gs1, is_web, page_of, spoken
 from services.query.web.languages import LANGUAGES, OWN_NAMES, Catalogue, best_name
 from services.query.web.navigation import sections_of
@@ -28,10 +27,6 @@ _BOUNDS: Final = (
     datetime(2, 1, 1, tzinfo=UTC),
     datetime(9998, 1, 1, tzinfo=UTC),
 )  # an offset may be added to it
-_DIRECTIONS: Final = {
-    trace_pb2.DIRECTION_UPSTREAM: "upstream",
-    trace_pb2.DIRECTION_DOWNSTREAM: "downstream",
-}
 
 
 class Rendering:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
 
-from goodstrace.identifiers import PRIMARY_KEYS, SHORT_NAMES
+from goodstrace.digital_links import PRIMARY_KEYS, SHORT_NAMES
 
 if TYPE_CHECKING:
     from services.query.web.pages import Handler, WebPages

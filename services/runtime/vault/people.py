@@ -85,10 +85,6 @@ class People:
         """Give a user's pseudonym at a time, without keeping it: for who asks about a user that is known by name."""
         return name if name in NOBODIES else pseudonym_of(await self._days.get(day_of(time_ms)), name)
 
-    async def subject_of(self, pseudonym: str) -> bytes | None:
-        """Give the hash of the subject that a pseudonym stands for; None where that is not known any more."""
-        return (await self.subjects_of([pseudonym])).get(pseudonym)
-
     async def subjects_of(self, pseudonyms: Collection[str]) -> dict[str, bytes]:
         """Give the hashes of the subjects that pseudonyms stand for, of those that are known."""
         asked = sorted(set(pseudonyms) - NOBODIES)

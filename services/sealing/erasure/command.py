@@ -19,7 +19,7 @@ import msgspec
 from services.runtime import topics
 from services.runtime.access.values import Role
 from services.runtime.acknowledged import AcknowledgedProducer
-from services.runtime.errors import ServiceError
+from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo
 from services.runtime.personal_values import personal_subject
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
@@ -283,11 +283,12 @@ def _run(work: Callable[[Erasing], Awaitable[T]]) -> T:
             await producer.stop(_STOP_S)
             mongo.close()
 
-    try:
-        return asyncio.run(run())
-    except HeldError as error:
-        until = datetime.fromtimestamp(error.until_ms / 1000, UTC).isoformat(timespec="minutes")
-        why = f": {error.reason}" if error.reason else ""
-        raise click.ClickException(f"nothing was erased: a legal hold is on it until {until}{why}") from error
-    except (ServiceError, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    with told(ValueError, OSError):
+        try:
+            return asyncio.run(run())
+        except HeldError as error:
+            until = datetime.fromtimestamp(error.until_ms / 1000, UTC).isoformat(timespec="minutes")
+            why = f": {error.reason}" if error.reason else ""
+            raise click.ClickException(
+                f"nothing was erased: a legal hold is on it until {until}{why}"
+            ) from error

@@ -1,9 +1,8 @@
 """One log, fed from a store through a `LogVerifier`: page by page, in memory that does not grow with the log."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +18,7 @@ from services.sealing.fsck import heads, repair, root_check, rows
 from services.sealing.fsck.faults import Verdict
 from services.sealing.fsck.index_check import IndexCheck
 from services.sealing.fsck.keyring import Keyring
+from services.sealing.fsck.pack_stream import PackStream, ahead
 from services.sealing.fsck.repair import Mend
 from services.sealing.fsck.rows import CheckpointRow, Malformed, TileName, TileRow
 from services.sealing.fsck.saved import Saved
@@ -31,7 +31,6 @@ PAGE_BLOCKS: Final = 32
 PAGE_ENTRIES: Final = 8192
 MAX_LEVELS: Final = 8  # of tiles, in a tree of up to 2^63 leaves
 UNPUBLISHED: Final = 1  # blocks that a writer may be about to publish
-T = TypeVar("T")
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -231,7 +230,7 @@ class _Feeding:
         pins = await self._store.pins(self._log, first, end) if checkpoints else []
         heights: dict[int, int] = {}
         async with contextlib.aclosing(ahead(self._store.packs(self._log, first, end))) as stream:
-            packs = _Packs(stream)
+            packs = PackStream(stream)
             for row in page:
                 if isinstance(row, Malformed):
                     verifier.malformed(row)
@@ -248,7 +247,7 @@ class _Feeding:
         verifier.packs.mends.clear()
         await self._displaced()
 
-    async def _block(self, block: StoredBlock, packs: "_Packs") -> None:
+    async def _block(self, block: StoredBlock, packs: PackStream) -> None:
         verifier = self._verifier
         names = verifier.around(block)
         found = await self._tiles(names)
@@ -277,7 +276,7 @@ class _Feeding:
         lost = [each for each in block.packs if each not in there]
         if not lost:
             return found
-        return found + rows_of(await self._store.named(PACKS, lost), rows.pack)
+        return found + [rows.pack(each) for each in await self._store.named(PACKS, lost)]
 
     # -- beside the blocks ---------------------------------------------------------------------------------------
 
@@ -347,42 +346,6 @@ class _Feeding:
     async def _mend(self, mends: Sequence[Mend]) -> None:
         if self._check.repair:
             await repair.write(self._store, mends)
-
-
-class _Packs:
-    """Packs in order of their first index, taken from a stream as blocks want them."""
-
-    def __init__(self, stream: AsyncIterator[list[Document]]) -> None:
-        self._stream = stream
-        self._read: list[tuple[int, Pack | Malformed]] = []
-        self._ended = False
-
-    async def upto(self, end: int) -> list[Pack | Malformed]:
-        """Take those that begin before `end`."""
-        while not self._ended and (not self._read or self._read[-1][0] < end):
-            found = await anext(self._stream, None)
-            self._ended = found is None
-            self._read += [(document["first"], rows.pack(document)) for document in found or ()]
-        taken = [row for first, row in self._read if first < end]
-        del self._read[: len(taken)]
-        return sorted(taken, key=lambda row: (row.first if isinstance(row, Pack) else 0, str(row.id)))
-
-
-async def ahead(stream: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    """Read one step ahead: the store is at work while what it gave is checked."""
-    waiting = asyncio.ensure_future(anext(stream, None))
-    try:
-        while (found := await waiting) is not None:
-            waiting = asyncio.ensure_future(anext(stream, None))
-            await asyncio.sleep(0)  # let it begin
-            yield found
-    finally:
-        waiting.cancel()
-
-
-def rows_of(found: Sequence[Document], decode: Callable[[Document], T]) -> list[T]:
-    """Decode documents."""
-    return [decode(document) for document in found]
 
 
 def _has_tile(size: int, level: Any, n: Any) -> bool:

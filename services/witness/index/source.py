@@ -14,7 +14,6 @@ from services.witness.index.errors import IndexWrongError, NotYetError
 
 TIMEOUT_S: Final = 60.0
 _MAX_SMALL_BYTES: Final = 1024 * 1024
-_MISSING: Final = 404
 
 
 class IndexSource:

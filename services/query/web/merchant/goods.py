@@ -7,13 +7,11 @@ from fastapi import Request, Response
 
 from services.query.flagged_events import FlaggedLooks
 from services.query.own_goods import OwnGoods
-from services.query.web.asking import key_asked
+from services.query.web.asking import key_asked, text_asked
 from services.query.web.merchant.ports import Page
 from services.query.web.registered import Register, Thing
 from services.query.web.security import local
 from services.query.web.visiting import Visit
-from services.runtime.call_errors import InvalidRequestError
-from services.runtime.call_limits import MAX_KEY_CHARS
 from services.sealing import showing
 from services.sealing.reader import LogReader
 
@@ -33,7 +31,10 @@ class GoodsPages:
 
     async def goods(self, request: Request, visit: Visit) -> Response:
         """List goods by key, all or those under what is asked for."""
-        asked, after = _text(request, "q").strip(), _text(request, "after")
+        asked, after = (
+            text_asked(request.query_params, "q").strip(),
+            text_asked(request.query_params, "after"),
+        )
         found = await self._goods.page((key_asked(asked) or asked) if asked else "", after, ROWS, PURPOSE)
         keys = [each for row in found.rows for each in (row.key, row.inside, row.place) if each]
         more = local("/merchant", q=asked, after=found.after) if found.after else ""
@@ -50,8 +51,8 @@ class GoodsPages:
 
     async def flags(self, request: Request, visit: Visit) -> Response:
         """List events in which something was noticed, all or those of one flag or rule."""
-        rule = _text(request, "rule").strip()
-        found = await self._flagged.page(rule, _text(request, "before"), ROWS, PURPOSE)
+        rule = text_asked(request.query_params, "rule").strip()
+        found = await self._flagged.page(rule, text_asked(request.query_params, "before"), ROWS, PURPOSE)
         more = local("/merchant/flags", rule=rule, before=found.before) if found.before else ""
         return await self._page(
             request,
@@ -67,10 +68,3 @@ class GoodsPages:
         """Find what is registered of goods, those of a lot or an item under their product where they have none of their own."""
         sizes = showing.sizes_of(await self._reader.newest("goods/"))
         return await self._register.nearest(keys, sizes)
-
-
-def _text(request: Request, name: str) -> str:
-    text = request.query_params.get(name, "")
-    if len(text) > MAX_KEY_CHARS:
-        raise InvalidRequestError(f"over {MAX_KEY_CHARS} characters", name)
-    return text

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import Request, Response
 
 from goodstrace.registry import RegistryClient
-from services.query.web.asking import key_asked, key_of_path
+from services.query.web.asking import key_asked, key_of_path, text_asked
 from services.query.web.auditing import asker_of
 from services.query.web.forms import Forms
 from services.query.web.merchant import registering
@@ -18,7 +18,6 @@ from services.query.web.neighbours import Asker
 from services.query.web.security import local
 from services.query.web.visiting import Visit
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
-from services.runtime.call_limits import MAX_KEY_CHARS
 from services.runtime.merchants.errors import ForbiddenError
 
 MAX_FORM_BYTES: Final = 256 * 1024
@@ -86,7 +85,7 @@ class RegistryPages:
 
     async def places(self, request: Request, visit: Visit) -> Response:
         """List what the merchant has registered of places, by key."""
-        after = _text(request, "after")
+        after = text_asked(request.query_params, "after")
 
         def ask(client: RegistryClient) -> list[dict[str, Any]]:
             return client.page_registered("places", after, ROWS + 1)
@@ -98,7 +97,7 @@ class RegistryPages:
         )
 
     async def _form(self, kind: _Kind, request: Request, visit: Visit) -> Response:
-        text, values = _text(request, "key"), {}
+        text, values = text_asked(request.query_params, "key"), {}
         key = key_asked(text)
         if key is not None:
             values = {"key": text}
@@ -109,7 +108,9 @@ class RegistryPages:
                 values = kind.filled(found["content"])
             except (NotFoundError, InvalidRequestError):
                 pass  # it is not registered yet
-        return await self._shown(kind, request, visit, values, {}, done=_text(request, "done"))
+        return await self._shown(
+            kind, request, visit, values, {}, done=text_asked(request.query_params, "done")
+        )
 
     async def _register(self, kind: _Kind, request: Request, visit: Visit) -> Response:
         fields = await self._forms.fields(request, max_bytes=MAX_FORM_BYTES, max_fields=MAX_FORM_FIELDS)
@@ -146,10 +147,3 @@ class RegistryPages:
 
 def _registered(client: RegistryClient, *, kind: str, content: dict[str, Any]) -> dict[str, Any]:
     return client.register(kind, content, patience_s=0)
-
-
-def _text(request: Request, name: str) -> str:
-    text = request.query_params.get(name, "")
-    if len(text) > MAX_KEY_CHARS:
-        raise InvalidRequestError(f"over {MAX_KEY_CHARS} characters", name)
-    return text

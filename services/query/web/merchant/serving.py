@@ -8,7 +8,7 @@ import structlog
 
 from goodstrace.claims import Claims
 from services.query.flagged_events import Flagged, FlaggedLooks
-from services.query.own_goods import Keys, OwnGoods, Recorder
+from services.query.own_goods import Keys, OwnGoods
 from services.query.sight import Sight
 from services.query.web.forms import Forms
 from services.query.web.merchant.goods import GoodsPages
@@ -22,6 +22,7 @@ from services.query.web.merchant.staff import KeepsAccounts, StaffPages
 from services.query.web.merchant.tabs import TABS
 from services.query.web.pages import WebPages
 from services.query.web.registered import Register
+from services.sealing.browse import Recorder
 from services.sealing.reader import LogReader
 
 EVENTS_A_STATE = 1000

@@ -1,0 +1,118 @@
+"""The calls of `TraceService` whose answers are streams: recorded before their first message, in turns of their own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+
+from goodstrace.query.v1 import recall_pb2, trace_pb2
+from services.query import core, requests
+from services.query.metrics import QueryMetrics
+from services.query.recalls import Recalling
+from services.query.sight import Sight, VisibleLogs
+from services.query.trace_streams import TraceStream
+from services.runtime.access.current import principal
+from services.runtime.grpc import Context, caller
+from services.sealing import disclosure, showing
+from services.sealing.browse import Browse, BrowseRecorder
+from services.sealing.reader import LogReader
+from services.sealing.values import StoredCheckpoint
+
+_KIND: Final = "goods"
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    """A stream that is recorded and whose turn it is: what it reads, as of when, and the ID of its browse record."""
+
+    logs: VisibleLogs
+    checkpoints: Mapping[str, StoredCheckpoint]
+    browse_id: str
+
+
+class StreamedCalls:
+    """Answers StreamTrace and Recall."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        recorder: BrowseRecorder,
+        sight: Sight,
+        *,
+        secret: bytes,
+        max_events: int,
+        max_goods: int,
+        page_bytes: int,
+        most: int,
+        metrics: QueryMetrics,
+    ) -> None:
+        """Answer from `reader`'s logs what `sight` lets callers see, to `most` at a time; others wait.
+
+        A trace stops at `max_events`, a recall at `max_goods`; a message has at most `page_bytes`, unless a single record is larger.
+        """
+        self._reader, self._recorder, self._sight = reader, recorder, sight
+        self._secret, self._page_bytes, self._metrics = secret, page_bytes, metrics
+        self._max_events, self._max_goods = max_events, max_goods
+        self._turns = asyncio.Semaphore(most)
+
+    async def trace(self, request: trace_pb2.StreamTraceRequest, context: Context) -> None:
+        """Trace goods level after level; see trace.proto."""
+        user, query = caller(context), requests.streamed_query(request)
+        async with self._begun(user, "StreamTrace", query.key, query.as_of, request.trace.purpose) as begun:
+            await context.write(
+                trace_pb2.StreamTraceResponse(
+                    key=query.key,
+                    checkpoints=map(showing.checkpoint_message, begun.checkpoints.values()),
+                    browse_id=begun.browse_id,
+                )
+            )
+            stream = TraceStream(begun.logs, self._secret, begun.checkpoints, self._page_bytes)
+            asked = core.engine_query(query, self._max_events)
+            await self._counted(stream, stream.run(asked, query.only, context.write))
+
+    async def recall(self, request: recall_pb2.RecallRequest, context: Context) -> None:
+        """Recall goods; see recall.proto."""
+        user = caller(context)
+        query = requests.recall_query(request, limit=self._max_events, max_goods=self._max_goods)
+        as_of = requests.sizes_asked(request.as_of)
+        async with self._begun(user, "Recall", query.key, as_of, request.purpose) as begun:
+            await context.write(
+                recall_pb2.RecallResponse(
+                    key=query.key,
+                    checkpoints=map(showing.checkpoint_message, begun.checkpoints.values()),
+                    browse_id=begun.browse_id,
+                )
+            )
+            recalling = Recalling(begun.logs, self._secret, begun.checkpoints, self._page_bytes)
+            await self._counted(recalling, recalling.run(query, context.write))
+
+    @asynccontextmanager
+    async def _begun(
+        self, user: str, method: str, key: str, as_of: Mapping[str, int], purpose: str
+    ) -> AsyncIterator[_Begun]:
+        """Wait for a turn, fix the checkpoints and record the look: how much it shows cannot be told yet."""
+        eyes = await self._sight.eyes(principal())
+        logs = VisibleLogs(self._reader, eyes, self._secret, self._max_events)
+        async with self._turns:
+            checkpoints = await disclosure.vector(self._reader, _KIND, as_of)
+            browse = Browse(
+                user=user,
+                merchant=eyes.merchant,
+                method=method,
+                keys=(key,),
+                sizes=showing.sizes_of(checkpoints),
+                purpose=purpose,
+                events=0,
+                query="stream",
+            )
+            # Nothing may leave before this has returned (design.md, invariant 4).
+            yield _Begun(logs, checkpoints, await self._recorder.record(browse))
+
+    async def _counted(self, stream: TraceStream | Recalling, running: Awaitable[None]) -> None:
+        """Send a stream; count what it showed and withheld, however it ends."""
+        try:
+            await running
+        finally:
+            self._metrics.shown.inc(stream.shown)
+            self._metrics.withheld.inc(stream.withheld)
