@@ -1,7 +1,8 @@
 """Looking tags up in the index of a log: in which packs are records with them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
+from typing import Final, NamedTuple
 
 from services.runtime.mongo import NAMES_A_CALL
 from services.runtime.together import Together
@@ -9,14 +10,21 @@ from services.sealing import tag_index
 from services.sealing.errors import CorruptError
 from services.sealing.ports import TagPages
 from services.sealing.remembered import Remembered
-from services.sealing.tag_index import Page, Run, TagIndex, page_name
+from services.sealing.tag_index import Page, Rows, Run, TagIndex, page_name
 
-PAGES_BYTES: Final = 96 * 2**20
+PAGES_BYTES: Final = 128 * 2**20
 """How much of the pages is remembered: all those of a million entries with four tags each."""
 TAGS_AT_ONCE: Final = 64  # their pages are held together: about 6 KB for each tag and run
 
 Sizes = Mapping[str, int]
 Place = tuple[Run, int]
+
+
+class _Known(NamedTuple):
+    """A page, or the first chunk of one that is long, and the rows in it."""
+
+    page: Page
+    rows: Rows
 
 
 class TagLookup:
@@ -26,7 +34,7 @@ class TagLookup:
         """Read from a store."""
         self._store = store
         self._indexes: dict[str, TagIndex] = {}
-        self._remembered: Remembered[str, Page] = Remembered(PAGES_BYTES)
+        self._remembered: Remembered[str, _Known] = Remembered(PAGES_BYTES)
         self._pages_of = Together(store.pages, NAMES_A_CALL)
 
     async def firsts(
@@ -47,53 +55,59 @@ class TagLookup:
         Raises: CorruptError where an index ends before its size, which is published, or a page of it is missing.
         """
         indexes = await self._reaching(sizes)
+        begins = {log: (begin or {}).get(log, 0) for log in sizes}
+        runs = {log: tag_index.runs_between(of, begins[log], sizes[log]) for log, of in indexes.items()}
         wanted = list(tags)
         found: dict[str, dict[bytes, list[int]]] = {log: {} for log in sizes}
         for start in range(0, len(wanted), TAGS_AT_ONCE):
             some = wanted[start : start + TAGS_AT_ONCE]
-            needs = {
-                log: tag_index.needed(index, some, sizes[log], (begin or {}).get(log, 0))
-                for log, index in indexes.items()
-            }
-            rows = await self._rows(
-                {place for of_log in needs.values() for places in of_log.values() for place in places}
-            )
-            for log, of_log in needs.items():
-                for tag, places in of_log.items():
+            # By run and not by tag: what is the same for all tags of a run, or for all runs of a tag, is done once.
+            numbers = [tag_index.leading(tag) for tag in some]
+            names: dict[str, list[str]] = {}
+            places: dict[str, Place] = {}
+            for run in chain.from_iterable(runs.values()):
+                pages = [run.page_at(number) for number in numbers]
+                names[run.name] = [page_name(run.name, page) for page in pages]
+                places.update(zip(names[run.name], ((run, page) for page in pages), strict=True))
+            rows = await self._rows(places)
+            for log, of_log in runs.items():
+                held = [[rows[name] for name in names[run.name]] for run in of_log]
+                for place, tag in enumerate(some):
                     firsts: list[int] = []
-                    for place in places:
-                        left = most - len(firsts)
-                        firsts += tag_index.firsts_of(rows[place], tag, (begin or {}).get(log, 0), left)
+                    for of_run in held:
+                        firsts += of_run[place].firsts(tag, begins[log], most - len(firsts))
                     found[log][tag] = [first for first in firsts if first < sizes[log]]
         return found
 
-    async def _rows(self, places: Collection[Place]) -> dict[Place, bytes]:
-        """Read pages, those of all logs in one query where they are few."""
-        names = {place: page_name(place[0].name, place[1]) for place in places}
-        chunks = await self._pages(list(names.values()))
-        long = [place for place, name in names.items() if name in chunks and chunks[name].chunks > 1]
-        further = [name for place in long for name in tag_index.more_chunks(chunks, *place)]
-        if further:
-            chunks |= await self._store.pages(further)
-        rows: dict[Place, bytes] = {}
-        for place, name in names.items():
-            data = tag_index.joined(chunks, *place) if place in long else _data(chunks.get(name))
-            if data is None:
-                raise CorruptError(f"page {name} of the index by tag is missing")
-            rows[place] = data
+    async def _rows(self, places: Mapping[str, Place]) -> dict[str, Rows]:
+        """Read pages by their names, those of all logs in one query where they are few."""
+        known = await self._pages(places)
+        missing = next((name for name in places if name not in known), None)
+        if missing is not None:
+            raise _missing(missing)
+        rows = {name: each.rows for name, each in known.items()}
+        long = {name: each.page for name, each in known.items() if each.page.chunks > 1}
+        if long:
+            further = [each for name in long for each in tag_index.more_chunks(long, *places[name])]
+            chunks = long | await self._store.pages(further)
+            for name in long:
+                whole = tag_index.joined(chunks, *places[name])
+                if whole is None:
+                    raise _missing(name)
+                rows[name] = Rows(whole)
         return rows
 
-    async def _pages(self, names: Sequence[str]) -> dict[str, Page]:
+    async def _pages(self, names: Collection[str]) -> dict[str, _Known]:
         """Read pages, or remember them: a page never changes."""
         held = {name: self._remembered.get(name) for name in names}
-        found = {name: page for name, page in held.items() if page is not None}
+        found = {name: known for name, known in held.items() if known is not None}
         if len(found) < len(held):
             missing = [name for name in held if name not in found]
             read = await self._pages_of.get(missing)
             for name in missing:
                 if (page := read.get(name)) is not None:
-                    self._remembered.put(name, page, len(page.data))
-                    found[name] = page
+                    found[name] = known = _Known(page, Rows(page.data))
+                    self._remembered.put(name, known, known.rows.size_bytes)
         return found
 
     async def _reaching(self, sizes: Sizes) -> dict[str, TagIndex]:
@@ -110,5 +124,5 @@ class TagLookup:
         return found
 
 
-def _data(page: Page | None) -> bytes | None:
-    return None if page is None else page.data
+def _missing(page: str) -> CorruptError:
+    return CorruptError(f"page {page} of the index by tag is missing")

@@ -8,8 +8,10 @@ sealed: every page follows from the packs. docs/decisions/0009-sealing-speed.md 
 """
 
 import struct
+import sys
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -46,7 +48,11 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
 
     def page_of(self, tag: bytes) -> int:
         """Give the number of the page that has a tag's rows."""
-        return int.from_bytes(tag[:PREFIX_BYTES], "big") >> (8 * PREFIX_BYTES - self.bits)
+        return self.page_at(leading(tag))
+
+    def page_at(self, number: int) -> int:
+        """Give the number of the page that has the rows of tags that begin with a number, as `leading` gives it."""
+        return number >> (8 * PREFIX_BYTES - self.bits)
 
 
 class TagIndex(msgspec.Struct, frozen=True):
@@ -73,6 +79,11 @@ class Page(msgspec.Struct, frozen=True):
     rows: int
     chunks: int
     data: bytes
+
+
+def leading(tag: bytes) -> int:
+    """Give the number that the beginning of a tag is, by which its page is known in any run."""
+    return int.from_bytes(tag[:PREFIX_BYTES], "big")
 
 
 def page_name(run: str, page: int, chunk: int = 0) -> str:
@@ -145,44 +156,55 @@ def split(data: bytes) -> list[bytes]:
     return [*rows, data[whole * ROW_BYTES :]] if len(data) % ROW_BYTES else rows
 
 
-def position(data: bytes, bound: bytes) -> int:
-    """Count the rows of sorted, joined rows that come before `bound`."""
+def position(data: bytes, bound: bytes, first: int = 0) -> int:
+    """Count the rows of sorted, joined rows that come before `bound`: at least `first`."""
     return bisect_left(
-        range(len(data) // ROW_BYTES), bound, key=lambda row: data[row * ROW_BYTES : (row + 1) * ROW_BYTES]
+        range(len(data) // ROW_BYTES),
+        bound,
+        lo=first,
+        key=lambda row: data[row * ROW_BYTES : (row + 1) * ROW_BYTES],
     )
 
 
-def firsts_of(data: bytes, tag: bytes, begin: int = 0, most: int = MAX_INDEX) -> list[int]:
-    """Find in a page's rows the first indexes of the packs that hold a tag, in order: `most` of them from `begin` on."""
-    prefix = tag[:PREFIX_BYTES]
-    found: list[int] = []
-    bound = prefix + begin.to_bytes(ROW_BYTES - PREFIX_BYTES, "big")
-    first_row = position(data, bound) if begin else _row_of(data, prefix)
-    for row in range(first_row, len(data) // ROW_BYTES):
-        start = row * ROW_BYTES
-        if len(found) >= most or data[start : start + PREFIX_BYTES] != prefix:
-            break
-        found.append(int.from_bytes(data[start + PREFIX_BYTES : start + ROW_BYTES], "big"))
-    return found
+class Rows:
+    """The rows of a page, and beside them the first eight bytes of each as a number: a look-up asks every run, and most have no row of the tag.
+
+    To find that out takes 0.3 us by these, 1.5 us by seeking the tag's bytes, 4 us by bisecting the rows.
+    """
+
+    __slots__ = ("_data", "_heads")
+
+    def __init__(self, data: bytes) -> None:
+        """Take rows, sorted and joined; what is over at the end of damaged ones is none."""
+        words = array("Q", data[: len(data) // ROW_BYTES * ROW_BYTES])
+        if sys.byteorder == "little":
+            words.byteswap()
+        self._data, self._heads = data, words[:: ROW_BYTES // words.itemsize]
+
+    @property
+    def size_bytes(self) -> int:
+        """What they take in memory."""
+        return len(self._data) + len(self._heads) * self._heads.itemsize
+
+    def firsts(self, tag: bytes, begin: int = 0, most: int = MAX_INDEX) -> list[int]:
+        """Find the first indexes of the packs that hold a tag, in order: `most` of them from `begin` on."""
+        head = int.from_bytes(tag[: self._heads.itemsize], "big")
+        row = bisect_left(self._heads, head)
+        if row == len(self._heads) or self._heads[row] != head:
+            return []
+        prefix = tag[:PREFIX_BYTES]
+        found: list[int] = []
+        row = position(self._data, prefix + begin.to_bytes(ROW_BYTES - PREFIX_BYTES, "big"), row)
+        for start in range(row * ROW_BYTES, len(self._heads) * ROW_BYTES, ROW_BYTES):
+            if len(found) >= most or self._data[start : start + PREFIX_BYTES] != prefix:
+                break
+            found.append(int.from_bytes(self._data[start + PREFIX_BYTES : start + ROW_BYTES], "big"))
+        return found
 
 
-def _row_of(data: bytes, prefix: bytes) -> int:
-    """Find the first row that begins with a prefix, or one from which on none does."""
-    if len(data) > CHUNK_ROWS * ROW_BYTES:
-        return position(data, prefix)
-    # Seeking the bytes in a page takes 0.3 us and bisecting it 4; where two rows only look like it together, go on.
-    place = data.find(prefix)
-    while place > 0 and place % ROW_BYTES:
-        place = data.find(prefix, place + 1)
-    return place // ROW_BYTES if place >= 0 else len(data) // ROW_BYTES
-
-
-def needed(
-    index: TagIndex, tags: Iterable[bytes], size: int, first: int = 0
-) -> dict[bytes, list[tuple[Run, int]]]:
-    """Name the pages that have the rows of tags in the log's entries `first`..`size` - 1: for each tag, oldest first."""
-    runs = [run for run in index.runs if run.first < size and run.end > first]
-    return {tag: [(run, run.page_of(tag)) for run in runs] for tag in tags}
+def runs_between(index: TagIndex, first: int, size: int) -> list[Run]:
+    """Give the runs that have rows of the log's entries `first`..`size` - 1, oldest first."""
+    return [run for run in index.runs if run.first < size and run.end > first]
 
 
 def problem_of(index: TagIndex) -> str:

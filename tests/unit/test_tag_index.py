@@ -186,7 +186,23 @@ def test_rows_are_found_by_their_tag(rows: list[tuple[bytes, int]], sought: byte
     data = b"".join(sorted(prefix + first.to_bytes(6) for prefix, first in rows))
     for prefix in (sought, *(prefix for prefix, _ in rows[:3])):
         expected = sorted(first for each, first in rows if each == prefix)
-        assert tag_index.firsts_of(data, prefix + b"\1" * 6) == expected
+        found = tag_index.Rows(data).firsts(prefix + b"\1" * 6)
+        assert found == expected
+        for begin, most in ((0, 2), (100, 1000), (257, 1)):
+            told = [first for first in expected if first >= begin][:most]
+            assert tag_index.Rows(data).firsts(prefix + b"\1" * 6, begin, most) == told
+
+
+def test_rows_that_share_eight_bytes_of_ten_are_told_apart() -> None:
+    alike = [bytes(8) + end + bytes(6) for end in (b"\0\1", b"\0\2", b"\1\0")]
+    rows = tag_index.Rows(b"".join(alike))
+    assert [rows.firsts(each[:10] + b"\7" * 6) for each in alike] == [[0], [0], [0]]
+    assert rows.firsts(bytes(16)) == rows.firsts(bytes(8) + b"\0\3" + bytes(6)) == []
+
+
+@given(st.binary(max_size=100), st.binary(min_size=16, max_size=16))
+def test_damaged_rows_are_sought_without_a_fault_of_ours(data: bytes, sought: bytes) -> None:
+    assert all(first <= tag_index.MAX_INDEX for first in tag_index.Rows(data).firsts(sought))
 
 
 @pytest.mark.parametrize("over", [0, 1, 15])
