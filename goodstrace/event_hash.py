@@ -56,7 +56,7 @@ def pre_hash(event: Mapping[str, object], context: Context, *, ignore: Collectio
     """
     if not isinstance(event, Mapping):
         raise EventHashError("an event must be a JSON object")
-    scope = _Scope(dict(CURIE_PREFIXES), 0).with_context(context).inside(event)
+    scope = _Scope((CURIE_PREFIXES,), 0).with_context(context).inside(event)
     content = event
     if ignore:
         ignored = {scope.name(name) for name in ignore}
@@ -73,7 +73,7 @@ def ignored_fields(holder: Mapping[str, object], context: Context) -> frozenset[
     It counts in the namespace https://repository-x.example.com/ only, as in the reference implementation. A caller that
     does not trust the sender must not use it: content named there is not covered by the hash.
     """
-    scope = _Scope(dict(CURIE_PREFIXES), 0).with_context(context)
+    scope = _Scope((CURIE_PREFIXES,), 0).with_context(context)
     for key, value in holder.items():
         if scope.name(key) == "{https://repository-x.example.com/}ignoreFields" and isinstance(value, list):
             return frozenset(name for name in value if isinstance(name, str))
@@ -84,17 +84,28 @@ def ignored_fields(holder: Mapping[str, object], context: Context) -> frozenset[
 
 
 class _Scope(NamedTuple):
-    """What holds at one place of the event: the prefixes declared there, and how deep it lies."""
+    """What holds at one place of the event: the prefixes declared from there outwards, and how deep it lies.
 
-    prefixes: dict[str, str]
+    `declared` has one mapping for each context that declares any, the nearest first. They are not merged: an event may have as many contexts as it has objects,
+    each inside a document's context of any length.
+    """
+
+    declared: tuple[Mapping[str, str], ...]
     depth: int
 
     def with_context(self, context: object) -> "_Scope":
-        prefixes = dict(self.prefixes)
+        found: dict[str, str] = {}
         for entry in context if isinstance(context, list | tuple) else (context,):
             if isinstance(entry, Mapping):
-                prefixes.update(_declared(entry))
-        return self._replace(prefixes=prefixes)
+                found.update(_declared(entry))
+        return self._replace(declared=(found, *self.declared)) if found else self
+
+    def namespace(self, prefix: str) -> str | None:
+        """Return what a prefix stands for here; None where no context declares it."""
+        for each in self.declared:
+            if prefix in each:
+                return each[prefix]
+        return None
 
     def inside(self, value: Mapping[str, object]) -> "_Scope":
         """Return the scope of the members of `value`, one level deeper, with what `value` itself declares."""
@@ -106,14 +117,14 @@ class _Scope(NamedTuple):
     def deeper(self) -> "_Scope":
         if self.depth >= MAX_DEPTH:
             raise EventHashError(f"nested deeper than {MAX_DEPTH}")
-        return _Scope(self.prefixes, self.depth + 1)
+        return _Scope(self.declared, self.depth + 1)
 
     def name(self, key: object) -> str:
         """Return `{namespace}local` for a key with a declared prefix, else the key."""
         if not isinstance(key, str):
             raise EventHashError("a member's name must be a string")
         prefix, colon, local = key.partition(":")
-        namespace = self.prefixes.get(prefix) if colon else None
+        namespace = self.namespace(prefix) if colon else None
         return key if namespace is None else f"{{{namespace}}}{local}"
 
 
@@ -155,7 +166,7 @@ def _string(text: str, scope: _Scope, kind: Kind | None) -> str:
     prefix, colon, local = text.partition(":")
     if not colon:
         return (web_uri(kind, text) or text) if kind else text
-    namespace = scope.prefixes.get(prefix)
+    namespace = scope.namespace(prefix)
     if namespace is not None and local[:2] != "//":
         text = namespace + local
     if text.startswith("urn:epcglobal:cbv:"):

@@ -298,3 +298,34 @@ def test_garbage_raises_one_error(event: Any) -> None:
 )
 def test_any_context_will_do(context: Any) -> None:
     assert event_hash(EVENT, context) == event_hash(EVENT, CONTEXT)
+
+
+class Counted(dict[str, str]):
+    """A context that counts how often it is read through."""
+
+    read = 0
+
+    def items(self):  # type: ignore[no-untyped-def]
+        self.read += 1
+        return super().items()
+
+
+def test_a_long_context_is_read_once_however_many_are_in_it() -> None:
+    """It was copied for each context within: a body of 1 MB took a second, one of 10 MB minutes."""
+    long = Counted({f"p{number}": "https://example.com/" for number in range(1000)})
+    nested = [
+        {"@context": {"own": f"https://example.com/{number}/"}, "own:x": "p7:y"} for number in range(500)
+    ]
+    event = {"type": "ObjectEvent", "action": "OBSERVE", "p1:nested": nested}
+    text = pre_hash(event, long)
+    assert long.read == 1
+    assert text.count("https://example.com/y") == 500
+
+
+def test_the_nearest_context_counts_and_only_where_it_is() -> None:
+    inner = {"@context": {"a": "https://inner.example/"}, "a:x": "1", "b:x": "2"}
+    event = {"type": "ObjectEvent", "action": "OBSERVE", "a:outer": [inner, {"a:x": "3"}]}
+    text = pre_hash(event, [{"a": "https://outer.example/"}, {"b": "https://b.example/"}])
+    assert "{https://inner.example/}x=1" in text
+    assert "{https://b.example/}x=2" in text
+    assert "{https://outer.example/}x=3" in text
