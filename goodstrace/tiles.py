@@ -18,7 +18,6 @@ from goodstrace.merkle import (
     HASH_SIZE,
     MAX_SIZE,
     Frontier,
-    Node,
     Range,
     consistency_path,
     fold,
@@ -146,7 +145,7 @@ class TileEdge:
         """
         edge = edge_tiles(size)
         # The frontier takes the last hash of each edge tile, so this also refuses a tile that is too narrow.
-        frontier = Frontier(size, tuple(_node_at(tiles, _place(node)) for node in range_nodes(0, size)))
+        frontier = Frontier(size, tuple(_node_at(tiles, _place(*node)) for node in range_nodes(0, size)))
         partial = [b""] * len(_levels(size))
         for level, n, width in edge:
             partial[level] = tiles[level, n][: width * HASH_SIZE]
@@ -232,7 +231,7 @@ def root(size: int, tiles: Tiles) -> bytes:
     Raises: TreeError, if a needed tile is missing, malformed or too narrow.
     """
     _check_size(size)
-    return fold([_node_at(tiles, _place(node)) for node in range_nodes(0, size)])
+    return fold([_node_at(tiles, _place(*node)) for node in range_nodes(0, size)])
 
 
 def _check_size(size: int) -> None:
@@ -245,21 +244,30 @@ def _levels(size: int) -> range:
     return range((size.bit_length() + TILE_HEIGHT - 1) // TILE_HEIGHT)
 
 
-def _place(node: Node) -> Place:
-    level, row = divmod(node.level, TILE_HEIGHT)
-    n, place = divmod(node.n, TILE_WIDTH >> row)
-    return level, n, row, place
+def _place(level: int, n: int) -> Place:
+    """Return where the node `n` of a level of the tree, not of tiles, is found."""
+    tile_level, row = divmod(level, TILE_HEIGHT)
+    tile, place = divmod(n, TILE_WIDTH >> row)
+    return tile_level, tile, row, place
 
 
 def _places(path: Iterable[Range]) -> tuple[tuple[Place, ...], ...]:
     """Return for each subtree of a path where the nodes are found that make up its hash."""
-    return tuple(_places_of(*subtree) for subtree in path)
+    return tuple(_places_of(start, end) for start, end in path)
 
 
-@lru_cache(maxsize=4096)
 def _places_of(start: int, end: int) -> tuple[Place, ...]:
-    """Remembered, because the paths of all leaves share their upper subtrees. A subtree takes about 300 bytes."""
-    return tuple(_place(node) for node in range_nodes(start, end))
+    size = end - start
+    if size & size - 1:
+        return _places_of_incomplete(start, end)
+    # Complete, as nearly all are, and then one node, whose range begins at a multiple of its size.
+    return (_place(size.bit_length() - 1, start // size),)
+
+
+@lru_cache(maxsize=256)
+def _places_of_incomplete(start: int, end: int) -> tuple[Place, ...]:
+    """Remembered, because the paths of all leaves share the subtrees at the right edge."""
+    return tuple(_place(*node) for node in range_nodes(start, end))
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,7 @@
 """Looking tags up in the index of a log: in which packs are records with them."""
 
-from collections.abc import Collection, Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -17,7 +18,8 @@ PAGES_BYTES: Final = 128 * 2**20
 TAGS_AT_ONCE: Final = 64  # their pages are held together: about 6 KB for each tag and run
 
 Sizes = Mapping[str, int]
-Place = tuple[Run, int]
+PagePlace = tuple[str, int]
+"""A run's name, and a page's number in it."""
 
 
 class _Known(NamedTuple):
@@ -34,7 +36,7 @@ class TagLookup:
         """Read from a store."""
         self._store = store
         self._indexes: dict[str, TagIndex] = {}
-        self._remembered: Remembered[str, _Known] = Remembered(PAGES_BYTES)
+        self._remembered: Remembered[PagePlace, _Known] = Remembered(PAGES_BYTES)
         self._pages_of = Together(store.pages, NAMES_A_CALL)
 
     async def firsts(
@@ -57,21 +59,18 @@ class TagLookup:
         indexes = await self._reaching(sizes)
         begins = {log: (begin or {}).get(log, 0) for log in sizes}
         runs = {log: tag_index.runs_between(of, begins[log], sizes[log]) for log, of in indexes.items()}
+        every = list(chain.from_iterable(runs.values()))
         wanted = list(tags)
         found: dict[str, dict[bytes, list[int]]] = {log: {} for log in sizes}
         for start in range(0, len(wanted), TAGS_AT_ONCE):
             some = wanted[start : start + TAGS_AT_ONCE]
             # By run and not by tag: what is the same for all tags of a run, or for all runs of a tag, is done once.
             numbers = [tag_index.leading(tag) for tag in some]
-            names: dict[str, list[str]] = {}
-            places: dict[str, Place] = {}
-            for run in chain.from_iterable(runs.values()):
-                pages = [run.page_at(number) for number in numbers]
-                names[run.name] = [page_name(run.name, page) for page in pages]
-                places.update(zip(names[run.name], ((run, page) for page in pages), strict=True))
+            pages = {run.name: [run.page_at(number) for number in numbers] for run in every}
+            places = {(run.name, page): run for run in every for page in pages[run.name]}
             rows = await self._rows(places)
             for log, of_log in runs.items():
-                held = [[rows[name] for name in names[run.name]] for run in of_log]
+                held = [[rows[run.name, page] for page in pages[run.name]] for run in of_log]
                 for place, tag in enumerate(some):
                     firsts: list[int] = []
                     for of_run in held:
@@ -79,35 +78,39 @@ class TagLookup:
                     found[log][tag] = [first for first in firsts if first < sizes[log]]
         return found
 
-    async def _rows(self, places: Mapping[str, Place]) -> dict[str, Rows]:
-        """Read pages by their names, those of all logs in one query where they are few."""
+    async def _rows(self, places: Mapping[PagePlace, Run]) -> dict[PagePlace, Rows]:
+        """Read pages, those of all logs in one query where they are few."""
         known = await self._pages(places)
-        missing = next((name for name in places if name not in known), None)
+        missing = next((place for place in places if place not in known), None)
         if missing is not None:
-            raise _missing(missing)
-        rows = {name: each.rows for name, each in known.items()}
-        long = {name: each.page for name, each in known.items() if each.page.chunks > 1}
+            raise _missing(*missing)
+        rows = {place: each.rows for place, each in known.items()}
+        long = [place for place, each in known.items() if each.page.chunks > 1]
         if long:
-            further = [each for name in long for each in tag_index.more_chunks(long, *places[name])]
-            chunks = long | await self._store.pages(further)
-            for name in long:
-                whole = tag_index.joined(chunks, *places[name])
-                if whole is None:
-                    raise _missing(name)
-                rows[name] = Rows(whole)
+            read = (self._long(places[place], place[1], known[place].page) for place in long)
+            rows.update(zip(long, await asyncio.gather(*read), strict=True))
         return rows
 
-    async def _pages(self, names: Collection[str]) -> dict[str, _Known]:
+    async def _long(self, run: Run, page: int, first: Page) -> Rows:
+        """Read the further chunks of a page whose first one is known."""
+        chunks = {page_name(run.name, page): first}
+        chunks |= await self._store.pages(tag_index.more_chunks(chunks, run, page))
+        whole = tag_index.joined(chunks, run, page)
+        if whole is None:
+            raise _missing(run.name, page)
+        return Rows(whole)
+
+    async def _pages(self, places: Iterable[PagePlace]) -> dict[PagePlace, _Known]:
         """Read pages, or remember them: a page never changes."""
-        held = {name: self._remembered.get(name) for name in names}
-        found = {name: known for name, known in held.items() if known is not None}
+        held = {place: self._remembered.get(place) for place in places}
+        found = {place: known for place, known in held.items() if known is not None}
         if len(found) < len(held):
-            missing = [name for name in held if name not in found]
+            missing = {page_name(*place): place for place in held if place not in found}
             read = await self._pages_of.get(missing)
-            for name in missing:
+            for name, place in missing.items():
                 if (page := read.get(name)) is not None:
-                    found[name] = known = _Known(page, Rows(page.data))
-                    self._remembered.put(name, known, known.rows.size_bytes)
+                    found[place] = known = _Known(page, Rows(page.data))
+                    self._remembered.put(place, known, known.rows.size_bytes)
         return found
 
     async def _reaching(self, sizes: Sizes) -> dict[str, TagIndex]:
@@ -124,5 +127,5 @@ class TagLookup:
         return found
 
 
-def _missing(page: str) -> CorruptError:
-    return CorruptError(f"page {page} of the index by tag is missing")
+def _missing(run: str, page: int) -> CorruptError:
+    return CorruptError(f"page {page_name(run, page)} of the index by tag is missing")
