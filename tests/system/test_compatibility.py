@@ -13,6 +13,8 @@ from tests.recorded_store import USER, Recorded, read
 from tests.system.harness import System
 
 STORES = sorted((Path(__file__).parent.parent / "vectors" / "stores").glob("*.bson.gz"))
+IN_CLEAR = [path for path in STORES if path.name == "before-vault.bson.gz"]
+"""Of later ones the keys that looks are encrypted under are not recorded."""
 
 
 @pytest.fixture(scope="module", params=STORES, ids=lambda path: path.name.partition(".")[0])
@@ -70,6 +72,7 @@ def test_its_records_are_read_and_are_what_was_sealed(system: System, recorded: 
         assert entries.decode(each.entry)
 
 
+@pytest.mark.parametrize("recorded", IN_CLEAR, ids=["before-vault"], indirect=True)
 def test_looks_that_were_recorded_in_clear_are_told_to_who_they_are_of(system: System) -> None:
     done = system.cli("audit", "export", "user", USER)
     assert done.returncode == 0, done.stdout + done.stderr

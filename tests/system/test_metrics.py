@@ -16,6 +16,7 @@ from goodstrace.query.v1 import login_pb2
 from goodstrace.simulate import Simulation, SimulationOptions
 from services.collector.books import Books
 from services.query.accounts.metrics import Outcome
+from services.query.webhooks.values import DisabledBy
 from services.runtime import topics
 from services.runtime.access.guard import Reason
 from services.runtime.kafka_statistics import CLIENTS
@@ -28,7 +29,7 @@ STAGES = ("collect", "summarise", "record", "classify", "store")
 # Labels and what they may say: words that the code names, never what somebody sent.
 LABELS = {
     "stage": re.compile("|".join(STAGES)),
-    "reason": re.compile("|".join(["INVALID|FORBIDDEN|DUPLICATE|TOO_LARGE", *Reason])),
+    "reason": re.compile("|".join(["INVALID|FORBIDDEN|DUPLICATE|TOO_LARGE", *Reason, *DisabledBy])),
     "rule": re.compile("|".join(Books().rule_ids)),
     "method": re.compile(
         "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|registry|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
