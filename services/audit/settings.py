@@ -13,3 +13,4 @@ class AuditSettings(FrontSettings):
 
     grpc_port: int = Field(50052, ge=0, le=65535)
     metrics_port: int = Field(9104, ge=0, le=65535)
+    remember_packs_mib: int = Field(64, ge=0, le=65536)  # looks are listed newest first, and seldom again

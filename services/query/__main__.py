@@ -176,7 +176,7 @@ class _Parts:
             front.reader,
             front.recorder,
             MongoRuns(self._database),
-            NewerEntries(self._database),
+            NewerEntries(self._database, front.reader.lookup),
             sight=self.sight,
             secret=front.secret,
             gate=gate,

@@ -1,6 +1,5 @@
 """Looking tags up in the index of a log: in which packs are records with them."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Final, NamedTuple
@@ -87,18 +86,15 @@ class TagLookup:
         rows = {place: each.rows for place, each in known.items()}
         long = [place for place, each in known.items() if each.page.chunks > 1]
         if long:
-            read = (self._long(places[place], place[1], known[place].page) for place in long)
-            rows.update(zip(long, await asyncio.gather(*read), strict=True))
+            chunks = {page_name(*place): known[place].page for place in long}
+            further = (tag_index.more_chunks(chunks, places[place], place[1]) for place in long)
+            chunks |= await self._store.pages(list(chain.from_iterable(further)))
+            for place in long:
+                whole = tag_index.joined(chunks, places[place], place[1])
+                if whole is None:
+                    raise _missing(*place)
+                rows[place] = Rows(whole)
         return rows
-
-    async def _long(self, run: Run, page: int, first: Page) -> Rows:
-        """Read the further chunks of a page whose first one is known."""
-        chunks = {page_name(run.name, page): first}
-        chunks |= await self._store.pages(tag_index.more_chunks(chunks, run, page))
-        whole = tag_index.joined(chunks, run, page)
-        if whole is None:
-            raise _missing(run.name, page)
-        return Rows(whole)
 
     async def _pages(self, places: Iterable[PagePlace]) -> dict[PagePlace, _Known]:
         """Read pages, or remember them: a page never changes."""

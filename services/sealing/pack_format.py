@@ -19,14 +19,15 @@ import zstandard
 
 from goodstrace.entry import TAG_BYTES
 from services.runtime.envelope import Part
+from services.runtime.topics import MAX_MESSAGE_BYTES
 from services.sealing.errors import CorruptError
 from services.sealing.values import PackedRecord
 
 ENTRIES: Final = "entries"
 PARTS: Final = "parts"
 TAGS: Final = "tags"
-MAX_COLUMN_BYTES: Final = 16 * 2**20
-"""What a column may have when it is plain: so much could be stored before any was compressed."""
+MAX_COLUMN_BYTES: Final = MAX_MESSAGE_BYTES + 2**20
+"""What a column may have when it is plain: several records have some 50 KB together, and one came in one message of Kafka."""
 
 _COMPRESSED: Final = b"\xc1"  # "never used", in MessagePack
 _FRAME_AT: Final = len(_COMPRESSED) + 4

@@ -61,7 +61,7 @@ class LogReader:
         self._database = database
         self._secret = index_secret
         self._store = MongoBlockStore(database)
-        self._lookup = TagLookup(self._store)
+        self.lookup = TagLookup(self._store)
         self._reads = Reads(database, self._store, remember_bytes, remember_packs_bytes)
 
     def tag(self, kind: TagKind, text: str) -> bytes:
@@ -115,7 +115,7 @@ class LogReader:
         """
         grown = {log: sizes[log] for log in sorted(sizes) if sizes[log]}
         result: dict[bytes, list[SealedRecord]] = {each: [] for each in tags}
-        places = await self._lookup.firsts(grown, result)
+        places = await self.lookup.firsts(grown, result)
         holding = [log for log, of_log in places.items() if any(of_log.values())]
         for start in range(0, len(holding), LOGS_AT_ONCE):
             together = holding[start : start + LOGS_AT_ONCE]
@@ -180,7 +180,7 @@ class LogReader:
             limit + MOST_IN_PACK
         )  # so many begin after `first`, whatever begins before it and reaches beyond
         begin = max(0, first - MOST_IN_PACK + 1)
-        places = (await self._lookup.firsts({log: size}, tags, {log: begin}, most))[log]
+        places = (await self.lookup.firsts({log: size}, tags, {log: begin}, most))[log]
         known = min((of_tag[-1] + 1 for of_tag in places.values() if len(of_tag) >= most), default=size)
         return sorted({each for of_tag in places.values() for each in of_tag if each < known}), known
 
@@ -273,7 +273,7 @@ class LogReader:
     async def _newest(
         self, tag: bytes, log: str, size: int, limit: int, bound: tuple[int, str, int] | None
     ) -> list[tuple[tuple[int, str, int], SealedRecord]]:
-        firsts = (await self._lookup.firsts({log: size}, [tag]))[log][tag]
+        firsts = (await self.lookup.firsts({log: size}, [tag]))[log][tag]
         if bound:
             firsts = firsts[: await self._until(log, firsts, bound)]
         found: dict[int, list[SealedRecord]] = {}

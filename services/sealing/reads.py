@@ -40,7 +40,7 @@ class Reads:
     ) -> None:
         """Remember at most `remember_bytes` of tiles, and `remember_packs_bytes` of packs as they are stored.
 
-        Beside them packs that were used last lie open, up to OPENED_BYTES of them: to open one takes some 50 us.
+        Beside them packs that were used last lie open, up to OPENED_BYTES of them: to open one takes some 60 us.
         """
         self._database, self._store = database, store
         self._tiles: Remembered[TileName, bytes] = Remembered(remember_bytes)

@@ -39,7 +39,7 @@ class Counting(LogReader):
         self.taken: list[int] = []
         self._store.indexes = self._all_runs(TagIndex(LOG, 0, run.end, (run,)))  # type: ignore[method-assign]
         self._store.pages = self._pages  # type: ignore[method-assign]
-        self._lookup = TagLookup(self._store)
+        self.lookup = TagLookup(self._store)
         self._reads._packs_read = Together(self._packs_read, PACKS_PER_QUERY)
 
     @staticmethod

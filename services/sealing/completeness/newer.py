@@ -7,7 +7,6 @@ from services.sealing import documents
 from services.sealing.errors import CorruptError
 from services.sealing.indexes import PACKS
 from services.sealing.lookup import TagLookup
-from services.sealing.mongo import MongoBlockStore
 from services.sealing.pack_format import decode_tags, split_tags
 from services.sealing.reader import MOST_IN_PACK
 from services.sealing.reads import PACKS_PER_QUERY
@@ -18,10 +17,9 @@ Place = tuple[str, int]
 class NewerEntries:
     """Finds them in one database. Raises: UnavailableError, CorruptError."""
 
-    def __init__(self, database: Database) -> None:
-        """Take the database."""
-        self._database = database
-        self._lookup = TagLookup(MongoBlockStore(database))
+    def __init__(self, database: Database, lookup: TagLookup) -> None:
+        """Take the database, and the look-up of who reads the same logs: what it remembers is a hundred MiB."""
+        self._database, self._lookup = database, lookup
 
     async def places(
         self, tags: Sequence[bytes], since: Mapping[str, int], sizes: Mapping[str, int]
