@@ -32,7 +32,12 @@ Place = tuple[str | int, ...]
 @pytest.fixture(scope="module")
 def system(stack: Stack, systems: Callable[..., System]) -> System:
     """A system that seals small blocks, so that a log has several, and shows what is stored now, not what it read before."""
-    return systems(stack, GOODSTRACE_SEAL_BLOCK_ENTRIES="40", GOODSTRACE_QUERY_REMEMBER_MIB="0").start()
+    return systems(
+        stack,
+        GOODSTRACE_SEAL_BLOCK_ENTRIES="40",
+        GOODSTRACE_QUERY_REMEMBER_MIB="0",
+        GOODSTRACE_QUERY_REMEMBER_PACKS_MIB="0",
+    ).start()
 
 
 @dataclass(frozen=True)
