@@ -1,6 +1,6 @@
 """Named queries and webhooks as documents of the store: written, and read strictly. Pure.
 
-A document that is not as we write it, or as a later release does, is damaged: it is told of by its ID, and is in nobody else's way.
+A document of a webhook that cannot be read, since it was damaged or a later release wrote it, is told of by its ID, and is in no other one's way.
 """
 
 from collections.abc import Mapping
