@@ -4,16 +4,17 @@
 Source: the optimal string alignment distance of 1 (Damerau 1964: one letter missing, too many, another, or two neighbours swapped).
 """
 
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 LEAST_LETTERS: Final = 5
 """Shorter known names have near misses that are words of their own: `type` and `types`, `time` and `tile`."""
 _END: Final = 2
+_CONTEXT: Final = "@context"
 
 
 class Defined(str):
-    """A member's name that the @context at hand defines: it means what that says, and is no misspelling."""
+    """A member's name that an @context around it defines: it means what that says, and is no misspelling."""
 
     __slots__ = ()
 
@@ -72,26 +73,59 @@ def _is_one_edit(name: str, known: str) -> bool:
     )
 
 
-def defined_terms(*contexts: object) -> frozenset[str]:
-    """Give the terms that contexts define where they are written out: of those that are URIs nothing is known, and nothing is fetched.
+def with_defined(value: Any, context: object) -> Any:
+    """Give a decoded JSON value in which the members' names that a context around them defines are `Defined`; itself where there are none.
 
     Args:
-        contexts: of any shape, from the outermost one in. What a later one says of a term counts, and null takes it away.
+        value: an event. Each object in it may have an `@context` of its own, which holds for its members and for all within.
+        context: what holds around it, of any shape.
     """
-    meanings: dict[str, object] = {}
-    for context in contexts:
-        for each in context if isinstance(context, list) else [context]:
-            meanings.update(each if isinstance(each, Mapping) else {})
-    return frozenset(
-        term for term, meaning in meanings.items() if meaning is not None and not term.startswith("@")
-    )
+    marking = _Marking(context)
+    marked = marking.of(value)
+    return marked if marking.count else value
 
 
-def with_defined(value: Any, terms: Collection[str]) -> Any:
-    """Give a decoded JSON value in which the members' names that are among the `terms` are `Defined`."""
-    if isinstance(value, dict):
-        return {
-            Defined(name) if name in terms else name: with_defined(each, terms)
-            for name, each in value.items()
+def told_terms(context: object) -> dict[str, bool]:
+    """Say of each term that a context names where it is written out whether it defines it: null takes a term away, and the last of several counts.
+
+    Of contexts that are URIs nothing is known, and nothing is fetched; `@vocab` and other keywords are no terms.
+    """
+    return {
+        term: meaning is not None
+        for each in (context if isinstance(context, list) else [context])
+        if isinstance(each, Mapping)
+        for term, meaning in each.items()
+        if not term.startswith("@")
+    }
+
+
+class _Marking:
+    """A walk over a value with the terms that are defined where it is.
+
+    They are one set, changed on the way into an object with a context and changed back on the way out: an event may have as many contexts as it
+    has objects, each inside long ones, and a copy for each would cost the product.
+    """
+
+    def __init__(self, context: object) -> None:
+        self.count = 0
+        self._terms = {term for term, is_defined in told_terms(context).items() if is_defined}
+
+    def of(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.of(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        told = told_terms(value.get(_CONTEXT))
+        changed = {term for term, is_defined in told.items() if is_defined is not (term in self._terms)}
+        self._terms ^= changed
+        marked = {
+            self._name(name): each if name == _CONTEXT else self.of(each) for name, each in value.items()
         }
-    return [with_defined(each, terms) for each in value] if isinstance(value, list) else value
+        self._terms ^= changed
+        return marked
+
+    def _name(self, name: str) -> str:
+        if name not in self._terms:
+            return name
+        self.count += 1
+        return Defined(name)

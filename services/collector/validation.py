@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from goodstrace.vocabulary import Kind, term
 from services.collector.errors import Fault
-from services.collector.misspelling import Spelling, defined_terms, with_defined
+from services.collector.misspelling import Spelling, with_defined
 from services.collector.strict_json import pointer
 from services.collector.times import is_offset, parse_time
 
@@ -31,7 +31,7 @@ def check_event(event: object, context: object = None) -> Fault | None:
 
     Args:
         event: as decoded.
-        context: the @context of its document, of any shape: what it defines, or the event's own does, is no misspelling.
+        context: the @context of its document, of any shape: what it defines, or one around a member in the event does, is no misspelling.
     """
     if type(event) is not dict:
         return Fault("", "must be an object")
@@ -40,8 +40,8 @@ def check_event(event: object, context: object = None) -> Fault | None:
     if check is None:
         return Fault("/type", f"must be one of {', '.join(EVENT_TYPES)}")
     fault = check(event)
-    if fault is not None and (terms := defined_terms(context, event.get("@context"))):
-        fault = check(with_defined(event, terms))
+    if fault is not None and (marked := with_defined(event, context)) is not event:
+        fault = check(marked)
     return fault
 
 

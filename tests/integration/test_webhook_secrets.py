@@ -14,6 +14,7 @@ import structlog
 
 from deploy.service_processes import ROOT
 from services.query.accounts.secret_keys import SecretKeys
+from services.query.webhooks.adopting import adopt
 from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.relocking import relock
 from services.query.webhooks.signing import secret_text
@@ -237,6 +238,72 @@ async def test_one_of_another_installation_waits_and_is_resumed_with_a_new_secre
         assert (wrong.status_code, wrong.json()["parameter"]) == (400, "signatureToken")
         assert not receiver.problems
         assert "locked_under" in await kept(looking, name)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"$set": {"locked_under": "a vault"}},
+        {"$unset": {"locked": "", "locked_under": ""}},
+        {"$unset": {"created_ms": ""}, "$set": {"progress": "{"}},
+    ],
+)
+async def test_a_damaged_one_is_named_and_removed_and_the_others_go_on(
+    looking: Looking, http: httpx.AsyncClient, damage: dict[str, Any]
+) -> None:
+    receiver, other = Receiver(), Receiver()
+    await looking.start("query")
+    location = await subscribed(http, receiver)
+    listed, name = location.rpartition("/")[0], location.rpartition("/")[2]
+    damaged = (await http.post(listed, json={"dest": other.url})).headers["Location"]
+    with receiver.running(), other.running():
+        change = {"_id": damaged.rpartition("/")[2]}
+        assert (await looking.mongo.database[SUBSCRIPTIONS].update_one(change, damage)).modified_count
+        await make_old(looking, name)
+        for round_ in range(2):  # met by one that runs, and by one that starts
+            await seal(looking, round_)
+            await eventually(came(receiver, round_ + 1), "the other one is delivered to")
+            looking.daemons["query"].stop()
+            await looking.start("query")
+        assert not other.places
+
+        async def counted() -> bool:
+            text = (await http.get(f"http://127.0.0.1:{looking.metrics['query']}/metrics")).text
+            return {
+                'goodstrace_query_webhooks{state="damaged"} 1.0',
+                "goodstrace_query_webhooks_failing 1.0",
+            } <= set(text.splitlines())
+
+        await eventually(counted, "it is counted")
+        told = [each for each in looking.log_lines("query") if each.get("event") == "a webhook is damaged"]
+        assert {each["webhook"] for each in told} == set(change.values())
+        shown = {each["subscriptionID"]: each for each in (await http.get(listed)).json()}
+        assert {own: each["goodstrace:state"] for own, each in shown.items()} == {
+            name: "active",
+            change["_id"]: "damaged",
+        }
+        for answer in (await http.get(damaged), await http.post(f"{damaged}/resume")):
+            assert answer.status_code == 500
+            assert answer.json()["type"] == "epcisException:ImplementationException"
+            assert "tell the operator" in answer.json()["detail"]
+        assert (await http.get(location)).json()["goodstrace:state"] == "active"
+        assert (await http.delete(damaged)).status_code == 204
+        assert [each["subscriptionID"] for each in (await http.get(listed)).json()] == [name]
+
+
+async def test_owners_are_given_also_where_a_damaged_one_does_not_say_when_it_was_made(
+    looking: Looking,
+) -> None:
+    documents = looking.mongo.database[SUBSCRIPTIONS]
+    for name, owner, made in (
+        ("a", "ann", {}),
+        ("b", "merchant:7", {"created_ms": "?"}),
+        ("c", "merchant:8", {"created_ms": 1}),
+    ):
+        await documents.insert_one({"_id": name, "owner": owner, **made})
+    assert await adopt(looking.mongo.database, "") == 2
+    told = {each["_id"]: each.get("owner_id") async for each in documents.find()}
+    assert told == {"a": None, "b": "7", "c": "8"}
 
 
 async def test_without_the_login_secret_there_are_no_webhooks(looking: Looking) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.collector.misspelling import LEAST_LETTERS, Spelling, defined_terms
+from services.collector.misspelling import LEAST_LETTERS, Defined, Spelling, told_terms, with_defined
 from services.collector.validation import EVENT_TYPES, check_event
 from tests.unit.collector_builders import CONTEXT, collected, document, object_event
 from tests.unit.xml_builders import event_element, xml_document
@@ -270,14 +270,115 @@ def test_what_a_context_defines_hides_no_other_fault() -> None:
     ]
 
 
+OWN: Final = {"value1": "https://example.com/value1", "bizLocaton": "https://example.com/bizLocaton"}
+
+
+def sensed(**around: Any) -> dict[str, Any]:
+    """An event with a member of its own in a sensor report, and contexts at the levels around it."""
+    report = {"value1": 1, **around.get("report", {})}
+    element = {"sensorReport": [report], **around.get("element", {})}
+    return object_event(sensorElementList=[element], **around.get("event", {}))
+
+
+@pytest.mark.parametrize("level", ["report", "element", "event"])
+@pytest.mark.parametrize("context", [OWN, [CONTEXT, {"value1": None}, OWN]])
+def test_a_context_at_any_level_around_a_member_defines_it(level: str, context: Any) -> None:
+    place = "/sensorElementList/0/sensorReport/0/value1"
+    fault = check_event(sensed())
+    assert fault is not None
+    assert fault.pointer == place
+    own = sensed(**{level: {"@context": context}})
+    assert check_event(own) is None
+    (sent,) = collected(document(own))
+    assert sent.fault is None
+    taken_away = sensed(**{level: {"@context": {"value1": None}}})
+    fault = check_event(taken_away, OWN)
+    assert fault is not None
+    assert fault.pointer == place
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"readPoint": {"id": "urn:a:b", "@context": OWN}, "bizLocaton": "urn:a:b"}, "/bizLocaton"),
+        ({"bizLocaton": {"@context": OWN, "id": "urn:a:b"}}, "/bizLocaton"),
+        ({"x:own": [{"@context": OWN}], "@context": [CONTEXT], "bizLocaton": 1}, "/bizLocaton"),
+        (
+            {"sensorElementList": [{"sensorReport": [{"@context": OWN, "value1": 1}, {"value1": 2}]}]},
+            "/sensorElementList/0/sensorReport/1/value1",
+        ),
+        (
+            {"quantityList": [{"@context": {"weight": "urn:x"}, "epcClass": "urn:a:b", "weight": 5}]},
+            "/quantityList/0/weight",
+        ),
+    ],
+)
+def test_a_context_beside_a_member_or_within_it_defines_nothing_there(
+    changes: dict[str, Any], pointer: str
+) -> None:
+    """Nor in a quantity, where a member needs a prefix as before."""
+    fault = check_event(object_event(**changes))
+    assert fault is not None
+    assert fault.pointer == pointer
+
+
 def test_terms_are_taken_from_what_is_written_out() -> None:
-    contexts = (
-        ["https://example.com/c", {"a": "urn:x", "@vocab": "urn:y"}],
-        {"b": {"@id": "urn:z"}, "c": None},
-        5,
-    )
-    assert defined_terms(*contexts) == {"a", "b"}
-    assert defined_terms([{"a": "urn:x", "b": "urn:y"}, {"b": None}], {"a": None, "c": "urn:z"}) == {"c"}
+    told = told_terms(["https://example.com/c", {"a": "urn:x", "b": 1, "@vocab": "urn:y"}, {"b": None}, 5])
+    assert told == {"a": True, "b": False}
+    assert not told_terms("https://example.com/c")
+    assert not told_terms(None)
+
+
+NAMES: Final = st.sampled_from(["a", "b", "c"])
+TERMS: Final = st.dictionaries(NAMES, st.sampled_from(["urn:x", None]), max_size=3)
+CONTEXTS: Final = st.none() | TERMS | st.lists(TERMS, max_size=3)
+VALUES: Final = st.recursive(
+    st.integers(0, 1),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.builds(
+            lambda members, context: {**members, "@context": context},
+            st.dictionaries(NAMES, below, max_size=3),
+            CONTEXTS,
+        )
+        | st.dictionaries(NAMES, below, max_size=3)
+    ),
+    max_leaves=20,
+)
+
+
+def names(value: Any) -> Any:
+    """What a value has of members, each with whether it is defined, as `with_defined` has marked it."""
+    if isinstance(value, list):
+        return [names(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return [(type(name) is Defined, name, names(each)) for name, each in value.items() if name != "@context"]
+
+
+def plainly(value: Any, context: Any, terms: frozenset[str] = frozenset()) -> Any:
+    """The same by copies of the terms around, for each object anew."""
+    told = told_terms(context)
+    terms = terms - told.keys() | {term for term, is_defined in told.items() if is_defined}
+    if isinstance(value, list):
+        return [plainly(each, None, terms) for each in value]
+    if not isinstance(value, dict):
+        return value
+    own = told_terms(value.get("@context"))
+    inner = terms - own.keys() | {term for term, is_defined in own.items() if is_defined}
+    return [
+        (name in inner, name, plainly(each, None, inner))
+        for name, each in value.items()
+        if name != "@context"
+    ]
+
+
+@given(VALUES, CONTEXTS)
+def test_what_is_defined_at_each_place_follows_from_the_contexts_around_it(value: Any, context: Any) -> None:
+    marked = with_defined(value, context)
+    assert names(marked) == plainly(value, context)
+    assert marked == value
+    assert (marked is value) == ("True" not in str(names(marked)))
 
 
 def test_a_document_with_a_misspelt_member_is_refused_at_its_place() -> None:

@@ -15,7 +15,7 @@ from services.query.webhooks.delivery import Deliveries, Limits
 from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.owners import Lookers, maker_of, owner_id, owner_name
 from services.query.webhooks.sender import Outcome, Sent
-from services.query.webhooks.values import Locked, Progress, Sees, State, Under, Webhook
+from services.query.webhooks.values import Damaged, Locked, Progress, Sees, State, Under, Webhook
 from services.runtime.access.lasting import Lasting
 from services.runtime.access.values import Principal
 from services.runtime.errors import UnavailableError
@@ -30,15 +30,16 @@ LOCK = SecretLock(SecretKeys(b"l" * 32), SECRET, bytes)
 
 
 class MemoryWebhooks:
-    """One webhook, with the methods of WebhookStore that the worker calls; it can be away."""
+    """One webhook, and damaged ones beside it, with the methods of WebhookStore that the worker calls; it can be away."""
 
     def __init__(self, webhook: Webhook) -> None:
         self.webhook = webhook
+        self.damaged: list[Damaged] = []
         self.away = False
 
-    async def all(self, _limit: int) -> list[Webhook]:
+    async def all(self, _limit: int) -> list[Webhook | Damaged]:
         self._answer()
-        return [self.webhook]
+        return [*self.damaged, self.webhook]
 
     async def take(self, _name: str, _owner: str, _now_ms: int, _until_ms: int) -> Webhook | None:
         self._answer()

@@ -5,9 +5,11 @@ unique, and none is ever changed. Names that end as the identity provider's do s
 stay the operators'. What they send is public, as before.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from services.query.webhooks.store import QUERIES, SUBSCRIPTIONS, owner_row
+from services.query.webhooks.documents import owner_row
+from services.query.webhooks.store import QUERIES, SUBSCRIPTIONS
 from services.query.webhooks.values import OwnerId, OwnerKind
 from services.runtime.access.accounts import ACCOUNTS
 from services.runtime.mongo import Database, translated
@@ -30,12 +32,18 @@ async def adopt(database: Database, provider_host: str) -> int:
             async for each in database[name].find(without, {"owner": 1, "created_ms": 1}):
                 named = str(each.get("owner") or "")
                 is_providers = bool(provider_host) and named.lower().endswith(f"@{provider_host.lower()}")
-                owner = None if is_providers else await _owner(database, named, int(each["created_ms"]))
+                owner = None if is_providers else await _owner(database, named, _created_ms(each))
                 if owner is not None:
                     change = {"$set": owner_row(owner)}
                     done = await database[name].update_one({"_id": each["_id"], **without}, change)
                     count += done.modified_count
     return count
+
+
+def _created_ms(document: Mapping[str, Any]) -> int:
+    """Give when a document was made; 0, before every account, where it is damaged and does not say so."""
+    told = document.get("created_ms")
+    return told if isinstance(told, int) else 0
 
 
 async def _owner(database: Database, name: str, created_ms: int) -> OwnerId | None:

@@ -4,7 +4,6 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -24,14 +23,12 @@ from services.query.epcis_problems import (
 from services.query.forward import Heads
 from services.query.webhooks.asked import (
     MAX_BODY_BYTES,
-    SEES_FIELD,
     NamedQuery,
     read_query,
     read_resumption,
     read_subscription,
     wanted_of,
 )
-from services.query.webhooks.delivery import lag
 from services.query.webhooks.guard import FIELD, Reach, checked_url
 from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.owners import maker_of, only_of, owner_id, owner_name
@@ -40,6 +37,7 @@ from services.query.webhooks.sender import Sender
 from services.query.webhooks.signing import SECRET_BYTES, SECRET_FIELD, secret_text
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Progress, Webhook
+from services.query.webhooks.views import query_view, webhook_view
 from services.runtime.access.current import principal
 from services.runtime.call_errors import NotFoundError
 from services.runtime.errors import ConflictError
@@ -94,7 +92,7 @@ class WebhookApi:
 
         async def respond() -> Response:
             return _json(
-                [_query_view(each) for each in await self._store.queries(self._most, only_of(principal()))]
+                [query_view(each) for each in await self._store.queries(self._most, only_of(principal()))]
             )
 
         return await self._api.guarded(METHOD, respond)
@@ -103,7 +101,7 @@ class WebhookApi:
         """Show a query."""
 
         async def respond() -> Response:
-            return _json(_query_view(await self._query(name)))
+            return _json(query_view(await self._query(name)))
 
         return await self._api.guarded(METHOD, respond)
 
@@ -168,12 +166,13 @@ class WebhookApi:
         return await self._api.guarded(METHOD, respond)
 
     async def subscriptions(self, name: str) -> Response:
-        """List the webhooks of a query."""
+        """List the webhooks of a query; of a damaged one its ID, by which it can be removed."""
 
         async def respond() -> Response:
             await self._query(name)
             found = await self._store.all(self._most, name, only_of(principal()))
-            return _json([await self._view(each) for each in found])
+            checkpoints = await self._heads.newest()
+            return _json([webhook_view(each, checkpoints) for each in found])
 
         return await self._api.guarded(METHOD, respond)
 
@@ -241,24 +240,7 @@ class WebhookApi:
             raise ParameterError(f"its name cannot be resolved: {error.strerror}", FIELD) from error
 
     async def _view(self, webhook: Webhook) -> dict[str, Any]:
-        progress = webhook.progress
-        return {
-            "subscriptionID": webhook.id,
-            "queryName": webhook.query,
-            "dest": webhook.dest,
-            "createdAt": _time(webhook.created_ms),
-            **({"lastNotifiedAt": _time(progress.last_success_ms)} if progress.last_success_ms else {}),
-            "stream": True,
-            SEES_FIELD: webhook.sees.value,
-            "goodstrace:state": progress.state.value,
-            "goodstrace:failures": progress.failures,
-            **({"goodstrace:lastError": progress.last_error} if progress.last_error else {}),
-            **({"goodstrace:nextTry": _time(progress.next_ms)} if progress.next_ms else {}),
-            "goodstrace:deliveredEvents": progress.delivered_events,
-            "goodstrace:deliveredMessages": progress.delivered_messages,
-            "goodstrace:positions": progress.positions,
-            "goodstrace:lag": lag(progress, await self._heads.newest()),
-        }
+        return webhook_view(webhook, await self._heads.newest())
 
 
 def allowed_methods(path: str) -> str:
@@ -372,16 +354,6 @@ def _made(location: str, told: Mapping[str, Any] | None) -> Response:
     named = {**epcis_headers.EPCIS_HEADERS, "Location": location}
     body = msgspec.json.encode(told) if told is not None else b""
     return Response(body, 201, named, epcis_headers.JSON if body else None)
-
-
-def _query_view(query: NamedQuery) -> dict[str, Any]:
-    return {"name": query.name, "query": query.query}
-
-
-def _time(time_ms: int) -> str:
-    return (
-        datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
 
 
 def _now_ms() -> int:

@@ -16,7 +16,7 @@ import hmac
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ from services.query.webhooks.relocking import opened
 from services.query.webhooks.schedule import wait_s
 from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import DisabledBy, Pending, Progress, State, Webhook
+from services.query.webhooks.values import DAMAGED, Damaged, DisabledBy, Pending, Progress, State, Webhook
 from services.runtime import looks as looking
 from services.runtime.errors import ServiceError
 from services.runtime.merchants.errors import RefusedError, UnauthenticatedError
@@ -107,6 +107,7 @@ class Deliveries:
         self._owner = secrets.token_hex(8)
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._metrics, self._log = metrics, log
+        self._warned_of: frozenset[Damaged] = frozenset()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`; what is being sent then is finished or given up, and sent again by the next one."""
@@ -130,17 +131,22 @@ class Deliveries:
     async def _behind(self) -> list[Webhook]:
         """List the webhooks that are due and for which something was published; tell the metrics how all stand."""
         checkpoints = await self._heads.newest()
-        webhooks = await self._store.all(self._most)
+        found = await self._store.all(self._most)
+        webhooks = [each for each in found if isinstance(each, Webhook)]
+        damaged = [each for each in found if isinstance(each, Damaged)]
+        self._warn_of(damaged)
         active = [each for each in webhooks if each.progress.state is State.ACTIVE]
         lags = [lag(each.progress, checkpoints) for each in active]
         self._metrics.webhooks.labels("enabled").set(len(active))
         self._metrics.webhooks.labels("disabled").set(len(webhooks) - len(active))
+        self._metrics.webhooks.labels(DAMAGED).set(len(damaged))
         reasons = Counter(
             each.progress.disabled_by for each in webhooks if each.progress.state is State.DISABLED
         )
         for reason in DisabledBy:
             self._metrics.webhooks_disabled.labels(reason.value).set(reasons[reason])
-        self._metrics.webhooks_failing.set(sum(each.progress.failures > 0 for each in active))
+        failing = sum(each.progress.failures > 0 for each in active)
+        self._metrics.webhooks_failing.set(failing + len(damaged))
         self._metrics.webhook_lag.set(max(lags, default=0))
         now_ms = _now_ms()
         return [
@@ -148,6 +154,13 @@ class Deliveries:
             for each, behind in zip(active, lags, strict=True)
             if behind and each.progress.next_ms <= now_ms
         ]
+
+    def _warn_of(self, damaged: Sequence[Damaged]) -> None:
+        """Name those that cannot be read, each once as long as it is so: they are met again at every look."""
+        for each in damaged:
+            if each not in self._warned_of:
+                self._log.warning("a webhook is damaged", webhook=each.id, query=each.query, why=each.why)
+        self._warned_of = frozenset(damaged)
 
     async def _guarded(self, name: str, stop: asyncio.Event) -> None:
         """Deliver for one webhook; what goes wrong on our side is tried again by whoever comes next."""

@@ -4,15 +4,24 @@ Any number of processes deliver. Before one reads for a webhook it takes a lease
 only as long as the lease is its own: whoever was too slow is not heard, and what it had sent is sent again.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from pymongo import IndexModel, ReturnDocument
 
 from services.query.webhooks.asked import NamedQuery
-from services.query.webhooks.values import Locked, OwnerId, OwnerKind, Progress, Sees, State, Under, Webhook
-from services.runtime.access.lasting import Credential
+from services.query.webhooks.documents import (
+    document_of,
+    lock_row,
+    locked_of,
+    maker_row,
+    owner_row,
+    progress_row,
+    query_of,
+    webhook_of,
+    webhook_or_damaged,
+)
+from services.query.webhooks.values import Damaged, Locked, OwnerId, Progress, State, Webhook
 from services.runtime.errors import ConflictError
 from services.runtime.mongo import Database, create_indexes, translated
 
@@ -22,7 +31,10 @@ INDEXES: Final = {SUBSCRIPTIONS: [IndexModel([("query", 1)], name="query")]}
 
 
 class WebhookStore:
-    """Named queries and webhooks of one database. Every method raises UnavailableError where the store is away."""
+    """Named queries and webhooks of one database. Every method raises UnavailableError where the store is away.
+
+    What gives one webhook raises CorruptError where its document is damaged; what gives many says which are. Any can be removed.
+    """
 
     def __init__(self, database: Database) -> None:
         """Use the collections in `database`."""
@@ -56,7 +68,7 @@ class WebhookStore:
         """List the queries by name: an owner's, or all."""
         async with translated():
             return [
-                _query(each)
+                query_of(each)
                 async for each in self._queries.find(owner_row(owner)).sort("_id", 1).limit(limit)
             ]
 
@@ -64,7 +76,7 @@ class WebhookStore:
         """Give a query, None where there is none, or none of the owner's where one is named."""
         async with translated():
             found = await self._queries.find_one({"_id": name, **owner_row(owner)})
-        return _query(found) if found else None
+        return query_of(found) if found else None
 
     async def remove_query(self, name: str, owner: OwnerId | None = None) -> bool:
         """Remove a query; tell whether there was one. Raises: ConflictError where it has subscriptions."""
@@ -81,20 +93,20 @@ class WebhookStore:
     async def add(self, webhook: Webhook) -> None:
         """Keep a webhook; durable when it returns."""
         async with translated():
-            await self._subscriptions.insert_one(_document(webhook))
+            await self._subscriptions.insert_one(document_of(webhook))
 
-    async def all(self, limit: int, query: str = "", owner: OwnerId | None = None) -> list[Webhook]:
-        """List webhooks by the time they were made, those of a query and of an owner where one is named."""
+    async def all(self, limit: int, query: str = "", owner: OwnerId | None = None) -> list[Webhook | Damaged]:
+        """List webhooks by the time they were made, those of a query and of an owner where one is named. Damaged ones count for the limit."""
         wanted = {**({"query": query} if query else {}), **owner_row(owner)}
         async with translated():
             found = self._subscriptions.find(wanted).sort([("created_ms", 1), ("_id", 1)]).limit(limit)
-            return [_webhook(each) async for each in found]
+            return [webhook_or_damaged(each) async for each in found]
 
     async def find(self, query: str, name: str, owner: OwnerId | None = None) -> Webhook | None:
         """Give a webhook of a query, None where there is none, or none of the owner's where one is named."""
         async with translated():
             found = await self._subscriptions.find_one({"_id": name, "query": query, **owner_row(owner)})
-        return _webhook(found) if found else None
+        return webhook_of(found) if found else None
 
     async def remove(self, query: str, name: str, owner: OwnerId | None = None) -> bool:
         """Remove a webhook; tell whether there was one. What is being sent may still arrive."""
@@ -117,14 +129,14 @@ class WebhookStore:
             if not (await self._subscriptions.update_one(free, lease)).modified_count:
                 return None
             found = await self._subscriptions.find_one({"_id": name, "lease_owner": owner})
-        return _webhook(found) if found else None
+        return webhook_of(found) if found else None
 
     async def say(self, name: str, owner: str, progress: Progress, until_ms: int) -> bool:
         """Keep the progress of a webhook and hold its lease until a time, 0 to give it up; durable when it returns.
 
         Returns: False where the lease was another's by then: nothing was kept.
         """
-        change = {**_progress(progress), "lease_until_ms": until_ms}
+        change = {**progress_row(progress), "lease_until_ms": until_ms}
         async with translated():
             done = await self._subscriptions.update_one({"_id": name, "lease_owner": owner}, {"$set": change})
         return done.matched_count == 1
@@ -148,7 +160,7 @@ class WebhookStore:
             found = await self._subscriptions.find_one_and_update(
                 wanted, lease, return_document=ReturnDocument.AFTER
             )
-        return _webhook(found) if found else None
+        return webhook_of(found) if found else None
 
     async def resume(self, webhook: Webhook, lessee: str) -> bool:
         """Keep who made a webhook, its secret and its progress, and give its lease up; durable when it returns.
@@ -157,9 +169,9 @@ class WebhookStore:
         """
         change = {
             "user": webhook.user,
-            **_maker(webhook),
-            **_lock(webhook.locked),
-            **_progress(webhook.progress),
+            **maker_row(webhook),
+            **lock_row(webhook.locked),
+            **progress_row(webhook.progress),
             "lease_until_ms": 0,
         }
         async with translated():
@@ -178,81 +190,16 @@ class WebhookStore:
     # ---- secrets
 
     async def locked_under_index_secret(self) -> list[tuple[str, Locked]]:
-        """List by ID what an earlier release has locked."""
+        """List by ID what an earlier release has locked; damaged ones are passed over, of which `all` tells."""
         async with translated():
-            found = self._subscriptions.find({"locked_under": {"$exists": False}}, {"locked": 1})
-            return [(each["_id"], _locked(each)) async for each in found]
+            old = {"_id": {"$type": "string"}, "locked_under": {"$exists": False}}
+            found = self._subscriptions.find(old, {"locked": 1})
+            return [(each["_id"], kept) async for each in found if (kept := locked_of(each)) is not None]
 
     async def relock(self, name: str, before: Locked, after: Locked) -> bool:
         """Put a secret in the place of what an earlier release has locked, durable when it returns; False where that is there no more."""
         still = {"_id": name, "locked": before.data, "locked_under": {"$exists": False}}
         async with translated():
-            return (await self._subscriptions.update_one(still, {"$set": _lock(after)})).modified_count == 1
-
-
-def owner_row(owner: OwnerId | None) -> dict[str, str]:
-    """Give the members that say whose a document is, which find it, too; none for one that is the operators', or for all."""
-    return {} if owner is None else {"owner_kind": owner.kind.value, "owner_id": owner.id}
-
-
-def _query(document: Mapping[str, Any]) -> NamedQuery:
-    return NamedQuery(document["_id"], msgspec.json.decode(document["query"]))
-
-
-def _maker(webhook: Webhook) -> dict[str, Any]:
-    return {"maker": msgspec.to_builtins(webhook.maker)} if webhook.maker else {}
-
-
-def _lock(locked: Locked) -> dict[str, Any]:
-    return {"locked": locked.data, "locked_under": locked.under.value}
-
-
-def _locked(document: Mapping[str, Any]) -> Locked:
-    """Read a secret. An earlier release did not say what it is under, and a member of its own cannot be mistaken for bytes of a nonce."""
-    return Locked(bytes(document["locked"]), Under(document.get("locked_under", Under.INDEX)))
-
-
-def _progress(progress: Progress) -> dict[str, Any]:
-    """Write progress: what is searched for in fields of its own, the rest as JSON, since names of logs are no field names."""
-    return {
-        "state": progress.state.value,
-        "next_ms": progress.next_ms,
-        "progress": msgspec.json.encode(progress).decode(),
-    }
-
-
-def _document(webhook: Webhook) -> dict[str, Any]:
-    return {
-        "_id": webhook.id,
-        "query": webhook.query,
-        "definition": msgspec.json.encode(webhook.definition).decode(),
-        "dest": webhook.dest,
-        **_lock(webhook.locked),
-        "user": webhook.user,
-        "owner": webhook.owner,
-        **owner_row(webhook.owner_id),
-        "sees": webhook.sees.value,
-        **_maker(webhook),
-        "created_ms": webhook.created_ms,
-        "lease_owner": "",
-        "lease_until_ms": 0,
-        **_progress(webhook.progress),
-    }
-
-
-def _webhook(document: Mapping[str, Any]) -> Webhook:
-    kind, maker = document.get("owner_kind"), document.get("maker")
-    return Webhook(
-        id=document["_id"],
-        query=document["query"],
-        definition=msgspec.json.decode(document["definition"]),
-        dest=document["dest"],
-        locked=_locked(document),
-        user=document["user"],
-        owner=document.get("owner", ""),
-        owner_id=OwnerId(OwnerKind(kind), document["owner_id"]) if kind else None,
-        sees=Sees(document.get("sees", Sees.PUBLIC)),
-        maker=msgspec.convert(maker, Credential) if maker else None,
-        created_ms=document["created_ms"],
-        progress=msgspec.json.decode(document["progress"], type=Progress),
-    )
+            return (
+                await self._subscriptions.update_one(still, {"$set": lock_row(after)})
+            ).modified_count == 1

@@ -1,12 +1,17 @@
 """What is kept of a webhook, as values."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from services.runtime.access.lasting import Credential
 from services.sealing.showing import Position
+
+DAMAGED: Final = "damaged"
+"""What is said in the place of a state of a webhook whose document in the store cannot be read; it is never stored."""
+TimeMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+"""Unix milliseconds, 0 for never, up to the year 9999: a later one could not be shown."""
 
 
 class State(StrEnum):
@@ -87,8 +92,8 @@ class Progress(msgspec.Struct, frozen=True):
     failures: int = 0
     failing_since_ms: int = 0
     last_error: str = ""
-    last_success_ms: int = 0
-    next_ms: int = 0
+    last_success_ms: TimeMs = 0
+    next_ms: TimeMs = 0
     delivered_events: int = 0
     delivered_messages: int = 0
     disabled_by: DisabledBy = DisabledBy.UNKNOWN
@@ -123,9 +128,20 @@ class Webhook(msgspec.Struct, frozen=True):
     dest: str
     locked: Locked
     user: str
-    created_ms: int
+    created_ms: TimeMs
     progress: Progress
     owner: str = ""
     owner_id: OwnerId | None = None
     sees: Sees = Sees.PUBLIC
     maker: Credential | None = None
+
+
+class Damaged(msgspec.Struct, frozen=True):
+    """A webhook whose document in the store cannot be read: nothing is sent for it until somebody mends or removes it.
+
+    id: of the webhook. query: the name of its query, "" where not even that is known. why: for the log, it may say what is stored.
+    """
+
+    id: str
+    query: str
+    why: str
