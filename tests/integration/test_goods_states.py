@@ -14,7 +14,7 @@ from deploy.stack import Stack
 from goodstrace.goods.corrections import Givers
 from services.collector import delegation_store, renewals, state_store
 from services.collector.delegation_store import DELEGATIONS, DelegationStore
-from services.collector.goods_states import Stored, given, sightings
+from services.collector.goods_states import Stored, sightings
 from services.collector.registry.registrations import changes
 from services.collector.registry.store import RegistryStore
 from services.collector.renewal_store import RenewalStore
@@ -28,7 +28,7 @@ from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings
 from tests.conftest import Names
 from tests.unit.collector_builders import NOW_MS
-from tests.unit.goods_worlds import DELEGATE, GIVER, HOT, PREFIX, STRANGER, Lent, Said, sealed
+from tests.unit.goods_worlds import DELEGATE, GIVER, HOT, PREFIX, STRANGER, Lent, Said, given, sealed
 from tests.unit.test_goods_corrections import before
 from tests.unit.test_goods_state import ITEM_KEY, SITES, seen, taken_back
 
