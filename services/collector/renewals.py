@@ -8,7 +8,7 @@ its states comes after at most `PARTS` parts.
 
 import math
 from hashlib import blake2b
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -33,8 +33,8 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     merchant: int
     first_ms: int
-    next: int = 0
-    left: int = PARTS
+    next: Annotated[int, msgspec.Meta(ge=0, lt=PARTS)] = 0
+    left: Annotated[int, msgspec.Meta(ge=1, le=PARTS)] = PARTS
     stamp: str = ""
 
     @property

@@ -32,6 +32,7 @@ from tests.unit.goods_worlds import DELEGATE, GIVER, HOT, PREFIX, STRANGER, Lent
 from tests.unit.test_goods_corrections import before
 from tests.unit.test_goods_state import ITEM_KEY, SITES, seen, taken_back
 
+LOG = structlog.get_logger()
 EVENTS = [
     seen(
         number,
@@ -61,7 +62,7 @@ async def mongo(stack: Stack, names: Names) -> AsyncIterator[Mongo]:
 async def keep(store: StateStore, records: Sequence[Stored]) -> int:
     """Keep a batch and derive anew what it left to be; give how many documents were written."""
     told = gathered(records)
-    renewing = Renewing(store, RenewalStore(store._database), structlog.get_logger())
+    renewing = Renewing(store, RenewalStore(store._database, LOG), LOG)
     written = await store.apply(told.said, told.given)
     await renewing.add(told.firsts)
     while (more := await renewing.portion(None)) is not None:
