@@ -83,10 +83,7 @@ class RenewalStore:
             rows = await find_named(self._database, RENEWALS, map(_id, some))
             there = {row["_id"]: row for row in rows}
             # One that has all parts before it is written too: a portion of it may be under way that does not know the registration.
-            writes = [
-                _write(there.get(_id(each)), self._begun(there.get(_id(each)), each, firsts[each]))
-                for each in some
-            ]
+            writes = [self._write(there.get(_id(each)), each, firsts[each]) for each in some]
             with contextlib.suppress(ConflictError):
                 async with translated():
                     done = await self._renewals.bulk_write(writes, ordered=False)
@@ -94,21 +91,19 @@ class RenewalStore:
                     return
         raise UnavailableError(f"MongoDB: {len(some)} renewals are changed by others all the time")
 
-    def _begun(self, row: Mapping[str, Any] | None, of: Renewed, first_ms: int) -> Renewal:
+    def _write(
+        self, known: Mapping[str, Any] | None, of: Renewed, first_ms: int
+    ) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
+        """Begin a renewal, or the one whose document is known again."""
         try:
-            return begun(None if row is None else _renewal(row), of, first_ms)
+            following = begun(None if known is None else _renewal(known), of, first_ms)
         except CorruptError as error:
             self._log.error("a renewal is begun anew from the first record on", id=_id(of), error=str(error))
-            return begun(None, of, 0)  # from when on is not known any more
-
-
-def _write(
-    known: Mapping[str, Any] | None, following: Renewal
-) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
-    row = _row(_stamped(following))
-    if known is None:
-        return InsertOne(row)
-    return ReplaceOne({"_id": row["_id"], "stamp": known.get("stamp")}, row)
+            following = begun(None, of, 0)  # from when on is not known any more
+        row = _row(_stamped(following))
+        if known is None:
+            return InsertOne(row)
+        return ReplaceOne({"_id": row["_id"], "stamp": known.get("stamp")}, row)
 
 
 def _stamped(renewal: Renewal) -> Renewal:
