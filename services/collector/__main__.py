@@ -315,7 +315,7 @@ class _Parts:
             parts["states"] = StateKeeper(
                 self.kafka,
                 StateStore(self.mongo.database),
-                RenewalStore(self.mongo.database),
+                RenewalStore(self.mongo.database, self._log),
                 FlaggedStore(self.mongo.database),
                 metrics=self._metrics,
                 log=self._log,

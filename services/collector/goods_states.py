@@ -53,8 +53,3 @@ def registered(stored: Iterable[Stored]) -> Iterator[tuple[Stored, Given]]:
             read = registration.decode(each.record.part(REGISTRATION_PART).content)
             if read.what == registration.MERCHANT:
                 yield each, Given(each.record.time_ms, each.record.id.hex(), read)
-
-
-def given(stored: Iterable[Stored]) -> list[Given]:
-    """Gather what `registered` gives, wherever it lies. Raises: EntryError."""
-    return [each for _, each in registered(stored)]

@@ -2,6 +2,8 @@
 
 A document is changed only where nobody else changed it since it was read (`stamp`). So of a keeper that has lost a partition and the one
 that has it now only one moves the mark; and no mark is moved past states that were derived before a registration was known.
+
+A document that is malformed holds up no other: it is passed over, which the log says, until another registration of the merchant takes its place.
 """
 
 import contextlib
@@ -10,11 +12,13 @@ from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
+import structlog
 from pymongo import InsertOne, ReplaceOne
 
 from services.collector.renewals import Renewal, Renewed, begun
 from services.runtime.errors import ConflictError, UnavailableError
 from services.runtime.mongo import DOCUMENTS_A_CALL, Database, find_all, find_named, translated
+from services.sealing.errors import CorruptError
 
 RENEWALS: Final = "goods_renewals"
 _ATTEMPTS: Final = 20
@@ -23,13 +27,21 @@ _ATTEMPTS: Final = 20
 class RenewalStore:
     """Keeps them."""
 
-    def __init__(self, database: Database) -> None:
-        """Use the collection in `database`."""
-        self._database, self._renewals = database, database[RENEWALS]
+    def __init__(self, database: Database, log: structlog.stdlib.BoundLogger) -> None:
+        """Use the collection in `database`; `log` is told of documents that are malformed."""
+        self._database, self._renewals, self._log = database, database[RENEWALS], log
 
     async def find(self, logs: Collection[str] | None) -> list[Renewal]:
-        """Give those of some logs, None for all, by merchant; one is of a few hundred bytes. Raises: UnavailableError."""
-        found = map(_renewal, await find_all(self._database, RENEWALS, {}))
+        """Give those of some logs, None for all, by merchant; one is of a few hundred bytes. Malformed ones are passed over.
+
+        Raises: UnavailableError.
+        """
+        found: list[Renewal] = []
+        for row in await find_all(self._database, RENEWALS, {}):
+            try:
+                found.append(_renewal(row))
+            except CorruptError as error:
+                self._log.error("a renewal is passed over", id=row["_id"], error=str(error))
         return sorted(
             (each for each in found if logs is None or each.log in logs),
             key=lambda each: (each.merchant, each.log),
@@ -68,10 +80,10 @@ class RenewalStore:
 
     async def _add(self, some: Collection[Renewed], firsts: Mapping[Renewed, int]) -> None:
         for _ in range(_ATTEMPTS):
-            found = map(_renewal, await find_named(self._database, RENEWALS, map(_id, some)))
-            there = {each.of: each for each in found}
+            rows = await find_named(self._database, RENEWALS, map(_id, some))
+            there = {row["_id"]: row for row in rows}
             # One that has all parts before it is written too: a portion of it may be under way that does not know the registration.
-            writes = [_write(there.get(each), begun(there.get(each), each, firsts[each])) for each in some]
+            writes = [self._write(there.get(_id(each)), each, firsts[each]) for each in some]
             with contextlib.suppress(ConflictError):
                 async with translated():
                     done = await self._renewals.bulk_write(writes, ordered=False)
@@ -79,12 +91,19 @@ class RenewalStore:
                     return
         raise UnavailableError(f"MongoDB: {len(some)} renewals are changed by others all the time")
 
-
-def _write(
-    known: Renewal | None, following: Renewal
-) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
-    row = _row(_stamped(following))
-    return InsertOne(row) if known is None else ReplaceOne({"_id": row["_id"], "stamp": known.stamp}, row)
+    def _write(
+        self, known: Mapping[str, Any] | None, of: Renewed, first_ms: int
+    ) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
+        """Begin a renewal, or the one whose document is known again."""
+        try:
+            following = begun(None if known is None else _renewal(known), of, first_ms)
+        except CorruptError as error:
+            self._log.error("a renewal is begun anew from the first record on", id=_id(of), error=str(error))
+            following = begun(None, of, 0)  # from when on is not known any more
+        row = _row(_stamped(following))
+        if known is None:
+            return InsertOne(row)
+        return ReplaceOne({"_id": row["_id"], "stamp": known.get("stamp")}, row)
 
 
 def _stamped(renewal: Renewal) -> Renewal:
@@ -102,4 +121,11 @@ def _row(renewal: Renewal) -> dict[str, Any]:
 
 
 def _renewal(row: Mapping[str, Any]) -> Renewal:
-    return msgspec.convert({name: told for name, told in row.items() if name != "_id"}, Renewal)
+    """Read a document. Raises: CorruptError where it is none, also where it is found under another name than its own."""
+    try:
+        renewal = msgspec.convert(row, Renewal)
+    except msgspec.ValidationError as error:
+        raise CorruptError(f"document {row['_id']} is malformed: {error}") from error
+    if not row.items() >= _row(renewal).items():
+        raise CorruptError(f"document {row['_id']} is malformed: it is not what is kept of {renewal.of}")
+    return renewal

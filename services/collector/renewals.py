@@ -8,14 +8,20 @@ its states comes after at most `PARTS` parts.
 
 import math
 from hashlib import blake2b
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 _PART_BYTES: Final = 2
 PARTS: Final = 256**_PART_BYTES
 PORTION_NAMES: Final = 128
-"""So many states are derived anew in about half a second; SIGTERM and the next batch wait for no more than twice as many."""
+"""So many names are read at a time, about: their states are derived anew in about half a second, and SIGTERM and the next batch wait for that.
+
+A window may have twice as many, seldom more. A part is not split, so one that has more alone is a portion, however large it is. A name
+comes once for each day that it was corrected on: a merchant has PORTION_NAMES a part from eight million key-days on.
+"""
+_OVERSEEN_NAMES: Final = 8
+"""Where so many names are to be expected in a window, it has none once in 3,000 times: so behind an empty one, one that is wider by PORTION_NAMES / 8 has a portion at most."""
 
 Renewed = tuple[str, int]
 """A log in which a registration of a merchant was sealed, and the merchant's number."""
@@ -33,8 +39,8 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     merchant: int
     first_ms: int
-    next: int = 0
-    left: int = PARTS
+    next: Annotated[int, msgspec.Meta(ge=0, lt=PARTS)] = 0
+    left: Annotated[int, msgspec.Meta(ge=1, le=PARTS)] = PARTS
     stamp: str = ""
 
     @property
@@ -75,12 +81,13 @@ class Pace(msgspec.Struct, frozen=True):
     found: int = 0
 
     def after(self, parts: range, names: int, found: int) -> "Pace":
-        """Give the pace after a window in which so many names were read and so many of their states were derived anew."""
+        """Give the pace after a window in which so many names were read, of so many states that were derived anew."""
         width = self.width
         if names > PORTION_NAMES:
             width = max(1, width // 2)
         elif names < PORTION_NAMES // 2 and len(parts) == width:  # one that was cut short says nothing
-            width = min(PARTS, width * 2)
+            growth = 2 if names else max(2, PORTION_NAMES // _OVERSEEN_NAMES)
+            width = min(PARTS, width * growth)
         return Pace(width, self.covered + len(parts), self.found + found)
 
     def states_left(self, renewal: Renewal) -> int:

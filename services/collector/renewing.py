@@ -37,12 +37,13 @@ class Renewing:
     async def add(self, firsts: Mapping[Renewed, int]) -> None:
         """Have all derived anew that depends on registrations, which must be kept in the state store by then; durable when it returns.
 
+        Where nothing depends on what was registered then or later, nothing is begun.
+
         Args:
             firsts: the record time of the earliest registration, Unix milliseconds, by log and merchant.
         Raises: UnavailableError: give them again.
         """
-        asked = await self._states.asked_of({merchant for _, merchant in firsts})
-        wanted = {of: first_ms for of, first_ms in firsts.items() if of[1] in asked}
+        wanted = {of: first_ms for of, first_ms in firsts.items() if await self._states.days(of[1], first_ms)}
         if wanted:
             await self._renewals.add(wanted)
             self.look()
@@ -57,8 +58,8 @@ class Renewing:
             return None
         pace = self._paces[renewal.of]
         parts = renewal.window(pace.width)
-        noted = await self._states.noted(renewal.merchant, parts)
-        keys = {key for key, until_ms in noted if until_ms >= renewal.first_ms}
+        noted = await self._states.noted(renewal.merchant, parts, renewal.first_ms)
+        keys = set(noted)
         written = await self._states.renew(keys)
         try:
             following = await self._renewals.advance(renewal, renewal.after(parts))

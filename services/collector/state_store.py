@@ -6,8 +6,9 @@ may be done in any order and repeatedly, two keepers that meet in a key end in t
 What a correction by another merchant is worth follows from registrations, which come by themselves, in any order. A document names the
 merchants it depends on (`asked`), and `goods_asking` says it by merchant: an index over all states would cost each of them a write (decision 31).
 Who writes such a document notes that there and looks at the registrations once more afterwards, and who keeps a registration looks for what is
-noted afterwards: of two at the same time one sees what the other wrote. What is noted may be any number, so it is looked at by parts
-(`renewals`), each found by the index: to read it page by page, a store may go through all of it for each page.
+noted afterwards: of two at the same time one sees what the other wrote. What is noted may be any number, so it is looked at by days and parts
+(`renewals`), a day and a range of parts in one call: what cannot matter is not read. SecantusDB uses an index only for equal values and one range
+behind them; two ranges, `$in`, or a range of `_id` make it go through the whole collection (decision 26).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -34,7 +35,14 @@ from services.runtime.mongo import (
 
 KEYS_A_CALL: Final = 1000
 ASKING: Final = "goods_asking"
-INDEXES: Final = {ASKING: [IndexModel([("merchant", 1), ("part", 1)], name="parts")]}
+INDEXES: Final = {
+    ASKING: [
+        IndexModel([("merchant", 1), ("until_ms", 1), ("part", 1)], name="notes"),
+        IndexModel(
+            [("asked", 1), ("until_ms", 1)], name="days", partialFilterExpression={"asked": {"$gt": 0}}
+        ),
+    ]
+}
 _DAY_MS: Final = 86_400_000
 _ATTEMPTS: Final = 20
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
@@ -79,24 +87,38 @@ class StateStore:
             written += await self._apply(some, {}, {})
         return written
 
-    async def asked_of(self, merchants: Iterable[int]) -> set[int]:
-        """Tell on whose registrations any document depends, of some merchants. Raises: UnavailableError."""
-        found = await find_named(self._database, ASKING, map(str, merchants))
-        return {int(each["_id"]) for each in found}
+    async def days(self, merchant: int, first_ms: int) -> list[int]:
+        """Give the days until the end of which any document depends on a merchant's registrations, in order; of most merchants there are none.
 
-    async def noted(self, merchant: int, parts: range) -> list[tuple[str, int]]:
-        """Name the documents in some parts that depend on a merchant's registrations, each with the record time up to which it does; a key may come again.
+        Args:
+            merchant: its number.
+            first_ms: Unix milliseconds; only days that end then or later.
+        Returns: their ends, Unix milliseconds. Raises: UnavailableError.
+        """
+        query = {"asked": merchant, "until_ms": {"$gte": first_ms}}
+        rows = await find_all(self._database, ASKING, query, {"until_ms": 1})
+        return sorted(each["until_ms"] for each in rows)
+
+    async def noted(self, merchant: int, parts: range, first_ms: int) -> list[str]:
+        """Name the documents in some parts that depend on what a merchant registered at a time or later; a key comes once for each such day.
 
         One that is written meanwhile, and passed over, is derived by the registrations that are known then, by who writes it.
 
         Args:
             merchant: its number.
             parts: see `renewals`, without steps.
-        Returns: keys with Unix milliseconds. Raises: UnavailableError.
+            first_ms: record time, Unix milliseconds.
+        Returns: keys; nothing else is read. Raises: UnavailableError.
         """
-        query = {"merchant": merchant, "part": {"$gte": parts.start, "$lt": parts.stop}}
-        rows = await find_all(self._database, ASKING, query, {"key": 1, "until_ms": 1})
-        return [(each["key"], each["until_ms"]) for each in rows]
+        keys: list[str] = []
+        for until_ms in await self.days(merchant, first_ms):
+            query = {
+                "merchant": merchant,
+                "until_ms": until_ms,
+                "part": {"$gte": parts.start, "$lt": parts.stop},
+            }
+            keys += [each["key"] for each in await find_all(self._database, ASKING, query, {"key": 1})]
+        return keys
 
     async def _apply(
         self, keys: Sequence[str], said: Mapping[str, Kept], asking: dict[str, Mapping[int, int]]
@@ -170,20 +192,24 @@ def _write(key: str, kept: Kept, known: Mapping[str, Any] | None, givers: Givers
 def _notes(asking: Mapping[str, Mapping[int, int]]) -> Iterable[dict[str, Any]]:
     """Make what is noted of documents that depend on registrations: never changed, and one more where they matter up to a later day.
 
-    By days, since a lot may be corrected any number of times: what is noted of a key is read at once. Of each merchant it is noted, too, that there are any: of most there are none, and nothing has to be looked for.
+    By days, since a lot may be corrected any number of times: what is noted of a key is read at once. Of each merchant and day it is noted, too,
+    that there are any: those of a merchant are few, and of most merchants there are none.
     """
-    for merchant in {each for merchants in asking.values() for each in merchants}:
-        yield {"_id": str(merchant)}
-    for key, merchants in asking.items():
-        for merchant, time_ms in merchants.items():
-            until_ms = (time_ms // _DAY_MS + 1) * _DAY_MS
-            yield {
-                "_id": f"{merchant}/{until_ms}/{key}",
-                "merchant": merchant,
-                "part": part_of(key),
-                "until_ms": until_ms,
-                "key": key,
-            }
+    noted = [
+        (key, merchant, (time_ms // _DAY_MS + 1) * _DAY_MS)
+        for key, merchants in asking.items()
+        for merchant, time_ms in merchants.items()
+    ]
+    for merchant, until_ms in dict.fromkeys(each[1:] for each in noted):
+        yield {"_id": f"{merchant}@{until_ms}", "asked": merchant, "until_ms": until_ms}
+    for key, merchant, until_ms in noted:
+        yield {
+            "_id": f"{merchant}/{until_ms}/{key}",
+            "merchant": merchant,
+            "part": part_of(key),
+            "until_ms": until_ms,
+            "key": key,
+        }
 
 
 def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -126,7 +126,7 @@ class TopicSealer:
         self._store = MongoBlockStore(database)
         self._goods = GoodsStore(database) if goods_information else None
         self._states, self._flagged = StateStore(database), FlaggedStore(database)
-        self._renewing = Renewing(self._states, RenewalStore(database), log)
+        self._renewing = Renewing(self._states, RenewalStore(database, log), log)
         self._registry = RegistryStore(database)
         self._keys = keys
         self._name = name

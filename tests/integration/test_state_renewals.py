@@ -243,7 +243,7 @@ class Keeper:
                 bootstrap_servers=stack.kafka_bootstrap_servers, topic_prefix=names.topic_prefix
             ),
             StateStore(mongo.database),
-            RenewalStore(mongo.database),
+            RenewalStore(mongo.database, structlog.get_logger()),
             FlaggedStore(mongo.database),
             metrics=Metrics(registry),
             log=structlog.get_logger(),
@@ -357,7 +357,7 @@ async def test_another_keeper_of_the_group_takes_it_over(
 @pytest.mark.parametrize("is_real", [True, False], ids=["in the store", "in memory"])
 async def test_a_mark_is_moved_by_one_and_not_past_a_registration(mongo: Mongo, is_real: bool) -> None:
     """The contract of the store, and of what stands in its place in unit tests."""
-    store = RenewalStore(mongo.database) if is_real else MemoryRenewals()
+    store = RenewalStore(mongo.database, structlog.get_logger()) if is_real else MemoryRenewals()
     of, other = ("goods/0", 7), ("goods/1", 7)
     await store.add({of: 50, other: 60})
     assert [each.of for each in await store.find(None)] == [of, other]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from goodstrace import facts as facts_format
 from goodstrace import registration
 from goodstrace.entry import Kind
-from goodstrace.goods.corrections import Givers
+from goodstrace.goods.corrections import Given, Givers
 from goodstrace.goods.standing import orders
 from goodstrace.goods.state import state_of
 from goodstrace.registration import merchant_key
@@ -20,7 +20,7 @@ from goodstrace.tracing.links import Links
 from goodstrace.tracing.model import Name, NameKind
 from goodstrace.tracing.pool import Pool
 from services.collector.flow import StageName, to_wire
-from services.collector.goods_states import Stored, given, sightings
+from services.collector.goods_states import Stored, registered, sightings
 from services.collector.registry.registrations import Registration, item_of
 from services.runtime import envelope
 from services.runtime.merchants.values import What
@@ -109,6 +109,11 @@ def truth(placed: Sequence[Stored], key: str) -> Truth:
         next((each for each in reversed(places) if each), None),
         {verdict.rule for each in live for verdict in each.facts.verdicts},
     )
+
+
+def given(placed: Iterable[Stored]) -> list[Given]:
+    """Give the registrations of merchants among records, wherever they lie."""
+    return [each for _, each in registered(placed)]
 
 
 def told(placed: Sequence[Stored], key: str) -> tuple[Truth, set[str]]:

@@ -10,7 +10,6 @@ from goodstrace.goods.corrections import Givers
 from goodstrace.goods.state import state_of
 from goodstrace.query.v1 import goods_pb2
 from services.collector.goods_states import Stored, sightings
-from services.collector.goods_states import given as given_of
 from services.query import standing
 from services.query.standing import Standings
 from tests.unit.collector_builders import NOW_MS, SECRET
@@ -27,6 +26,7 @@ from tests.unit.goods_worlds import (
     truth,
     worlds,
 )
+from tests.unit.goods_worlds import given as given_of
 from tests.unit.test_goods_answer import Asking
 from tests.unit.test_goods_state import CASE, ITEM, ITEM_KEY, SITES, moved, seen, stored, taken_back, trade
 

@@ -15,7 +15,6 @@ from goodstrace.goods.sightings import MOST_GOODS, MOST_VERDICTS, Kept, joined
 from goodstrace.goods.sightings import sightings as of_events
 from goodstrace.goods.state import GoodsState, derived, state_of
 from services.collector.goods_states import Stored, placed, sightings
-from services.collector.goods_states import given as given_of
 from tests.unit.goods_worlds import (
     DELEGATE,
     GIVER,
@@ -29,6 +28,7 @@ from tests.unit.goods_worlds import (
     truth,
     worlds,
 )
+from tests.unit.goods_worlds import given as given_of
 from tests.unit.test_goods_state import (
     ITEM,
     ITEM_KEY,

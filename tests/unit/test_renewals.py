@@ -84,7 +84,7 @@ def test_windows_come_to_hold_a_portion_however_many_states_there_are(states: in
     assert windows <= 20 + 2 * states / (PORTION_NAMES / 2)
 
 
-def test_what_matters_no_more_is_read_by_portions_too_but_not_counted_as_left() -> None:
+def test_names_that_come_again_are_read_by_portions_too_but_not_counted_as_left() -> None:
     renewal = Renewal(log="goods/0", merchant=1, first_ms=0)
     pace = Pace(width=64).after(range(64), 10 * PORTION_NAMES, 0)
     assert pace.width == 32
@@ -92,8 +92,17 @@ def test_what_matters_no_more_is_read_by_portions_too_but_not_counted_as_left() 
     assert Pace().states_left(renewal) == 1
 
 
+def test_parts_that_have_nothing_are_passed_in_a_few_windows() -> None:
+    renewal: Renewal | None = Renewal(log="goods/0", merchant=1, first_ms=0)
+    pace, windows = Pace(), 0
+    while renewal is not None:
+        parts = renewal.window(pace.width)
+        pace, renewal, windows = pace.after(parts, 0, 0), renewal.after(parts), windows + 1
+    assert windows == 5
+
+
 def test_a_window_that_was_cut_short_does_not_widen_the_next() -> None:
     assert Pace(width=64).after(range(3), 0, 0).width == 64
-    assert Pace(width=64).after(range(64), 0, 0).width == 128
+    assert Pace(width=64).after(range(64), 1, 1).width == 128
     assert Pace(width=PARTS).after(range(PARTS), 0, 0).width == PARTS
     assert Pace(width=1).after(range(1), renewals.PORTION_NAMES + 1, 0).width == 1

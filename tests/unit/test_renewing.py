@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import pytest
 import structlog
@@ -25,13 +25,17 @@ class States:
         self.version = 0
         self.derived = {key: 0 for some in keys.values() for key in some}
         self.portions: list[set[str]] = []
+        self.reads: list[int] = []
 
-    async def asked_of(self, merchants: Iterable[int]) -> set[int]:
-        return set(merchants) & self.keys.keys()
+    async def days(self, merchant: int, first_ms: int) -> list[int]:
+        return sorted({until for until in self.keys.get(merchant, {}).values() if until >= first_ms})
 
-    async def noted(self, merchant: int, parts: range) -> list[tuple[str, int]]:
+    async def noted(self, merchant: int, parts: range, first_ms: int) -> list[str]:
         self.failing.before()
-        found = [(key, until) for key, until in self.keys[merchant].items() if part_of(key) in parts]
+        found = [
+            key for key, until in self.keys[merchant].items() if until >= first_ms and part_of(key) in parts
+        ]
+        self.reads.append(len(found))
         self.failing.after()
         return found
 
@@ -65,7 +69,9 @@ async def test_all_that_depends_is_derived_anew_once_in_portions_and_what_is_lef
     assert await renewing.portion(None) is None
     states.version = 1
     await renewing.add({("goods/0", 1): 10, ("goods/0", 2): 10, ("goods/0", 3): 10})
-    assert renewals.kept.keys() == {("goods/0", 1), ("goods/0", 2)}  # nothing depends on the third
+    assert renewals.kept.keys() == {
+        ("goods/0", 1)
+    }  # nothing depends on the second from then on, nothing at all on the third
     written = 0
     while (more := await renewing.portion(None)) is not None:
         written += more
@@ -77,6 +83,23 @@ async def test_all_that_depends_is_derived_anew_once_in_portions_and_what_is_lef
     assert renewals.kept == {}
     assert renewing.states_left() == 0
     assert {key for key, version in states.derived.items() if version} == states.keys[1].keys()
+
+
+@pytest.mark.parametrize(("newer", "most_reads"), [(0, 0), (1, 20), (40, 25)])
+async def test_what_was_noted_before_a_registration_and_cannot_matter_costs_nothing(
+    newer: int, most_reads: int
+) -> None:
+    """However much it is: nothing is begun where all of it is older, and where it is not, what is older is not read."""
+    keys = keys_of(1, 20_000, until_ms=9) | {f"1/newer/{number}": 10 for number in range(newer)}
+    states, renewals = States({1: keys}), MemoryRenewals()
+    renewing = made(states, renewals)
+    await renewing.add({("goods/0", 1): 10})
+    assert len(renewals.kept) == bool(newer)
+    assert await all_of(renewing) == newer
+    assert renewals.kept == {}
+    assert len(states.reads) <= most_reads
+    assert sum(states.reads) == newer
+    assert renewing.states_left() == 0
 
 
 async def test_only_renewals_of_ones_own_logs_are_done_and_they_take_turns() -> None:

@@ -78,9 +78,8 @@ class Store:
         self.said.append(said)
         return len(said)
 
-    async def asked_of(self, merchants: set[int]) -> set[int]:
-        assert not merchants
-        return set()
+    async def days(self, merchant: int, first_ms: int) -> list[int]:
+        raise AssertionError(f"nothing was registered: {merchant}, {first_ms}")
 
 
 class Renewals:
