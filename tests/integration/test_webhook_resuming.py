@@ -130,7 +130,7 @@ async def test_who_delivers_as_was_shown_before_is_not_heard_any_more(looking: L
     owner = OwnerId(OwnerKind.MERCHANT, "7")
     pending = Pending("msg_1", {"goods/0": 9}, 5, (("goods/0", 3),), {"goods/0": 4}, "ab")
     failed = Progress(
-        {"goods/0": 3}, pending, failures=3, failing_since_ms=5, last_error="no", next_ms=10**15
+        {"goods/0": 3}, pending, failures=3, failing_since_ms=5, last_error="no", next_ms=10**14
     )
     made = Webhook(
         "ab" * 16, "q", {}, "https://x.example/", Locked(b"x"), "ann", 1, msgspec.structs.replace(failed, next_ms=0), "merchant:7",
