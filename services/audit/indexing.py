@@ -1,6 +1,7 @@
 """Keeping the index of looks up to date with `browse.watched`: at least once, which rows bear. Beside it days are forgotten when they are over."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from services.runtime.vault import People
 
 CLIENT: Final = "browse_index"
 SWEEP_S: Final = 3600.0
+REST_S: Final = 2.0
+"""So long it rests after a batch that was no full one: looks and their marks, which follow within a second, are written together, and statistics once."""
 _BATCH_RECORDS: Final = 1000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _WAIT_S: Final = 0.2
@@ -67,12 +70,15 @@ class Indexing:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="browse-index")
         self._is_behind = False
         self._sweep_at_s = clock_s()
+        self._rest_s = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until `stop`. Raises: ServiceError that a retry does not mend."""
         try:
             while not stop.is_set():
                 await retried(self._cycle, self._noticed, stop)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), self._rest_s)
         except StopAskedError:
             pass
         finally:
@@ -80,6 +86,7 @@ class Indexing:
             self._thread.shutdown()
 
     async def _cycle(self) -> None:
+        self._rest_s = 0.0
         if self._clock_s() >= self._sweep_at_s:
             await self._people.forget_days()
             self._sweep_at_s = self._clock_s() + SWEEP_S
@@ -99,6 +106,7 @@ class Indexing:
             }
             await self._in_thread(lambda: self._source.commit(following))
             self._is_behind = False
+            self._rest_s = REST_S if len(batch) < _BATCH_RECORDS else 0.0
         elif self._figures is not None and await self._in_thread(self._source.lag) == 0:
             assigned = sorted(partition for _, partition in self._source.assigned())
             await self._figures.at_end(assigned, began_ms)

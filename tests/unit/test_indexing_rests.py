@@ -1,0 +1,93 @@
+"""The reader of `browse.watched` takes looks and their marks together, is not slowed down where it is behind, and ends when asked to."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from goodstrace.record.v1 import record_pb2
+from services.audit import indexing
+from services.audit.index_values import Row
+from services.audit.indexing import Indexing, IndexMetrics
+
+
+class _Message:
+    """As much of Kafka's message as is asked for."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def topic(self) -> str:
+        return "browse.watched"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._number
+
+    def value(self) -> bytes:
+        told = record_pb2.WatchedBrowse(
+            record_id=bytes((self._number,)) * 16, kind="look", pseudonym="someone"
+        )
+        return told.SerializeToString()
+
+
+class _Source:
+    """Gives batches of these sizes one after the other; sets `done` once `until` of them are committed."""
+
+    def __init__(self, sizes: Sequence[int], until: int, done: Callable[[], object]) -> None:
+        self._sizes, self._until, self._done = list(sizes), until, done
+        self.committed = 0
+
+    def poll(self, *_: object) -> list[_Message]:
+        return [_Message(number) for number in range(self._sizes.pop(0))]
+
+    def commit(self, _offsets: Mapping[tuple[str, int], int]) -> None:
+        self.committed += 1
+        if self.committed == self._until:
+            self._done()
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class _Index:
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    async def put(self, rows: Sequence[Row], _marks: Mapping[bytes, str]) -> None:
+        self.rows += rows
+
+
+class _People:
+    async def subjects_of(self, _pseudonyms: Collection[str]) -> dict[str, bytes]:
+        return {}
+
+    async def forget_days(self) -> None:
+        """Nothing to do."""
+
+
+async def _followed(sizes: Sequence[int], until: int) -> tuple[_Source, _Index]:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    source, index = _Source(sizes, until, lambda: loop.call_soon_threadsafe(stop.set)), _Index()
+    parts: list[Any] = [source, index, _People(), IndexMetrics(CollectorRegistry()), structlog.get_logger()]
+    async with asyncio.timeout(30):
+        await Indexing(*parts).run(stop)
+    return source, index
+
+
+async def test_it_rests_after_a_batch_and_ends_in_the_middle_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "REST_S", 3600.0)
+    source, index = await _followed([3, 5], until=1)
+    assert (source.committed, len(index.rows)) == (1, 3)
+
+
+async def test_it_does_not_rest_while_batches_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "REST_S", 3600.0)
+    monkeypatch.setattr(indexing, "_BATCH_RECORDS", 3)
+    source, index = await _followed([3, 3, 1, 1], until=3)
+    assert (source.committed, len(index.rows)) == (3, 7)
