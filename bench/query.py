@@ -2,8 +2,8 @@
 
 At each number of sealed events a system of its own (ledger, query, audit, Kafka, store) answers `Trace`, each look recorded before it is
 answered, for a key with one event and for a lot whose answer has 20 events over 5 levels, each request for another one of its kind.
-ghz asks over 1 and 16 connections, one request after the other on each. The ghz that asks, and whatever else the machine does, share its
-cores with what is measured.
+ghz asks over 1 and 16 connections, one request after the other on each; then at half the rate that was answered so, each request when its
+time has come, whatever became of those before it. The ghz that asks, and whatever else the machine does, share its cores with what is measured.
 
 immudb has as many values, about as large, its access log on, and is asked by VerifiedGet with as many clients: its clients verify
 each answer, which ghz does not; what our client's verification costs is in `make bench`.
@@ -155,7 +155,9 @@ def answered(system: System, events: int, kind: str, plan: Plan) -> Iterator[tup
     for connections in plan.connections:
         warming, asked = (query_load.requests(kind, events, seed) for seed in (0, connections))
         ask(system, warming, connections, plan.warming)
-        yield kind, connections, ask(system, asked, connections, plan.seconds)
+        full = ask(system, asked, connections, plan.seconds)
+        half = ask(system, asked, connections, plan.seconds, per_s=max(1, int(full["per_s"] / 2)))
+        yield kind, connections, {**full, **{f"half_{name}": half[name] for name in ("p50_ms", "p99_ms")}}
 
 
 def fill(system: System, events: int) -> int:
@@ -193,8 +195,14 @@ def check(system: System, key: str, events: int, levels: int) -> None:
         )
 
 
-def ask(system: System, requests: Sequence[Mapping[str, str]], connections: int, seconds: int) -> Figures:
-    """Let ghz ask for some time; gives its report. Any call that fails ends the bench."""
+def ask(
+    system: System, requests: Sequence[Mapping[str, str]], connections: int, seconds: int, *, per_s: int = 0
+) -> Figures:
+    """Let ghz ask for some time; gives its report. Any call that fails ends the bench.
+
+    per_s: how many requests a second, not waiting for answers; 0: as many as are answered, one after the other on each connection.
+    """
+    pace = ("--rps", str(per_s), "--async") if per_s else ()
     with tempfile.TemporaryDirectory(prefix="goodstrace-bench-") as folder:
         data, report = Path(folder) / "data.json", Path(folder) / "report.json"
         data.write_text(json.dumps(requests), encoding="utf-8")
@@ -209,6 +217,7 @@ def ask(system: System, requests: Sequence[Mapping[str, str]], connections: int,
             ),
             *("--call", CALL, "-D", str(data), "-m", '{"goodstrace-user":"ghz"}'),
             *("-c", str(connections), "--connections", str(connections)),
+            *pace,
             *("-z", f"{seconds}s", "--duration-stop", "wait", "-t", "30s"),
             *("-O", "json", "-o", str(report), system.query_target),
         ]
@@ -252,7 +261,7 @@ def immudb(folder: Path, events: int, value_bytes: int, plan: Plan) -> list[Figu
     return [figure(events, "immudb", "VerifiedGet", each.pop("clients"), each) for each in reads]
 
 
-def figure(events: int, system: str, kind: str, connections: int, measured: Mapping[str, Any]) -> Figures:
+def figure(events: int, system: str, kind: str, connections: int, measured: Figures) -> Figures:
     """Put a figure together, and print it."""
     load = round(os.getloadavg()[0], 1)
     whole = {
@@ -265,7 +274,7 @@ def figure(events: int, system: str, kind: str, connections: int, measured: Mapp
     }
     told(
         f"  {system} {kind}, {connections} connections: {measured['per_s']:,.0f}/s, "
-        f"p50 {measured['p50_ms']:.1f} ms, p99 {measured['p99_ms']:.1f} ms (load {load})"
+        f"p50 {measured['p50_ms']:.1f} ms, p99 {measured['p99_ms']:.1f} ms{at_half(measured, ', at half of it {}, {} ms')} (load {load})"
     )
     return whole
 
@@ -273,13 +282,29 @@ def figure(events: int, system: str, kind: str, connections: int, measured: Mapp
 def show(figures: Sequence[Figures]) -> None:
     """Print all as a table."""
     table = Table(title="proved and recorded look-ups", title_justify="left")
-    for column in ("events", "system", "kind", "connections", "a second", "p50 ms", "p99 ms"):
+    columns = (
+        "events",
+        "system",
+        "kind",
+        "connections",
+        "a second",
+        "p50 ms",
+        "p99 ms",
+        "at half of it: p50, p99 ms",
+    )
+    for column in columns:
         table.add_column(column, justify="left" if column in ("system", "kind") else "right")
     for each in figures:
         latencies = (f"{each['p50_ms']:.1f}", f"{each['p99_ms']:.1f}")
         names = (f"{each['events']:,}", each["system"], each["kind"], str(each["connections"]))
-        table.add_row(*names, f"{each['per_s']:,.0f}", *latencies)
+        table.add_row(*names, f"{each['per_s']:,.0f}", *latencies, at_half(each, "{}, {}"))
     console.print(table)
+
+
+def at_half(measured: Figures, form: str) -> str:
+    """Write the latencies at half the load, where they were measured."""
+    found = [measured[name] for name in ("half_p50_ms", "half_p99_ms") if name in measured]
+    return form.format(*(f"{each:.1f}" for each in found)) if found else ""
 
 
 def told(what: str) -> None:
