@@ -14,8 +14,8 @@ from goodstrace.event_content import read_event
 from goodstrace.personal_part import Cut, Personal, decode, encode, put_back, values
 from services.collector import strict_json
 from services.collector.errors import BookError
-from services.collector.personal.finding import Path, find
-from services.collector.personal.table import built_in, folded, with_operators
+from services.collector.personal.finding import Finder, Path
+from services.collector.personal.table import Table, built_in, folded, with_operators
 from services.collector.personal.taking_out import take_out
 
 TABLE = built_in()
@@ -70,6 +70,10 @@ def _events(draw: st.DrawFn) -> tuple[dict[str, Any], bytes]:
     space = draw(st.sampled_from([None, 1, "\t", "\n \r "]))
     text = json.dumps(shuffled, ensure_ascii=draw(st.booleans()), indent=space)
     return shuffled, text.encode()
+
+
+def find(event: dict[str, Any], context: object, table: Table) -> tuple[Path, ...]:
+    return Finder(context, table).find(event)
 
 
 def _without(value: Any, paths: tuple[Path, ...], at: Path = ()) -> Any:
