@@ -264,9 +264,14 @@ def _ordered(value: Mapping[str, object], fields: Mapping[str, Field], scope: _S
     text: list[str] = []
     extensions: list[str] = []
     rest: list[str] = []
-    for name, field in fields.items():
-        member = value.get(name)
-        if member is not None:
+    for name in filter(value.__contains__, fields):
+        member = value[name]
+        field = fields[name]
+        if isinstance(member, str) and field.element is None:  # most members
+            written = _time(member) if field.is_time else _string(member.strip(), scope, field.kind)
+            if written:
+                text.append(f"{name}={written}")
+        elif member is not None:
             written, left = _field(name, member, field, scope)
             (rest if field.late and written else text).append(written)
             rest += left
@@ -279,10 +284,7 @@ def _ordered(value: Mapping[str, object], fields: Mapping[str, Field], scope: _S
 
 
 def _field(name: str, value: object, field: Field, scope: _Scope) -> tuple[str, list[str]]:
-    """Write one standard member; the second part is what has to wait for the end of the event."""
-    if isinstance(value, str) and field.element is None:
-        text = _time(value) if field.is_time else _string(value.strip(), scope, field.kind)
-        return (f"{name}={text}" if text else ""), []
+    """Write one standard member that is more than a text; the second part is what has to wait for the end of the event."""
     label = name if field.element is None else field.element
     written: list[str] = []
     rest: list[str] = []
