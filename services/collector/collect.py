@@ -122,10 +122,10 @@ def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[in
     """
     size = len(document.events)
     sent = []
-    around = _around(document, None, rules)
+    around: _Around | None = None
     for sequence, event in enumerate(document.events):
         context = document.context_of(sequence)
-        if context is not around.context:
+        if around is None or context is not around.context:
             around = _around(document, context, rules)
         fresh = random(_RANDOM_BYTES)
         record = Record(
