@@ -103,7 +103,7 @@ def encode(record: Record) -> bytes:
             record.merchant,
             record.pipeline_version,
             record.traceparent,
-            _KIND_TO_WIRE[record.kind],
+            record.kind,
         ),
         _bytes_field(b"\x4a", record.id),
         _timed(record.time_ms),
@@ -127,7 +127,7 @@ def _numbered(sequence: int) -> bytes:
 
 @lru_cache(maxsize=64)
 def _in_common(
-    capture_size: int, merchant: int, pipeline_version: str, traceparent: str, kind: wire.Kind
+    capture_size: int, merchant: int, pipeline_version: str, traceparent: str, kind: Kind
 ) -> bytes:
     """Encode fields 4 to 8."""
     message = wire.Record(
@@ -135,7 +135,7 @@ def _in_common(
         merchant=merchant,
         pipeline_version=pipeline_version,
         traceparent=traceparent,
-        kind=kind,
+        kind=_KIND_TO_WIRE[kind],
     )
     return bytes(message.SerializeToString(deterministic=True))
 
