@@ -18,10 +18,11 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from goodstrace.errors import GoodstraceError
+from goodstrace.hash_fields import EVENT, Field
 from goodstrace.identifiers import hash_form
 from goodstrace.vocabulary import CURIE_PREFIXES, URN_PREFIXES, Kind, web_uri
 
-__all__ = ["MAX_DEPTH", "EventHashError", "event_hash", "ignored_fields", "pre_hash"]
+__all__ = ["MAX_DEPTH", "EventHashError", "Hasher", "event_hash", "ignored_fields", "pre_hash"]
 
 MAX_DEPTH: Final = 64
 """How deep objects and arrays of an event may lie in one another."""
@@ -35,11 +36,7 @@ class EventHashError(GoodstraceError):
 
 def event_hash(event: Mapping[str, object], context: Context, *, ignore: Collection[str] = ()) -> str:
     """Return `ni:///sha-256;<hex>?ver=CBV2.0`. Arguments and errors as in `pre_hash`. Source: RFC 6920, CBV 2.0."""
-    try:
-        text = pre_hash(event, context, ignore=ignore).encode()
-    except UnicodeEncodeError as error:
-        raise EventHashError("a string has a lone surrogate") from error
-    return f"ni:///sha-256;{hashlib.sha256(text).hexdigest()}?ver=CBV2.0"
+    return Hasher(context, ignore=ignore).event_hash(event)
 
 
 def pre_hash(event: Mapping[str, object], context: Context, *, ignore: Collection[str] = ()) -> str:
@@ -54,17 +51,38 @@ def pre_hash(event: Mapping[str, object], context: Context, *, ignore: Collectio
         ignore: names of members of the event to leave out, see `ignored_fields`.
     Raises: EventHashError.
     """
-    if not isinstance(event, Mapping):
-        raise EventHashError("an event must be a JSON object")
-    scope = _Scope((CURIE_PREFIXES,), 0).with_context(context).inside(event)
-    content = event
-    if ignore:
-        ignored = {scope.name(name) for name in ignore}
-        content = {key: value for key, value in event.items() if scope.name(key) not in ignored}
-    kind = event.get("type")
-    kind_text = _text(kind, scope).removeprefix(CURIE_PREFIXES["epcis"]) if isinstance(kind, str) else ""
-    written = _ordered(content, _EVENT, scope)
-    return f"eventType={kind_text}{written.text}" + "".join(sorted(written.extensions + written.rest))
+    return Hasher(context, ignore=ignore).pre_hash(event)
+
+
+class Hasher:
+    """Hashes events that have the same context around them, such as those of one document: what it says is worked out once."""
+
+    def __init__(self, context: Context, *, ignore: Collection[str] = ()) -> None:
+        """Hash events in `context`, without the members named in `ignore`: both as in `pre_hash`."""
+        self._around = _Scope((CURIE_PREFIXES | _declared(context),), 0)
+        self._ignore = ignore
+
+    def event_hash(self, event: Mapping[str, object]) -> str:
+        """Return what `event_hash` does of an event. Raises: EventHashError."""
+        try:
+            text = self.pre_hash(event).encode()
+        except UnicodeEncodeError as error:
+            raise EventHashError("a string has a lone surrogate") from error
+        return f"ni:///sha-256;{hashlib.sha256(text).hexdigest()}?ver=CBV2.0"
+
+    def pre_hash(self, event: Mapping[str, object]) -> str:
+        """Return what `pre_hash` does of an event. Raises: EventHashError."""
+        if not isinstance(event, Mapping):
+            raise EventHashError("an event must be a JSON object")
+        scope = self._around.inside(event)
+        content = event
+        if self._ignore:
+            ignored = {scope.name(name) for name in self._ignore}
+            content = {key: value for key, value in event.items() if scope.name(key) not in ignored}
+        kind = event.get("type")
+        kind_text = _text(kind, scope).removeprefix(CURIE_PREFIXES["epcis"]) if isinstance(kind, str) else ""
+        written = _ordered(content, EVENT, scope)
+        return f"eventType={kind_text}{written.text}" + "".join(sorted(written.extensions + written.rest))
 
 
 def ignored_fields(holder: Mapping[str, object], context: Context) -> frozenset[str]:
@@ -73,7 +91,7 @@ def ignored_fields(holder: Mapping[str, object], context: Context) -> frozenset[
     It counts in the namespace https://repository-x.example.com/ only, as in the reference implementation. A caller that
     does not trust the sender must not use it: content named there is not covered by the hash.
     """
-    scope = _Scope((CURIE_PREFIXES,), 0).with_context(context)
+    scope = _Scope((CURIE_PREFIXES | _declared(context),), 0)
     for key, value in holder.items():
         if scope.name(key) == "{https://repository-x.example.com/}ignoreFields" and isinstance(value, list):
             return frozenset(name for name in value if isinstance(name, str))
@@ -86,18 +104,15 @@ def ignored_fields(holder: Mapping[str, object], context: Context) -> frozenset[
 class _Scope(NamedTuple):
     """What holds at one place of the event: the prefixes declared from there outwards, and how deep it lies.
 
-    `declared` has one mapping for each context that declares any, the nearest first. They are not merged: an event may have as many contexts as it has objects,
-    each inside a document's context of any length.
+    `declared` has one mapping for each context of the event that declares any, the nearest first, and one for all around it. They are not merged: an event may
+    have as many contexts as it has objects, each inside a document's context of any length.
     """
 
     declared: tuple[Mapping[str, str], ...]
     depth: int
 
     def with_context(self, context: object) -> "_Scope":
-        found: dict[str, str] = {}
-        for entry in context if isinstance(context, list | tuple) else (context,):
-            if isinstance(entry, Mapping):
-                found.update(_declared(entry))
+        found = _declared(context)
         return self._replace(declared=(found, *self.declared)) if found else self
 
     def namespace(self, prefix: str) -> str | None:
@@ -128,12 +143,14 @@ class _Scope(NamedTuple):
         return key if namespace is None else f"{{{namespace}}}{local}"
 
 
-def _declared(entry: Mapping[object, object]) -> dict[str, str]:
+def _declared(context: object) -> dict[str, str]:
+    """Return the prefixes that a context of any shape declares where it is written out; the last of several counts."""
     found = {}
-    for prefix, value in entry.items():
-        iri = value.get("@id") if isinstance(value, Mapping) else value
-        if isinstance(prefix, str) and isinstance(iri, str) and prefix[:1] != "@":
-            found[prefix] = iri
+    for entry in context if isinstance(context, list | tuple) else (context,):
+        for prefix, value in entry.items() if isinstance(entry, Mapping) else ():
+            iri = value.get("@id") if isinstance(value, Mapping) else value
+            if isinstance(prefix, str) and isinstance(iri, str) and prefix[:1] != "@":
+                found[prefix] = iri
     return found
 
 
@@ -191,6 +208,7 @@ def _number(value: float | Decimal) -> str:
     return str(int(number)) if number == int(number) else str(number)
 
 
+_MILLISECOND_DIGITS: Final = 3
 _TIME: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(Z|z|[+-][0-9]{2}:?[0-9]{2})?"
 )
@@ -203,8 +221,8 @@ def _time(value: object) -> str:
     """
     text = value.strip() if isinstance(value, str) else ""
     match = _TIME.fullmatch(text)
-    if match is None:
-        return text
+    if match is None or (match[8] == "Z" and len(match[7] or "") == _MILLISECOND_DIGITS):
+        return text  # no time, or one that is written so already: a day that is none stays as it is too
     fraction = (match[7] or "").ljust(4, "0")
     milliseconds = int(fraction[:3]) + (fraction[3] >= "5")
     try:
@@ -225,21 +243,6 @@ def _offset(zone: str | None) -> timedelta:
 # ---- members
 
 
-class _Field(NamedTuple):
-    """How a standard member is written.
-
-    element: for a list of which the name comes once, what each of its elements is called.
-    fields: the standard members of its objects, in their order.
-    late: it comes after all other standard members, sorted among the extensions.
-    """
-
-    kind: Kind | None = None
-    is_time: bool = False
-    element: str | None = None
-    fields: Mapping[str, "_Field"] | None = None
-    late: bool = False
-
-
 class _Pieces(NamedTuple):
     """An object in writing.
 
@@ -252,93 +255,45 @@ class _Pieces(NamedTuple):
     rest: list[str]
 
 
-_TEXT: Final = _Field()
-_AT: Final = _Field(is_time=True)
-_EPCS: Final = _Field(element="epc")
-_QUANTITIES: Final = _Field(
-    element="quantityElement", fields={"epcClass": _TEXT, "quantity": _TEXT, "uom": _TEXT}
-)
-_PLACE: Final = _Field(fields={"id": _TEXT})
-_METADATA: Final = _Field(
-    fields={
-        "time": _AT, "startTime": _AT, "endTime": _AT, "deviceID": _TEXT, "deviceMetadata": _TEXT, "rawData": _TEXT,
-        "dataProcessingMethod": _TEXT, "bizRules": _TEXT,
-    }
-)  # fmt: skip
-_REPORT: Final = _Field(
-    fields={
-        "type": _Field(kind="measurement"), "exception": _Field(kind="alert"), "deviceID": _TEXT,
-        "deviceMetadata": _TEXT, "rawData": _TEXT, "dataProcessingMethod": _TEXT, "time": _AT, "microorganism": _TEXT,
-        "chemicalSubstance": _TEXT, "value": _TEXT, "component": _Field(kind="component"), "stringValue": _TEXT,
-        "booleanValue": _TEXT, "hexBinaryValue": _TEXT, "uriValue": _TEXT, "minValue": _TEXT, "maxValue": _TEXT,
-        "meanValue": _TEXT, "sDev": _TEXT, "percRank": _TEXT, "percValue": _TEXT, "uom": _TEXT,
-        "coordinateReferenceSystem": _TEXT,
-    }
-)  # fmt: skip
-_SENSORS: Final = _Field(
-    element="sensorElement", fields={"sensorMetadata": _METADATA, "sensorReport": _REPORT}
-)
-_EVENT: Final = {
-    "eventTime": _AT,
-    "eventTimeZoneOffset": _TEXT,
-    "certificationInfo": _TEXT,
-    "parentID": _TEXT,
-    "epcList": _EPCS,
-    "inputEPCList": _EPCS,
-    "childEPCs": _EPCS,
-    "quantityList": _QUANTITIES,
-    "childQuantityList": _QUANTITIES,
-    "inputQuantityList": _QUANTITIES,
-    "outputEPCList": _EPCS,
-    "outputQuantityList": _QUANTITIES,
-    "action": _TEXT,
-    "transformationID": _TEXT,
-    "bizStep": _Field(kind="bizstep"),
-    "disposition": _Field(kind="disp"),
-    "persistentDisposition": _Field(fields={"set": _Field(kind="disp"), "unset": _Field(kind="disp")}),
-    "readPoint": _PLACE,
-    "bizLocation": _PLACE,
-    "sensorElementList": _SENSORS,
-    "bizTransactionList": _Field(
-        element="", fields={"type": _Field(kind="btt"), "bizTransaction": _TEXT}, late=True
-    ),
-    "sourceList": _Field(element="", fields={"type": _Field(kind="sdt"), "source": _TEXT}, late=True),
-    "destinationList": _Field(
-        element="", fields={"type": _Field(kind="sdt"), "destination": _TEXT}, late=True
-    ),
-}
 _LEFT_OUT: Final = frozenset({"eventID", "recordTime", "type", "errorDeclaration"})
 _NO_CONTENT: Final = frozenset({"@context", "#text", "comment", "rdfs:comment"})
 
 
-def _ordered(value: Mapping[str, object], fields: Mapping[str, _Field], scope: _Scope) -> _Pieces:
+def _ordered(value: Mapping[str, object], fields: Mapping[str, Field], scope: _Scope) -> _Pieces:
     """Write the members of `value`: those in `fields` in their order; `scope` is the one inside of `value`."""
     text: list[str] = []
     extensions: list[str] = []
     rest: list[str] = []
-    for name in [name for name in fields if name in value]:
-        member, field = value[name], fields[name]
-        if member is not None:
+    for name in filter(value.__contains__, fields):
+        member = value[name]
+        field = fields[name]
+        if isinstance(member, str) and field.element is None:  # most members
+            written = _time(member) if field.is_time else _string(member.strip(), scope, field.kind)
+            if written:
+                text.append(f"{name}={written}")
+        elif member is not None:
             written, left = _field(name, member, field, scope)
             (rest if field.late and written else text).append(written)
             rest += left
     for key, member in value.items():
-        if key in fields or key in _NO_CONTENT or (fields is _EVENT and key in _LEFT_OUT):
+        if key in fields or key in _NO_CONTENT or (fields is EVENT and key in _LEFT_OUT):
             continue
         name = scope.name(key)
         (extensions if name[:1] == "{" else rest).extend(_generic(name, member, scope))
     return _Pieces("".join(text), extensions, rest)
 
 
-def _field(name: str, value: object, field: _Field, scope: _Scope) -> tuple[str, list[str]]:
-    """Write one standard member; the second part is what has to wait for the end of the event."""
-    if isinstance(value, str) and field.element is None:
-        text = _time(value) if field.is_time else _string(value.strip(), scope, field.kind)
-        return (f"{name}={text}" if text else ""), []
+def _field(name: str, value: object, field: Field, scope: _Scope) -> tuple[str, list[str]]:
+    """Write one standard member that is more than a text; the second part is what has to wait for the end of the event."""
     label = name if field.element is None else field.element
     written: list[str] = []
     rest: list[str] = []
     for item in value if isinstance(value, list) else (value,):
+        if type(item) is str and not field.is_time:  # serials, mostly
+            text = _string(item.strip(), scope, field.kind)
+            if text:
+                written.append(f"{label}={text}")
+            continue
         text, left = _item(label, item, field, scope)
         if text:
             written.append(text)
@@ -350,7 +305,7 @@ def _field(name: str, value: object, field: _Field, scope: _Scope) -> tuple[str,
     return (name + "".join(written) if written else ""), ([name + "".join(sorted(rest))] if rest else [])
 
 
-def _item(label: str, item: object, field: _Field, scope: _Scope) -> tuple[str, list[str]]:
+def _item(label: str, item: object, field: Field, scope: _Scope) -> tuple[str, list[str]]:
     if item is None:
         return "", []
     if isinstance(item, list):

@@ -17,7 +17,7 @@ from goodstrace import signatures
 from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind
 from goodstrace.errors import SignatureError
 from goodstrace.event_content import is_xml
-from goodstrace.event_hash import EventHashError, event_hash
+from goodstrace.event_hash import EventHashError, Hasher
 from goodstrace.facts import PIPELINE_VERSION, Correction, Facts, Flag
 from goodstrace.signatures import MerchantKey
 from goodstrace.vocabulary import term
@@ -38,6 +38,7 @@ from services.collector.flow import (
     reject,
 )
 from services.collector.personal.apart import apart, bared, refusal, sealed, unread
+from services.collector.personal.finding import Finder
 from services.collector.personal.table import Table, built_in
 from services.collector.registry.claims import Speech
 from services.collector.registry.origin import foreign
@@ -97,6 +98,18 @@ class Sent(msgspec.Struct, frozen=True):
     goods: Asked = Asked()
 
 
+class _Around(msgspec.Struct, frozen=True):
+    """What is worked out once for all events with the same context around them: all of a JSON document, most of an XML one.
+
+    hash_ignores: of the document, as the facts name them.
+    """
+
+    context: Any
+    hasher: Hasher
+    finder: Finder
+    hash_ignores: tuple[str, ...]
+
+
 def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[int], bytes]) -> list[Sent]:
     """Check every event of a document and make its record.
 
@@ -109,7 +122,11 @@ def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[in
     """
     size = len(document.events)
     sent = []
+    around: _Around | None = None
     for sequence, event in enumerate(document.events):
+        context = document.context_of(sequence)
+        if around is None or context is not around.context:
+            around = _around(document, context, rules)
         fresh = random(_RANDOM_BYTES)
         record = Record(
             id=fresh[:ID_BYTES],
@@ -128,20 +145,30 @@ def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[in
         if signature is not None:
             part = Part(SIGNATURE_PART, random(SALT_BYTES), signature.encode(errors="replace"))
             record = msgspec.structs.replace(record, parts=(*record.parts, part))
-        made = _collect_event(document, record, salt, rules, stamp, random)
-        sent.append(_with_context(made, document.context_of(sequence), salt) if made.fault else made)
+        made = _collect_event(document, record, around, salt, rules, stamp, random)
+        sent.append(_with_context(made, context, salt) if made.fault else made)
     return sent
+
+
+def _around(document: Document, context: Any, rules: Rules) -> _Around:
+    return _Around(
+        context,
+        Hasher(context, ignore=document.ignored),
+        Finder(context, rules.personal or built_in()),
+        tuple(sorted(document.ignored)),
+    )
 
 
 def _collect_event(  # noqa: PLR0917 - what `collect` has
     document: Document,
     record: Record,
+    around: _Around,
     salt: bytes,
     rules: Rules,
     stamp: Stamp,
     random: Callable[[int], bytes],
 ) -> Sent:
-    content, table = record.parts[0].content, rules.personal or built_in()
+    content, table = record.parts[0].content, around.finder.table
     if len(content) > rules.event_bytes:
         fault = Fault("", f"the event is over {rules.event_bytes} bytes")
         return _refuse(document, unread(record, table), Reason.TOO_LARGE, fault)
@@ -149,8 +176,8 @@ def _collect_event(  # noqa: PLR0917 - what `collect` has
         event = document.decode(record.sequence)
     except DocumentError as error:
         return _refuse_at(error.faults[0], unread(record, table), Reason.INVALID)
-    taken = apart(document, record.sequence, event, table)
-    found = _fault_of(event, document.context_of(record.sequence), record, stamp) or (
+    taken = apart(document, record.sequence, event, around.finder)
+    found = _fault_of(event, around.context, record, stamp) or (
         refusal(taken, record, stamp.personal) if taken is not None else None
     )
     if found is not None:
@@ -160,7 +187,7 @@ def _collect_event(  # noqa: PLR0917 - what `collect` has
         event, bare = taken.event, bared(record, taken)
         record, key = sealed(record, taken, random)
     try:
-        facts = _first_facts(document, event, record, rules)
+        facts = _first_facts(event, around, record, rules)
     except EventHashError as error:
         return _refuse(document, bare, Reason.INVALID, Fault("", str(error)))
     part = Part(FACTS_PART, salt, facts_format.encode(facts))
@@ -244,13 +271,13 @@ def refuse_whole(
     return Sent(refused, key, fault)
 
 
-def _first_facts(document: Document, event: dict[str, Any], record: Record, rules: Rules) -> Facts:
+def _first_facts(event: dict[str, Any], around: _Around, record: Record, rules: Rules) -> Facts:
     offset = event["eventTimeZoneOffset"]
     time_us = parse_time(event["eventTime"], offset)
     if time_us is None:
         raise AssertionError("check_event lets no other event time pass")
-    context = document.context_of(record.sequence)
-    own = event_hash(event, context, ignore=document.ignored)
+    context = around.context
+    own = around.hasher.event_hash(event)
     ahead = time_us > (record.time_ms + rules.future_tolerance_ms) * 1000
     return Facts(
         event_id=event.get("eventID", own),
@@ -262,7 +289,7 @@ def _first_facts(document: Document, event: dict[str, Any], record: Record, rule
         context=context if is_xml(record.parts[0].content) else _context(context, event.get("@context")),
         correction=_correction(event.get("errorDeclaration"), offset),
         flags=(Flag.FUTURE_TIME,) if ahead else (),
-        hash_ignores=tuple(sorted(document.ignored)),
+        hash_ignores=around.hash_ignores,
         rule_sets=rules.rule_sets,
         step_table=rules.step_table,
     )

@@ -14,7 +14,7 @@ from services.collector import documents
 from services.collector.collect import Rules, Sent, Stamp, collect, refuse_whole
 from services.collector.documents import Document, Limits
 from services.collector.errors import DocumentError, Fault
-from services.collector.flow import MAX_COLLECTED_BYTES, Item, Reason, Rejected, to_wire
+from services.collector.flow import MAX_COLLECTED_BYTES, Item, Reason, Rejected
 from services.collector.jobs import Job
 from services.collector.personal.table import built_in
 from services.collector.producer import Placed
@@ -104,6 +104,8 @@ class Preparer:
         self.gate = gate
         self.limits = limits
         self._kafka = kafka
+        self._collected = kafka.topic(topics.GOODS_COLLECTED)
+        self._rejected = kafka.topic(topics.GOODS_REJECTED)
         self._rules = rules
         self._ports = ports
 
@@ -206,11 +208,9 @@ class Preparer:
         return Prepared(job, [self._placed(each) for each in sent], reasons, list(sent), lines, personal)
 
     def _placed(self, sent: Sent) -> Placed:
+        topic = self._collected if isinstance(sent.outcome, Item) else self._rejected
         partition = partition_of(sent.key, self._kafka.partitions)
-        if isinstance(sent.outcome, Item):
-            return Placed(self._kafka.topic(topics.GOODS_COLLECTED), partition, to_wire(sent.outcome))
-        value = envelope.encode(sent.outcome.record)
-        return Placed(self._kafka.topic(topics.GOODS_REJECTED), partition, value)
+        return Placed(topic, partition, envelope.encode(sent.outcome.record))  # of either the record is whole
 
 
 def _signed(document: Document, request: Request) -> Document:

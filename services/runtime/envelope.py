@@ -18,6 +18,7 @@ from services.runtime.errors import EnvelopeError
 ENVELOPE_VERSION: Final = 1
 _MEMORY_BYTES: Final = (32, 16, 16)
 _KIND_TO_WIRE: Final = {kind: wire.Kind.Value(f"KIND_{kind.name}") for kind in Kind}
+_VERSION: Final = bytes((0x08, ENVELOPE_VERSION))  # field 1
 _SMALL_VARINTS: Final = tuple(bytes((number,)) for number in range(0x80))
 _TRACED: Final = b"\x3a\x3700-"  # field 7 with the 55 bytes of a traceparent of version 00, of which ours are
 _KIND_FROM_WIRE: Final = {number: kind for kind, number in _KIND_TO_WIRE.items()}
@@ -89,30 +90,59 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 def encode(record: Record) -> bytes:
-    """Encode a record; the same record always gives the same bytes."""
-    message = wire.Record(
-        version=ENVELOPE_VERSION,
-        capture_id=record.capture_id,
-        sequence=record.sequence,
-        capture_size=record.capture_size,
-        merchant=record.merchant,
-        pipeline_version=record.pipeline_version,
-        traceparent=record.traceparent,
-        kind=_KIND_TO_WIRE[record.kind],
-        id=record.id,
-        time_ms=record.time_ms,
-        parts=[wire.Part(name=part.name, salt=part.salt, content=part.content) for part in record.parts],
-        entry=record.entry,
-        tags=record.tags,
-    )
+    """Encode a record; the same record always gives the same bytes.
+
+    They are those of protobuf, fields by number one after the other. What records have in common is encoded once: half of the work.
+    """
+    fields = [
+        _VERSION,
+        _bytes_field(b"\x12", record.capture_id),
+        _numbered(record.sequence),
+        _in_common(
+            record.capture_size,
+            record.merchant,
+            record.pipeline_version,
+            record.traceparent,
+            record.kind,
+        ),
+        _bytes_field(b"\x4a", record.id),
+        _timed(record.time_ms),
+        *[part_field(part) for part in record.parts],
+        entry_fields(record.entry, record.tags),
+    ]
     if record.rejection is not None:
-        reject = record.rejection
-        message.rejection.stage = reject.stage
-        message.rejection.reason = reject.reason
-        message.rejection.detail = reject.detail
-        message.rejection.first_id = reject.first_id
-        message.rejection.pointer = reject.pointer
+        rejection = wire.Rejection(**msgspec.structs.asdict(record.rejection))
+        fields.append(wire.Record(rejection=rejection).SerializeToString(deterministic=True))
+    return b"".join(fields)
+
+
+def _bytes_field(start: bytes, content: bytes) -> bytes:
+    return start + _varint(len(content)) + content if content else b""
+
+
+@lru_cache(maxsize=1024)
+def _numbered(sequence: int) -> bytes:
+    return bytes(wire.Record(sequence=sequence).SerializeToString(deterministic=True))
+
+
+@lru_cache(maxsize=64)
+def _in_common(
+    capture_size: int, merchant: int, pipeline_version: str, traceparent: str, kind: Kind
+) -> bytes:
+    """Encode fields 4 to 8."""
+    message = wire.Record(
+        capture_size=capture_size,
+        merchant=merchant,
+        pipeline_version=pipeline_version,
+        traceparent=traceparent,
+        kind=_KIND_TO_WIRE[kind],
+    )
     return bytes(message.SerializeToString(deterministic=True))
+
+
+@lru_cache(maxsize=64)
+def _timed(time_ms: int) -> bytes:
+    return bytes(wire.Record(time_ms=time_ms).SerializeToString(deterministic=True))
 
 
 def without_last_part(value: bytes, record: Record) -> bytes | None:

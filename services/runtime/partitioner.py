@@ -3,11 +3,13 @@
 The partition key of an event is (merchant, event ID), so that a duplicate always meets its first one in one partition.
 """
 
+import struct
 from typing import Final
 
 _SEED: Final = 0x9747B28C
 _M: Final = 0x5BD1E995
 _R: Final = 24
+_WORD: Final = struct.Struct("<I")
 _MASK: Final = 0xFFFFFFFF
 
 
@@ -16,10 +18,9 @@ def murmur2(data: bytes) -> int:
     length = len(data)
     h = _SEED ^ length
     whole = length & ~3
-    for start in range(0, whole, 4):
-        k = int.from_bytes(data[start : start + 4], "little") * _M & _MASK
-        k = (k ^ (k >> _R)) * _M & _MASK
-        h = (h * _M & _MASK) ^ k
+    for (word,) in _WORD.iter_unpack(data[:whole]):
+        k = word * _M & _MASK
+        h = (h * _M & _MASK) ^ ((k ^ (k >> _R)) * _M & _MASK)
     tail = data[whole:]
     if tail:
         h = (h ^ int.from_bytes(tail, "little")) * _M & _MASK

@@ -44,6 +44,19 @@ def test_what_is_encoded_comes_back(record: Record) -> None:
     assert envelope.encode(envelope.decode(data)) == data
 
 
+@given(records)
+def test_the_bytes_are_those_of_protobuf(record: Record) -> None:
+    fields = msgspec.to_builtins(msgspec.structs.replace(record, parts=()), builtin_types=(bytes,))
+    rejection = fields.pop("rejection")
+    message = wire.Record(version=1, **{**fields, "kind": f"KIND_{record.kind.name}"})
+    for part in record.parts:
+        message.parts.add(name=part.name, salt=part.salt, content=part.content)
+    if rejection is not None:
+        message.rejection.SetInParent()
+        message.rejection.MergeFrom(wire.Rejection(**rejection))
+    assert envelope.encode(record) == message.SerializeToString(deterministic=True)
+
+
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 def test_published_envelopes(vector: dict[str, str]) -> None:
     record = envelope.decode(bytes.fromhex(vector["bytes"]))

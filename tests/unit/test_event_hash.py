@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodstrace.event_hash import MAX_DEPTH, EventHashError, event_hash, ignored_fields, pre_hash
+from goodstrace.event_hash import MAX_DEPTH, EventHashError, Hasher, event_hash, ignored_fields, pre_hash
 from goodstrace.vocabulary import term
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "event_hashes.json").read_text())["vectors"]
@@ -167,6 +167,10 @@ def test_every_event_at_hand_has_a_hash() -> None:
         (" 2026-03-04T10:00:30 ", "2026-03-04T10:00:30.000Z"),
         ("0001-01-01T00:00:00+01:00", "0001-01-01T00:00:00+01:00"),
         ("2026-02-30T00:00:00Z", "2026-02-30T00:00:00Z"),
+        (" 2026-03-04T10:00:30.142Z", "2026-03-04T10:00:30.142Z"),
+        ("2026-02-30T00:00:00.000Z", "2026-02-30T00:00:00.000Z"),
+        ("2026-03-04T10:00:30.142z", "2026-03-04T10:00:30.142Z"),
+        ("2026-03-04T10:00:30.142+00:00", "2026-03-04T10:00:30.142Z"),
         ("yesterday", "yesterday"),
     ],
 )
@@ -197,6 +201,21 @@ def test_left_out_members_do_not_count_and_others_do() -> None:
     }
     assert event_hash(EVENT | left_out, CONTEXT) == event_hash(EVENT, CONTEXT)
     assert event_hash(EVENT | {"ex:recordTime": "x"}, CONTEXT) != event_hash(EVENT, CONTEXT)
+
+
+def test_what_is_hashed_before_in_the_same_context_does_not_count() -> None:
+    events = [
+        EVENT | {"ex:a": 1},
+        EVENT | {"@context": {"ex": "https://other.example.com/"}, "ex:a": 1},
+        EVENT | {"ex:a": {"@context": {"y": "https://ns.example.com/"}, "y:a": 1}, "y:a": 2},
+        EVENT | {"y:a": 1},
+    ]
+    hasher = Hasher(CONTEXT, ignore=["ex:b"])
+    for event in [*events, *reversed(events)]:
+        assert hasher.event_hash(event | {"ex:b": 1}) == event_hash(
+            event | {"ex:b": 1}, CONTEXT, ignore=["ex:b"]
+        )
+    assert len({hasher.event_hash(event) for event in events}) == len(events)
 
 
 def test_a_prefix_is_only_a_name_for_its_namespace() -> None:

@@ -14,8 +14,8 @@ from goodstrace.event_content import read_event
 from goodstrace.personal_part import Cut, Personal, decode, encode, put_back, values
 from services.collector import strict_json
 from services.collector.errors import BookError
-from services.collector.personal.finding import Path, find
-from services.collector.personal.table import built_in, folded, with_operators
+from services.collector.personal.finding import Finder, Path
+from services.collector.personal.table import Table, built_in, folded, with_operators
 from services.collector.personal.taking_out import take_out
 
 TABLE = built_in()
@@ -70,6 +70,10 @@ def _events(draw: st.DrawFn) -> tuple[dict[str, Any], bytes]:
     space = draw(st.sampled_from([None, 1, "\t", "\n \r "]))
     text = json.dumps(shuffled, ensure_ascii=draw(st.booleans()), indent=space)
     return shuffled, text.encode()
+
+
+def find(event: dict[str, Any], context: object, table: Table) -> tuple[Path, ...]:
+    return Finder(context, table).find(event)
 
 
 def _without(value: Any, paths: tuple[Path, ...], at: Path = ()) -> Any:
@@ -201,6 +205,35 @@ def test_an_operators_table_adds_to_the_programs() -> None:
     event = EVENT | {"ex:shoe-size": 42, "ex:email": "a@b.ch"}
     assert find(event, None, own) == (("ex:shoe-size",), ("ex:email",))
     assert own.name.startswith("1 7 sha256:")
+
+
+@given(
+    st.lists(
+        st.text("@+0123456789 .-()/aZ\u0661")
+        | st.sampled_from(["ann@example.org", "+41 44 668 18 00", "044 668 18 00"]),
+        max_size=4,
+    ).map("".join)
+)
+def test_what_a_text_needs_to_be_searched_changes_nothing_of_what_is_found(text: str) -> None:
+    for wording in TABLE.texts.values():
+        assert wording.needs
+        assert wording.is_in(text) == (wording.pattern.search(text) is not None)
+
+
+def test_words_of_an_operator_that_say_nothing_of_what_they_need_are_looked_for_in_all_texts() -> None:
+    own = with_operators(b'version = "7"\n[[texts]]\nnames = ["note", "shoe"]\npatterns = ["size"]\n')
+    assert find({"ex:note": "my size", "shoe": "size", "remark": "size"}, None, own) == (
+        ("ex:note",),
+        ("shoe",),
+    )
+    needing = with_operators(
+        b'version = "7"\n[[texts]]\nnames = ["note", "shoe"]\npatterns = ["size"]\nneeds = "z"\n'
+    )
+    assert find({"ex:note": "my size", "shoe": "a@b.ch", "notes": "a@b.ch"}, None, needing) == (
+        ("ex:note",),
+        ("notes",),
+    )
+    assert set(needing.texts["note"].needs) == {*TABLE.texts["note"].needs, "z"}
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,21 @@ def test_the_namespaces_around_each_event_are_kept_with_it() -> None:
     assert read(xml_document(wrapped)).events[0].startswith(b"<extension")
 
 
+def test_each_event_has_the_hash_of_its_own_namespaces() -> None:
+    event = event_element(object_event(**{"ex:size": 42}))
+    wrapped = f'<extension xmlns:ex="urn:another">{event}</extension>'
+    found = [each.outcome for each in collected(xml_document(event, event, wrapped, event))]
+    facts = [each.facts for each in found if isinstance(each, Item)]
+    assert [each.context["xmlns"]["ex"] for each in facts] == [
+        NAMESPACES["ex"],
+        NAMESPACES["ex"],
+        "urn:another",
+        NAMESPACES["ex"],
+    ]
+    usual, again, other, last = (each.event_hash for each in facts)
+    assert usual == again == last != other
+
+
 def test_what_was_captured_as_xml_has_the_facts_of_its_json_twin() -> None:
     event = object_event(action="ADD", ilmd={"cbvmda:lotNumber": "A/1"}, sourceList=[{"type": "location", "source": "urn:s:1"}],
                          quantityList=[{"epcClass": "urn:epc:class:lgtin:4012345.012345.998877", "quantity": 200.50, "uom": "KGM"}])  # fmt: skip

@@ -11,7 +11,7 @@ from goodstrace.personal_part import Personal
 from services.collector.documents import Document
 from services.collector.errors import DocumentError, Fault
 from services.collector.flow import EVENT_PART, PERSONAL_PART, SIGNATURE_PART, Reason
-from services.collector.personal.finding import Path, find
+from services.collector.personal.finding import Finder, Path
 from services.collector.personal.table import Table
 from services.collector.personal.taking_out import take_out
 from services.collector.strict_json import pointer
@@ -36,26 +36,26 @@ class Apart(msgspec.Struct, frozen=True):
     stays: bool = False
 
 
-def apart(document: Document, sequence: int, event: Any, table: Table) -> Apart | None:
+def apart(document: Document, sequence: int, event: Any, finder: Finder) -> Apart | None:
     """Take the personal data out of an event; None where there is none, and the event stays as it is.
 
     Args:
         document: in which it came.
         sequence: its number in it.
         event: its JSON form, as decoded: it may be no event at all.
-        table: what is about a person.
+        finder: finds what is about a person, in events with this one's context around them.
     """
     if type(event) is not dict:
         return None
-    paths = find(event, document.context_of(sequence), table)
+    paths = finder.find(event)
     if not paths:
         return None
-    content, personal = take_out(document.events[sequence], paths, table)
+    content, personal = take_out(document.events[sequence], paths, finder.table)
     try:
         left = document.decode_as(sequence, content)
     except DocumentError as error:
         return Apart(content, None, personal, _stays(paths, error.faults[0].detail), stays=True)
-    stays = bool(find(left, document.context_of(sequence), table)) if type(left) is dict else True
+    stays = bool(finder.find(left)) if type(left) is dict else True
     fault = check_event(left, document.context_of(sequence))
     if fault is not None:
         told = _stays(paths, f"{fault.pointer} {fault.detail}")

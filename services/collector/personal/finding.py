@@ -3,12 +3,11 @@
 An event that came as XML is looked at in the JSON form that it is read into, so that one table says the same of both.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from goodstrace.vocabulary import Kind, term
-from services.collector.personal.table import Table, folded
+from services.collector.personal.table import Table, Wording, folded
 
 Path = tuple[str | int, ...]
 """A place in a JSON value: member names and array indexes from the top."""
@@ -26,31 +25,44 @@ LISTS: Final[Mapping[str, str]] = {
 }
 """Lists whose items go as a whole, by the member that says what the item is."""
 PLACES: Final = ("readPoint", "bizLocation")
-_NONE: Final[frozenset[str]] = frozenset()
 """Members that go as a whole where it is their `id` that says too much."""
+_NONE: Final[frozenset[str]] = frozenset()
 
 
-def find(event: Mapping[str, Any], context: object, table: Table) -> tuple[Path, ...]:
-    """Find what the table names.
+class Finder:
+    """Finds what a table names in events that have the same context around them."""
 
-    Args:
-        event: the event's JSON form, as checked by `check_event`.
-        context: the @context of its document, of any shape; the event's own is looked at as well.
-        table: what to look for.
-    Returns: the places in the order of the event; none lies in another.
-    """
-    aliases = _aliases(context, table) | _aliases(event.get("@context"), table)
-    finder = _Finder(table, table.members | aliases if aliases else table.members)
-    for name, value in event.items():
-        if name in OF_GOODS:
-            continue
-        if name in LISTS:
-            finder.listed(event, name, value)
-        elif name in PLACES:
-            finder.place(event, name, value)
-        else:
-            finder.member(name, value, (name,))
-    return tuple(finder.found)
+    def __init__(self, context: object, table: Table) -> None:
+        """Look for what `table` names; `context` is the @context of the events' document, of any shape."""
+        self.table = table
+        self._members = _with_aliases(table.members, context, table)
+
+    def find(self, event: Mapping[str, Any]) -> tuple[Path, ...]:
+        """Find what the table names.
+
+        Args:
+            event: the event's JSON form, as checked by `check_event`. Its own @context is looked at as well.
+        Returns: the places in the order of the event; none lies in another.
+        """
+        members = self._members
+        if "@context" in event:
+            members = _with_aliases(members, event["@context"], self.table)
+        walk = _Walk(self.table, members)
+        for name, value in event.items():
+            if name in OF_GOODS:
+                continue
+            if name in LISTS:
+                walk.listed(event, name, value)
+            elif name in PLACES:
+                walk.place(event, name, value)
+            else:
+                walk.member(name, value, (name,))
+        return tuple(walk.found)
+
+
+def _with_aliases(members: frozenset[str], context: object, table: Table) -> frozenset[str]:
+    aliases = _aliases(context, table)
+    return members | aliases if aliases else members
 
 
 def _aliases(context: object, table: Table) -> frozenset[str]:
@@ -67,7 +79,7 @@ def _meaning(meant: object) -> str:
     return folded(uri) if isinstance(uri, str) else ""
 
 
-class _Finder:
+class _Walk:
     """One pass over one event; depth is bounded, since documents are."""
 
     def __init__(self, table: Table, members: frozenset[str]) -> None:
@@ -95,8 +107,8 @@ class _Finder:
     def member(self, name: str, value: Any, path: Path) -> None:
         """Look at a member that may have any name."""
         known = folded(name)
-        pattern = self._table.texts.get(known)
-        if known in self._members or (pattern is not None and _says(value, pattern)):
+        wording = self._table.texts.get(known)
+        if known in self._members or (wording is not None and _says(value, wording)):
             self.found.append(path)
         else:
             self._inside(value, path)
@@ -123,11 +135,13 @@ class _Finder:
         )
 
 
-def _says(value: Any, pattern: re.Pattern[str]) -> bool:
-    """Say whether a pattern is found in a text, or in one of a list of texts; a text may be a value object of JSON-LD."""
+def _says(value: Any, wording: Wording) -> bool:
+    """Say whether a wording is in a text, or in one of a list of texts; a text may be a value object of JSON-LD."""
+    if type(value) is str:
+        return wording.is_in(value)
     texts = value if isinstance(value, list) else [value]
     plain = (each.get("@value") if isinstance(each, dict) else each for each in texts)
-    return any(isinstance(each, str) and pattern.search(each) is not None for each in plain)
+    return any(isinstance(each, str) and wording.is_in(each) for each in plain)
 
 
 def _word(kind: Kind, event: Mapping[str, Any], name: str) -> str:

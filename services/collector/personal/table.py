@@ -5,7 +5,7 @@ A table is TOML; the one that comes with the program explains itself (fields-1.t
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Annotated, Final
@@ -43,11 +43,16 @@ class Members(_Strict, frozen=True):
 
 
 class Texts(_Strict, frozen=True):
-    """Names of members that go where one of the patterns is found in their text."""
+    """Names of members that go where one of the patterns is found in their text.
+
+    needs: characters of which every text has one in which a pattern is found; empty where nothing is known of that. Texts without are
+    not searched, and most have none.
+    """
 
     names: _Names
     patterns: _Patterns
     about: str = ""
+    needs: Annotated[str, Meta(max_length=100)] = ""
 
 
 class Values(_Strict, frozen=True):
@@ -70,6 +75,19 @@ class Values(_Strict, frozen=True):
         return business_step in self.business_steps or disposition in self.dispositions
 
 
+class Wording(msgspec.Struct, frozen=True):
+    """What is looked for in texts: a pattern, and characters that a text must have one of to be searched at all; empty: every text is."""
+
+    pattern: re.Pattern[str]
+    needs: str = ""
+
+    def is_in(self, text: str) -> bool:
+        """Say whether the pattern is found in a text."""
+        if self.needs and not any(each in text for each in self.needs):
+            return False
+        return self.pattern.search(text) is not None
+
+
 class Written(_Strict, frozen=True):
     """A table as its file says it."""
 
@@ -85,7 +103,7 @@ class Table:
     Attributes:
         name: what it is called by what was taken out by it: the versions, an operator's with the digest of its file.
         members: folded names of members that go.
-        texts: patterns by the folded name of the members in whose text they are looked for.
+        texts: what is looked for by the folded name of the members in whose text it is.
         anywhere: patterns of values that count everywhere, as one; None where there are none.
         placed: other patterns of values, with where and when they count.
     """
@@ -164,13 +182,19 @@ def _read(content: bytes) -> Written:
         raise BookError(f"is no table of personal fields: {error}") from error
 
 
-def _texts(parts: Iterable[Texts]) -> dict[str, re.Pattern[str]]:
-    gathered: dict[str, list[str]] = {}
+def _texts(parts: Iterable[Texts]) -> dict[str, Wording]:
+    gathered: dict[str, list[Texts]] = {}
     for part in parts:
         for name in part.names:
             for each in _spelt(name):
-                gathered.setdefault(each, []).extend(part.patterns)
-    return {name: compiled for name, patterns in gathered.items() if (compiled := _joined(patterns))}
+                gathered.setdefault(each, []).append(part)
+    return {name: wording for name, of_name in gathered.items() if (wording := _wording(of_name))}
+
+
+def _wording(parts: Sequence[Texts]) -> Wording | None:
+    compiled = _joined([pattern for part in parts for pattern in part.patterns])
+    needs = "".join(part.needs for part in parts) if all(part.needs for part in parts) else ""
+    return Wording(compiled, "".join(dict.fromkeys(needs))) if compiled else None
 
 
 def _joined(patterns: list[str] | tuple[str, ...]) -> re.Pattern[str] | None:

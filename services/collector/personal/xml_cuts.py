@@ -134,8 +134,8 @@ class _Finder:
         table = self._table
         if table.anywhere is not None and table.anywhere.fullmatch(text):
             return True
-        pattern = table.texts.get(folded(local))
-        if pattern is not None and pattern.search(text):
+        wording = table.texts.get(folded(local))
+        if wording is not None and wording.is_in(text):
             return True
         place = local if local in _ITEMS else parent if local == "id" and parent in PLACES else ""
         return bool(place) and any(

@@ -65,7 +65,7 @@ def goods_asked(event: Mapping[str, Any]) -> Asked:
 
     What goes into a transformation and comes out of it is not asked for: there the process is measured, which may be to bake.
     """
-    if not any(element.get("sensorReport") for element in event.get(_SENSORS, ())):
+    if not event.get(_SENSORS) or not any(element.get("sensorReport") for element in event[_SENSORS]):
         return _NOTHING
     found = {each for uri in _goods(event) for each in _asked_of(uri)}
     return Asked(tuple(key for _, key in sorted(found)[:MOST_GOODS]), len(found) > MOST_GOODS)
