@@ -17,6 +17,8 @@ from typing import Final
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from goodstrace.entry import ID_BYTES
 from goodstrace.errors import EncryptedPartError
@@ -25,7 +27,6 @@ VERSION: Final = 1
 ALGORITHM: Final = "A256GCM"
 KEY_BYTES: Final = 32
 _INFO: Final = "goodstrace/browse/v1 "
-_FIRST_BLOCK: Final = b"\x01"  # of HKDF's output, which is as long as one SHA-256
 _NONCE: Final = bytes(12)
 _BEGINS: Final = b'{"alg":"A256GCM","data":"'  # of canonical JSON "alg" is the first member
 
@@ -51,8 +52,7 @@ def record_key(user_key: bytes, record_id: bytes, part: str) -> bytes:
     """
     if len(user_key) != KEY_BYTES or len(record_id) != ID_BYTES:
         raise ValueError(f"a user key of {KEY_BYTES} and a record ID of {ID_BYTES} bytes, please")
-    extracted = hmac.digest(record_id, user_key, "sha256")
-    return hmac.digest(extracted, (_INFO + part).encode() + _FIRST_BLOCK, "sha256")
+    return HKDF(SHA256(), KEY_BYTES, record_id, (_INFO + part).encode()).derive(user_key)
 
 
 def encrypt(key: bytes, record_id: bytes, part: str, content: bytes) -> bytes:
