@@ -47,20 +47,60 @@ class Content(NamedTuple):
     interval: Interval
 
 
+class _Opened(NamedTuple):
+    """Noted in a pool: the contents of a container were read."""
+
+    kind: str
+    container: str
+
+
+class _Checked(NamedTuple):
+    """Noted in a pool: the events of a child were read, to tell when it was in a container."""
+
+    kind: str
+    child: str
+    container: str
+
+
+class _Cut(NamedTuple):
+    """Noted in a pool: a container has more contents than were looked at."""
+
+    kind: str
+
+
 class Containers:
     """Reads containment out of a pool; where `kind` is ASSOCIATION, of which things others are components (rule 10).
 
-    opened: the containers whose contents were read. checked: (child, container) where the child's events were read
-    to tell. They are only complete after a walk that found nothing settled before.
+    What was read to tell is noted in the pool, since whoever meets it settled must say the same of it.
     """
 
     def __init__(self, pool: Pool, limit: int, kind: str = AGGREGATION) -> None:
         self._pool: Final = pool
         self._kind: Final = kind
         self._limit: Final = limit
-        self.opened: set[str] = set()
-        self.checked: set[tuple[str, str]] = set()
-        self.is_cut = False
+
+    @property
+    def opened(self) -> set[str]:
+        """The containers whose contents were read in this run."""
+        return {
+            each.container
+            for each in self._pool.notes
+            if isinstance(each, _Opened) and each.kind == self._kind
+        }
+
+    @property
+    def checked(self) -> set[tuple[str, str]]:
+        """(child, container) where the child's events were read in this run."""
+        return {
+            (each.child, each.container)
+            for each in self._pool.notes
+            if isinstance(each, _Checked) and each.kind == self._kind
+        }
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a container has more contents than were looked at in this run."""
+        return _Cut(self._kind) in self._pool.notes
 
     def intervals(self, child: str) -> tuple[Interval, ...]:
         """Return when `child` was inside which parent (rules 4 and 5)."""
@@ -143,8 +183,9 @@ class Containers:
         }
         children.discard(container)
         if children:
-            self.opened.add(container)
-        self.is_cut = self.is_cut or len(children) > self._limit
+            self._pool.notes.add(_Opened(self._kind, container))
+        if len(children) > self._limit:
+            self._pool.notes.add(_Cut(self._kind))
         found: list[Content] = []
         for child in sorted(children)[: self._limit]:
             for interval in self._stays(child, container, windows):
@@ -166,5 +207,5 @@ class Containers:
         if is_class:
             yield from longest
         elif any(interval.window.meet(window) for interval in longest for window in windows):
-            self.checked.add((child, container))
+            self._pool.notes.add(_Checked(self._kind, child, container))
             yield from (interval for interval in self.intervals(child) if interval.parent == container)

@@ -22,7 +22,8 @@ def trace(query: Query) -> Tracing:
     events of these names in any order, those of all names together; others are passed over.
 
     The walk is run from its start on what was found so far, until it misses nothing: only that last run is the answer,
-    so the answer depends on the events alone and not on the order or number of rounds.
+    so the answer depends on the events alone and not on the order or number of rounds. What parts of it came to before is not
+    computed again (`Pool.settled`).
 
     Returns: the trace. Its events suffice to give the same trace again (see docs/tracing.md), except where more records
         of one name were found than the limit.
@@ -55,13 +56,11 @@ def _walked(
     query: Query, pool: Pool
 ) -> Generator[Lookup, Iterable[SealedFacts], tuple[Walk, frozenset[str]]]:
     while True:
-        walk_over(query, pool)
+        walk, identities = walk_over(query, pool)
         if not pool.missing:
-            break
+            return walk, identities
         names = frozenset(pool.missing)
         pool.add(names, (yield Lookup(names, query.max_events + 1)))
-    pool.forget()
-    return walk_over(query, pool)
 
 
 def drive(

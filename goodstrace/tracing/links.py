@@ -12,6 +12,7 @@ from goodstrace.tracing.pool import Pool
 
 _UNLINKED: Final = (Grade.CLASS, Grade.LOCATION, Grade.PARTY)
 _CONTENT_LIMIT: Final = 10_000
+_CUT: Final = "links-cut"
 
 
 class Neighbour(NamedTuple):
@@ -62,7 +63,11 @@ class Links:
         self._pool: Final = pool
         self._containers: Final = containers
         self._associations: Final = associations
-        self.is_cut = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a container has more contents, at any depth, than were followed in this run."""
+        return _CUT in self._pool.notes
 
     def neighbours(self, key: str, way: Direction, *, with_contents: bool) -> tuple[Neighbour, ...]:
         """Return what is linked to `key` one level further `way` (UPSTREAM or DOWNSTREAM), never itself.
@@ -226,7 +231,7 @@ class Links:
         count = 0
         while waiting:
             if count > _CONTENT_LIMIT:
-                self.is_cut = True
+                self._pool.notes.add(_CUT)
                 return
             outer, during = waiting.pop()
             for content in self._containers.inside(outer, during):

@@ -1,7 +1,8 @@
 """The events fetched so far, and the names still to be looked up."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple, TypeVar
 
 from goodstrace.facts import identity
 from goodstrace.registration import merchant_key, speaks_for
@@ -11,11 +12,25 @@ from goodstrace.tracing.model import Mark, Name, NameKind, SealedFacts
 Result = TypeVar("Result")
 
 
+_NOTHING: Final[AbstractSet[Hashable]] = frozenset()
+
+
+class _Settled(NamedTuple):
+    """What came of a task, and what was noted on the way."""
+
+    result: object
+    notes: AbstractSet[Hashable]
+
+
 class Pool:
     """Events by the names they are looked up by.
 
     Asking for a name that was not looked up yet answers nothing and notes it in `missing`; so a computation may be run
-    again and again until it misses nothing, and only that last run counts.
+    again and again until it misses nothing, and only that last run counts. What its parts come to is remembered between the runs.
+
+    Attributes:
+        missing: names asked for that were not looked up yet.
+        notes: what the run that goes on has noted, whether it computed the parts that say so or met them settled.
     """
 
     def __init__(self, limit: int) -> None:
@@ -29,7 +44,8 @@ class Pool:
         self._events: dict[str, Event] = {}
         self._by_name: dict[Name, dict[str, Event]] = {}
         self._sorted: dict[Name, Sequence[Event]] = {}
-        self._settled: dict[object, object] = {}
+        self._settled: dict[Hashable, _Settled] = {}
+        self.notes: set[Hashable] = set()
 
     @property
     def size(self) -> int:
@@ -69,7 +85,10 @@ class Pool:
             known.merge(sealed)
             self._settled.clear()
         for name in names(sealed.facts):
-            self._by_name.setdefault(name, {})[known.identity] = known
+            named = self._by_name.setdefault(name, {})
+            if name in self._asked and known.identity not in named:
+                self._settled.clear()  # of that name there were more than the limit: what went by the first ones does not hold
+            named[known.identity] = known
 
     def find(self, kind: NameKind, text: str) -> Sequence[Event]:
         """Return all events of a name in the order of rule 1; none yet where it was not looked up."""
@@ -168,18 +187,23 @@ class Pool:
             marks.add(Mark.CORRECTED)
         return tuple(sorted(marks))
 
-    def forget(self) -> None:
-        """Drop what `settled` remembers."""
-        self._settled.clear()
+    def begin(self) -> None:
+        """Begin another run: nothing is noted yet."""
+        self.notes = set()
 
-    def settled(self, task: object, compute: Callable[[], Result]) -> Result:
-        """Return what `compute` gives, from memory once it came out without missing anything."""
-        if task in self._settled:
-            return self._settled[task]  # type: ignore[return-value]  # a task always has the same type of result
-        before = self._misses
+    def settled(self, task: Hashable, compute: Callable[[], Result]) -> Result:
+        """Return what `compute` gives, from memory once it came out without missing anything; what it notes is noted either way."""
+        known = self._settled.get(task)
+        if known is not None:
+            self.notes |= known.notes
+            return known.result  # type: ignore[return-value]  # a task always has the same type of result
+        before, around = self._misses, self.notes
+        self.notes = set()
         result = compute()
+        mine, self.notes = self.notes, around
+        around |= mine
         if self._misses == before:
-            self._settled[task] = result
+            self._settled[task] = _Settled(result, mine or _NOTHING)
         return result
 
 

@@ -62,6 +62,7 @@ class Walk:
     """
 
     def __init__(self, query: Query, pool: Pool) -> None:
+        pool.begin()
         self._query: Final = query
         self._pool: Final = pool
         self.containers: Final = Containers(pool, query.max_events)

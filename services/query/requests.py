@@ -14,6 +14,7 @@ from goodstrace.tracing.recalling import RecallQuery
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, check_text, checked_page_size
 
+_DIRECTIONS: Final = frozenset(trace_pb2.Direction.values())
 MAX_DEPTH: Final = 100
 DEFAULT_DEPTH: Final = 10
 DEFAULT_PAGE_SIZE: Final = 200
@@ -81,7 +82,7 @@ def trace_query(request: trace_pb2.TraceRequest) -> TraceQuery:
     check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
     if request.max_depth > MAX_DEPTH:
         raise InvalidRequestError(f"at most {MAX_DEPTH}", "max_depth")
-    if request.direction not in trace_pb2.Direction.values():
+    if request.direction not in _DIRECTIONS:
         raise InvalidRequestError(f"{request.direction} is no direction", "direction")
     return TraceQuery(
         key=canonical_key(request.key),

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from contextvars import Context
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from services.runtime.errors import UnavailableError
 from services.runtime.mongo import in_time
@@ -29,7 +29,7 @@ class Together(Generic[Key, Value]):
     """
 
     def __init__(self, read: "Read[Key, Value]", most: int) -> None:
-        """Read by `read`, which gives what is there of the keys: at most `most` of them, unless one caller asks for more."""
+        """Read by `read`, which gives what is there of the keys: at most `most` different ones, unless one caller asks for more."""
         self._read, self._most = read, most
         self._waiting: deque[_Asked[Key, Value]] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -56,12 +56,12 @@ class Together(Generic[Key, Value]):
         self._begin()
 
     def _next(self) -> "list[_Asked[Key, Value]]":
-        some, count = list[_Asked[Key, Value]](), 0
-        while self._waiting and (not some or count + len(self._waiting[0].keys) <= self._most):
+        some, keys = list[_Asked[Key, Value]](), set[Key]()
+        while self._waiting and (not some or len(keys.union(self._waiting[0].keys)) <= self._most):
             asked = self._waiting.popleft()
             if not asked.found.done():  # its caller gave up
                 some.append(asked)
-                count += len(asked.keys)
+                keys.update(asked.keys)
         return some
 
     async def _serve(self, some: "list[_Asked[Key, Value]]") -> None:
@@ -79,3 +79,8 @@ class Together(Generic[Key, Value]):
             for asked in some:
                 if not asked.found.done():
                     asked.found.set_result(found)
+
+
+async def gathered(calls: Sequence[Coroutine[Any, Any, Value]]) -> list[Value]:
+    """Give what several calls come to, in their order; one alone is awaited without a task of its own, which costs as much as a small call."""
+    return [await calls[0]] if len(calls) == 1 else list(await asyncio.gather(*calls))

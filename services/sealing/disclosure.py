@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from goodstrace.log.v1 import log_pb2
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
+from services.runtime.together import gathered
 from services.sealing.reader import LogReader
 from services.sealing.showing import PartKey, Position, position
 from services.sealing.values import SealedRecord, StoredCheckpoint
@@ -77,9 +78,7 @@ async def disclose_together(
     indexes: dict[str, set[int]] = {}
     for record in records:
         indexes.setdefault(record.log, set()).add(record.index)
-    hashes = await asyncio.gather(
-        *(reader.multiproof(log, of_log, sizes[log]) for log, of_log in indexes.items())
-    )
+    hashes = await gathered([reader.multiproof(log, of_log, sizes[log]) for log, of_log in indexes.items()])
     keys = await reader.part_keys(records)
     return (
         {
@@ -105,11 +104,11 @@ async def disclose(
     by_log: dict[str, list[SealedRecord]] = {}
     for record in records:
         by_log.setdefault(record.log, []).append(record)
-    proofs = await asyncio.gather(
-        *(
+    proofs = await gathered(
+        [
             reader.inclusion_proofs(log, [record.index for record in found], sizes[log])
             for log, found in by_log.items()
-        )
+        ]
     )
     keys = await reader.part_keys(records)
     return {

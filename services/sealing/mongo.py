@@ -36,6 +36,7 @@ class MongoBlockStore(MongoTagIndex):
     def __init__(self, database: Database) -> None:
         """Take the database; its indexes were made by `services.sealing.provision`."""
         self._database = database
+        self._heads_met: dict[str, tuple[documents.Document, Head]] = {}  # one a log, as it was last
 
     async def instance_id(self) -> str:
         """See BlockStore."""
@@ -236,7 +237,14 @@ class MongoBlockStore(MongoTagIndex):
 
     async def _heads(self, query: dict[str, Any]) -> dict[str, Head]:
         found = await find_all(self._database, HEADS, query)
-        return {document["_id"]: documents.head(document) for document in found}
+        return {document["_id"]: self._head_of(document) for document in found}
+
+    def _head_of(self, document: documents.Document) -> Head:
+        """Decode a log's head, unless it is still what it was: each look-up reads all of them, and few have changed."""
+        met = self._heads_met.get(document["_id"])
+        if met is None or met[0] != document:
+            met = self._heads_met[document["_id"]] = document, documents.head(document)
+        return met[1]
 
     async def remove_orphans(self, last: Sequence[StoredBlock]) -> int:
         """See BlockStore."""

@@ -18,6 +18,7 @@ from goodstrace.errors import TreeError
 from goodstrace.merkle import HASH_SIZE, leaf_hash
 from goodstrace.tiles import TILE_WIDTH, Tile
 from services.runtime.mongo import Database, find_all, translated
+from services.runtime.together import gathered
 from services.sealing import documents
 from services.sealing.core import PACK_ENTRIES
 from services.sealing.documents import OpenedPack
@@ -119,9 +120,7 @@ class LogReader:
         holding = [log for log, of_log in places.items() if any(of_log.values())]
         for start in range(0, len(holding), LOGS_AT_ONCE):
             together = holding[start : start + LOGS_AT_ONCE]
-            found = await asyncio.gather(
-                *(self._find(log, grown[log], places[log], limit) for log in together)
-            )
+            found = await gathered([self._find(log, grown[log], places[log], limit) for log in together])
             for log, of_log in zip(together, found, strict=True):
                 await self._take(log, of_log, limit, result)
         return result

@@ -1,13 +1,13 @@
 """Reads made together: each begins after it was asked for, and nobody gets another's error or waits beyond his time."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 
 import pytest
 
 from services.runtime.errors import OutOfTimeError, UnavailableError
 from services.runtime.mongo import within
-from services.runtime.together import AT_ONCE, Together
+from services.runtime.together import AT_ONCE, Together, gathered
 
 MOST = 4
 
@@ -44,7 +44,7 @@ async def _begun(store: Store, *keys: Collection[int]) -> list[asyncio.Task[dict
 
 async def test_what_comes_while_reads_are_under_way_goes_into_the_next_up_to_a_bound() -> None:
     store = Store()
-    tasks = await _begun(store, [1], [2], [3], [4], [3, 5], [6])
+    tasks = await _begun(store, [1], [2], [3], [4], [3, 5], [6], [7])
     assert store.asked == [{1}, {2}]
     assert len(store.asked) == AT_ONCE
     store.may.set()
@@ -55,8 +55,27 @@ async def test_what_comes_while_reads_are_under_way_goes_into_the_next_up_to_a_b
         {4: "4"},
         {3: "3", 5: "5"},
         {6: "6"},
+        {7: "7"},
     ]
-    assert store.asked[AT_ONCE:] == [{3, 4, 5}, {6}]
+    assert store.asked[AT_ONCE:] == [{3, 4, 5, 6}, {7}]
+
+
+async def test_any_number_of_callers_share_a_read_of_the_same() -> None:
+    store = Store()
+    tasks = await _begun(store, *[[1]] * (AT_ONCE + 4 * MOST))
+    store.may.set()
+    assert await asyncio.gather(*tasks) == [{1: "1"}] * len(tasks)
+    assert store.asked == [{1}] * (AT_ONCE + 1)
+
+
+async def test_calls_gathered_come_in_their_order() -> None:
+    async def told(what: int) -> int:
+        await asyncio.sleep(0.001 * (3 - what))
+        return what
+
+    assert await gathered([told(1)]) == [1]
+    assert await gathered([told(1), told(2), told(3)]) == [1, 2, 3]
+    assert await gathered(list[Coroutine[None, None, int]]()) == []
 
 
 async def test_a_caller_may_ask_for_more_than_the_bound_and_for_what_is_not_there() -> None:

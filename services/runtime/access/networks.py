@@ -4,6 +4,7 @@ One household or office has all of an IPv6 /48 or a good part of an IPv4 /24, so
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote
@@ -28,6 +29,7 @@ def grpc_peer(peer: str) -> str:
     return unquote(rest).rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else "unknown"
 
 
+@lru_cache(maxsize=4096)  # a connection's is asked for with each call on it
 def network_of(address: str) -> str:
     """Give the network of an address: "192.0.2.0/24", "2001:db8::/48"; "" for what is none."""
     parsed = _address(address)
