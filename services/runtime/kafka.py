@@ -6,7 +6,8 @@ confluent-kafka's calls block; services call them from a thread (`asyncio.to_thr
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
@@ -126,24 +127,29 @@ class _Admin(AdminClient):
     """Says why brokers cannot be reached where that is a password or a certificate: the library says so to a callback alone."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self._heard: KafkaError | None = None
-        told: dict[str, Any] = {**config, "error_cb": self._hear}
+        self._heard: deque[KafkaError] = deque(maxlen=1)
+        told: dict[str, Any] = {**config, "error_cb": _hearing(self._heard)}
         super().__init__(told)
 
     def list_topics(self, *arguments: Any, **named: Any) -> Any:
-        self._heard = None
+        self._heard.clear()
         try:
             return super().list_topics(*arguments, **named)
         except KafkaException as error:
             self.poll(0)
-            heard = self._heard
-            if heard is None:
+            if not self._heard:
                 raise
-            raise KafkaException(heard) from error
+            raise KafkaException(self._heard[-1]) from error
 
-    def _hear(self, error: KafkaError) -> None:
+
+def _hearing(heard: deque[KafkaError]) -> Callable[[KafkaError], None]:
+    """Make a callback that does not hold its client: that ends with its last name then, its threads and connections with it."""
+
+    def hear(error: KafkaError) -> None:
         if error.code() in _NOT_LET_IN:
-            self._heard = error
+            heard.append(error)
+
+    return hear
 
 
 def admin_client(bootstrap: str, *, log_level: int = _WARNINGS) -> AdminClient:
@@ -226,7 +232,8 @@ def cluster_and_topic_id(
 
     Raises: UnavailableError where Kafka does not answer or has no such topic.
     """
-    admin = admin or admin_client(bootstrap)
+    if admin is None:  # a client is false while nothing waits in it: it has a length
+        admin = admin_client(bootstrap)
     try:
         asked = admin.describe_cluster(request_timeout=timeout_s)
         futures = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
