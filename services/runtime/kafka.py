@@ -24,6 +24,7 @@ SESSION_TIMEOUT_MS: Final = (
     6_000  # how long the partitions of a killed process wait; the least that brokers allow
 )
 _END_WAIT_MS: Final = 20  # how long a broker waits for more records before it says that these were the last
+_QUIET_MS: Final = 1_000  # how long it keeps a fetch where there are none: so long may a partition that was just given wait for its first
 METADATA_REFRESH_MS: Final = 10_000  # how soon a partition that was added to a topic is noticed
 _LOGGER: Final = logging.getLogger("librdkafka")
 PROBE_TIMEOUT_S: Final = 3.0
@@ -116,7 +117,7 @@ def consumer(
             "partition.assignment.strategy": "cooperative-sticky",
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
             "queued.max.messages.kbytes": ahead_kbytes,
-            "fetch.wait.max.ms": _END_WAIT_MS if partition_eof else 500,
+            "fetch.wait.max.ms": _END_WAIT_MS if partition_eof else _QUIET_MS,
             **({"group.instance.id": instance} if instance else {}),
             **reporting(client),
         }
