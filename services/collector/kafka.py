@@ -7,20 +7,16 @@ from services.runtime.kafka import consumer
 from services.runtime.read_back import read_back
 
 
-class Group:
-    """A group that nobody reads with here: its offsets are moved on by the one who does its work."""
+def outside_of(bootstrap: str, group: str) -> Any:
+    """Describe a group for `Move` by who is no member of it: nobody reads with it here, its offsets are moved on by the one who does its work.
 
-    def __init__(self, bootstrap: str, group: str) -> None:
-        """Make the library's client; it joins nothing."""
-        self._consumer = consumer(bootstrap, group)
-
-    def metadata(self) -> Any:
-        """Give what `Move` wants."""
-        return self._consumer.consumer_group_metadata()
-
-    def close(self) -> None:
-        """Close the client."""
-        self._consumer.close()
+    The library's description is of nothing that changes, so the client that gives it, with its threads and connections, is not kept.
+    """
+    client = consumer(bootstrap, group)
+    try:
+        return client.consumer_group_metadata()
+    finally:
+        client.close()
 
 
 def require_nothing_written(bootstrap: str, topic: str, partition: int, group: str) -> None:

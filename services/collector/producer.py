@@ -59,7 +59,7 @@ class GroupCommit:
         transactions: what writes; only ever called from one thread at a time.
         max_waiting_bytes: over this much waiting, new captures are turned away.
         linger_s: how long a capture waits for company, seconds.
-        interval_s: the least time between the beginnings of two transactions, seconds: each costs Kafka what a hundred
+        interval_s: the least time between the beginnings of two transactions, seconds: each costs Kafka what hundreds of
             events do. A capture that comes after a pause waits for `linger_s` only.
     """
 

@@ -7,13 +7,14 @@ Whatever fails: abort, go back to the committed offsets, fill the windows again 
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
 from confluent_kafka import Message
 
 from goodstrace.errors import EntryError
 from services.collector.flow import StageName
-from services.collector.kafka import Group, require_nothing_written
+from services.collector.kafka import outside_of, require_nothing_written
 from services.collector.metrics import Metrics
 from services.collector.settings import CollectorSettings
 from services.collector.stage_spans import StageSpans
@@ -65,7 +66,7 @@ class Runner(Transacting):
         self._settings = settings
         self._secret = secret
         self._states: dict[int, State] = {}
-        self._groups: dict[StageName, Group] = {}
+        self._groups: dict[StageName, Any] = {}
         for stage in span.stages:  # before those within the span nothing waits
             KAFKA.begin(stage)
         self._begun_s = 0.0
@@ -96,7 +97,7 @@ class Runner(Transacting):
 
     def _open(self) -> Source:
         self._groups = {
-            stage: Group(self._kafka.bootstrap_servers, group_of(self._kafka, stage))
+            stage: outside_of(self._kafka.bootstrap_servers, group_of(self._kafka, stage))
             for stage in self._span.stages[1:]
         }
         return Source(
@@ -112,8 +113,9 @@ class Runner(Transacting):
         settings = self._settings
         until_s = self._begun_s + settings.span_interval_ms / 1000
         batch = source.poll(settings.batch_records, settings.batch_bytes, WAIT_S, until_s)
-        self._begun_s = time.monotonic()
         self.is_busy = bool(batch)
+        if batch:  # what comes after a pause does not wait
+            self._begun_s = time.monotonic()
         return batch
 
     def _take_partition(self, _topic: str, partition: int, offset: int) -> None:
@@ -161,9 +163,8 @@ class Runner(Transacting):
         metadata = self._reading.metadata()
         read = self._kafka.topic(INPUTS[self._span.first])
         moves = [Move(metadata, read, partition, offset) for partition, offset in following.items()]
-        for stage, group in self._groups.items():
+        for stage, metadata in self._groups.items():
             topic = self._kafka.topic(INPUTS[stage])
-            metadata = group.metadata()
             moves += [
                 Move(metadata, topic, partition, offset + 1)
                 for (name, partition), offset in last.items()
@@ -193,8 +194,3 @@ class Runner(Transacting):
             for item in output.items:
                 for verdict in item.facts.verdicts:
                     self._metrics.verdicts.labels(verdict.rule).inc()
-
-    def _close(self) -> None:
-        for group in self._groups.values():
-            group.close()
-        super()._close()

@@ -74,7 +74,7 @@ class CollectorSettings(MonitoringSettings):
     max_waiting_bytes: int = Field(256 * _MIB, ge=_MIB)
     linger_ms: int = Field(3, ge=0, le=1000)
     commit_interval_ms: int = Field(20, ge=0, le=1000)
-    span_interval_ms: int = Field(50, ge=0, le=1000)
+    span_interval_ms: int = Field(200, ge=0, le=1000)
     key_lifetime_s: int = Field(DEFAULT_LIFETIME_S, ge=60, le=366 * 86400)
     batch_records: int = Field(2_000, ge=1, le=100_000)
     batch_bytes: int = Field(16 * _MIB, ge=_MIB, le=256 * _MIB)

@@ -6,7 +6,8 @@ confluent-kafka's calls block; services call them from a thread (`asyncio.to_thr
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
@@ -23,6 +24,7 @@ SESSION_TIMEOUT_MS: Final = (
     6_000  # how long the partitions of a killed process wait; the least that brokers allow
 )
 _END_WAIT_MS: Final = 20  # how long a broker waits for more records before it says that these were the last
+_QUIET_MS: Final = 1_000  # how long it keeps a fetch where there are none: so long may a partition that was just given wait for its first
 METADATA_REFRESH_MS: Final = 10_000  # how soon a partition that was added to a topic is noticed
 _LOGGER: Final = logging.getLogger("librdkafka")
 PROBE_TIMEOUT_S: Final = 3.0
@@ -115,7 +117,7 @@ def consumer(
             "partition.assignment.strategy": "cooperative-sticky",
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
             "queued.max.messages.kbytes": ahead_kbytes,
-            "fetch.wait.max.ms": _END_WAIT_MS if partition_eof else 500,
+            "fetch.wait.max.ms": _END_WAIT_MS if partition_eof else _QUIET_MS,
             **({"group.instance.id": instance} if instance else {}),
             **reporting(client),
         }
@@ -126,24 +128,29 @@ class _Admin(AdminClient):
     """Says why brokers cannot be reached where that is a password or a certificate: the library says so to a callback alone."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self._heard: KafkaError | None = None
-        told: dict[str, Any] = {**config, "error_cb": self._hear}
+        self._heard: deque[KafkaError] = deque(maxlen=1)
+        told: dict[str, Any] = {**config, "error_cb": _hearing(self._heard)}
         super().__init__(told)
 
     def list_topics(self, *arguments: Any, **named: Any) -> Any:
-        self._heard = None
+        self._heard.clear()
         try:
             return super().list_topics(*arguments, **named)
         except KafkaException as error:
             self.poll(0)
-            heard = self._heard
-            if heard is None:
+            if not self._heard:
                 raise
-            raise KafkaException(heard) from error
+            raise KafkaException(self._heard[-1]) from error
 
-    def _hear(self, error: KafkaError) -> None:
+
+def _hearing(heard: deque[KafkaError]) -> Callable[[KafkaError], None]:
+    """Make a callback that does not hold its client: that ends with its last name then, its threads and connections with it."""
+
+    def hear(error: KafkaError) -> None:
         if error.code() in _NOT_LET_IN:
-            self._heard = error
+            heard.append(error)
+
+    return hear
 
 
 def admin_client(bootstrap: str, *, log_level: int = _WARNINGS) -> AdminClient:
@@ -226,7 +233,8 @@ def cluster_and_topic_id(
 
     Raises: UnavailableError where Kafka does not answer or has no such topic.
     """
-    admin = admin or admin_client(bootstrap)
+    if admin is None:  # a client is false while nothing waits in it: it has a length
+        admin = admin_client(bootstrap)
     try:
         asked = admin.describe_cluster(request_timeout=timeout_s)
         futures = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)

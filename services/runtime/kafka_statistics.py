@@ -116,7 +116,7 @@ class KafkaMetrics:
         )
         self.round_trip = Gauge(
             f"{name}_round_trip_seconds",
-            "99th percentile of the time of a request, of the slowest broker; a fetch waits up to 0.5 s for records.",
+            "99th percentile of the time of a request, of the slowest broker; a fetch waits up to 1 s for records.",
             by_client,
             registry=registry,
         )
