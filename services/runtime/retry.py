@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from services.runtime.errors import ServiceError
 
@@ -32,24 +33,29 @@ async def retried(
         stop: set when the process shall stop; without it, whoever waits is cancelled instead.
     Raises: StopAskedError; ServiceError not worth a retry, at once.
     """
-    longest_s = FIRST_WAIT_S
-    while True:
-        try:
-            return await call()
-        except ServiceError as error:
-            if not error.retry:
-                raise
-            noticed(error)
-        await _pause(random.uniform(0, longest_s), stop)  # noqa: S311 - spreads those who wait
-        longest_s = min(2 * longest_s, LONGEST_WAIT_S)
 
+    def tell(state: RetryCallState) -> None:
+        fault = state.outcome.exception() if state.outcome else None
+        if isinstance(fault, ServiceError):
+            noticed(fault)
 
-async def _pause(seconds: float, stop: asyncio.Event | None) -> None:
-    """Wait. Raises: StopAskedError."""
-    if stop is None:
-        await asyncio.sleep(seconds)
-        return
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
-    if stop.is_set():
-        raise StopAskedError("asked to stop")
+    async def sleep(seconds: float) -> None:
+        if stop is None:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
+        if stop.is_set():
+            raise StopAskedError("asked to stop")
+
+    async def attempt() -> T:  # tenacity awaits what it can see to be a coroutine function only
+        return await call()
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(lambda fault: isinstance(fault, ServiceError) and fault.retry),
+        wait=wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S),
+        before_sleep=tell,
+        sleep=sleep,
+        reraise=True,
+    )
+    return await retrying(attempt)
