@@ -1,5 +1,6 @@
 """The sealers' reader of Kafka: a partition that nobody would read is no state to go on in."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -114,7 +115,7 @@ async def test_records_that_follow_one_another_come_together(
     monkeypatch.setattr(runtime_kafka, "admin_client", lambda *_: None)
     monkeypatch.setattr(runtime_kafka, "consumer", lambda *_, **__: consumer)
     source = KafkaSource("nowhere:9", "group", TOPIC)
-    monkeypatch.setattr(kafka.time, "monotonic", lambda: consumer.now_s)
+    monkeypatch.setattr(kafka, "time", SimpleNamespace(monotonic=lambda: consumer.now_s))
     [(partition, records)] = await source.poll(10, 0.25)
     assert (partition, len(records)) == (0, expected)
     assert consumer.now_s <= kafka.GATHER_S
