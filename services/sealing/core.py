@@ -164,7 +164,8 @@ def cut(pending: Sequence[Sealable], limits: Limits) -> int:
 def due_s(limits: Limits, came_s: float, last: Cut) -> float:
     """Tell when the next block is to be cut, whose first record came at `came_s`, if nothing fills it before.
 
-    `last` is the block before it; without arguments where that one was full: the rest of what came with it waits for nothing. A block costs its writes and signatures whatever it holds, so a busy log has fewer of them; in a quiet one nobody waits for more.
+    `last` is the block before it, or `Cut()` where that one was full: the rest of what came with it waits for its age alone.
+    A block costs its writes and signatures whatever it holds, so a busy log has fewer; in a quiet one nobody waits longer for that.
     """
     age_s = came_s + limits.age_ms / 1000
     return max(age_s, last.at_s + limits.spacing_ms / 1000) if last.entries >= BUSY_ENTRIES else age_s

@@ -13,6 +13,8 @@ from services.sealing.tag_index import FANOUT, Page, Run, TagIndex
 
 MOST_WAITING: Final = 4 * FANOUT
 """So many runs of one level may wait to be merged before no more is sealed: what a look-up reads stays bounded."""
+MOST_UNTOLD: Final = 2 * FANOUT
+"""So many runs fewer than the store knows there may be until the next block, which may never come: what a look-up reads stays bounded."""
 STEPS_AT_ONCE: Final = 8
 
 
@@ -25,7 +27,7 @@ class LogIndexer:
         self._index = index
         self._noticed = noticed
         self._merging: asyncio.Task[None] | None = None
-        self._unsaid = False  # whether runs were merged since the store was told which are in force
+        self._told = len(index.runs)  # so many runs are in force by what the store was told last
 
     async def add(self, run: Run) -> None:
         """Add the run of the next block, which is durable as its pages are; durable when this returns."""
@@ -53,7 +55,7 @@ class LogIndexer:
         await self.keep_up()
         if self._merging is not None:
             await self._merging
-        if self._unsaid:
+        if self._told != len(self._index.runs):
             await self._put()
 
     async def stop(self) -> None:
@@ -69,6 +71,8 @@ class LogIndexer:
             for first in range(0, steps, STEPS_AT_ONCE):
                 await self._steps(result, runs, range(first, min(steps, first + STEPS_AT_ONCE)))
             self._replace(runs, result)
+        if self._told - len(self._index.runs) >= MOST_UNTOLD:
+            await self._put()
 
     async def _steps(self, result: Run, runs: Sequence[Run], steps: range) -> None:
         """Take some steps of a merge: one read, one write."""
@@ -96,7 +100,7 @@ class LogIndexer:
         return rows
 
     async def _put(self) -> None:
-        self._unsaid = False
+        self._told = len(self._index.runs)
         await retried(lambda index=self._index: self._store.put_index(index), self._noticed)  # type: ignore[misc]
 
     async def _pages(self, names: Sequence[str]) -> dict[str, Page]:
@@ -105,11 +109,10 @@ class LogIndexer:
     def _replace(self, runs: Sequence[Run], result: Run) -> None:
         """Put a merged run in the place of those it was made of.
 
-        The store is told with the next block: until then readers go by the runs before, whose pages stay, and whoever takes the
-        log up meanwhile merges them again, byte for byte the same.
+        The store is told with the next block, unless it spares readers MOST_UNTOLD runs: until then they go by the runs before,
+        whose pages stay, and whoever takes the log up meanwhile merges those again, byte for byte the same.
         """
         there = self._index.runs
         place = there.index(runs[0])
         after = (*there[:place], result, *there[place + len(runs) :])
         self._index = TagIndex(self._index.log, self._index.height, self._index.size, after)
-        self._unsaid = True

@@ -19,7 +19,7 @@ from services.runtime.kafka import FencedError, OffsetGapError
 from services.sealing.core import Fetched, TopicIdentity
 
 GATHER_S: Final = 0.02
-"""For so long what follows a record is waited for: the way to the loop and back costs as much as twenty records."""
+"""For so long what follows a record is waited for: the way to the loop and back costs more than a record does."""
 WATERMARK_TIMEOUT_S: Final = 5.0
 WATERMARK_PAUSE_S: Final = 0.25
 WATERMARK_PATIENCE_S: Final = 60.0

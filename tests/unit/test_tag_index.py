@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.runtime.errors import ServiceError
 from services.sealing import tag_index
 from services.sealing.errors import CorruptError
-from services.sealing.indexing import LogIndexer
+from services.sealing.indexing import MOST_UNTOLD, LogIndexer
 from services.sealing.lookup import TagLookup
 from services.sealing.tag_index import FANOUT, MAX_RUNS, Page, Run, TagIndex, block_run, page_name
 from services.sealing.values import Pack, PackedRecord
@@ -186,6 +186,18 @@ async def test_the_store_is_told_of_a_merge_with_the_next_block(monkeypatch: pyt
     wanted = [tag(number) for number in range(FANOUT + 1)]
     found = (await TagLookup(store).firsts({LOG: FANOUT + 1}, wanted))[LOG]
     assert found == {tag(number): [number] for number in range(FANOUT + 1)}
+
+
+async def test_the_store_is_told_at_once_of_merges_that_spare_many_runs() -> None:
+    store = MemoryStore()
+    indexer = LogIndexer(store, EMPTY, noticed)
+    for number in range(MOST_UNTOLD + FANOUT):
+        run, pages = block_run(block(number, number, [[number]]))
+        await store.put_pages(pages)
+        await indexer.add(run)
+    await indexer.keep_up()
+    await until(lambda: len(store.runs[LOG].runs) == 3)
+    assert [run.level for run in store.runs[LOG].runs] == [1, 1, 1]
 
 
 async def test_a_merge_that_was_cut_off_is_done_again() -> None:
