@@ -23,7 +23,7 @@ class SealSettings(BaseSettings):
     block_entries: int = Field(8000, ge=1, le=MAX_BLOCK_ENTRIES)
     block_bytes: int = Field(MAX_DOCUMENT_BYTES, ge=1024, le=64 * 1024 * 1024)
     block_age_ms: int = Field(250, ge=1, le=60_000)
-    block_spacing_ms: int = Field(750, ge=0, le=60_000)
+    block_spacing_ms: int = Field(600, ge=0, le=60_000)
 
     def limits(self) -> Limits:
         """Give them as the core takes them."""
