@@ -4,6 +4,7 @@ A log's state is its head (the last block) and the right edge of its tree; `next
 commit writes, `resume` gives the state back from what the last commit wrote.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -27,6 +28,8 @@ MAX_BLOCK_ENTRIES: Final = 20_000
 # docs/decisions/0009-sealing-speed.md has the figures behind these two.
 PACK_ENTRIES: Final = 64
 PACK_BYTES: Final = 48 * 1024
+BUSY_ENTRIES: Final = 4
+"""A log is busy where a block had so many entries: at a block each 250 ms, 16 records a second."""
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -54,11 +57,23 @@ class Sealable(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """When a block is cut, whichever comes first: entries, bytes of records, milliseconds since its first record."""
+    """When a block is cut, whichever comes first: entries, bytes of records, or its time (see `due_s`).
+
+    Its time is `age_ms` milliseconds after its first record came, and at the least `spacing_ms` after the block before it was
+    cut, where that one was cut by time too and had `BUSY_ENTRIES` or more.
+    """
 
     entries: int = 8000
     size_bytes: int = MAX_DOCUMENT_BYTES
     age_ms: int = 250
+    spacing_ms: int = 0
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """A block that was cut by time: when, in seconds of the clock that also says when records came, and of how many entries."""
+
+    at_s: float = -math.inf
+    entries: int = 0
 
 
 class LogState(msgspec.Struct, frozen=True):
@@ -144,6 +159,16 @@ def cut(pending: Sequence[Sealable], limits: Limits) -> int:
         if size_bytes > limits.size_bytes and count > 0:
             return count
     return min(len(pending), limits.entries)
+
+
+def due_s(limits: Limits, came_s: float, last: Cut) -> float:
+    """Tell when the next block is to be cut, whose first record came at `came_s`, if nothing fills it before.
+
+    `last` is the block before it, or `Cut()` where that one was full: the rest of what came with it waits for its age alone.
+    A block costs its writes and signatures whatever it holds, so a busy log has fewer; in a quiet one nobody waits longer for that.
+    """
+    age_s = came_s + limits.age_ms / 1000
+    return max(age_s, last.at_s + limits.spacing_ms / 1000) if last.entries >= BUSY_ENTRIES else age_s
 
 
 def next_block(

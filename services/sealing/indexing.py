@@ -13,6 +13,8 @@ from services.sealing.tag_index import FANOUT, Page, Run, TagIndex
 
 MOST_WAITING: Final = 4 * FANOUT
 """So many runs of one level may wait to be merged before no more is sealed: what a look-up reads stays bounded."""
+MOST_UNTOLD: Final = 2 * FANOUT
+"""So many runs fewer than the store knows there may be until the next block, which may never come: what a look-up reads stays bounded."""
 STEPS_AT_ONCE: Final = 8
 
 
@@ -25,6 +27,7 @@ class LogIndexer:
         self._index = index
         self._noticed = noticed
         self._merging: asyncio.Task[None] | None = None
+        self._told = len(index.runs)  # so many runs are in force by what the store was told last
 
     async def add(self, run: Run) -> None:
         """Add the run of the next block, which is durable as its pages are; durable when this returns."""
@@ -48,10 +51,12 @@ class LogIndexer:
             await self._merging
 
     async def settle(self) -> None:
-        """See that all runs are merged of which there are enough. Raises: CorruptError."""
+        """See that all runs are merged of which there are enough, and the store is told. Raises: CorruptError."""
         await self.keep_up()
         if self._merging is not None:
             await self._merging
+        if self._told != len(self._index.runs):
+            await self._put()
 
     async def stop(self) -> None:
         """Leave a merge that is going on: whoever seals next begins it again."""
@@ -65,7 +70,9 @@ class LogIndexer:
             steps = tag_index.merge_steps(runs)
             for first in range(0, steps, STEPS_AT_ONCE):
                 await self._steps(result, runs, range(first, min(steps, first + STEPS_AT_ONCE)))
-            await self._replace(runs, result)
+            self._replace(runs, result)
+        if self._told - len(self._index.runs) >= MOST_UNTOLD:
+            await self._put()
 
     async def _steps(self, result: Run, runs: Sequence[Run], steps: range) -> None:
         """Take some steps of a merge: one read, one write."""
@@ -93,15 +100,19 @@ class LogIndexer:
         return rows
 
     async def _put(self) -> None:
+        self._told = len(self._index.runs)
         await retried(lambda index=self._index: self._store.put_index(index), self._noticed)  # type: ignore[misc]
 
     async def _pages(self, names: Sequence[str]) -> dict[str, Page]:
         return await retried(lambda: self._store.pages(names), self._noticed)
 
-    async def _replace(self, runs: Sequence[Run], result: Run) -> None:
-        """Put a merged run in the place of those it was made of."""
+    def _replace(self, runs: Sequence[Run], result: Run) -> None:
+        """Put a merged run in the place of those it was made of.
+
+        The store is told with the next block, unless it spares readers MOST_UNTOLD runs: until then they go by the runs before,
+        whose pages stay, and whoever takes the log up meanwhile merges those again, byte for byte the same.
+        """
         there = self._index.runs
         place = there.index(runs[0])
         after = (*there[:place], result, *there[place + len(runs) :])
         self._index = TagIndex(self._index.log, self._index.height, self._index.size, after)
-        await self._put()

@@ -18,6 +18,8 @@ from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.kafka import FencedError, OffsetGapError
 from services.sealing.core import Fetched, TopicIdentity
 
+GATHER_S: Final = 0.02
+"""For so long what follows a record is waited for: the way to the loop and back costs more than a record does."""
 WATERMARK_TIMEOUT_S: Final = 5.0
 WATERMARK_PAUSE_S: Final = 0.25
 WATERMARK_PATIENCE_S: Final = 60.0
@@ -98,11 +100,12 @@ class KafkaSource:
         self._batch = {}
         notice: ServiceError | None = None
         message = self._consumer.poll(timeout_s)
+        until_s = time.monotonic() + GATHER_S
         for _ in range(max_records - 1):
             if message is None or self._fault:
                 break
             notice = self._accept(message) or notice
-            message = self._consumer.poll(0)
+            message = self._consumer.poll(max(0.0, until_s - time.monotonic()))
         else:
             notice = (self._accept(message) if message else None) or notice
         if self._fault:

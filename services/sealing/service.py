@@ -26,7 +26,8 @@ from services.sealing.writer import LogWriter, SealerParts
 POLL_RECORDS: Final = 2000
 ADD_AT_ONCE: Final = 200
 """So many records are checked, in about 2 ms, before commits get a turn: each of their calls waits for two or more."""
-POLL_S: Final = 0.05
+POLL_S: Final = 0.25
+"""So long Kafka is waited for where nothing comes; what stopped a writer is noticed, and a stop is followed, so much later."""
 RETRY_S: Final = 0.5
 HOLD_AFTER_S: Final = 1.0
 FINISH_S: Final = 15.0

@@ -13,17 +13,21 @@ MIN_PASSPHRASE_CHARS: Final = 16
 
 
 class SealSettings(BaseSettings):
-    """A block is cut at so many entries, so many bytes of records, or so long after its first record came."""
+    """A block is cut at so many entries, so many bytes of records, or so long after its first record came.
+
+    block_spacing_ms: in a busy log it is also cut no sooner than so long after the block before it (`core.Limits`); 0: as soon.
+    """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="GOODSTRACE_SEAL_")
 
     block_entries: int = Field(8000, ge=1, le=MAX_BLOCK_ENTRIES)
     block_bytes: int = Field(MAX_DOCUMENT_BYTES, ge=1024, le=64 * 1024 * 1024)
     block_age_ms: int = Field(250, ge=1, le=60_000)
+    block_spacing_ms: int = Field(600, ge=0, le=60_000)
 
     def limits(self) -> Limits:
         """Give them as the core takes them."""
-        return Limits(self.block_entries, self.block_bytes, self.block_age_ms)
+        return Limits(self.block_entries, self.block_bytes, self.block_age_ms, self.block_spacing_ms)
 
 
 class KeySettings(BaseSettings):

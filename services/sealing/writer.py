@@ -15,7 +15,7 @@ from services.runtime.retry import retried
 from services.runtime.tracing import spans
 from services.runtime.tracing.context import TraceContext
 from services.sealing import core, seal_spans
-from services.sealing.core import Block, Fetched, Limits, LogState, Sealable, TopicIdentity
+from services.sealing.core import Block, Cut, Fetched, Limits, LogState, Sealable, TopicIdentity
 from services.sealing.errors import LostRaceError, TopicChangedError, UnprovableRecordError
 from services.sealing.indexing import LogIndexer
 from services.sealing.log_key import LogKey
@@ -75,6 +75,7 @@ class LogWriter:
         self._pending: list[Sealable] = []
         self._pending_bytes = 0
         self._first_came_s = 0.0
+        self._last_cut = Cut()
         self._unsealed_ms: deque[int] = (
             deque()
         )  # of each block that was cut and is not sealed: see _tell_oldest
@@ -113,6 +114,11 @@ class LogWriter:
             or self._pending_bytes >= HOLD_FACTOR * limits.size_bytes
             or self._fault is not None
         )
+
+    @property
+    def _fills_a_block(self) -> bool:
+        limits = self._parts.limits
+        return len(self._pending) >= limits.entries or self._pending_bytes >= limits.size_bytes
 
     async def room(self) -> None:
         """Return when no longer enough records wait."""
@@ -283,9 +289,10 @@ class LogWriter:
                 self._committing.result()
             if self._finishing or self._fault:
                 return bool(self._pending)
-            if len(self._pending) >= limits.entries or self._pending_bytes >= limits.size_bytes:
+            if self._fills_a_block:
                 return True
-            left_s = self._first_came_s + limits.age_ms / 1000 - loop.time() if self._pending else None
+            due_s = core.due_s(limits, self._first_came_s, self._last_cut) if self._pending else None
+            left_s = due_s - loop.time() if due_s is not None else None
             if left_s is not None and left_s <= 0:
                 return True
             try:
@@ -295,6 +302,8 @@ class LogWriter:
 
     def _take(self) -> list[Sealable]:
         records = self._pending[: core.cut(self._pending, self._parts.limits)]
+        full = self._fills_a_block
+        self._last_cut = Cut() if full else Cut(asyncio.get_running_loop().time(), len(records))
         del self._pending[: len(records)]
         self._unsealed_ms.append(records[0].time_ms)
         self._pending_bytes -= sum(each.size_bytes for each in records)

@@ -49,7 +49,14 @@ class Bench:
         self.epochs += 1
         return f"epoch{self.epochs}"
 
-    def sealer(self, *, entries: int = 4, source: MemorySource | None = None, age_ms: int = 1) -> Sealer:
+    def sealer(
+        self,
+        *,
+        entries: int = 4,
+        source: MemorySource | None = None,
+        age_ms: int = 1,
+        spacing_ms: int = 0,
+    ) -> Sealer:
         self.store.dead = False
         self.metrics = SealMetrics("test", CollectorRegistry())
         self.readiness = Readiness()
@@ -57,7 +64,7 @@ class Bench:
             store=self.store,
             source=source or MemorySource(self.topic),
             clock=self.clock,
-            limits=Limits(entries=entries, age_ms=age_ms),
+            limits=Limits(entries=entries, age_ms=age_ms, spacing_ms=spacing_ms),
             new_epoch=self.new_epoch,
             metrics=self.metrics,
             log=structlog.get_logger(),

@@ -12,9 +12,11 @@ from goodstrace.merkle import leaf_hash, root_of
 from services.runtime.envelope import Part
 from services.sealing import core
 from services.sealing.core import (
+    BUSY_ENTRIES,
     PACK_BYTES,
     PACK_ENTRIES,
     Block,
+    Cut,
     Fetched,
     Limits,
     LogState,
@@ -91,6 +93,28 @@ def test_packs_of_large_records_are_smaller() -> None:
 )
 def test_where_a_block_is_cut(sizes: list[int], limits: Limits, expected: int) -> None:
     assert core.cut([record(n, size_bytes=size) for n, size in enumerate(sizes)], limits) == expected
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (Cut(), 100.25),
+        (Cut(99.9, BUSY_ENTRIES), 100.65),
+        (Cut(99.9, BUSY_ENTRIES - 1), 100.25),
+        (Cut(99.0, 5000), 100.25),
+    ],
+)
+def test_when_a_block_is_due(last: Cut, expected: float) -> None:
+    assert core.due_s(Limits(age_ms=250, spacing_ms=750), 100.0, last) == pytest.approx(expected)
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.integers(0, 9), st.integers(1, 2000), st.integers(0, 2000))
+def test_no_record_waits_longer_than_the_age_or_the_spacing(
+    cut_s: float, later_s: float, entries: int, age_ms: int, spacing_ms: int
+) -> None:
+    came_s = cut_s + later_s
+    due_s = core.due_s(Limits(age_ms=age_ms, spacing_ms=spacing_ms), came_s, Cut(cut_s, entries))
+    assert came_s + age_ms / 1000 <= due_s <= came_s + max(age_ms, spacing_ms) / 1000
 
 
 @given(st.integers(1, 600), st.integers(1, 600))

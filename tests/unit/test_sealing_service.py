@@ -12,7 +12,7 @@ from goodstrace import block as blocks
 from services.runtime import retry
 from services.runtime.kafka import OffsetGapError
 from services.sealing import service
-from services.sealing.core import TopicIdentity
+from services.sealing.core import BUSY_ENTRIES, TopicIdentity
 from services.sealing.errors import (
     CorruptError,
     LogKeyError,
@@ -281,6 +281,27 @@ async def test_another_key_or_name_stops_the_sealer() -> None:
     bench.keys.held[LOG] = [0]
     with pytest.raises(LogKeyError, match="is not the one registered"):
         await bench.run()
+
+
+@pytest.mark.parametrize(
+    ("together", "entries", "apart"),
+    [(BUSY_ENTRIES, 100, True), (BUSY_ENTRIES - 1, 100, False), (BUSY_ENTRIES, BUSY_ENTRIES, False)],
+)
+async def test_blocks_of_a_busy_log_are_spaced_unless_they_are_full(
+    together: int, entries: int, apart: bool
+) -> None:
+    bench, stop, loop = Bench(), asyncio.Event(), asyncio.get_running_loop()
+    source = MemorySource(bench.topic, batch=together)
+    task = asyncio.create_task(bench.sealer(entries=entries, source=source, spacing_ms=400).run(stop))
+    sealed_s = []
+    for _ in range(2):
+        bench.fill(together)
+        await until(lambda: task.done() or bench.done())
+        sealed_s.append(loop.time())
+    assert (sealed_s[1] - sealed_s[0] > 0.3) is apart
+    stop.set()
+    await task
+    assert bench.store.heads[LOG].height == 1
 
 
 async def test_stopping_seals_what_was_read() -> None:

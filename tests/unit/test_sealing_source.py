@@ -1,5 +1,6 @@
 """The sealers' reader of Kafka: a partition that nobody would read is no state to go on in."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,3 +74,48 @@ async def test_one_that_never_comes_stops_the_sealer_which_would_read_nothing(
         await source.poll(10, 0.0)
     assert not stopped.value.retry
     await source.close()
+
+
+class TricklingConsumer:
+    """A consumer to which a record comes `apart_s` after another, by a clock of its own."""
+
+    def __init__(self, apart_s: float) -> None:
+        self.apart_s = apart_s
+        self.now_s = self.next_s = 0.0
+
+    def poll(self, timeout_s: float) -> "Record | None":
+        if self.next_s > self.now_s + timeout_s:
+            self.now_s += timeout_s
+            return None
+        self.now_s = max(self.now_s, self.next_s)
+        self.next_s = self.now_s + self.apart_s
+        return Record()
+
+    def close(self) -> None: ...
+
+
+class Record:
+    def error(self) -> None: ...
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return 0
+
+    def value(self) -> bytes:
+        return b""
+
+
+@pytest.mark.parametrize(("apart_s", "expected"), [(0.008, 3), (0.0, 10), (1.0, 1)])
+async def test_records_that_follow_one_another_come_together(
+    monkeypatch: pytest.MonkeyPatch, apart_s: float, expected: int
+) -> None:
+    consumer = TricklingConsumer(apart_s)
+    monkeypatch.setattr(runtime_kafka, "admin_client", lambda *_: None)
+    monkeypatch.setattr(runtime_kafka, "consumer", lambda *_, **__: consumer)
+    source = KafkaSource("nowhere:9", "group", TOPIC)
+    monkeypatch.setattr(kafka, "time", SimpleNamespace(monotonic=lambda: consumer.now_s))
+    [(partition, records)] = await source.poll(10, 0.25)
+    assert (partition, len(records)) == (0, expected)
+    assert consumer.now_s <= kafka.GATHER_S

@@ -1,5 +1,6 @@
 """The index by tag: whatever blocks hold and however runs were merged, look-ups find the packs that have the tag."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from services.runtime.errors import ServiceError
 from services.sealing import tag_index
 from services.sealing.errors import CorruptError
-from services.sealing.indexing import LogIndexer
+from services.sealing.indexing import MOST_UNTOLD, LogIndexer
 from services.sealing.lookup import TagLookup
 from services.sealing.tag_index import FANOUT, MAX_RUNS, Page, Run, TagIndex, block_run, page_name
 from services.sealing.values import Pack, PackedRecord
 from tests.memory_store import MemoryStore
+from tests.unit.sealing_bench import until
 
 LOG = "goods/0"
 EMPTY = TagIndex(LOG, -1, 0, ())
@@ -159,6 +161,43 @@ async def test_look_ups_by_an_older_list_of_runs_still_find_what_it_covers() -> 
     await indexer.settle()
     assert (await lookup.firsts({LOG: 2}, [tag(1)]))[LOG] == {tag(1): [1]}
     assert (await lookup.firsts({LOG: FANOUT}, [tag(7)]))[LOG] == {tag(7): [FANOUT - 1]}
+
+
+async def test_the_store_is_told_of_a_merge_with_the_next_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, told = MemoryStore(), list[TagIndex]()
+    put = store.put_index
+
+    async def counted(index: TagIndex) -> None:
+        told.append(index)
+        await put(index)
+
+    monkeypatch.setattr(store, "put_index", counted)
+    indexer = LogIndexer(store, EMPTY, noticed)
+    for number in range(FANOUT + 1):
+        run, pages = block_run(block(number, number, [[number]]))
+        await store.put_pages(pages)
+        await indexer.add(run)
+        await indexer.keep_up()
+        await until(lambda: all(task.get_name() != f"merge-{LOG}" for task in asyncio.all_tasks()))
+    assert [[run.level for run in index.runs] for index in told] == [
+        *([0] * count for count in range(1, FANOUT + 1)),
+        [1, 0],
+    ]
+    wanted = [tag(number) for number in range(FANOUT + 1)]
+    found = (await TagLookup(store).firsts({LOG: FANOUT + 1}, wanted))[LOG]
+    assert found == {tag(number): [number] for number in range(FANOUT + 1)}
+
+
+async def test_the_store_is_told_at_once_of_merges_that_spare_many_runs() -> None:
+    store = MemoryStore()
+    indexer = LogIndexer(store, EMPTY, noticed)
+    for number in range(MOST_UNTOLD + FANOUT):
+        run, pages = block_run(block(number, number, [[number]]))
+        await store.put_pages(pages)
+        await indexer.add(run)
+    await indexer.keep_up()
+    await until(lambda: len(store.runs[LOG].runs) == 3)
+    assert [run.level for run in store.runs[LOG].runs] == [1, 1, 1]
 
 
 async def test_a_merge_that_was_cut_off_is_done_again() -> None:
