@@ -83,10 +83,11 @@ def settled(item: Item) -> Item:
     if item.wire is not None and not item.changed:
         return item
     record = with_facts_part(item)
+    last = record.parts[-1]
     head = None
-    if item.wire is not None and record.parts[-1].name == FACTS_PART:
+    if item.wire is not None and last.name == FACTS_PART:
         head = item.head or envelope.without_last_part(item.wire, item.record)
-    wire = envelope.encode(record) if head is None else head + envelope.part_field(record.parts[-1])
+    wire = envelope.encode(record) if head is None else head + envelope.part_field(last)
     return Item(record, item.facts, item.event, wire, head=head)
 
 
@@ -159,6 +160,8 @@ def event_of(record: Record, facts: Facts) -> dict[str, Any]:
 
 def to_wire(item: Item) -> bytes:
     """Write an item for a topic; the same item always gives the same bytes."""
-    value = settled(item).wire
-    assert value is not None
+    value = item.wire
+    if value is None or item.changed:
+        value = settled(item).wire
+        assert value is not None
     return value

@@ -189,10 +189,8 @@ class Runner(Transacting):
     def _count_rules(self, output: SpanOutput) -> None:
         for rule in output.unanswered:
             self._metrics.unanswered.labels(rule).inc()
-        if StageName.CLASSIFY in self._span.stages:
-            for item in output.items:
-                for verdict in item.facts.verdicts:
-                    self._metrics.verdicts.labels(verdict.rule).inc()
+        for rule in output.verdicts:
+            self._metrics.verdicts.labels(rule).inc()
 
     def _close(self) -> None:
         for group in self._groups.values():

@@ -91,8 +91,23 @@ def fresh_state(window: int = 1000) -> State:
     return State(Window(window), SECRET)
 
 
-def run_all(values: Sequence[bytes], state: State | None = None) -> SpanOutput:
-    return WHOLE.run(state or fresh_state(), values)
+class Ran(SpanOutput):
+    """What the stages made, and the records that came through all of them, read again."""
+
+    @property
+    def items(self) -> list[Item]:
+        return items_of(self)
+
+
+def items_of(output: SpanOutput) -> list[Item]:
+    """The records that came through a whole span, as the next reader of its last topic takes them."""
+    last = [from_wire(value) for value in list(output.passed.values())[-1]]
+    return [item for item in last if isinstance(item, Item)]
+
+
+def run_all(values: Sequence[bytes], state: State | None = None) -> Ran:
+    output = WHOLE.run(state or fresh_state(), values)
+    return Ran(output.passed, output.rejected, output.unanswered, output.verdicts)
 
 
 def facts_of(event: dict[str, Any]) -> Any:
