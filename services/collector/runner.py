@@ -80,16 +80,13 @@ class Runner(Transacting):
         busy = self._metrics.stage_busy.labels(self._span.first)
         busy.set(len(batch))
         try:
-            outputs = await self._in_thread(self._work, batch, watcher)
-            await self._in_thread(self._commit, batch, outputs)
+            await self._in_thread(self._through, batch, watcher)
         except ServiceError as error:
             if watcher is not None:
                 watcher.failed(len(batch), error.category)
             raise
         finally:
             busy.set(0)
-        self._committed()
-        self._count(batch, outputs)
         context = watcher.committed(len(batch)) if watcher is not None else None
         exemplar = spans.exemplar(context) if context is not None else None
         self._metrics.span_seconds.observe(time.perf_counter() - started, exemplar)
@@ -132,7 +129,14 @@ class Runner(Transacting):
         group = group_of(self._kafka, self._span.first)
         require_nothing_written(self._kafka.bootstrap_servers, topic, partition, group)
 
-    def _work(self, batch: Sequence[Message], watcher: Watcher | None = None) -> dict[int, SpanOutput]:
+    def _through(self, batch: Sequence[Message], watcher: Watcher | None) -> None:
+        """Take a batch through the stages and commit it; megabytes of values end here, and not in the thread that answers HTTP."""
+        outputs = self._work(batch, watcher)
+        self._commit(batch, outputs)
+        self._committed()
+        self._count(len(batch), outputs)
+
+    def _work(self, batch: Sequence[Message], watcher: Watcher | None) -> dict[int, SpanOutput]:
         values: dict[int, list[bytes]] = {}
         for message in batch:
             values.setdefault(place_of(message)[0], []).append(message.value() or b"")
@@ -171,9 +175,9 @@ class Runner(Transacting):
             ]
         return moves
 
-    def _count(self, batch: Sequence[Message], outputs: Mapping[int, SpanOutput]) -> None:
+    def _count(self, records: int, outputs: Mapping[int, SpanOutput]) -> None:
         metrics = self._metrics
-        taken = len(batch)
+        taken = records
         for stage in self._span.stages:
             passed = sum(len(output.passed[stage]) for output in outputs.values())
             metrics.stage_in.labels(stage).inc(taken)
@@ -184,7 +188,7 @@ class Runner(Transacting):
             for stage, reason, _ in output.rejected:
                 metrics.rejected.labels(stage, reason).inc()
             self._count_rules(output)
-        metrics.span_records.observe(len(batch))
+        metrics.span_records.observe(records)
 
     def _count_rules(self, output: SpanOutput) -> None:
         for rule in output.unanswered:

@@ -33,7 +33,9 @@ def with_entry(record: Record, secret: bytes, named: Mapping[TagKind, Iterable[s
         named: what the record can be found by, by kind of tag.
     Raises: EntryError where the entry would break its limits.
     """
-    tags = tuple(sorted({_TAGS.get(kind, _tag)(secret, kind, text) for kind, texts in named.items() for text in texts}))
+    tags = tuple(
+        sorted({_TAGS.get(kind, _tag)(secret, kind, text) for kind, texts in named.items() for text in texts})
+    )
     return msgspec.structs.replace(record, entry=_entry_of(record, tags), tags=tags)
 
 
