@@ -131,15 +131,18 @@ class Runner(Transacting):
 
     def _through(self, batch: Sequence[Message], watcher: Watcher | None) -> None:
         """Take a batch through the stages and commit it; megabytes of values end here, and not in the thread that answers HTTP."""
-        outputs = self._work(batch, watcher)
-        self._commit(batch, outputs)
+        values: dict[int, list[bytes]] = {}
+        following: dict[int, int] = {}
+        for message in batch:
+            partition, offset = place_of(message)
+            values.setdefault(partition, []).append(message.value() or b"")
+            following[partition] = offset + 1
+        outputs = self._work(values, watcher)
+        self._commit(following, outputs)
         self._committed()
         self._count(len(batch), outputs)
 
-    def _work(self, batch: Sequence[Message], watcher: Watcher | None) -> dict[int, SpanOutput]:
-        values: dict[int, list[bytes]] = {}
-        for message in batch:
-            values.setdefault(place_of(message)[0], []).append(message.value() or b"")
+    def _work(self, values: Mapping[int, Sequence[bytes]], watcher: Watcher | None) -> dict[int, SpanOutput]:
         try:
             return {
                 partition: self._span.run(self._states[partition], each, watcher)
@@ -148,14 +151,13 @@ class Runner(Transacting):
         except EntryError as error:
             raise EnvelopeError(str(error)) from error
 
-    def _commit(self, batch: Sequence[Message], outputs: Mapping[int, SpanOutput]) -> None:
+    def _commit(self, following: Mapping[int, int], outputs: Mapping[int, SpanOutput]) -> None:
         writes = []
         for partition, output in outputs.items():
             for stage, values in output.passed.items():
                 writes.append(Write(self._kafka.topic(OUTPUTS[stage]), partition, values))
             refused = [value for _, _, value in output.rejected]
             writes.append(Write(self._kafka.topic(topics.GOODS_REJECTED), partition, refused))
-        following = {partition: offset + 1 for partition, offset in map(place_of, batch)}
         self._transactions.write(
             [write for write in writes if write.values], lambda last: self._moves(following, last)
         )
