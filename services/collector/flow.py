@@ -83,11 +83,10 @@ def settled(item: Item) -> Item:
     if item.wire is not None and not item.changed:
         return item
     record = with_facts_part(item)
-    last = record.parts[-1]
     head = None
-    if item.wire is not None and last.name == FACTS_PART:
+    if item.wire is not None and record.parts[-1].name == FACTS_PART:
         head = item.head or envelope.without_last_part(item.wire, item.record)
-    wire = envelope.encode(record) if head is None else head + envelope.part_field(last)
+    wire = envelope.encode(record) if head is None else head + envelope.part_field(record.parts[-1])
     return Item(record, item.facts, item.event, wire, head=head)
 
 

@@ -51,7 +51,7 @@ def is_provable(record: Committed) -> bool:
 
 
 _tag = lru_cache(maxsize=32_768)(entries.tag)  # places, products and parties come again and again
-_TAGS: Final = {TagKind.EVENT_ID: entries.tag}  # names of events do not
+_TAGS: Final = {TagKind.EVENT_ID: entries.tag}  # names of events do not: they would push out what does
 
 
 def _entry_of(record: Committed, tags: Sequence[bytes]) -> bytes:
