@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import Any, Final
 
-from services.runtime import envelope
+from services.collector.flow import StageName
 from tests.unit.collector_builders import SECRET, collected, counted, document, fresh_state, run_all, wires
 
 ONE, TWENTY = "one-event", "20-events"
@@ -54,8 +54,7 @@ def records(events: int) -> Iterator[bytes]:
     for first in range(0, events, _DOCUMENT_EVENTS):
         numbers = range(first, min(events, first + _DOCUMENT_EVENTS))
         body = document(*(_event(number, chains_among(events)) for number in numbers))
-        for made in run_all(wires(collected(body, random=drawn)), state).items:
-            yield envelope.encode(made.record)
+        yield from run_all(wires(collected(body, random=drawn)), state).passed[StageName.STORE]
 
 
 def _event(number: int, chains: int) -> dict[str, Any]:

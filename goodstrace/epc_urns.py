@@ -7,6 +7,7 @@ Source: GS1 EPC Tag Data Standard 2.0 (URN forms).
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -25,7 +26,9 @@ class _Urn(NamedTuple):
     make: Callable[..., Identity | None]
 
 
-_URN_CHARS: Final = r"((?:%[0-9A-Fa-f]{2}|[!'()*+,\-.0-9:;=A-Z_a-z])+)"
+_PLAIN: Final = r"[!'()*+,\-.0-9:;=A-Z_a-z]"
+_ESCAPED: Final = r"%[0-9A-Fa-f]{2}"
+_URN_CHARS: Final = rf"((?:{_PLAIN}|{_ESCAPED}){_PLAIN}*(?:{_ESCAPED}{_PLAIN}*)*)"  # an alternative for each character takes twice as long
 _CPI_CHARS: Final = r"((?:%[0-9A-Fa-f]{2}|[0-9A-Z\-])+)"
 
 
@@ -38,13 +41,16 @@ def _moved(company: str, reference: str) -> str:
     return _checked(reference[:1] + company + reference[1:])
 
 
+_gtin = lru_cache(maxsize=4096)(_moved)  # serials and lots are new again and again, their products are not
+
+
 def _qualified(ai: str, value: str, finer_ai: str, raw: str) -> Identity | None:
-    finer = unquote(raw)
+    finer = unquote(raw) if "%" in raw else raw
     return Identity(ai, value, finer_ai, finer) if QUALIFIERS[finer_ai].fullmatch(finer) else None
 
 
 def _with_serial(ai: str, finer_ai: str) -> Callable[[str, str, str], Identity | None]:
-    return lambda company, reference, raw: _qualified(ai, _moved(company, reference), finer_ai, raw)
+    return lambda company, reference, raw: _qualified(ai, _gtin(company, reference), finer_ai, raw)
 
 
 def _itip(company: str, reference: str, piece: str, total: str, raw: str | None = None) -> Identity | None:

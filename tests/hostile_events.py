@@ -17,7 +17,7 @@ from services.collector.documents import Limits
 from services.collector.errors import DocumentError
 from services.collector.flow import Item, to_wire
 from services.runtime.envelope import Record
-from tests.unit.collector_builders import CONTEXT, NOW_MS, counted, document, run_all
+from tests.unit.collector_builders import CONTEXT, NOW_MS, counted, document, items_of, run_all
 
 MARK: Final = "xq7zwkv"  # so long that no random token has it in it
 PAYLOADS: Final[Mapping[str, str]] = {
@@ -139,7 +139,7 @@ def captured(changed: Mapping[str, Any], number: int) -> Record | None:
     if not isinstance(sent.outcome, Item):
         return None
     output = run_all([to_wire(sent.outcome)])
-    return output.items[0].record if output.items else None
+    return items_of(output)[0].record if items_of(output) else None
 
 
 def tried(kind: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:

@@ -9,7 +9,7 @@ from services.collector.stages import State
 from services.collector.summarise import Window
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
-from tests.unit.collector_builders import WHOLE, collected, counted, document, wires
+from tests.unit.collector_builders import WHOLE, collected, counted, document, items_of, wires
 
 GTIN = "https://id.gs1.org/01/09521234543213"
 LOT = f"{GTIN}/10/L1"
@@ -115,7 +115,7 @@ def records_of(cases: int, items: int, secret: bytes) -> list[Record]:
     ]
     output = WHOLE.run(State(Window(1000), secret), values)
     assert not output.rejected
-    return [item.record for item in output.items]
+    return [item.record for item in items_of(output)]
 
 
 def spread(records: Sequence[Record], partitions: int) -> dict[int, list[Record]]:

@@ -44,7 +44,16 @@ from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
 from services.sealing.browse import NotRecordedError
 from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
-from tests.unit.collector_builders import SECRET, WHOLE, collected, document, fresh_state, run_all, wires
+from tests.unit.collector_builders import (
+    SECRET,
+    WHOLE,
+    collected,
+    document,
+    fresh_state,
+    items_of,
+    run_all,
+    wires,
+)
 from tests.unit.completeness_builders import MemoryRuns
 from tests.unit.visible_world import SignedLogs
 
@@ -178,7 +187,9 @@ def registrations() -> list[Record]:
 
 def sealed(event: Mapping[str, Any], merchant: int, seed: str) -> Record:
     """The record that the collector's stages make of an event."""
-    [whole] = run_all(wires(collected(document(dict(event)), merchant=merchant, random=_random(seed)))).items
+    [whole] = items_of(
+        run_all(wires(collected(document(dict(event)), merchant=merchant, random=_random(seed))))
+    )
     return whole.record
 
 
@@ -189,14 +200,14 @@ def storm(count: int, *, first: int = 200, **changes: Any) -> list[Record]:
         for number in range(count)
     ]  # fmt: skip
     made = collected(document(*reads), merchant=SHOP, random=_random(f"storm/{first}"))
-    return [each.record for each in run_all(wires(made)).items]
+    return [each.record for each in items_of(run_all(wires(made)))]
 
 
 def kept_between(event: Mapping[str, Any], merchant: int, registered: RegisteredRange) -> Record:
     """The record of an event, where `collect` found a range registered of its goods."""
     (sent,) = collected(document(dict(event)), merchant=merchant, random=_random(str(event["eventID"])))
     assert isinstance(sent.outcome, Item)
-    [whole] = run_all([to_wire(sent.outcome.with_facts(registered_range=registered))]).items
+    [whole] = items_of(run_all([to_wire(sent.outcome.with_facts(registered_range=registered))]))
     return whole.record
 
 

@@ -52,7 +52,7 @@ class Books:
     def named_sets(self, names: Sequence[str], pipeline: Pipeline) -> tuple[str, ...]:
         """Name the sets to try on a record: that of its pipeline version, then those that its facts name."""
         own = (pipeline.rules,) if pipeline.rules else ()
-        return own + tuple(name for name in names if name not in own)
+        return own + tuple([name for name in names if name not in own]) if names else own
 
     def _judge(self, names: tuple[str, ...]) -> Judge:
         """Give what tries the sets of these names together. Raises: EnvelopeError, where one is not at hand."""

@@ -159,6 +159,8 @@ def event_of(record: Record, facts: Facts) -> dict[str, Any]:
 
 def to_wire(item: Item) -> bytes:
     """Write an item for a topic; the same item always gives the same bytes."""
-    value = settled(item).wire
-    assert value is not None
+    value = item.wire
+    if value is None or item.changed:
+        value = settled(item).wire
+        assert value is not None
     return value

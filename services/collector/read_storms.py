@@ -14,8 +14,8 @@ from goodstrace.facts import READ_GAP_US, Facts, Repeat
 
 MAX_ID: Final = 256
 """Characters of the longest event ID in a run, so that a window of them stays small. Readers' own are of 45."""
-_TIMES_AND_ID: Final = ("eventID", "eventTime", "eventTimeZoneOffset", "recordTime", "@context")
-_SAYS_MORE: Final = ("quantityList", "sensorElementList", "ilmd", "errorDeclaration")
+_TIMES_AND_ID: Final = frozenset({"eventID", "eventTime", "eventTimeZoneOffset", "recordTime", "@context"})
+_SAYS_MORE: Final = frozenset({"quantityList", "sensorElementList", "ilmd", "errorDeclaration"})
 _KEY_BYTES: Final = 16
 _SORTED: Final = msgspec.json.Encoder(order="sorted").encode
 
@@ -48,7 +48,7 @@ def read_key(merchant: int, event: dict[str, Any], context: Any) -> bytes | None
     things = event.get("epcList")
     if not things or event["type"] != "ObjectEvent" or event["action"] != "OBSERVE":
         return None
-    if any(name in event for name in _SAYS_MORE) or not ("readPoint" in event or "bizLocation" in event):
+    if not _SAYS_MORE.isdisjoint(event) or not ("readPoint" in event or "bizLocation" in event):
         return None
     said = {name: value for name, value in event.items() if name not in _TIMES_AND_ID}
     said["epcList"] = sorted(set(things))

@@ -90,8 +90,8 @@ class _Reading:
         }
         if sensors:
             found["sensor_reports"] = self._sensors()
-        found["keys"] = {role: tuple(sorted(keys)) for role, keys in sorted(self._keys.items())}
-        found["quantities"] = {role: tuple(listed) for role, listed in sorted(self._quantities.items())}
+        found["keys"] = {role: tuple(sorted(self._keys[role])) for role in sorted(self._keys)}
+        found["quantities"] = {role: tuple(self._quantities[role]) for role in sorted(self._quantities)}
         found["lot_of"] = self._lot_of
         return found
 
@@ -165,8 +165,10 @@ class _Reading:
         return key
 
     def _typed(self, name: str, member: str, kind: Kind) -> tuple[Typed, ...]:
+        if name not in self._event:
+            return ()
         listed = []
-        for element in self._event.get(name, ()):
+        for element in self._event[name]:
             found = named(element[member])
             typed = Typed(found.key, self._term(kind, element.get("type", "")))
             listed.append(typed)

@@ -81,16 +81,13 @@ class Runner(Transacting):
         busy = self._metrics.stage_busy.labels(self._span.first)
         busy.set(len(batch))
         try:
-            outputs = await self._in_thread(self._work, batch, watcher)
-            await self._in_thread(self._commit, batch, outputs)
+            await self._in_thread(self._through, batch, watcher)
         except ServiceError as error:
             if watcher is not None:
                 watcher.failed(len(batch), error.category)
             raise
         finally:
             busy.set(0)
-        self._committed()
-        self._count(batch, outputs)
         context = watcher.committed(len(batch)) if watcher is not None else None
         exemplar = spans.exemplar(context) if context is not None else None
         self._metrics.span_seconds.observe(time.perf_counter() - started, exemplar)
@@ -134,10 +131,20 @@ class Runner(Transacting):
         group = group_of(self._kafka, self._span.first)
         require_nothing_written(self._kafka.bootstrap_servers, topic, partition, group)
 
-    def _work(self, batch: Sequence[Message], watcher: Watcher | None = None) -> dict[int, SpanOutput]:
+    def _through(self, batch: Sequence[Message], watcher: Watcher | None) -> None:
+        """Take a batch through the stages and commit it; megabytes of values end here, and not in the thread that answers HTTP."""
         values: dict[int, list[bytes]] = {}
+        following: dict[int, int] = {}
         for message in batch:
-            values.setdefault(place_of(message)[0], []).append(message.value() or b"")
+            partition, offset = place_of(message)
+            values.setdefault(partition, []).append(message.value() or b"")
+            following[partition] = offset + 1
+        outputs = self._work(values, watcher)
+        self._commit(following, outputs)
+        self._committed()
+        self._count(len(batch), outputs)
+
+    def _work(self, values: Mapping[int, Sequence[bytes]], watcher: Watcher | None) -> dict[int, SpanOutput]:
         try:
             return {
                 partition: self._span.run(self._states[partition], each, watcher)
@@ -146,14 +153,13 @@ class Runner(Transacting):
         except EntryError as error:
             raise EnvelopeError(str(error)) from error
 
-    def _commit(self, batch: Sequence[Message], outputs: Mapping[int, SpanOutput]) -> None:
+    def _commit(self, following: Mapping[int, int], outputs: Mapping[int, SpanOutput]) -> None:
         writes = []
         for partition, output in outputs.items():
             for stage, values in output.passed.items():
                 writes.append(Write(self._kafka.topic(OUTPUTS[stage]), partition, values))
             refused = [value for _, _, value in output.rejected]
             writes.append(Write(self._kafka.topic(topics.GOODS_REJECTED), partition, refused))
-        following = {partition: offset + 1 for partition, offset in map(place_of, batch)}
         self._transactions.write(
             [write for write in writes if write.values], lambda last: self._moves(following, last)
         )
@@ -172,9 +178,9 @@ class Runner(Transacting):
             ]
         return moves
 
-    def _count(self, batch: Sequence[Message], outputs: Mapping[int, SpanOutput]) -> None:
+    def _count(self, records: int, outputs: Mapping[int, SpanOutput]) -> None:
         metrics = self._metrics
-        taken = len(batch)
+        taken = records
         for stage in self._span.stages:
             passed = sum(len(output.passed[stage]) for output in outputs.values())
             metrics.stage_in.labels(stage).inc(taken)
@@ -185,12 +191,10 @@ class Runner(Transacting):
             for stage, reason, _ in output.rejected:
                 metrics.rejected.labels(stage, reason).inc()
             self._count_rules(output)
-        metrics.span_records.observe(len(batch))
+        metrics.span_records.observe(records)
 
     def _count_rules(self, output: SpanOutput) -> None:
         for rule in output.unanswered:
             self._metrics.unanswered.labels(rule).inc()
-        if StageName.CLASSIFY in self._span.stages:
-            for item in output.items:
-                for verdict in item.facts.verdicts:
-                    self._metrics.verdicts.labels(verdict.rule).inc()
+        for rule in output.verdicts:
+            self._metrics.verdicts.labels(rule).inc()

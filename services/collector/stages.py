@@ -68,15 +68,16 @@ class Watcher(Protocol):
 
 
 class SpanOutput(msgspec.Struct):
-    """What a batch of one partition became: for each stage the values for its topic, the rejections, the last items.
+    """What a batch of one partition became: for each stage the values for its topic, and the rejections; no item outlives its turn.
 
-    unanswered: IDs of rules, once for each event for which their expression had no answer.
+    unanswered: IDs of rules, once for each event for which their expression had no answer. verdicts: IDs of rules, once for each event
+    for which they hold, of those that came through the whole span; none where `classify` is not in it.
     """
 
     passed: dict[StageName, list[bytes]]
     rejected: list[tuple[StageName, str, bytes]]
-    items: list[Item]
     unanswered: list[str] = []
+    verdicts: list[str] = []
 
 
 class Span:
@@ -105,7 +106,7 @@ class Span:
         The same values after the same records before them give the same output, byte by byte.
         Raises: EnvelopeError or EntryError where a value is no record of ours: the caller stops, it never skips.
         """
-        output = SpanOutput({stage: [] for stage in self.stages}, [], [])
+        output = SpanOutput({stage: [] for stage in self.stages}, [])
         for value in values:
             found = from_wire(value)
             if isinstance(found, Memory):
@@ -141,10 +142,12 @@ class Span:
                 reason = outcome.record.rejection.reason if outcome.record.rejection else ""
                 output.rejected.append((stage, reason, envelope.encode(outcome.record)))
                 return
-            output.unanswered += [each.rule for each in outcome.unanswered]
+            if outcome.unanswered:
+                output.unanswered += [each.rule for each in outcome.unanswered]
             item = outcome.item
             output.passed[stage].append(to_wire(item))
-        output.items.append(item)
+        if item.facts.verdicts and StageName.CLASSIFY in self.stages:
+            output.verdicts += [each.rule for each in item.facts.verdicts]
 
 
 def restamped(item: Item) -> Item:
@@ -166,7 +169,7 @@ def _sized(stage: StageName, came: Item, outcome: Outcome) -> Outcome:
     item = settled(outcome.item)
     size_bytes = len(to_wire(item))
     if size_bytes <= MAX_RECORD_BYTES:
-        return Accepted(item, outcome.unanswered)
+        return outcome if item is outcome.item else Accepted(item, outcome.unanswered)
     detail = f"with its keys and tags the record has {size_bytes} bytes, over {MAX_RECORD_BYTES}"
     return reject(settled(came).record, stage, Reason.TOO_LARGE, detail)
 

@@ -175,7 +175,7 @@ def _flagged(item: Item, *flags: str) -> Item:
 
 
 def _is_signed(record: Record) -> bool:
-    return any(part.name == SIGNATURE_PART for part in record.parts)
+    return SIGNATURE_PART in [part.name for part in record.parts]
 
 
 def _read_key(item: Item) -> tuple[Item, bytes | None]:

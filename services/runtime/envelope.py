@@ -229,7 +229,7 @@ def decode_any(data: bytes) -> Record | Memory:
         merchant=message.merchant,
         traceparent=message.traceparent,
         entry=message.entry,
-        tags=tuple(message.tags),
+        tags=tuple(message.tags[:]),
         rejection=_rejection(message),
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
@@ -32,7 +33,9 @@ def with_entry(record: Record, secret: bytes, named: Mapping[TagKind, Iterable[s
         named: what the record can be found by, by kind of tag.
     Raises: EntryError where the entry would break its limits.
     """
-    tags = tuple(sorted({_tag(secret, kind, text) for kind, texts in named.items() for text in texts}))
+    tags = tuple(
+        sorted({_TAGS.get(kind, _tag)(secret, kind, text) for kind, texts in named.items() for text in texts})
+    )
     return msgspec.structs.replace(record, entry=_entry_of(record, tags), tags=tags)
 
 
@@ -48,6 +51,7 @@ def is_provable(record: Committed) -> bool:
 
 
 _tag = lru_cache(maxsize=32_768)(entries.tag)  # places, products and parties come again and again
+_TAGS: Final = {TagKind.EVENT_ID: entries.tag}  # names of events do not: they would push out what does
 
 
 def _entry_of(record: Committed, tags: Sequence[bytes]) -> bytes:

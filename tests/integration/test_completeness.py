@@ -20,6 +20,7 @@ from tests.unit.collector_builders import (
     collected,
     counted,
     document,
+    items_of,
     object_event,
     run_all,
     wires,
@@ -47,7 +48,8 @@ def records_of(first: int, count: int) -> list[Record]:
         for number in range(first, first + count)
     ]
     return [
-        item.record for item in run_all(wires(collected(document(*events), random=counted(first * 10)))).items
+        item.record
+        for item in items_of(run_all(wires(collected(document(*events), random=counted(first * 10)))))
     ]
 
 

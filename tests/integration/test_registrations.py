@@ -18,7 +18,7 @@ from services.runtime.merchants.values import What
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 from tests.integration.looking import Looking, parts_of, verified
-from tests.unit.collector_builders import WHOLE
+from tests.unit.collector_builders import WHOLE, items_of
 
 KEY = merchant_key(2)
 T0_MS = 1_800_000_000_000
@@ -26,7 +26,7 @@ T0_MS = 1_800_000_000_000
 
 def registered(looking: Looking, key: str, name: str, number: int = 2, what: What = What.MERCHANT) -> Record:
     item = item_of(Registration(what, key, number, {"name": name}), T0_MS, os.urandom)
-    (stored,) = WHOLE.run(State(Window(10), looking.secret), [to_wire(item)]).items
+    (stored,) = items_of(WHOLE.run(State(Window(10), looking.secret), [to_wire(item)]))
     return stored.record
 
 

@@ -14,7 +14,14 @@ from services.query.web.trace_view import ShownEvent, ShownTrace
 from services.runtime.envelope import Record
 from tests.browsers import needs_chromium, opening
 from tests.interop.test_web_browser import state
-from tests.unit.collector_builders import collected, document, events_of, fresh_state, wires
+from tests.unit.collector_builders import (
+    collected,
+    document,
+    events_of,
+    fresh_state,
+    items_of,
+    wires,
+)
 from tests.web_world import PREFIXES, SHOP, WORKS, WebWorld, _random, _seen, place
 
 pytestmark = needs_chromium
@@ -75,11 +82,11 @@ def _pair(number: int, changes: Changes) -> list[Record]:
         for each in range(2)
     ]  # fmt: skip
     made = collected(document(*reads), merchant=SHOP, random=_random(f"pair/{number}"))
-    classified = _UP_TO_CLASSIFY.run(fresh_state(), wires(made)).items
+    classified = items_of(_UP_TO_CLASSIFY.run(fresh_state(), wires(made)))
     one = {"time_us": START_US, "repeats": None, **changes[0]}
     other = {"time_us": START_US + READ_GAP_US, "repeats": Repeat(str(reads[0]["eventID"]), 2), **changes[1]}
     lying = [to_wire(item.with_facts(**told)) for item, told in zip(classified, (one, other), strict=True)]
-    return [each.record for each in _STORE.run(fresh_state(), lying).items]
+    return [each.record for each in items_of(_STORE.run(fresh_state(), lying))]
 
 
 PAIRS: Final = {name: _pair(number, changes) for number, (name, changes) in enumerate({**TRUE, **LIES}.items())}  # fmt: skip

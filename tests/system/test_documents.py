@@ -35,6 +35,7 @@ from services.runtime.envelope import Record
 from tests.deadlines import DEADLINE_S
 from tests.opened_browses import opened_parts
 from tests.system.harness import SHARED_EPCIS, Sealed, System
+from tests.unit.collector_builders import items_of
 from tests.unit.test_event_hash import DIFFERENT, LEAKED
 from tests.xml_events import alone as alone_in
 from tests.xml_events import events_of_xml, same
@@ -390,7 +391,7 @@ def alone(content: bytes) -> tuple[list[Facts], list[str]]:
     output = Span(StageName.SUMMARISE, StageName.STORE).run(state, [to_wire(item) for item in items])
     for value in output.passed[StageName.STORE]:
         assert envelope.decode(value).entry
-    return [item.facts for item in output.items], [reason for _, reason, _ in output.rejected]
+    return [item.facts for item in items_of(output)], [reason for _, reason, _ in output.rejected]
 
 
 @pytest.mark.parametrize(

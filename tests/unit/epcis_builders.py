@@ -25,7 +25,7 @@ from services.sealing.browse import BrowseRecorder
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
 from tests.opened_browses import MemoryPeople
-from tests.unit.collector_builders import SECRET, collected, document, run_all, wires
+from tests.unit.collector_builders import SECRET, collected, document, items_of, run_all, wires
 
 SERIALS = tuple(f"urn:epc:id:sgtin:9521234.054321.{number}" for number in range(4))
 LINKS = tuple(f"https://id.gs1.org/01/09521234543213/21/{number}" for number in range(4))
@@ -114,14 +114,14 @@ def sealed(listed: Sequence[dict[str, Any]], **head: Any) -> list[Record]:
     records = []
     for number, event in enumerate(listed, 1):
         values = wires(collected(document(event, **head), merchant=number))
-        [whole] = run_all(values).items
+        [whole] = items_of(run_all(values))
         records.append(whole.record)
     return records
 
 
 def as_collected(event: dict[str, Any]) -> tuple[Facts, Record]:
     """The facts and the record of one event."""
-    [item] = run_all(wires(collected(document(event)))).items
+    [item] = items_of(run_all(wires(collected(document(event)))))
     return item.facts, item.record
 
 

@@ -36,6 +36,7 @@ from tests.unit.collector_builders import (
     document,
     facts_of,
     fresh_state,
+    items_of,
     object_event,
     run_all,
     wires,
@@ -98,7 +99,7 @@ def test_a_correction_has_a_digest_and_another_identity() -> None:
     }
     event = object_event()
     output = run_all(wires(collected(document(event, {**event, "errorDeclaration": declaration}))))
-    first, second = (item.facts for item in output.items)
+    first, second = (item.facts for item in items_of(output))
     assert first.event_hash == second.event_hash
     assert second.correction is not None
     canonical = json.dumps(declaration, sort_keys=True, separators=(",", ":")).encode()
@@ -138,17 +139,17 @@ def test_a_duplicate_is_refused_with_the_first_ones_id() -> None:
     assert refused.rejection is not None
     assert (refused.rejection.reason, refused.rejection.first_id) == (
         Reason.DUPLICATE,
-        first.items[0].record.id,
+        items_of(first)[0].record.id,
     )
     assert len(refused.parts) == 2
-    assert not again.items
-    assert len(other_merchant.items) == 1
+    assert not items_of(again)
+    assert len(items_of(other_merchant)) == 1
 
 
 def test_the_same_id_with_other_content_is_flagged_and_passes() -> None:
     other = object_event(disposition="active")
     output = run_all(wires(collected(document(object_event(), other, object_event(), other))))
-    assert [item.facts.flags for item in output.items] == [(), (Flag.CONFLICTING_ID,)]
+    assert [item.facts.flags for item in items_of(output)] == [(), (Flag.CONFLICTING_ID,)]
     assert len(output.rejected) == 2
 
 
@@ -177,8 +178,8 @@ def test_a_window_filled_again_goes_on_as_if_nothing_had_happened(
 
 def test_a_window_forgets_what_is_older_than_its_size() -> None:
     events = [object_event(eventID=f"urn:e:{number}") for number in (1, 2, 3, 1)]
-    assert len(WHOLE.run(fresh_state(2), wires(collected(document(*events)))).items) == 4
-    assert len(WHOLE.run(fresh_state(3), wires(collected(document(*events)))).items) == 3
+    assert len(items_of(WHOLE.run(fresh_state(2), wires(collected(document(*events)))))) == 4
+    assert len(items_of(WHOLE.run(fresh_state(3), wires(collected(document(*events)))))) == 3
     assert len(Window(3)) == 0
 
 
@@ -310,7 +311,7 @@ def test_quantities_are_plain_decimals(literal: str, text: str) -> None:
     body = document(object_event(quantityList=[{"epcClass": "urn:a:b", "quantity": 77}])).replace(
         b"77", literal.encode()
     )
-    (item,) = run_all(wires(collected(body))).items
+    (item,) = items_of(run_all(wires(collected(body))))
     assert item.facts.quantities["class"][0].quantity == text
     assert decimal_text(None) == ""
 
@@ -374,7 +375,7 @@ def test_every_standard_term_has_a_step_but_those_that_say_none(kind: Kind, unde
 
 
 def test_the_entry_commits_to_what_was_captured() -> None:
-    (item,) = run_all(wires(collected(document(object_event())))).items
+    (item,) = items_of(run_all(wires(collected(document(object_event())))))
     record = envelope.decode(to_wire(item))
     sealed = check(record)
     assert sealed.time == NOW_MS
@@ -426,7 +427,7 @@ def test_a_record_that_grows_over_what_kafka_takes_is_refused_whatever_the_cut(
         (record.rejection.stage, record.rejection.reason) for record in rejections(whole) if record.rejection
     ]
     assert refused == ([(stage, Reason.TOO_LARGE)] if stage else [])
-    assert len(whole.items) == 2 - len(refused)
+    assert len(items_of(whole)) == 2 - len(refused)
     written = [value for passed in whole.passed.values() for value in passed]
     written += [value for _, _, value in whole.rejected]
     assert max(map(len, written)) < topics.MAX_MESSAGE_BYTES - 1024

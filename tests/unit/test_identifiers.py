@@ -1,6 +1,8 @@
 import json
+import re
 import string
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from biip.gs1_digital_link_uris import GS1DigitalLinkURI
@@ -18,6 +20,10 @@ GTINS = st.builds(
     st.text("0123456789", min_size=6, max_size=12),
     st.text("0123456789", min_size=13, max_size=13),
 )
+
+
+IN_URNS = re.compile(r"(?:%[0-9A-Fa-f]{2}|[!'()*+,\-.0-9:;=A-Z_a-z])+")
+"""What a serial in a URN may be written with, a character at a time as the standard says it (EPC Tag Data Standard, GS3A3Char)."""
 
 
 def in_urn(value: str) -> str:
@@ -125,3 +131,11 @@ def test_the_event_hash_keeps_the_extension_zero_of_a_digital_link() -> None:
     assert hash_form(uri) == uri
     assert canonical_key(uri) == "https://id.gs1.org/414/9524321000019"
     assert hash_form("urn:epc:id:sgln:9524321.00001.0") == "https://id.gs1.org/414/9524321000019"
+
+
+@given(st.text("aZ09%%%%2f4/*.-_ é", max_size=24))
+def test_a_serial_in_a_urn_is_one_by_what_each_of_its_characters_is(text: str) -> None:
+    uri = f"urn:epc:id:sgtin:0614141.112345.{text}"
+    serial = unquote(text)
+    well_formed = IN_URNS.fullmatch(text) is not None and set(serial) <= set(CSET_82)
+    assert (canonical_key(uri) != uri) == (well_formed and 1 <= len(serial) <= 20)

@@ -24,7 +24,15 @@ from services.runtime.errors import UnavailableError
 from services.runtime.merchants.values import PersonalData
 from services.runtime.personal_values import PersonalKey
 from tests.unit.capture_api import running
-from tests.unit.collector_builders import NOW_MS, counted, document, object_event, run_all, wires
+from tests.unit.collector_builders import (
+    NOW_MS,
+    counted,
+    document,
+    items_of,
+    object_event,
+    run_all,
+    wires,
+)
 
 SECRETS = ("Ann Roe", "ann@shop.example", "Bahnhofstrasse 77", "order-991")
 PERSONAL: dict[str, Any] = {
@@ -83,12 +91,12 @@ def test_the_stages_carry_it_on_sealed_and_replay_it_to_the_same_bytes() -> None
     assert not output.rejected
     assert output.passed == again.passed
     assert all(_holds_nothing(value) for stage in output.passed.values() for value in stage)
-    sealed = [entries.decode(item.record.entry) for item in output.items]
+    sealed = [entries.decode(item.record.entry) for item in items_of(output)]
     assert [[part.name for part in each.parts] for each in sealed] == [
         ["event", "personal", "facts"],
         ["event", "facts"],
     ]
-    assert not {"order-991"} & {typed.key for typed in output.items[0].facts.transactions}
+    assert not {"order-991"} & {typed.key for typed in items_of(output)[0].facts.transactions}
 
 
 def test_an_event_without_personal_data_is_untouched_and_has_no_key() -> None:

@@ -17,7 +17,15 @@ from services.query.sight import Eyes, Opens, Sight, VisibleLogs
 from services.runtime.access.values import EVERYBODY, Principal, Role
 from services.sealing.disclosure import disclose, disclose_together
 from services.sealing.values import SealedRecord
-from tests.unit.collector_builders import SECRET, collected, document, object_event, run_all, wires
+from tests.unit.collector_builders import (
+    SECRET,
+    collected,
+    document,
+    items_of,
+    object_event,
+    run_all,
+    wires,
+)
 
 EVENT = object_event(**{"ex:consumerName": "Ann Roe", "ex:colour": "blue"})
 
@@ -41,7 +49,7 @@ class _Logs:
 
 def _world() -> tuple[SealedRecord, _Keys]:
     (sent,) = collected(document(EVENT), merchant=7)
-    (item,) = run_all(wires([sent])).items
+    (item,) = items_of(run_all(wires([sent])))
     assert sent.personal is not None
     record = SealedRecord("goods/0", 0, item.record.entry, item.record.parts, item.record.tags)
     return record, _Keys({item.record.id: sent.personal.key})

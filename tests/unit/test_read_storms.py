@@ -23,6 +23,7 @@ from tests.unit.collector_builders import (
     counted,
     document,
     fresh_state,
+    items_of,
     object_event,
     run_all,
     stamped,
@@ -39,13 +40,13 @@ def read(number: int, at_s: float, **changes: Any) -> dict[str, Any]:
 
 
 def repeats(*events: dict[str, Any]) -> list[Repeat | None]:
-    return [item.facts.repeats for item in run_all(wires(collected(document(*events)))).items]
+    return [item.facts.repeats for item in items_of(run_all(wires(collected(document(*events)))))]
 
 
 def test_reads_of_a_run_are_linked_to_the_first_and_their_bytes_are_kept() -> None:
     events = [read(number, number * 0.5) for number in range(4)]
     output = run_all(wires(collected(document(*events))))
-    assert [item.facts.repeats for item in output.items] == [
+    assert [item.facts.repeats for item in items_of(output)] == [
         None,
         Repeat("urn:e:0", 2),
         Repeat("urn:e:0", 3),
@@ -53,7 +54,7 @@ def test_reads_of_a_run_are_linked_to_the_first_and_their_bytes_are_kept() -> No
     ]
     assert not output.rejected
     sent = [from_wire(value) for value in wires(collected(document(*events)))]
-    assert [item.record.part("event") for item in output.items] == [
+    assert [item.record.part("event") for item in items_of(output)] == [
         item.record.part("event")
         for item in sent  # type: ignore[union-attr]
     ]
@@ -99,7 +100,7 @@ def test_the_same_reads_of_another_merchant_are_its_own() -> None:
     random, state = counted(), fresh_state()
     run_all(wires(collected(document(read(1, 0)), random=random)), state)
     other = run_all(wires(collected(document(read(2, 1)), random=random, merchant=2)), state)
-    assert other.items[0].facts.repeats is None
+    assert items_of(other)[0].facts.repeats is None
 
 
 def test_things_are_a_set() -> None:
@@ -118,8 +119,8 @@ def test_a_run_ends_after_a_pause_by_the_events_own_times() -> None:
 
 def test_a_read_with_the_id_of_another_event_is_no_repeat() -> None:
     output = run_all(wires(collected(document(read(1, 0), read(1, 1), read(2, 2)))))
-    assert [item.facts.repeats for item in output.items] == [None, None, Repeat("urn:e:1", 2)]
-    assert [item.facts.flags for item in output.items] == [(), ("conflicting-id",), ()]
+    assert [item.facts.repeats for item in items_of(output)] == [None, None, Repeat("urn:e:1", 2)]
+    assert [item.facts.flags for item in items_of(output)] == [(), ("conflicting-id",), ()]
 
 
 def as_version_1(values: Sequence[bytes]) -> list[bytes]:
@@ -129,7 +130,7 @@ def as_version_1(values: Sequence[bytes]) -> list[bytes]:
 def test_records_of_version_1_are_sealed_as_before_and_begin_no_run() -> None:
     values = wires(collected(document(*[read(number, number) for number in range(4)])))
     output = run_all([*as_version_1(values[:2]), *values[2:]])
-    assert [item.facts.repeats for item in output.items] == [None, None, None, Repeat("urn:e:2", 2)]
+    assert [item.facts.repeats for item in items_of(output)] == [None, None, None, Repeat("urn:e:2", 2)]
     for value in run_all(as_version_1(values)).passed[StageName.STORE]:
         assert b'"repeats"' not in value
 
@@ -193,6 +194,6 @@ def test_a_simulated_storm_over_several_partitions_is_linked_in_each_and_replaye
     for partition, records in parts.items():
         replayed = [each.value for each in through(partition, records)]
         assert replayed == live[partition].passed[StageName.STORE]
-    linked = sum(item.facts.repeats is not None for output in live.values() for item in output.items)
+    linked = sum(item.facts.repeats is not None for output in live.values() for item in items_of(output))
     assert linked > 600
     tell(f"{options.events} events, storms at 5 % of reads, 4 partitions: {linked} linked to a first read")

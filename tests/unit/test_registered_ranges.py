@@ -30,7 +30,15 @@ from services.collector.registry.ranges import (
 from services.collector.rules import book, stated
 from services.runtime import envelope
 from tests.unit.capture_api import Registered, running
-from tests.unit.collector_builders import WHOLE, document, fresh_state, object_event, run_all, stamped
+from tests.unit.collector_builders import (
+    WHOLE,
+    document,
+    fresh_state,
+    items_of,
+    object_event,
+    run_all,
+    stamped,
+)
 from tests.unit.registry_builders import registry
 
 PRODUCT = "https://id.gs1.org/01/10614141073464"
@@ -196,7 +204,7 @@ detail = "{highest} of {storage_high_celsius} for {storage_high_registered}"
     named = item.with_facts(rule_sets=(own.name,))
     state = fresh_state()
     state.books = Books(rule_sets=[own])
-    ((found,),) = ([each.facts for each in WHOLE.run(state, [to_wire(named)]).items],)
+    ((found,),) = ([each.facts for each in items_of(WHOLE.run(state, [to_wire(named)]))],)
     assert [(each.rule, each.detail, each.registered) for each in found.verdicts] == [
         ("acme.near", f"7.5 of 8 for {PRODUCT}", (PRODUCT,))
     ]

@@ -15,7 +15,7 @@ from services.runtime import envelope
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.values import What
 from services.sealing.entries import check
-from tests.unit.collector_builders import NOW_MS, SECRET, document, object_event, run_all
+from tests.unit.collector_builders import NOW_MS, SECRET, document, items_of, object_event, run_all
 from tests.unit.registry_builders import registry
 
 GTIN = "https://id.gs1.org/01/10614141073464"
@@ -116,8 +116,8 @@ async def test_what_is_registered_is_sealed_and_its_document_follows() -> None:
         values = here.kafka.values("goods.collected")
     output = run_all(values)
     assert not output.rejected
-    assert len(output.items) == 3
-    for item, name in zip(output.items, ("merchant", "goods", "place"), strict=True):
+    assert len(items_of(output)) == 3
+    for item, name in zip(items_of(output), ("merchant", "goods", "place"), strict=True):
         sealed = check(item.record)
         assert (sealed.kind, sealed.merchant) == (Kind.REGISTRATION, number)
         found = registrations.registered(item.record)
@@ -141,8 +141,8 @@ async def test_the_newest_registration_counts_whatever_the_order_also_when_it_sa
             answer = await here.operate("PATCH", f"merchants/{number}", json={"status": status})
             assert answer.status_code == 200
         output = run_all(here.kafka.values("goods.collected"))
-    assert len(output.items) == 4  # none is a duplicate of the one with the same content before
-    records = [item.record for item in output.items]
+    assert len(items_of(output)) == 4  # none is a duplicate of the one with the same content before
+    records = [item.record for item in items_of(output)]
     for order in (records, records[::-1], records[2:] + records[:2]):
         told = registrations.changes(order)[What.MERCHANT][number]["$max"]["registered"]
         assert told["content"]["status"] == "suspended"
@@ -344,5 +344,5 @@ async def test_registrations_and_events_do_not_meet() -> None:
         await here.http.put("/registry/v1/goods", json=GOODS, headers=headers)
         await here.capture(document(object_event(epcList=[GTIN + "/21/1"])), key)
         output = run_all(here.kafka.values("goods.collected"))
-    registered, event = output.items[1].record, output.items[2].record
+    registered, event = items_of(output)[1].record, items_of(output)[2].record
     assert not set(registered.tags) & set(event.tags)

@@ -24,7 +24,16 @@ from services.collector.summarise import Window
 from services.replay.through import Through
 from services.runtime.errors import EnvelopeError
 from services.sealing.core import Fetched
-from tests.unit.collector_builders import SECRET, WHOLE, collected, document, object_event, run_all, wires
+from tests.unit.collector_builders import (
+    SECRET,
+    WHOLE,
+    collected,
+    document,
+    items_of,
+    object_event,
+    run_all,
+    wires,
+)
 
 TABLE = (
     b'{"version": "acme-1", "rules": [{"business_step": ["shipping"], "step": "sale"}], "otherwise": "other"}'
@@ -76,7 +85,8 @@ def warm(**changes: Any) -> dict[str, Any]:
 
 def test_an_operators_books_are_gone_by_and_named_with_their_digest() -> None:
     going_by = books(TABLE, own=(OWN,))
-    (item,) = through(going_by, captured(going_by, warm(**{"acme:shock": 3}))).items
+    output = through(going_by, captured(going_by, warm(**{"acme:shock": 3})))
+    (item,) = items_of(output)
     facts = item.facts
     assert (facts.step, facts.step_table) == ("sale", f"acme-1 sha256:{hashlib.sha256(TABLE).hexdigest()}")
     assert facts.rule_sets == ("2", NAME)
@@ -84,13 +94,18 @@ def test_an_operators_books_are_gone_by_and_named_with_their_digest() -> None:
         ("acme.shock", "", "a shock"),
         ("acme.too-warm", "/sensorElementList/0/sensorReport/0", "9 CEL at https://id.gs1.org/414/0614141073467/254/1234"),
     ]  # fmt: skip
+    assert output.verdicts == ["acme.shock", "acme.too-warm"]
+    later = Span(StageName.STORE, StageName.STORE).run(
+        State(Window(10), SECRET, books=going_by), output.passed[StageName.CLASSIFY]
+    )
+    assert later.verdicts == []  # they were counted where they were found
 
 
 def test_rules_of_the_program_may_be_left_out() -> None:
     event = object_event(quantityList=[{"epcClass": "urn:a:b", "quantity": -1}])
     going_by = books(own=(OWN,))
-    assert [each.facts.verdicts for each in through(going_by, captured(going_by, event)).items] == [()]
-    (verdict,) = run_all(wires(collected(document(event)))).items[0].facts.verdicts
+    assert [each.facts.verdicts for each in items_of(through(going_by, captured(going_by, event)))] == [()]
+    (verdict,) = items_of(run_all(wires(collected(document(event)))))[0].facts.verdicts
     assert verdict.rule == "quantity-negative"
 
 
@@ -120,10 +135,10 @@ def test_stages_run_again_go_by_the_books_of_today_where_they_classify() -> None
     then, today = books(TABLE), books(LATER_TABLE)
     values = captured(then, warm())
     state = State(Window(10), SECRET, rerun=True, books=today)
-    (item,) = WHOLE.run(state, values).items
+    (item,) = items_of(WHOLE.run(state, values))
     assert (item.facts.step, item.facts.step_table) == ("storage", today.step_table)
     classified = through(then, values).passed[StageName.CLASSIFY]
-    (item,) = Span(StageName.STORE, StageName.STORE).run(state, classified).items
+    (item,) = items_of(Span(StageName.STORE, StageName.STORE).run(state, classified))
     assert (item.facts.step, item.facts.step_table) == ("sale", then.step_table)
 
 
@@ -131,7 +146,7 @@ def test_a_rule_without_an_answer_gives_no_verdict_and_is_counted() -> None:
     going_by = books(own=(OWN,))
     output = through(going_by, captured(going_by, object_event(**{"acme:shock": "hard"})))
     assert output.unanswered == ["acme.shock"]
-    assert output.items[0].facts.verdicts == ()
+    assert items_of(output)[0].facts.verdicts == ()
 
 
 def test_settings_name_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

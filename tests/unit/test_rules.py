@@ -21,6 +21,7 @@ from tests.unit.collector_builders import (
     collected,
     document,
     fresh_state,
+    items_of,
     object_event,
     run_all,
     stamped,
@@ -216,7 +217,7 @@ def test_disposing_of_what_has_expired_is_no_fault(change: dict[str, str], rules
 def test_records_of_before_are_not_judged() -> None:
 
     values = wires(collected(document(PAIRS[0].faulty)))
-    (item,) = run_all([stamped(values[0], "1")]).items
+    (item,) = items_of(run_all([stamped(values[0], "1")]))
     assert (item.facts.rule_sets, item.facts.verdicts, item.facts.step_table) == ((), (), "1")
 
 
@@ -313,7 +314,7 @@ def test_any_valid_event_is_judged_the_same_twice(event: dict[str, Any]) -> None
     first, again = WHOLE.run(fresh_state(), values), WHOLE.run(fresh_state(), values)
     assert first.passed == again.passed
     assert first.unanswered == []
-    (item,) = first.items
+    (item,) = items_of(first)
     rules = [each.rule for each in item.facts.verdicts]
     assert rules == sorted(set(rules))
     assert all(len(each.detail) <= 500 for each in item.facts.verdicts)
@@ -321,6 +322,7 @@ def test_any_valid_event_is_judged_the_same_twice(event: dict[str, Any]) -> None
 
 
 def test_a_judge_of_no_rules_finds_nothing() -> None:
-    (item,) = run_all(wires(collected(document(PAIRS[0].faulty)))).items
+    (item,) = items_of(run_all(wires(collected(document(PAIRS[0].faulty)))))
+    item = item.decoded()
     assert item.event is not None
     assert Judge(()).judge(item.event, item.facts, "other", b"{}?", 0).verdicts == ()

@@ -30,7 +30,15 @@ from services.collector.errors import DocumentError
 from services.collector.flow import EVENT_PART, FACTS_PART, Item, Rejected, to_wire
 from services.runtime.access.tokens import Pinned
 from services.sealing.entries import check
-from tests.unit.collector_builders import NOW_MS, counted, document, object_event, run_all, wires
+from tests.unit.collector_builders import (
+    NOW_MS,
+    counted,
+    document,
+    items_of,
+    object_event,
+    run_all,
+    wires,
+)
 from tests.unit.fake_services import FakeLog
 from tests.unit.registry_builders import registry
 
@@ -113,7 +121,7 @@ def collected(signature: str | None, random: Callable[[int], bytes] = os.urandom
 def test_a_good_signature_is_sealed_beside_the_event() -> None:
     item = collected(GOOD)
     assert isinstance(item, Item)
-    (stored,) = run_all([to_wire(item)]).items
+    (stored,) = items_of(run_all([to_wire(item)]))
     sealed = check(stored.record)
     assert [part.name for part in sealed.parts] == [EVENT_PART, PART, FACTS_PART]
     part = stored.record.part(PART)

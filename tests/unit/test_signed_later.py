@@ -25,6 +25,7 @@ from tests.unit.collector_builders import (
     counted,
     document,
     fresh_state,
+    items_of,
     object_event,
     stamped,
     wires,
@@ -46,7 +47,7 @@ def captured(*sent: Sent) -> list[bytes]:
 
 
 def flags(output: SpanOutput) -> list[tuple[str, ...]]:
-    return [item.facts.flags for item in output.items]
+    return [item.facts.flags for item in items_of(output)]
 
 
 def details(output: SpanOutput) -> list[str]:
@@ -62,7 +63,7 @@ def test_a_signature_that_comes_later_is_sealed_once() -> None:
         captured((event, None), (event, None), (event, ANN), (event, ANN), (event, OTHER), (event, None)),
     )
     assert flags(output) == [(), (Flag.SIGNED_LATER,)]
-    first, signed = (item.record for item in output.items)
+    first, signed = (item.record for item in items_of(output))
     assert [PART in {part.name for part in each.parts} for each in (first, signed)] == [False, True]
     unsigned, again, by_another, without = details(output)
     assert unsigned == f"the same event was captured before as record {first.id.hex()}"
@@ -84,7 +85,7 @@ def test_versions_of_before_refuse_it_as_they_did() -> None:
     output = WHOLE.run(fresh_state(), values)
     assert flags(output) == [()]
     assert details(output) == [
-        f"the same event was captured before as record {output.items[0].record.id.hex()}"
+        f"the same event was captured before as record {items_of(output)[0].record.id.hex()}"
     ]
 
 
@@ -99,7 +100,7 @@ def test_a_read_that_is_signed_later_is_no_further_read_of_its_run() -> None:
     output = WHOLE.run(
         fresh_state(), captured((reads[0], None), (reads[1], None), (reads[1], ANN), (reads[2], None))
     )
-    assert [item.facts.repeats for item in output.items] == [
+    assert [item.facts.repeats for item in items_of(output)] == [
         None,
         Repeat("urn:e:0", 2),
         None,
@@ -139,6 +140,6 @@ def test_a_restart_changes_nothing(
     if size == 50:  # then each event is sealed once, and once more where its signature came later
         for number in range(3):
             came = [private is not None for each, private in sent if each == number]
-            sealed = [item for item in whole.items if item.facts.event_id == f"urn:e:{number}"]
+            sealed = [item for item in items_of(whole) if item.facts.event_id == f"urn:e:{number}"]
             later = bool(came) and not came[0] and any(came)
             assert len(sealed) == bool(came) + later

@@ -11,6 +11,7 @@ from tests.unit.collector_builders import (
     counted,
     document,
     facts_of,
+    items_of,
     object_event,
     run_all,
     stamped,
@@ -40,7 +41,7 @@ def test_reports_are_counted_and_devices_named() -> None:
 
 def test_records_of_pipelines_before_have_none() -> None:
     [value] = wires(collected(document(object_event(sensorElementList=ELEMENTS))))
-    facts = run_all([stamped(value, "2")]).items[0].facts
+    facts = items_of(run_all([stamped(value, "2")]))[0].facts
     assert (facts.sensor_reports, "sensor" in facts.keys) == (0, False)
 
 

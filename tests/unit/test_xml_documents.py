@@ -17,7 +17,15 @@ from services.collector.documents import Document, Limits
 from services.collector.errors import DocumentError, Fault
 from services.collector.flow import Item
 from services.collector.xml_documents import MAX_NAMES
-from tests.unit.collector_builders import collected, document, facts_of, object_event, run_all, wires
+from tests.unit.collector_builders import (
+    collected,
+    document,
+    facts_of,
+    items_of,
+    object_event,
+    run_all,
+    wires,
+)
 from tests.unit.xml_builders import NAMESPACES, element, event_element, leaf, xml_document
 
 LIST = "/epcis:EPCISDocument/EPCISBody/EventList"
@@ -96,7 +104,7 @@ def test_what_was_captured_as_xml_has_the_facts_of_its_json_twin() -> None:
     twin = facts_of({**event, "@context": context})
     for version in (1, 2):
         values = wires(collected(xml_document(event_element(event, version=version), version=version)))
-        (item,) = run_all(values).items
+        (item,) = items_of(run_all(values))
         found = item.facts
         assert found.context["xmlns"]["ex"] == NAMESPACES["ex"]
         for name in ("event_id", "event_hash", "keys", "quantities", "lot_of", "sources", "time_us", "flags"):
@@ -109,7 +117,7 @@ def test_a_second_capture_in_the_other_encoding_is_a_duplicate() -> None:
     event = object_event()
     values = [*wires(collected(document(event))), *wires(collected(xml_document(event_element(event))))]
     output = run_all(values)
-    assert (len(output.items), len(output.rejected)) == (1, 1)
+    assert (len(items_of(output)), len(output.rejected)) == (1, 1)
 
 
 def test_a_bare_event_has_its_own_namespaces_only() -> None:

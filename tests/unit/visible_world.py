@@ -32,7 +32,16 @@ from services.runtime.merchants.values import Delegation, Merchant, Status, What
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.memory_accounts import OPERATOR, MemoryAccounts, authenticator
 from tests.memory_registry import MemoryRegistry
-from tests.unit.collector_builders import NOW_MS, SECRET, collected, counted, document, run_all, wires
+from tests.unit.collector_builders import (
+    NOW_MS,
+    SECRET,
+    collected,
+    counted,
+    document,
+    items_of,
+    run_all,
+    wires,
+)
 from tests.unit.test_goods_answer import ProvedLogs
 
 MAKER, CARRIER, SHOP, STRANGER, AGENT, PLATFORM = 1, 2, 3, 4, 5, 6
@@ -281,7 +290,7 @@ def sealed_by(event: dict[str, Any], merchant: int, seed: int) -> Record:
             random=lambda size: hashlib.shake_256(f"{seed}/{next(salts)}".encode()).digest(size),
         )
     )
-    [whole] = run_all(values).items
+    [whole] = items_of(run_all(values))
     return whole.record
 
 
