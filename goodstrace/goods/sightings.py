@@ -126,7 +126,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cut: tuple[str, ...] = ()
 
 
-class Placed(msgspec.Struct, frozen=True):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """An event and where it lies.
 
     log: its log. index: its place in it, or the Kafka offset, which grows with that. record_ms: its record time, Unix

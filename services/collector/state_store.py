@@ -53,6 +53,8 @@ _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Kept)
 _NOTHING: Final = Kept(())
 _STAMP: Final = {"_id", "rev", "kept"}
+
+
 class StateStore:
     """The states of goods."""
 
@@ -147,9 +149,11 @@ class StateStore:
                 if asked_of
                 else NOBODY
             )
-            documents = _Documents(givers)
+            documents = Documents(givers)
             new = [
-                documents.of(key, kept, 1) for key, kept in after.items() if key not in there and kept.sightings
+                documents.of(key, kept, 1)
+                for key, kept in after.items()
+                if key not in there and kept.sightings
             ]
             changed = {
                 key: (known["rev"], made)
@@ -172,9 +176,7 @@ class StateStore:
         replaced = 0
         for start in range(0, len(writes), REPLACED_A_CALL):
             async with translated():
-                result = await self._states.bulk_write(
-                    writes[start : start + REPLACED_A_CALL], ordered=False
-                )
+                result = await self._states.bulk_write(writes[start : start + REPLACED_A_CALL], ordered=False)
             replaced += result.matched_count
         return replaced
 
@@ -185,13 +187,14 @@ class StateStore:
 
 def document(key: str, kept: Kept, rev: int, givers: Givers = NOBODY) -> dict[str, Any]:
     """Make the document of a key."""
-    return _Documents(givers).of(key, kept, rev)
+    return Documents(givers).of(key, kept, rev)
 
 
-class _Documents:
+class Documents:
     """Makes documents while what is kept lasts: of goods of a grade of which one event says the same, all but the key is made once."""
 
-    def __init__(self, givers: Givers) -> None:
+    def __init__(self, givers: Givers = NOBODY) -> None:
+        """Derive by these registrations of merchants."""
         self._givers = givers
         self._made: dict[tuple[int, Grade], dict[str, Any]] = {}
 
@@ -203,9 +206,7 @@ class _Documents:
             made = self._made[alike] = {**derived(key, kept, self._givers), "kept": _ENCODE(kept)}
         return {"_id": key, "rev": rev, **made}
 
-    def changed(
-        self, key: str, kept: Kept, known: Mapping[str, Any], before: Kept
-    ) -> dict[str, Any] | None:
+    def changed(self, key: str, kept: Kept, known: Mapping[str, Any], before: Kept) -> dict[str, Any] | None:
         """Make the document that is to stand in the place of the one known; None where it is so already.
 
         Of a document that was read without its state it is enough that the same is kept: what else its state depends on is looked at later.
