@@ -92,7 +92,8 @@ async def translated() -> AsyncIterator[None]:
         faults = error.details.get("writeErrors", [])
         durable = not error.details.get("writeConcernErrors")
         if durable and faults and all(fault.get("code") == _DUPLICATE_KEY for fault in faults):
-            raise ConflictError(str(error)) from error
+            said = f"{len(faults)} documents were refused, the first one: {faults[0].get('errmsg')}"
+            raise ConflictError(said) from error  # not the error's own text, which repeats each document
         raise UnavailableError(f"MongoDB: {_said(error)}") from error
     except PyMongoError as error:
         kind = OutOfTimeError if error.timeout else UnavailableError

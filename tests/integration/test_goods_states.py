@@ -107,7 +107,7 @@ async def test_where_most_goods_are_new_only_those_are_looked_for_that_are_not(
 ) -> None:
     again = [
         seen(20 + number, 20 + number, epcList=[f"urn:epc:id:sgtin:0614141.107346.{2017 + number}"])
-        for number in (7, 8, 9, 10)
+        for number in (6, 7, 8, 9, 10)
     ]
     records = sealed([Said(GIVER, each) for each in (*EVENTS, *again)])
     store = StateStore(mongo.database)
@@ -120,11 +120,14 @@ async def test_where_most_goods_are_new_only_those_are_looked_for_that_are_not(
         return await find(database, collection, names, *more)
 
     monkeypatch.setattr(state_store, "find_named", noted)
-    assert await keep(store, records[8:]) == 4
-    assert looked == [[ITEM_KEY.replace("2017", "2024")]]
+    monkeypatch.setattr(state_store, "REPLACED_A_CALL", 1)
+    assert await keep(store, records[8:]) == 5
+    assert [sorted(each) for each in looked] == [
+        [ITEM_KEY.replace("2017", each) for each in ("2023", "2024")]
+    ]
     there = await states(mongo)
     assert there == expected(records, there)
-    assert [each["rev"] for each in there.values() if each["_id"] in looked[0]] == [2]
+    assert [each["rev"] for each in there.values() if each["_id"] in looked[0]] == [2, 2]
     assert await keep(store, records[8:]) == 0  # all of them are known by now
 
 
