@@ -52,7 +52,7 @@ class Flag:
     SIGNED_LATER = "signed-later"
 
 
-class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
+class Quantity(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How much of a lot or class: `quantity` a decimal as text, empty where unknown; `unit` a UN/CEFACT code, empty for each."""
 
     key: str
@@ -60,14 +60,14 @@ class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
     unit: str = ""
 
 
-class Typed(msgspec.Struct, frozen=True, omit_defaults=True):
+class Typed(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A key with its CBV type (a transaction, source or destination); the type is the bare word or a URI."""
 
     key: str
     type: str = ""
 
 
-class Correction(msgspec.Struct, frozen=True, omit_defaults=True):
+class Correction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An errorDeclaration: `time_us` Unix microseconds UTC; `digest` the SHA-256 of its canonical JSON, hex."""
 
     digest: str
@@ -84,7 +84,7 @@ class Severity:
     CRITICAL = "critical"
 
 
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a rule found in an event by itself; it marks, it never blocks.
 
     rule: the rule's ID in one of the event's `rule_sets`. severity: see Severity. at: JSON pointer (RFC 6901) of the first place in the
@@ -99,7 +99,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     registered: tuple[str, ...] = ()
 
 
-class Repeat(msgspec.Struct, frozen=True):
+class Repeat(msgspec.Struct, frozen=True, gc=False):
     """A read of the same things at the same place again: `first` is the event ID of the run's first read, `number` counts from it.
 
     Both are of one merchant and one log; `number` is at least 2.
@@ -109,7 +109,7 @@ class Repeat(msgspec.Struct, frozen=True):
     number: int
 
 
-class Limit(msgspec.Struct, frozen=True):
+class Limit(msgspec.Struct, frozen=True, gc=False):
     """A limit of temperature that is registered of goods.
 
     celsius: degrees Celsius, the shortest decimal that is read as the same double. key: canonical key of the goods. record: hex ID of the
@@ -121,7 +121,7 @@ class Limit(msgspec.Struct, frozen=True):
     record: str
 
 
-class RegisteredRange(msgspec.Struct, frozen=True, omit_defaults=True):
+class RegisteredRange(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The narrowest range that is registered of the goods that an event names.
 
     low, high: None where nothing is registered. unread: of some of the goods it is not known what is registered, and does not count: the
@@ -133,7 +133,7 @@ class RegisteredRange(msgspec.Struct, frozen=True, omit_defaults=True):
     unread: bool = False
 
 
-class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What is known of one event.
 
     event_id: the event's own ID, else its hash. event_hash: CBV 2.0 event hash, in any case.

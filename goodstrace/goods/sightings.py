@@ -126,7 +126,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cut: tuple[str, ...] = ()
 
 
-class Placed(msgspec.Struct, frozen=True):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """An event and where it lies.
 
     log: its log. index: its place in it, or the Kafka offset, which grows with that. record_ms: its record time, Unix
@@ -183,14 +183,14 @@ def sightings(events: Iterable[Placed], only: Collection[str] | None = None) -> 
     """
     found: dict[str, Kept] = {}
     for each in events:
-        for key, sighting in _of_event(each, only):
-            fresh = Kept((sighting,))
+        for key, fresh in _of_event(each, only):
             known = found.get(key)
             found[key] = fresh if known is None else joined(known, fresh)
     return found
 
 
-def _of_event(placed: Placed, only: Collection[str] | None) -> Iterator[tuple[str, Sighting]]:
+def _of_event(placed: Placed, only: Collection[str] | None) -> Iterator[tuple[str, Kept]]:
+    """Yield what an event says of each key; where it says the same of several, it is one value."""
     facts = placed.facts
     correction = facts.correction is not None
     declared = Declared(facts.event_id, facts.event_hash, _bounded(goods_in(facts))) if correction else None
@@ -198,10 +198,11 @@ def _of_event(placed: Placed, only: Collection[str] | None) -> Iterator[tuple[st
     name, content = digest(placed.merchant, facts.event_id), digest(placed.merchant, facts.event_hash)
     has_id, is_delete = facts.event_id != facts.event_hash, facts.action == "DELETE"
     place = (placed.record_ms, placed.log, placed.index, placed.record_id)
+    alike: dict[Says, Kept] = {}
     for key, says in _said(placed, only):
-        yield (
-            key,
-            Sighting(
+        kept = alike.get(says)
+        if kept is None:
+            sighting = Sighting(
                 identity,
                 name,
                 content,
@@ -213,8 +214,9 @@ def _of_event(placed: Placed, only: Collection[str] | None) -> Iterator[tuple[st
                 (*((field, "") for field, _ in says), (CORRECTED, "")) if correction else says,
                 placed.merchant,
                 declared,
-            ),
-        )
+            )
+            kept = alike[says] = Kept((sighting,))
+        yield key, kept
 
 
 def _said(placed: Placed, only: Collection[str] | None) -> Iterator[tuple[str, Says]]:

@@ -11,7 +11,7 @@ from goodstrace.errors import EntryError, EventContentError
 from goodstrace.event_content import read_event
 from goodstrace.facts import Facts
 from services.runtime import envelope, topics
-from services.runtime.envelope import Memory, Part, Record, Rejection
+from services.runtime.envelope import Committed, Memory, Part, Record, Rejection
 
 EVENT_PART: Final = "event"
 FACTS_PART: Final = "facts"
@@ -149,7 +149,7 @@ def from_wire(value: bytes) -> Item | Memory:
     return Item(found, facts_format.decode(found.part(FACTS_PART).content), wire=value)
 
 
-def event_of(record: Record, facts: Facts) -> dict[str, Any]:
+def event_of(record: Committed, facts: Facts) -> dict[str, Any]:
     """Read a record's event, numbers exactly as written. Raises: EntryError where it is none that `collect` let pass."""
     try:
         return read_event(record.part(EVENT_PART).content, facts.context, exact_numbers=True)

@@ -17,9 +17,9 @@ from goodstrace import facts as facts_format
 from goodstrace import identifiers
 from goodstrace.facts import Facts, Role
 from goodstrace.identifiers import Grade
+from goodstrace.tracing.events import grade
 from services.collector.flow import FACTS_PART, event_of
-from services.collector.record import grade
-from services.runtime.envelope import Record
+from services.runtime.envelope import Committed
 
 MAX_ABOUT_BYTES: Final = 4096
 _ROLES: Final = (Role.LOT, Role.CLASS, Role.CHILD, Role.INPUT, Role.OUTPUT, Role.EPC, Role.PARENT)
@@ -42,7 +42,7 @@ class _Known(msgspec.Struct):
     about: _Value = ()
 
 
-def changes(stored: Iterable[Record]) -> tuple[dict[str, Change], dict[int, Change]]:
+def changes(stored: Iterable[Committed]) -> tuple[dict[str, Change], dict[int, Change]]:
     """Gather what records of `goods.stored` say of goods (by key) and of merchants (by number), each as one upsert's operators.
 
     Goods are lots and classes; items belong to their lot or class, which is updated with them.
@@ -63,7 +63,7 @@ def changes(stored: Iterable[Record]) -> tuple[dict[str, Change], dict[int, Chan
     )
 
 
-def _gather(goods: dict[str, _Known], record: Record, facts: Facts) -> None:
+def _gather(goods: dict[str, _Known], record: Committed, facts: Facts) -> None:
     when = (facts.time_us, record.id.hex())
     seen = (*when, facts.business_location or facts.read_point, facts.step, facts.disposition)
     owner, about, described = _owner(facts, when), _about(record, facts, when), _described(facts)
@@ -108,7 +108,7 @@ def _owner(facts: Facts, when: _Value) -> _Value:
     return (*when, owner) if owner is not None and facts.correction is None else ()
 
 
-def _about(record: Record, facts: Facts, when: _Value) -> _Value:
+def _about(record: Committed, facts: Facts, when: _Value) -> _Value:
     """Master data of a lot comes with the event that made it (ILMD); it is kept while it is short."""
     ilmd = event_of(record, facts).get("ilmd")
     if not ilmd:

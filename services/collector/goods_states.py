@@ -11,15 +11,15 @@ from goodstrace.goods import sightings as goods
 from goodstrace.goods.corrections import Given
 from goodstrace.goods.sightings import Kept
 from services.collector.flow import EVENT_PART, FACTS_PART, REGISTRATION_PART
-from services.runtime.envelope import Record
+from services.runtime.envelope import Committed
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """A record of `goods.stored` and where it lies: the log of its partition, its offset."""
 
     log: str
     offset: int
-    record: Record
+    record: Committed
 
 
 def placed(stored: Stored) -> goods.Placed:

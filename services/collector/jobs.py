@@ -41,7 +41,7 @@ class Job(msgspec.Struct, frozen=True):
         return self.merchant in (0, merchant)
 
 
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What became of one event. `event_hash` is the receipt: anyone can compute it from the event. `rules`: what rules found in it."""
 
     index: int
@@ -74,7 +74,7 @@ class Verdicts(msgspec.Struct, frozen=True):
     partition: int = -1
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """A record as it lies on a topic; `written_ms` is when Kafka's producer wrote it."""
 
     topic: str

@@ -43,7 +43,6 @@ _QUANTITY_ROLES: Final = (
 _GRADE_ROLES: Final = {Grade.LOT: Role.LOT, Grade.CLASS: Role.CLASS}
 
 named = lru_cache(maxsize=16_384)(identifiers.named)
-grade = lru_cache(maxsize=16_384)(identifiers.grade)
 
 
 def canonical_key(uri: str) -> str:

@@ -106,7 +106,7 @@ def log_of(partition: int) -> str:
 
 def placed(partition: int, offset: int, value: bytes) -> Stored:
     """Give a record of `goods.stored` its place in its log. Raises: EnvelopeError."""
-    return Stored(log_of(partition), offset, envelope.decode(value))
+    return Stored(log_of(partition), offset, envelope.decode_committed(value))
 
 
 class Gathered(msgspec.Struct, frozen=True):

@@ -15,14 +15,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from pymongo import IndexModel, InsertOne, ReplaceOne
+from pymongo import IndexModel, ReplaceOne
 
 from goodstrace.goods.corrections import NOBODY, Given, Givers, asked
 from goodstrace.goods.sightings import Kept, joined
 from goodstrace.goods.state import derived
+from goodstrace.identifiers import Grade
+from goodstrace.tracing.events import grade
 from services.collector.delegation_store import DelegationStore
 from services.collector.renewals import part_of
-from services.runtime.errors import ConflictError, UnavailableError
+from services.runtime.errors import UnavailableError
 from services.runtime.goods_browses.steps import STATES
 from services.runtime.mongo import (
     Database,
@@ -34,6 +36,8 @@ from services.runtime.mongo import (
 )
 
 KEYS_A_CALL: Final = 1000
+REPLACED_A_CALL: Final = 200
+"""SecantusDB makes each replacement durable by itself: 1,000 took more than the 10 s of a call on a machine with other work."""
 ASKING: Final = "goods_asking"
 INDEXES: Final = {
     ASKING: [
@@ -50,8 +54,6 @@ _DECODER: Final = msgspec.msgpack.Decoder(Kept)
 _NOTHING: Final = Kept(())
 _STAMP: Final = {"_id", "rev", "kept"}
 
-_Write = InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]
-
 
 class StateStore:
     """The states of goods."""
@@ -60,6 +62,7 @@ class StateStore:
         """Use the collection in `database`, and what is kept of delegations there."""
         self._database, self._states = database, database[STATES]
         self._delegations = DelegationStore(database)
+        self._are_new = False  # whether most goods that were told of last had no document yet
 
     async def prepare(self) -> None:
         """Make the indexes that are not there. Raises: UnavailableError."""
@@ -75,7 +78,7 @@ class StateStore:
         """
         await self._delegations.add(given)
         written, asking = 0, dict[str, Mapping[int, int]]()
-        for some in _chunks(sorted(said)):
+        for some in _chunks(list(said)):  # goods of one event together: what is made of it is made once
             written += await self._apply(some, said, asking)
         await insert_missing(self._database[ASKING], list(_notes(asking)))
         return written + await self.renew(asking)
@@ -125,15 +128,20 @@ class StateStore:
     ) -> int:
         """Try until nothing is left to be written: where another keeper was first, what it wrote is joined too.
 
+        Where most goods were new of late, all are taken to be so at first, and the store says of which there are documents: to look for one that is
+        not there costs it half of what it costs to insert one.
+
         Args:
             keys: of the documents.
             said: what is new, by key; where it is empty, documents are derived anew.
             asking: takes in the keys that depend on registrations: of which merchants, up to which record time (Unix milliseconds).
         """
-        written = 0
-        for _ in range(_ATTEMPTS):
-            there = await self._find(keys, None if not said else {"rev": 1, "kept": 1})
-            after = {key: _joined(there.get(key), said.get(key)) for key in keys}
+        written, left = 0, keys
+        for attempt in range(_ATTEMPTS):
+            is_guess = bool(said) and attempt == 0 and self._are_new
+            there = {} if is_guess else await self._find(left, {"rev": 1, "kept": 1} if said else None)
+            before = {key: _DECODER.decode(known["kept"]) for key, known in there.items()}
+            after = {key: _joined(before.get(key), said.get(key)) for key in left}
             asked_of = {key: merchants for key, kept in after.items() if (merchants := asked(kept))}
             asking.update(asked_of)
             givers = (
@@ -141,20 +149,36 @@ class StateStore:
                 if asked_of
                 else NOBODY
             )
-            writes = [
-                write for key, kept in after.items() if (write := _write(key, kept, there.get(key), givers))
+            documents = Documents(givers)
+            new = [
+                documents.of(key, kept, 1)
+                for key, kept in after.items()
+                if key not in there and kept.sightings
             ]
-            if not writes:
+            changed = {
+                key: (known["rev"], made)
+                for key, known in there.items()
+                if (made := documents.changed(key, after[key], known, before[key]))
+            }
+            taken = await insert_missing(self._states, new)
+            replaced = await self._replace(changed)
+            written += len(new) - len(taken) + replaced
+            if said and attempt == 0:
+                self._are_new = 2 * (len(there) + len(taken)) < len(left)
+            left = taken if replaced == len(changed) else [*taken, *changed]
+            if not left:
                 return written
-            written += len(writes)
-            try:
-                async with translated():
-                    result = await self._states.bulk_write(writes, ordered=False)
-            except ConflictError:
-                continue
-            if result.inserted_count + result.matched_count == len(writes):
-                return written
-        raise UnavailableError(f"MongoDB: {len(keys)} states are written by others all the time")
+        raise UnavailableError(f"MongoDB: {len(left)} states are written by others all the time")
+
+    async def _replace(self, changed: Mapping[str, tuple[int, dict[str, Any]]]) -> int:
+        """Write documents in the place of those of a revision, but where another keeper was first; gives how many."""
+        writes = [ReplaceOne({"_id": key, "rev": rev}, made) for key, (rev, made) in changed.items()]
+        replaced = 0
+        for start in range(0, len(writes), REPLACED_A_CALL):
+            async with translated():
+                result = await self._states.bulk_write(writes[start : start + REPLACED_A_CALL], ordered=False)
+            replaced += result.matched_count
+        return replaced
 
     async def _find(self, keys: Sequence[str], fields: dict[str, int] | None) -> dict[str, dict[str, Any]]:
         found = await find_named(self._database, STATES, keys, fields)
@@ -163,30 +187,40 @@ class StateStore:
 
 def document(key: str, kept: Kept, rev: int, givers: Givers = NOBODY) -> dict[str, Any]:
     """Make the document of a key."""
-    return {"_id": key, "rev": rev, **derived(key, kept, givers), "kept": _ENCODE(kept)}
+    return Documents(givers).of(key, kept, rev)
 
 
-def _joined(known: Mapping[str, Any] | None, said: Kept | None) -> Kept:
+class Documents:
+    """Makes documents while what is kept lasts: of goods of a grade of which one event says the same, all but the key is made once."""
+
+    def __init__(self, givers: Givers = NOBODY) -> None:
+        """Derive by these registrations of merchants."""
+        self._givers = givers
+        self._made: dict[tuple[int, Grade], dict[str, Any]] = {}
+
+    def of(self, key: str, kept: Kept, rev: int) -> dict[str, Any]:
+        """Make the document of a key."""
+        alike = id(kept), grade(key)
+        made = self._made.get(alike)
+        if made is None:
+            made = self._made[alike] = {**derived(key, kept, self._givers), "kept": _ENCODE(kept)}
+        return {"_id": key, "rev": rev, **made}
+
+    def changed(self, key: str, kept: Kept, known: Mapping[str, Any], before: Kept) -> dict[str, Any] | None:
+        """Make the document that is to stand in the place of the one known; None where it is so already.
+
+        Of a document that was read without its state it is enough that the same is kept: what else its state depends on is looked at later.
+        """
+        rev = known["rev"]
+        is_same = before == kept if known.keys() == _STAMP else self.of(key, kept, rev) == known
+        return None if is_same else self.of(key, kept, rev + 1)
+
+
+def _joined(before: Kept | None, said: Kept | None) -> Kept:
     """Join what a document has with what is new; either may be missing."""
-    if known is None:
-        return said or _NOTHING
-    before = _DECODER.decode(known["kept"])
-    return joined(before, said) if said else before
-
-
-def _write(key: str, kept: Kept, known: Mapping[str, Any] | None, givers: Givers) -> _Write | None:
-    """Give what must be written so that a document is that of `kept`; None where it is so already.
-
-    Of a document that was read without its state it is enough that the same is kept: what else its state depends on is looked at later.
-    """
-    if known is None:
-        return InsertOne(document(key, kept, 1, givers)) if kept.sightings else None
-    rev = known["rev"]
-    if known.keys() == _STAMP:
-        is_same = _DECODER.decode(known["kept"]) == kept
-    else:
-        is_same = document(key, kept, rev, givers) == known
-    return None if is_same else ReplaceOne({"_id": key, "rev": rev}, document(key, kept, rev + 1, givers))
+    if before is None or said is None:
+        return before or said or _NOTHING
+    return joined(before, said)
 
 
 def _notes(asking: Mapping[str, Mapping[int, int]]) -> Iterable[dict[str, Any]]:

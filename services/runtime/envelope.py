@@ -24,7 +24,7 @@ _TRACED: Final = b"\x3a\x3700-"  # field 7 with the 55 bytes of a traceparent of
 _KIND_FROM_WIRE: Final = {number: kind for kind, number in _KIND_TO_WIRE.items()}
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Bytes an entry commits to, with the 32-byte salt of the commitment. In MessagePack it is an array of the three."""
 
     name: str
@@ -32,7 +32,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     content: bytes
 
 
-class Rejection(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True, gc=False):
     """Why a record was refused, for `goods.rejected`; see record.proto for the closed sets."""
 
     stage: str
@@ -42,7 +42,7 @@ class Rejection(msgspec.Struct, frozen=True):
     pointer: str = ""
 
 
-class Committed(msgspec.Struct, frozen=True):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """What a record's entry is made of, and the entry: all of the record that matters to those who seal it."""
 
     id: bytes
@@ -53,8 +53,15 @@ class Committed(msgspec.Struct, frozen=True):
     entry: bytes = b""
     tags: tuple[bytes, ...] = ()
 
+    def part(self, name: str) -> Part:
+        """Find a part by name. Raises: EnvelopeError where there is none."""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise EnvelopeError(f"record {self.id.hex()} has no part {name!r}")
 
-class Record(Committed, frozen=True, kw_only=True):
+
+class Record(Committed, frozen=True, kw_only=True, gc=False):
     """A record on its way from capture to seal; fields as in record.proto."""
 
     pipeline_version: str
@@ -63,13 +70,6 @@ class Record(Committed, frozen=True, kw_only=True):
     capture_size: int = 0
     traceparent: str = ""
     rejection: Rejection | None = None
-
-    def part(self, name: str) -> Part:
-        """Find a part by name. Raises: EnvelopeError where there is none."""
-        for part in self.parts:
-            if part.name == name:
-                return part
-        raise EnvelopeError(f"record {self.id.hex()} has no part {name!r}")
 
 
 class Remembered(msgspec.Struct, frozen=True):

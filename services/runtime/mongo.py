@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, Final, TypeVar
 
@@ -92,7 +92,8 @@ async def translated() -> AsyncIterator[None]:
         faults = error.details.get("writeErrors", [])
         durable = not error.details.get("writeConcernErrors")
         if durable and faults and all(fault.get("code") == _DUPLICATE_KEY for fault in faults):
-            raise ConflictError(str(error)) from error
+            said = f"{len(faults)} documents were refused, the first one: {faults[0].get('errmsg')}"
+            raise ConflictError(said) from error  # not the error's own text, which repeats each document
         raise UnavailableError(f"MongoDB: {_said(error)}") from error
     except PyMongoError as error:
         kind = OutOfTimeError if error.timeout else UnavailableError
@@ -213,15 +214,27 @@ def _all_of(cursor: "pymongo.cursor.Cursor[dict[str, Any]]") -> list[dict[str, A
     return list(cursor)
 
 
-async def insert_missing(collection: Collection, documents: Sequence[dict[str, Any]]) -> None:
+async def insert_missing(collection: Collection, documents: Sequence[dict[str, Any]]) -> list[Any]:
     """Insert documents, at most DOCUMENTS_A_CALL in one call; those whose `_id` is there already stay as they are.
 
-    Raises: UnavailableError; some are inserted then, and all may be given again.
+    Returns: the `_id`s of these. Raises: UnavailableError; some are inserted then, and all may be given again.
     """
+    there: list[Any] = []
     for start in range(0, len(documents), DOCUMENTS_A_CALL):
-        with suppress(ConflictError):
+        some = documents[start : start + DOCUMENTS_A_CALL]
+        try:
             async with translated():
-                await collection.insert_many(documents[start : start + DOCUMENTS_A_CALL], ordered=False)
+                await collection.insert_many(some, ordered=False)
+        except ConflictError as error:
+            there += [some[place]["_id"] for place in _refused(error)]
+    return there
+
+
+def _refused(error: ConflictError) -> list[int]:
+    """Say which of the documents of a call were not written."""
+    cause = error.__cause__
+    faults = cause.details["writeErrors"] if isinstance(cause, BulkWriteError) else ()
+    return [fault["index"] for fault in faults]
 
 
 async def create_indexes(database: Database, indexes: dict[str, list[IndexModel]]) -> None:

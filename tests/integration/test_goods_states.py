@@ -102,6 +102,35 @@ async def test_keepers_that_read_it_in_any_order_end_in_the_same_documents(mongo
     assert await keep(keepers[0], records) == 0
 
 
+async def test_where_most_goods_are_new_only_those_are_looked_for_that_are_not(
+    mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = [
+        seen(20 + number, 20 + number, epcList=[f"urn:epc:id:sgtin:0614141.107346.{2017 + number}"])
+        for number in (6, 7, 8, 9, 10)
+    ]
+    records = sealed([Said(GIVER, each) for each in (*EVENTS, *again)])
+    store = StateStore(mongo.database)
+    await store.prepare()
+    assert await keep(store, records[:8]) == 8
+    find, looked = state_store.find_named, list[list[str]]()
+
+    async def noted(database: Any, collection: str, names: Any, *more: Any) -> list[dict[str, Any]]:
+        looked.append(list(names))
+        return await find(database, collection, names, *more)
+
+    monkeypatch.setattr(state_store, "find_named", noted)
+    monkeypatch.setattr(state_store, "REPLACED_A_CALL", 1)
+    assert await keep(store, records[8:]) == 5
+    assert [sorted(each) for each in looked] == [
+        [ITEM_KEY.replace("2017", each) for each in ("2023", "2024")]
+    ]
+    there = await states(mongo)
+    assert there == expected(records, there)
+    assert [each["rev"] for each in there.values() if each["_id"] in looked[0]] == [2, 2]
+    assert await keep(store, records[8:]) == 0  # all of them are known by now
+
+
 async def test_what_was_kept_before_is_renewed_and_old_registrations_count(mongo: Mongo) -> None:
     hot = seen(1, 1, bizLocation={"id": SITES[0]}, sensorElementList=HOT)
     records = sealed([Said(GIVER, hot), Lent({DELEGATE: PREFIX}, -1), Said(DELEGATE, taken_back(hot))])

@@ -18,6 +18,8 @@ from goodstrace.tracing.links import Links
 from goodstrace.tracing.pool import Pool
 from services.collector.flow import StageName
 from services.collector.goods_states import Stored, sightings
+from services.collector.state_store import Documents
+from services.collector.state_store import document as state_document
 from services.runtime import envelope
 from tests.unit.collector_builders import (
     WHOLE,
@@ -357,3 +359,23 @@ def test_a_document_is_bounded() -> None:
     ]  # fmt: skip
     kept = sightings(stored(events))[ITEM_KEY]
     assert len(kept.sightings) == KEPT
+
+
+def test_goods_that_an_event_says_the_same_of_share_what_is_made_and_no_more() -> None:
+    """Items of one lot have the same document but for the key; a container is of another grade, and who has no lot says none."""
+    items = [ITEM, ITEM.replace("2017", "2018")]
+    said = sightings(stored([seen(1, 1, epcList=[*items, CASE]), moved(2, 2, "ADD", childEPCs=items)]))
+    once = sightings(stored([seen(1, 1, epcList=[*items, CASE])]))
+    assert once.keys() == {ITEM_KEY, ITEM_KEY.replace("2017", "2018"), CASE_KEY}
+    assert len({id(each) for each in once.values()}) == 1
+    for kept in (once, said):
+        documents = Documents()
+        made = {key: documents.of(key, each, 1) for key, each in kept.items()}
+        assert made == {key: state_document(key, each, 1) for key, each in kept.items()}
+        assert made == {
+            key: {"_id": key, "rev": 1, **derived(key, each), "kept": made[key]["kept"]}
+            for key, each in kept.items()
+        }
+        assert {key: each["grade"] for key, each in made.items()} == {
+            key: "container" if key == CASE_KEY else "item" for key in kept
+        }

@@ -16,7 +16,7 @@ from goodstrace.registration import TYPE, content_hash
 from services.collector.flow import FACTS_PART, REGISTRATION_PART, Item
 from services.collector.goods import Change
 from services.collector.record import lot_number, numbered_lot
-from services.runtime.envelope import Part, Record
+from services.runtime.envelope import Committed, Part, Record
 from services.runtime.errors import EnvelopeError
 from services.runtime.merchants.values import What
 
@@ -82,7 +82,7 @@ def _lot_of(registration: Registration) -> str:
     return numbered_lot(registration.key, lot_number(registration.content.get("attributes", {})))
 
 
-def registered(record: Record) -> Registered:
+def registered(record: Committed) -> Registered:
     """Read a registration's record. Raises: EnvelopeError where it is none."""
     try:
         found = _DECODER.decode(record.part(REGISTRATION_PART).content)
@@ -91,7 +91,7 @@ def registered(record: Record) -> Registered:
     return Registered(found, record.id.hex(), record.time_ms)
 
 
-def changes(records: Iterable[Record]) -> Changes:
+def changes(records: Iterable[Committed]) -> Changes:
     """Gather what registrations among records say, as one upsert's operators for each document.
 
     The newest counts, by time, then record ID: the order of records, a batch done twice and a replay all end the same.

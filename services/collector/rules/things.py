@@ -11,8 +11,9 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from goodstrace.facts import Facts, Role, Typed
 from goodstrace.temperatures import Range, celsius, double
+from goodstrace.tracing.events import grade
 from goodstrace.vocabulary import Kind, term
-from services.collector.record import canonical_key, grade
+from services.collector.record import canonical_key
 from services.collector.rules import stated
 from services.collector.rules.stated import Place
 from services.collector.times import parse_time
