@@ -102,8 +102,10 @@ demo: up ## Capture sample documents, wait until they are sealed, trace an item 
 	@$(BIN)/python -m deploy.demo
 
 # Compiled modules are kept, whatever the machine says: each of some thousand processes would compile ours anew.
+# What has to be installed is fetched side by side: a download keeps no core busy.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: install install-go install-examples ## Run all tests, on a stack of their own
+test: ## Run all tests, on a stack of their own
+	@$(MAKE) --jobs=3 install install-go install-examples
 	@$(BIN)/python -m tests.go_programs
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 

@@ -220,7 +220,7 @@ def _topics(system: System) -> Iterator[tuple[str, bytes]]:
         until = time.monotonic() + 60
         while left:
             assert time.monotonic() < until, f"{left} were not read to their end"
-            for message in consumer.consume(1000, timeout=0.2):
+            for message in consumer.consume(1000, timeout=0.05):
                 name = message.topic() or ""
                 error = message.error()
                 if error is None:

@@ -89,7 +89,7 @@ def _values(stack: Stack, topic: str) -> list[dict[str, Any]]:
         left = set(consumer.list_topics(topic, timeout=DEADLINE_S).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, each, OFFSET_BEGINNING) for each in left])
         while left:
-            for message in consumer.consume(1000, timeout=0.5):
+            for message in consumer.consume(1000, timeout=0.05):
                 error = message.error()
                 if error is None:
                     found.append({"partition": message.partition(), "value": message.value()})

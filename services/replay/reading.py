@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from services.runtime import kafka
@@ -89,7 +89,7 @@ class TopicReader:
         """
         batches: dict[int, list[Fetched]] = {}
         with _translated():
-            messages = self._consumer.consume(max_records, timeout_s) if self._reading else []
+            messages = self._at_hand(max_records, timeout_s) if self._reading else []
         for message in messages:
             partition, offset, error = int(message.partition() or 0), message.offset(), message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
@@ -101,6 +101,11 @@ class TopicReader:
                 if offset == self.extents[partition].end - 1:
                     self._done(partition)
         return list(batches.items())
+
+    def _at_hand(self, max_records: int, timeout_s: float) -> list[Message]:
+        """Wait for one message, and take those that are there with it: `consume` alone would wait for all of `max_records`."""
+        first = self._consumer.poll(timeout_s)
+        return [] if first is None else [first, *self._consumer.consume(max_records - 1, 0)]
 
     def last_offset(self, partition: int) -> int | None:
         """Give the offset of the partition's last record, None where it has none; `start` anew after it."""

@@ -14,9 +14,6 @@ from services.runtime.errors import ServiceError, SettingsError
 from services.runtime.settings import EXIT_BAD_SETTINGS
 
 EXIT_FAILED = 1
-# New objects before Python looks for cycles among them: a batch makes many objects and hardly a cycle. With the default of 700
-# a tenth of the stages' time went there.
-_GARBAGE_OBJECTS: Final = 20_000
 # How long a thread that comes back from the network waits for a busy one: each call of a driver does so several times.
 _THREAD_SWITCH_S: Final = 0.001
 
@@ -31,7 +28,6 @@ def run(
     Exits with 1 after a failure, which is logged with its category, with 2 where a setting is wrong; returns after a graceful stop.
     """
     gc.freeze()  # what was imported stays: the collector need not look at it again and again
-    gc.set_threshold(_GARBAGE_OBJECTS, *gc.get_threshold()[1:])
     sys.setswitchinterval(_THREAD_SWITCH_S)
     try:
         uvloop.run(_supervised(service, log, asked_by))

@@ -55,6 +55,7 @@ class Mongo:
             )
         except (PyMongoError, ValueError) as error:  # not chained: the address may hold a password
             raise SettingsError(f"MONGODB_URI: {type(error).__name__}: {error}") from None
+        STORE.ask(self._client.delegate)
         self.database: Database = self._client.get_database(
             settings.database,
             write_concern=WriteConcern(w="majority", j=True),

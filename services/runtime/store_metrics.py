@@ -1,9 +1,10 @@
 """What calls to the store cost and how its connections are used, told by the driver: once per process."""
 
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from pymongo import monitoring
+from pymongo import MongoClient, monitoring
 
 COMMANDS: Final = (
     "find",
@@ -20,12 +21,11 @@ _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 _OPEN, _IN_USE = "open", "in_use"
 
 
-class StoreMetrics(
-    monitoring.CommandListener, monitoring.ConnectionPoolListener, monitoring.TopologyListener
-):
+class StoreMetrics(monitoring.CommandListener, monitoring.ConnectionPoolListener):
     """Rate, errors and duration of each command; connections that are open and in use. All label values exist from the start.
 
-    Where no server is there no command is sent, so that none fails: `writable` tells of that.
+    Where no server is there no command is sent, so that none fails: `writable` tells of that. Clients are asked for it when somebody
+    reads the metrics. Told by the driver it would come from a thread that wakes twice a second, which closing a client waits for.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
@@ -58,9 +58,15 @@ class StoreMetrics(
             "1 while a server is known that takes writes; 0 before the first connection, and while the store is away.",
             registry=registry,
         )
+        self._clients: WeakValueDictionary[int, MongoClient[dict[str, Any]]] = WeakValueDictionary()
+        self._writable.set_function(self._knows_a_writable_server)
         for command in COMMANDS:
             self._seconds.labels(command)
             self._failures.labels(command)
+
+    def ask(self, client: MongoClient[dict[str, Any]]) -> None:
+        """Ask this client too, as long as it is there, whether it knows a server that takes writes."""
+        self._clients[id(client)] = client
 
     def started(self, event: Any) -> None:
         """A command was sent: counted when it ends."""
@@ -74,16 +80,6 @@ class StoreMetrics(
         command = _known(event.command_name)
         self._seconds.labels(command).observe(event.duration_micros / 1e6)
         self._failures.labels(command).inc()
-
-    def opened(self, event: Any) -> None:
-        """See description_changed."""
-
-    def description_changed(self, event: Any) -> None:
-        """Note whether there is a server that takes writes, as the driver sees it now."""
-        self._writable.set(event.new_description.has_writable_server())
-
-    def closed(self, event: Any) -> None:
-        """See description_changed."""
 
     def connection_created(self, event: Any) -> None:
         """Count a connection in."""
@@ -127,6 +123,10 @@ class StoreMetrics(
 
     def pool_closed(self, event: Any) -> None:
         """Nothing to count: its connections are closed one by one."""
+
+    def _knows_a_writable_server(self) -> bool:
+        clients = list(self._clients.values())
+        return any(client.topology_description.has_writable_server() for client in clients)
 
 
 def _known(command: str) -> str:

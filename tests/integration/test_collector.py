@@ -146,7 +146,7 @@ class Collector:
         ended: set[int] = set()
         values: list[tuple[int, bytes]] = []
         while len(ended) < PARTITIONS:
-            for message in reader.consume(1000, 1):
+            for message in reader.consume(1000, 0.05):
                 error = message.error()
                 if error is None:
                     values.append((int(message.partition() or 0), message.value() or b""))

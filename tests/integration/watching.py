@@ -133,7 +133,7 @@ class Watching:
                 consumer.assign([place])
                 at = 0
                 while at < end:
-                    for message in consumer.consume(1000, 5.0):
+                    for message in consumer.consume(1000, 0.05):
                         assert message.error() is None
                         found += [each for each in (message.key(), message.value()) if each]
                         at = (message.offset() or 0) + 1

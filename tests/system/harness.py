@@ -421,7 +421,7 @@ def _until_all_end(consumer: Consumer, open_partitions: set[int]) -> Iterator[tu
     until = time.monotonic() + DEADLINE_S
     while open_partitions:
         assert time.monotonic() < until, f"partitions {open_partitions} were not read to their end"
-        for message in consumer.consume(1000, timeout=0.5):
+        for message in consumer.consume(1000, timeout=0.05):
             error, partition = message.error(), message.partition()
             assert partition is not None
             if error is None:

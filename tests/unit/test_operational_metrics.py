@@ -1,6 +1,7 @@
 """Metrics that are more than a counter: ages counted a block at a time, librdkafka's reports, the driver's events."""
 
 import json
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
 from services.runtime.kafka_statistics import KafkaMetrics
+from services.runtime.mongo import Mongo
+from services.runtime.settings import MongoSettings
 from services.runtime.store_metrics import COMMANDS, StoreMetrics
 from services.runtime.tally import Tally
 from services.sealing.metrics import SealMetrics
@@ -117,10 +120,39 @@ def test_commands_are_counted_by_names_of_a_closed_set() -> None:
     store.connection_checked_in(None)
     store.connection_closed(None)
     assert registry.get_sample_value("goodstrace_store_connections", {"state": "open"}) == 0
-    for is_there in (True, False):
-        known = SimpleNamespace(has_writable_server=lambda is_there=is_there: is_there)
-        store.description_changed(SimpleNamespace(new_description=known))
+
+
+def test_a_store_is_writable_where_a_client_knows_a_server_that_is() -> None:
+    registry = CollectorRegistry()
+    store = StoreMetrics(registry)
+    assert registry.get_sample_value("goodstrace_store_writable") == 0
+    clients: list[Any] = [Asked(), Asked()]
+    for client in clients:
+        store.ask(client)
+    for is_there in (True, False, True):
+        clients[0].is_there = is_there
         assert registry.get_sample_value("goodstrace_store_writable") == is_there
+    clients.clear()
+    del client
+    assert registry.get_sample_value("goodstrace_store_writable") == 0
+
+
+class Asked:
+    """What is asked of the driver's client."""
+
+    is_there = False
+
+    @property
+    def topology_description(self) -> SimpleNamespace:
+        return SimpleNamespace(has_writable_server=lambda: self.is_there)
+
+
+def test_closing_a_store_waits_for_no_thread_that_tells_of_it() -> None:
+    before = {*threading.enumerate()}
+    mongo = Mongo(MongoSettings(uri="mongodb://127.0.0.1:1", database="nobody", timeout_ms=100))
+    begun = {*threading.enumerate()} - before
+    mongo.close()
+    assert "pymongo_events_thread" not in {thread.name for thread in begun}
 
 
 def test_the_oldest_record_of_any_log_is_told() -> None:

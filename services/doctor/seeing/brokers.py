@@ -133,7 +133,7 @@ class Brokers:
         left, at_end, times = set(places), set[Place](), dict[Place, float]()
         until = time.monotonic() + self._timeout_s / 2
         while left and time.monotonic() < until:
-            for message in reader.consume(100, 0.2):
+            for message in reader.consume(100, 0.05):
                 place = (str(message.topic()), int(message.partition() or 0))
                 error = message.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF and place in left:  # noqa: SLF001
