@@ -5,6 +5,8 @@ A row may be written again and again: looks and their marks come in any order, a
 by whoever lists: it finds records, and proves nothing.
 """
 
+import asyncio
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +21,11 @@ from services.runtime.vault.opening import vault_database
 from services.runtime.vault.settings import VaultSettings
 
 COLLECTION: Final = "browse_index"
+REST_S: Final = 1.0
+"""How long who writes the index rests between two batches."""
+LATE_S: Final = REST_S + 2.0
+"""A look that was recorded longer ago, and has no row, has none."""
+_AGAIN_S: Final = 0.1
 _TRIES: Final = 5
 _NEWEST: Final = [("time_ms", DESCENDING), ("_id", DESCENDING)]
 
@@ -83,6 +90,25 @@ class BrowseIndex:
         """Give what there is of some looks, by record ID; what is known of a mark alone is left out."""
         found = await find_named(self._database, COLLECTION, record_ids)
         return {bytes(each["_id"]): _row(each) for each in found if "time_ms" in each}
+
+    async def rows_of(self, made_ms: Mapping[bytes, int]) -> dict[bytes, Row]:
+        """Give the rows of looks, by record ID; those that were recorded a moment ago are waited for, LATE_S at the most.
+
+        Without its row a look would be shown as one of a user who was forgotten.
+
+        Args:
+            made_ms: record times, Unix milliseconds, by record ID.
+        """
+        found = await self.rows(list(made_ms)) if made_ms else {}
+        until_s = time.monotonic() + LATE_S
+        while time.monotonic() < until_s:
+            since_ms = (time.time() - LATE_S) * 1000
+            late = [each for each, at_ms in made_ms.items() if each not in found and at_ms > since_ms]
+            if not late:
+                break
+            await asyncio.sleep(_AGAIN_S)
+            found |= await self.rows(late)
+        return found
 
     async def forget(self, subject: bytes) -> int:
         """Delete the rows of a user; tells how many there were."""

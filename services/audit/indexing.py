@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from goodstrace.record.v1 import record_pb2
-from services.audit.browse_index import BrowseIndex
+from services.audit.browse_index import REST_S, BrowseIndex
 from services.audit.figures.following import Figuring
 from services.audit.index_values import MARKS, Row, marks_of, row_of
 from services.runtime.errors import ServiceError
@@ -24,8 +24,6 @@ from services.runtime.vault import People
 
 CLIENT: Final = "browse_index"
 SWEEP_S: Final = 3600.0
-REST_S: Final = 2.0
-"""So long it rests after a batch that was no full one: looks and their marks, which follow within a second, are written together, and statistics once."""
 _BATCH_RECORDS: Final = 1000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _WAIT_S: Final = 0.2
@@ -106,6 +104,7 @@ class Indexing:
             }
             await self._in_thread(lambda: self._source.commit(following))
             self._is_behind = False
+            # Looks, and their marks that follow within a second, are written together so, and statistics once.
             self._rest_s = REST_S if len(batch) < _BATCH_RECORDS else 0.0
         elif self._figures is not None and await self._in_thread(self._source.lag) == 0:
             assigned = sorted(partition for _, partition in self._source.assigned())

@@ -1,6 +1,5 @@
 """Finding the browse records of a page: by key in the logs themselves, else through the index, and of users then those from before there was one."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,7 +9,7 @@ from goodstrace.entry import TagKind, tag
 from services.audit.browse_index import BrowseIndex
 from services.audit.core import ListQuery, ListState
 from services.audit.index_values import Place, Row, Wanted
-from services.audit.part_keys import record_id_of
+from services.audit.part_keys import record_id_of, time_of
 from services.sealing.reader import LogReader
 from services.sealing.values import SealedRecord
 
@@ -59,8 +58,8 @@ class Listing:
         return await self.indexed(query.wanted(None), sizes, state.row if state else None, limit)
 
     async def rows(self, records: Sequence[SealedRecord]) -> dict[bytes, Row]:
-        """Give what the index has of records, by their IDs."""
-        return await self._index.rows([record_id_of(each) for each in records]) if records else {}
+        """Give what the index has of records, by their IDs, or will have in a moment."""
+        return await self._index.rows_of({record_id_of(each): time_of(each) for each in records})
 
     async def _by_tag(
         self,
@@ -140,11 +139,6 @@ class Listing:
         tags = {tag(self._secret, TagKind.RECORD, row.record_id.hex()): row.record_id for row in rows}
         found = await self._reader.find(list(tags), sizes, 1)
         return {record_id_of(each): each for those in found.values() for each in those}
-
-
-def time_of(record: SealedRecord) -> int:
-    """Give the record time of a sealed record, Unix milliseconds."""
-    return int(json.loads(record.entry)["time"])
 
 
 def _is_end(query: ListQuery, found: Sequence[SealedRecord], asked: int) -> bool:

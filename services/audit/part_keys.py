@@ -34,12 +34,9 @@ class PartKeys:
             subject: the hash of the user whose they all are; None where the index is to say whose each is.
         Raises: UnavailableError, VaultError.
         """
-        encrypted = {
-            record_id_of(record): shown[position(record)]
-            for record in records
-            if any(is_encrypted(part.content) for part in record.parts)
-        }
-        whose = dict.fromkeys(encrypted, subject) if subject else await self._subjects(encrypted)
+        closed = [record for record in records if any(is_encrypted(part.content) for part in record.parts)]
+        encrypted = {record_id_of(record): shown[position(record)] for record in closed}
+        whose = dict.fromkeys(encrypted, subject) if subject else await self._subjects(closed)
         asked = await self._vault.asked_of(encrypted) if encrypted else {}
         for record_id, message in encrypted.items():
             owner = whose.get(record_id)
@@ -47,14 +44,19 @@ class PartKeys:
             if user_key is not None:
                 _open(message, record_id, user_key, asked.get(record_id))
 
-    async def _subjects(self, record_ids: Mapping[bytes, log_pb2.SealedEntry]) -> dict[bytes, bytes | None]:
-        rows = await self._index.rows(list(record_ids)) if record_ids else {}
+    async def _subjects(self, records: Sequence[SealedRecord]) -> dict[bytes, bytes | None]:
+        rows = await self._index.rows_of({record_id_of(each): time_of(each) for each in records})
         return {record_id: row.subject for record_id, row in rows.items()}
 
 
 def record_id_of(record: SealedRecord) -> bytes:
     """Give the ID of a sealed record, 16 bytes."""
     return bytes.fromhex(json.loads(record.entry)["id"])
+
+
+def time_of(record: SealedRecord) -> int:
+    """Give the record time of a sealed record, Unix milliseconds."""
+    return int(json.loads(record.entry)["time"])
 
 
 def opens(key: bytes, content: bytes) -> bool:

@@ -1,6 +1,10 @@
-"""The reader of `browse.watched` takes looks and their marks together, is not slowed down where it is behind, and ends when asked to."""
+"""The reader of `browse.watched` takes looks and their marks together, is not slowed down where it is behind, and ends when asked to.
+
+Who lists meanwhile waits for rows that are about to be written, and for no others.
+"""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +13,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from goodstrace.record.v1 import record_pb2
-from services.audit import indexing
+from services.audit import browse_index, indexing
+from services.audit.browse_index import BrowseIndex
 from services.audit.index_values import Row
 from services.audit.indexing import Indexing, IndexMetrics
 
@@ -91,3 +96,47 @@ async def test_it_does_not_rest_while_batches_are_full(monkeypatch: pytest.Monke
     monkeypatch.setattr(indexing, "_BATCH_RECORDS", 3)
     source, index = await _followed([3, 3, 1, 1], until=3)
     assert (source.committed, len(index.rows)) == (3, 7)
+
+
+class _Filling(BrowseIndex):
+    """An index that has one row more each time it is asked, and notes for how many."""
+
+    def __init__(self, *rows: Row) -> None:
+        self._coming, self.asked = list(rows), list[int]()
+        self._there: dict[bytes, Row] = {}
+
+    async def rows(self, record_ids: Collection[bytes]) -> dict[bytes, Row]:
+        self.asked.append(len(record_ids))
+        found = {each: self._there[each] for each in record_ids if each in self._there}
+        if self._coming:
+            row = self._coming.pop(0)
+            self._there[row.record_id] = row
+        return found
+
+
+def _row(number: int) -> Row:
+    fields = dict.fromkeys(("role", "kind", "method", "outcome"), "")
+    return Row(record_id=bytes((number,)) * 16, subject=None, merchant=0, time_ms=0, **fields)
+
+
+async def test_rows_of_looks_of_a_moment_ago_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browse_index, "LATE_S", 3600.0)
+    monkeypatch.setattr(browse_index, "_AGAIN_S", 0.0)
+    index, now_ms = _Filling(_row(1), _row(2)), int(time.time() * 1000)
+    async with asyncio.timeout(30):
+        found = await index.rows_of({_row(1).record_id: now_ms, _row(2).record_id: now_ms})
+    assert found == {each.record_id: each for each in (_row(1), _row(2))}
+    assert index.asked == [2, 2, 1]
+
+
+async def test_rows_of_older_looks_are_not_waited_for() -> None:
+    index = _Filling()
+    assert await index.rows_of({_row(1).record_id: 1_700_000_000_000}) == {}
+    assert index.asked == [1]
+
+
+async def test_a_row_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browse_index, "LATE_S", 0.05)
+    later_ms = int(time.time() * 1000) + 3_600_000  # by the clock of another machine
+    async with asyncio.timeout(30):
+        assert await _Filling().rows_of({_row(1).record_id: later_ms}) == {}
