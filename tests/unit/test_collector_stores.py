@@ -30,7 +30,7 @@ class Collection:
 
     async def insert_many(self, documents: list[Any], *, ordered: bool) -> None:
         await self.bulk_write(documents, ordered=ordered)
-        raise BulkWriteError({"writeErrors": [{"code": 11000}]})
+        raise BulkWriteError({"writeErrors": [{"code": 11000, "index": 0}]})
 
 
 class Database(defaultdict[str, Collection]):
