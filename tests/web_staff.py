@@ -188,8 +188,8 @@ class MemoryIndex:
         behind = [each for each in meant if before is None or _place(each.place) < _place(before)]
         return behind[:limit]
 
-    async def rows(self, record_ids: Collection[bytes]) -> dict[bytes, Row]:
-        return {each: self.there[each] for each in record_ids if each in self.there}
+    async def rows_of(self, made_ms: Mapping[bytes, int]) -> dict[bytes, Row]:
+        return {each: self.there[each] for each in made_ms if each in self.there}
 
 
 def _place(place: Place) -> tuple[int, str]:
