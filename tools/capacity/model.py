@@ -30,7 +30,7 @@ class Measured:
     recorder_us: float = 2_300
     watch_us: float = 720
     kafka_bytes: float = 5 * 1_000  # a record of about 1 kB in five topics that keep everything, before lz4
-    store_bytes: float = 11_792
+    store_bytes: float = 5_500
     ledger_most: float = 25_000  # records a second of one process: its loop, whatever the store
     partition_most: float = (
         2_000  # events a second of a partition: what one worker's span takes with the rest of its process
