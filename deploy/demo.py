@@ -33,6 +33,7 @@ CAPTURE_URL = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_COLLECTOR_PORT'
 QUERY_TARGET = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_QUERY_GRPC_PORT', '50051')}"
 AUDIT_TARGET = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_AUDIT_GRPC_PORT', '50052')}"
 OPTIONS = SimulationOptions(seed=7, events=400, depth=3, events_per_document=40)
+ROUNDS_S = 6
 SEAL_DEADLINE_S = 60
 out = console()
 
@@ -67,6 +68,8 @@ def run() -> None:
         accepted = capture(documents)
         out.rule("3. sealed into signed, hash-chained Merkle blocks")
         wait_until_sealed(client, before + accepted)
+        if accepted:
+            wait_until_indexed(client)
         out.rule("4. traced by gRPC, verified by the client itself")
         looks = sealed_browses(client)
         show_trace(client.trace(found.item), out, most_events=8)
@@ -168,6 +171,23 @@ def wait_until_sealed(client: Client, total: int, *, told: bool = True) -> None:
         time.sleep(0.1)
     for log, each in sorted(client.checkpoints().items()) if told else ():
         out.print(f"{log}: {each.checkpoint.size} entries, root {each.checkpoint.root.hex()[:16]}…")
+
+
+def wait_until_indexed(client: Client) -> None:
+    """Wait until what was just sealed is pinned in the log `root`, and indexed after that: then a trace can be proved to be complete.
+
+    Where that was done in the moment before, nothing follows; so each is waited for no longer than some of its rounds take.
+    """
+    for log in ("root", "index"):
+        before, deadline = size_of(client, log), time.monotonic() + ROUNDS_S
+        while size_of(client, log) == before and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def size_of(client: Client, log: str) -> int:
+    """Tell how many entries a log has, by its signed checkpoint; 0 before the first."""
+    known = client.checkpoints().get(log)
+    return known.checkpoint.size if known else 0
 
 
 def sealed_browses(client: Client) -> int:
