@@ -54,7 +54,7 @@ class RejectedClient(Closing):
 
         Args:
             state: open, resubmitted or settled.
-            reason: INVALID, FORBIDDEN, TOO_LARGE or DUPLICATE, which are listed only if asked for.
+            reason: INVALID, FORBIDDEN, TOO_LARGE, FAULT or DUPLICATE, which are listed only if asked for.
             capture: all of one capture, by its ID.
             limit: how many at the most; None for all.
         Raises: CallError.

@@ -21,7 +21,7 @@ from goodstrace.cli.tls import tls_for
 from goodstrace.errors import CallError
 from goodstrace.rejected import RejectedClient, Resubmitted
 
-REASONS: Final = ("INVALID", "FORBIDDEN", "TOO_LARGE", "DUPLICATE")
+REASONS: Final = ("INVALID", "FORBIDDEN", "TOO_LARGE", "FAULT", "DUPLICATE")
 _DETAIL_CHARS: Final = 200
 
 _reason: Callable[[Any], Any] = click.option(

@@ -41,12 +41,13 @@ class StageName(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a record was refused; a closed set."""
+    """Why a record was refused; a closed set. FAULT: a stage failed over it, which is an error of the program."""
 
     INVALID = "INVALID"
     FORBIDDEN = "FORBIDDEN"
     DUPLICATE = "DUPLICATE"
     TOO_LARGE = "TOO_LARGE"
+    FAULT = "FAULT"
 
 
 class Item(msgspec.Struct, frozen=True):

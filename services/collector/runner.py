@@ -191,6 +191,9 @@ class Runner(Transacting):
             for stage, reason, _ in output.rejected:
                 metrics.rejected.labels(stage, reason).inc()
             self._count_rules(output)
+            for fault in output.faults:
+                told = {"stage": fault.stage, "record": fault.record}
+                self._log.error("a stage failed over a record: refused", **told, exc_info=fault.error)
         metrics.span_records.observe(records)
 
     def _count_rules(self, output: SpanOutput) -> None:

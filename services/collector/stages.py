@@ -6,6 +6,7 @@ from typing import Final, Protocol
 import msgspec
 
 from goodstrace.entry import Kind
+from goodstrace.errors import GoodstraceError
 from services.collector.books import PROGRAMS, Books
 from services.collector.classify import classify
 from services.collector.flow import (
@@ -26,8 +27,9 @@ from services.collector.store import store
 from services.collector.summarise import Window, held, summarise
 from services.runtime import envelope, topics
 from services.runtime.envelope import Memory, Record
+from services.runtime.errors import ServiceError
 
-__all__ = ["INPUTS", "ORDER", "OUTPUTS", "Span", "SpanOutput", "State", "Watcher"]
+__all__ = ["INPUTS", "ORDER", "OUTPUTS", "Span", "SpanOutput", "StageFault", "State", "Watcher"]
 
 ORDER: Final = (StageName.SUMMARISE, StageName.RECORD, StageName.CLASSIFY, StageName.STORE)
 OUTPUTS: Final = {
@@ -67,17 +69,27 @@ class Watcher(Protocol):
         """A stage has decided about that record."""
 
 
+class StageFault(msgspec.Struct, frozen=True):
+    """A stage failed over a record. record: its ID, hex. error: what was raised."""
+
+    stage: StageName
+    record: str
+    error: Exception
+
+
 class SpanOutput(msgspec.Struct):
     """What a batch of one partition became: for each stage the values for its topic, and the rejections; no item outlives its turn.
 
     unanswered: IDs of rules, once for each event for which their expression had no answer. verdicts: IDs of rules, once for each event
-    for which they hold, of those that came through the whole span; none where `classify` is not in it.
+    for which they hold, of those that came through the whole span; none where `classify` is not in it. faults: of the records over which a
+    stage failed, to be told to people.
     """
 
     passed: dict[StageName, list[bytes]]
     rejected: list[tuple[StageName, str, bytes]]
     unanswered: list[str] = []
     verdicts: list[str] = []
+    faults: list[StageFault] = []
 
 
 class Span:
@@ -135,7 +147,7 @@ class Span:
         if watcher is not None:
             watcher.began(item.record)
         for stage in self.stages:
-            outcome = _sized(stage, item, step(stage, state, item))
+            outcome = _taken(stage, state, item, output)
             if watcher is not None:
                 watcher.passed(stage, outcome)
             if not isinstance(outcome, Accepted):
@@ -157,6 +169,24 @@ def restamped(item: Item) -> Item:
     record = msgspec.structs.replace(item.record, pipeline_version=CURRENT.version)
     facts = msgspec.structs.replace(item.facts, pipeline=CURRENT.version)
     return Item(record, facts, item.event)  # of no wire: its head is another now
+
+
+def _taken(stage: StageName, state: State, item: Item, output: SpanOutput) -> Outcome:
+    """Run one stage over one item; one over which it fails is refused, as it came.
+
+    Else the same record would end the process again at each start, and nothing behind it would ever be sealed. Stages are functions of their
+    input, so a replay fails alike.
+    """
+    try:
+        return _sized(stage, item, step(stage, state, item))
+    except (GoodstraceError, ServiceError, MemoryError):  # no record of ours, or no fault of it
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this record's alone
+        output.faults.append(StageFault(stage, item.record.id.hex(), error))
+        detail = (
+            f"the stage failed: {type(error).__name__}; nothing is wrong with the record as far as is known"
+        )
+        return reject(settled(item).record, stage, Reason.FAULT, detail)
 
 
 def _sized(stage: StageName, came: Item, outcome: Outcome) -> Outcome:

@@ -9,6 +9,7 @@ Why not a library: docs/decisions/0005-validation.md. Source: EPCIS 2.0 section 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from goodstrace.vocabulary import Kind, term
@@ -174,9 +175,18 @@ def _missing(name: str, value: Mapping[str, object], spelling: Spelling) -> Faul
     return Fault(pointer(name), "is missing")
 
 
-def _object(fields: Mapping[str, Check], *required: str, closed: bool = False) -> Check:
-    """An object with these members. Others need a prefix (or `@`, or `_` as comments have) where it is `closed`, else where they are near misses."""
+def _object(
+    fields: Mapping[str, Check],
+    *required: str,
+    closed: bool = False,
+    elsewhere: Mapping[str, Check] = MappingProxyType({}),
+) -> Check:
+    """An object with these members. Others need a prefix (or `@`, or `_` as comments have) where it is `closed`, else where they are near misses.
+
+    elsewhere: members that the standard has in like objects and not in this one, as they must be where they are here all the same.
+    """
     spelling = Spelling(fields)
+    checks = {**elsewhere, **fields}
 
     def check(value: object) -> Fault | None:
         if type(value) is not dict:
@@ -185,7 +195,7 @@ def _object(fields: Mapping[str, Check], *required: str, closed: bool = False) -
             if name not in value:
                 return _missing(name, value, spelling)
         for name, each in value.items():
-            field = fields.get(name)
+            field = checks.get(name)
             if field is not None:
                 fault = field(each)
                 if fault is not None:
@@ -271,13 +281,17 @@ _TRANSFORMED: Final[dict[str, Check]] = {
     "outputQuantityList": _QUANTITIES,
     "transformationID": _maybe_uri,
 }
+_ACTION: Final[dict[str, Check]] = {"action": _action}
+_OF_SOME: Final = {**_ACTION, **_WHAT, **_CHILDREN, **_TRANSFORMED}
+"""What only some types of events have. Documents are seen with one in an event of another type, and the stages read it there too."""
 
 
 # ---- what the members of an event say together
 
 
 def _event(fields: Mapping[str, Check], rule: Check, *required: str) -> Check:
-    shape = _object({**_EVENT_FIELDS, **fields}, "eventTime", "eventTimeZoneOffset", *required)
+    own = {**_EVENT_FIELDS, **fields}
+    shape = _object(own, "eventTime", "eventTimeZoneOffset", *required, elsewhere=_OF_SOME)
 
     def check(event: dict[str, Any]) -> Fault | None:
         fault = shape(event)
@@ -325,7 +339,6 @@ def _transformation_rule(event: dict[str, Any]) -> Fault | None:
     return None
 
 
-_ACTION: Final[dict[str, Check]] = {"action": _action}
 _EVENTS: Final[dict[str, Check]] = {
     "ObjectEvent": _event({**_ACTION, **_WHAT}, _object_rule, "action"),
     "AggregationEvent": _event({**_ACTION, **_CHILDREN}, _children_rule, "action"),

@@ -34,7 +34,7 @@ from services.runtime.settings import MongoSettings
 from services.sealing.entries import check
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
-from tests.unit.collector_builders import collected, document, object_event, run_all, wires
+from tests.unit.collector_builders import collected, document, object_event, poisoned, run_all, wires
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 3
@@ -369,6 +369,28 @@ def test_killed_in_its_very_first_transaction_it_begins_again(collector: Collect
     write_first(collector, commit=False)
     collector.start()
     assert collector.finished(collector.post(document(object_event())).headers["location"])["success"]
+
+
+def test_a_record_over_which_a_stage_fails_is_refused_and_stops_nobody(collector: Collector) -> None:
+    """Whatever `collect` let pass: else the collector would end at each start, for all merchants."""
+    writer = producer(collector.stack.kafka_bootstrap_servers, linger_ms=0)
+    values = [poisoned({"parentID": 7}, os.urandom) for _ in range(PARTITIONS)]
+    for partition, value in enumerate(values):
+        writer.produce(collector.names.topic(topics.GOODS_COLLECTED), value, partition=partition)
+    writer.flush(30)
+    collector.start()
+    assert collector.finished(collector.post(document(object_event())).headers["location"])["success"]
+    listed = until(
+        lambda: (
+            len(found := collector.http.get("/rejections/v1?reason=FAULT").json()["rejections"]) == PARTITIONS
+            and found
+        ),
+        "all are listed",
+    )
+    assert {(each["stage"], each["state"]) for each in listed} == {("record", "open")}
+    refused = collector.records(topics.GOODS_REJECTED)
+    assert [record.id for record in refused] == [envelope.decode(value).id for value in values]
+    assert collector.end() == 0
 
 
 def test_with_its_offsets_lost_it_stops_and_does_not_start_over(collector: Collector) -> None:

@@ -15,7 +15,7 @@ from services.collector.flow import Item, StageName, from_wire, to_wire
 from services.collector.goods_states import Stored, events
 from services.collector.stages import Span, SpanOutput, State
 from services.collector.summarise import Window
-from services.runtime.envelope import Record
+from services.runtime.envelope import Part, Record
 
 CONTEXT = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
 SECRET = bytes(range(32))
@@ -85,6 +85,18 @@ def stamped(value: bytes, version: str) -> bytes:
     assert isinstance(item, Item)
     record = msgspec.structs.replace(item.record, pipeline_version=version)
     return to_wire(Item(record, msgspec.structs.replace(item.facts, pipeline=version)))
+
+
+def poisoned(members: dict[str, Any], random: Callable[[int], bytes] | None = None) -> bytes:
+    """A collected event with members that `collect` would refuse today, as it let them pass once."""
+    (value,) = wires(collected(document(object_event(eventID="urn:e:poisoned")), random=random))
+    item = from_wire(value)
+    assert isinstance(item, Item)
+    content = json.dumps(object_event(eventID="urn:e:poisoned") | members).encode()
+    parts = tuple(
+        Part(part.name, part.salt, content) if part.name == "event" else part for part in item.record.parts
+    )
+    return to_wire(Item(msgspec.structs.replace(item.record, parts=parts), item.facts))
 
 
 def fresh_state(window: int = 1000) -> State:

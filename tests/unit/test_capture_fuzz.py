@@ -381,7 +381,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=20,
 )
-MEMBERS = sorted({*object_event(), "@context", "quantityList", "sensorElementList", "ilmd", "errorDeclaration", "bizTransactionList", "sourceList", "persistentDisposition", "parentID", "childEPCs", "transformationID", "certificationInfo"})  # fmt: skip
+MEMBERS = sorted({*object_event(), "@context", "quantityList", "sensorElementList", "ilmd", "errorDeclaration", "bizTransactionList", "sourceList", "persistentDisposition", "parentID", "childEPCs", "childQuantityList", "inputEPCList", "outputQuantityList", "transformationID", "certificationInfo"})  # fmt: skip
 
 
 def test_any_json_in_any_member_is_captured_or_refused(client: Client, say: Say) -> None:

@@ -21,7 +21,7 @@ from services.runtime.errors import UnavailableError
 
 REJECTIONS_ON_PAGE: Final = 100
 STATES: Final = ("open", "resubmitted", "settled")
-REASONS: Final = ("INVALID", "FORBIDDEN", "TOO_LARGE", "DUPLICATE")
+REASONS: Final = ("INVALID", "FORBIDDEN", "TOO_LARGE", "FAULT", "DUPLICATE")
 _RECORD: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MOST_TEXT: Final = 20_000
 _ON_TOP: Final = frozenset(("recordID", "reason", "detail"))

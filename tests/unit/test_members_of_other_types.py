@@ -1,0 +1,130 @@
+"""Members that are none of the event's type: checked all the same, since the stages read them; and records over which a stage fails."""
+
+from typing import Any, Final
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goodstrace.errors import EntryError
+from services.collector.flow import FACTS_PART, Item, Reason, StageName, from_wire, to_wire
+from services.collector.validation import check_event
+from services.runtime import envelope
+from services.runtime.envelope import Part
+from tests.unit.collector_builders import (
+    collected,
+    document,
+    items_of,
+    object_event,
+    poisoned,
+    run_all,
+    wires,
+)
+
+EPC: Final = "urn:epc:id:sgtin:0614141.107346.2017"
+LOT: Final = "urn:epc:class:lgtin:4012345.012345.998877"
+OWN: Final[dict[str, dict[str, Any]]] = {
+    "ObjectEvent": {"action": "OBSERVE", "epcList": [EPC]},
+    "AggregationEvent": {"action": "ADD", "parentID": "urn:a:b", "childEPCs": [EPC]},
+    "TransactionEvent": {"action": "ADD", "epcList": [EPC], "bizTransactionList": [{"bizTransaction": "urn:a:b"}]},
+    "TransformationEvent": {"inputEPCList": [EPC], "outputEPCList": [EPC]},
+    "AssociationEvent": {"action": "ADD", "parentID": "urn:a:b", "childEPCs": [EPC]},
+}  # fmt: skip
+SOUND: Final[dict[str, Any]] = {
+    "action": "ADD",
+    "epcList": [EPC],
+    "quantityList": [{"epcClass": LOT, "quantity": 2, "uom": "KGM"}],
+    "parentID": "urn:a:b",
+    "childEPCs": [EPC],
+    "childQuantityList": [{"epcClass": LOT}],
+    "inputEPCList": [EPC],
+    "inputQuantityList": [{"epcClass": LOT}],
+    "outputEPCList": [EPC],
+    "outputQuantityList": [{"epcClass": LOT}],
+    "transformationID": "urn:a:b",
+}
+UNSOUND: Final[dict[str, tuple[Any, ...]]] = {
+    "action": (5, None, ["ADD"], "add"),
+    "parentID": (7, None, "parent"),
+    "transformationID": (5, None, "one"),
+    **dict.fromkeys(("epcList", "childEPCs", "inputEPCList", "outputEPCList"), (None, 7, [[1]], EPC)),
+    **dict.fromkeys(
+        ("quantityList", "childQuantityList", "inputQuantityList", "outputQuantityList"),
+        (None, [{}], [{"epcClass": LOT, "uom": 5}], [{"epcClass": LOT, "quantity": "2"}]),
+    ),
+}
+JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from([EPC, LOT, "ADD"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["epcClass", "quantity", "uom", "id"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def event(kind: str, **members: Any) -> dict[str, Any]:
+    """A sound event of a type with these members."""
+    head = {name: value for name, value in object_event().items() if name not in SOUND}
+    return {**head, "type": kind, **OWN[kind], **members}
+
+
+@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("name", SOUND)
+def test_a_member_of_another_type_is_checked_as_there(kind: str, name: str) -> None:
+    if name in OWN[kind]:
+        return
+    assert check_event(event(kind, **{name: SOUND[name]})) is None
+    for value in UNSOUND[name]:
+        fault = check_event(event(kind, **{name: value}))
+        assert fault is not None
+        assert fault.pointer.startswith(f"/{name}")
+
+
+@given(st.sampled_from(sorted(OWN)), st.dictionaries(st.sampled_from(sorted(SOUND)), JSON, max_size=3))
+def test_whatever_collect_lets_pass_is_sealed_with_facts_that_can_be_read(
+    kind: str, members: dict[str, Any]
+) -> None:
+    (sent,) = collected(document(event(kind, **members)))
+    output = run_all(wires([sent]))
+    assert output.faults == []
+    assert len(items_of(output)) == (sent.fault is None)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"parentID": 7},
+        {"childEPCs": None},
+        {"childQuantityList": [{}]},
+        {"childQuantityList": [{"epcClass": LOT, "uom": 5}]},
+        {"transformationID": 5},
+        {"action": 5},
+    ],
+)
+def test_a_record_over_which_a_stage_fails_is_refused_and_the_next_goes_on(members: dict[str, Any]) -> None:
+    (good,) = wires(collected(document(object_event(eventID="urn:e:good"))))
+    value = poisoned(members)
+    output = run_all([value, good])
+    assert [item.facts.event_id for item in items_of(output)] == ["urn:e:good"]
+    ((stage, reason, refused),) = output.rejected
+    assert (stage, reason) == (StageName.RECORD, Reason.FAULT)
+    record = envelope.decode(refused)
+    assert record.part("event") == envelope.decode(value).part("event")
+    assert record.part(FACTS_PART)
+    ((told),) = output.faults
+    assert (told.stage, told.record) == (StageName.RECORD, record.id.hex())
+    assert run_all([value, good]).rejected == output.rejected
+
+
+def test_what_is_no_record_of_ours_still_ends_the_span() -> None:
+    """It is never skipped: see `Span.run`."""
+    (value,) = wires(collected(document(object_event())))
+    item = from_wire(value)
+    assert isinstance(item, Item)
+    parts = tuple(
+        Part(part.name, part.salt, b"[]") if part.name == "event" else part for part in item.record.parts
+    )
+    with pytest.raises(EntryError):
+        run_all([to_wire(Item(msgspec.structs.replace(item.record, parts=parts), item.facts))])
