@@ -39,7 +39,7 @@ _STOPPING: Final = Failure(
 )
 _REFUSALS: Final[Failures] = {
     UnauthenticatedError: Failure(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
-    ForbiddenError: Failure(grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN"),
+    ForbiddenError: Failure(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"),
     RateLimitedError: Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
 }
 FAILURES: Final[Failures] = {
