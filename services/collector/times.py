@@ -30,6 +30,16 @@ def parse_time(text: str, offset: str = "+00:00") -> int | None:
         return None
 
 
+def is_time(text: str) -> bool:
+    """Say whether a text is a date and time of EPCIS: as `parse_time` reads it, and the zone that it may name is one that there is."""
+    match = _SHAPE.fullmatch(text)
+    return (
+        match is not None
+        and (match[1] in (None, "Z") or is_offset(match[1]))
+        and parse_time(text) is not None
+    )
+
+
 def is_offset(text: str) -> bool:
     """Say whether a text is a time zone offset of EPCIS: +hh:mm or -hh:mm, at most 14:00."""
     return _OFFSET.fullmatch(text) is not None

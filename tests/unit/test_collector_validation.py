@@ -52,6 +52,36 @@ QUANTITY = {"epcClass": "urn:epc:class:lgtin:4012345.012345.998877", "quantity":
         ({"errorDeclaration": {"reason": "incorrect_data"}}, "/errorDeclaration/declarationTime"),
         ({"ilmd": {"a:b": 1}}, "/ilmd"),
         ({"@context": 5}, "/@context"),
+        ({"type": "ex:My"}, "/type"),
+        ({"type": "https://example.com/MyEvent"}, "/type"),
+        ({"eventTime": "2026-01-31T08:00:00+23:59"}, "/eventTime"),
+        ({"eventTime": "2026-01-31T08:00:00-14:01"}, "/eventTime"),
+        ({"recordTime": "2026-01-31T08:00:00+15:00"}, "/recordTime"),
+        ({"eventTime": "2026-01-31t08:00:00z"}, "/eventTime"),
+        ({"eventTime": "2026-01-31T08:00:60Z"}, "/eventTime"),
+        ({"epcList": ["a:b c\n"]}, "/epcList/0"),
+        ({"epcList": ["urn:a:b\u00a0c"]}, "/epcList/0"),
+        ({"epcList": ["urn:a:\x7f"]}, "/epcList/0"),
+        ({"epcList": ["::"]}, "/epcList/0"),
+        ({"epcList": [":a"]}, "/epcList/0"),
+        ({"epcList": ["a:"]}, "/epcList/0"),
+        ({"epcList": ["urn:" + "x" * 2045]}, "/epcList/0"),
+        ({"eventID": ""}, "/eventID"),
+        ({"bizStep": "ex:a b"}, "/bizStep"),
+        ({"persistentDisposition": {}}, "/persistentDisposition/set"),
+        ({"persistentDisposition": {"set": [], "unset": []}}, "/persistentDisposition/set"),
+        (
+            {"type": "AggregationEvent", "parentID": "urn:a:b", "childEPCs": ["urn:a:c"], "ilmd": {"a:b": 1}},
+            "/ilmd",
+        ),
+        (
+            {"type": "AssociationEvent", "parentID": "urn:a:b", "childEPCs": ["urn:a:c"], "ilmd": {}},
+            "/ilmd",
+        ),
+        (
+            {"type": "TransactionEvent", "bizTransactionList": [{"bizTransaction": "urn:a:b"}], "ilmd": {}},
+            "/ilmd",
+        ),
         ({"type": "AggregationEvent", "action": "ADD"}, "/parentID"),
         ({"type": "AggregationEvent", "action": "ADD", "parentID": "urn:a:b"}, "/childEPCs"),
         ({"type": "TransactionEvent"}, "/bizTransactionList"),
@@ -83,10 +113,33 @@ def test_the_place_of_a_fault_is_named(changes: dict[str, Any], pointer: str) ->
         {"type": "AggregationEvent", "action": "DELETE", "parentID": "urn:a:b"},
         {"type": "TransformationEvent", "inputEPCList": ["urn:a:b"], "transformationID": "urn:t:1"},
         {"action": "ADD", "ilmd": {"cbvmda:lotNumber": "L1"}},
+        {"@context": ["https://example.com/context.jsonld", {"x": "https://example.com/"}, None]},
+        {"persistentDisposition": {"unset": ["expired"]}},
+        {"eventTime": "2026-01-31T08:00:00-14:00"},
+        {"epcList": ["x:ö", "urn::a", "ex_1:a|b", "urn:" + "x" * 2044]},
+        {
+            "type": "TransformationEvent",
+            "inputEPCList": ["urn:a:b"],
+            "outputEPCList": ["urn:a:c"],
+            "ilmd": {"cbvmda:lotNumber": "L1"},
+        },
     ],
 )
 def test_what_the_world_sends_passes(changes: dict[str, Any]) -> None:
     assert check_event(object_event(**changes)) is None
+
+
+def test_an_extended_type_is_told_what_is_taken_and_why() -> None:
+    fault = check_event(object_event(type="ex:My"))
+    assert fault is not None
+    assert "ObjectEvent" in fault.detail
+    assert "not known which goods they join" in fault.detail
+
+
+def test_an_identifier_that_is_none_costs_no_more_than_its_length() -> None:
+    for text in (":" * 2048, "a:" * 1023 + " ", "a" * 2048, "a" + ":" * 2046 + " "):
+        fault = check_event(object_event(epcList=[text] * 2000))
+        assert fault is not None
 
 
 @pytest.mark.parametrize(
