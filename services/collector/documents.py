@@ -26,7 +26,6 @@ _PLACES: Final[dict[object, tuple[str, ...]]] = {
     "EPCISDocument": ("epcisBody", "eventList"),
     "EPCISQueryDocument": ("epcisBody", "queryResults", "resultsBody", "eventList"),
 }
-
 _REQUIRED: Final[dict[object, tuple[str, ...]]] = {
     "EPCISDocument": ("@context", "schemaVersion", "creationDate"),
     "EPCISQueryDocument": ("@context",),  # as GS1's schema has it

@@ -1,6 +1,7 @@
 """The headers of the capture API, as values: what a request's say, what an answer's are. Pure.
 
-Sources: EPCIS 2.0 sections 12.2 (headers) and 12.6 (capture), and its OpenAPI; RFC 9110 (Content-Type, Content-Encoding); draft-ietf-httpapi-idempotency-key-header-07.
+Sources: EPCIS 2.0 sections 12.2 (headers) and 12.6 (capture), and its OpenAPI; RFC 9110 (Content-Type, Content-Encoding);
+draft-ietf-httpapi-idempotency-key-header-07.
 """
 
 import re

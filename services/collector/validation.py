@@ -15,7 +15,7 @@ from goodstrace.vocabulary import Kind, term
 from services.collector.errors import Fault
 from services.collector.misspelling import Spelling, with_defined
 from services.collector.strict_json import pointer
-from services.collector.times import is_offset, is_time, parse_time
+from services.collector.times import has_sound_zone, is_offset, is_time, parse_time
 
 MAX_TEXT: Final = 2048
 MAX_QUANTITY: Final = 1e18
@@ -81,6 +81,13 @@ def _time(value: object) -> Fault | None:
     if type(value) is str and is_time(value):
         return None
     return Fault("", "must be a date and time, such as 2026-01-31T08:00:00.000Z")
+
+
+def _zoned(value: object) -> Fault | None:
+    """The event time's zone; the rest is read with the event's offset, when all members are known."""
+    if type(value) is str and has_sound_zone(value):
+        return None
+    return Fault("", "must be a date and time, such as 2026-01-31T08:00:00.000Z, at most 14 hours from UTC")
 
 
 def _offset(value: object) -> Fault | None:
@@ -262,7 +269,7 @@ _REPORT: Final = _object(
 _EVENT_FIELDS: Final[dict[str, Check]] = {
     "@context": _context,
     "eventID": _uri,
-    "eventTime": _time,
+    "eventTime": _zoned,
     "recordTime": _time,
     "eventTimeZoneOffset": _offset,
     "certificationInfo": _uri_or_uris,
