@@ -1,11 +1,14 @@
 """Structure and vocabulary of events: the place of each fault, and what the world sends that must pass."""
 
+import unicodedata
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.collector.times import parse_time
-from services.collector.validation import check_event
+from services.collector.validation import check_event, is_uri
 from tests.unit.collector_builders import object_event
 
 SENSOR = {"sensorReport": [{"type": "Temperature", "value": "1.8", "uom": "CEL", "x:y": 1}]}
@@ -134,6 +137,13 @@ def test_an_extended_type_is_told_what_is_taken_and_why() -> None:
     assert fault is not None
     assert "ObjectEvent" in fault.detail
     assert "not known which goods they join" in fault.detail
+
+
+@given(st.text(st.sampled_from("a: \u00a0\x00\x1f\x85\u2028\u200b\ue000ö"), max_size=6))
+def test_an_identifier_has_something_around_its_colon_and_no_blank(text: str) -> None:
+    head, colon, rest = text.partition(":")
+    blank = any(each.isspace() or unicodedata.category(each) == "Cc" for each in text)
+    assert is_uri(text) == bool(head and colon and rest.strip(":") and not blank)
 
 
 def test_an_identifier_that_is_none_costs_no_more_than_its_length() -> None:
