@@ -6,7 +6,8 @@ ever looked up, and there is no document type declaration, since the bytes begin
 Standard members get the shape of the JSON binding. `extension` and `baseExtension`, in which EPCIS 1.x wraps what came
 later, are passed through. Elements and attributes of other namespaces become members `prefix:name`, with their prefixes
 in the event's `@context`. Values stay what they are: a value such as `ex:a` is no CURIE in XML, whatever `ex` is bound to, so
-a prefix with which some value begins is not used for names.
+a prefix with which some value begins is not used for names. An event ID that is a UUID by itself becomes `urn:uuid:` and that
+(EPCIS 1.x asks for anyURI, which it is; JSON for a URI, which it is not), and an empty one is none.
 
 Source: EPCIS 2.0 section 9 (XML binding), section 10 (JSON binding); EPCIS 1.2 section 9; Namespaces in XML 1.0.
 """
@@ -33,6 +34,7 @@ __all__ = ["ITEMS", "WRAPPERS", "namespaces_of", "read"]
 _ELEMENT: Final = re.compile(rb"<[^\x00-\x20!?/>]")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -59,6 +61,8 @@ def read(content: bytes, namespaces: Mapping[str, str], *, exact_numbers: bool =
         # Rare, so it may cost a second reading: only now it is known with what the values begin.
         reader = _Reader(content, namespaces, reader.heads(), exact_numbers=exact_numbers)
         event = reader.run()
+    if event.get("eventID") == "":
+        del event["eventID"]
     if reader.context:
         event["@context"] = reader.context
     return _without_quantity_event(event)
@@ -113,9 +117,14 @@ def _boolean(text: str, _real: _Real) -> Any:
     return _BOOLEANS.get(text, text)
 
 
+def _event_id(text: str, _real: _Real) -> str:
+    return f"urn:uuid:{text}" if _UUID.fullmatch(text) else text
+
+
 _GENERIC: Final = _Shape(attributes=True)
 _LEFT_OUT: Final = _Shape(attributes=True)
 _TEXT: Final = _Shape(text=True)
+_EVENT_ID: Final = _Shape(text=True, convert=_event_id)
 _EPCS: Final = _Shape(item="epc", of=_TEXT)
 _QUANTITY: Final = {"epcClass": _TEXT, "quantity": _Shape(text=True, convert=_number), "uom": _TEXT}
 _QUANTITIES: Final = _Shape(item="quantityElement", of=_Shape(children=_QUANTITY))
@@ -138,16 +147,17 @@ _DECLARATION: Final = _Shape(
     children={
         "declarationTime": _TEXT,
         "reason": _TEXT,
-        "correctiveEventIDs": _Shape(item="correctiveEventID", of=_TEXT),
+        "correctiveEventIDs": _Shape(item="correctiveEventID", of=_EVENT_ID),
     },
     wraps=True,
 )
 _TEXTS: Final = (
-    "type", "eventID", "eventTime", "recordTime", "eventTimeZoneOffset", "certificationInfo", "parentID", "action",
+    "type", "eventTime", "recordTime", "eventTimeZoneOffset", "certificationInfo", "parentID", "action",
     "transformationID", "bizStep", "disposition",
 )  # fmt: skip
 _EVENT_CHILDREN: Final[Mapping[str, _Shape]] = {
     **dict.fromkeys(_TEXTS, _TEXT),
+    "eventID": _EVENT_ID,
     **dict.fromkeys(("epcList", "childEPCs", "inputEPCList", "outputEPCList"), _EPCS),
     **dict.fromkeys(
         ("quantityList", "childQuantityList", "inputQuantityList", "outputQuantityList"), _QUANTITIES
@@ -337,8 +347,10 @@ class _Reader:
         shape = opened.shape
         if shape.text:
             text = opened.text().strip()
-            self._values.append(text)
-            return shape.convert(text, self._real) if shape.convert else text
+            value = shape.convert(text, self._real) if shape.convert else text
+            if isinstance(value, str):
+                self._values.append(value)
+            return value
         if shape is _GENERIC:
             return self._extension(opened)
         if shape.typed:

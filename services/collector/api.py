@@ -18,7 +18,7 @@ from starlette.types import Scope
 from services.collector import headers, openapi
 from services.collector.capturing import Edge, capture
 from services.collector.documents import Limits
-from services.collector.headers import EPCIS_HEADERS, JSON_TYPES
+from services.collector.headers import JSON_TYPES
 from services.collector.idempotency import Idempotency
 from services.collector.intake import Intake
 from services.collector.job_views import JobViews
@@ -30,6 +30,7 @@ from services.runtime.access.current import principal
 from services.runtime.access.guard import Guard
 from services.runtime.access.http import GuardedRoutes
 from services.runtime.access.openapi import described
+from services.runtime.epcis_negotiation import ANSWERED
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.monitoring import VERSION
 from services.runtime.tracing import spans
@@ -169,7 +170,7 @@ def _discovering(app: FastAPI, edge: Edge, limits: Limits | None) -> Callable[[R
 
 async def _root(request: Request) -> Response:
     headers.negotiate(request.headers, JSON_TYPES[1])
-    return JSONResponse(_TOP_LEVEL, headers=dict(EPCIS_HEADERS))
+    return JSONResponse(_TOP_LEVEL, headers=dict(ANSWERED))
 
 
 async def _discover(app: FastAPI, request: Request, limits: Limits | None) -> Response:

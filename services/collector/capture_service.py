@@ -21,7 +21,7 @@ from services.runtime.access.current import principal, still
 from services.runtime.calls import COMMON_FAILURES, STOPPING, Failure, Failures
 from services.runtime.errors import ServiceError
 from services.runtime.grpc import Context
-from services.runtime.merchants.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
+from services.runtime.merchants.errors import RateLimitedError
 
 WINDOW_MESSAGES: Final = 256
 WINDOW_BYTES: Final = 16 * 1024 * 1024
@@ -37,16 +37,11 @@ class StoppingError(ServiceError):
 _STOPPING: Final = Failure(
     grpc.StatusCode.UNAVAILABLE, STOPPING, "the service stops: connect again, and send what has no receipt"
 )
-_REFUSALS: Final[Failures] = {
-    UnauthenticatedError: Failure(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
-    ForbiddenError: Failure(grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN"),
-    RateLimitedError: Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
-}
 FAILURES: Final[Failures] = {
     **COMMON_FAILURES,
     StoppingError: _STOPPING,
     OverloadedError: _STOPPING,
-    **_REFUSALS,
+    RateLimitedError: Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
 }
 """Captures here wait for room, so that OverloadedError comes from an intake that takes nothing more."""
 

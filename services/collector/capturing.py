@@ -14,6 +14,7 @@ from services.collector.metrics import Metrics
 from services.collector.registry.rates import rate_headers
 from services.collector.streaming import StreamedAnswer, answers
 from services.runtime.access.current import principal
+from services.runtime.epcis_negotiation import ANSWERED
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -33,7 +34,7 @@ async def capture(request: Request, edge: Edge, *, bare: bool) -> Response:
     told, gate = request.headers, edge.intake.gate
     caller = await gate.admit(principal())
     kind = headers.body_kind(told, streams=not bare)
-    signature = told.get(SIGNATURE_HEADER, "")
+    signature = headers.signature(told)
     wanted = CaptureRequest(
         caller,
         b"",
@@ -57,7 +58,7 @@ async def capture(request: Request, edge: Edge, *, bare: bool) -> Response:
     location = {"Location": f"/epcis/v2/capture/{made}"}
     standing = gate.left(caller)
     rates = rate_headers(standing) if standing else {}
-    return Response(status_code=202, headers={**headers.EPCIS_HEADERS, **rates, **location})
+    return Response(status_code=202, headers={**ANSWERED, **rates, **location})
 
 
 async def _stream(request: Request, edge: Edge, wanted: CaptureRequest, key: str) -> Response:

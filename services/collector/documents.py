@@ -5,6 +5,7 @@ came. Contexts are never fetched.
 Source: EPCIS 2.0 sections 8.1 (JSON/JSON-LD document) and 12 (REST).
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -15,8 +16,9 @@ from goodstrace.event_hash import ignored_fields
 from goodstrace.signatures import MEMBER
 from services.collector import strict_json, xml_documents, xml_places
 from services.collector.errors import DocumentError, Fault
+from services.collector.misspelling import Spelling
 from services.collector.times import parse_time
-from services.collector.validation import EVENT_TYPES
+from services.collector.validation import EVENT_TYPES, not_extended
 from services.collector.xml_documents import Start
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -24,6 +26,11 @@ _PLACES: Final[dict[object, tuple[str, ...]]] = {
     "EPCISDocument": ("epcisBody", "eventList"),
     "EPCISQueryDocument": ("epcisBody", "queryResults", "resultsBody", "eventList"),
 }
+_REQUIRED: Final[dict[object, tuple[str, ...]]] = {
+    "EPCISDocument": ("@context", "schemaVersion", "creationDate"),
+    "EPCISQueryDocument": ("@context",),  # as GS1's schema has it
+}
+_SIGNATURES: Final = Spelling((MEMBER,))
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -106,11 +113,13 @@ def read(body: bytes, limits: Limits) -> Document:
     top = strict_json.members(text)
     kind = _value(top, "type")
     if kind in EVENT_TYPES:
+        _check_unsigned(top, ())
         return Document((text.strip(b" \t\r\n"),), None)
     path = _PLACES.get(kind) if isinstance(kind, str) else None
     if path is None:
         wanted = ", ".join((*map(str, _PLACES), *EVENT_TYPES))
-        raise DocumentError(Fault("/type", f"must be one of {wanted}"))
+        extended = not_extended(kind) if isinstance(kind, str) else ""
+        raise DocumentError(Fault("/type", f"must be one of {wanted}{extended}"))
     return _read_document(top, path, limits)
 
 
@@ -123,13 +132,15 @@ def _read_xml(text: bytes, limits: Limits) -> Document:
 
 def _read_document(top: dict[str, bytes], path: tuple[str, ...], limits: Limits) -> Document:
     head = _beside(top, path[0], (), limits)
-    _check_head(head)
+    _check_head(head, _REQUIRED[head["type"]])
+    _check_misspelt(head)
     holder, level = head, top
     for depth, name in enumerate(path[:-1], 1):
         if name not in level:
             raise DocumentError(Fault(strict_json.pointer(*path[:depth]), "is missing"))
         level = _at(path[:depth], strict_json.members, level[name])
         inner = _beside(level, path[depth], path[:depth], limits)
+        _check_unsigned(inner, path[:depth])
         if name == "queryResults":
             holder = inner
     place = strict_json.pointer(*path)
@@ -160,6 +171,25 @@ def _signatures(head: dict[str, Any], count: int) -> tuple[str | None, ...]:
     return tuple(listed)
 
 
+def _check_misspelt(head: dict[str, Any]) -> None:
+    """See that no member of a document is a near miss of that with its signatures: its sender believes that the events are signed."""
+    for name in head:
+        if name != MEMBER and _SIGNATURES.meant(name, head):
+            raise DocumentError(
+                Fault(strict_json.pointer(name), f"is no member that is known: `{MEMBER}` is meant?")
+            )
+
+
+def _check_unsigned(level: Iterable[str], path: tuple[str, ...]) -> None:
+    """See that there are no signatures, nor near misses, where they would be passed over."""
+    for name in level:
+        if name == MEMBER or _SIGNATURES.meant(name, ()):
+            place = strict_json.pointer(*path, name)
+            raise DocumentError(
+                Fault(place, f"signatures are the member `{MEMBER}` at the top of a document")
+            )
+
+
 def _beside(level: dict[str, bytes], way: str, path: tuple[str, ...], limits: Limits) -> dict[str, Any]:
     """Decode the members beside the `way` to the events; together they may be as large as an event."""
     beside = {name: value for name, value in level.items() if name != way}
@@ -169,29 +199,25 @@ def _beside(level: dict[str, bytes], way: str, path: tuple[str, ...], limits: Li
     return {name: _at((*path, name), strict_json.parse, value) for name, value in beside.items()}
 
 
-def _check_head(head: dict[str, Any]) -> None:
-    """Check the members that EPCIS 2.0 wants of every document."""
-    faults = [
-        Fault(f"/{name}", "is missing")
-        for name in ("@context", "schemaVersion", "creationDate")
-        if name not in head
-    ]
+def _check_head(head: dict[str, Any], required: tuple[str, ...]) -> None:
+    """Check the members that EPCIS 2.0 wants of every document, and of those that it may have how they are written."""
+    faults = [Fault(f"/{name}", "is missing") for name in required if name not in head]
     if faults:
         raise DocumentError(*faults)
     if not is_context(head["@context"]):
         raise DocumentError(Fault("/@context", "must be a string, an object, or an array of them"))
-    version, created = head["schemaVersion"], head["creationDate"]
+    version, created = head.get("schemaVersion", "2.0"), head.get("creationDate")
     if not isinstance(version, str) or not version.startswith("2."):
         raise DocumentError(Fault("/schemaVersion", "must be a version 2 of EPCIS, such as 2.0"))
-    if not isinstance(created, str) or parse_time(created) is None:
+    if "creationDate" in head and (not isinstance(created, str) or parse_time(created) is None):
         raise DocumentError(Fault("/creationDate", "must be a date and time, such as 2026-01-31T08:00:00Z"))
 
 
 def is_context(value: object) -> bool:
-    """Say whether a value can be a JSON-LD @context."""
+    """Say whether a value can be a JSON-LD @context of an event: in an array may be null, alone it would leave nothing a meaning."""
     single = (str, dict)
     return isinstance(value, single) or (
-        isinstance(value, list) and all(isinstance(each, single) for each in value)
+        isinstance(value, list) and all(each is None or isinstance(each, single) for each in value)
     )
 
 

@@ -1,26 +1,23 @@
 """The headers of the capture API, as values: what a request's say, what an answer's are. Pure.
 
-Sources: EPCIS 2.0 sections 12.2 (headers, negotiation of versions) and 12.6 (capture), and its OpenAPI; RFC 9110 (Accept,
-Content-Type, Content-Encoding); draft-ietf-httpapi-idempotency-key-header-07.
+Sources: EPCIS 2.0 sections 12.2 (headers) and 12.6 (capture), and its OpenAPI; RFC 9110 (Content-Type, Content-Encoding);
+draft-ietf-httpapi-idempotency-key-header-07.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.message import Message
 from enum import StrEnum
 from typing import Final
 
 from starlette.datastructures import Headers
 
+from goodstrace.signatures import HEADER as SIGNATURE_HEADER
 from services.collector.documents import Limits
 from services.collector.preparing import BEHAVIOURS, PROCEED, ROLLBACK
-from services.runtime.monitoring import VERSION
+from services.runtime import epcis_negotiation
+from services.runtime.epcis_negotiation import SPOKEN, VERSIONS
 
-EPCIS_VERSION: Final = "2.0.0"
-EPCIS_HEADERS: Final[Mapping[str, str]] = {
-    "GS1-EPCIS-Version": EPCIS_VERSION,
-    "GS1-CBV-Version": EPCIS_VERSION,
-}
 EXTENSIONS: Final = "cbvmda=urn:epcglobal:cbv:mda:,gs1=https://ref.gs1.org/voc/"
 """The vocabularies beside EPCIS and CBV in which lots are looked for; any other is kept all the same."""
 BEHAVIOUR_HEADER: Final = "GS1-Capture-Error-Behaviour"
@@ -33,19 +30,12 @@ DOCUMENT_TYPES: Final = (*JSON_TYPES, *XML_TYPES)
 STREAM_TYPE: Final = "application/x-ndjson"
 NOT_ACCEPTABLE: Final = "NotAcceptableException"
 UNSUPPORTED: Final = "UnsupportedMediaTypeException"
-VERSION_HEADERS: Final = (
-    *(f"GS1-{of}-{bound}" for of in ("EPCIS", "CBV") for bound in ("Version", "Min", "Max")),
-)
-_SPOKEN: Final = (2, 0)
-TAKEN: Final = ((1, 0), (1, 1), (1, 2), (2, 0))
+TAKEN: Final = ((1, 0), (1, 1), (1, 2), SPOKEN)
 """The versions of EPCIS and CBV in which documents are captured."""
-_VERSIONS: Final = dict.fromkeys(VERSION_HEADERS, EPCIS_VERSION)  # CBV has the same number
-_VERSION: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}", re.ASCII)
 _KEY: Final = re.compile(
     r'"([ !#-\[\]-~]{1,255})"|([!#-+\--:<-\[\]-~]{1,255})'
 )  # a string of RFC 8941, or bare
 _CHARSETS: Final = ("", "utf-8", "utf8", "us-ascii")
-_WEIGHT_NONE: Final = ("q=0", "q=0.", "q=0.0", "q=0.00", "q=0.000")
 
 
 class BodyKind(StrEnum):
@@ -74,11 +64,8 @@ def discovery(allow: str, limits: Limits | None = None) -> dict[str, str]:
     """Give the headers with which OPTIONS is answered; `limits` are told where events can be captured."""
     told = {
         "Allow": allow,
-        **_VERSIONS,
-        "GS1-EPC-Format": "Never_Translates",
-        "GS1-CBV-XML-Format": "Never_Translates",
+        **epcis_negotiation.DISCOVERY,
         "GS1-Extensions": EXTENSIONS,
-        "GS1-Vendor-Version": f"goodstrace-{VERSION}",
     }
     if limits is not None:
         types = {"Accept-Post": ", ".join((*DOCUMENT_TYPES, STREAM_TYPE)), "Accept-Encoding": "gzip"}
@@ -94,39 +81,21 @@ def limit_headers(limits: Limits) -> dict[str, str]:
     }
 
 
-def negotiate(headers: Headers, answers: str, versions: tuple[tuple[int, int], ...] = (_SPOKEN,)) -> None:
+def negotiate(headers: Headers, answers: str, versions: Sequence[tuple[int, int]] = (SPOKEN,)) -> None:
     """Check that what a request wants to be answered with can be had. Raises: RefusedHeaderError (400 or 406).
-
-    Versions are compared by their first two numbers: a version of a version changes no interface.
 
     Args:
         headers: the request's.
         answers: the media type of what a good request is answered with; empty where that has no body.
         versions: those that a `-Version` may name; for captures TAKEN, since clients tell so what their document is.
     """
-    for name in VERSION_HEADERS:
-        text = headers.get(name)
-        if text is None:
-            continue
-        if not _VERSION.fullmatch(text.strip()):
-            raise RefusedHeaderError(400, "ValidationException", name, "must be a version, such as 2.0.0")
-        wanted = _numbers(text)
-        bound = name.rpartition("-")[2]
-        if not {"Min": wanted <= _SPOKEN, "Max": wanted >= _SPOKEN}.get(bound, wanted in versions):
-            raise RefusedHeaderError(406, NOT_ACCEPTABLE, name, f"only {EPCIS_VERSION} is spoken", _VERSIONS)
-    if answers and not accepts(headers.get("accept", ""), answers):
+    unmet = epcis_negotiation.unmet_version(headers, versions)
+    if unmet is not None and unmet.unreadable:
+        raise RefusedHeaderError(400, "ValidationException", unmet.header, unmet.detail)
+    if unmet is not None:
+        raise RefusedHeaderError(406, NOT_ACCEPTABLE, unmet.header, unmet.detail, VERSIONS)
+    if answers and epcis_negotiation.media_type(headers, (answers,)) is None:
         raise RefusedHeaderError(406, NOT_ACCEPTABLE, "Accept", f"the answer is {answers}")
-
-
-def accepts(accept: str, media_type: str) -> bool:
-    """Say whether an Accept header takes a media type; without one anything is taken. Source: RFC 9110 section 12.5.1."""
-    wanted = {"*/*", f"{media_type.partition('/')[0]}/*", media_type}
-    ranges = [
-        [text.strip().lower() for text in each.split(";")] for each in accept.split(",") if each.strip()
-    ]
-    refused = {name for name, *parameters in ranges if any(each in _WEIGHT_NONE for each in parameters)}
-    given = {name for name, *_ in ranges} - refused
-    return not ranges or bool(wanted & given and media_type not in refused)
 
 
 def body_kind(headers: Headers, *, streams: bool) -> BodyKind:
@@ -188,6 +157,16 @@ def idempotency_key(headers: Headers) -> str:
     return match[1] or match[2]
 
 
-def _numbers(text: str) -> tuple[int, int]:
-    major, _, rest = text.strip().partition(".")
-    return int(major), int(rest.partition(".")[0] or 0)
+def signature(headers: Headers) -> str:
+    """Read the signature over a bare event; empty where the request has none.
+
+    Raises: RefusedHeaderError (400) where the header is there twice or empty: who sends it believes that the event is signed.
+    """
+    given = headers.getlist(SIGNATURE_HEADER)
+    if not given:
+        return ""
+    text = given[0].strip()
+    if len(given) > 1 or not text:
+        detail = "must be one signature; leave it out where the event has none"
+        raise RefusedHeaderError(400, "ValidationException", SIGNATURE_HEADER, detail)
+    return text

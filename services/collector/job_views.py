@@ -11,12 +11,13 @@ from fastapi.responses import JSONResponse
 
 from services.collector import headers
 from services.collector.calendar import Position
-from services.collector.headers import EPCIS_HEADERS, JSON_TYPES
+from services.collector.headers import JSON_TYPES
 from services.collector.intake import Intake
 from services.collector.jobs import detailed, outline, timestamp
 from services.collector.positions import Positions
 from services.collector.problems import NO_SUCH, Problem
 from services.runtime.call_errors import InvalidRequestError
+from services.runtime.epcis_negotiation import ANSWERED
 from services.runtime.page_tokens import PageTokens
 
 JOBS_PER_PAGE: Final = 30
@@ -87,7 +88,7 @@ class JobViews:
             token = self._lists.seal(query, state)
             whose = {} if viewer is not None else {MERCHANT: merchant}
             following = _following("/epcis/v2/capture", {**whose, PER_PAGE: size, NEXT: token}, expires_ms)
-        return JSONResponse([outline(each) for each in made], headers={**EPCIS_HEADERS, **following})
+        return JSONResponse([outline(each) for each in made], headers={**ANSWERED, **following})
 
     async def one(self, request: Request, capture: str, viewer: int | None) -> Response:
         """Show a job and a page of its events. Raises: as `listed`, and CorruptError."""
@@ -112,7 +113,7 @@ class JobViews:
             token = self._events.seal(query, EventState(expires_ms, first + size))
             following = _following(f"/epcis/v2/capture/{wanted}", {PER_PAGE: size, NEXT: token}, expires_ms)
         told = {**outline(made), "events": detailed(page, places)}
-        return JSONResponse(told, headers={**EPCIS_HEADERS, **following})
+        return JSONResponse(told, headers={**ANSWERED, **following})
 
     def _expiry(self) -> int:
         return self._now_ms() + TOKEN_LIFETIME_MS

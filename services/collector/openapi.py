@@ -10,7 +10,6 @@ from services.collector.headers import (
     KEY_HEADER,
     MAX_KEY_CHARS,
     STREAM_TYPE,
-    VERSION_HEADERS,
     XML_TYPES,
 )
 from services.collector.job_views import (
@@ -25,6 +24,7 @@ from services.collector.job_views import (
 from services.collector.jobs import ACCEPTED, DUPLICATE, REJECTED
 from services.collector.preparing import BEHAVIOURS, ROLLBACK
 from services.collector.problems import PROBLEM_TYPE
+from services.runtime.epcis_negotiation import VERSION_HEADERS, VERSION_PATTERN
 
 Described = dict[str, Any]
 
@@ -32,7 +32,7 @@ TEXT: Final[Described] = {"type": "string"}
 NUMBER: Final[Described] = {"type": "integer", "minimum": 0}
 _FLAG: Final[Described] = {"type": "boolean"}
 _TIME: Final[Described] = {"type": "string", "format": "date-time"}
-_VERSION: Final[Described] = {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9}){0,5}$"}
+_VERSION: Final[Described] = {"type": "string", "pattern": f"^{VERSION_PATTERN}$"}
 
 
 def an_object(required: tuple[str, ...] = (), **properties: Described) -> Described:

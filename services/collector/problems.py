@@ -13,8 +13,9 @@ import msgspec
 from fastapi.responses import JSONResponse
 
 from services.collector.errors import DocumentError, Fault, HinderedError, KeyBusyError, KeyReusedError
-from services.collector.headers import EPCIS_HEADERS, KEY_HEADER, RefusedHeaderError
+from services.collector.headers import KEY_HEADER, RefusedHeaderError
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
+from services.runtime.epcis_negotiation import ANSWERED
 from services.runtime.errors import ServiceError
 from services.runtime.kafka import OffsetGapError
 from services.runtime.merchants.errors import (
@@ -69,7 +70,7 @@ class Problem(msgspec.Struct, frozen=True):
     def response(self, headers: Mapping[str, str] | None = None) -> JSONResponse:
         """Answer with it."""
         return JSONResponse(
-            self.told(), self.status, {**EPCIS_HEADERS, **(headers or {}), **dict(self.headers)}, PROBLEM_TYPE
+            self.told(), self.status, {**ANSWERED, **(headers or {}), **dict(self.headers)}, PROBLEM_TYPE
         )
 
 

@@ -16,12 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from services.collector.collect import Sent
 from services.collector.flow import Item, Reason
-from services.collector.headers import EPCIS_HEADERS, STREAM_TYPE
+from services.collector.headers import STREAM_TYPE
 from services.collector.intake import Intake, Prepared, Request
 from services.collector.lines import LineFeed
 from services.collector.preparing import Taken, reason_of
 from services.collector.problems import SECURITY, TOO_LARGE, VALIDATION, Problem, of_error
 from services.runtime.access.current import still
+from services.runtime.epcis_negotiation import ANSWERED
 from services.runtime.tracing import spans
 
 _KINDS: Final[dict[Reason | None, tuple[str, int]]] = {
@@ -79,7 +80,7 @@ class StreamedAnswer(Response):
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], timeout_s: float) -> None:
         """Send `first`, then what comes; each must be taken within `timeout_s` seconds."""
-        super().__init__(headers=dict(EPCIS_HEADERS))
+        super().__init__(headers=dict(ANSWERED))
         del self.headers["content-length"]
         self._first = first
         self._rest = rest

@@ -8,6 +8,7 @@ _SHAPE: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII
 )
 _OFFSET: Final = re.compile(r"[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00", re.ASCII)
+_ZONE_CHARS: Final = 6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -28,6 +29,20 @@ def parse_time(text: str, offset: str = "+00:00") -> int | None:
         return (moment - _EPOCH) // _MICROSECOND
     except (ValueError, OverflowError):
         return None
+
+
+def is_time(text: str) -> bool:
+    """Say whether a text is a date and time of EPCIS: as `parse_time` reads it, with a sound zone if any.
+
+    `parse_time` takes any zone below 24 hours: stages read with it what was captured before, and a replay must give the same.
+    """
+    return has_sound_zone(text) and parse_time(text) is not None
+
+
+def has_sound_zone(text: str) -> bool:
+    """Say whether what a text ends with is no time zone offset at all, or one of EPCIS."""
+    zone = text[-_ZONE_CHARS:]
+    return zone[:1] not in {"+", "-"} or zone[3:4] != ":" or is_offset(zone)
 
 
 def is_offset(text: str) -> bool:

@@ -22,6 +22,7 @@ from goodstrace.xml_event import WRAPPERS, namespaces_of
 from goodstrace.xml_names import STANDARD_NAMESPACES, Names
 from goodstrace.xml_slices import element_end
 from services.collector.errors import DocumentError, Fault
+from services.collector.misspelling import Spelling
 from services.collector.times import parse_time
 from services.collector.validation import EVENT_TYPES
 
@@ -32,6 +33,7 @@ _BARE: Final = frozenset({*EVENT_TYPES, "QuantityEvent"})
 _WAY: Final = frozenset({"EPCISBody", "QueryResults", "resultsBody", "EventList"})
 _SIGNATURES: Final = (NAMESPACE, "signatures")
 _SIGNATURE: Final = (NAMESPACE, "signature")
+_NAMESPACES: Final = Spelling((NAMESPACE,))
 _TOP: Final = 1  # how many elements are open around what lies in the document's own element
 _IGNORE_FIELDS: Final = ("https://repository-x.example.com/", "ignoreFields")
 _ENCODINGS: Final = frozenset({"utf-8", "us-ascii"})
@@ -279,6 +281,8 @@ class _Cutter:
         )
         if uri == NAMESPACE:
             self._open_signatures(parent)
+        elif _NAMESPACES.meant(uri, ()):
+            raise ValueError(f"no namespace that is known: {NAMESPACE!r} is meant?")
 
     def _open_root(self, written: str, attributes: dict[str, str]) -> None:
         scope = Names({}, frozenset())

@@ -27,6 +27,7 @@ from services.runtime.call_errors import (
     OutOfRangeError,
 )
 from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
 
 ERROR_DOMAIN: Final = "goodstrace"
 STOPPING: Final = "STOPPING"
@@ -65,6 +66,8 @@ Failures = Mapping[type[BaseException], Failure]
 COMMON_FAILURES: Final[Failures] = {
     InvalidRequestError: Failure(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     NotAllowedError: Failure(grpc.StatusCode.PERMISSION_DENIED, "NOT_ALLOWED"),
+    UnauthenticatedError: Failure(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    ForbiddenError: Failure(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"),
     NotFoundError: Failure(grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
     AlreadyExistsError: Failure(grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS"),
     OutOfRangeError: Failure(grpc.StatusCode.OUT_OF_RANGE, "OUT_OF_RANGE"),

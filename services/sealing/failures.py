@@ -7,7 +7,6 @@ import grpc
 from goodstrace.errors import VerificationError
 from services.runtime.calls import COMMON_FAILURES, Failure, Failures
 from services.runtime.errors import EnvelopeError
-from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
 from services.sealing.browse import NotRecordedError
 from services.sealing.errors import CorruptError
 
@@ -23,8 +22,6 @@ FAILURES: Final[Failures] = {
         "BROWSE_NOT_RECORDED",
         "the look could not be recorded, so nothing is shown: try again later",
     ),
-    UnauthenticatedError: Failure(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
-    ForbiddenError: Failure(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"),
     CorruptError: _CORRUPT,
     EnvelopeError: _CORRUPT,
     VerificationError: _CORRUPT,

@@ -113,7 +113,7 @@ async def test_a_revoked_key_is_none_also_within_a_call() -> None:
 async def test_a_suspended_merchant_captures_nothing() -> None:
     async with scene() as on:
         await on.known.operate("PATCH", f"merchants/{on.number}", json={"status": "suspended"})
-        assert await on.refused(on.bearer, sending()) == ("PERMISSION_DENIED", "FORBIDDEN")
+        assert await on.refused(on.bearer, sending()) == ("PERMISSION_DENIED", "PERMISSION_DENIED")
         assert on.kept() == 0
 
 

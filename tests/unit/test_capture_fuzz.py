@@ -28,8 +28,8 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
 from services.collector.documents import Limits
-from services.collector.headers import VERSION_HEADERS
 from services.runtime.access.openapi import MERCHANT_BEARER, MERCHANT_KEY, OPERATOR_TOKEN
+from services.runtime.epcis_negotiation import VERSION_HEADERS
 from services.runtime.merchants.credentials import API_KEY, AUTHORIZATION
 from tests.unit.capture_api import LOG, Running
 from tests.unit.collector_builders import document, object_event

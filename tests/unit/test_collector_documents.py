@@ -199,3 +199,55 @@ def test_the_head_of_a_document_is_limited() -> None:
             documents.read(body, Limits(event=1000))
         assert refused.value.too_large
         assert refused.value.faults[0].pointer == place
+
+
+QUERY = {
+    "@context": ["https://ref.gs1.org/standards/epcis/epcis-context.jsonld", None],
+    "type": "EPCISQueryDocument",
+    "epcisBody": {"queryResults": {"resultsBody": {"eventList": [object_event()]}}},
+}
+
+
+def test_a_query_document_needs_neither_version_nor_date_but_says_them_right() -> None:
+    assert [each.fault for each in collected(json.dumps(QUERY).encode())] == [None]
+    assert refusal(json.dumps(QUERY | {"schemaVersion": "1.2"}).encode())[0] == "/schemaVersion"
+    assert refusal(json.dumps(QUERY | {"creationDate": None}).encode())[0] == "/creationDate"
+    assert refusal(json.dumps({**QUERY, "@context": None}).encode())[0] == "/@context"
+    head = json.loads(document(object_event()))
+    for name in ("schemaVersion", "creationDate"):
+        without = {member: value for member, value in head.items() if member != name}
+        assert refusal(json.dumps(without).encode()) == (f"/{name}", "is missing")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "goodstrace:signature",
+        "goodstrace:Signatures",
+        "goodstrace:signautres",
+        "Goodstrace:signatures",
+        "goodstrace.signatures",
+    ],
+)
+def test_signatures_are_not_passed_over_for_a_letter(name: str) -> None:
+    head = json.loads(document(object_event()))
+    pointer, detail = refusal(json.dumps(head | {name: ["x"]}).encode())
+    assert (pointer, "`goodstrace:signatures` is meant" in detail) == (f"/{name}", True)
+    assert refusal(json.dumps(object_event() | {name: ["x"]}).encode())[0] == f"/{name}"
+
+
+def test_signatures_are_not_passed_over_where_they_do_not_belong() -> None:
+    head = json.loads(document(object_event()))
+    head["epcisBody"]["goodstrace:signatures"] = ["x"]
+    assert refusal(json.dumps(head).encode())[0] == "/epcisBody/goodstrace:signatures"
+    assert (
+        refusal(json.dumps(object_event() | {"goodstrace:signatures": ["x"]}).encode())[0]
+        == "/goodstrace:signatures"
+    )
+    fine = json.loads(document(object_event())) | {"goodstrace:note": 1, "x:signatures": 1}
+    assert len(documents.read(json.dumps(fine).encode(), Limits()).events) == 1
+
+
+def test_an_extended_event_by_itself_is_told_why_it_is_not_taken() -> None:
+    pointer, detail = refusal(json.dumps(object_event(type="ex:My")).encode())
+    assert (pointer, "not known which goods they join" in detail) == ("/type", True)

@@ -1,11 +1,14 @@
 """Structure and vocabulary of events: the place of each fault, and what the world sends that must pass."""
 
+import unicodedata
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.collector.times import parse_time
-from services.collector.validation import check_event
+from services.collector.validation import check_event, is_uri
 from tests.unit.collector_builders import object_event
 
 SENSOR = {"sensorReport": [{"type": "Temperature", "value": "1.8", "uom": "CEL", "x:y": 1}]}
@@ -52,6 +55,36 @@ QUANTITY = {"epcClass": "urn:epc:class:lgtin:4012345.012345.998877", "quantity":
         ({"errorDeclaration": {"reason": "incorrect_data"}}, "/errorDeclaration/declarationTime"),
         ({"ilmd": {"a:b": 1}}, "/ilmd"),
         ({"@context": 5}, "/@context"),
+        ({"type": "ex:My"}, "/type"),
+        ({"type": "https://example.com/MyEvent"}, "/type"),
+        ({"eventTime": "2026-01-31T08:00:00+23:59"}, "/eventTime"),
+        ({"eventTime": "2026-01-31T08:00:00-14:01"}, "/eventTime"),
+        ({"recordTime": "2026-01-31T08:00:00+15:00"}, "/recordTime"),
+        ({"eventTime": "2026-01-31t08:00:00z"}, "/eventTime"),
+        ({"eventTime": "2026-01-31T08:00:60Z"}, "/eventTime"),
+        ({"epcList": ["a:b c\n"]}, "/epcList/0"),
+        ({"epcList": ["urn:a:b\u00a0c"]}, "/epcList/0"),
+        ({"epcList": ["urn:a:\x7f"]}, "/epcList/0"),
+        ({"epcList": ["::"]}, "/epcList/0"),
+        ({"epcList": [":a"]}, "/epcList/0"),
+        ({"epcList": ["a:"]}, "/epcList/0"),
+        ({"epcList": ["urn:" + "x" * 2045]}, "/epcList/0"),
+        ({"eventID": ""}, "/eventID"),
+        ({"bizStep": "ex:a b"}, "/bizStep"),
+        ({"persistentDisposition": {}}, "/persistentDisposition/set"),
+        ({"persistentDisposition": {"set": [], "unset": []}}, "/persistentDisposition/set"),
+        (
+            {"type": "AggregationEvent", "parentID": "urn:a:b", "childEPCs": ["urn:a:c"], "ilmd": {"a:b": 1}},
+            "/ilmd",
+        ),
+        (
+            {"type": "AssociationEvent", "parentID": "urn:a:b", "childEPCs": ["urn:a:c"], "ilmd": {}},
+            "/ilmd",
+        ),
+        (
+            {"type": "TransactionEvent", "bizTransactionList": [{"bizTransaction": "urn:a:b"}], "ilmd": {}},
+            "/ilmd",
+        ),
         ({"type": "AggregationEvent", "action": "ADD"}, "/parentID"),
         ({"type": "AggregationEvent", "action": "ADD", "parentID": "urn:a:b"}, "/childEPCs"),
         ({"type": "TransactionEvent"}, "/bizTransactionList"),
@@ -83,10 +116,40 @@ def test_the_place_of_a_fault_is_named(changes: dict[str, Any], pointer: str) ->
         {"type": "AggregationEvent", "action": "DELETE", "parentID": "urn:a:b"},
         {"type": "TransformationEvent", "inputEPCList": ["urn:a:b"], "transformationID": "urn:t:1"},
         {"action": "ADD", "ilmd": {"cbvmda:lotNumber": "L1"}},
+        {"@context": ["https://example.com/context.jsonld", {"x": "https://example.com/"}, None]},
+        {"persistentDisposition": {"unset": ["expired"]}},
+        {"eventTime": "2026-01-31T08:00:00-14:00"},
+        {"epcList": ["x:ö", "urn::a", "ex_1:a|b", "urn:" + "x" * 2044]},
+        {
+            "type": "TransformationEvent",
+            "inputEPCList": ["urn:a:b"],
+            "outputEPCList": ["urn:a:c"],
+            "ilmd": {"cbvmda:lotNumber": "L1"},
+        },
     ],
 )
 def test_what_the_world_sends_passes(changes: dict[str, Any]) -> None:
     assert check_event(object_event(**changes)) is None
+
+
+def test_an_extended_type_is_told_what_is_taken_and_why() -> None:
+    fault = check_event(object_event(type="ex:My"))
+    assert fault is not None
+    assert "ObjectEvent" in fault.detail
+    assert "not known which goods they join" in fault.detail
+
+
+@given(st.text(st.sampled_from("a: \u00a0\x00\x1f\x85\u2028\u200b\ue000ö"), max_size=6))
+def test_an_identifier_has_something_around_its_colon_and_no_blank(text: str) -> None:
+    head, colon, rest = text.partition(":")
+    blank = any(each.isspace() or unicodedata.category(each) == "Cc" for each in text)
+    assert is_uri(text) == bool(head and colon and rest.strip(":") and not blank)
+
+
+def test_an_identifier_that_is_none_costs_no_more_than_its_length() -> None:
+    for text in (":" * 2048, "a:" * 1023 + " ", "a" * 2048, "a" + ":" * 2046 + " "):
+        fault = check_event(object_event(epcList=[text] * 2000))
+        assert fault is not None
 
 
 @pytest.mark.parametrize(
@@ -98,6 +161,11 @@ def test_what_the_world_sends_passes(changes: dict[str, Any]) -> None:
         ("2023-06-29T12:04:13.0130009Z", "+00:00", 1_688_040_253_013_000),
         ("0001-01-01T00:00:00+14:00", "+00:00", -62_135_647_200_000_000),
         ("1969-12-31T23:59:59.999999Z", "+00:00", -1),
+        (
+            "1970-01-01T23:59:00+23:59",
+            "+00:00",
+            0,
+        ),  # no longer captured, but sealed before: a replay reads it
     ],
 )
 def test_times_are_microseconds_in_utc(text: str, offset: str, microseconds: int) -> None:

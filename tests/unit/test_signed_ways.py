@@ -91,6 +91,7 @@ def test_an_event_without_a_signature_among_signed_ones_has_an_empty_element() -
         "<s:signatures><s:signature><x/></s:signature><s:signature/></s:signatures>",
         f"<s:signatures><s:signature>{'x' * (MAX_CHARACTERS + 1)}</s:signature><s:signature/></s:signatures>",
         "<s:else/>",
+        f'<t:signatures xmlns:t="{NAMESPACE[:-1]}"><t:signature>x</t:signature></t:signatures>',
     ],
 )
 def test_signatures_that_do_not_fit_an_xml_document_are_a_fault_of_it(beside: str) -> None:

@@ -389,3 +389,19 @@ def test_any_pieces_of_xml_give_a_document_or_one_typed_error(pieces: list[str],
     assert all(event in body for event in taken.events)
     for sent in collected(body):
         assert (sent.fault is None) or sent.fault.pointer.startswith(LIST)
+
+
+def test_an_event_of_a_bare_uuid_is_that_of_its_urn_in_json_and_keeps_its_bytes() -> None:
+    uuid = "4a6f1b1c-0a5e-4c9b-8d1c-1f2e3d4c5b6a"
+    event = object_event(eventID=f"urn:uuid:{uuid}")
+    bare = event_element(event, version=1).replace(f"urn:uuid:{uuid}", uuid)
+    (xml,) = items_of(run_all(wires(collected(xml_document(bare, version=1)))))
+    (json,) = items_of(run_all(wires(collected(document(event)))))
+    assert xml.record.part("event").content == bare.encode()
+    assert (xml.facts.event_id, xml.facts.event_hash) == (json.facts.event_id, json.facts.event_hash)
+
+
+def test_an_empty_event_id_leaves_the_event_hash_as_its_id() -> None:
+    bare = event_element(object_event(eventID="urn:a:b")).replace("urn:a:b", "")
+    (item,) = items_of(run_all(wires(collected(xml_document(bare)))))
+    assert item.facts.event_id == item.facts.event_hash

@@ -405,3 +405,29 @@ def test_events_published_as_equal(path: Path) -> None:
     events, contexts, ignore = events_of(path)
     assert len(events) > 1
     assert len({event_hash(*each, ignore=ignore) for each in zip(events, contexts, strict=True)}) == 1
+
+
+BARE = "4A6F1B1C-0a5e-4c9b-8d1c-1f2e3d4c5b6a"
+
+
+def identified(event_id: str, declaration: str = "") -> bytes:
+    return f"<ObjectEvent>{declaration}<eventID>{event_id}</eventID></ObjectEvent>".encode()
+
+
+def test_a_bare_uuid_is_an_event_id_and_a_correction_finds_its_event() -> None:
+    assert read_event(identified(f" {BARE}\n"), None)["eventID"] == f"urn:uuid:{BARE}"
+    ids = f"<correctiveEventIDs><correctiveEventID>{BARE}</correctiveEventID></correctiveEventIDs>"
+    declaration = f"<baseExtension><errorDeclaration>{ids}</errorDeclaration></baseExtension>"
+    event = read_event(identified("urn:uuid:1", declaration), None)
+    assert event["errorDeclaration"]["correctiveEventIDs"] == [f"urn:uuid:{BARE}"]
+
+
+@pytest.mark.parametrize("text", ["urn:uuid:1", "1234", f"{{{BARE}}}", BARE.replace("-", ""), f"{BARE}0"])
+def test_any_other_event_id_stays_what_it_is(text: str) -> None:
+    assert read_event(identified(text), None)["eventID"] == text
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_event_id_is_none(text: str) -> None:
+    assert "eventID" not in read_event(identified(text), None)
+    assert "eventID" not in read_event(b"<ObjectEvent><eventID/></ObjectEvent>", None)

@@ -14,6 +14,7 @@ from services.query.forward import Gathered, Seen
 from services.query.webhooks.signing import mark, signature
 from services.query.webhooks.values import Pending, Webhook
 from services.runtime.envelope import Part
+from services.runtime.epcis_negotiation import ANSWERED
 from services.sealing.showing import position
 
 _USER_AGENT: Final = "goodstrace-webhooks/1"
@@ -68,8 +69,7 @@ def headers(fixed: Pending, secret: bytes, body: bytes, browse_id: str, now_s: i
     return {
         "Content-Type": epcis_headers.JSON,
         "User-Agent": _USER_AGENT,
-        "GS1-EPCIS-Version": epcis_headers.VERSION,
-        "GS1-CBV-Version": epcis_headers.VERSION,
+        **ANSWERED,
         epcis_headers.BROWSE: browse_id,
         "webhook-id": fixed.id,
         "webhook-timestamp": str(now_s),
