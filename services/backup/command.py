@@ -21,6 +21,7 @@ from services.backup.groups import SetBack
 from services.backup.pinned import pin_again
 from services.backup.registered import register_again
 from services.backup.values import Manifest
+from services.erasure.steps import ERASE_STEPS
 from services.runtime import topics
 from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo, beside
@@ -30,7 +31,6 @@ from services.runtime.vault.keys import Vault
 from services.runtime.vault.opening import load_ring, vault_database
 from services.runtime.vault.settings import VaultSettings
 from services.runtime.vault.wrapping import Ring
-from services.sealing.erasure.steps import erase_steps
 from services.sealing.fsck.store import Options
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.operations import Operations
@@ -311,7 +311,7 @@ async def _finished(asked: Asked, ring: Ring, destroyed: Mapping[bytes, int]) ->
         made_ms = asked.manifest.made_ms
         await register_again(mongo.database, bootstrap, topic(topics.GOODS_COLLECTED), made_ms)
         vault = Vault(beside(mongo.database, asked.vault_name), ring)
-        return await Again(mongo.database, vault, erase_steps()).apply(destroyed)
+        return await Again(mongo.database, vault, ERASE_STEPS).apply(destroyed)
     finally:
         mongo.close()
 

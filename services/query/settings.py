@@ -40,6 +40,7 @@ class QuerySettings(FrontSettings):
     subscription_poll_ms: int = Field(250, ge=20, le=60_000)
     webhooks: Reach = Reach.OFF
     max_webhooks: int = Field(100, ge=1, le=10_000)
+    max_webhooks_per_owner: int = Field(20, ge=1, le=10_000)
     webhook_timeout_s: float = Field(10, gt=0, le=60)
     webhook_longest_wait_s: float = Field(3600, gt=0, le=86_400)
     webhook_give_up_s: float = Field(5 * 86_400, gt=0, le=30 * 86_400)

@@ -24,7 +24,13 @@ from services.query.epcis_api import EpcisApi
 from services.query.http_app import make_app
 from services.query.web.auditing import AuditorPages
 from services.query.web.complete import CompletePages
+from services.query.web.merchant.goods import GoodsPages
+from services.query.web.merchant.labels import LabelPages
+from services.query.web.merchant.looks import LooksPages
 from services.query.web.merchant.pages import MerchantPages
+from services.query.web.merchant.recall import RecallPages
+from services.query.web.merchant.registry import RegistryPages
+from services.query.web.merchant.staff import StaffPages
 from services.query.web.operating import OperatorPages
 from services.query.web.pages import WebPages
 from services.query.webhooks.api import WebhookApi
@@ -219,7 +225,17 @@ def apps() -> dict[str, FastAPI]:
     pages: Any = object.__new__(WebPages)
     pages._metrics = None
     pages.sign_in = None
-    more: Any = [object.__new__(each) for each in (AuditorPages, CompletePages, MerchantPages, OperatorPages)]
+    more: Any = [object.__new__(each) for each in (AuditorPages, CompletePages, OperatorPages)]
+    more.append(
+        MerchantPages(
+            goods=object.__new__(GoodsPages),
+            recall=object.__new__(RecallPages),
+            registry=object.__new__(RegistryPages),
+            staff=object.__new__(StaffPages),
+            labels=object.__new__(LabelPages),
+            looks=object.__new__(LooksPages),
+        )
+    )
     guard = Guard("query", NOTHING, NOTHING)
     return {
         "collector": whole_app(registry),

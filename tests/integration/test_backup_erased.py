@@ -26,6 +26,7 @@ from services.collector.flow import to_wire
 from services.collector.registry import registrations
 from services.collector.registry.registrations import Registration
 from services.collector.registry.store import RegistryStore
+from services.erasure.steps import ERASE_STEPS
 from services.query.accounts.account_store import AccountStore
 from services.query.accounts.stored import StoredAccount
 from services.runtime import consumer_groups, kafka, topics
@@ -37,7 +38,6 @@ from services.runtime.settings import KafkaSettings, MongoSettings
 from services.runtime.vault import People, Vault, user_subject
 from services.runtime.vault.people import PSEUDONYMS
 from services.runtime.vault.wrapping import KeyRing
-from services.sealing.erasure.steps import erase_steps
 from services.sealing.erasure.tombstones import Tombstones
 from tests.conftest import Names
 from tests.integration.looking import eventually
@@ -49,7 +49,7 @@ class World:
     def __init__(self, mongo: Mongo, vault: Vault) -> None:
         self.database, self.vault = mongo.database, vault
         self.accounts, self.people = AccountStore(mongo.database), People(vault)
-        self.again = Again(mongo.database, vault, erase_steps())
+        self.again = Again(mongo.database, vault, ERASE_STEPS)
 
     async def user(self, name: str, made_ms: int = 1) -> bytes:
         """Make an account and a key; gives the key's hash, as a sealed erasure has it."""

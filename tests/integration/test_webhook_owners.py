@@ -131,6 +131,24 @@ async def test_each_is_sent_what_it_may_see(traded: Traded, http: httpx.AsyncCli
         await removed(http, location, traded.shown(viewer))
 
 
+async def test_an_owner_has_so_many_and_takes_no_room_from_others(
+    looking: Looking, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    traded = Traded(looking)
+    looking.environment |= {"GOODSTRACE_QUERY_MAX_WEBHOOKS_PER_OWNER": "2"}
+    await traded.prepare(tmp_path)
+    body = {"dest": "http://127.0.0.1:9/"}
+    for viewer in (MAKER, SHOP):
+        shown, paths = traded.shown(viewer), f"{PATH}/of-{viewer}/subscriptions"
+        made = await http.post(PATH, json={"name": f"of-{viewer}", "query": {}}, headers=shown)
+        assert made.status_code == 201, made.text
+        answers = [await http.post(paths, json=body, headers=shown) for _ in range(3)]
+        assert [each.status_code for each in answers] == [201, 201, 403]
+        assert "2 subscriptions already" in answers[2].text
+        assert (await http.delete(answers[0].headers["Location"], headers=shown)).status_code == 204
+        assert (await http.post(paths, json=body, headers=shown)).status_code == 201
+
+
 async def test_who_sees_no_more_than_everybody_is_told_so(traded: Traded, http: httpx.AsyncClient) -> None:
     made = await http.post(PATH, json={"name": "all", "query": {}}, headers=traded.shown(0))
     assert made.status_code == 201, made.text

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goodstrace.query.v1 import login_pb2
-from services.query.web.routes import is_page
+from services.query.web.paths import is_page
 from services.runtime.call_errors import ExhaustedError, InvalidRequestError
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import RefusedError

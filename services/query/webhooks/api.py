@@ -36,7 +36,7 @@ from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Sender
 from services.query.webhooks.signing import SECRET_BYTES, SECRET_FIELD, secret_text
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Progress, Webhook
+from services.query.webhooks.values import OwnerId, Progress, Webhook
 from services.query.webhooks.views import query_view, webhook_view
 from services.runtime.access.current import principal
 from services.runtime.call_errors import NotFoundError
@@ -61,12 +61,14 @@ class WebhookApi:
         *,
         reach: Reach,
         most: int,
+        most_of_owner: int,
         secret: bytes,
         lock: SecretLock,
     ) -> None:
-        """Keep at most `most` queries and as many webhooks in `store`, with destinations within `reach`, their secrets locked by `lock`."""
+        """Keep at most `most` queries and as many webhooks in `store`, of those `most_of_owner` of one owner, with destinations within `reach`, their secrets locked by `lock`."""
         self._api, self._store, self._sender, self._heads = api, store, sender, heads
-        self._reach, self._most, self._secret, self._lock = reach, most, secret, lock
+        self._reach, self._most, self._most_of_owner = reach, most, most_of_owner
+        self._secret, self._lock = secret, lock
 
     # ---- named queries
 
@@ -140,8 +142,7 @@ class WebhookApi:
             maker = maker_of(who, asked.sees)
             query = await self._query(name)
             await self._check_dest(asked.dest)
-            if len(await self._store.all(self._most)) >= self._most:
-                raise NotPermittedError(f"there are {self._most} subscriptions already")
+            await self._check_room(owner_id(who))
             newest = {} if asked.from_beginning else sizes_of(await self._heads.newest())
             secret = asked.secret or os.urandom(SECRET_BYTES)
             own = os.urandom(_ID_BYTES).hex()
@@ -238,6 +239,13 @@ class WebhookApi:
             await self._sender.addresses(url)
         except OSError as error:
             raise ParameterError(f"its name cannot be resolved: {error.strerror}", FIELD) from error
+
+    async def _check_room(self, owner: OwnerId) -> None:
+        """See that one more may be made. Raises: NotPermittedError. Some made at the same moment may be let through."""
+        if len(await self._store.all(self._most_of_owner, owner=owner)) >= self._most_of_owner:
+            raise NotPermittedError(f"you have {self._most_of_owner} subscriptions already: remove one first")
+        if len(await self._store.all(self._most)) >= self._most:
+            raise NotPermittedError(f"there are {self._most} subscriptions already")
 
     async def _view(self, webhook: Webhook) -> dict[str, Any]:
         return webhook_view(webhook, await self._heads.newest())

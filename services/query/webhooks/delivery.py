@@ -8,6 +8,8 @@ What holds:
 - What may be seen is judged for each attempt. A message that would show what may not be shown any more, or that cannot be made again to the
   byte, is never sent again: another one with an ID of its own takes its place.
 - One process at a time delivers for a webhook: it holds a lease that outlasts an attempt.
+- A turn is one message or one read: whoever has more to be sent goes behind those that wait. A lease is held for a turn alone, since nobody
+  knows how long it is to the next one.
 """
 
 import asyncio
@@ -163,13 +165,14 @@ class Deliveries:
         self._warned_of = frozenset(damaged)
 
     async def _guarded(self, name: str, stop: asyncio.Event) -> None:
-        """Deliver for one webhook; what goes wrong on our side is tried again by whoever comes next."""
+        """Deliver for one webhook, turn after turn; what goes wrong on our side is tried again by whoever comes next."""
+        is_left = True
         try:
-            async with self._turns:
-                now_ms = _now_ms()
-                webhook = await self._store.take(name, self._owner, now_ms, self._lease_until_ms())
-                if webhook is not None:
-                    await self._deliver(webhook, stop)
+            while is_left and not stop.is_set():
+                async with self._turns:  # first come, first served
+                    now_ms = _now_ms()
+                    webhook = await self._store.take(name, self._owner, now_ms, self._lease_until_ms())
+                    is_left = webhook is not None and await self._turn(webhook)
         except ServiceError as error:
             self._log.warning("a webhook waits", webhook=name, category=error.category, cause=str(error))
             with contextlib.suppress(ServiceError):
@@ -177,8 +180,8 @@ class Deliveries:
         except Exception:  # noqa: BLE001 - the top of a delivery: logged; its lease ends by itself, so not again at once
             self._log.exception("failed a webhook", webhook=name)
 
-    async def _deliver(self, webhook: Webhook, stop: asyncio.Event) -> None:
-        """Send message after message until nothing is left, one fails, or the lease is lost.
+    async def _turn(self, webhook: Webhook) -> bool:
+        """Send one message, or pass over what is not meant; tell whether more may be left. The lease is given up with it.
 
         1. Its secret is opened: without it nothing can be signed, so nothing is looked at. It waits, and is disabled in the end.
         2. As whom it looks is judged anew. Where they do not count now nothing is sent: it waits, or is disabled.
@@ -191,48 +194,41 @@ class Deliveries:
         try:
             secret = await opened(self._store, self._lock, webhook.id, webhook.locked)
         except CorruptError as error:
-            await self._unsent(webhook, error, None)  # the right login secret may come back
-            return
+            return await self._unsent(webhook, error, None)  # the right login secret may come back
         wanted = wanted_of(webhook.definition, self._secret)
-        goes_on = True
-        while goes_on and not stop.is_set():
-            try:
-                looker = await self._lookers.of(webhook)
-            except RefusedError as error:
-                # what was shown and does not count any more never will again, all else may
-                over = DisabledBy.UNAUTHENTICATED if isinstance(error, UnauthenticatedError) else None
-                await self._unsent(webhook, error, over)
-                return
-            seen = SeenBy(wanted, looker.eyes)
-            made = await self._again(webhook, seen)
-            if made is None:
-                begun = await self._begun(webhook)
-                gathered = await self._gather(seen, webhook.progress.positions, begun.sizes)
-                if not gathered.events:
-                    at_end = all(gathered.after.get(log, 0) >= size for log, size in begun.sizes.items())
-                    webhook = _with(webhook, positions=gathered.after, pending=None)
-                    goes_on = await self._say(webhook, keep_lease=not at_end) and not at_end
-                    continue
-                made = messages.message(webhook, begun, gathered, self._message_bytes)
-                webhook = _with(webhook, pending=messages.fixed(begun, made))
-                if not await self._say(webhook, keep_lease=True):
-                    return
-            sent, after = await self._attempt(webhook, wanted, looker, made, secret)
-            webhook = _with(webhook, **after)
-            is_done = sent.outcome is not Outcome.DELIVERED
-            goes_on = await self._say(webhook, keep_lease=not is_done) and not is_done
-        if goes_on:
-            await self._say(webhook, keep_lease=False)
+        try:
+            looker = await self._lookers.of(webhook)
+        except RefusedError as error:
+            # what was shown and does not count any more never will again, all else may
+            over = DisabledBy.UNAUTHENTICATED if isinstance(error, UnauthenticatedError) else None
+            return await self._unsent(webhook, error, over)
+        seen = SeenBy(wanted, looker.eyes)
+        made = await self._again(webhook, seen)
+        if made is None:
+            begun = await self._begun(webhook)
+            gathered = await self._gather(seen, webhook.progress.positions, begun.sizes)
+            if not gathered.events:
+                at_end = all(gathered.after.get(log, 0) >= size for log, size in begun.sizes.items())
+                webhook = _with(webhook, positions=gathered.after, pending=None)
+                return await self._say(webhook, keep_lease=False) and not at_end
+            made = messages.message(webhook, begun, gathered, self._message_bytes)
+            webhook = _with(webhook, pending=messages.fixed(begun, made))
+            if not await self._say(webhook, keep_lease=True):
+                return False
+        sent, after = await self._attempt(webhook, wanted, looker, made, secret)
+        is_kept = await self._say(_with(webhook, **after), keep_lease=False)
+        return is_kept and sent.outcome is Outcome.DELIVERED
 
     async def _unsent(
         self, webhook: Webhook, error: RefusedError | CorruptError, over: DisabledBy | None
-    ) -> None:
-        """Keep why nothing is sent: it waits, or is disabled where it is `over`."""
+    ) -> bool:
+        """Keep why nothing is sent: it waits, or is disabled where it is `over`. Returns: False, its turns are over until then."""
         self._log.warning(
             "nothing is sent for a webhook", webhook=webhook.id, category=error.category, why=str(error)
         )
         failed = _failed(webhook.progress, f"{error.category}: {error}", self._limits, over)
         await self._say(_with(webhook, **failed), keep_lease=False)
+        return False
 
     async def _again(self, webhook: Webhook, seen: SeenBy) -> Message | None:
         """Make the message that is under way again; None where there is none, or it would not be the same to the byte."""

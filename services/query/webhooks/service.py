@@ -58,6 +58,7 @@ class Webhooks:
             heads,
             reach=settings.webhooks,
             most=settings.max_webhooks,
+            most_of_owner=settings.max_webhooks_per_owner,
             secret=front.secret,
             lock=self._lock,
         )

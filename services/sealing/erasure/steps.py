@@ -1,15 +1,11 @@
-"""What packages keep of users beside the logs: each registers how it is deleted, and how it is exported, under entry points."""
+"""What a step is by which a service deletes or shows what it keeps of users; which there are says `services.erasure.steps`."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from services.runtime.mongo import Database
-
-ERASING: Final = "goodstrace.erasing"
-EXPORTING: Final = "goodstrace.exporting"
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -29,17 +25,3 @@ EraseStep = Callable[[Database, Known], Awaitable[int]]
 """Deletes what is kept of a user; gives how many documents. May be repeated at any time. Raises: UnavailableError."""
 ExportStep = Callable[[Database, Known], AsyncIterator[tuple[str, Any]]]
 """Gives what is kept of a user, piece after piece in bounded memory: of what kind each is, and itself as JSON values. Raises: UnavailableError."""
-
-
-def erase_steps() -> dict[str, EraseStep]:
-    """Load the registered steps of erasing, in the order of their names."""
-    return _loaded(ERASING)
-
-
-def export_steps() -> dict[str, ExportStep]:
-    """Load the registered steps of exporting, in the order of their names."""
-    return _loaded(EXPORTING)
-
-
-def _loaded(group: str) -> dict[str, Any]:
-    return {each.name: each.load() for each in sorted(entry_points(group=group), key=lambda each: each.name)}

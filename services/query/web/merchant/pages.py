@@ -1,8 +1,8 @@
 """The pages of merchants put together: their paths, and what stands around each of them."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from fastapi import Request, Response
 
@@ -14,11 +14,9 @@ from services.query.web.merchant.recall import RecallPages
 from services.query.web.merchant.registry import RegistryPages
 from services.query.web.merchant.staff import StaffPages
 from services.query.web.merchant.tabs import Tab
+from services.query.web.pages import Handler
 from services.query.web.visiting import Visit
 from services.runtime.merchants.errors import ForbiddenError
-
-Work = Callable[[Request, Visit], Awaitable[Response]]
-Route = tuple[str, str, Work]
 
 
 class MerchantPages:
@@ -38,37 +36,33 @@ class MerchantPages:
         self._goods, self._recall, self._registry, self._staff = goods, recall, registry, staff
         self._labels, self._looks = labels, looks
 
-    def routes(self) -> Iterable[Route]:
-        """List them: the method, the path's template, and what answers."""
-        for method, path, name in _PATHS:
-            yield method, path, partial(self._answer, name)
+    def routes(self) -> Iterable[tuple[str, str, Handler]]:
+        """See MorePages."""
+        for method, path, answer in (
+            ("GET", "/merchant", self._goods.goods),
+            ("GET", "/merchant/flags", self._goods.flags),
+            ("GET", "/merchant/looks", self._looks.looks),
+            ("GET", "/merchant/recall", self._recall.recall),
+            ("GET", "/merchant/recall.csv", self._recall.csv),
+            ("GET", "/merchant/recall.xlsx", self._recall.xlsx),
+            ("GET", "/merchant/goods/new", self._registry.goods_form),
+            ("POST", "/merchant/goods/new", self._registry.goods),
+            ("GET", "/merchant/places", self._registry.places),
+            ("GET", "/merchant/places/new", self._registry.place_form),
+            ("POST", "/merchant/places/new", self._registry.place),
+            ("GET", "/merchant/staff", self._staff.staff),
+            ("POST", "/merchant/staff", self._staff.change),
+            ("GET", "/merchant/labels", self._labels.form),
+            ("POST", "/merchant/labels", self._labels.made),
+        ):
+            yield method, path, partial(_for_merchants, answer)
 
-    async def _answer(self, name: str, request: Request, visit: Visit) -> Response:
-        """Answer who acts for a merchant; where accounts are off that is nobody."""
-        if not visit.who.merchant:
-            raise ForbiddenError("this is for who acts for a merchant")
-        group, _, method = name.partition(".")
-        work: Work = getattr(getattr(self, f"_{group}"), method)
-        return await work(request, visit)
 
-
-_PATHS: Final = (
-    ("GET", "/merchant", "goods.goods"),
-    ("GET", "/merchant/flags", "goods.flags"),
-    ("GET", "/merchant/looks", "looks.looks"),
-    ("GET", "/merchant/recall", "recall.recall"),
-    ("GET", "/merchant/recall.csv", "recall.csv"),
-    ("GET", "/merchant/recall.xlsx", "recall.xlsx"),
-    ("GET", "/merchant/goods/new", "registry.goods_form"),
-    ("POST", "/merchant/goods/new", "registry.goods"),
-    ("GET", "/merchant/places", "registry.places"),
-    ("GET", "/merchant/places/new", "registry.place_form"),
-    ("POST", "/merchant/places/new", "registry.place"),
-    ("GET", "/merchant/staff", "staff.staff"),
-    ("POST", "/merchant/staff", "staff.change"),
-    ("GET", "/merchant/labels", "labels.form"),
-    ("POST", "/merchant/labels", "labels.made"),
-)
+async def _for_merchants(answer: Handler, request: Request, visit: Visit) -> Response:
+    """Answer who acts for a merchant; where accounts are off that is nobody."""
+    if not visit.who.merchant:
+        raise ForbiddenError("this is for who acts for a merchant")
+    return await answer(request, visit)
 
 
 def in_tabs(page: Page, tabs: tuple[Tab, ...]) -> Page:

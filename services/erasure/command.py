@@ -16,6 +16,7 @@ from typing import IO, Final, TypeVar
 import click
 import msgspec
 
+from services.erasure.steps import ERASE_STEPS, EXPORT_STEPS
 from services.runtime import topics
 from services.runtime.access.values import Role
 from services.runtime.acknowledged import AcknowledgedProducer
@@ -27,7 +28,6 @@ from services.runtime.vault import HeldError, open_people, user_subject
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.erasure.erasing import Erasing, Report, Sealing
 from services.sealing.erasure.records import Why
-from services.sealing.erasure.steps import erase_steps, export_steps
 
 T = TypeVar("T")
 _DAY_MS: Final = 86_400_000
@@ -191,7 +191,7 @@ async def _write(erasing: Erasing, name: str, browse_id: str, file: IO[bytes]) -
         file.write(_LINES.encode({"of": of, "kind": kind, "value": value}) + b"\n")
 
     write("export", "user", {"name": name, "time_ms": erasing.vault.now_ms(), "browse_id": browse_id})
-    for of, step in export_steps().items():
+    for of, step in EXPORT_STEPS.items():
         async for kind, value in step(erasing.database, known):
             write(of, kind, value)
             lines += 1
@@ -278,7 +278,7 @@ def _run(work: Callable[[Erasing], Awaitable[T]]) -> T:
             load_secret(load(LogSettings).index_secret_file),
         )
         try:
-            return await work(Erasing(mongo.database, open_people(mongo.database), sealing, erase_steps()))
+            return await work(Erasing(mongo.database, open_people(mongo.database), sealing, ERASE_STEPS))
         finally:
             await producer.stop(_STOP_S)
             mongo.close()
