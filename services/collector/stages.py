@@ -183,9 +183,7 @@ def _taken(stage: StageName, state: State, item: Item, output: SpanOutput) -> Ou
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this record's alone
         output.faults.append(StageFault(stage, item.record.id.hex(), error))
-        detail = (
-            f"the stage failed: {type(error).__name__}; nothing is wrong with the record as far as is known"
-        )
+        detail = f"the stage failed over it ({type(error).__name__}): the collector's log says more"
         return reject(settled(item).record, stage, Reason.FAULT, detail)
 
 

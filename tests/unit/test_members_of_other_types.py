@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from goodstrace.errors import EntryError
 from services.collector.flow import FACTS_PART, Item, Reason, StageName, from_wire, to_wire
+from services.collector.registry.claims import Policy, Speech
+from services.collector.registry.origin import foreign
 from services.collector.validation import check_event
 from services.runtime import envelope
 from services.runtime.envelope import Part
@@ -128,3 +130,11 @@ def test_what_is_no_record_of_ours_still_ends_the_span() -> None:
     )
     with pytest.raises(EntryError):
         run_all([to_wire(Item(msgspec.structs.replace(item.record, parts=parts), item.facts))])
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_whoever_puts_goods_out_must_have_the_right_to_whatever_the_type_of_the_event(kind: str) -> None:
+    nobodys = Speech(Policy.ORIGIN)
+    fault = foreign(event(kind, outputEPCList=["urn:epc:id:sgtin:4012345.012345.1"]), nobodys)
+    assert fault is not None
+    assert fault.pointer == "/outputEPCList/0"

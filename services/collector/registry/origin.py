@@ -7,10 +7,8 @@ from services.collector.errors import Fault
 from services.collector.record import canonical_key
 from services.collector.registry.claims import Policy, Speech
 
-_BROUGHT_INTO_BEING: Final = {
-    "ObjectEvent": ("epcList", "quantityList"),
-    "TransformationEvent": ("outputEPCList", "outputQuantityList"),
-}
+_COMMISSIONED: Final = ("epcList", "quantityList")
+_PUT_OUT: Final = ("outputEPCList", "outputQuantityList")
 _ALL: Final = (
     "parentID",
     "epcList",
@@ -55,7 +53,6 @@ def _named(event: dict[str, Any], policy: Policy) -> Iterator[tuple[str, str]]:
 def _members(event: dict[str, Any], policy: Policy) -> tuple[str, ...]:
     if policy is Policy.STRICT:
         return _ALL
-    kind = event["type"]
-    if kind == "ObjectEvent" and event["action"] != "ADD":
-        return ()
-    return _BROUGHT_INTO_BEING.get(kind, ())
+    if event["type"] == "ObjectEvent" and event["action"] == "ADD":
+        return (*_COMMISSIONED, *_PUT_OUT)
+    return _PUT_OUT  # whatever the type: `record` reads them in all
