@@ -111,8 +111,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
     ) -> completeness_pb2.GetRecordsResponse:
         """Show records by their places; see completeness.proto."""
         user, query = caller(context), requests.records_query(request)
-        eyes = await self._sight.eyes(principal())
-        logs = VisibleLogs(self._reader, eyes, self._secret, requests.MAX_POSITIONS)
+        logs = await self._sight.logs(self._reader, principal(), self._secret, requests.MAX_POSITIONS)
         async with self._turns:
             checkpoints = await disclosure.vector(self._reader, _KIND, query.as_of)
             records = await self._records(logs, query, sizes_of(checkpoints))

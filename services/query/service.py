@@ -93,9 +93,10 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """
         self._traces = Traces(secret, max_events, KeptWalks(keep_bytes, clock_s), metrics)
         self._turns = asyncio.Semaphore(max_walks)
+        self._shown = Shown(recorder, metrics, log)
         self._streamed = StreamedCalls(
             reader,
-            recorder,
+            self._shown,
             sight,
             secret=secret,
             max_events=max_events,
@@ -105,7 +106,6 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             metrics=metrics,
         )
         self._reader = reader
-        self._shown = Shown(recorder, metrics, log)
         self._pins = pins
         self._subscriptions = subscriptions
         self._sight = sight
@@ -113,7 +113,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._max_events = max_events
         self._page_bytes = page_bytes
         self._tokens = PageTokens(secret, PageState)
-        self._registrations = Registrations(reader, recorder, secret=secret, page_bytes=page_bytes)
+        self._registrations = Registrations(reader, self._shown, secret=secret, page_bytes=page_bytes)
         self._metrics = metrics
 
     async def Trace(  # noqa: N802 - the name in the proto
@@ -304,8 +304,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
 
     async def _logs(self) -> VisibleLogs:
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
-        eyes = await self._sight.eyes(principal())
-        return VisibleLogs(self._reader, eyes, self._secret, self._max_events)
+        return await self._sight.logs(self._reader, principal(), self._secret, self._max_events)
 
     def _opened(self, query: _Query, token: str, logs: VisibleLogs) -> PageState | None:
         state = self._tokens.open(query.encode(), token) if token else None
