@@ -314,7 +314,7 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
         request = goods_pb2.GetGoodsRequest(
             key=key,
             purpose=self._purpose,
-            as_of=[log_pb2.LogSize(log=log, size=size) for log, size in sorted((as_of or {}).items())],
+            as_of=log_sizes(as_of),
             page_size=page_size,
         )
         pages = list(self._pages(request, self._query.GetGoods))

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 
 from goodstrace import facts as facts_format
 from goodstrace.audit.v1 import audit_pb2
@@ -17,7 +18,9 @@ from goodstrace.query.v1 import login_pb2
 from services.collector.flagged import flagged
 from services.collector.flow import FACTS_PART
 from services.query.flagged_events import Place
+from services.query.metrics import QueryMetrics
 from services.query.own_keys import KeyRange
+from services.query.shown import Shown
 from services.query.sight import Sight
 from services.query.web.forms import Forms
 from services.query.web.merchant.serving import merchant_pages
@@ -230,11 +233,14 @@ class MerchantWorld(WebWorld):
         del settings
         self.recalling: Any = self.servicer
         reader: Any = self.logs
+        recorder: Any = self
+        self.registry_of_metrics = CollectorRegistry()
+        metrics = QueryMetrics(self.registry_of_metrics)
         return (
             merchant_pages(
                 pages,
                 reader,
-                self,
+                Shown(recorder, metrics, structlog.get_logger()),
                 keys=self.keys,
                 flagged=self.flagged,
                 sight=Sight(None),
@@ -248,6 +254,11 @@ class MerchantWorld(WebWorld):
                 log=structlog.get_logger(),
             ),
         )
+
+    @property
+    def records_shown(self) -> float:
+        """How many records the pages of merchants have counted as shown."""
+        return self.registry_of_metrics.get_sample_value("goodstrace_query_records_shown_total") or 0
 
     async def Recall(self, request: Any, context: Any) -> None:  # noqa: N802 - the name in the proto
         """TraceService's, which tests may take the place of."""

@@ -23,7 +23,6 @@ PAGE_ROWS: Final = 16
 """docs/decisions/0024-completeness.md has the figures."""
 PAGE_BYTES: Final = PAGE_ROWS * ROW_BYTES
 MAX_LOG_NUMBER: Final = 2 ** (8 * LOG_BYTES) - 1
-MAX_INDEX: Final = 2 ** (8 * INDEX_BYTES) - 1
 _AT_ONCE: Final = 4096
 _PLACE: Final = struct.Struct(">HHL")  # the index's six bytes as two and four: struct has no six
 

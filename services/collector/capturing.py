@@ -9,8 +9,8 @@ from services.collector import bodies, headers
 from services.collector.headers import BodyKind, RefusedHeaderError
 from services.collector.idempotency import Idempotency
 from services.collector.intake import Intake
-from services.collector.intake import Request as CaptureRequest
 from services.collector.metrics import Metrics
+from services.collector.preparing import Request as CaptureRequest
 from services.collector.registry.rates import rate_headers
 from services.collector.streaming import StreamedAnswer, answers
 from services.runtime.access.current import principal

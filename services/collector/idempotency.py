@@ -17,8 +17,9 @@ import structlog
 
 from goodstrace.entry import ID_BYTES
 from services.collector.errors import DocumentError, KeyBusyError, KeyReusedError
-from services.collector.intake import Intake, Ports, Request
+from services.collector.intake import Intake
 from services.collector.keys import Reservation
+from services.collector.preparing import Ports, Request
 from services.runtime.errors import ServiceError
 from services.runtime.merchants.errors import RefusedError
 

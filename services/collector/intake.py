@@ -16,11 +16,7 @@ from services.collector.jobs import Job, Progress, Verdicts, progress
 from services.collector.metrics import Metrics
 from services.collector.mongo import JobStore
 from services.collector.preparing import (
-    BEHAVIOURS,
-    PROCEED,
-    ROLLBACK,
     Line,
-    Ports,
     Prepared,
     Preparer,
     Request,
@@ -29,8 +25,6 @@ from services.collector.producer import GroupCommit
 from services.collector.ranging import Ranges, with_ranges
 from services.runtime.errors import ServiceError
 from services.runtime.personal_values import PersonalKey
-
-__all__ = ["BEHAVIOURS", "PROCEED", "ROLLBACK", "Intake", "Line", "Ports", "Prepared", "Request"]
 
 _REMEMBERED_JOBS: Final = 1_000
 _OVERDUE_AT_ONCE: Final = 10

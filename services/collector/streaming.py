@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 from services.collector.collect import Sent
 from services.collector.flow import Item, Reason
 from services.collector.headers import STREAM_TYPE
-from services.collector.intake import Intake, Prepared, Request
+from services.collector.intake import Intake
 from services.collector.lines import LineFeed
-from services.collector.preparing import Taken, reason_of
+from services.collector.preparing import Prepared, Request, Taken, reason_of
 from services.collector.problems import SECURITY, TOO_LARGE, VALIDATION, Problem, of_error
 from services.runtime.access.current import still
 from services.runtime.epcis_negotiation import ANSWERED

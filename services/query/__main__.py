@@ -6,13 +6,11 @@ from contextlib import AsyncExitStack, aclosing
 import grpc
 import structlog
 
-from goodstrace.query.v1 import completeness_pb2, trace_pb2
 from goodstrace.query.v1.completeness_pb2_grpc import (
     add_CompletenessServiceServicer_to_server as add_completeness,
 )
 from goodstrace.query.v1.trace_pb2_grpc import add_TraceServiceServicer_to_server as add_servicer
 from services.query.accounts.receipt_signing import ReceiptSigner
-from services.query.accounts.serving import SERVICES as LOGIN_SERVICES
 from services.query.accounts.serving import Login, login_services
 from services.query.completeness import CompletenessServicer
 from services.query.epcis_api import EpcisApi
@@ -22,7 +20,7 @@ from services.query.http_app import make_app
 from services.query.index_endpoints import IndexEndpoints
 from services.query.index_gate import IndexGate
 from services.query.log_endpoints import LogEndpoints
-from services.query.metrics import QueryMetrics
+from services.query.metrics import LOGIN_SERVICES, SERVICES, QueryMetrics
 from services.query.service import TraceServicer
 from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.sight import Sight
@@ -45,11 +43,6 @@ from services.sealing.completeness.newer import NewerEntries
 from services.sealing.completeness.store import MongoRuns
 from services.sealing.front import Front, opened
 from services.sealing.pins import Pins
-
-_SERVICES = (
-    trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
-    completeness_pb2.DESCRIPTOR.services_by_name["CompletenessService"],
-)
 
 
 def main() -> None:
@@ -90,6 +83,7 @@ async def query(
             sight=parts.sight,
             neighbours=neighbours,
             login=login,
+            metrics=metrics,
         )
         app = make_app(
             parts.logs(),
@@ -112,7 +106,7 @@ async def query(
 
         await together(
             stop,
-            front.serve(stop, (*_SERVICES, *(LOGIN_SERVICES if login else ())), add, kind="goods"),
+            front.serve(stop, (*SERVICES, *(LOGIN_SERVICES if login else ())), add, kind="goods"),
             front.serve_http(stop, app, settings.http_port, max_connections=settings.http_connections),
             webhooks.run(stop),
             *([login.run(stop)] if login else ()),

@@ -19,6 +19,7 @@ from services.query import completeness_requests as requests
 from services.query.completeness_requests import CompleteQuery, RecordsQuery
 from services.query.index_gate import IndexGate
 from services.query.metrics import QueryMetrics
+from services.query.shown import Shown
 from services.query.sight import Sight, VisibleLogs
 from services.runtime.access.current import principal
 from services.runtime.access.networks import grpc_peer
@@ -58,11 +59,11 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         """Prove from `runs` under `reader`'s logs. An answer stops at `page_bytes`; `max_calls` are made at a time."""
-        self._reader, self._recorder, self._runs, self._newer = reader, recorder, runs, newer
+        self._reader, self._runs, self._newer = reader, runs, newer
+        self._shown = Shown(recorder, metrics, log)
         self._sight = sight
         self._secret, self._gate, self._page_bytes = secret, gate, page_bytes
         self._turns = asyncio.Semaphore(max_calls)
-        self._metrics, self._log = metrics, log
 
     async def GetIndexSecret(  # noqa: N802 - the name in the proto
         self, _request: completeness_pb2.GetIndexSecretRequest, context: Context
@@ -92,7 +93,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
             )
             texts = tuple(dict.fromkeys(text for _, text in query.names))
             sizes = {INDEX_LOG: checkpoint.size}
-            answer.browse_id = await self._record(
+            answer.browse_id = await self._shown.record(
                 Browse(
                     user=user,
                     merchant=eyes.merchant,
@@ -110,8 +111,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
     ) -> completeness_pb2.GetRecordsResponse:
         """Show records by their places; see completeness.proto."""
         user, query = caller(context), requests.records_query(request)
-        eyes = await self._sight.eyes(principal())
-        logs = VisibleLogs(self._reader, eyes, self._secret, requests.MAX_POSITIONS)
+        logs = await self._sight.logs(self._reader, principal(), self._secret, requests.MAX_POSITIONS)
         async with self._turns:
             checkpoints = await disclosure.vector(self._reader, _KIND, query.as_of)
             records = await self._records(logs, query, sizes_of(checkpoints))
@@ -121,7 +121,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
                 checkpoints=map(checkpoint_message, checkpoints.values()),
             )
             places = " ".join(f"{each.log}[{each.index}]" for each in records)
-            answer.browse_id = await self._record(
+            answer.browse_id = await self._shown.record(
                 Browse(
                     user=user,
                     merchant=logs.eyes.merchant,
@@ -212,13 +212,6 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
                     return found
                 found.append(by_place[place])
         return found
-
-    async def _record(self, browse: Browse) -> str:
-        """Record the look: nothing may leave before this has returned (design.md, invariant 4)."""
-        browse_id = await self._recorder.record(browse)
-        self._metrics.shown.inc(browse.events)
-        self._log.info("shown", browse=browse_id, method=browse.method, events=browse.events)
-        return browse_id
 
     def _let_through(self, context: Context) -> None:
         given = dict(context.invocation_metadata() or ()).get(TOKEN_METADATA, "")

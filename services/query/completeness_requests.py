@@ -1,6 +1,6 @@
 """What the calls of CompletenessService ask, read from the wire and checked against their limits. Pure, no I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -8,10 +8,9 @@ import msgspec
 from goodstrace.completeness.leaf import INDEXED_PREFIX, MAX_RUNS
 from goodstrace.entry import TagKind
 from goodstrace.identifiers import canonical_key
-from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import MAX_SIZE
 from goodstrace.query.v1 import completeness_pb2
-from services.query.requests import MAX_AS_OF
+from services.query.requests import sizes_asked
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, check_text
 
@@ -56,7 +55,7 @@ def complete_query(request: completeness_pb2.ProveCompleteRequest) -> CompleteQu
         index_size=request.index_size,
         start_run=request.start_run,
         start_page=request.start_page if request.HasField("start_page") else None,
-        as_of=_as_of(request.as_of),
+        as_of=sizes_asked(request.as_of),
     )
 
 
@@ -69,14 +68,4 @@ def records_query(request: completeness_pb2.GetRecordsRequest) -> RecordsQuery:
     if not all(each.log.startswith(INDEXED_PREFIX) for each in request.positions):
         raise InvalidRequestError("only records of goods logs are shown here", "positions")
     positions = tuple((each.log, each.index) for each in request.positions)
-    return RecordsQuery(canonical_key(request.key), positions, _as_of(request.as_of))
-
-
-def _as_of(sizes: Iterable[log_pb2.LogSize]) -> dict[str, int]:
-    given = list(sizes)
-    as_of = {each.log: each.size for each in given}
-    if len(as_of) != len(given) or len(as_of) > MAX_AS_OF:
-        raise InvalidRequestError(f"at most {MAX_AS_OF} logs, each once", "as_of")
-    if any(size > MAX_SIZE for size in as_of.values()):
-        raise InvalidRequestError("a size is at most 2**63-1", "as_of")
-    return as_of
+    return RecordsQuery(canonical_key(request.key), positions, sizes_asked(request.as_of))

@@ -17,6 +17,7 @@ from services.query.epcis_problems import ParameterError, TooLargeError
 from services.query.epcis_values import ValuePage
 from services.query.epcis_walk import Found, Place, Step
 from services.query.metrics import QueryMetrics
+from services.query.shown import Shown
 from services.query.sight import Sight, VisibleLogs
 from services.runtime.access.current import principal
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
@@ -82,13 +83,13 @@ class EpcisQueries:
             metrics: counts what is shown.
             log: told of each look.
         """
-        self._reader, self._recorder = reader, recorder
+        self._reader, self._shown = reader, Shown(recorder, metrics, log)
         self._sight = sight
         self._secret = secret
         self._max_events, self._page_bytes = max_events, page_bytes
         self._turns = asyncio.Semaphore(max_walks)
         self._tokens = PageTokens(secret, Place)
-        self._metrics, self._log = metrics, log
+        self._metrics = metrics
 
     async def events(self, asked: Asked, look: Look) -> Answer:
         """Give a page of the events that a query means.
@@ -144,8 +145,7 @@ class EpcisQueries:
 
     async def _logs(self) -> VisibleLogs:
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
-        eyes = await self._sight.eyes(principal())
-        return VisibleLogs(self._reader, eyes, self._secret, self._max_events)
+        return await self._sight.logs(self._reader, principal(), self._secret, self._max_events)
 
     async def _fill(
         self, logs: VisibleLogs, page: Page, asked: Asked, place: Place, hashes: list[str]
@@ -233,10 +233,8 @@ class EpcisQueries:
             events=shown,
             query=look.query,
         )
-        browse_id = await self._recorder.record(browse)
-        self._metrics.shown.inc(shown)
+        browse_id = await self._shown.record(browse)
         self._metrics.withheld.inc(len(logs.withheld))
-        self._log.info("shown", browse=browse_id, method=method, events=shown)
         return browse_id
 
 

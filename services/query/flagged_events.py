@@ -7,13 +7,14 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from goodstrace.read_runs import Said, runs
+from services.query.shown import Shown
 from services.runtime.access.current import principal
 from services.runtime.access.naming import recorded_name
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.merchants.flagged import FLAGGED, FlaggedEvent, flagged_of
 from services.runtime.mongo import Database, translated
-from services.sealing.browse import Browse, Recorder
+from services.sealing.browse import Browse
 
 METHOD: Final = "ListFlagged"
 MAX_NAME_CHARS: Final = 200
@@ -89,9 +90,9 @@ def _cut(event: FlaggedEvent) -> FlaggedEvent:
 class FlaggedLooks:
     """Shows them to whoever the guard says is calling."""
 
-    def __init__(self, flagged: Flagged, recorder: Recorder) -> None:
-        """Show what is in `flagged`, recorded by `recorder`."""
-        self._flagged, self._recorder = flagged, recorder
+    def __init__(self, flagged: Flagged, shown: Shown) -> None:
+        """Show what is in `flagged`, recorded by `shown`."""
+        self._flagged, self._shown = flagged, shown
 
     async def page(self, name: str, before: str, limit: int, purpose: str) -> FlaggedPage:
         """Show a page. Raises: ForbiddenError where the caller acts for no merchant; InvalidRequestError, UnavailableError."""
@@ -113,7 +114,7 @@ class FlaggedLooks:
             events=len(shown),
             query=name,
         )
-        browse_id = await self._recorder.record(browse)
+        browse_id = await self._shown.record(browse)
         following = f"{shown[-1].record_ms}-{shown[-1].id}" if len(found) > limit else ""
         return FlaggedPage(rows, following, browse_id)
 

@@ -2,35 +2,24 @@
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from goodstrace.query.v1 import login_pb2
+from goodstrace.query.v1 import completeness_pb2, login_pb2, trace_pb2
 from services.query.log_paths import Kind
 from services.query.webhooks.values import DAMAGED, DisabledBy
 from services.sealing.front import FrontMetrics
 
+SERVICES = (
+    trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
+    completeness_pb2.DESCRIPTOR.services_by_name["CompletenessService"],
+)
+"""What it answers over gRPC in any case."""
+LOGIN_SERVICES = tuple(
+    login_pb2.DESCRIPTOR.services_by_name[name] for name in ("LoginService", "AccountService")
+)
+"""What it answers beside them where accounts are on."""
+_OVER_HTTP = ("QueryEvents", "ListValues", "ManageWebhooks")
 _METHODS = [
-    "Trace",
-    "StreamTrace",
-    "Recall",
-    "GetEvent",
-    "GetCheckpoint",
-    "GetInclusionProof",
-    "GetConsistencyProof",
-    "GetRootProof",
-    "GetProofFile",
-    "GetKeyChanges",
-    "GetIndexSecret",
-    "ProveComplete",
-    "GetRecords",
-    "GetGoods",
-    "Subscribe",
-    "QueryEvents",
-    "ListValues",
-    "ManageWebhooks",
-    *(
-        method.name
-        for service in ("LoginService", "AccountService")
-        for method in login_pb2.DESCRIPTOR.services_by_name[service].methods
-    ),
+    *(method.name for service in (*SERVICES, *LOGIN_SERVICES) for method in service.methods),
+    *_OVER_HTTP,
 ]
 _ROUNDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _LOG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -16,6 +16,7 @@ from goodstrace.claims import Claims
 from goodstrace.goods.state import ORDER, GoodsState, Told
 from goodstrace.identifiers import Grade, canonical_key
 from services.query.own_keys import KeyRange, begin_range, key_ranges, within
+from services.query.shown import Shown
 from services.query.sight import Eyes, Sight, VisibleLogs
 from services.query.standing import Standing, Standings
 from services.runtime.access.current import principal
@@ -25,7 +26,7 @@ from services.runtime.merchants.directory import Directory
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.mongo import Database, find_named, translated
 from services.sealing import disclosure, showing
-from services.sealing.browse import Browse, Recorder
+from services.sealing.browse import Browse
 from services.sealing.reader import LogReader
 
 METHOD: Final = "ListGoods"
@@ -116,7 +117,7 @@ class OwnGoods:
         self,
         keys: Keys,
         reader: LogReader,
-        recorder: Recorder,
+        shown: Shown,
         *,
         sight: Sight,
         claims: Callable[[int], Awaitable[Claims | None]],
@@ -127,7 +128,7 @@ class OwnGoods:
 
         At most `max_events` records are looked at to tell how one of them stands.
         """
-        self._keys, self._reader, self._recorder = keys, reader, recorder
+        self._keys, self._reader, self._shown = keys, reader, shown
         self._sight, self._claims, self._secret, self._max_events = sight, claims, secret, max_events
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -160,7 +161,7 @@ class OwnGoods:
             events=len(places),
             query=asked,
         )
-        browse_id = await self._recorder.record(browse)
+        browse_id = await self._shown.record(browse)
         rows = tuple(own_row(key, each) for key, each in zip(keys, found, strict=True))
         return OwnPage(rows, following, browse_id)
 

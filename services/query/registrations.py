@@ -9,10 +9,11 @@ from goodstrace.entry import TagKind, tag
 from goodstrace.identifiers import canonical_key
 from goodstrace.query.v1.registrations_pb2 import GetRegistrationsRequest, GetRegistrationsResponse
 from goodstrace.registration import of_parts
+from services.query.shown import Shown
 from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.page_tokens import PageTokens
 from services.sealing import disclosure, showing
-from services.sealing.browse import Browse, BrowseRecorder
+from services.sealing.browse import Browse
 from services.sealing.reader import LogReader
 from services.sealing.showing import Position
 from services.sealing.values import SealedRecord
@@ -32,12 +33,10 @@ class RegistrationPage(msgspec.Struct, frozen=True):
 class Registrations:
     """Answers the call."""
 
-    def __init__(
-        self, reader: LogReader, recorder: BrowseRecorder, *, secret: bytes, page_bytes: int
-    ) -> None:
+    def __init__(self, reader: LogReader, shown: Shown, *, secret: bytes, page_bytes: int) -> None:
         """Answer from `reader`'s logs, at most `page_bytes` at a time unless one record alone is over."""
         self._reader = reader
-        self._recorder = recorder
+        self._shown = shown
         self._secret = secret
         self._page_bytes = page_bytes
         self._tokens = PageTokens(secret, RegistrationPage)
@@ -75,9 +74,7 @@ class Registrations:
             purpose=request.purpose,
             events=len(answer.registrations),
         )
-        answer.browse_id = await self._recorder.record(
-            browse
-        )  # nothing may leave before (design.md, invariant 4)
+        answer.browse_id = await self._shown.record(browse)
         return answer
 
     def _cut(self, records: list[SealedRecord], sizes: Mapping[str, int]) -> list[SealedRecord]:

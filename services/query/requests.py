@@ -1,6 +1,6 @@
 """What the calls of TraceService ask, read from the wire and checked against their limits. Pure, no I/O."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -151,12 +151,3 @@ def page_size_of(
 ) -> int:
     """Read how many events a page may have. Raises: InvalidRequestError."""
     return checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
-
-
-def _as_of(sizes: Sequence[log_pb2.LogSize]) -> dict[str, int]:
-    as_of = {each.log: each.size for each in sizes}
-    if len(as_of) != len(sizes) or len(as_of) > MAX_AS_OF:
-        raise InvalidRequestError(f"at most {MAX_AS_OF} logs, each once", "as_of")
-    if any(size > MAX_SIZE for size in as_of.values()):
-        raise InvalidRequestError("a size is at most 2**63-1", "as_of")
-    return as_of

@@ -26,6 +26,7 @@ from services.query.metrics import QueryMetrics
 from services.query.registrations import Registrations
 from services.query.requests import EventQuery, GoodsQuery, PageState, TraceQuery
 from services.query.root_proofs import root_proof
+from services.query.shown import Shown
 from services.query.sight import Sight, VisibleLogs
 from services.query.standing import Standings
 from services.query.streamed_calls import StreamedCalls
@@ -92,9 +93,10 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """
         self._traces = Traces(secret, max_events, KeptWalks(keep_bytes, clock_s), metrics)
         self._turns = asyncio.Semaphore(max_walks)
+        self._shown = Shown(recorder, metrics, log)
         self._streamed = StreamedCalls(
             reader,
-            recorder,
+            self._shown,
             sight,
             secret=secret,
             max_events=max_events,
@@ -104,7 +106,6 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             metrics=metrics,
         )
         self._reader = reader
-        self._recorder = recorder
         self._pins = pins
         self._subscriptions = subscriptions
         self._sight = sight
@@ -112,9 +113,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._max_events = max_events
         self._page_bytes = page_bytes
         self._tokens = PageTokens(secret, PageState)
-        self._registrations = Registrations(reader, recorder, secret=secret, page_bytes=page_bytes)
+        self._registrations = Registrations(reader, self._shown, secret=secret, page_bytes=page_bytes)
         self._metrics = metrics
-        self._log = log
 
     async def Trace(  # noqa: N802 - the name in the proto
         self, request: trace_pb2.TraceRequest, context: Context
@@ -167,7 +167,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             purpose=asked.purpose,
             shown=len(page.events),
         )
-        answer.browse_id = await self._record(browse)
+        answer.browse_id = await self._shown.record(browse)
         self._traces.shown(query, logs, sizes, walked, has_more=bool(answer.next_page_token))
         return answer
 
@@ -221,7 +221,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
                 purpose=request.purpose,
                 shown=len(page.events),
             )
-            answer.browse_id = await self._record(browse)
+            answer.browse_id = await self._shown.record(browse)
             return answer
 
     async def GetRegistrations(  # noqa: N802 - the name in the proto
@@ -293,7 +293,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             browse = _browse(
                 user, logs, "GetGoods", query.key, sizes=sizes, purpose=request.purpose, shown=shown
             )
-            answer.browse_id = await self._record(browse)
+            answer.browse_id = await self._shown.record(browse)
             return answer
 
     async def Subscribe(  # type: ignore[override]  # noqa: N802 - the name in the proto; the stubs know generators only
@@ -304,8 +304,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
 
     async def _logs(self) -> VisibleLogs:
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
-        eyes = await self._sight.eyes(principal())
-        return VisibleLogs(self._reader, eyes, self._secret, self._max_events)
+        return await self._sight.logs(self._reader, principal(), self._secret, self._max_events)
 
     def _opened(self, query: _Query, token: str, logs: VisibleLogs) -> PageState | None:
         state = self._tokens.open(query.encode(), token) if token else None
@@ -358,13 +357,6 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         else:
             shown = await disclosure.disclose(logs, records, sizes, bare)
         return [core.completed(event, shown) for event in page.events], shared
-
-    async def _record(self, browse: Browse) -> str:
-        """Record the look: nothing may leave before this has returned (design.md, invariant 4)."""
-        browse_id = await self._recorder.record(browse)
-        self._metrics.shown.inc(browse.events)
-        self._log.info("shown", browse=browse_id, method=browse.method, events=browse.events)
-        return browse_id
 
 
 def _browse(

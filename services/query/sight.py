@@ -41,6 +41,10 @@ class Sight:
         """
         self._directory, self._personal = directory, personal
 
+    async def logs(self, logs: "Logs", who: Principal, secret: bytes, most_withheld: int) -> "VisibleLogs":
+        """Give `logs` as somebody may see them, for one answer; see `eyes` and `VisibleLogs`. Raises: as `eyes`."""
+        return VisibleLogs(logs, await self.eyes(who), secret, most_withheld)
+
     async def eyes(self, who: Principal) -> "Eyes":
         """Say what somebody sees: auditors and the platform everything, merchants as such, all others what is public.
 

@@ -11,12 +11,13 @@ from goodstrace.query.v1 import recall_pb2, trace_pb2
 from services.query import core, requests
 from services.query.metrics import QueryMetrics
 from services.query.recalls import Recalling
+from services.query.shown import Shown
 from services.query.sight import Sight, VisibleLogs
 from services.query.trace_streams import TraceStream
 from services.runtime.access.current import principal
 from services.runtime.grpc import Context, caller
 from services.sealing import disclosure, showing
-from services.sealing.browse import Browse, BrowseRecorder
+from services.sealing.browse import Browse
 from services.sealing.reader import LogReader
 from services.sealing.values import StoredCheckpoint
 
@@ -37,7 +38,7 @@ class StreamedCalls:
     def __init__(
         self,
         reader: LogReader,
-        recorder: BrowseRecorder,
+        shown: Shown,
         sight: Sight,
         *,
         secret: bytes,
@@ -51,7 +52,7 @@ class StreamedCalls:
 
         A trace stops at `max_events`, a recall at `max_goods`; a message has at most `page_bytes`, unless a single record is larger.
         """
-        self._reader, self._recorder, self._sight = reader, recorder, sight
+        self._reader, self._shown, self._sight = reader, shown, sight
         self._secret, self._page_bytes, self._metrics = secret, page_bytes, metrics
         self._max_events, self._max_goods = max_events, max_goods
         self._turns = asyncio.Semaphore(most)
@@ -92,13 +93,12 @@ class StreamedCalls:
         self, user: str, method: str, key: str, as_of: Mapping[str, int], purpose: str
     ) -> AsyncIterator[_Begun]:
         """Wait for a turn, fix the checkpoints and record the look: how much it shows cannot be told yet."""
-        eyes = await self._sight.eyes(principal())
-        logs = VisibleLogs(self._reader, eyes, self._secret, self._max_events)
+        logs = await self._sight.logs(self._reader, principal(), self._secret, self._max_events)
         async with self._turns:
             checkpoints = await disclosure.vector(self._reader, _KIND, as_of)
             browse = Browse(
                 user=user,
-                merchant=eyes.merchant,
+                merchant=logs.eyes.merchant,
                 method=method,
                 keys=(key,),
                 sizes=showing.sizes_of(checkpoints),
@@ -106,8 +106,7 @@ class StreamedCalls:
                 events=0,
                 query="stream",
             )
-            # Nothing may leave before this has returned (design.md, invariant 4).
-            yield _Begun(logs, checkpoints, await self._recorder.record(browse))
+            yield _Begun(logs, checkpoints, await self._shown.record(browse))
 
     async def _counted(self, stream: TraceStream | Recalling, running: Awaitable[None]) -> None:
         """Send a stream; count what it showed and withheld, however it ends."""

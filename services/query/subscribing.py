@@ -18,6 +18,7 @@ from goodstrace.query.v1 import subscribe_pb2, withheld_pb2
 from goodstrace.tracing.model import NameKind
 from services.query.forward import Forward, Gathered, Heads, Positions, Seen
 from services.query.metrics import QueryMetrics
+from services.query.shown import Shown
 from services.query.sight import Eyes, Sight, bare, told_tags
 from services.query.withheld import found_by
 from services.runtime.access.current import principal
@@ -120,14 +121,14 @@ class Subscriptions:
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         """Serve at most `most` at a time, messages of `page_bytes`, until `stop`; `sight` says who may see what."""
-        self._reader, self._recorder = reader, recorder
+        self._reader, self._shown = reader, Shown(recorder, metrics, log)
         self._forward, self._heads = forward, heads
         self._sight = sight
         self._secret, self._page_bytes, self._most = secret, page_bytes, most
         self._stop = stop
         self._open = 0
         self._cursors = PageTokens(secret, Cursor, "cursor")
-        self._metrics, self._log = metrics, log
+        self._metrics = metrics
 
     async def serve(self, request: subscribe_pb2.SubscribeRequest, context: Context) -> None:
         """Send messages until the caller goes away.
@@ -168,7 +169,7 @@ class Subscriptions:
             at_end = is_at_end(positions, checkpoints)
             is_due = time.monotonic() - said_at >= asked.heartbeat_s
             if gathered.events:
-                await context.write(await self._shown(asked, interest, gathered, checkpoints))
+                await context.write(await self._proved(asked, interest, gathered, checkpoints))
             elif is_due or (at_end and not said_end):
                 await context.write(self._message(checkpoints, positions, (), ""))
             if gathered.events or is_due or (at_end and not said_end):
@@ -189,7 +190,7 @@ class Subscriptions:
             most_bytes=self._page_bytes,
         )
 
-    async def _shown(
+    async def _proved(
         self, asked: _Asked, interest: Filtered, gathered: Gathered, checkpoints: Checkpoints
     ) -> subscribe_pb2.SubscribeResponse:
         """Prove the events and record that they are shown: nothing may leave before this has returned."""
@@ -214,9 +215,7 @@ class Subscriptions:
             events=len(events),
             query=asked.filter.text(),
         )
-        browse_id = await self._recorder.record(browse)
-        self._metrics.shown.inc(len(events))
-        self._log.info("shown", browse=browse_id, method=METHOD, events=len(events))
+        browse_id = await self._shown.record(browse)
         message = self._message(within, gathered.after, events, browse_id)
         message.caught_up = is_at_end(gathered.after, checkpoints)
         return message

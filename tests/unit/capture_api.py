@@ -17,13 +17,13 @@ from services.collector.calendar import Position
 from services.collector.collect import Rules
 from services.collector.documents import Limits
 from services.collector.idempotency import Idempotency
-from services.collector.intake import Intake, Ports
+from services.collector.intake import Intake
 from services.collector.job_views import JobViews
 from services.collector.jobs import Job, Verdicts
 from services.collector.keys import Reservation
 from services.collector.metrics import Metrics
 from services.collector.positions import Positions
-from services.collector.preparing import Preparer
+from services.collector.preparing import Ports, Preparer
 from services.collector.producer import GroupCommit
 from services.collector.ranging import Ranges
 from services.collector.registry.gate import Gate

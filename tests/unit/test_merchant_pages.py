@@ -34,6 +34,7 @@ async def test_goods_are_listed_with_how_they_stand_and_the_look_is_recorded(wor
     assert (browse.method, browse.merchant, browse.purpose) == ("ListGoods", WORKS, "merchant page")
     assert {ITEM_KEY, LOT_KEY, canonical_key(CASE)} <= set(browse.keys)
     assert browse.events > 0
+    assert world.records_shown == browse.events
     assert answer.headers["cache-control"] == "no-store"
     assert_harmless(answer.text)
 

@@ -9,7 +9,7 @@ from goodstrace.entry import ID_BYTES
 from goodstrace.registration import merchant_key
 from services.collector.errors import DocumentError, Fault, OverloadedError
 from services.collector.flow import to_wire
-from services.collector.intake import Ports
+from services.collector.preparing import Ports
 from services.collector.producer import GroupCommit, Placed
 from services.collector.registry import contents, registrations
 from services.collector.registry.claims import overlap

@@ -11,7 +11,6 @@ import grpc
 import structlog
 from fastapi import Request, Response
 
-from goodstrace.query.v1 import login_pb2
 from goodstrace.query.v1.login_pb2_grpc import (
     add_AccountServiceServicer_to_server as add_accounts,
 )
@@ -42,9 +41,6 @@ from services.runtime.settings import load, load_secret, refuse
 from services.sealing.browse import Recorder
 
 JWKS_PATH: Final = "/.well-known/jwks.json"
-SERVICES: Final = tuple(
-    login_pb2.DESCRIPTOR.services_by_name[name] for name in ("LoginService", "AccountService")
-)
 JWKS_FRESH_S: Final = 60
 
 

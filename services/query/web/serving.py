@@ -10,6 +10,7 @@ from services.query.metrics import QueryMetrics
 from services.query.own_goods import GoodsKeys, claims_by
 from services.query.service import TraceServicer
 from services.query.settings import QuerySettings
+from services.query.shown import Shown
 from services.query.sight import Sight
 from services.query.web.auditing import AuditorPages
 from services.query.web.complete import CompletePages, Offer
@@ -62,6 +63,7 @@ def role_pages(
     sight: Sight,
     neighbours: ServiceNeighbours,
     login: Login | None,
+    metrics: QueryMetrics,
 ) -> Sequence[MorePages]:
     """Make the pages of auditors, operators and merchants, and the proofs of completeness; those of merchants only where accounts are on."""
     database = front.mongo.database
@@ -84,7 +86,7 @@ def role_pages(
             merchant_pages(
                 pages,
                 front.reader,
-                front.recorder,
+                Shown(front.recorder, metrics, front.log),
                 keys=GoodsKeys(database),
                 flagged=FlaggedEvents(database),
                 sight=sight,

@@ -9,6 +9,7 @@ import structlog
 from goodstrace.claims import Claims
 from services.query.flagged_events import Flagged, FlaggedLooks
 from services.query.own_goods import Keys, OwnGoods
+from services.query.shown import Shown
 from services.query.sight import Sight
 from services.query.web.forms import Forms
 from services.query.web.merchant.goods import GoodsPages
@@ -22,7 +23,6 @@ from services.query.web.merchant.staff import KeepsAccounts, StaffPages
 from services.query.web.merchant.tabs import TABS
 from services.query.web.pages import WebPages
 from services.query.web.registered import Register
-from services.sealing.browse import Recorder
 from services.sealing.reader import LogReader
 
 EVENTS_A_STATE = 1000
@@ -36,7 +36,7 @@ class Neighbours(Asks, CountsLooks, Protocol):
 def merchant_pages(
     pages: WebPages,
     reader: LogReader,
-    recorder: Recorder,
+    shown: Shown,
     *,
     keys: Keys,
     flagged: Flagged,
@@ -52,10 +52,8 @@ def merchant_pages(
 ) -> MerchantPages:
     """Make the pages."""
     page = in_tabs(pages.page, TABS)
-    own = OwnGoods(
-        keys, reader, recorder, sight=sight, claims=claims, secret=secret, max_events=EVENTS_A_STATE
-    )
-    goods = GoodsPages(page, own, FlaggedLooks(flagged, recorder), Register(reader, secret), reader)
+    own = OwnGoods(keys, reader, shown, sight=sight, claims=claims, secret=secret, max_events=EVENTS_A_STATE)
+    goods = GoodsPages(page, own, FlaggedLooks(flagged, shown), Register(reader, secret), reader)
     recall = RecallPages(
         page, pages, recalling, reader, goods=own, names=goods, timeout_s=recall_timeout_s, log=log
     )
