@@ -24,6 +24,7 @@ from services.query.log_endpoints import LogEndpoints
 from services.query.subscribing import Subscriptions
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
+from services.runtime.page_tokens import fixed_key
 from tests.unit.collector_builders import SECRET
 from tests.unit.registry_builders import registry
 from tests.unit.visible_world import CARRIER, CASE, EVENTS, ITEM, MAKER, SHOP, STRANGER, World, place
@@ -47,6 +48,7 @@ def epcis(world: World) -> httpx.AsyncClient:
         world,  # type: ignore[arg-type]
         sight=world.sight,
         secret=SECRET,
+        page_key=fixed_key(b"p" * 32),
         max_events=1000,
         page_bytes=10**6,
         max_walks=2,
@@ -162,6 +164,7 @@ async def stream(world: World, request: Any, viewer: int) -> list[Any]:
         Heads(reader, 0.01),
         sight=world.sight,
         secret=SECRET,
+        page_key=fixed_key(b"p" * 32),
         page_bytes=10**6,
         most=4,
         stop=stop,
@@ -214,6 +217,7 @@ def test_a_subscription_ends_when_its_key_is_revoked(world: World) -> None:
             Heads(reader, 0.01),  # type: ignore[arg-type]
             sight=world.sight,
             secret=SECRET,
+            page_key=fixed_key(b"p" * 32),
             page_bytes=10**6,
             most=4,
             stop=stop,
