@@ -1,6 +1,7 @@
 """Answering EPCIS queries: a page is found, its look recorded, and only then shown (design.md, invariant 4)."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ from services.sealing.reader import LogReader
 EVENTS: Final = "QueryEvents"
 VALUES: Final = "ListValues"
 LOOKED_AT: Final = 2_000  # records, for one page
+UNTOLD_S: Final = 5.0
+"""For so long one page looks at records of which nothing may be told. By a count it would tell that there are that many; by
+the time it tells no more than how long the answer took."""
 _KIND: Final = "goods"
 
 
@@ -69,6 +73,7 @@ class EpcisQueries:
         max_walks: int,
         metrics: QueryMetrics,
         log: structlog.stdlib.BoundLogger,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `reader`'s logs.
 
@@ -83,6 +88,7 @@ class EpcisQueries:
             max_walks: how many requests are answered at a time; the others wait.
             metrics: counts what is shown.
             log: told of each look.
+            clock_s: seconds that pass.
         """
         self._reader, self._recorder = reader, recorder
         self._sight = sight
@@ -90,7 +96,7 @@ class EpcisQueries:
         self._max_events, self._page_bytes = max_events, page_bytes
         self._turns = asyncio.Semaphore(max_walks)
         self._tokens = PageTokens(page_key, Place)
-        self._metrics, self._log = metrics, log
+        self._metrics, self._log, self._clock_s = metrics, log, clock_s
 
     async def events(self, asked: Asked, look: Look) -> Answer:
         """Give a page of the events that a query means.
@@ -157,12 +163,14 @@ class EpcisQueries:
 
         Gives where to go on, None at the end, and how many events were passed over since they are hidden.
         """
-        last, looked_at, hidden = place, 0, 0
+        last, looked_at, hidden, until_s = place, 0, 0, self._clock_s() + UNTOLD_S
         async with aclosing(self._steps(logs, asked.query, place)) as steps:
             async for step in steps:
-                if looked_at >= LOOKED_AT:
+                if looked_at >= LOOKED_AT and not step.is_untold:
                     return last, hidden
-                looked_at += 1
+                if step.is_untold and self._clock_s() > until_s:
+                    return step.after, hidden
+                looked_at += not step.is_untold
                 found = step.found
                 if found is not None and epcis_matching.matches(asked.query, found.facts, found.record_ms):
                     if not _put(page, found, place.sizes[found.log]):

@@ -27,6 +27,7 @@ from services.sealing.showing import PartKey, Position, position
 from services.sealing.values import SealedRecord
 
 JUDGE_INLINE: Final = 200  # records are judged in some milliseconds
+READ: Final = 256  # records read at a time to find more that may be told
 FACTS: Final = "facts"
 Judged = tuple[Entry, Facts | None]
 
@@ -175,6 +176,12 @@ class Logs(Protocol):
         """Find records by one tag, newest first."""
         ...
 
+    async def find_from(
+        self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
+    ) -> list[SealedRecord]:
+        """Find records of a log by tag from an index on, oldest first."""
+        ...
+
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes."""
         ...
@@ -237,7 +244,7 @@ class VisibleLogs:
     async def find(
         self, tags: Sequence[bytes], sizes: Mapping[str, int], limit: int
     ) -> dict[bytes, list[SealedRecord]]:
-        """Find records by tag."""
+        """Find records by tag: up to `limit` of which it may be told that they have it, whatever else has it."""
         if len(self.withheld) > self._most:
             self.is_cut = True
             return {each: [] for each in tags}
@@ -248,12 +255,42 @@ class VisibleLogs:
         hidden = await self.eyes.hidden(list(distinct.values()))
         if not hidden:
             return found
-        await asyncio.to_thread(self._note, found, hidden)
-        self.is_cut = self.is_cut or any(
-            len(records) >= limit and any(position(each) in hidden for each in records)
-            for records in found.values()
-        )
-        return {each: _stripped(records, hidden) for each, records in found.items()}
+        told = await asyncio.to_thread(self._note, found, hidden)
+        result = {}
+        for each, records in found.items():
+            left = _tellable(each, records, told)
+            if len(records) >= limit and len(left) < len(records):
+                left += await self._more(each, sizes, limit - len(left), position(records[-1]), told)
+            self.is_cut = self.is_cut or (
+                len(left) >= limit and any(position(record) in told for record in left)
+            )
+            result[each] = _stripped(left, told)
+        return result
+
+    async def _more(
+        self,
+        tag: bytes,
+        sizes: Mapping[str, int],
+        limit: int,
+        after: Position,
+        told: dict[Position, set[bytes]],
+    ) -> list[SealedRecord]:
+        """Find up to `limit` records of a tag that may be told, behind a place by log and index; adds to `told`.
+
+        How many may not be told is not bounded, since a bound would tell that there are so many: a call's deadline ends it.
+        """
+        more: list[SealedRecord] = []
+        for log in sorted(each for each in sizes if each >= after[0]):
+            first = after[1] + 1 if log == after[0] else 0
+            while len(more) < limit:
+                records = await self._logs.find_from(log, [tag], first, sizes[log], READ)
+                hidden = await self.eyes.hidden(records)
+                told.update(await asyncio.to_thread(self._note, {tag: records}, hidden))
+                more += _tellable(tag, records, told)
+                if len(records) < READ:
+                    break
+                first = records[-1].index + 1
+        return more[:limit]
 
     async def find_newest(
         self, tag: bytes, sizes: Mapping[str, int], limit: int, before: Position | None = None
@@ -263,10 +300,9 @@ class VisibleLogs:
         hidden = await self.eyes.hidden(found)
         if not hidden:
             return found
-        await asyncio.to_thread(self._note, {tag: found}, hidden)
-        told = {place for place in hidden if tag in self.withheld.get(place, ())}
+        told = await asyncio.to_thread(self._note, {tag: found}, hidden)
         return [
-            untold(each) if position(each) in hidden.keys() - told else each
+            untold(each) if tag not in told.get(position(each), (tag,)) else each
             for each in _stripped(found, hidden)
         ]
 
@@ -304,16 +340,21 @@ class VisibleLogs:
 
     def _note(
         self, found: Mapping[bytes, Sequence[SealedRecord]], hidden: Mapping[Position, Facts | None]
-    ) -> None:
-        """Note what is withheld by the tags that may be told; over the limit no more is noted."""
-        if len(self.withheld) > self._most:
-            self.is_cut = True
-            return
+    ) -> dict[Position, set[bytes]]:
+        """Note what is withheld by the tags that may be told, and give these by place; over the limit no more is noted."""
         told = {place: told_tags(self._secret, facts) for place, facts in hidden.items()}
-        for tag_found, records in found.items():
-            for place in map(position, records):
-                if tag_found in told.get(place, ()):
-                    self.withheld.setdefault(place, set()).add(tag_found)
+        met = [
+            (place, tag_found)
+            for tag_found, records in found.items()
+            for place in map(position, records)
+            if tag_found in told.get(place, ())
+        ]
+        if met and len(self.withheld) > self._most:
+            self.is_cut = True
+            return told
+        for place, tag_found in met:
+            self.withheld.setdefault(place, set()).add(tag_found)
+        return told
 
 
 def told_tags(secret: bytes, facts: Facts | None) -> set[bytes]:
@@ -323,7 +364,14 @@ def told_tags(secret: bytes, facts: Facts | None) -> set[bytes]:
     return {tag(secret, TAG_KINDS[kind], text) for kind, text in told_names(facts)}
 
 
-def _stripped(records: Sequence[SealedRecord], hidden: Mapping[Position, Facts | None]) -> list[SealedRecord]:
+def _tellable(
+    tag: bytes, records: Iterable[SealedRecord], told: Mapping[Position, set[bytes]]
+) -> list[SealedRecord]:
+    """Leave out the records of which it may not be told that they have a tag; `told` holds all that are withheld."""
+    return [each for each in records if tag in told.get(position(each), (tag,))]
+
+
+def _stripped(records: Sequence[SealedRecord], hidden: Collection[Position]) -> list[SealedRecord]:
     return [bare(each) if position(each) in hidden else each for each in records]
 
 
