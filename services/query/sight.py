@@ -13,12 +13,11 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.claims import is_within, scope_claims
-from goodstrace.encrypted_parts import is_encrypted, record_key
 from goodstrace.entry import Entry, Kind, tag
 from goodstrace.facts import Facts
-from goodstrace.personal_part import PART as PERSONAL
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
+from services.query.personal_sight import Opens, PersonalSource
 from services.runtime.access.values import Principal, Role
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import SuspendedError, UnauthenticatedError
@@ -35,7 +34,7 @@ Judged = tuple[Entry, Facts | None]
 class Sight:
     """Says what callers see; made once for a process."""
 
-    def __init__(self, directory: Directory | None, personal: "PersonalSource | None" = None) -> None:
+    def __init__(self, directory: Directory | None, personal: PersonalSource | None = None) -> None:
         """Ask `directory` what merchants' policies are; None: nothing is enforced, everybody sees everything.
 
         `personal` opens what was taken out of events, for their own merchant and for auditors; None: it stays closed to all.
@@ -58,31 +57,6 @@ class Sight:
         if standing.merchant.status is not Status.ACTIVE:
             raise SuspendedError(who.name, who.merchant)
         return Eyes(viewer_of(who.merchant, standing), self._directory, opens)
-
-
-class Opens:
-    """What one caller may read of the personal data that was taken out of events: that of its own, or with `everything` of all."""
-
-    def __init__(self, personal: "PersonalSource | None", merchant: int, *, everything: bool) -> None:
-        """Ask `personal` for keys; None: there are none."""
-        self._personal, self._merchant, self._everything = personal, merchant, everything
-
-    async def keys(self, records: Sequence[SealedRecord]) -> dict[Position, PartKey]:
-        """Give what opens the parts `personal` of records that the caller may read, where it was not destroyed. Raises: UnavailableError."""
-        if self._personal is None or not (self._everything or self._merchant):
-            return {}
-        own = {}
-        for record in records:
-            if any(part.name == PERSONAL and is_encrypted(part.content) for part in record.parts):
-                entry = entries.decode(record.entry)
-                if self._everything or entry.merchant == self._merchant:
-                    own[position(record)] = bytes.fromhex(entry.id)
-        found = await self._personal.of_records(own.values()) if own else {}
-        return {
-            place: PartKey(PERSONAL, record_key(found[record_id], record_id, PERSONAL))
-            for place, record_id in own.items()
-            if record_id in found
-        }
 
 
 class Eyes:
@@ -200,14 +174,6 @@ class Logs(Protocol):
 
     async def part_keys(self, records: Sequence[SealedRecord]) -> Mapping[Position, PartKey]:
         """Give what opens encrypted parts that may be read."""
-        ...
-
-
-class PersonalSource(Protocol):
-    """Keys of what was taken out of events; `services.runtime.vault.personal.PersonalKeys` is the real one."""
-
-    async def of_records(self, record_ids: Collection[bytes]) -> dict[bytes, bytes]:
-        """Give the keys of records by their IDs, but for those that were destroyed. Raises: UnavailableError."""
         ...
 
 
