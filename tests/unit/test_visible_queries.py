@@ -8,12 +8,15 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import httpx
+import msgspec
 import pytest
 import structlog
 from click.testing import CliRunner
 
+from goodstrace import entry as entries
 from goodstrace.cli import merchants as merchants_cli
 from goodstrace.cli.main import cli
+from goodstrace.entry import TagKind
 from goodstrace.query.v1 import subscribe_pb2
 from goodstrace.visibility import Visibility, VisibilityPolicy
 from services.query.epcis_api import EpcisApi
@@ -21,10 +24,13 @@ from services.query.epcis_service import EpcisQueries
 from services.query.forward import Forward, Heads
 from services.query.http_app import make_app
 from services.query.log_endpoints import LogEndpoints
+from services.query.sight import VisibleLogs
 from services.query.subscribing import Subscriptions
+from services.runtime.access.values import Principal
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
 from services.runtime.page_tokens import fixed_key
+from services.sealing.showing import position
 from tests.unit.collector_builders import SECRET
 from tests.unit.registry_builders import registry
 from tests.unit.visible_world import CARRIER, CASE, EVENTS, ITEM, MAKER, SHOP, STRANGER, World, place
@@ -125,6 +131,35 @@ def test_queries_by_places_do_not_count_what_is_withheld(world: World, name: str
     answer = asyncio.run(ask())
     assert numbers(answer) == set()
     assert "Goodstrace-Events-Hidden" not in answer.headers
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+@pytest.mark.parametrize("end", range(4))
+def test_no_limit_tells_how_much_is_withheld_at_a_place(world: World, limit: int, end: int) -> None:
+    """Whatever sizes are asked for: what may not be told neither fills a look-up nor cuts it."""
+
+    async def ask(tag: bytes) -> tuple[bool, int, int]:
+        eyes = await world.sight.eyes(Principal())
+        sizes = dict.fromkeys(world.logs.records_of, end)
+        logs = VisibleLogs(world.logs, eyes, SECRET, 10)
+        found = await logs.find([tag], sizes, limit)
+        return logs.is_cut, logs.told, len(found[tag])
+
+    for name in (place(CARRIER), place(SHOP)):
+        assert asyncio.run(ask(entries.tag(SECRET, TagKind.KEY, name))) == (False, 0, 0)
+
+
+async def test_what_may_be_told_is_found_behind_any_number_that_may_not(world: World) -> None:
+    told = SECRET[:16]
+    every = [
+        msgspec.structs.replace(each, tags=(*each.tags, told)) for each in world.logs.records_of["goods/0"]
+    ]
+    world.logs.records_of["goods/0"] = every
+    eyes = await world.sight.eyes(Principal())
+    logs = VisibleLogs(world.logs, eyes, SECRET, 10)
+    [found] = (await logs.find([told], {"goods/0": len(every)}, 1)).values()
+    whole = [each for each in every if each.parts and not await eyes.hidden([each])]
+    assert [position(each) for each in found] == [position(each) for each in whole[:1]]
 
 
 def test_subscriptions_to_places_hear_of_nothing_that_is_withheld(world: World) -> None:
