@@ -150,12 +150,6 @@ class Logs(Protocol):
         """Find records by one tag, newest first."""
         ...
 
-    async def find_from(
-        self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
-    ) -> list[SealedRecord]:
-        """Find records of a log by tag from an index on, oldest first."""
-        ...
-
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes."""
         ...
@@ -177,6 +171,16 @@ class Logs(Protocol):
         ...
 
 
+class WholeLogs(Logs, Protocol):
+    """Logs as they are, of which nothing is withheld yet."""
+
+    async def find_from(
+        self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
+    ) -> list[SealedRecord]:
+        """Find records of a log by tag from an index on, oldest first."""
+        ...
+
+
 class UntoldRecord(SealedRecord, frozen=True):
     """A record that is withheld and was found by a name by which not even that may be told: it counts nowhere."""
 
@@ -191,7 +195,7 @@ class VisibleLogs:
         is_cut: so much is withheld, or so much has one tag, that more may not have been looked at.
     """
 
-    def __init__(self, logs: Logs, eyes: Eyes, secret: bytes, most_withheld: int) -> None:
+    def __init__(self, logs: WholeLogs, eyes: Eyes, secret: bytes, most_withheld: int) -> None:
         """Look at `logs`; once over `most_withheld` records are withheld nothing more is found by tag."""
         self._logs, self._secret, self._most = logs, secret, most_withheld
         self.eyes = eyes
