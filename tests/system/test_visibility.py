@@ -176,7 +176,7 @@ def test_page_tokens_tell_nothing_and_nobody_makes_one(traded: Traded) -> None:
     assert second.status_code == 200, second.text
 
     secret = bytes.fromhex((traded.system.key_dir / "index-secret").read_text().strip())
-    bound = EventsQuery().encode()
+    bound = EventsQuery({}, {}).encode()
     state = b'{"sizes":{"browse/0":1}}'
     before = hmac.digest(hmac.digest(secret, b"goodstrace page token v1", "sha256"), bound, "sha256")
     forged = [base64.urlsafe_b64encode(hmac.digest(before, state, "sha256")[:16] + state).decode()]
