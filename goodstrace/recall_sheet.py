@@ -15,6 +15,8 @@ from goodstrace.recall_spool import RecallSpool
 if TYPE_CHECKING:
     from xlsxwriter import Workbook
 
+MAX_CHARS: Final = 32_767  # of a cell (ECMA-376, Excel's limits)
+CUT: Final = " [cut: the CSV has it whole]"
 MAX_ROWS: Final = 1_048_576  # of a sheet, its header among them
 _TIMES: Final = frozenset({"Date", "Since", "Until", "First at", "Recorded"})
 _FIRST_YEAR: Final = 1900  # before that a workbook knows no time
@@ -39,10 +41,11 @@ def write_csv(path: Path, spool: RecallSpool) -> int:
     return count
 
 
-def write_xlsx(path: Path, spool: RecallSpool) -> int:
+def write_xlsx(path: Path, spool: RecallSpool, told: Callable[[int], None] = lambda _cut: None) -> int:
     """Write all sheets as XLSX, with filters, and no formulas or links; gives the number of rows of key data.
 
-    Where there are more rows than a sheet takes, they go on in another one.
+    Where there are more rows than a sheet takes, they go on in another one. A text longer than a cell takes ends in CUT, and `told` is
+    called at the end with how many there are.
     """
     from xlsxwriter import Workbook  # noqa: PLC0415 - it takes a tenth of a second, which only this needs
 
@@ -52,18 +55,36 @@ def write_xlsx(path: Path, spool: RecallSpool) -> int:
         "strings_to_urls": False,
         "strings_to_numbers": False,
     }
+    cut = _Cut()
     with Workbook(path, options) as book:
-        count = _sheets(book, "Key data", recall_spool.KEY_DATA, spool.key_data())
-        _sheets(book, "Goods", recall_spool.GOODS, spool.goods())
-        _sheets(book, "Containers", recall_spool.CONTAINERS, spool.containers())
-        _sheets(book, "Orders", recall_spool.ORDERS, spool.orders())
-        _sheets(book, "Holders", recall_spool.HOLDERS, spool.holders())
+        count = _sheets(book, cut, "Key data", recall_spool.KEY_DATA, spool.key_data())
+        _sheets(book, cut, "Goods", recall_spool.GOODS, spool.goods())
+        _sheets(book, cut, "Containers", recall_spool.CONTAINERS, spool.containers())
+        _sheets(book, cut, "Orders", recall_spool.ORDERS, spool.orders())
+        _sheets(book, cut, "Holders", recall_spool.HOLDERS, spool.holders())
         if spool.has_withheld():
-            _sheets(book, "Withheld", recall_spool.WITHHELD, spool.withheld())
+            _sheets(book, cut, "Withheld", recall_spool.WITHHELD, spool.withheld())
+    if cut.count:
+        told(cut.count)
     return count
 
 
-def _sheets(book: Workbook, name: str, header: tuple[str, ...], rows: Rows) -> int:
+class _Cut:
+    """Makes texts fit into cells, and counts those that did not."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, text: str) -> str:
+        units = len(text) + sum(each > "\uffff" for each in text) if len(text) > MAX_CHARS // 2 else len(text)
+        if units <= MAX_CHARS:  # in UTF-16, as Excel counts
+            return text
+        self.count += 1
+        room = (MAX_CHARS - len(CUT)) * 2
+        return text.encode("utf-16-le")[:room].decode("utf-16-le", "ignore") + CUT
+
+
+def _sheets(book: Workbook, cut: _Cut, name: str, header: tuple[str, ...], rows: Rows) -> int:
     waiting = iter(rows)
     count = 0
     for number in range(1, 1_000):
@@ -71,11 +92,13 @@ def _sheets(book: Workbook, name: str, header: tuple[str, ...], rows: Rows) -> i
         if not first and number > 1:
             break
         title = name if number == 1 else f"{name} {number}"
-        count += _sheet(book, title, header, chain(first, islice(waiting, MAX_ROWS - 2)))
+        count += _sheet(book, cut, title, header, chain(first, islice(waiting, MAX_ROWS - 2)))
     return count
 
 
-def _sheet(book: Workbook, title: str, header: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> int:
+def _sheet(
+    book: Workbook, cut: _Cut, title: str, header: tuple[str, ...], rows: Iterator[tuple[Any, ...]]
+) -> int:
     sheet = book.add_worksheet(title)
     bold, dated = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
     sheet.freeze_panes(1, 0)
@@ -88,7 +111,7 @@ def _sheet(book: Workbook, title: str, header: tuple[str, ...], rows: Iterator[t
         elif name in _NUMBERS:
             writers.append(lambda row, column, value: _write_number(sheet, row, column, value))
         else:
-            writers.append(lambda row, column, value: sheet.write_string(row, column, str(value or "")))
+            writers.append(lambda row, column, value: sheet.write_string(row, column, cut(str(value or ""))))
     count = 0
     for count, values in enumerate(rows, 1):
         for column, (write, value) in enumerate(zip(writers, values, strict=True)):

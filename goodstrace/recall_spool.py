@@ -27,7 +27,7 @@ create table events (id integer primary key, identity text unique, time_us integ
   sources text, ship_to text, destinations text, document_types text, documents text, marks text, event_id text, merchant integer,
   log text, place_index integer);
 create table mentions (event integer, number integer, container text, possible integer);
-create table amounts (event integer, key text, quantity text, unit text);
+create table amounts (event integer, key text, quantity text, unit text, is_made integer);
 create table made (event integer, key text, primary key (event, key)) without rowid;
 create table told_lots (key text, lot text, primary key (key, lot)) without rowid;
 create table assigned (lot text primary key, rank integer, time_us integer, identity text, place text) without rowid;
@@ -96,8 +96,11 @@ class RecallSpool(Closing):
         if facts is None:
             return
         number = cursor.lastrowid
-        for listed in facts.quantities.values():
-            self._many("amounts", ((number, each.key, each.quantity, each.unit or _EACH) for each in listed))
+        for role, listed in facts.quantities.items():
+            is_made = role == Role.OUTPUT
+            self._many(
+                "amounts", ((number, each.key, each.quantity, each.unit or _EACH, is_made) for each in listed)
+            )
         if facts.type == "TransformationEvent":
             self._many("made", ((number, key) for key in facts.keys.get(Role.OUTPUT, ())))
         if facts.correction is None and "corrected" not in recalled.marks:
@@ -224,7 +227,7 @@ select events.type, coalesce(lots.lot, ''), coalesce(codes.name, ''), coalesce(c
   coalesce(product_name.name, ''), goods.product,
   case when goods.grade in ('lot', 'class') then coalesce(amounts.quantity, '') else cast(count(*) as text) end,
   case when goods.grade in ('lot', 'class') then coalesce(amounts.unit, '') else 'H87' end,
-  case when events.type <> 'transformation' then '' when made.key is null then 'used' else 'made' end,
+  case when events.type <> 'transformation' then '' when coalesce(amounts.is_made, made.key is not null) then 'made' else 'used' end,
   events.time_us, events.date, coalesce(place_name.name, ''), events.place,
   coalesce(from_name.name, ''), events.sources, coalesce(to_name.name, ''), events.destinations,
   events.document_types, events.documents,

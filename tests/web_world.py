@@ -42,6 +42,7 @@ from services.runtime.access.guard import Guard
 from services.runtime.access.values import Means, Principal, Role
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
+from services.runtime.page_tokens import fixed_key
 from services.sealing.browse import NotRecordedError
 from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
 from tests.unit.collector_builders import (
@@ -301,8 +302,8 @@ class WebWorld:
         recorder: Any = self
         unused: Any = None
         servicer = TraceServicer(
-            reader, recorder, unused, unused, sight=Sight(None), secret=SECRET, max_events=1000, page_bytes=10**6,
-            max_walks=4, metrics=metrics, log=log,
+            reader, recorder, unused, unused, sight=Sight(None), secret=SECRET, page_key=fixed_key(b"p" * 32),
+            max_events=1000, page_bytes=10**6, max_walks=4, metrics=metrics, log=log,
         )  # fmt: skip
         pages = WebPages(
             servicer, reader, SECRET, settings=self.settings, max_events=1000, public_url="",

@@ -83,13 +83,20 @@ def recall(
         if csv_path:
             kept.rows[str(csv_path)] = write_csv(csv_path, spool)
         if xlsx_path:
-            kept.rows[str(xlsx_path)] = write_xlsx(xlsx_path, spool)
+            kept.rows[str(xlsx_path)] = write_xlsx(xlsx_path, spool, _tell_cut)
         if as_json:
             print_json(_document(key, kept, spool))
         else:
             _show(key, kept, spool, console())
     if kept.summary.truncated:
         sys.exit(1)
+
+
+def _tell_cut(count: int) -> None:
+    click.echo(
+        f"{count} texts are longer than a cell of a workbook takes, and are cut there: --csv has them whole",
+        err=True,
+    )
 
 
 def _document(key: str, kept: _Kept, spool: RecallSpool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from services.audit.proving import browse_proof
 from services.runtime.access.current import principal
 from services.runtime.access.values import Role
 from services.runtime.grpc import Context, caller
-from services.runtime.page_tokens import PageTokens
+from services.runtime.page_tokens import PageTokens, TokenKey
 from services.runtime.vault import Vault, user_subject
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
@@ -33,6 +33,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         *,
         figures: FigureAnswers,
         secret: bytes,
+        page_key: TokenKey,
         page_bytes: int,
         metrics: FrontMetrics,
         log: structlog.stdlib.BoundLogger,
@@ -43,7 +44,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         self._figures = figures
         self._recorder = recorder
         self._secret = secret
-        self._tokens = PageTokens(secret, ListState)
+        self._tokens = PageTokens(page_key, ListState)
         self._page_bytes = page_bytes
         self._metrics = metrics
         self._log = log
@@ -55,7 +56,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         user = caller(context)
         query, page_size = core.query_of(request), core.page_size_of(request)
         core.check_own(query, user, sees_all=Role.AUDITOR in principal().roles)
-        state = self._tokens.open(query.encode(), request.page_token) if request.page_token else None
+        state = await self._tokens.open(query.encode(), request.page_token) if request.page_token else None
         checkpoints = await disclosure.vector(self._reader, "browse", page=state.sizes if state else None)
         sizes = showing.sizes_of(checkpoints)
         subject = await self._vault.hash_of(user_subject(query.user)) if query.user else None
@@ -71,7 +72,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         )
         following = after(found, page, sizes)
         if following is not None:
-            answer.next_page_token = self._tokens.seal(query.encode(), following)
+            answer.next_page_token = await self._tokens.seal(query.encode(), following)
         # Nothing may leave before this has returned (design.md, invariant 4).
         answer.browse_id = await self._recorder.record(
             Browse(

@@ -18,7 +18,7 @@ from services.runtime.call_errors import ExhaustedError
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import Context, caller
-from services.runtime.page_tokens import PageTokens
+from services.runtime.page_tokens import PageTokens, TokenKey
 from services.sealing.browse import Browse, BrowseRecorder
 
 POLL_S: Final = 1.0
@@ -40,15 +40,15 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         names: WatchNames,
         recorder: BrowseRecorder,
         *,
-        secret: bytes,
+        page_key: TokenKey,
         stop: asyncio.Event,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         """Answer from what the watch keeps, streams until `stop`; users are found by name, and named, by `names`."""
         self._reader, self._names, self._recorder = reader, names, recorder
         self._stop, self._log = stop, log
-        self._tokens = PageTokens(secret, Before)
-        self._cursors = PageTokens(secret, Since, "cursor")
+        self._tokens = PageTokens(page_key, Before)
+        self._cursors = PageTokens(page_key, Since, "cursor")
         self._streams = 0
 
     async def ListAlerts(  # noqa: N802 - the name in the proto
@@ -57,7 +57,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         """List alerts, those stored last first."""
         user, wanted = caller(context), requests.alerts_wanted(request)
         bound = _asked("ListAlerts", wanted.rule, wanted.subject, str(wanted.after_ms), wanted.user)
-        before = self._opened(bound, request.page_token)
+        before = await self._opened(bound, request.page_token)
         size = checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
         subjects = [wanted.subject] if wanted.subject else []
         if wanted.user:
@@ -69,7 +69,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         )
         if len(found) > size:
             last = page[-1]
-            answer.next_page_token = self._tokens.seal(bound, Before(last.stored_ms, last.alert.id))
+            answer.next_page_token = await self._tokens.seal(bound, Before(last.stored_ms, last.alert.id))
         told = _asked("ListAlerts", wanted.rule, wanted.subject, str(wanted.after_ms))
         answer.browse_id = await self._recorded(
             "ListAlerts", user, request.purpose, asked=told, shown=len(page), of=wanted.user
@@ -83,7 +83,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         user = caller(context)
         check_text(request.purpose, "purpose", MAX_PURPOSE_CHARS)
         since_ms = (
-            self._cursors.open(_BOUND, request.cursor).stored_ms
+            (await self._cursors.open(_BOUND, request.cursor)).stored_ms
             if request.cursor
             else time.time_ns() // 1_000_000 + OVERLAP_MS
         )
@@ -109,7 +109,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
                 message = watch_pb2.StreamAlertsResponse(
                     alerts=[each.alert for each in found],
                     users=await self._who(found),
-                    cursor=self._cursors.seal(_BOUND, Since(since_ms)),
+                    cursor=await self._cursors.seal(_BOUND, Since(since_ms)),
                 )
                 if found:
                     message.browse_id = await self._recorded(
@@ -152,14 +152,14 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         user = caller(context)
         requests.check_busiest(request)
         bound = _asked("ListBusiest", request.about, str(request.at_ms))
-        after = self._opened(bound, request.page_token)
+        after = await self._opened(bound, request.page_token)
         size = checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
         found = await self._reader.busiest(request.about, request.at_ms or _now_ms(), after, size + 1)
         page = found[:size]
         users = await self._names.known((each.about, each.subject) for each, _ in page)
         answer = watch_pb2.ListBusiestResponse(busiest=[each for each, _ in page], users=users)
         if len(found) > size:
-            answer.next_page_token = self._tokens.seal(bound, Before(*page[-1][1]))
+            answer.next_page_token = await self._tokens.seal(bound, Before(*page[-1][1]))
         answer.browse_id = await self._recorded(
             "ListBusiest", user, request.purpose, asked=bound, shown=len(page)
         )
@@ -168,10 +168,10 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
     async def _who(self, found: Sequence[StoredAlert]) -> Sequence[watch_pb2.KnownUser]:
         return await self._names.known((each.alert.about, each.alert.subject) for each in found)
 
-    def _opened(self, bound: bytes, token: str) -> tuple[int, str] | None:
+    async def _opened(self, bound: bytes, token: str) -> tuple[int, str] | None:
         if not token:
             return None
-        before = self._tokens.open(bound, token)
+        before = await self._tokens.open(bound, token)
         return before.at, before.last
 
     async def _recorded(

@@ -206,7 +206,7 @@ class _Parts:
             log=self._log,
         )
         positions = Positions(LogReader(self.mongo.database, secret))
-        views = JobViews(intake, positions, secret, self._ports.now_ms)
+        views = JobViews(intake, positions, self._people.vault.page_key, self._ports.now_ms)
         registrar = Registrar(
             kafka=kafka,
             commits=commits,

@@ -18,7 +18,7 @@ from services.collector.positions import Positions
 from services.collector.problems import NO_SUCH, Problem
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.epcis_negotiation import ANSWERED
-from services.runtime.page_tokens import PageTokens
+from services.runtime.page_tokens import PageTokens, TokenKey
 
 JOBS_PER_PAGE: Final = 30
 MAX_JOBS_PER_PAGE: Final = 100
@@ -55,18 +55,18 @@ class JobViews:
     Args:
         intake: knows them.
         positions: knows where their events are sealed.
-        secret: what page tokens are sealed with: the index secret.
+        page_key: of page tokens.
         now_ms: the time, Unix milliseconds.
     """
 
     def __init__(
-        self, intake: Intake, positions: Positions, secret: bytes, now_ms: Callable[[], int]
+        self, intake: Intake, positions: Positions, page_key: TokenKey, now_ms: Callable[[], int]
     ) -> None:
         self._intake = intake
         self._positions = positions
         self._now_ms = now_ms
-        self._lists = PageTokens(secret, ListState, NEXT)
-        self._events = PageTokens(secret, EventState, NEXT)
+        self._lists = PageTokens(page_key, ListState, NEXT)
+        self._events = PageTokens(page_key, EventState, NEXT)
 
     async def listed(self, request: Request, viewer: int | None) -> Response:
         """List a merchant's jobs, newest first; who may see everyone's (None) says whose. Raises: RefusedHeaderError, InvalidRequestError, UnavailableError."""
@@ -76,7 +76,7 @@ class JobViews:
         query, before = msgspec.json.encode(("ListJobs", merchant)), None
         token = request.query_params.get(NEXT)
         if token is not None:
-            state = self._lists.open(query, token)
+            state = await self._lists.open(query, token)
             self._check_age(state.expires_ms)
             before = Position(state.created_ms, state.id)
         made, more = await self._intake.list_jobs(merchant, before, size)
@@ -85,7 +85,7 @@ class JobViews:
             last = made[-1].job
             expires_ms = self._expiry()
             state = ListState(expires_ms, last.created_ms, last.id)
-            token = self._lists.seal(query, state)
+            token = await self._lists.seal(query, state)
             whose = {} if viewer is not None else {MERCHANT: merchant}
             following = _following("/epcis/v2/capture", {**whose, PER_PAGE: size, NEXT: token}, expires_ms)
         return JSONResponse([outline(each) for each in made], headers={**ANSWERED, **following})
@@ -101,7 +101,7 @@ class JobViews:
         query, first = msgspec.json.encode(("Job", viewer, wanted)), 0
         token = request.query_params.get(NEXT)
         if token is not None:
-            state = self._events.open(query, token)
+            state = await self._events.open(query, token)
             self._check_age(state.expires_ms)
             first = state.first
         page = made.page(first, size)
@@ -110,7 +110,7 @@ class JobViews:
         following = {}
         if first + size < made.job.events:
             expires_ms = self._expiry()
-            token = self._events.seal(query, EventState(expires_ms, first + size))
+            token = await self._events.seal(query, EventState(expires_ms, first + size))
             following = _following(f"/epcis/v2/capture/{wanted}", {PER_PAGE: size, NEXT: token}, expires_ms)
         told = {**outline(made), "events": detailed(page, places)}
         return JSONResponse(told, headers={**ANSWERED, **following})

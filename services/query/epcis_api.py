@@ -97,7 +97,7 @@ class EpcisApi:
         async def work(look: Look) -> Answer:
             per_page, token = page_only(pairs(request.scope["query_string"]))
             if name in VOCABULARIES:
-                return self._queries.vocabulary(name, per_page, token)
+                return await self._queries.vocabulary(name, per_page, token)
             return await self._queries.values(name, per_page, token, look)
 
         return await self.guarded(VALUES, partial(self._answered, request, work))

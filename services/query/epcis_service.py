@@ -1,6 +1,7 @@
 """Answering EPCIS queries: a page is found, its look recorded, and only then shown (design.md, invariant 4)."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from services.query.shown import Shown
 from services.query.sight import Sight, VisibleLogs
 from services.runtime.access.current import principal
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
-from services.runtime.page_tokens import PageTokens
+from services.runtime.page_tokens import NOT_OURS, PageTokens, TokenKey
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.reader import LogReader
@@ -29,6 +30,9 @@ from services.sealing.reader import LogReader
 EVENTS: Final = "QueryEvents"
 VALUES: Final = "ListValues"
 LOOKED_AT: Final = 2_000  # records, for one page
+UNTOLD_S: Final = 5.0
+"""For so long one page looks at records of which nothing may be told. By a count it would tell that there are that many; by
+the time it tells no more than how long the answer took."""
 _KIND: Final = "goods"
 
 
@@ -64,11 +68,13 @@ class EpcisQueries:
         *,
         sight: Sight,
         secret: bytes,
+        page_key: TokenKey,
         max_events: int,
         page_bytes: int,
         max_walks: int,
         metrics: QueryMetrics,
         log: structlog.stdlib.BoundLogger,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `reader`'s logs.
 
@@ -77,19 +83,21 @@ class EpcisQueries:
             recorder: records looks.
             sight: says who may see what.
             secret: the index secret, 32 bytes.
+            page_key: of page tokens.
             max_events: how many events an answer in order is made of at the most.
             page_bytes: how many bytes of events a page has at the most; one event is on it in any case.
             max_walks: how many requests are answered at a time; the others wait.
             metrics: counts what is shown.
             log: told of each look.
+            clock_s: seconds that pass.
         """
         self._reader, self._shown = reader, Shown(recorder, metrics, log)
         self._sight = sight
         self._secret = secret
         self._max_events, self._page_bytes = max_events, page_bytes
         self._turns = asyncio.Semaphore(max_walks)
-        self._tokens = PageTokens(secret, Place)
-        self._metrics = metrics
+        self._tokens = PageTokens(page_key, Place)
+        self._metrics, self._clock_s = metrics, clock_s
 
     async def events(self, asked: Asked, look: Look) -> Answer:
         """Give a page of the events that a query means.
@@ -112,7 +120,7 @@ class EpcisQueries:
             body, shown = page.document(created), len(page.events)
             keys = epcis_matching.names(asked.query) or tuple(sorted(set(hashes)))
             browse_id = await self._record(EVENTS, look, logs, place.sizes, keys=keys, shown=shown)
-            return Answer(body, shown, self._sealed(bound, rest), browse_id, hidden)
+            return Answer(body, shown, await self._sealed(bound, rest), browse_id, hidden)
 
     async def event(self, asked: Asked, look: Look) -> Answer:
         """Give the events of an event ID. Raises: NotFoundError, once the look is recorded, where there is none."""
@@ -132,16 +140,17 @@ class EpcisQueries:
             body = msgspec.json.encode(collection(page.values))
             keys = tuple(page.values)
             browse_id = await self._record(VALUES, look, logs, start.sizes, keys=keys, shown=page.events)
-            return Answer(body, page.events, self._sealed(bound, rest), browse_id)
+            return Answer(body, page.events, await self._sealed(bound, rest), browse_id)
 
-    def vocabulary(self, name: str, per_page: int, token: str) -> Answer:
+    async def vocabulary(self, name: str, per_page: int, token: str) -> Answer:
         """Give a page of a standard vocabulary: it shows nothing of any record, and so no look is recorded."""
         bound = msgspec.json.encode((VALUES, name))
         words = epcis_values.VOCABULARIES[name]
-        start = self._opened(bound, token).offset if token else 0
+        start = (await self._opened(bound, token)).offset if token else 0
         end = start + per_page
         body = msgspec.json.encode(collection(words[start:end]))
-        return Answer(body, 0, self._sealed(bound, Place({}, offset=end) if end < len(words) else None))
+        rest = Place({}, offset=end) if end < len(words) else None
+        return Answer(body, 0, await self._sealed(bound, rest))
 
     async def _logs(self) -> VisibleLogs:
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
@@ -154,12 +163,14 @@ class EpcisQueries:
 
         Gives where to go on, None at the end, and how many events were passed over since they are hidden.
         """
-        last, looked_at, hidden = place, 0, 0
+        last, looked_at, hidden, until_s = place, 0, 0, self._clock_s() + UNTOLD_S
         async with aclosing(self._steps(logs, asked.query, place)) as steps:
             async for step in steps:
-                if looked_at >= LOOKED_AT:
+                if looked_at >= LOOKED_AT and not step.is_untold:
                     return last, hidden
-                looked_at += 1
+                if step.is_untold and self._clock_s() > until_s:
+                    return step.after, hidden
+                looked_at += not step.is_untold
                 found = step.found
                 if found is not None and epcis_matching.matches(asked.query, found.facts, found.record_ms):
                     if not _put(page, found, place.sizes[found.log]):
@@ -198,19 +209,19 @@ class EpcisQueries:
         """Give where to begin: the token's place, else the beginning of the newest checkpoints."""
         if not token:
             return Place(showing.sizes_of(await disclosure.vector(self._reader, _KIND)))
-        place = self._opened(bound, token)
-        if await disclosure.exactly(self._reader, place.sizes) is None:
+        place = await self._opened(bound, token)
+        if await disclosure.exactly(self._reader, _KIND, place.sizes) is None:
             raise ParameterError("its checkpoints are not those of these logs", NEXT_PAGE_TOKEN)
         return place
 
-    def _opened(self, bound: bytes, token: str) -> Place:
+    async def _opened(self, bound: bytes, token: str) -> Place:
         try:
-            return self._tokens.open(bound, token)
+            return await self._tokens.open(bound, token)
         except InvalidRequestError as error:
-            raise ParameterError("not a token of this query", NEXT_PAGE_TOKEN) from error
+            raise ParameterError(NOT_OURS, NEXT_PAGE_TOKEN) from error
 
-    def _sealed(self, bound: bytes, rest: Place | None) -> str:
-        return self._tokens.seal(bound, rest) if rest else ""
+    async def _sealed(self, bound: bytes, rest: Place | None) -> str:
+        return await self._tokens.seal(bound, rest) if rest else ""
 
     async def _record(
         self,

@@ -61,12 +61,14 @@ class Found(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """One record looked at: `found` where it is an event with all its content; `after` is the place behind it.
 
-    hidden: how many events were passed over since content or facts are not shown any more.
+    hidden: how many events were passed over since content or facts are not shown any more. is_untold: not even that there is such a
+    record may be told, so that it counts nowhere.
     """
 
     found: Found | None
     after: Place
     hidden: int = 0
+    is_untold: bool = False
 
 
 class NewestFirst(Protocol):
@@ -100,7 +102,8 @@ async def by_tag(
                 before = position(record)
                 if earlier.isdisjoint(record.tags):
                     after = Place(place.sizes, number, before)
-                    yield Step(found_in(record), after, _hidden(record, query))
+                    is_untold = isinstance(record, UntoldRecord)
+                    yield Step(found_in(record), after, _hidden(record, query), is_untold)
             if len(records) < BATCH:
                 break
 
@@ -157,7 +160,7 @@ async def _ordered(
     looked_at = hidden = 0
     async with aclosing(by_tag(reader, tags, Place(place.sizes), query)) as steps:
         async for step in steps:
-            looked_at += 1
+            looked_at += not step.is_untold
             hidden += step.hidden
             if looked_at > most:
                 detail = f"over {most} events have it: ask for less, or without orderBy and maxEventCount"

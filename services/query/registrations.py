@@ -11,7 +11,7 @@ from goodstrace.query.v1.registrations_pb2 import GetRegistrationsRequest, GetRe
 from goodstrace.registration import of_parts
 from services.query.shown import Shown
 from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, check_text, checked_page_size
-from services.runtime.page_tokens import PageTokens
+from services.runtime.page_tokens import PageTokens, TokenKey
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse
 from services.sealing.reader import LogReader
@@ -33,13 +33,15 @@ class RegistrationPage(msgspec.Struct, frozen=True):
 class Registrations:
     """Answers the call."""
 
-    def __init__(self, reader: LogReader, shown: Shown, *, secret: bytes, page_bytes: int) -> None:
+    def __init__(
+        self, reader: LogReader, shown: Shown, *, secret: bytes, page_key: TokenKey, page_bytes: int
+    ) -> None:
         """Answer from `reader`'s logs, at most `page_bytes` at a time unless one record alone is over."""
         self._reader = reader
         self._shown = shown
         self._secret = secret
         self._page_bytes = page_bytes
-        self._tokens = PageTokens(secret, RegistrationPage)
+        self._tokens = PageTokens(page_key, RegistrationPage)
 
     async def answer(self, user: str, request: GetRegistrationsRequest) -> GetRegistrationsResponse:
         """Find, prove, record, and give; see registrations.proto. Raises: InvalidRequestError, UnavailableError, CorruptError."""
@@ -48,7 +50,7 @@ class Registrations:
         page_size = checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
         key = canonical_key(request.key)
         query = msgspec.json.encode((METHOD, key))
-        state = self._tokens.open(query, request.page_token) if request.page_token else None
+        state = await self._tokens.open(query, request.page_token) if request.page_token else None
         checkpoints = await disclosure.vector(self._reader, _LOGS, page=state.sizes if state else None)
         sizes = showing.sizes_of(checkpoints)
         found = await self._reader.find_newest(
@@ -65,7 +67,7 @@ class Registrations:
         )
         if len(records) < len(found):
             following = RegistrationPage(sizes, showing.position(records[-1]))
-            answer.next_page_token = self._tokens.seal(query, following)
+            answer.next_page_token = await self._tokens.seal(query, following)
         browse = Browse(
             user=user,
             method=METHOD,

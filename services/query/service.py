@@ -37,7 +37,7 @@ from services.query.withheld import PageEnd
 from services.runtime.access.current import principal
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.grpc import Context, caller
-from services.runtime.page_tokens import PageTokens
+from services.runtime.page_tokens import PageTokens, TokenKey
 from services.runtime.tracing import spans
 from services.runtime.tracing.attributes import Attribute
 from services.sealing import disclosure, showing
@@ -75,6 +75,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         *,
         sight: Sight,
         secret: bytes,
+        page_key: TokenKey,
         max_events: int,
         page_bytes: int,
         max_walks: int,
@@ -112,8 +113,10 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self._secret = secret
         self._max_events = max_events
         self._page_bytes = page_bytes
-        self._tokens = PageTokens(secret, PageState)
-        self._registrations = Registrations(reader, self._shown, secret=secret, page_bytes=page_bytes)
+        self._tokens = PageTokens(page_key, PageState)
+        self._registrations = Registrations(
+            reader, self._shown, secret=secret, page_key=page_key, page_bytes=page_bytes
+        )
         self._metrics = metrics
 
     async def Trace(  # noqa: N802 - the name in the proto
@@ -126,7 +129,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.page_size_of(request),
         )
         logs = await self._logs()
-        state = self._opened(query, request.page_token, logs)
+        state = await self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints(query.as_of, state)
             asked = _PageAsked(user, query, state, page_size, request.purpose, request.share_proofs)
@@ -193,7 +196,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.page_size_of(request),
         )
         logs = await self._logs()
-        state = self._opened(query, request.page_token, logs)
+        state = await self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints({}, state)
             walk, found = await walk_over(
@@ -277,7 +280,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             requests.page_size_of(request),
         )
         logs = await self._logs()
-        state = self._opened(query, request.page_token, logs)
+        state = await self._opened(query, request.page_token, logs)
         async with self._turns:
             checkpoints = await self._checkpoints(query.as_of, state)
             sizes = showing.sizes_of(checkpoints)
@@ -306,8 +309,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
         return await self._sight.logs(self._reader, principal(), self._secret, self._max_events)
 
-    def _opened(self, query: _Query, token: str, logs: VisibleLogs) -> PageState | None:
-        state = self._tokens.open(query.encode(), token) if token else None
+    async def _opened(self, query: _Query, token: str, logs: VisibleLogs) -> PageState | None:
+        state = await self._tokens.open(query.encode(), token) if token else None
         if state is not None and state.merchant != logs.eyes.merchant:
             raise InvalidRequestError("it was given to another caller", "page_token")
         return state
@@ -318,7 +321,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         """Put what is withheld behind everything else; give the token of the next page, empty at the end."""
         self._metrics.withheld.inc(len(what.places))
         state = await withheld.end(answer, logs, what, page, self._page_bytes)
-        return self._tokens.seal(query.encode(), state) if state else ""
+        return await self._tokens.seal(query.encode(), state) if state else ""
 
     async def _checkpoints(self, as_of: Mapping[str, int], state: PageState | None) -> Checkpoints:
         """Fix the vector of checkpoints: that of the page token, else the newest ones and those asked for."""

@@ -13,12 +13,11 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.claims import is_within, scope_claims
-from goodstrace.encrypted_parts import is_encrypted, record_key
 from goodstrace.entry import Entry, Kind, tag
 from goodstrace.facts import Facts
-from goodstrace.personal_part import PART as PERSONAL
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
+from services.query.personal_sight import Opens, PersonalSource
 from services.runtime.access.values import Principal, Role
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import SuspendedError, UnauthenticatedError
@@ -27,6 +26,7 @@ from services.sealing.showing import PartKey, Position, position
 from services.sealing.values import SealedRecord
 
 JUDGE_INLINE: Final = 200  # records are judged in some milliseconds
+READ: Final = 256  # records read at a time to find more that may be told
 FACTS: Final = "facts"
 Judged = tuple[Entry, Facts | None]
 
@@ -34,14 +34,14 @@ Judged = tuple[Entry, Facts | None]
 class Sight:
     """Says what callers see; made once for a process."""
 
-    def __init__(self, directory: Directory | None, personal: "PersonalSource | None" = None) -> None:
+    def __init__(self, directory: Directory | None, personal: PersonalSource | None = None) -> None:
         """Ask `directory` what merchants' policies are; None: nothing is enforced, everybody sees everything.
 
         `personal` opens what was taken out of events, for their own merchant and for auditors; None: it stays closed to all.
         """
         self._directory, self._personal = directory, personal
 
-    async def logs(self, logs: "Logs", who: Principal, secret: bytes, most_withheld: int) -> "VisibleLogs":
+    async def logs(self, logs: "WholeLogs", who: Principal, secret: bytes, most_withheld: int) -> "VisibleLogs":
         """Give `logs` as somebody may see them, for one answer; see `eyes` and `VisibleLogs`. Raises: as `eyes`."""
         return VisibleLogs(logs, await self.eyes(who), secret, most_withheld)
 
@@ -61,31 +61,6 @@ class Sight:
         if standing.merchant.status is not Status.ACTIVE:
             raise SuspendedError(who.name, who.merchant)
         return Eyes(viewer_of(who.merchant, standing), self._directory, opens)
-
-
-class Opens:
-    """What one caller may read of the personal data that was taken out of events: that of its own, or with `everything` of all."""
-
-    def __init__(self, personal: "PersonalSource | None", merchant: int, *, everything: bool) -> None:
-        """Ask `personal` for keys; None: there are none."""
-        self._personal, self._merchant, self._everything = personal, merchant, everything
-
-    async def keys(self, records: Sequence[SealedRecord]) -> dict[Position, PartKey]:
-        """Give what opens the parts `personal` of records that the caller may read, where it was not destroyed. Raises: UnavailableError."""
-        if self._personal is None or not (self._everything or self._merchant):
-            return {}
-        own = {}
-        for record in records:
-            if any(part.name == PERSONAL and is_encrypted(part.content) for part in record.parts):
-                entry = entries.decode(record.entry)
-                if self._everything or entry.merchant == self._merchant:
-                    own[position(record)] = bytes.fromhex(entry.id)
-        found = await self._personal.of_records(own.values()) if own else {}
-        return {
-            place: PartKey(PERSONAL, record_key(found[record_id], record_id, PERSONAL))
-            for place, record_id in own.items()
-            if record_id in found
-        }
 
 
 class Eyes:
@@ -200,11 +175,13 @@ class Logs(Protocol):
         ...
 
 
-class PersonalSource(Protocol):
-    """Keys of what was taken out of events; `services.runtime.vault.personal.PersonalKeys` is the real one."""
+class WholeLogs(Logs, Protocol):
+    """Logs as they are, of which nothing is withheld yet."""
 
-    async def of_records(self, record_ids: Collection[bytes]) -> dict[bytes, bytes]:
-        """Give the keys of records by their IDs, but for those that were destroyed. Raises: UnavailableError."""
+    async def find_from(
+        self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
+    ) -> list[SealedRecord]:
+        """Find records of a log by tag from an index on, oldest first."""
         ...
 
 
@@ -222,7 +199,7 @@ class VisibleLogs:
         is_cut: so much is withheld, or so much has one tag, that more may not have been looked at.
     """
 
-    def __init__(self, logs: Logs, eyes: Eyes, secret: bytes, most_withheld: int) -> None:
+    def __init__(self, logs: WholeLogs, eyes: Eyes, secret: bytes, most_withheld: int) -> None:
         """Look at `logs`; once over `most_withheld` records are withheld nothing more is found by tag."""
         self._logs, self._secret, self._most = logs, secret, most_withheld
         self.eyes = eyes
@@ -241,7 +218,7 @@ class VisibleLogs:
     async def find(
         self, tags: Sequence[bytes], sizes: Mapping[str, int], limit: int
     ) -> dict[bytes, list[SealedRecord]]:
-        """Find records by tag."""
+        """Find records by tag: up to `limit` of which it may be told that they have it, whatever else has it."""
         if len(self.withheld) > self._most:
             self.is_cut = True
             return {each: [] for each in tags}
@@ -252,12 +229,42 @@ class VisibleLogs:
         hidden = await self.eyes.hidden(list(distinct.values()))
         if not hidden:
             return found
-        await asyncio.to_thread(self._note, found, hidden)
-        self.is_cut = self.is_cut or any(
-            len(records) >= limit and any(position(each) in hidden for each in records)
-            for records in found.values()
-        )
-        return {each: _stripped(records, hidden) for each, records in found.items()}
+        told = await asyncio.to_thread(self._note, found, hidden)
+        result = {}
+        for each, records in found.items():
+            left = _tellable(each, records, told)
+            if len(records) >= limit and len(left) < len(records):
+                left += await self._more(each, sizes, limit - len(left), position(records[-1]), told)
+            self.is_cut = self.is_cut or (
+                len(left) >= limit and any(position(record) in told for record in left)
+            )
+            result[each] = _stripped(left, told)
+        return result
+
+    async def _more(
+        self,
+        tag: bytes,
+        sizes: Mapping[str, int],
+        limit: int,
+        after: Position,
+        told: dict[Position, set[bytes]],
+    ) -> list[SealedRecord]:
+        """Find up to `limit` records of a tag that may be told, behind a place by log and index; adds to `told`.
+
+        How many may not be told is not bounded, since a bound would tell that there are so many: a call's deadline ends it.
+        """
+        more: list[SealedRecord] = []
+        for log in sorted(each for each in sizes if each >= after[0]):
+            first = after[1] + 1 if log == after[0] else 0
+            while len(more) < limit:
+                records = await self._logs.find_from(log, [tag], first, sizes[log], READ)
+                hidden = await self.eyes.hidden(records)
+                told.update(await asyncio.to_thread(self._note, {tag: records}, hidden))
+                more += _tellable(tag, records, told)
+                if len(records) < READ:
+                    break
+                first = records[-1].index + 1
+        return more[:limit]
 
     async def find_newest(
         self, tag: bytes, sizes: Mapping[str, int], limit: int, before: Position | None = None
@@ -267,10 +274,9 @@ class VisibleLogs:
         hidden = await self.eyes.hidden(found)
         if not hidden:
             return found
-        await asyncio.to_thread(self._note, {tag: found}, hidden)
-        told = {place for place in hidden if tag in self.withheld.get(place, ())}
+        told = await asyncio.to_thread(self._note, {tag: found}, hidden)
         return [
-            untold(each) if position(each) in hidden.keys() - told else each
+            untold(each) if tag not in told.get(position(each), (tag,)) else each
             for each in _stripped(found, hidden)
         ]
 
@@ -308,16 +314,21 @@ class VisibleLogs:
 
     def _note(
         self, found: Mapping[bytes, Sequence[SealedRecord]], hidden: Mapping[Position, Facts | None]
-    ) -> None:
-        """Note what is withheld by the tags that may be told; over the limit no more is noted."""
-        if len(self.withheld) > self._most:
-            self.is_cut = True
-            return
+    ) -> dict[Position, set[bytes]]:
+        """Note what is withheld by the tags that may be told, and give these by place; over the limit no more is noted."""
         told = {place: told_tags(self._secret, facts) for place, facts in hidden.items()}
-        for tag_found, records in found.items():
-            for place in map(position, records):
-                if tag_found in told.get(place, ()):
-                    self.withheld.setdefault(place, set()).add(tag_found)
+        met = [
+            (place, tag_found)
+            for tag_found, records in found.items()
+            for place in map(position, records)
+            if tag_found in told.get(place, ())
+        ]
+        if met and len(self.withheld) > self._most:
+            self.is_cut = True
+            return told
+        for place, tag_found in met:
+            self.withheld.setdefault(place, set()).add(tag_found)
+        return told
 
 
 def told_tags(secret: bytes, facts: Facts | None) -> set[bytes]:
@@ -327,7 +338,14 @@ def told_tags(secret: bytes, facts: Facts | None) -> set[bytes]:
     return {tag(secret, TAG_KINDS[kind], text) for kind, text in told_names(facts)}
 
 
-def _stripped(records: Sequence[SealedRecord], hidden: Mapping[Position, Facts | None]) -> list[SealedRecord]:
+def _tellable(
+    tag: bytes, records: Iterable[SealedRecord], told: Mapping[Position, set[bytes]]
+) -> list[SealedRecord]:
+    """Leave out the records of which it may not be told that they have a tag; `told` holds all that are withheld."""
+    return [each for each in records if tag in told.get(position(each), (tag,))]
+
+
+def _stripped(records: Sequence[SealedRecord], hidden: Collection[Position]) -> list[SealedRecord]:
     return [bare(each) if position(each) in hidden else each for each in records]
 
 

@@ -16,6 +16,7 @@ from goodstrace.goods.sightings import Kept, Placed, joined, sightings
 from goodstrace.goods.standing import next_key, places_in, registered_under, traded_in
 from goodstrace.goods.state import GoodsState, state_of
 from goodstrace.registration import lending, merchant_key
+from services.query.sight import UntoldRecord
 from services.sealing.showing import Position, position, record_bytes
 from services.sealing.values import SealedRecord
 
@@ -104,19 +105,23 @@ class Standings:
     async def _newest_first(
         self, wanted: bytes, sizes: Mapping[str, int], looked: "_Looked"
     ) -> AsyncIterator[list[SealedRecord]]:
-        """Yield the records of a tag, BATCH at a time, as long as more may be looked at."""
+        """Yield the records of a tag, BATCH at a time, as long as more may be looked at.
+
+        Those of which nothing may be told do not count: by where it ends one could tell how many there are.
+        """
         before = None
         while True:
-            limit = max(1, min(BATCH, looked.left))
-            records = await self._reader.find_newest(wanted, sizes, limit, before)
-            if records and not looked.left:
+            found = await self._reader.find_newest(wanted, sizes, BATCH, before)
+            records = [each for each in found if not isinstance(each, UntoldRecord)]
+            taken = records[: looked.left]
+            looked.left -= len(taken)
+            yield taken
+            if len(taken) < len(records):
                 looked.is_cut = True
                 return
-            looked.left -= len(records)
-            yield records
-            if len(records) < limit:
+            if len(found) < BATCH:
                 return
-            before = position(records[-1])
+            before = position(found[-1])
 
 
 async def newest_registration(

@@ -26,7 +26,7 @@ from services.runtime.call_errors import ExhaustedError, InvalidRequestError, Ou
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import Context, caller
-from services.runtime.page_tokens import PageTokens
+from services.runtime.page_tokens import PageTokens, TokenKey
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.reader import LogReader
@@ -114,6 +114,7 @@ class Subscriptions:
         *,
         sight: Sight,
         secret: bytes,
+        page_key: TokenKey,
         page_bytes: int,
         most: int,
         stop: asyncio.Event,
@@ -127,7 +128,7 @@ class Subscriptions:
         self._secret, self._page_bytes, self._most = secret, page_bytes, most
         self._stop = stop
         self._open = 0
-        self._cursors = PageTokens(secret, Cursor, "cursor")
+        self._cursors = PageTokens(page_key, Cursor, "cursor")
         self._metrics = metrics
 
     async def serve(self, request: subscribe_pb2.SubscribeRequest, context: Context) -> None:
@@ -152,8 +153,8 @@ class Subscriptions:
         try:
             # Another process may have sent what is behind the cursor a moment ago.
             checkpoints = await self._heads.newest(at_once=bool(request.cursor))
-            positions = self._positions(request, checkpoints)
-            await context.write(self._message(checkpoints, positions, (), ""))
+            positions = await self._positions(request, checkpoints)
+            await context.write(await self._message(checkpoints, positions, (), ""))
             await self._send(asked, positions, context)
         finally:
             self._open -= 1
@@ -171,7 +172,7 @@ class Subscriptions:
             if gathered.events:
                 await context.write(await self._proved(asked, interest, gathered, checkpoints))
             elif is_due or (at_end and not said_end):
-                await context.write(self._message(checkpoints, positions, (), ""))
+                await context.write(await self._message(checkpoints, positions, (), ""))
             if gathered.events or is_due or (at_end and not said_end):
                 said_at, said_end = time.monotonic(), at_end
             if at_end:
@@ -216,11 +217,11 @@ class Subscriptions:
             query=asked.filter.text(),
         )
         browse_id = await self._shown.record(browse)
-        message = self._message(within, gathered.after, events, browse_id)
+        message = await self._message(within, gathered.after, events, browse_id)
         message.caught_up = is_at_end(gathered.after, checkpoints)
         return message
 
-    def _message(
+    async def _message(
         self,
         checkpoints: Checkpoints,
         positions: Positions,
@@ -230,17 +231,19 @@ class Subscriptions:
         return subscribe_pb2.SubscribeResponse(
             events=events,
             checkpoints=map(checkpoint_message, checkpoints.values()),
-            cursor=self._cursors.seal(_BOUND, Cursor(dict(positions))),
+            cursor=await self._cursors.seal(_BOUND, Cursor(dict(positions))),
             positions=[log_pb2.LogSize(log=log, size=each) for log, each in sorted(positions.items())],
             caught_up=is_at_end(positions, checkpoints),
             browse_id=browse_id,
         )
 
-    def _positions(self, request: subscribe_pb2.SubscribeRequest, checkpoints: Checkpoints) -> Positions:
+    async def _positions(
+        self, request: subscribe_pb2.SubscribeRequest, checkpoints: Checkpoints
+    ) -> Positions:
         if not request.cursor:
             beginning = request.start == subscribe_pb2.SUBSCRIBE_START_BEGINNING
             return {} if beginning else showing.sizes_of(checkpoints)
-        positions = self._cursors.open(_BOUND, request.cursor).positions
+        positions = (await self._cursors.open(_BOUND, request.cursor)).positions
         for log, index in positions.items():
             size = checkpoints[log].size if log in checkpoints else 0
             if index > size:

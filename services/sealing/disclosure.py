@@ -31,19 +31,23 @@ async def vector(
     Raises: NotFoundError where `as_of` is not of signed checkpoints, InvalidRequestError where `page` is not; UnavailableError.
     """
     if page is not None:
-        found = await exactly(reader, page)
+        found = await exactly(reader, kind, page)
         if found is None:
             raise InvalidRequestError("its checkpoints are not those of these logs", "page_token")
         return found
-    named = await exactly(reader, as_of) if all(log.startswith(f"{kind}/") for log in as_of) else None
+    named = await exactly(reader, kind, as_of)
     if named is None:
         raise NotFoundError(f"a size named is not that of a checkpoint of a {kind} log", "as_of")
     newest = await reader.newest(f"{kind}/")
     return dict(sorted((newest | named).items()))
 
 
-async def exactly(reader: LogReader, sizes: Mapping[str, int]) -> dict[str, StoredCheckpoint] | None:
-    """Find the checkpoints of exactly these sizes, by log; None where one of them was never signed."""
+async def exactly(
+    reader: LogReader, kind: str, sizes: Mapping[str, int]
+) -> dict[str, StoredCheckpoint] | None:
+    """Find the checkpoints of exactly these sizes, by log; None where one of them was never signed, or is of a log of another kind."""
+    if not all(log.startswith(f"{kind}/") for log in sizes):
+        return None
     found = await asyncio.gather(*(reader.checkpoint(log, size) for log, size in sizes.items()))
     checkpoints = {stored.log: stored for stored in found if stored is not None}
     return checkpoints if len(checkpoints) == len(sizes) else None

@@ -1,9 +1,13 @@
 """Three merchants who keep things from one another, a stranger and nobody, over the real services: each sees what the policies say."""
 
+import asyncio
+import base64
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import grpc
 import httpx
@@ -16,6 +20,9 @@ from goodstrace.errors import CallError
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import goods_pb2, recall_pb2, subscribe_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.registry import RegistryClient
+from services.query.epcis_parameters import EventsQuery
+from services.query.epcis_walk import Place
+from services.runtime.page_tokens import PageTokens, fixed_key
 from tests.deadlines import DEADLINE_S
 from tests.opened_browses import opened_parts
 from tests.system.harness import Sealed, System, eventually
@@ -154,6 +161,33 @@ def test_nothing_of_what_is_withheld_leaves_by_any_way(traded: Traded, viewer: i
         for secret in secrets:
             # The same search finds what may be seen, so that it would find a leak.
             assert (secret in sent) == (number in SEES[viewer]), (number, secret[:80])
+
+
+def test_page_tokens_tell_nothing_and_nobody_makes_one(traded: Traded) -> None:
+    """They named the records that a page had gone past, and came from the index secret, which clients are given."""
+    url, asked = f"{traded.system.log_url}/epcis/v2/events", {"perPage": "1"}
+    headers = dict(traded.metadata(STRANGER))
+    first = httpx.get(url, params=asked, headers=headers, timeout=DEADLINE_S)
+    token = parse_qs(urlsplit(first.links["next"]["url"]).query)["nextPageToken"][0]
+    said = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    assert b"goods/" not in said
+    assert b"sizes" not in said
+    second = httpx.get(first.links["next"]["url"], headers=headers, timeout=DEADLINE_S)
+    assert second.status_code == 200, second.text
+
+    secret = bytes.fromhex((traded.system.key_dir / "index-secret").read_text().strip())
+    bound = EventsQuery({}, {}).encode()
+    state = b'{"sizes":{"browse/0":1}}'
+    before = hmac.digest(hmac.digest(secret, b"goodstrace page token v1", "sha256"), bound, "sha256")
+    forged = [base64.urlsafe_b64encode(hmac.digest(before, state, "sha256")[:16] + state).decode()]
+    tokens = PageTokens(fixed_key(secret), Place)
+    forged.append(asyncio.run(tokens.seal(bound, Place({"browse/0": 1}))))
+    for each in forged:
+        refused = httpx.get(
+            url, params={**asked, "nextPageToken": each.rstrip("=")}, headers=headers, timeout=DEADLINE_S
+        )
+        assert refused.status_code == 400, refused.text
+        assert "begin again" in refused.text
 
 
 def test_a_key_that_does_not_count_is_refused_and_looks_name_the_merchant(traded: Traded) -> None:

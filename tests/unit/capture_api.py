@@ -34,6 +34,7 @@ from services.collector.transactions import Write
 from services.runtime.access.guard import Guard
 from services.runtime.envelope import Record
 from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.page_tokens import fixed_key
 from services.runtime.personal_values import PersonalKey
 from services.runtime.settings import KafkaSettings
 from services.sealing.values import SealedRecord, StoredCheckpoint
@@ -247,7 +248,7 @@ class Running:
             replayed=self.metrics.replayed_keys.inc,
             log=LOG,
         )
-        views = JobViews(self.intake, Positions(self.logs), SECRET, lambda: self.now_ms)
+        views = JobViews(self.intake, Positions(self.logs), fixed_key(b"p" * 32), lambda: self.now_ms)
         self.app: FastAPI = make_app(
             self.intake,
             self.metrics,

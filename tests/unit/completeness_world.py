@@ -31,6 +31,7 @@ from services.query.service import TraceServicer
 from services.query.sight import Sight
 from services.runtime.envelope import Record
 from services.runtime.grpc import CallInterceptor
+from services.runtime.page_tokens import fixed_key
 from services.sealing.browse import Browse
 from services.sealing.failures import FAILURES
 from services.sealing.showing import PartKey, Position
@@ -202,6 +203,7 @@ class CompleteWorld:
             None,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             secret=SECRET,
+            page_key=fixed_key(b"p" * 32),
             max_events=10_000,
             page_bytes=self.page_bytes,
             max_walks=4,

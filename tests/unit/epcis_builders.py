@@ -21,6 +21,7 @@ from services.runtime import envelope
 from services.runtime.acknowledged import Outgoing
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
+from services.runtime.page_tokens import fixed_key
 from services.sealing.browse import BrowseRecorder
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
@@ -212,6 +213,7 @@ class Service:
             recorder,
             sight=sight or Sight(None),
             secret=SECRET,
+            page_key=fixed_key(b"p" * 32),
             max_events=max_events,
             page_bytes=page_bytes,
             max_walks=2,

@@ -30,6 +30,7 @@ from services.query.sight import Sight
 from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
+from services.runtime.page_tokens import fixed_key
 from services.sealing.showing import PartKey, Position
 from services.sealing.values import SealedRecord
 from tests.unit.collector_builders import SECRET, WHOLE, collected, counted, fresh_state, wires
@@ -97,6 +98,7 @@ class Asking:
             None,  # type: ignore[arg-type]
             sight=sight or Sight(None),
             secret=SECRET,
+            page_key=fixed_key(b"p" * 32),
             max_events=max_events,
             page_bytes=page_bytes,
             max_walks=2,

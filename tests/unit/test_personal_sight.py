@@ -13,7 +13,8 @@ from goodstrace.facts import decode
 from goodstrace.merkle import leaf_hash
 from goodstrace.personal_part import PART
 from goodstrace.verification import VerifiedCheckpoint, VerifiedEvent, verify_entry
-from services.query.sight import Eyes, Opens, Sight, VisibleLogs
+from services.query.personal_sight import Opens
+from services.query.sight import Eyes, Sight, VisibleLogs
 from services.runtime.access.values import EVERYBODY, Principal, Role
 from services.sealing.disclosure import disclose, disclose_together
 from services.sealing.values import SealedRecord

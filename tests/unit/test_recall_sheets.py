@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from goodstrace import recall_sheet
-from goodstrace.facts import Facts, Quantity, Typed
+from goodstrace.facts import Facts, Quantity, Role, Typed
 from goodstrace.key_data import critical_event, description
 from goodstrace.query.v1 import recall_pb2
 from goodstrace.recall_sheet import write_csv, write_xlsx
@@ -112,6 +112,33 @@ def test_a_row_for_each_event_and_lot_by_time(spool: RecallSpool, tmp_path: Path
     assert (shipped["Reference document type"], shipped["Reference document number"]) == ("po", "urn:po:1")
     assert shipped["Ship to"] == "possessing_party urn:shop"
     assert (shipped["Recalled goods"], shipped["Certainty"], shipped["Merchant"]) == ("", "certain", "7")
+
+
+def test_a_lot_that_is_reworked_is_used_and_made_each_with_its_amount(tmp_path: Path) -> None:
+    quantities = {Role.INPUT: (Quantity(LOT, "5", "KGM"),), Role.OUTPUT: (Quantity(LOT, "10", "KGM"),)}
+    keys = {Role.INPUT: (LOT,), Role.OUTPUT: (LOT,)}
+    rework = event("rework", 1, type="TransformationEvent", quantities=quantities, keys=keys)
+    with RecallSpool() as spool:
+        spool.add(piece(0, goods=(goods(0, LOT, "lot"),), events=(rework,), mentions=(mention("rework", 0),)))
+        write_csv(tmp_path / "recall.csv", spool)
+    rows = csv.DictReader((tmp_path / "recall.csv").read_text().splitlines())
+    assert sorted((row["Used or made"], row["Quantity"]) for row in rows) == [("made", "10"), ("used", "5")]
+
+
+@pytest.mark.parametrize("letter", ["x", "\U0001f41f"])
+def test_what_no_cell_takes_is_cut_with_a_mark_and_told(tmp_path: Path, letter: str) -> None:
+    text = letter * 40_000
+    orders = (recall_pb2.RecallOrder(key=text, type="po", identity="seen"),)
+    told: list[int] = []
+    with RecallSpool() as spool:
+        spool.add(piece(0, events=(event("seen", 1),), orders=orders))
+        write_xlsx(tmp_path / "recall.xlsx", spool, told.append)
+    assert told == [1]
+    with zipfile.ZipFile(tmp_path / "recall.xlsx") as book:
+        written = cells(book, 4)[1][0]
+    assert written.startswith(letter * 10_000)
+    assert written.endswith(recall_sheet.CUT)
+    assert len(written.encode("utf-16-le")) // 2 <= recall_sheet.MAX_CHARS
 
 
 def test_what_looks_like_a_formula_is_none(spool: RecallSpool, tmp_path: Path) -> None:

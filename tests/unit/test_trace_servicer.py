@@ -12,6 +12,7 @@ from goodstrace.query.v1 import recall_pb2, trace_pb2
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.query.sight import Sight
+from services.runtime.page_tokens import fixed_key
 from services.sealing.browse import NotRecordedError
 
 
@@ -71,6 +72,7 @@ def servicer_of(reader: Reader, recorder: Any) -> TraceServicer:
         None,  # type: ignore[arg-type]  # nobody subscribes
         sight=Sight(None),
         secret=bytes(32),
+        page_key=fixed_key(b"p" * 32),
         max_events=10,
         page_bytes=1_000_000,
         max_walks=3,

@@ -8,12 +8,15 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import httpx
+import msgspec
 import pytest
 import structlog
 from click.testing import CliRunner
 
+from goodstrace import entry as entries
 from goodstrace.cli import merchants as merchants_cli
 from goodstrace.cli.main import cli
+from goodstrace.entry import TagKind
 from goodstrace.query.v1 import subscribe_pb2
 from goodstrace.visibility import Visibility, VisibilityPolicy
 from services.query.epcis_api import EpcisApi
@@ -21,9 +24,13 @@ from services.query.epcis_service import EpcisQueries
 from services.query.forward import Forward, Heads
 from services.query.http_app import make_app
 from services.query.log_endpoints import LogEndpoints
+from services.query.sight import VisibleLogs
 from services.query.subscribing import Subscriptions
+from services.runtime.access.values import Principal
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
+from services.runtime.page_tokens import fixed_key
+from services.sealing.showing import position
 from tests.unit.collector_builders import SECRET
 from tests.unit.registry_builders import registry
 from tests.unit.visible_world import CARRIER, CASE, EVENTS, ITEM, MAKER, SHOP, STRANGER, World, place
@@ -47,6 +54,7 @@ def epcis(world: World) -> httpx.AsyncClient:
         world,  # type: ignore[arg-type]
         sight=world.sight,
         secret=SECRET,
+        page_key=fixed_key(b"p" * 32),
         max_events=1000,
         page_bytes=10**6,
         max_walks=2,
@@ -125,6 +133,35 @@ def test_queries_by_places_do_not_count_what_is_withheld(world: World, name: str
     assert "Goodstrace-Events-Hidden" not in answer.headers
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+@pytest.mark.parametrize("end", range(4))
+def test_no_limit_tells_how_much_is_withheld_at_a_place(world: World, limit: int, end: int) -> None:
+    """Whatever sizes are asked for: what may not be told neither fills a look-up nor cuts it."""
+
+    async def ask(tag: bytes) -> tuple[bool, int, int]:
+        eyes = await world.sight.eyes(Principal())
+        sizes = dict.fromkeys(world.logs.records_of, end)
+        logs = VisibleLogs(world.logs, eyes, SECRET, 10)
+        found = await logs.find([tag], sizes, limit)
+        return logs.is_cut, logs.told, len(found[tag])
+
+    for name in (place(CARRIER), place(SHOP)):
+        assert asyncio.run(ask(entries.tag(SECRET, TagKind.KEY, name))) == (False, 0, 0)
+
+
+async def test_what_may_be_told_is_found_behind_any_number_that_may_not(world: World) -> None:
+    told = SECRET[:16]
+    every = [
+        msgspec.structs.replace(each, tags=(*each.tags, told)) for each in world.logs.records_of["goods/0"]
+    ]
+    world.logs.records_of["goods/0"] = every
+    eyes = await world.sight.eyes(Principal())
+    logs = VisibleLogs(world.logs, eyes, SECRET, 10)
+    [found] = (await logs.find([told], {"goods/0": len(every)}, 1)).values()
+    whole = [each for each in every if each.parts and not await eyes.hidden([each])]
+    assert [position(each) for each in found] == [position(each) for each in whole[:1]]
+
+
 def test_subscriptions_to_places_hear_of_nothing_that_is_withheld(world: World) -> None:
     request = subscribe_pb2.SubscribeRequest(
         keys=[place(CARRIER), place(SHOP)], start=subscribe_pb2.SUBSCRIBE_START_BEGINNING
@@ -162,6 +199,7 @@ async def stream(world: World, request: Any, viewer: int) -> list[Any]:
         Heads(reader, 0.01),
         sight=world.sight,
         secret=SECRET,
+        page_key=fixed_key(b"p" * 32),
         page_bytes=10**6,
         most=4,
         stop=stop,
@@ -214,6 +252,7 @@ def test_a_subscription_ends_when_its_key_is_revoked(world: World) -> None:
             Heads(reader, 0.01),  # type: ignore[arg-type]
             sight=world.sight,
             secret=SECRET,
+            page_key=fixed_key(b"p" * 32),
             page_bytes=10**6,
             most=4,
             stop=stop,

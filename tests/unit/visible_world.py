@@ -29,6 +29,7 @@ from services.runtime.envelope import Record
 from services.runtime.merchants.api_keys import new_key
 from services.runtime.merchants.directory import Directory, Staleness
 from services.runtime.merchants.values import Delegation, Merchant, Status, What, plain
+from services.runtime.page_tokens import fixed_key
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.memory_accounts import OPERATOR, MemoryAccounts, authenticator
 from tests.memory_registry import MemoryRegistry
@@ -163,6 +164,7 @@ class World:
             None,  # type: ignore[arg-type]
             sight=self.sight,
             secret=SECRET,
+            page_key=fixed_key(b"p" * 32),
             max_events=max_events,
             page_bytes=page_bytes,
             max_walks=4,

@@ -11,18 +11,18 @@ from services.runtime.goods_browses.days import span_of
 from services.runtime.goods_browses.store import GoodsBrowses
 from services.runtime.goods_browses.values import LEAST_VIEWERS
 from services.runtime.mongo import Database
-from services.runtime.page_tokens import PageTokens
+from services.runtime.page_tokens import PageTokens, TokenKey
 from services.sealing.browse import Browse, BrowseRecorder
 
 
 class FigureAnswers:
     """Answers GetStatistics and CountGoodsBrowses."""
 
-    def __init__(self, database: Database, recorder: BrowseRecorder, secret: bytes) -> None:
+    def __init__(self, database: Database, recorder: BrowseRecorder, page_key: TokenKey) -> None:
         """Answer from what is kept in a database."""
         self._statistics, self._goods = Statistics(database), GoodsBrowses(database)
         self._recorder = recorder
-        self._tokens = PageTokens(secret, Next)
+        self._tokens = PageTokens(page_key, Next)
 
     async def statistics(
         self, request: audit_pb2.GetStatisticsRequest, user: str
@@ -31,7 +31,7 @@ class FigureAnswers:
         span, size = requests.span_of(request, time.time_ns() // 1_000_000), requests.page_size_of(request)
         bound = requests.bound_to(request)
         if request.page_token:
-            following = self._tokens.open(bound, request.page_token)
+            following = await self._tokens.open(bound, request.page_token)
             span = Span(span.window, following.start_ms, following.end_ms)
         page, rest = requests.page_of(span, size)
         found = await self._statistics.windows(page.window, page.start_ms, page.end_ms)
@@ -39,7 +39,7 @@ class FigureAnswers:
             windows=[requests.statistics_message(page.window, start, each) for start, each in found]
         )
         if rest is not None:
-            answer.next_page_token = self._tokens.seal(bound, rest)
+            answer.next_page_token = await self._tokens.seal(bound, rest)
         answer.browse_id = await self._recorded(
             "GetStatistics", user, request.purpose, asked=bound.decode(), shown=len(found)
         )

@@ -22,7 +22,7 @@ from services.runtime.access.values import AccountKind, AccountStatus
 from services.runtime.call_errors import AlreadyExistsError, InvalidRequestError, NotFoundError
 from services.runtime.errors import ConflictError
 from services.runtime.grpc import Context
-from services.runtime.page_tokens import PageTokens
+from services.runtime.page_tokens import PageTokens, TokenKey
 
 MAX_PAGE: Final = 1000
 _PAGE: Final = 100
@@ -43,7 +43,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         accounts: AccountStore,
         sessions: SessionStore,
         hasher: Hasher,
-        page_secret: bytes,
+        page_key: TokenKey,
         *,
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
@@ -52,7 +52,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
     ) -> None:
         """Keep accounts in `accounts`."""
         self._accounts, self._sessions, self._hasher = accounts, sessions, hasher
-        self._pages = PageTokens(page_secret, _After)
+        self._pages = PageTokens(page_key, _After)
         self._now_ms, self._random, self._metrics, self._log = now_ms, random, metrics, log
 
     async def CreateAccount(  # noqa: N802 - the method's name
@@ -103,9 +103,9 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
             raise InvalidRequestError(f"1 to {MAX_PAGE}, please", "page_size")
         most, merchant = request.page_size or _PAGE, reach_of(principal()).merchant
         query = _QUERY + (b"/%d" % merchant if merchant else b"")
-        after = self._pages.open(query, request.page_token).name if request.page_token else ""
+        after = (await self._pages.open(query, request.page_token)).name if request.page_token else ""
         found = await self._accounts.page(after, most + 1, people_of=merchant)
-        token = self._pages.seal(query, _After(found[most - 1].name)) if len(found) > most else ""
+        token = await self._pages.seal(query, _After(found[most - 1].name)) if len(found) > most else ""
         return login_pb2.ListAccountsResponse(
             accounts=list(map(message_of, found[:most])), next_page_token=token
         )

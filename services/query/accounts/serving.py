@@ -37,6 +37,7 @@ from services.query.http_headers import matches
 from services.runtime.access.settings import AccessSettings, LoginSettings
 from services.runtime.grpc import Context
 from services.runtime.mongo import Database
+from services.runtime.page_tokens import fixed_key
 from services.runtime.settings import load, load_secret, refuse
 from services.sealing.browse import Recorder
 
@@ -138,7 +139,7 @@ class Login:
             accounts,
             sessions,
             self.hasher,
-            keys.pages,
+            fixed_key(keys.pages),
             now_ms=now_ms,
             random=random,
             metrics=metrics,

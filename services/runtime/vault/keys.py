@@ -3,7 +3,7 @@
 A subject is a text such as `user:ann`. On the disk it is HMAC-SHA-256(name key, subject), and the name key is itself wrapped: who has the
 database and no key-encryption key learns neither names nor keys.
 
-Collections: `vault_keys` {_id: the subject's hash, kind: such as "user", kek, wrapped, hold_until_ms, hold_reason}, `vault_names` {_id: "name-key", kek, wrapped}, and
+Collections: `vault_keys` {_id: the subject's hash, kind: such as "user", kek, wrapped, hold_until_ms, hold_reason}, `vault_names` {_id: "name-key" or "page-key", kek, wrapped}, and
 `vault_days` and `pseudonyms` (`services.runtime.vault.people`).
 """
 
@@ -30,6 +30,7 @@ FRESH_S: Final = 30.0
 MAX_REASON_CHARS: Final = 500
 USER: Final = "user"
 _NAME_KEY: Final = "name-key"
+_PAGE_KEY: Final = "page-key"
 _HOLD: Final = b"hold:"
 
 
@@ -73,6 +74,7 @@ class Vault:
         self.database, self.ring, self.now_ms = database, ring, now_ms
         self._keys = database[KEYS]
         self._name_key: bytes | None = None
+        self._page_key: bytes | None = None
         staleness = Staleness(min(fresh_s, FRESH_S), 0)
         self._made = Remembered(self._make, staleness, clock_s)
         self._read = Remembered(self._find, staleness, clock_s)
@@ -105,6 +107,12 @@ class Vault:
         if self._name_key is None:
             self._name_key = await self.once(NAMES, _NAME_KEY)
         return hmac.digest(self._name_key, subject.encode("utf-8", "surrogatepass"), "sha256")
+
+    async def page_key(self) -> bytes:
+        """Give the key of page tokens, 32 bytes: whoever shows records has the vault, and no client has what is in it."""
+        if self._page_key is None:
+            self._page_key = await self.once(NAMES, _PAGE_KEY)
+        return self._page_key
 
     async def destroy(self, subject: str) -> bool:
         """Destroy a subject's key for good; False where there is none. Other processes remember it for `fresh_s` at the most.
