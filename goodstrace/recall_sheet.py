@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xlsxwriter import Workbook
 
 MAX_CHARS: Final = 32_767  # of a cell (ECMA-376, Excel's limits)
-CUT: Final = " [cut: the CSV has it whole]"
+CUT: Final = " [cut: longer than a cell]"
 MAX_ROWS: Final = 1_048_576  # of a sheet, its header among them
 _TIMES: Final = frozenset({"Date", "Since", "Until", "First at", "Recorded"})
 _FIRST_YEAR: Final = 1900  # before that a workbook knows no time

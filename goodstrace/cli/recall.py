@@ -94,7 +94,7 @@ def recall(
 
 def _tell_cut(count: int) -> None:
     click.echo(
-        f"{count} texts are longer than a cell of a workbook takes, and are cut there: --csv has them whole",
+        f"{count} texts are longer than a cell of a workbook takes, and are cut there: --csv has those of the key data whole",
         err=True,
     )
 

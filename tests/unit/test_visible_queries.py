@@ -17,14 +17,17 @@ from goodstrace import entry as entries
 from goodstrace.cli import merchants as merchants_cli
 from goodstrace.cli.main import cli
 from goodstrace.entry import TagKind
+from goodstrace.identifiers import canonical_key
 from goodstrace.query.v1 import subscribe_pb2
 from goodstrace.visibility import Visibility, VisibilityPolicy
+from services.query import epcis_service
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
 from services.query.forward import Forward, Heads
 from services.query.http_app import make_app
 from services.query.log_endpoints import LogEndpoints
 from services.query.sight import VisibleLogs
+from services.query.standing import Standings
 from services.query.subscribing import Subscriptions
 from services.runtime.access.values import Principal
 from services.runtime.errors import UnavailableError
@@ -32,6 +35,7 @@ from services.runtime.merchants.errors import UnauthenticatedError
 from services.runtime.page_tokens import fixed_key
 from services.sealing.showing import position
 from tests.unit.collector_builders import SECRET
+from tests.unit.epcis_builders import pages, shown
 from tests.unit.registry_builders import registry
 from tests.unit.visible_world import CARRIER, CASE, EVENTS, ITEM, MAKER, SHOP, STRANGER, World, place
 
@@ -47,7 +51,7 @@ def world() -> World:
     return World(POLICIES)
 
 
-def epcis(world: World) -> httpx.AsyncClient:
+def epcis(world: World, max_events: int = 1000) -> httpx.AsyncClient:
     reader: Any = world.logs
     queries = EpcisQueries(
         reader,
@@ -55,7 +59,7 @@ def epcis(world: World) -> httpx.AsyncClient:
         sight=world.sight,
         secret=SECRET,
         page_key=fixed_key(b"p" * 32),
-        max_events=1000,
+        max_events=max_events,
         page_bytes=10**6,
         max_walks=2,
         metrics=world.metrics,
@@ -133,6 +137,47 @@ def test_queries_by_places_do_not_count_what_is_withheld(world: World, name: str
     assert "Goodstrace-Events-Hidden" not in answer.headers
 
 
+@pytest.mark.parametrize("more", ["", "&orderBy=eventTime"])
+def test_no_page_ends_and_no_query_is_refused_for_what_may_not_be_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    monkeypatch.setattr(epcis_service, "LOOKED_AT", 0)
+
+    async def ask() -> httpx.Response:
+        async with epcis(world, max_events=0) as client:
+            url = f"{ROOT}/events?EQ_bizLocation={place(SHOP)}{more}"
+            return await client.get(url, headers=dict(world.shown_with(0)))
+
+    answer = asyncio.run(ask())
+    assert numbers(answer) == set()
+    assert "Link" not in answer.headers
+
+
+def test_a_page_that_ends_by_time_is_gone_on_from(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epcis_service, "UNTOLD_S", -1.0)
+
+    async def ask() -> list[httpx.Response]:
+        async with epcis(world) as client:
+            url = f"{ROOT}/events?EQ_bizLocation={place(SHOP)}"
+            return await pages(client, url, **dict(world.shown_with(0)))
+
+    answers = asyncio.run(ask())
+    assert len(answers) > 1
+    assert shown(answers) == []
+
+
+def test_how_a_place_stands_is_not_cut_by_what_may_not_be_told(world: World) -> None:
+    async def ask(end: int) -> bool:
+        eyes = await world.sight.eyes(Principal())
+        logs = VisibleLogs(world.logs, eyes, SECRET, 10)
+        standings = Standings(logs, SECRET, 0)
+        return (
+            await standings.find(canonical_key(place(SHOP)), dict.fromkeys(world.logs.records_of, end))
+        ).truncated
+
+    assert [asyncio.run(ask(end)) for end in range(4)] == [False] * 4
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3])
 @pytest.mark.parametrize("end", range(4))
 def test_no_limit_tells_how_much_is_withheld_at_a_place(world: World, limit: int, end: int) -> None:
@@ -146,7 +191,7 @@ def test_no_limit_tells_how_much_is_withheld_at_a_place(world: World, limit: int
         return logs.is_cut, logs.told, len(found[tag])
 
     for name in (place(CARRIER), place(SHOP)):
-        assert asyncio.run(ask(entries.tag(SECRET, TagKind.KEY, name))) == (False, 0, 0)
+        assert asyncio.run(ask(entries.tag(SECRET, TagKind.KEY, canonical_key(name)))) == (False, 0, 0)
 
 
 async def test_what_may_be_told_is_found_behind_any_number_that_may_not(world: World) -> None:
