@@ -12,7 +12,14 @@ from goodstrace.tracing.model import Mark, Name, NameKind, SealedFacts
 Result = TypeVar("Result")
 
 
+Check = Callable[[], None]
+"""Called again and again while the engine computes; what it raises ends the computation. That is how a caller stops it."""
+
 _NOTHING: Final[AbstractSet[Hashable]] = frozenset()
+
+
+def unchecked() -> None:
+    """Let the engine compute to its end."""
 
 
 class _Settled(NamedTuple):
@@ -31,9 +38,11 @@ class Pool:
     Attributes:
         missing: names asked for that were not looked up yet.
         notes: what the run that goes on has noted, whether it computed the parts that say so or met them settled.
+        check: called wherever the parts that read it loop.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, check: Check = unchecked) -> None:
+        self.check: Final = check
         self.missing: set[Name] = set()
         self.is_cut = False
         self._limit: Final = limit
@@ -92,6 +101,7 @@ class Pool:
 
     def find(self, kind: NameKind, text: str) -> Sequence[Event]:
         """Return all events of a name in the order of rule 1; none yet where it was not looked up."""
+        self.check()
         name = (kind, text)
         if name not in self._asked:
             self.missing.add(name)
@@ -193,6 +203,7 @@ class Pool:
 
     def settled(self, task: Hashable, compute: Callable[[], Result]) -> Result:
         """Return what `compute` gives, from memory once it came out without missing anything; what it notes is noted either way."""
+        self.check()
         known = self._settled.get(task)
         if known is not None:
             self.notes |= known.notes
@@ -210,8 +221,8 @@ class Pool:
 class WholePool(Pool):
     """All events of a whole answer: each name counts as looked up, so that nothing is missing and one run of a computation is the last."""
 
-    def __init__(self, events: Sequence[SealedFacts]) -> None:
-        super().__init__(limit=len(events))  # so that it is never cut
+    def __init__(self, events: Sequence[SealedFacts], check: Check = unchecked) -> None:
+        super().__init__(len(events), check)  # so that it is never cut
         self.add((), events)
 
     @property

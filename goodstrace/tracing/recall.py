@@ -32,7 +32,7 @@ from goodstrace.tracing.model import (
     SealedFacts,
     TracedEvent,
 )
-from goodstrace.tracing.pool import Pool
+from goodstrace.tracing.pool import Check, Pool, unchecked
 from goodstrace.tracing.walk import Walk
 
 PAGE_RECORDS: Final = 64
@@ -85,7 +85,9 @@ class Page:
 Recalling = Generator[Lookup | Page | Step, Iterable[SealedFacts] | None, bool]
 
 
-def recall_step(root: str, level: int, goods: Sequence[Reached], limit: int) -> Recalling:
+def recall_step(
+    root: str, level: int, goods: Sequence[Reached], limit: int, check: Check = unchecked
+) -> Recalling:
     """Expand goods of one level.
 
     Yields look-ups, pages and steps; is sent records for the first two and None for a step.
@@ -95,11 +97,12 @@ def recall_step(root: str, level: int, goods: Sequence[Reached], limit: int) -> 
         level: of these goods, 0 for the root.
         goods: a few of them; of lots one at a time.
         limit: how many records of one name are looked at, but of a lot's own.
+        check: called wherever it loops; what it raises ends it.
     Returns: False where they are too many to be expanded at once: nothing was yielded as a step then, ask for fewer.
     """
-    pool = Pool(limit)
+    pool = Pool(limit, check)
     if len(goods) == 1 and grade(goods[0].key) is Grade.LOT:
-        outlines = yield from _pages(goods[0], limit)
+        outlines = yield from _pages(goods[0], limit, check)
         pool.add_outlines(outlines.names, outlines.found.values())
     expansion = _Expansion(root, level, goods)
     while True:
@@ -174,7 +177,7 @@ class _Outlines:
 
 
 def _pages(
-    lot: Reached, limit: int
+    lot: Reached, limit: int, check: Check
 ) -> Generator[Lookup | Page | Step, Iterable[SealedFacts] | None, _Outlines]:
     """Go through the events of a lot; return the outlines of them."""
     outlines = _Outlines(lot.key, limit)
@@ -186,7 +189,7 @@ def _pages(
         if not page:
             return outlines
         outlines.add((), page)
-        pool = Pool(limit)
+        pool = Pool(limit, check)
         pool.add({name}, page)
         while True:
             found = _direct(lot, pool)

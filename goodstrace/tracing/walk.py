@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from goodstrace.tracing.containers import Carrier, Containers
-from goodstrace.tracing.events import ASSOCIATION, grade, is_followed
+from goodstrace.tracing.containers import Carrier, Containers, Content
+from goodstrace.tracing.events import ASSOCIATION, Event, grade, is_followed
 from goodstrace.tracing.intervals import ALWAYS, Bound, Interval, Window
 from goodstrace.tracing.links import Links, Neighbour, ends_walk, link_of
 from goodstrace.tracing.model import (
@@ -70,6 +70,9 @@ class Walk:
         self._links: Final = Links(pool, self.containers, self.associations)
         self._nodes: dict[Place, _Met] = {}
         self._carried: dict[Place, _Met] = {}
+        self._interval_links: dict[
+            int, tuple[Interval, Link]
+        ] = {}  # with the interval, so that its id stays its own
         self._event_ids: set[str] = set()
         self.mentions: dict[tuple[str, str], Mention] = {}
         self.link_events: set[str] = set()
@@ -196,13 +199,14 @@ class Walk:
     def _visit(self, node: _Met) -> None:
         for event in self._pool.naming(node.key):
             is_itself = event.names_itself(node.key)
-            self._mention(event.identity, node.key, is_possible=not is_itself, path=())
+            self._mention((event,), node.key, is_possible=not is_itself, path=())
         carriage = self.containers.carriage(node.key)
         self._is_stopped = self._is_stopped or carriage.is_cut
         for carrier in carriage.carriers:
+            self._pool.check()
             self._carry(node, carrier)
-            for event in self.containers.passing(carrier):
-                self._mention(event.identity, node.key, is_possible=carrier.is_possible, path=carrier.path)
+            events = self.containers.passing(carrier)
+            self._mention(events, node.key, is_possible=carrier.is_possible, path=carrier.path)
             self._sense(
                 node, carrier.container, carrier.window, carrier.path, is_possible=carrier.is_possible
             )
@@ -215,37 +219,54 @@ class Walk:
         node.listings = listed.listings
         self.link_events.update(event.identity for event in listed.events)
 
-    def _mention(self, identity: str, key: str, *, is_possible: bool, path: tuple[str, ...]) -> None:
-        """Note that an event belongs to a node's history: the surest way, then the shortest."""
-        certainty = Certainty.POSSIBLE if is_possible else Certainty.CERTAIN
-        mention = Mention(key, certainty, path)
-        known = self.mentions.get((identity, key))
-        if known is None or _sureness(mention) < _sureness(known):
-            self.mentions[identity, key] = mention
-        self._event_ids.add(identity)
+    def _mention(
+        self, events: Iterable[Event], key: str, *, is_possible: bool, path: tuple[str, ...]
+    ) -> None:
+        """Note that events belong to a node's history: the surest way, then the shortest."""
+        mention = Mention(key, Certainty.POSSIBLE if is_possible else Certainty.CERTAIN, path)
+        sureness, mentions = _sureness(mention), self.mentions
+        for event in events:
+            place = (event.identity, key)
+            known = mentions.get(place)
+            if known is None or sureness < _sureness(known):
+                mentions[place] = mention
+                self._event_ids.add(event.identity)
 
     def _sense(
         self, node: _Met, parent: str, window: Window, path: tuple[str, ...], *, is_possible: bool
     ) -> None:
         """What sensors that were components of `parent` in the meantime reported concerns the node (rule 10)."""
-        if not is_followed(parent):
-            return
-        for stay in self.associations.inside(parent, (window,)):
-            if stay.child in (node.key, *path) or ends_walk(stay.child):
+        for stay, events in self._sensed(parent, window):
+            if stay.child in (node.key, *path):
                 continue
-            for event in self._pool.naming(stay.child):
-                if event.senses(stay.child) and stay.window.holds(event):
-                    self.link_events.update(each.identity for each in stay.interval.bounds)
-                    doubt = is_possible or stay.interval.counted
-                    self._mention(event.identity, node.key, is_possible=doubt, path=(*path, stay.child))
+            self.link_events.update(each.identity for each in stay.interval.bounds)
+            doubt = is_possible or stay.interval.counted
+            self._mention(events, node.key, is_possible=doubt, path=(*path, stay.child))
+
+    def _sensed(self, parent: str, window: Window) -> tuple[tuple[Content, tuple[Event, ...]], ...]:
+        """Return the components of `parent` that reported during `window`, each with the events that say what: once for all it carried."""
+        if not is_followed(parent):
+            return ()
+        return self._pool.settled(
+            ("sensed", parent, window),
+            lambda: tuple(
+                (stay, events)
+                for stay in self.associations.inside(parent, (window,))
+                if not ends_walk(stay.child) and (events := self._reports(stay))
+            ),
+        )
+
+    def _reports(self, stay: Content) -> tuple[Event, ...]:
+        events = self.containers.events_during(stay.child, stay.window)
+        return tuple(event for event in events if event.senses(stay.child))
 
     def _mention_lots(self, node: _Met) -> None:
         """Events of its lots may have concerned a serial (rule 8); not repeated for serials met from a lot."""
         for lot, events in self._links.lots_of(node.key).items():
             self.link_events.update(event.identity for event in events)
-            for event in () if node.is_from_lot else self._pool.naming(lot):
-                if event.names_itself(lot):
-                    self._mention(event.identity, node.key, is_possible=True, path=(lot,))
+            if not node.is_from_lot:
+                named = [event for event in self._pool.naming(lot) if event.names_itself(lot)]
+                self._mention(named, node.key, is_possible=True, path=(lot,))
 
     def _carry(self, node: _Met, carrier: Carrier) -> None:
         """List a container at the level of its goods, unless it is goods of this trace itself (rule 9)."""
@@ -256,14 +277,22 @@ class Walk:
         self._list(nearer, node.level, carrier.intervals[-1], LinkKind.CONTAINED)
 
     def _list(self, nearer: Place, level: int, interval: Interval, kind: LinkKind) -> None:
-        link = link_of(interval, interval.child, kind)
-        self.link_events.update(link.identities)
+        link = self._listed(interval, kind)
         known = self._carried.get((interval.parent, Direction.HISTORY))
         if known is None:
             known = _Met(interval.parent, Direction.HISTORY, level, NodeRole.CONTAINER)
             self._carried[known.place] = known
         known.level = min(known.level, level)
         known.links.setdefault(link, nearer)
+
+    def _listed(self, interval: Interval, kind: LinkKind) -> Link:
+        """Make the link of an interval, once for all who shared it; intervals are told apart as objects, since all else of them is much."""
+        interval_link = self._interval_links.get(id(interval))
+        if interval_link is None:
+            link = link_of(interval, interval.child, kind)
+            self.link_events.update(link.identities)
+            interval_link = self._interval_links[id(interval)] = (interval, link)
+        return interval_link[1]
 
     # ---- the answer
 
