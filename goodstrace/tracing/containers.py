@@ -203,10 +203,15 @@ class Containers:
             ),
         )
 
-    def events_during(self, key: str, window: Window) -> list[Event]:
+    def events_during(self, key: str, window: Window) -> tuple[Event, ...]:
         """Return the events naming `key` that are inside `window`, in order."""
-        times = self._pool.settled(("events", key), lambda: timeline_of(self._pool.naming(key)))
-        return [event for event in times.meeting(window) if window.holds(event)]
+        return self._pool.settled(
+            ("events-during", key, window),
+            lambda: tuple(event for event in self._times(key).meeting(window) if window.holds(event)),
+        )
+
+    def _times(self, key: str) -> Timeline[Event]:
+        return self._pool.settled(("times", key), lambda: timeline_of(self._pool.naming(key)))
 
     def inside(self, container: str, windows: Iterable[Window]) -> tuple[Content, ...]:
         """Return what was directly inside `container` during any of `windows` (rule 9)."""

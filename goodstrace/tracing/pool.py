@@ -54,6 +54,9 @@ class Pool:
         self._by_name: dict[Name, dict[str, Event]] = {}
         self._sorted: dict[Name, Sequence[Event]] = {}
         self._settled: dict[Hashable, _Settled] = {}
+        self._unsettled: dict[
+            Hashable, _Settled
+        ] = {}  # what came out with something missing, until more is added
         self.notes: set[Hashable] = set()
 
     @property
@@ -72,6 +75,7 @@ class Pool:
             places = sum(len(event.places) for event in self._by_name.get(name, {}).values())
             self.is_cut = self.is_cut or places > self._limit
         self._sorted.clear()
+        self._unsettled.clear()
 
     def add_outlines(self, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
         """Take in what was found for names, of which much was left out; where it is found whole later, that takes its place."""
@@ -202,9 +206,15 @@ class Pool:
         self.notes = set()
 
     def settled(self, task: Hashable, compute: Callable[[], Result]) -> Result:
-        """Return what `compute` gives, from memory once it came out without missing anything; what it notes is noted either way."""
+        """Return what `compute` gives, from memory; what it notes is noted either way.
+
+        Where it came out without missing anything that is remembered for good, else until something is added: were a part that
+        misses something computed anew for each item and each time, a run would cost their product.
+        """
         self.check()
         known = self._settled.get(task)
+        if known is None and (known := self._unsettled.get(task)) is not None:
+            self._misses += 1  # so that what is made of it is not settled either
         if known is not None:
             self.notes |= known.notes
             return known.result  # type: ignore[return-value]  # a task always has the same type of result
@@ -213,8 +223,8 @@ class Pool:
         result = compute()
         mine, self.notes = self.notes, around
         around |= mine
-        if self._misses == before:
-            self._settled[task] = _Settled(result, mine or _NOTHING)
+        kept = self._settled if self._misses == before else self._unsettled
+        kept[task] = _Settled(result, mine or _NOTHING)
         return result
 
 

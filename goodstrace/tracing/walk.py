@@ -304,6 +304,13 @@ class Walk:
 
     def _settle_carried(self) -> None:
         """Put the containers among the nodes; where one is goods as well, its links go there."""
+        # What is shown as a content of a container already: the same stay is not linked both ways.
+        shown = {
+            (link.key, place)
+            for place, met in self._nodes.items()
+            for link in met.links
+            if link.kind is LinkKind.CONTAINS
+        }
         for place in sorted(self._carried, key=lambda place: place[0]):
             carried = self._carried[place]
             goods = [self._nodes.get((carried.key, way)) for way in _RANK]
@@ -315,17 +322,10 @@ class Walk:
                     {
                         link: near
                         for link, near in carried.links.items()
-                        if near != known.place and not self._contains(known.key, near)
+                        if near != known.place and (known.key, near) not in shown
                     }
                 )
         self._carried = {}
-
-    def _contains(self, container: str, place: Place) -> bool:
-        """Tell whether a node is shown as a content of a container already: the same stay is not linked both ways."""
-        met = self._nodes.get(place)
-        return met is not None and any(
-            link.kind is LinkKind.CONTAINS and link.key == container for link in met.links
-        )
 
     def _spread_certainty(self) -> None:
         """A node is certain where a certain link leads to a certain node."""
