@@ -67,20 +67,27 @@ class Pool:
     def add(self, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
         """Take in what was found for the names asked; events that nobody asked for do no harm."""
         asked = frozenset(asked)
+        self._take(asked, found)
+        for name in asked:
+            places = sum(len(event.places) for event in self._by_name.get(name, {}).values())
+            self.is_cut = self.is_cut or places > self._limit
+
+    def _take(self, asked: frozenset[Name], found: Iterable[SealedFacts]) -> None:
         for sealed in found:
             self._add(sealed)
         self._asked |= asked
         self.missing -= asked
-        for name in asked:
-            places = sum(len(event.places) for event in self._by_name.get(name, {}).values())
-            self.is_cut = self.is_cut or places > self._limit
         self._sorted.clear()
         self._unsettled.clear()
 
-    def add_outlines(self, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
-        """Take in what was found for names, of which much was left out; where it is found whole later, that takes its place."""
+    def add_outlines(self, name: Name, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
+        """Take in what was found for `name` and others, of which much was left out; where it is found whole later, that takes its place.
+
+        Of `name` there may be more than the limit: whether any that matter are missing is for the caller to say (`is_cut`).
+        """
         outlines = list(found)
-        self.add(asked, outlines)
+        self._take(frozenset([name]), outlines)
+        self.add(asked, ())
         self._outlines.update((each.log, each.index) for each in outlines)
 
     def _add(self, sealed: SealedFacts) -> None:

@@ -103,7 +103,8 @@ def recall_step(
     pool = Pool(limit, check)
     if len(goods) == 1 and grade(goods[0].key) is Grade.LOT:
         outlines = yield from _pages(goods[0], limit, check)
-        pool.add_outlines(outlines.names, outlines.found.values())
+        pool.add_outlines(outlines.name, outlines.names, outlines.found.values())
+        pool.is_cut = pool.is_cut or outlines.is_cut
     expansion = _Expansion(root, level, goods)
     while True:
         found = expansion.run(pool)
@@ -160,20 +161,48 @@ class _Expansion:
 
 
 class _Outlines:
-    """What is kept of the events of a lot, and of those with their IDs, up to a limit: enough to tell where the lot itself was."""
+    """What is kept of the events of a lot, and of those with their IDs: enough to tell where the lot itself was.
+
+    It is up to a limit of what may tell that, and up to the same of what names only serials of the lot.
+    """
 
     def __init__(self, lot: str, limit: int) -> None:
         self._lot = lot
-        self._limit = limit
-        self.names: set[Name] = {(NameKind.KEY, lot)}
+        self._room = {True: limit, False: limit}
+        self._has_left = self._is_without_serials = False
+        self.name: Name = (NameKind.KEY, lot)
+        self.names: set[Name] = set()
         self.found: dict[tuple[str, int], SealedFacts] = {}
+        self._is_cut = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether something may be missing that tells where the lot was.
+
+        What only names serials of it tells that in one case: a DELETE of the lot without ADD reaches back to the event before (rule 4).
+        """
+        return self._is_cut or (self._is_without_serials and self._has_left)
 
     def add(self, names: Iterable[Name], found: Iterable[SealedFacts]) -> None:
-        if len(self.found) > self._limit:
-            return
-        self.names.update(name for name in names if name[0] in _DECIDING)
+        if not self._is_cut:
+            self.names.update(name for name in names if name[0] in _DECIDING)
         for each in found:
-            self.found.setdefault((each.log, each.index), _outline(each, self._lot))
+            if (each.log, each.index) not in self.found:
+                self._add(each)
+
+    def _add(self, sealed: SealedFacts) -> None:
+        facts = sealed.facts
+        is_itself = any(self._lot in keys for keys in facts.keys.values())
+        may_tell = is_itself or facts.correction is not None or sealed.registration is not None
+        if not self._room[may_tell]:
+            self._is_cut = self._is_cut or may_tell
+            self._is_without_serials = self._is_without_serials or not may_tell
+            return
+        self._room[may_tell] -= 1
+        self._has_left = self._has_left or (
+            facts.action == "DELETE" and self._lot in facts.keys.get(Role.CHILD, ())
+        )
+        self.found[sealed.log, sealed.index] = _outline(sealed, self._lot)
 
 
 def _pages(

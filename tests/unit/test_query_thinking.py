@@ -104,7 +104,7 @@ async def test_errors_of_a_computation_are_its_callers() -> None:
         raise ValueError("bad")
 
     thinking = Engine(1).thinking()
-    with pytest.raises(ValueError, match="^bad$"):
+    with pytest.raises(ValueError, match="bad"):
         await thinking.run(fail)
     assert await thinking.run(lambda: 2) == 2  # the share was given back
     assert issubclass(StoppedError, Exception)
