@@ -126,6 +126,7 @@ class Links:
         for group in self._groups(event for event in self._pool.naming(key) if key in event.outputs):
             outputs = [event for event in group if key in event.outputs]
             for source in sorted({source for event in group for source in event.inputs} - {key}):
+                self._pool.check()
                 inputs = [event for event in group if source in event.inputs]
                 yield Neighbour(source, _transformed(key, inputs, outputs, inputs + outputs))
                 if with_contents:
@@ -156,6 +157,7 @@ class Links:
         for group in self._groups(consuming):
             inputs = [event for event in group if source in event.inputs and event.identity in own]
             for target in sorted({target for event in group for target in event.outputs} - {key, *inside}):
+                self._pool.check()
                 outputs = [event for event in group if target in event.outputs]
                 yield Neighbour(target, _transformed(key, inputs, outputs, inputs + outputs, certainty))
 

@@ -10,8 +10,6 @@ from goodstrace.tracing.events import Event, goods_of, means, names
 from goodstrace.tracing.model import Mark, Name, NameKind, SealedFacts
 
 Result = TypeVar("Result")
-
-
 Check = Callable[[], None]
 """Called again and again while the engine computes; what it raises ends the computation. That is how a caller stops it."""
 
@@ -54,9 +52,8 @@ class Pool:
         self._by_name: dict[Name, dict[str, Event]] = {}
         self._sorted: dict[Name, Sequence[Event]] = {}
         self._settled: dict[Hashable, _Settled] = {}
-        self._unsettled: dict[
-            Hashable, _Settled
-        ] = {}  # what came out with something missing, until more is added
+        # What came out with something missing, until more is added.
+        self._unsettled: dict[Hashable, _Settled] = {}
         self.notes: set[Hashable] = set()
 
     @property

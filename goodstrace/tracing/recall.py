@@ -172,6 +172,7 @@ class _Outlines:
         self._has_left = self._is_without_serials = False
         self.name: Name = (NameKind.KEY, lot)
         self.names: set[Name] = set()
+        self._ids: set[str] = set()
         self.found: dict[tuple[str, int], SealedFacts] = {}
         self._is_cut = False
 
@@ -183,26 +184,40 @@ class _Outlines:
         """
         return self._is_cut or (self._is_without_serials and self._has_left)
 
-    def add(self, names: Iterable[Name], found: Iterable[SealedFacts]) -> None:
-        if not self._is_cut:
-            self.names.update(name for name in names if name[0] in _DECIDING)
-        for each in found:
-            if (each.log, each.index) not in self.found:
-                self._add(each)
+    def add(self, page: Iterable[SealedFacts]) -> None:
+        """Take in a page of the lot's events."""
+        for each in page:
+            is_itself = any(self._lot in keys for keys in each.facts.keys.values())
+            has_more = each.facts.correction is not None or each.registration is not None
+            self._add(each, may_tell=is_itself or has_more)
 
-    def _add(self, sealed: SealedFacts) -> None:
-        facts = sealed.facts
-        is_itself = any(self._lot in keys for keys in facts.keys.values())
-        may_tell = is_itself or facts.correction is not None or sealed.registration is not None
+    def add_deciding(self, names: Iterable[Name], found: Iterable[SealedFacts]) -> None:
+        """Take in what was looked up to decide which events count (rule 3), as far as it is about events that were kept."""
+        self.names.update(
+            (kind, text) for kind, text in names if kind in _DECIDING and self._is_kept(kind, text)
+        )
+        for each in found:
+            if each.registration is not None or not self._ids.isdisjoint(
+                (each.facts.event_id, each.facts.event_hash)
+            ):
+                self._add(each, may_tell=True)
+
+    def _is_kept(self, kind: NameKind, text: str) -> bool:
+        return kind is not NameKind.EVENT_ID or text in self._ids
+
+    def _add(self, sealed: SealedFacts, *, may_tell: bool) -> None:
+        place, facts = (sealed.log, sealed.index), sealed.facts
+        if place in self.found:
+            return
         if not self._room[may_tell]:
             self._is_cut = self._is_cut or may_tell
             self._is_without_serials = self._is_without_serials or not may_tell
             return
         self._room[may_tell] -= 1
-        self._has_left = self._has_left or (
-            facts.action == "DELETE" and self._lot in facts.keys.get(Role.CHILD, ())
-        )
-        self.found[sealed.log, sealed.index] = _outline(sealed, self._lot)
+        self._ids.add(facts.event_id)
+        is_end = facts.action == "DELETE" and self._lot in facts.keys.get(Role.CHILD, ())
+        self._has_left = self._has_left or is_end
+        self.found[place] = _outline(sealed, self._lot)
 
 
 def _pages(
@@ -217,7 +232,7 @@ def _pages(
         records = min(2 * records, PAGE_RECORDS)
         if not page:
             return outlines
-        outlines.add((), page)
+        outlines.add(page)
         pool = Pool(limit, check)
         pool.add({name}, page)
         while True:
@@ -226,7 +241,7 @@ def _pages(
                 break
             names = frozenset(pool.missing)
             more = list((yield Lookup(names, limit + 1)) or ())
-            outlines.add(names, more)
+            outlines.add_deciding(names, more)
             pool.add(names, more)
         yield found
 

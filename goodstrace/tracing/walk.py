@@ -166,6 +166,7 @@ class Walk:
         """Add what was met from `node`, and return what is new. A key met again is seen, not expanded (rule 12)."""
         new = []
         for key, link in found:
+            self._pool.check()
             nearer = self._known(link.key, way) if link.kind is LinkKind.CONTAINS else node
             if nearer is None:
                 continue

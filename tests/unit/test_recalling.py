@@ -3,7 +3,7 @@
 import random
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from goodstrace.facts import Typed
 from goodstrace.identifiers import grade
 from goodstrace.tracing import Direction, Query, SealedFacts, drive, trace
+from goodstrace.tracing.model import Name
+from goodstrace.tracing.pool import Pool
 from goodstrace.tracing.recall import Reached
 from goodstrace.tracing.recall_memory import Seen, Waiting
 from goodstrace.tracing.recalling import Found, RecallQuery
@@ -196,3 +198,20 @@ def test_a_lot_that_is_named_itself_more_often_than_the_limit_is_truncated() -> 
         chain.pack(number, f"box{number}", "lot:x*1")
     assert not drive_recall(RecallQuery(key_of("lot:x"), limit=11), chain.sealed)[1].is_truncated
     assert drive_recall(RecallQuery(key_of("lot:x"), limit=10), chain.sealed)[1].is_truncated
+
+
+def test_what_is_kept_of_a_lot_does_not_grow_with_its_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[tuple[int, int]] = []
+    add_outlines = Pool.add_outlines
+
+    def counted(pool: Pool, name: Name, asked: Collection[Name], found: Collection[SealedFacts]) -> None:
+        kept.append((len(asked), len(found)))
+        add_outlines(pool, name, asked, found)
+
+    monkeypatch.setattr(Pool, "add_outlines", counted)
+    chain = Chain()
+    for number in range(100):
+        chain.see(number, f"item:{number}", lot="lot:x")
+    _, totals = drive_recall(RecallQuery(key_of("lot:x"), limit=10), chain.sealed)
+    assert kept == [(10, 10)]
+    assert not totals.is_truncated
