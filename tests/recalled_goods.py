@@ -88,20 +88,7 @@ def events_of(cases: int, items: int) -> Iterator[dict[str, Any]]:
 
 def records_of(cases: int, items: int, secret: bytes) -> list[Record]:
     """Give the records of all of it, with what was registered of product and dairy."""
-    context = [
-        "https://ref.gs1.org/standards/epcis/epcis-context.jsonld",
-        {"cbvmda": "urn:epcglobal:cbv:mda:"},
-    ]
-    events = list(events_of(cases, items))
-    random = counted()
-    values = [
-        value
-        for first in range(0, len(events), 100)
-        for value in wires(
-            collected(document(*events[first : first + 100], **{"@context": context}), random=random)
-        )
-    ]
-    values += [
+    registered = [
         to_wire(item_of(each, 1_700_000_000_000, counted(10**6)))
         for each in (
             Registration(What.GOODS, GTIN, 1, {"key": GTIN, "names": {"en": "=Cheese, mild"}}),
@@ -113,6 +100,39 @@ def records_of(cases: int, items: int, secret: bytes) -> list[Record]:
             ),
         )
     ]
+    return _staged(list(events_of(cases, items)), registered, secret)
+
+
+def stays_of(items: int, stays: int, secret: bytes) -> list[Record]:
+    """Give the records of case 0, with `items` in it, that is `stays` times put onto pallet 0 and taken off, a minute each."""
+    serials, case = serials_of(0, items), case_key(0)
+    packed = _event(0, 1, type="AggregationEvent", action="ADD", parentID=case, childEPCs=serials)
+    moved = [
+        {
+            **_event(1 + minute, 2, type="AggregationEvent", action=action, parentID=pallet_key(0)),
+            "eventTime": f"2026-03-{2 + minute // 1440:02}T{minute // 60 % 24:02}:{minute % 60:02}:00Z",
+            "childEPCs": [case],
+        }
+        for minute, action in enumerate(("ADD", "DELETE") * stays)
+    ]
+    return _staged([packed, *moved], [], secret)
+
+
+def _staged(events: list[dict[str, Any]], registered: list[bytes], secret: bytes) -> list[Record]:
+    """Take events, and registrations, through the stages."""
+    context = [
+        "https://ref.gs1.org/standards/epcis/epcis-context.jsonld",
+        {"cbvmda": "urn:epcglobal:cbv:mda:"},
+    ]
+    random = counted()
+    values = [
+        value
+        for first in range(0, len(events), 100)
+        for value in wires(
+            collected(document(*events[first : first + 100], **{"@context": context}), random=random)
+        )
+    ]
+    values += registered
     output = WHOLE.run(State(Window(1000), secret), values)
     assert not output.rejected
     return [item.record for item in items_of(output)]

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from goodstrace.tracing.evidence import answer_events
 from goodstrace.tracing.model import Lookup, Query, SealedFacts, Trace, TracedEvent
-from goodstrace.tracing.pool import Pool
+from goodstrace.tracing.pool import Check, Pool, unchecked
 from goodstrace.tracing.walk import Walk
 
 Answer = TypeVar("Answer")
@@ -14,7 +14,7 @@ Tracing = Generator[Lookup, Iterable[SealedFacts], Trace]
 LevelTracing = Generator[Lookup | Trace, Iterable[SealedFacts] | None, Trace]
 
 
-def trace(query: Query) -> Tracing:
+def trace(query: Query, check: Check = unchecked) -> Tracing:
     """Trace goods by the rules of docs/tracing.md.
 
     Each yield is one round of look-ups, all names of it known to be needed at that point; there are as many rounds as
@@ -23,25 +23,25 @@ def trace(query: Query) -> Tracing:
 
     The walk is run from its start on what was found so far, until it misses nothing: only that last run is the answer,
     so the answer depends on the events alone and not on the order or number of rounds. What parts of it came to before is not
-    computed again (`Pool.settled`).
+    computed again (`Pool.settled`). `check` is called wherever it loops: what that raises ends it.
 
     Returns: the trace. Its events suffice to give the same trace again (see docs/tracing.md), except where more records
         of one name were found than the limit.
     """
-    pool = Pool(query.max_events)
+    pool = Pool(query.max_events, check)
     walk, identities = yield from _walked(query, pool)
     return _answer(query, walk, pool, identities)
 
 
-def trace_levels(query: Query) -> LevelTracing:
+def trace_levels(query: Query, check: Check = unchecked) -> LevelTracing:
     """Trace goods level after level: yields look-ups, and between them the trace of max_depth 0, then 1 and so on.
 
     It is sent what was found for a look-up, and None for a trace. Nothing is looked up twice. It ends with the level behind which
-    there is none, or the query's max_depth.
+    there is none, or the query's max_depth. `check` as in `trace`.
 
     Returns: the last of these traces, the same that `trace` gives.
     """
-    pool = Pool(query.max_events)
+    pool = Pool(query.max_events, check)
     for depth in range(query.max_depth + 1):
         shallow = replace(query, max_depth=depth)
         walk, identities = yield from _walked(shallow, pool)

@@ -17,25 +17,32 @@ def answer_events(walk: Walk, pool: Pool) -> frozenset[str]:
        that decide for whom a correction speaks.
     4. Of an interval of a walked container that is named by an event already in the answer: its start, and its end
        where it begins before the container's last time with the goods. Without that end it would seem to go on.
-    3 and 4 are repeated until nothing is added.
+    3 and 4 hold of what they add, too.
     """
     found = {identity for identity, _ in walk.mentions} | walk.link_events
     for container in walk.containers.opened:
         if walk.is_goods(container):
             found.update(event.identity for event in pool.naming(container))
-    bounds = tuple(_bounds(walk))
-    while True:
-        added: set[str] = set()
-        for event in map(pool.get, found):
-            added.update(sibling.identity for sibling in pool.siblings(event))
-            added.update(giver.identity for giver in pool.deciding(event))
-        for interval, last in bounds:
-            if any(event.identity in found for event in interval.touched):
-                ends = (interval.opened, interval.closed if interval.window.start <= last else None)
-                added.update(event.identity for event in ends if event is not None)
-        if added <= found:
-            return frozenset(found)
+    ends = _ends_by_event(walk)
+    waiting = list(found)
+    while waiting:
+        event = pool.get(waiting.pop())
+        added = {each.identity for each in (*pool.siblings(event), *pool.deciding(event))}
+        added.update(ends.get(event.identity, ()))
+        waiting += added - found
         found |= added
+    return frozenset(found)
+
+
+def _ends_by_event(walk: Walk) -> dict[str, set[str]]:
+    """Return which events an event in an interval brings into the answer (4): so each event is gone through once."""
+    found: dict[str, set[str]] = {}
+    for interval, last in _bounds(walk):
+        closed = interval.closed if interval.window.start <= last else None
+        ends = {event.identity for event in (interval.opened, closed) if event is not None}
+        for event in interval.touched:
+            found.setdefault(event.identity, set()).update(ends)
+    return found
 
 
 def _bounds(walk: Walk) -> Iterator[tuple[Interval, Bound]]:

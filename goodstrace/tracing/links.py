@@ -107,18 +107,26 @@ class Links:
         name = event.facts.transformation
         if not name:
             return (event,)
+        same = self._pool.settled(
+            ("transformation", name, event.merchant), lambda: self._transformation(name, event.merchant)
+        )
+        return same or (event,)
+
+    def _transformation(self, name: str, merchant: int) -> tuple[Event, ...]:
+        """Return the events of a transformation: once for all that went into it or came out."""
         same = self._pool.find(NameKind.TRANSFORMATION, name)
-        return [
+        return tuple(
             each
             for each in same
-            if each.is_transformation and each.merchant == event.merchant and self._pool.is_live(each)
-        ] or (event,)
+            if each.is_transformation and each.merchant == merchant and self._pool.is_live(each)
+        )
 
     def _made_of(self, key: str, *, with_contents: bool) -> Iterator[Neighbour]:
         """Inputs of what `key` came out of, with the contents of containers among them (rules 7 and 9)."""
         for group in self._groups(event for event in self._pool.naming(key) if key in event.outputs):
             outputs = [event for event in group if key in event.outputs]
             for source in sorted({source for event in group for source in event.inputs} - {key}):
+                self._pool.check()
                 inputs = [event for event in group if source in event.inputs]
                 yield Neighbour(source, _transformed(key, inputs, outputs, inputs + outputs))
                 if with_contents:
@@ -149,6 +157,7 @@ class Links:
         for group in self._groups(consuming):
             inputs = [event for event in group if source in event.inputs and event.identity in own]
             for target in sorted({target for event in group for target in event.outputs} - {key, *inside}):
+                self._pool.check()
                 outputs = [event for event in group if target in event.outputs]
                 yield Neighbour(target, _transformed(key, inputs, outputs, inputs + outputs, certainty))
 
@@ -273,13 +282,11 @@ class Links:
             if _takes_off(event) and event.identity not in named and not goods_of(event)
         ]
         found: dict[tuple[str, str], Listing] = {}
-        ends: list[Event] = []
-        for event in sorted([*own, *emptied], key=lambda event: event.order):
-            if self._pool.is_live(event):
-                before = dict(found)
-                _list(found, event, is_own=event.identity in named)
-                if found != before:
-                    ends.append(event)
+        ends = [
+            event
+            for event in sorted([*own, *emptied], key=lambda event: event.order)
+            if self._pool.is_live(event) and _list(found, event, is_own=event.identity in named)
+        ]
         return Listed(tuple(sorted(found.values(), key=lambda each: (each.key, each.type))), tuple(ends))
 
 
@@ -287,15 +294,21 @@ def _takes_off(event: Event) -> bool:
     return event.facts.type == TRANSACTION and event.facts.action == "DELETE"
 
 
-def _list(found: dict[tuple[str, str], Listing], event: Event, *, is_own: bool) -> None:
+def _list(found: dict[tuple[str, str], Listing], event: Event, *, is_own: bool) -> bool:
+    """Take over what an event says of transactions; tell whether that changes anything."""
+    is_changed = False
     for each in event.facts.transactions:
         name = (each.key, each.type)
         listed = found.get(name)
         if _takes_off(event):
             if listed is not None and not listed.until_us:
-                found[name] = Listing(each.key, each.type, listed.from_us, event.facts.time_us)
+                told = Listing(each.key, each.type, listed.from_us, event.facts.time_us)
+                is_changed = is_changed or told != listed
+                found[name] = told
         elif is_own and (listed is None or listed.until_us):
             found[name] = Listing(each.key, each.type, event.facts.time_us)
+            is_changed = True
+    return is_changed
 
 
 def _in_order(neighbours: Iterable[Neighbour]) -> tuple[Neighbour, ...]:

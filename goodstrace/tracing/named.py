@@ -6,7 +6,7 @@ from typing import Final
 
 from goodstrace.tracing.events import Event
 from goodstrace.tracing.model import Lookup, NameKind, SealedFacts, TracedEvent
-from goodstrace.tracing.pool import Pool
+from goodstrace.tracing.pool import Check, Pool, unchecked
 
 MAX_RECORDS: Final = 2_000
 
@@ -19,9 +19,9 @@ class Named:
     truncated: bool
 
 
-def named(event_id: str) -> Generator[Lookup, Iterable[SealedFacts], Named]:
+def named(event_id: str, check: Check = unchecked) -> Generator[Lookup, Iterable[SealedFacts], Named]:
     """Find all events of an event ID or event hash, with their marks (rules 2 and 3)."""
-    pool = Pool(MAX_RECORDS)
+    pool = Pool(MAX_RECORDS, check)
     while True:
         found = pool.find(NameKind.EVENT_ID, event_id)
         events = tuple(_traced(event, pool.marks(event)) for event in [*found, *_givers(pool, found)])

@@ -10,9 +10,14 @@ from goodstrace.tracing.events import Event, goods_of, means, names
 from goodstrace.tracing.model import Mark, Name, NameKind, SealedFacts
 
 Result = TypeVar("Result")
-
+Check = Callable[[], None]
+"""Called again and again while the engine computes; what it raises ends the computation. That is how a caller stops it."""
 
 _NOTHING: Final[AbstractSet[Hashable]] = frozenset()
+
+
+def unchecked() -> None:
+    """Let the engine compute to its end."""
 
 
 class _Settled(NamedTuple):
@@ -31,9 +36,11 @@ class Pool:
     Attributes:
         missing: names asked for that were not looked up yet.
         notes: what the run that goes on has noted, whether it computed the parts that say so or met them settled.
+        check: called wherever the parts that read it loop.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, check: Check = unchecked) -> None:
+        self.check: Final = check
         self.missing: set[Name] = set()
         self.is_cut = False
         self._limit: Final = limit
@@ -45,6 +52,8 @@ class Pool:
         self._by_name: dict[Name, dict[str, Event]] = {}
         self._sorted: dict[Name, Sequence[Event]] = {}
         self._settled: dict[Hashable, _Settled] = {}
+        # What came out with something missing, until more is added.
+        self._unsettled: dict[Hashable, _Settled] = {}
         self.notes: set[Hashable] = set()
 
     @property
@@ -55,19 +64,27 @@ class Pool:
     def add(self, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
         """Take in what was found for the names asked; events that nobody asked for do no harm."""
         asked = frozenset(asked)
+        self._take(asked, found)
+        for name in asked:
+            places = sum(len(event.places) for event in self._by_name.get(name, {}).values())
+            self.is_cut = self.is_cut or places > self._limit
+
+    def _take(self, asked: frozenset[Name], found: Iterable[SealedFacts]) -> None:
         for sealed in found:
             self._add(sealed)
         self._asked |= asked
         self.missing -= asked
-        for name in asked:
-            places = sum(len(event.places) for event in self._by_name.get(name, {}).values())
-            self.is_cut = self.is_cut or places > self._limit
         self._sorted.clear()
+        self._unsettled.clear()
 
-    def add_outlines(self, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
-        """Take in what was found for names, of which much was left out; where it is found whole later, that takes its place."""
+    def add_outlines(self, name: Name, asked: Iterable[Name], found: Iterable[SealedFacts]) -> None:
+        """Take in what was found for `name` and others, of which much was left out; where it is found whole later, that takes its place.
+
+        Of `name` there may be more than the limit: whether any that matter are missing is for the caller to say (`is_cut`).
+        """
         outlines = list(found)
-        self.add(asked, outlines)
+        self._take(frozenset([name]), outlines)
+        self.add(asked, ())
         self._outlines.update((each.log, each.index) for each in outlines)
 
     def _add(self, sealed: SealedFacts) -> None:
@@ -92,6 +109,7 @@ class Pool:
 
     def find(self, kind: NameKind, text: str) -> Sequence[Event]:
         """Return all events of a name in the order of rule 1; none yet where it was not looked up."""
+        self.check()
         name = (kind, text)
         if name not in self._asked:
             self.missing.add(name)
@@ -192,8 +210,15 @@ class Pool:
         self.notes = set()
 
     def settled(self, task: Hashable, compute: Callable[[], Result]) -> Result:
-        """Return what `compute` gives, from memory once it came out without missing anything; what it notes is noted either way."""
+        """Return what `compute` gives, from memory; what it notes is noted either way.
+
+        Where it came out without missing anything that is remembered for good, else until something is added: were a part that
+        misses something computed anew for each item and each time, a run would cost their product.
+        """
+        self.check()
         known = self._settled.get(task)
+        if known is None and (known := self._unsettled.get(task)) is not None:
+            self._misses += 1  # so that what is made of it is not settled either
         if known is not None:
             self.notes |= known.notes
             return known.result  # type: ignore[return-value]  # a task always has the same type of result
@@ -202,16 +227,16 @@ class Pool:
         result = compute()
         mine, self.notes = self.notes, around
         around |= mine
-        if self._misses == before:
-            self._settled[task] = _Settled(result, mine or _NOTHING)
+        kept = self._settled if self._misses == before else self._unsettled
+        kept[task] = _Settled(result, mine or _NOTHING)
         return result
 
 
 class WholePool(Pool):
     """All events of a whole answer: each name counts as looked up, so that nothing is missing and one run of a computation is the last."""
 
-    def __init__(self, events: Sequence[SealedFacts]) -> None:
-        super().__init__(limit=len(events))  # so that it is never cut
+    def __init__(self, events: Sequence[SealedFacts], check: Check = unchecked) -> None:
+        super().__init__(len(events), check)  # so that it is never cut
         self.add((), events)
 
     @property

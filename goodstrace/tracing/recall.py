@@ -32,7 +32,7 @@ from goodstrace.tracing.model import (
     SealedFacts,
     TracedEvent,
 )
-from goodstrace.tracing.pool import Pool
+from goodstrace.tracing.pool import Check, Pool, unchecked
 from goodstrace.tracing.walk import Walk
 
 PAGE_RECORDS: Final = 64
@@ -85,7 +85,9 @@ class Page:
 Recalling = Generator[Lookup | Page | Step, Iterable[SealedFacts] | None, bool]
 
 
-def recall_step(root: str, level: int, goods: Sequence[Reached], limit: int) -> Recalling:
+def recall_step(
+    root: str, level: int, goods: Sequence[Reached], limit: int, check: Check = unchecked
+) -> Recalling:
     """Expand goods of one level.
 
     Yields look-ups, pages and steps; is sent records for the first two and None for a step.
@@ -95,12 +97,14 @@ def recall_step(root: str, level: int, goods: Sequence[Reached], limit: int) -> 
         level: of these goods, 0 for the root.
         goods: a few of them; of lots one at a time.
         limit: how many records of one name are looked at, but of a lot's own.
+        check: called wherever it loops; what it raises ends it.
     Returns: False where they are too many to be expanded at once: nothing was yielded as a step then, ask for fewer.
     """
-    pool = Pool(limit)
+    pool = Pool(limit, check)
     if len(goods) == 1 and grade(goods[0].key) is Grade.LOT:
-        outlines = yield from _pages(goods[0], limit)
-        pool.add_outlines(outlines.names, outlines.found.values())
+        outlines = yield from _pages(goods[0], limit, check)
+        pool.add_outlines(outlines.name, outlines.names, outlines.found.values())
+        pool.is_cut = pool.is_cut or outlines.is_cut
     expansion = _Expansion(root, level, goods)
     while True:
         found = expansion.run(pool)
@@ -157,24 +161,67 @@ class _Expansion:
 
 
 class _Outlines:
-    """What is kept of the events of a lot, and of those with their IDs, up to a limit: enough to tell where the lot itself was."""
+    """What is kept of the events of a lot, and of those with their IDs: enough to tell where the lot itself was.
+
+    It is up to a limit of what may tell that, and up to the same of what names only serials of the lot.
+    """
 
     def __init__(self, lot: str, limit: int) -> None:
         self._lot = lot
-        self._limit = limit
-        self.names: set[Name] = {(NameKind.KEY, lot)}
+        self._room = {True: limit, False: limit}
+        self._has_left = self._is_without_serials = False
+        self.name: Name = (NameKind.KEY, lot)
+        self.names: set[Name] = set()
+        self._ids: set[str] = set()
         self.found: dict[tuple[str, int], SealedFacts] = {}
+        self._is_cut = False
 
-    def add(self, names: Iterable[Name], found: Iterable[SealedFacts]) -> None:
-        if len(self.found) > self._limit:
-            return
-        self.names.update(name for name in names if name[0] in _DECIDING)
+    @property
+    def is_cut(self) -> bool:
+        """Whether something may be missing that tells where the lot was.
+
+        What only names serials of it tells that in one case: a DELETE of the lot without ADD reaches back to the event before (rule 4).
+        """
+        return self._is_cut or (self._is_without_serials and self._has_left)
+
+    def add(self, page: Iterable[SealedFacts]) -> None:
+        """Take in a page of the lot's events."""
+        for each in page:
+            is_itself = any(self._lot in keys for keys in each.facts.keys.values())
+            has_more = each.facts.correction is not None or each.registration is not None
+            self._add(each, may_tell=is_itself or has_more)
+
+    def add_deciding(self, names: Iterable[Name], found: Iterable[SealedFacts]) -> None:
+        """Take in what was looked up to decide which events count (rule 3), as far as it is about events that were kept."""
+        self.names.update(
+            (kind, text) for kind, text in names if kind in _DECIDING and self._is_kept(kind, text)
+        )
         for each in found:
-            self.found.setdefault((each.log, each.index), _outline(each, self._lot))
+            if each.registration is not None or not self._ids.isdisjoint(
+                (each.facts.event_id, each.facts.event_hash)
+            ):
+                self._add(each, may_tell=True)
+
+    def _is_kept(self, kind: NameKind, text: str) -> bool:
+        return kind is not NameKind.EVENT_ID or text in self._ids
+
+    def _add(self, sealed: SealedFacts, *, may_tell: bool) -> None:
+        place, facts = (sealed.log, sealed.index), sealed.facts
+        if place in self.found:
+            return
+        if not self._room[may_tell]:
+            self._is_cut = self._is_cut or may_tell
+            self._is_without_serials = self._is_without_serials or not may_tell
+            return
+        self._room[may_tell] -= 1
+        self._ids.add(facts.event_id)
+        is_end = facts.action == "DELETE" and self._lot in facts.keys.get(Role.CHILD, ())
+        self._has_left = self._has_left or is_end
+        self.found[place] = _outline(sealed, self._lot)
 
 
 def _pages(
-    lot: Reached, limit: int
+    lot: Reached, limit: int, check: Check
 ) -> Generator[Lookup | Page | Step, Iterable[SealedFacts] | None, _Outlines]:
     """Go through the events of a lot; return the outlines of them."""
     outlines = _Outlines(lot.key, limit)
@@ -185,8 +232,8 @@ def _pages(
         records = min(2 * records, PAGE_RECORDS)
         if not page:
             return outlines
-        outlines.add((), page)
-        pool = Pool(limit)
+        outlines.add(page)
+        pool = Pool(limit, check)
         pool.add({name}, page)
         while True:
             found = _direct(lot, pool)
@@ -194,7 +241,7 @@ def _pages(
                 break
             names = frozenset(pool.missing)
             more = list((yield Lookup(names, limit + 1)) or ())
-            outlines.add(names, more)
+            outlines.add_deciding(names, more)
             pool.add(names, more)
         yield found
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from goodstrace.tracing.events import grade
 from goodstrace.tracing.model import MAX_DEPTH, Certainty, Lookup, Node, SealedFacts, TracedEvent
+from goodstrace.tracing.pool import Check, unchecked
 from goodstrace.tracing.recall import Page, Party, Reached, Step, holders_of, recall_step
 from goodstrace.tracing.recall_memory import Seen, Waiting
 
@@ -93,18 +94,19 @@ class Totals:
 Recall = Generator[Lookup | Page | Found, Iterable[SealedFacts] | None, Totals]
 
 
-def recall(query: RecallQuery, secret: bytes) -> Recall:
+def recall(query: RecallQuery, secret: bytes, check: Check = unchecked) -> Recall:
     """Recall goods. Yields look-ups, pages and what was found; is sent records for the first two and None for the last.
 
-    `secret`: random bytes, see `Seen`; they change nothing in what is found.
+    `secret`: random bytes, see `Seen`; they change nothing in what is found. `check` is called wherever it loops: what that raises ends it.
     Memory: some thousand records at a time, 32 bytes for each key and event met, and about 60 for each that is yet to be expanded.
     """
-    return (yield from _Recall(query, secret).run())
+    return (yield from _Recall(query, secret, check).run())
 
 
 class _Recall:
-    def __init__(self, query: RecallQuery, secret: bytes) -> None:
+    def __init__(self, query: RecallQuery, secret: bytes, check: Check) -> None:
         self._query = query
+        self._check = check
         self._seen = Seen(secret)
         self._totals = Totals()
         self._count = 0
@@ -149,7 +151,7 @@ class _Recall:
         parts = [some]
         while parts:
             part = parts.pop()
-            stepping = recall_step(self._query.key, level, part, self._query.limit)
+            stepping = recall_step(self._query.key, level, part, self._query.limit, self._check)
             is_done = yield from self._stepped(level, stepping, numbers, inside, following)
             if not is_done:
                 middle = len(part) // 2

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from goodstrace.tracing.containers import Carrier, Containers
-from goodstrace.tracing.events import ASSOCIATION, grade, is_followed
+from goodstrace.tracing.containers import Carrier, Containers, Content
+from goodstrace.tracing.events import ASSOCIATION, Event, grade, is_followed
 from goodstrace.tracing.intervals import ALWAYS, Bound, Interval, Window
 from goodstrace.tracing.links import Links, Neighbour, ends_walk, link_of
 from goodstrace.tracing.model import (
@@ -70,6 +70,9 @@ class Walk:
         self._links: Final = Links(pool, self.containers, self.associations)
         self._nodes: dict[Place, _Met] = {}
         self._carried: dict[Place, _Met] = {}
+        self._interval_links: dict[
+            int, tuple[Interval, Link]
+        ] = {}  # with the interval, so that its id stays its own
         self._event_ids: set[str] = set()
         self.mentions: dict[tuple[str, str], Mention] = {}
         self.link_events: set[str] = set()
@@ -163,6 +166,7 @@ class Walk:
         """Add what was met from `node`, and return what is new. A key met again is seen, not expanded (rule 12)."""
         new = []
         for key, link in found:
+            self._pool.check()
             nearer = self._known(link.key, way) if link.kind is LinkKind.CONTAINS else node
             if nearer is None:
                 continue
@@ -196,13 +200,14 @@ class Walk:
     def _visit(self, node: _Met) -> None:
         for event in self._pool.naming(node.key):
             is_itself = event.names_itself(node.key)
-            self._mention(event.identity, node.key, is_possible=not is_itself, path=())
+            self._mention((event,), node.key, is_possible=not is_itself, path=())
         carriage = self.containers.carriage(node.key)
         self._is_stopped = self._is_stopped or carriage.is_cut
         for carrier in carriage.carriers:
+            self._pool.check()
             self._carry(node, carrier)
-            for event in self.containers.passing(carrier):
-                self._mention(event.identity, node.key, is_possible=carrier.is_possible, path=carrier.path)
+            events = self.containers.passing(carrier)
+            self._mention(events, node.key, is_possible=carrier.is_possible, path=carrier.path)
             self._sense(
                 node, carrier.container, carrier.window, carrier.path, is_possible=carrier.is_possible
             )
@@ -215,37 +220,54 @@ class Walk:
         node.listings = listed.listings
         self.link_events.update(event.identity for event in listed.events)
 
-    def _mention(self, identity: str, key: str, *, is_possible: bool, path: tuple[str, ...]) -> None:
-        """Note that an event belongs to a node's history: the surest way, then the shortest."""
-        certainty = Certainty.POSSIBLE if is_possible else Certainty.CERTAIN
-        mention = Mention(key, certainty, path)
-        known = self.mentions.get((identity, key))
-        if known is None or _sureness(mention) < _sureness(known):
-            self.mentions[identity, key] = mention
-        self._event_ids.add(identity)
+    def _mention(
+        self, events: Iterable[Event], key: str, *, is_possible: bool, path: tuple[str, ...]
+    ) -> None:
+        """Note that events belong to a node's history: the surest way, then the shortest."""
+        mention = Mention(key, Certainty.POSSIBLE if is_possible else Certainty.CERTAIN, path)
+        sureness, mentions = _sureness(mention), self.mentions
+        for event in events:
+            place = (event.identity, key)
+            known = mentions.get(place)
+            if known is None or sureness < _sureness(known):
+                mentions[place] = mention
+                self._event_ids.add(event.identity)
 
     def _sense(
         self, node: _Met, parent: str, window: Window, path: tuple[str, ...], *, is_possible: bool
     ) -> None:
         """What sensors that were components of `parent` in the meantime reported concerns the node (rule 10)."""
-        if not is_followed(parent):
-            return
-        for stay in self.associations.inside(parent, (window,)):
-            if stay.child in (node.key, *path) or ends_walk(stay.child):
+        for stay, events in self._sensed(parent, window):
+            if stay.child in (node.key, *path):
                 continue
-            for event in self._pool.naming(stay.child):
-                if event.senses(stay.child) and stay.window.holds(event):
-                    self.link_events.update(each.identity for each in stay.interval.bounds)
-                    doubt = is_possible or stay.interval.counted
-                    self._mention(event.identity, node.key, is_possible=doubt, path=(*path, stay.child))
+            self.link_events.update(each.identity for each in stay.interval.bounds)
+            doubt = is_possible or stay.interval.counted
+            self._mention(events, node.key, is_possible=doubt, path=(*path, stay.child))
+
+    def _sensed(self, parent: str, window: Window) -> tuple[tuple[Content, tuple[Event, ...]], ...]:
+        """Return the components of `parent` that reported during `window`, each with the events that say what: once for all it carried."""
+        if not is_followed(parent):
+            return ()
+        return self._pool.settled(
+            ("sensed", parent, window),
+            lambda: tuple(
+                (stay, events)
+                for stay in self.associations.inside(parent, (window,))
+                if not ends_walk(stay.child) and (events := self._reports(stay))
+            ),
+        )
+
+    def _reports(self, stay: Content) -> tuple[Event, ...]:
+        events = self.containers.events_during(stay.child, stay.window)
+        return tuple(event for event in events if event.senses(stay.child))
 
     def _mention_lots(self, node: _Met) -> None:
         """Events of its lots may have concerned a serial (rule 8); not repeated for serials met from a lot."""
         for lot, events in self._links.lots_of(node.key).items():
             self.link_events.update(event.identity for event in events)
-            for event in () if node.is_from_lot else self._pool.naming(lot):
-                if event.names_itself(lot):
-                    self._mention(event.identity, node.key, is_possible=True, path=(lot,))
+            if not node.is_from_lot:
+                named = [event for event in self._pool.naming(lot) if event.names_itself(lot)]
+                self._mention(named, node.key, is_possible=True, path=(lot,))
 
     def _carry(self, node: _Met, carrier: Carrier) -> None:
         """List a container at the level of its goods, unless it is goods of this trace itself (rule 9)."""
@@ -256,14 +278,22 @@ class Walk:
         self._list(nearer, node.level, carrier.intervals[-1], LinkKind.CONTAINED)
 
     def _list(self, nearer: Place, level: int, interval: Interval, kind: LinkKind) -> None:
-        link = link_of(interval, interval.child, kind)
-        self.link_events.update(link.identities)
+        link = self._listed(interval, kind)
         known = self._carried.get((interval.parent, Direction.HISTORY))
         if known is None:
             known = _Met(interval.parent, Direction.HISTORY, level, NodeRole.CONTAINER)
             self._carried[known.place] = known
         known.level = min(known.level, level)
         known.links.setdefault(link, nearer)
+
+    def _listed(self, interval: Interval, kind: LinkKind) -> Link:
+        """Make the link of an interval, once for all who shared it; intervals are told apart as objects, since all else of them is much."""
+        interval_link = self._interval_links.get(id(interval))
+        if interval_link is None:
+            link = link_of(interval, interval.child, kind)
+            self.link_events.update(link.identities)
+            interval_link = self._interval_links[id(interval)] = (interval, link)
+        return interval_link[1]
 
     # ---- the answer
 
@@ -275,6 +305,13 @@ class Walk:
 
     def _settle_carried(self) -> None:
         """Put the containers among the nodes; where one is goods as well, its links go there."""
+        # What is shown as a content of a container already: the same stay is not linked both ways.
+        shown = {
+            (link.key, place)
+            for place, met in self._nodes.items()
+            for link in met.links
+            if link.kind is LinkKind.CONTAINS
+        }
         for place in sorted(self._carried, key=lambda place: place[0]):
             carried = self._carried[place]
             goods = [self._nodes.get((carried.key, way)) for way in _RANK]
@@ -286,17 +323,10 @@ class Walk:
                     {
                         link: near
                         for link, near in carried.links.items()
-                        if near != known.place and not self._contains(known.key, near)
+                        if near != known.place and (known.key, near) not in shown
                     }
                 )
         self._carried = {}
-
-    def _contains(self, container: str, place: Place) -> bool:
-        """Tell whether a node is shown as a content of a container already: the same stay is not linked both ways."""
-        met = self._nodes.get(place)
-        return met is not None and any(
-            link.kind is LinkKind.CONTAINS and link.key == container for link in met.links
-        )
 
     def _spread_certainty(self) -> None:
         """A node is certain where a certain link leads to a certain node."""

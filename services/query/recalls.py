@@ -1,6 +1,5 @@
 """Recalls over the logs: drives the pure recall with look-ups, and sends what it finds with its proofs as soon as it is found."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -17,6 +16,7 @@ from goodstrace.tracing.recalling import Found, Recall, RecallQuery, Totals, rec
 from services.query import recall_messages as messages
 from services.query.recall_withheld import RecallWithheld
 from services.query.sight import VisibleLogs
+from services.query.thinking import Thinking
 from services.query.walk import Walk
 from services.sealing import disclosure, showing
 from services.sealing.showing import Position, position
@@ -32,9 +32,17 @@ Send = Callable[[recall_pb2.RecallResponse], Awaitable[None]]
 class Recalling:
     """One recall. What it holds at a time: the records of a step, up to 16 MiB of them, and a page of the answer."""
 
-    def __init__(self, reader: VisibleLogs, secret: bytes, checkpoints: Checkpoints, page_bytes: int) -> None:
+    def __init__(
+        self,
+        reader: VisibleLogs,
+        secret: bytes,
+        checkpoints: Checkpoints,
+        page_bytes: int,
+        thinking: Thinking,
+    ) -> None:
         """Recall as of these checkpoints; a message has at most `page_bytes`, unless a single record is larger."""
         self._reader = reader
+        self._thinking = thinking
         self._secret = secret
         self._sizes = showing.sizes_of(checkpoints)
         self._page_bytes = page_bytes
@@ -53,10 +61,10 @@ class Recalling:
 
     async def run(self, query: RecallQuery, send: Send) -> None:
         """Send the pieces of a recall, and its summary last. Raises: UnavailableError, CorruptError, EntryError."""
-        recalling = recall(query, os.urandom(SECRET_BYTES))
+        recalling = recall(query, os.urandom(SECRET_BYTES), self._thinking.check)
         sent: list[SealedFacts] | None = None
         while True:
-            asked = await asyncio.to_thread(_advance, recalling, sent)
+            asked = await self._thinking.run(_advance, recalling, sent)
             sent = None
             match asked:
                 case Lookup():
@@ -77,7 +85,7 @@ class Recalling:
                     return
 
     def _new_walk(self) -> Walk[Totals]:
-        return Walk(self._reader, self._secret, self._sizes)
+        return Walk(self._reader, self._secret, self._sizes, self._thinking)
 
     async def _tell(self, names: Mapping[bytes, Name], send: Send) -> None:
         """Send what is withheld and may be told by now; `names` by tag are those looked up since the last time."""

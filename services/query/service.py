@@ -31,6 +31,7 @@ from services.query.sight import Sight, VisibleLogs
 from services.query.standing import Standings
 from services.query.streamed_calls import StreamedCalls
 from services.query.subscribing import Subscriptions
+from services.query.thinking import Engine
 from services.query.traces import KeptWalks, Traces
 from services.query.walk import PartsGoneError, Walk, walk_over
 from services.query.withheld import PageEnd
@@ -92,7 +93,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         At most `max_walks` calls that walk are answered at a time, since each may hold tens of megabytes, and beside them
         `max_streams` streams; others wait. What came of traces that have more pages is kept, about `keep_bytes` in all.
         """
-        self._traces = Traces(secret, max_events, KeptWalks(keep_bytes, clock_s), metrics)
+        self._engine = Engine(max_walks + max_streams)
+        self._traces = Traces(secret, max_events, KeptWalks(keep_bytes, clock_s), metrics, self._engine)
         self._turns = asyncio.Semaphore(max_walks)
         self._shown = Shown(recorder, metrics, log)
         self._streamed = StreamedCalls(
@@ -105,6 +107,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             page_bytes=page_bytes,
             most=max_streams,
             metrics=metrics,
+            engine=self._engine,
         )
         self._reader = reader
         self._pins = pins
@@ -200,7 +203,12 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         async with self._turns:
             checkpoints = await self._checkpoints({}, state)
             walk, found = await walk_over(
-                logs, self._secret, showing.sizes_of(checkpoints), named(query.event_id), self._metrics
+                logs,
+                self._secret,
+                showing.sizes_of(checkpoints),
+                lambda check: named(query.event_id, check),
+                self._metrics,
+                thinking=self._engine.thinking(),
             )
             page = self._cut(walk, (), found.events, state, page_size)
             events, shared = await self._events(logs, walk, page, checkpoints, together=request.share_proofs)

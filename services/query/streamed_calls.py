@@ -13,6 +13,7 @@ from services.query.metrics import QueryMetrics
 from services.query.recalls import Recalling
 from services.query.shown import Shown
 from services.query.sight import Sight, VisibleLogs
+from services.query.thinking import Engine
 from services.query.trace_streams import TraceStream
 from services.runtime.access.current import principal
 from services.runtime.grpc import Context, caller
@@ -47,6 +48,7 @@ class StreamedCalls:
         page_bytes: int,
         most: int,
         metrics: QueryMetrics,
+        engine: Engine,
     ) -> None:
         """Answer from `reader`'s logs what `sight` lets callers see, to `most` at a time; others wait.
 
@@ -55,6 +57,7 @@ class StreamedCalls:
         self._reader, self._shown, self._sight = reader, shown, sight
         self._secret, self._page_bytes, self._metrics = secret, page_bytes, metrics
         self._max_events, self._max_goods = max_events, max_goods
+        self._engine = engine
         self._turns = asyncio.Semaphore(most)
 
     async def trace(self, request: trace_pb2.StreamTraceRequest, context: Context) -> None:
@@ -68,7 +71,9 @@ class StreamedCalls:
                     browse_id=begun.browse_id,
                 )
             )
-            stream = TraceStream(begun.logs, self._secret, begun.checkpoints, self._page_bytes)
+            stream = TraceStream(
+                begun.logs, self._secret, begun.checkpoints, self._page_bytes, self._engine.thinking()
+            )
             asked = core.engine_query(query, self._max_events)
             await self._counted(stream, stream.run(asked, query.only, context.write))
 
@@ -85,7 +90,9 @@ class StreamedCalls:
                     browse_id=begun.browse_id,
                 )
             )
-            recalling = Recalling(begun.logs, self._secret, begun.checkpoints, self._page_bytes)
+            recalling = Recalling(
+                begun.logs, self._secret, begun.checkpoints, self._page_bytes, self._engine.thinking()
+            )
             await self._counted(recalling, recalling.run(query, context.write))
 
     @asynccontextmanager

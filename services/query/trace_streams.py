@@ -1,6 +1,5 @@
 """Traces sent level after level, each piece with its proofs as soon as the level is walked."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from goodstrace.tracing.model import Lookup, Name, Query, SealedFacts, Trace, Tr
 from services.query import core, withheld
 from services.query.level_changes import Changes, Sent
 from services.query.sight import VisibleLogs
+from services.query.thinking import Thinking
 from services.query.walk import Walk
 from services.query.withheld_streams import WithheldStream
 from services.sealing import disclosure, showing
@@ -25,12 +25,20 @@ PAGE_EVENTS = 200
 class TraceStream:
     """One trace that is sent level after level."""
 
-    def __init__(self, reader: VisibleLogs, secret: bytes, checkpoints: Checkpoints, page_bytes: int) -> None:
+    def __init__(
+        self,
+        reader: VisibleLogs,
+        secret: bytes,
+        checkpoints: Checkpoints,
+        page_bytes: int,
+        thinking: Thinking,
+    ) -> None:
         """Trace as of these checkpoints; a message has at most `page_bytes`, unless a single event is larger."""
         self._reader = reader
+        self._thinking = thinking
         self._sizes = showing.sizes_of(checkpoints)
         self._page_bytes = page_bytes
-        self._walk: Walk[Trace] = Walk(reader, secret, self._sizes)
+        self._walk: Walk[Trace] = Walk(reader, secret, self._sizes, thinking)
         self._sent = Sent()
         self._looked_up: set[Name] = set()
         self._withheld = WithheldStream(reader, self._sizes, page_bytes)
@@ -43,11 +51,11 @@ class TraceStream:
 
     async def run(self, query: Query, only: EventFilter, send: Send) -> None:
         """Send all levels. Raises: UnavailableError, CorruptError, EntryError."""
-        tracing = trace_levels(query)
+        tracing = trace_levels(query, self._thinking.check)
         found: list[SealedFacts] | None = None
         level = 0
         while True:
-            step, is_last = await asyncio.to_thread(_advance, tracing, found)
+            step, is_last = await self._walk.think(_advance, tracing, found)
             if isinstance(step, Lookup):
                 self._looked_up |= step.names
                 found = await self._walk.look_up(step)
@@ -63,7 +71,7 @@ class TraceStream:
         self, level: int, query: Query, trace: Trace, only: EventFilter, *, is_last: bool
     ) -> AsyncIterator[trace_pb2.StreamTraceResponse]:
         shown = only.shown(trace.events)
-        async for message in self._changes(level, self._sent.changes(trace, shown)):
+        async for message in self._changes(level, await self._walk.think(self._sent.changes, trace, shown)):
             yield message
         async for message in self._held(level, query, trace, is_last=is_last):
             yield message
@@ -89,7 +97,7 @@ class TraceStream:
         elif self._reader.told == self._withheld.told:
             return
         else:
-            asked = await withheld.names_so_far(replace(query, max_depth=level), trace)
+            asked = await withheld.names_so_far(replace(query, max_depth=level), trace, self._thinking)
         held = withheld.held(self._reader, self._walk.names, asked)
         async for entries in self._withheld.messages(held):
             yield trace_pb2.StreamTraceResponse(level=level, withheld_entries=entries)
@@ -102,7 +110,7 @@ class TraceStream:
         """
         if trace.truncated or self._reader.is_cut or self._reader.eyes.sees_all:
             return None
-        asked = await withheld.names_of(query, trace)
+        asked = await withheld.names_of(query, trace, self._thinking)
         missing = asked - self._looked_up
         if missing:
             await self._walk.look_up(Lookup(missing, query.max_events + 1))

@@ -15,6 +15,7 @@ from services.query import core, withheld
 from services.query.metrics import QueryMetrics
 from services.query.requests import TraceQuery
 from services.query.sight import VisibleLogs
+from services.query.thinking import Engine
 from services.query.walk import Walk, walk_over
 from services.query.withheld import Held
 from services.sealing.remembered import Remembered
@@ -108,8 +109,11 @@ class KeptWalks:
 class Traces:
     """Walks traces, each once for all of its pages where it can be kept."""
 
-    def __init__(self, secret: bytes, max_events: int, kept: KeptWalks, metrics: QueryMetrics) -> None:
+    def __init__(
+        self, secret: bytes, max_events: int, kept: KeptWalks, metrics: QueryMetrics, engine: Engine
+    ) -> None:
         """Look names up under the index secret; a trace stops at `max_events`."""
+        self._engine = engine
         self._secret, self._max_events, self._kept, self._metrics = secret, max_events, kept, metrics
 
     async def walked(
@@ -124,8 +128,16 @@ class Traces:
             self._metrics.pages_of_kept_walks.inc()
             return before
         wanted = core.engine_query(query, self._max_events)
-        walk, trace = await walk_over(logs, self._secret, sizes, tracing.trace(wanted), self._metrics)
-        held = withheld.held(logs, walk.names, await withheld.asked_by(wanted, trace, logs))
+        thinking = self._engine.thinking()
+        walk, trace = await walk_over(
+            logs,
+            self._secret,
+            sizes,
+            lambda check: tracing.trace(wanted, check),
+            self._metrics,
+            thinking=thinking,
+        )
+        held = withheld.held(logs, walk.names, await withheld.asked_by(wanted, trace, logs, thinking))
         return Walked(walk, trace, held)
 
     def shown(

@@ -1,7 +1,6 @@
 """Driving the tracing engine: its look-ups are answered from the logs, as they were at a vector of sizes."""
 
-import asyncio
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -10,9 +9,11 @@ from goodstrace import entry as entries
 from goodstrace.entry import Entry, tag
 from goodstrace.tracing.model import Lookup, Name, SealedFacts
 from goodstrace.tracing.names import TAG_KINDS
+from goodstrace.tracing.pool import Check
 from goodstrace.tracing.reading import facts_at
 from services.query.core import Cost
 from services.query.metrics import QueryMetrics
+from services.query.thinking import Thinking
 from services.runtime.tracing import spans
 from services.sealing.showing import Position, position, record_bytes
 from services.sealing.values import SealedRecord
@@ -22,6 +23,7 @@ MAX_RECORD_BYTES: Final = 1024 * 1024
 THINK_INLINE_RECORDS: Final = 200  # the engine is through with so many in some milliseconds
 THINK_INLINE_BYTES: Final = 512 * 1024  # unless they name much: one event of a MiB names 20,000 keys
 Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 Walker = Generator[Lookup, Iterable[SealedFacts], Answer]
 
 
@@ -55,9 +57,10 @@ class Walk(Generic[Answer]):
         names: by tag the names of which records were found that came without any part.
     """
 
-    def __init__(self, reader: Records, secret: bytes, sizes: Mapping[str, int]) -> None:
-        """Look up in `reader`'s logs up to `sizes`."""
+    def __init__(self, reader: Records, secret: bytes, sizes: Mapping[str, int], thinking: Thinking) -> None:
+        """Look up in `reader`'s logs up to `sizes`; the engine computes as `thinking` has it."""
         self._reader = reader
+        self._thinking = thinking
         self._secret = secret
         self._sizes = sizes
         self._costs: dict[Position, Cost] = {}
@@ -74,17 +77,17 @@ class Walk(Generic[Answer]):
 
     def read_by(self, reader: Records) -> "Walk[Answer]":
         """Give the same walk, over, with no record held: what its pages show is read from `reader`, and held against what was met."""
-        over: Walk[Answer] = Walk(reader, self._secret, self._sizes)
+        over: Walk[Answer] = Walk(reader, self._secret, self._sizes, self._thinking)
         over._costs, over.incomplete, over.names = self._costs, self.incomplete, self.names
         over._is_over = True
         return over
 
     async def run(self, walker: "Walker[Answer]") -> Answer:
         """Drive the engine to its answer. Raises: UnavailableError, CorruptError, EntryError."""
-        step: Lookup | _Done[Answer] = await self._step(walker, None)
+        step: Lookup | _Done[Answer] = await self.think(_send, walker, None)
         while not isinstance(step, _Done):
             self.rounds += 1
-            step = await self._step(walker, await self.look_up(step))
+            step = await self.think(_send, walker, await self.look_up(step))
         return step.answer
 
     def cost(self, place: Position) -> Cost:
@@ -116,13 +119,11 @@ class Walk(Generic[Answer]):
             raise PartsGoneError
         return found
 
-    async def _step(
-        self, walker: "Walker[Answer]", found: Iterable[SealedFacts] | None
-    ) -> "Lookup | _Done[Answer]":
-        """Let the engine think; in a thread where that takes long, so that other calls and deadlines have their turn."""
+    async def think(self, work: Callable[..., Result], *arguments: object) -> Result:
+        """Let the engine compute; in a thread where that takes long, so that other calls and deadlines have their turn."""
         if len(self._costs) > THINK_INLINE_RECORDS or self._held_bytes > THINK_INLINE_BYTES:
-            return await asyncio.to_thread(_send, walker, found)
-        return _send(walker, found)
+            return await self._thinking.run(work, *arguments)
+        return work(*arguments)
 
     async def look_up(self, lookup: Lookup) -> list[SealedFacts]:
         """Find the records of names, and remember what they cost. Raises: UnavailableError, CorruptError, EntryError."""
@@ -170,15 +171,21 @@ class Walk(Generic[Answer]):
 
 
 async def walk_over(
-    reader: Records, secret: bytes, sizes: Mapping[str, int], walker: "Walker[Answer]", metrics: QueryMetrics
+    reader: Records,
+    secret: bytes,
+    sizes: Mapping[str, int],
+    walker: Callable[[Check], "Walker[Answer]"],
+    metrics: QueryMetrics,
+    *,
+    thinking: Thinking,
 ) -> tuple[Walk[Answer], Answer]:
-    """Walk to an answer over the first `sizes` entries of `reader`'s logs, and count the rounds that it took.
+    """Walk to an answer, as `walker` does with what it is to call wherever it loops, over the first `sizes` entries of `reader`'s logs, and count the rounds that it took.
 
     Raises: UnavailableError, CorruptError, EntryError.
     """
-    walk: Walk[Answer] = Walk(reader, secret, sizes)
+    walk: Walk[Answer] = Walk(reader, secret, sizes, thinking)
     with spans.span("walk"):
-        answer = await walk.run(walker)
+        answer = await walk.run(walker(thinking.check))
     metrics.rounds.observe(walk.rounds)
     return walk, answer
 

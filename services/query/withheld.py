@@ -15,6 +15,7 @@ from goodstrace.tracing.model import Name, NameKind, Query, SealedFacts, Trace
 from goodstrace.tracing.names import names_asked, names_walked
 from services.query.requests import PageState
 from services.query.sight import VisibleLogs
+from services.query.thinking import Thinking
 from services.runtime.call_errors import InvalidRequestError
 from services.sealing import disclosure
 from services.sealing.showing import Position, position
@@ -54,21 +55,23 @@ def held(logs: VisibleLogs, names: Mapping[bytes, Name], asked: Collection[Name]
     return Held(tuple(sorted(found)), found)
 
 
-async def asked_by(query: Query, trace: Trace, logs: VisibleLogs) -> frozenset[Name] | None:
+async def asked_by(
+    query: Query, trace: Trace, logs: VisibleLogs, thinking: Thinking
+) -> frozenset[Name] | None:
     """Give the names for which a trace asks. None where that does not count."""
     if trace.truncated or logs.is_cut or not logs.withheld:
         return None
-    return await names_of(query, trace)
+    return await names_of(query, trace, thinking)
 
 
-async def names_of(query: Query, trace: Trace) -> frozenset[Name]:
+async def names_of(query: Query, trace: Trace, thinking: Thinking) -> frozenset[Name]:
     """Give the names for which a trace asks, by the events of its answer: a client comes to the same."""
-    return await asyncio.to_thread(names_asked, query, _sealed(trace))
+    return await thinking.run(names_asked, query, _sealed(trace), thinking.check)
 
 
-async def names_so_far(query: Query, trace: Trace) -> frozenset[Name]:
+async def names_so_far(query: Query, trace: Trace, thinking: Thinking) -> frozenset[Name]:
     """Give names for which a trace up to a level asks, and each deeper one, too: in one walk, so that each level can be told."""
-    return await asyncio.to_thread(names_walked, query, _sealed(trace))
+    return await thinking.run(names_walked, query, _sealed(trace), thinking.check)
 
 
 def _sealed(trace: Trace) -> list[SealedFacts]:

@@ -11,6 +11,7 @@ from goodstrace import tracing
 from goodstrace.entry import Kind
 from goodstrace.tracing.model import Query, Trace
 from services.query import walk as walks
+from services.query.thinking import Engine
 from services.query.walk import Walk
 from services.runtime.envelope import Record
 from services.sealing.entries import with_entry
@@ -43,7 +44,7 @@ class MemoryLogs:
 
 
 async def _trace(logs: MemoryLogs, size: int) -> tuple[Walk[Trace], Trace]:
-    walk: Walk[Trace] = Walk(logs, SECRET, {"goods/0": size})
+    walk: Walk[Trace] = Walk(logs, SECRET, {"goods/0": size}, Engine(1).thinking())
     return walk, await walk.run(tracing.trace(Query(KEY)))
 
 

@@ -3,7 +3,7 @@
 import random
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from goodstrace.facts import Typed
 from goodstrace.identifiers import grade
 from goodstrace.tracing import Direction, Query, SealedFacts, drive, trace
+from goodstrace.tracing.model import Name
+from goodstrace.tracing.pool import Pool
 from goodstrace.tracing.recall import Reached
 from goodstrace.tracing.recall_memory import Seen, Waiting
 from goodstrace.tracing.recalling import Found, RecallQuery
@@ -167,3 +169,49 @@ def test_memory_grows_by_little_for_each_item(tell: Callable[[str], None]) -> No
         f"memory of a recall: {sizes[480] / 2**20:.2f} MiB for 480 items in 60 cases, {each:.0f} bytes for each more"
     )
     assert each < 1024
+
+
+@pytest.mark.parametrize("also", [0, 1, 30])
+def test_a_lot_with_more_events_of_its_items_than_the_limit_is_whole(also: int) -> None:
+    chain = Chain()
+    for number in range(also):
+        chain.see(1 + number, f"item:old{number}", lot="lot:x", action="ADD")
+    chain.see(100, "lot:x*50", action="ADD")
+    chain.pack(101, "pallet", "lot:x*50")
+    chain.unpack(102, "pallet", "lot:x*50")
+    chain.pack(200, "crate", "item:0")
+    for number in range(20):
+        chain.see(300 + number, f"item:{number}", lot="lot:x")
+    found, totals = drive_recall(RecallQuery(key_of("lot:x"), limit=10), chain.sealed)
+    # Whether the pallet's end reaches back to one of the events left out cannot be known.
+    assert totals.is_truncated
+    whole = [each for each in chain.sealed if each.facts.action != "DELETE"]
+    found, totals = drive_recall(RecallQuery(key_of("lot:x"), limit=10), whole)
+    assert not totals.is_truncated
+    assert totals.goods == {"lot": 1, "item": 20 + also}
+    assert {node.key for piece in found for node in piece.containers} == {"pallet", "crate"}
+
+
+def test_a_lot_that_is_named_itself_more_often_than_the_limit_is_truncated() -> None:
+    chain = Chain()
+    for number in range(11):
+        chain.pack(number, f"box{number}", "lot:x*1")
+    assert not drive_recall(RecallQuery(key_of("lot:x"), limit=11), chain.sealed)[1].is_truncated
+    assert drive_recall(RecallQuery(key_of("lot:x"), limit=10), chain.sealed)[1].is_truncated
+
+
+def test_what_is_kept_of_a_lot_does_not_grow_with_its_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[tuple[int, int]] = []
+    add_outlines = Pool.add_outlines
+
+    def counted(pool: Pool, name: Name, asked: Collection[Name], found: Collection[SealedFacts]) -> None:
+        kept.append((len(asked), len(found)))
+        add_outlines(pool, name, asked, found)
+
+    monkeypatch.setattr(Pool, "add_outlines", counted)
+    chain = Chain()
+    for number in range(100):
+        chain.see(number, f"item:{number}", lot="lot:x")
+    _, totals = drive_recall(RecallQuery(key_of("lot:x"), limit=10), chain.sealed)
+    assert kept == [(10, 10)]
+    assert not totals.is_truncated
