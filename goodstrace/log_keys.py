@@ -21,6 +21,7 @@ SINGLE_LOGS: Final = (ROOT_LOG, INDEX_LOG)
 """The logs that are the only ones of their kind, and have no number in their name."""
 VKEY_SUFFIX: Final = ".vkey"
 CHANGES_SUFFIX: Final = ".changes"
+_LOG: Final = re.compile(r"[a-z][a-z0-9.]*/[0-9]+", re.ASCII)
 _RETIRED: Final = re.compile(r"\.[0-9]+\.vkey\Z")
 
 
@@ -176,6 +177,11 @@ def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 def is_retired(path: Path) -> bool:
     """Tell whether a file is by its name that of a key that was in force earlier, such as `goods-0.1.vkey`."""
     return _RETIRED.search(path.name) is not None
+
+
+def is_log(text: str) -> bool:
+    """Tell whether a text is by its form the name of a log, such as "goods/3" or "root": no event ID looks like that."""
+    return text in SINGLE_LOGS or _LOG.fullmatch(text) is not None
 
 
 def log_of(origin: str) -> str:

@@ -1,5 +1,6 @@
 """What the command line is asked about: keys as it prints them and as people type them, and steps."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from goodstrace.cli import trace as trace_cli
 from goodstrace.cli.display import short
 from goodstrace.cli.main import cli
 from goodstrace.cli.registry import _key
+from goodstrace.log_keys import is_log
 from goodstrace.registry_files import GOODS, PLACES
 from goodstrace.visibility import Visibility, VisibilityPolicy
 from tests.unit.visible_world import ITEM, MAKER, PREFIXES, World
@@ -127,3 +129,15 @@ def test_a_word_of_ones_own_may_be_subscribed_to_and_is_warned_of(monkeypatch: p
 )
 def test_what_is_registered_is_asked_for_in_any_spelling(kind: str, text: str, key: str) -> None:
     assert _key(text, kind) == key == (key_of_path(key.removeprefix("https://id.gs1.org")))
+
+
+@pytest.mark.parametrize("log", ["goods/0", "browse/12", "root", "index"])
+def test_a_log_without_an_index_is_not_looked_up_as_an_event(log: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["prove", log, "--out", str(tmp_path / "proof")])
+    assert done.exit_code == 2
+    assert f"{log} is a log: name the INDEX" in done.stderr
+
+
+@given(st.from_regex(r"(urn:x:|ni:///sha-256;|https://a\.example/)[a-z0-9/]{1,20}", fullmatch=True))
+def test_no_event_id_is_taken_for_a_log(event_id: str) -> None:
+    assert not is_log(event_id)
