@@ -9,6 +9,7 @@ GoodstraceError
 ├── FilterError             what a subscription asks for is out of its limits
 ├── RegistryFileError       a file of goods or places cannot be read
 ├── RememberedError         the file of remembered checkpoints cannot be read or written
+├── TrustFileError          a file that says whom to trust (log keys, a policy, merchants' keys) cannot be read or is malformed
 └── VerificationError       something from outside is not what it must be: do not use it
     ├── TreeError           tree data (frontier, tiles) that is malformed or does not fit the tree's size
     ├── ProofError          an inclusion or consistency proof does not hold, or none exists for these positions
@@ -132,6 +133,13 @@ class FilterError(GoodstraceError):
 
 class RememberedError(GoodstraceError):
     """The file of remembered checkpoints cannot be read or written."""
+
+
+class TrustFileError(GoodstraceError):
+    """A file of one's own that says whom to trust (log keys, a policy, merchants' keys) is missing or malformed: nothing was verified yet.
+
+    The message names the file, and the line where that is known.
+    """
 
 
 class UnknownLogError(VerificationError):

@@ -5,7 +5,7 @@ nothing else. `tests/vectors/facts.json` holds published examples.
 """
 
 import hashlib
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -14,6 +14,9 @@ from goodstrace.errors import EntryError
 PIPELINE_VERSION: Final = "4"
 READ_GAP_US: Final = 60_000_000
 """The longest pause within a run of reads, microseconds of event time. It never changes for records of a pipeline version."""
+Step = Literal["procurement", "production", "logistics", "storage", "sale", "return", "disposal", "other"]
+STEPS: Final[tuple[str, ...]] = get_args(Step)
+"""The steps of the supply chain that `Facts.step` may say."""
 
 
 class Role:

@@ -9,7 +9,7 @@ from typing import Final
 
 from goodstrace import key_changes
 from goodstrace.checkpoint import Checkpoint, open_checkpoint
-from goodstrace.errors import KeyChangeError, NoteError, UnknownLogError
+from goodstrace.errors import KeyChangeError, NoteError, TrustFileError, UnknownLogError
 from goodstrace.key_changes import KeyChange
 from goodstrace.note import Verifier, parse_note
 
@@ -21,6 +21,7 @@ SINGLE_LOGS: Final = (ROOT_LOG, INDEX_LOG)
 """The logs that are the only ones of their kind, and have no number in their name."""
 VKEY_SUFFIX: Final = ".vkey"
 CHANGES_SUFFIX: Final = ".changes"
+_LOG: Final = re.compile(r"[a-z][a-z0-9.]*/[0-9]+", re.ASCII)
 _RETIRED: Final = re.compile(r"\.[0-9]+\.vkey\Z")
 
 
@@ -44,8 +45,7 @@ class LogKeys:
     @classmethod
     def parse(cls, vkeys: Iterable[str]) -> LogKeys:
         """Read keys from their text form, one each; empty lines and lines with '#' are passed over. Raises: NoteError."""
-        lines = (line.strip() for line in vkeys)
-        return cls(Verifier.parse(line) for line in lines if line and not line.startswith("#"))
+        return cls(Verifier.parse(line) for _, line in _numbered(vkeys))
 
     @classmethod
     def load(cls, path: Path) -> LogKeys:
@@ -54,20 +54,26 @@ class LogKeys:
         Of a folder all `*.vkey` files are read but those of retired keys (`goods-0.1.vkey`), and the logs' changes of key
         (`*.changes`, one statement a line), where they are there, are followed.
 
-        Raises: NoteError where there is no key or one is malformed; KeyChangeError.
+        Raises: TrustFileError where there is no key or one is malformed, with file and line; KeyChangeError.
         """
         files, changes = [path], list[Path]()
         if path.is_dir():
             files = [each for each in sorted(path.glob(f"*{VKEY_SUFFIX}")) if not is_retired(each)]
             changes = sorted(path.glob(f"*{CHANGES_SUFFIX}"))
         try:
-            lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+            texts = {file: file.read_text(encoding="utf-8") for file in files}
             statements = [file.read_text(encoding="utf-8").splitlines() for file in changes]
         except (OSError, UnicodeDecodeError) as error:
-            raise NoteError(f"cannot read log keys from {path}: {error}") from error
-        keys = cls.parse(lines)
-        if not keys.logs():
-            raise NoteError(f"no log keys in {path}: get the *.vkey files of the logs from their operator")
+            raise TrustFileError(f"cannot read log keys from {path}: {error}") from error
+        verifiers = [verifier for file, text in texts.items() for verifier in _keys_in(text, file)]
+        if not verifiers:
+            raise TrustFileError(
+                f"no log keys in {path}: get the *.vkey files of the logs from their operator"
+            )
+        try:
+            keys = cls(verifiers)
+        except NoteError as error:
+            raise TrustFileError(f"{path}: {error}") from error
         for each in statements:
             keys.follow([key_changes.parse(statement) for statement in each])
         return keys
@@ -151,9 +157,31 @@ class LogKeys:
         return iter(self._by_log.values())
 
 
+def _keys_in(text: str, file: Path) -> Iterator[Verifier]:
+    """Read the keys of a file. Raises: TrustFileError, which names file and line."""
+    for number, line in _numbered(text.splitlines()):
+        try:
+            verifier = Verifier.parse(line)
+            log_of(verifier.name)
+        except NoteError as error:
+            raise TrustFileError(f"{file}, line {number}, is no vkey of a log: {error}") from error
+        yield verifier
+
+
+def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Give the lines that hold keys, with their numbers from 1."""
+    stripped = ((number, line.strip()) for number, line in enumerate(lines, 1))
+    return ((number, line) for number, line in stripped if line and not line.startswith("#"))
+
+
 def is_retired(path: Path) -> bool:
     """Tell whether a file is by its name that of a key that was in force earlier, such as `goods-0.1.vkey`."""
     return _RETIRED.search(path.name) is not None
+
+
+def is_log(text: str) -> bool:
+    """Tell whether a text is by its form the name of a log, such as "goods/3" or "root": no event ID looks like that."""
+    return text in SINGLE_LOGS or _LOG.fullmatch(text) is not None
 
 
 def log_of(origin: str) -> str:

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from goodstrace.errors import SignatureError
+from goodstrace.errors import SignatureError, TrustFileError
 
 PART: Final = "signature"
 MEMBER: Final = "goodstrace:signatures"
@@ -154,14 +154,14 @@ class MerchantKeys:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a JSON file {"<merchant's number>": [<JSON Web Key>, ...]}. Raises: SignatureError."""
+        """Read a JSON file {"<merchant's number>": [<JSON Web Key>, ...]}. Raises: TrustFileError."""
         try:
             told: Any = json.loads(path.read_bytes(), object_pairs_hook=_distinct)
             listed = {
                 int(number): [MerchantKey.from_jwk(jwk) for jwk in jwks] for number, jwks in told.items()
             }
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise SignatureError(f"{path} is no file of merchants' keys: {error}") from error
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError, SignatureError) as error:
+            raise TrustFileError(f"{path} is no file of merchants' keys: {error}") from error
         return cls({number: {key.kid: key for key in keys} for number, keys in listed.items()})
 
     def verify(self, merchant: int, signature: bytes, content: bytes) -> str | None:

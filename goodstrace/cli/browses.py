@@ -14,6 +14,7 @@ from rich.table import Table
 
 from goodstrace.browse_records import OUTCOMES, Browses
 from goodstrace.checked_receipts import Checked
+from goodstrace.cli.asked import KEY
 from goodstrace.cli.display import console, short
 from goodstrace.cli.my_goods import goods_document, show_goods, span
 from goodstrace.cli.options import client_options, connect, json_option, print_json
@@ -24,7 +25,7 @@ from goodstrace.verification import VerifiedEntry
 
 
 @click.command()
-@click.argument("key", required=False, default="")
+@click.argument("key", required=False, type=KEY)
 @click.option(
     "--by",
     "looked_by",
@@ -77,7 +78,7 @@ from goodstrace.verification import VerifiedEntry
 @client_options
 @json_option
 def browses(
-    key: str,
+    key: str | None,
     *,
     looked_by: str,
     limit: int,
@@ -118,7 +119,7 @@ def browses(
             kept = store_of(connection["memory"], connection["receipts"])
             checked = check_kept(client, kept, target, within_s)
         found = client.browses(
-            key=key,
+            key=key or "",
             user=looked_by,
             limit=limit,
             merchant=merchant,

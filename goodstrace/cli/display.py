@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from rich.console import Console
 
+NOTHING_NAMES_IT: Final = "nothing sealed names this key"
 _FILE_WIDTH: Final = 160
 _LINK: Final = "https://id.gs1.org/"
 _ELEMENT: Final = re.compile(r"([0-9]{2,4})/([^/]+)")

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from goodstrace.cli.asked import KEY
 from goodstrace.cli.display import console, moment, short
-from goodstrace.cli.options import client_options, connect, json_option, print_json, sizes_of
+from goodstrace.cli.options import as_of_option, client_options, connect, json_option, print_json, sizes_of
 from goodstrace.cli.subscribe import document
 from goodstrace.cli.withheld import show_withheld, withheld_document
 from goodstrace.goods_answer import Goods
@@ -21,14 +22,8 @@ _WARNING: Final = "flag"
 
 
 @click.command()
-@click.argument("key")
-@click.option(
-    "--as-of",
-    "as_of",
-    multiple=True,
-    metavar="LOG=SIZE",
-    help="Answer as of a log's size, such as goods/0=120; may be given for several logs.",
-)
+@click.argument("key", type=KEY)
+@as_of_option
 @client_options
 @json_option
 def goods(key: str, as_of: tuple[str, ...], *, as_json: bool, **connection: Any) -> None:

@@ -105,10 +105,10 @@ def operator_for(
     There it is the operator's token, or (`as_person`) the demo operator. Raises: CredentialsError.
     """
     target = query_target or os.environ.get(QUERY_VARIABLE) or default_query()
+    if token_file is not None:  # before the environment, as a file with an API key is
+        return FixedToken(read_token(token_file))
     if given := os.environ.get("GOODSTRACE_OPERATOR_TOKEN"):
         return FixedToken(given)
-    if token_file is not None:
-        return FixedToken(read_token(token_file))
     ways: list[Callable[[], TokenSource | None]] = [
         lambda: _demo(target, place, "operator"),
         lambda: _local_operator(place),

@@ -26,7 +26,7 @@ from goodstrace.cli.simulate import simulate
 from goodstrace.cli.subscribe import subscribe
 from goodstrace.cli.trace import trace
 from goodstrace.cli.verify import verify
-from goodstrace.errors import GoodstraceError, VerificationError
+from goodstrace.errors import GoodstraceError, TrustFileError, VerificationError
 
 EXIT_FAILED: Final = 1
 
@@ -94,9 +94,12 @@ for _command in (
 
 
 def main() -> None:
-    """Run the command line; errors on purpose end as one message on standard error and exit status 1."""
+    """Run the command line; errors on purpose end as one message on standard error and exit status 1, or 2 where a file of one's own is wrong."""
     try:
         cli()
+    except TrustFileError as error:  # nothing was verified yet: it is how the command was called
+        _complain(str(error))
+        sys.exit(click.UsageError.exit_code)
     except VerificationError as error:
         _complain(f"does not verify: {error}")
     except GoodstraceError as error:

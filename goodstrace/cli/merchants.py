@@ -41,18 +41,18 @@ def merchants() -> None:
     """Register merchants with the collector: what they may speak for, their API keys, their limits.
 
     \b
-    A merchant that may commission goods under its GS1 company prefix, and a key for it:
+    A merchant that may commission goods under its GS1 company prefix, and a key for it; NUMBER is the number that `add` printed:
       goodstrace merchants add "Ann's Tea" --prefix 0614141
-      goodstrace merchants key new 1 --label "back end" > ann.key
+      goodstrace merchants key new NUMBER --label "back end" > ann.key
       goodstrace capture --api-key-file ann.key document.jsonld
 
     \b
-    A packer captures for some of Ann's goods until the end of a month:
-      goodstrace merchants delegate 1 --to 2 --scope 0614141 --days 30
+    A packer, whose number is PACKER, captures for some of Ann's goods until the end of a month:
+      goodstrace merchants delegate NUMBER --to PACKER --scope 0614141 --days 30
 
     \b
     Her production is nobody's business, and everybody may see what she sells:
-      goodstrace merchants visibility 1 partners --step production=private --step sale=public
+      goodstrace merchants visibility NUMBER partners --step production=private --step sale=public
 
     Every change is sealed in the log like an event; keys are not, and are shown once. See docs/merchants.md.
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is

@@ -15,10 +15,10 @@ from goodstrace.cli.own_receipts import keeper, store_of
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.client import Client
 from goodstrace.connections import local_target
-from goodstrace.errors import PolicyError
+from goodstrace.errors import PolicyError, TrustFileError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
-from goodstrace.policy import Policy
+from goodstrace.policy import MAX_POLICY_BYTES, Policy
 from goodstrace.signatures import MerchantKeys
 from goodstrace.token_sources import read_token
 
@@ -151,11 +151,11 @@ def connect(
 ) -> Client:
     """Make the client that the options describe; of the local stack as its demo merchant, or as its user of another `role`.
 
-    Raises: NoteError, PolicyError, SignatureError, CredentialsError.
+    Raises: TrustFileError, KeyChangeError, CredentialsError.
     """
     return Client(
         query_target,
-        LogKeys.load(log_keys),
+        read_log_keys(log_keys, "--log-keys"),
         user=user,
         purpose=purpose,
         memory=FileMemory(memory),
@@ -170,12 +170,22 @@ def connect(
     )
 
 
+def read_log_keys(path: Path, option: str) -> LogKeys:
+    """Read the log keys that `option` names. Raises: TrustFileError, KeyChangeError."""
+    if not path.exists():
+        raise TrustFileError(
+            f"there are no log keys in {path}: run this in the checkout of the local stack, or name {option} (GOODSTRACE_LOG_KEYS)"
+        )
+    return LogKeys.load(path)
+
+
 def read_policy(path: Path) -> Policy:
-    """Read a C2SP tlog-policy file. Raises: PolicyError."""
+    """Read a C2SP tlog-policy file, up to one byte over its limit, which its parser then refuses. Raises: TrustFileError."""
     try:
-        return Policy.parse(path.read_bytes())
+        with path.open("rb") as file:
+            return Policy.parse(file.read(MAX_POLICY_BYTES + 1))
     except (OSError, PolicyError) as error:
-        raise PolicyError(f"{path}: {error}") from error
+        raise TrustFileError(f"{path}: {error}") from error
 
 
 def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:

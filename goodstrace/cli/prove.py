@@ -14,6 +14,7 @@ from goodstrace.cli.display import console
 from goodstrace.cli.options import client_options, connect, json_option, print_json
 from goodstrace.client import Client
 from goodstrace.errors import GoodstraceError
+from goodstrace.log_keys import is_log
 from goodstrace.proof_file import SUFFIX, encode_parts
 from goodstrace.verification import VerifiedEntry
 
@@ -63,6 +64,10 @@ def prove(
     by_place = len(what) == 2 and what[1].isdecimal()
     if not by_place and len(what) != 1:
         raise click.UsageError("name the entry by LOG and INDEX or by EVENT-ID")
+    if not by_place and is_log(what[0]):
+        raise click.UsageError(
+            f"{what[0]} is a log: name the INDEX of the entry as well, such as {what[0]} 12"
+        )
     if by_place and with_parts:
         raise click.UsageError("--with-parts shows what was sealed, and that is looked up by EVENT-ID")
     with connect(**connection) as client:

@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from goodstrace.cli.display import console, short
+from goodstrace.cli.asked import KEY
+from goodstrace.cli.display import NOTHING_NAMES_IT, console, short
 from goodstrace.cli.options import as_of_option, client_options, connect, json_option, print_json, sizes_of
 from goodstrace.cli.withheld import MOST_SHOWN, show_withheld, spooled_document
 from goodstrace.query.v1 import recall_pb2
@@ -42,7 +43,7 @@ class _Kept:
 
 
 @click.command()
-@click.argument("key")
+@click.argument("key", type=KEY)
 @click.option(
     "--csv", "csv_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the key data as CSV."
 )
@@ -135,6 +136,8 @@ def _show(key: str, kept: _Kept, spool: RecallSpool, out: Console) -> None:
     for path, rows in kept.rows.items():
         out.print(f"  [dim]{escape(path)}: {rows:,} rows[/dim]")
     out.print(f"  [dim]recorded as browse {kept.browse_id}[/dim]")
+    if not summary.events and not summary.total_withheld:
+        out.print(f"[yellow]{NOTHING_NAMES_IT}[/yellow]")
     if summary.truncated:
         out.print("[yellow]a limit was reached: there may be more[/yellow]")
     show_withheld(kept.withheld, out, count=summary.total_withheld)

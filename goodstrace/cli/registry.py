@@ -13,6 +13,8 @@ import httpx
 from rich.console import Console
 from rich.progress import track
 
+from goodstrace.asked_keys import key_of_path
+from goodstrace.cli.asked import KEY
 from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
 from goodstrace.cli.tls import tls_for
@@ -86,8 +88,14 @@ def _commands(kind: str, what: str) -> click.Group:
             if as_json:
                 print_json({kind: list(rows)})
                 return
+            none = True
             for row in rows:
                 click.echo(_line(row))
+                none = False
+            if none:
+                click.echo(
+                    f"no {what} are registered: goodstrace registry {kind} put FILE registers some", err=True
+                )
 
     @group.command(help=f"Show one of the {what} by KEY: a URI, or {'a GTIN' if kind == GOODS else 'a GLN'}.")
     @click.argument("key")
@@ -176,10 +184,10 @@ def _report(told: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def _key(key: str, kind: str) -> str:
-    """Take a bare number for what it is."""
-    if not key.isdigit():
-        return key
-    return f"https://id.gs1.org/01/{key.zfill(14)}" if kind == GOODS else f"https://id.gs1.org/414/{key}"
+    """Take a bare number for what it is here: 13 digits may be a GTIN or a GLN."""
+    if not (key.isascii() and key.isdigit()):
+        return KEY.convert(key, None, None)
+    return key_of_path(f"/01/{key.zfill(14)}" if kind == GOODS else f"/414/{key}") or key
 
 
 def _line(row: dict[str, Any]) -> str:

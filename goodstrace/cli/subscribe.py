@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final
 import click
 import msgspec
 
+from goodstrace.cli.asked import KEY, STEP
 from goodstrace.cli.options import client_options, connect, json_option
 from goodstrace.durable import replace_file
 from goodstrace.event_filter import EventFilter, event_filter
@@ -106,9 +107,9 @@ class Output:
 
 
 @click.command()
-@click.option("--key", "keys", multiple=True, help="Events that name this key, in any spelling.")
+@click.option("--key", "keys", multiple=True, type=KEY, help="Events that name this key, in any spelling.")
 @click.option("--merchant", "merchants", multiple=True, type=int, help="Events captured by this merchant.")
-@click.option("--step", "steps", multiple=True, help="Events of this step, such as shipping.")
+@click.option("--step", "steps", multiple=True, type=STEP, help="Events of this step, such as shipping.")
 @click.option("--prefix", "prefixes", multiple=True, help="Events that name something of this GS1 company.")
 @click.option(
     "--from",

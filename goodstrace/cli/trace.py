@@ -17,7 +17,8 @@ from rich.tree import Tree
 
 from goodstrace.answers import Trace
 from goodstrace.cli import wrong_index
-from goodstrace.cli.display import console, moment, short, to_second
+from goodstrace.cli.asked import KEY
+from goodstrace.cli.display import NOTHING_NAMES_IT, console, moment, short, to_second
 from goodstrace.cli.moments import moment_us
 from goodstrace.cli.options import as_of_option, client_options, connect, json_option, print_json, sizes_of
 from goodstrace.cli.pinned import pinned_document, root_proofs, show_pinned
@@ -26,7 +27,7 @@ from goodstrace.cli.signers import signers
 from goodstrace.cli.withheld import show_withheld, withheld_document
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS
 from goodstrace.errors import WrongIndexError
-from goodstrace.facts import Severity, Verdict
+from goodstrace.facts import STEPS, Severity, Verdict
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
 from goodstrace.tracing import EventFilter
@@ -40,7 +41,7 @@ _SEVERITIES: Final = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severit
 
 
 @click.command()
-@click.argument("key")
+@click.argument("key", type=KEY)
 @click.option(
     "--direction",
     type=click.Choice(sorted(DIRECTIONS)),
@@ -76,6 +77,7 @@ _SEVERITIES: Final = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severit
     "--step",
     "steps",
     multiple=True,
+    type=click.Choice(STEPS),
     help="Show events of this step only, such as logistics; may be given several times.",
 )
 @click.option(
@@ -115,7 +117,8 @@ def trace(
 ) -> None:
     """Trace KEY: its history, what it was made from and what it went into, level by level.
 
-    KEY is an EPC URN, a GS1 Digital Link or any other URI. Every event shown has been verified: it is in its log under a
+    KEY is an EPC URN, a GS1 Digital Link, any other URI, a GTIN or an SSCC, or what stands under a code, such as
+    "(01)09521234543213(10)A". Every event shown has been verified: it is in its log under a
     signed checkpoint that is consistent with those seen before, and it is byte for byte what was sealed. Where the service keeps
     the log `index`, it is proved that no event is left out, up to what that covers. The look-up is recorded.
     """
@@ -200,8 +203,10 @@ def _show_totals(answer: Trace, out: Console) -> None:
     out.print(f"  [dim]recorded as browse {', '.join(answer.browse_ids)}[/dim]")
     if answer.events or answer.total_withheld:
         out.print("  [dim]✔ log\\[index]: proved to be sealed there, byte for byte[/dim]")
+    elif answer.filtered:
+        out.print("[yellow]none of the events is of those asked for[/yellow]")
     else:
-        out.print("[yellow]nothing sealed names this key[/yellow]")
+        out.print(f"[yellow]{NOTHING_NAMES_IT}[/yellow]")
     for line in signers(each.event for each in answer.events):
         out.print(f"  [dim]{escape(line)}[/dim]")
     _show_complete(answer, out)
@@ -224,8 +229,13 @@ def _show_complete(answer: Trace, out: Console) -> None:
     upto = f" (root log of {shown.root_size} entries)" if shown.root_size is not None else ""
     newer = f"; {shown.newer} newer entries shown and not claimed" if shown.newer else ""
     unseen = f"; the content of {shown.withheld} of them is withheld" if shown.withheld else ""
+    what = (
+        "nothing is left out"
+        if answer.events or answer.total_withheld or answer.filtered
+        else "that nothing sealed names it is proved"
+    )
     out.print(
-        f"[green]complete: nothing is left out[/green] up to {sizes}{upto}: {shown.names} names, {shown.rows} rows proved{unseen}{newer}"
+        f"[green]complete: {what}[/green] up to {sizes}{upto}: {shown.names} names, {shown.rows} rows proved{unseen}{newer}"
     )
 
 

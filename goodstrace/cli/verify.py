@@ -15,11 +15,11 @@ from rich.markup import escape
 from goodstrace import proof_bundle, proof_file
 from goodstrace.cli import wrong_index
 from goodstrace.cli.display import console
-from goodstrace.cli.options import json_option, print_json
+from goodstrace.cli.options import json_option, print_json, read_policy
 from goodstrace.completeness.wrong_index import MAX_FILE_BYTES, is_wrong_index
 from goodstrace.errors import NoteError, VerificationError
 from goodstrace.log_keys import LogKeys
-from goodstrace.policy import MAX_POLICY_BYTES, Policy
+from goodstrace.policy import Policy
 from goodstrace.proof_bundle import MAX_BUNDLE_BYTES
 from goodstrace.proof_file import MAX_PARTS_BYTES, VerifiedProof
 
@@ -77,7 +77,7 @@ def verify(
     if vkeys is None and not more_keys and policy_file is None:
         raise click.UsageError("give the keys you trust: --vkeys, --vkey or --policy")
     keys = _keys(vkeys, more_keys)
-    policy = Policy.parse(_read(policy_file, MAX_POLICY_BYTES)) if policy_file else None
+    policy = read_policy(policy_file) if policy_file else None
     entry = _read(entry_file, _MAX_ENTRY_BYTES) if entry_file else None
     results = [_result(file, keys, policy, entry, parts_file) for file in files]
     if as_json:
@@ -104,14 +104,17 @@ def _check_store(vkeys: Path | None, policy: Path | None, logs: Sequence[str], *
 
 
 def _keys(vkeys: Path | None, more: Sequence[str]) -> LogKeys | None:
-    """Gather the trusted keys; those of --vkey must not contradict those of --vkeys. Raises: NoteError."""
-    given = LogKeys.parse(more) if more else None
+    """Gather the trusted keys; those of --vkey must not contradict those of --vkeys. Raises: TrustFileError, KeyChangeError, click.UsageError."""
+    try:
+        given = LogKeys.parse(more) if more else None
+    except NoteError as error:
+        raise click.UsageError(f"--vkey is no vkey of a log (NAME+HASH+KEY): {error}") from error
     if vkeys is None:
         return given
     loaded = LogKeys.load(vkeys)
     for log in given.logs() if given else ():
         if log in loaded.logs():
-            raise NoteError(f"--vkeys has a key of {log} already")
+            raise click.UsageError(f"--vkeys has a key of {log} already")
     return LogKeys([*loaded, *given]) if given else loaded
 
 

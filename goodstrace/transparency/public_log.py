@@ -28,7 +28,7 @@ class PublicLog:
 
     def entries(self, log: str, first: int, end: int) -> list[bytes]:
         """Give the entries first..end-1; fewer where the log is not that long. Raises: AnswerError, CallError."""
-        size = self._size(log)
+        size = self.size(log)
         end = min(end, size)
         found: list[bytes] = []
         for n in range(first // TILE_WIDTH, -(-end // TILE_WIDTH)):
@@ -48,8 +48,8 @@ class PublicLog:
             raise AnswerError(f"{log}: the entry bundle {n} has {len(entries)} entries, not {width}")
         return entries[:width]
 
-    def _size(self, log: str) -> int:
-        """Say how long a log is by its newest checkpoint, which is a hint here: what must be there is asked for by who verifies."""
+    def size(self, log: str) -> int:
+        """Say how long a log is by its newest checkpoint, which is a hint here: what must be there is asked for by who verifies. Raises: AnswerError, CallError."""
         note = self._fetch(f"{log}/checkpoint")
         lines = (note or b"").decode(errors="replace").split("\n")
         if len(lines) < 2 or not (lines[1].isascii() and lines[1].isdigit()):

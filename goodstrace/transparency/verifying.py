@@ -25,6 +25,10 @@ class PublicEntries(Protocol):
         """Give the entries first..end-1, unverified; fewer where the log is not that long. Raises: AnswerError, CallError."""
         ...
 
+    def size(self, log: str) -> int:
+        """Say how many entries of a log are there to be read, unverified. Raises: AnswerError, CallError."""
+        ...
+
 
 def verify(
     report: Report, keys: LogKeys, source: PublicEntries, policy: Policy | None = None
@@ -86,6 +90,7 @@ class _Checking:
             raise TreeError(
                 f"{span.log}: the frontier does not give the root of the checkpoint of size {span.first}"
             )
+        self._reaching(span)
         self._around(span.log, max(0, span.first - AROUND), span.first)
         for start in range(span.first, span.end, _AT_ONCE):
             frontier = frontier.append(self._counted(span.log, start, min(span.end, start + _AT_ONCE)))
@@ -95,6 +100,14 @@ class _Checking:
             )
         if self._complete:
             self._around(span.log, span.end, span.end + AROUND)
+
+    def _reaching(self, span: Span) -> None:
+        """See that what is read is not simply older than the report: nothing is lost then, and a newer copy answers it."""
+        size = self._source.size(span.log) if span.end else 0
+        if size < span.end:
+            raise AnswerError(
+                f"{span.log}: what is read ends at {size} entries, before the report's {span.end}: where it is an export, export again"
+            )
 
     def _counted(self, log: str, first: int, end: int) -> list[bytes]:
         """Count entries and give their leaf hashes."""

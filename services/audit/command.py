@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from goodstrace.cli.options import read_policy
+from goodstrace.cli.options import read_log_keys, read_policy
 from goodstrace.cli.server_side import group_with
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.connections import http_client
 from goodstrace.errors import GoodstraceError
-from goodstrace.log_keys import LogKeys
 from goodstrace.transparency import values
 from goodstrace.transparency.markdown import markdown
 from goodstrace.transparency.public_log import PublicLog, from_folder, from_url
@@ -110,7 +109,7 @@ def _write(made: Report, out: Path | None) -> None:
 def _verify(read: Report, logs: str, vkeys: Path, policy: Path | None) -> None:
     if not logs:
         raise click.UsageError("--verify wants --logs: a URL or a folder")
-    keys, wanted = LogKeys.load(vkeys), read_policy(policy) if policy else None
+    keys, wanted = read_log_keys(vkeys, "--vkeys"), read_policy(policy) if policy else None
     if logs.startswith(("https://", "http://")):
         with http_client(logs, tls_for(logs), timeout_s=_TIMEOUT_S) as client:
             derived = verify(read, keys, PublicLog(from_url(client)), wanted)

@@ -7,14 +7,13 @@ A change of a table is a new version: events keep the step, and the name of the 
 import hashlib
 from functools import lru_cache
 from importlib import resources
-from typing import Final, Literal, get_args
+from typing import Final
 
 import msgspec
 
+from goodstrace.facts import Step
 from services.collector.errors import BookError
 
-Step = Literal["procurement", "production", "logistics", "storage", "sale", "return", "disposal", "other"]
-STEPS: Final[tuple[str, ...]] = get_args(Step)
 BUILT_IN: Final = ("1", "2")
 _LARGEST: Final = 256 * 1024
 _VERSION: Final = 40

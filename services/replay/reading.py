@@ -34,7 +34,7 @@ class TopicReader:
         """Connect and find out how far the topic goes. Raises: UnavailableError, also where there is no such topic."""
         self.topic = topic
         self._bootstrap = bootstrap
-        self._admin = kafka.admin_client(bootstrap)
+        self._admin = kafka.admin_client(bootstrap, log_level=kafka.SILENT)  # what is wrong is raised, once
         self._consumer: Consumer = kafka.consumer(bootstrap, GROUP, partition_eof=True)
         self._reading: set[int] = set()
         self._paused: set[int] = set()

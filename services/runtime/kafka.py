@@ -35,7 +35,7 @@ _FENCED: Final = (
     KafkaError.FENCED_INSTANCE_ID,
 )
 _NOT_LET_IN: Final = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001
-_NOTHING: Final = 0  # syslog level: the probe itself tells of an outage
+SILENT: Final = 0  # syslog level: who asks tells of an outage by the error
 _WARNINGS: Final = 4  # syslog level: librdkafka tells of every purged event else
 
 
@@ -212,7 +212,7 @@ class KafkaProbe:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         """Make the client; it connects at the first call."""
-        self._admin = admin_client(bootstrap, log_level=_NOTHING)
+        self._admin = admin_client(bootstrap, log_level=SILENT)
         self._topic = topic
 
     async def __call__(self) -> None:

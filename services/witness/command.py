@@ -91,7 +91,7 @@ _DRAIN_S: Final = 5
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
-    default=9105,
+    default=9106,
     show_default=True,
     envvar="GOODSTRACE_WITNESS_METRICS_PORT",
     help="Port of /metrics, /healthz and /readyz.",

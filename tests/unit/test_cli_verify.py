@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from goodstrace.cli.verify import verify
-from goodstrace.errors import NoteError, PolicyError
+from goodstrace.errors import TrustFileError
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "proof_files.json").read_text())
 GOOD: dict[str, Any] = VECTORS["proofs"][1]
@@ -96,12 +96,15 @@ def test_wrong_usage_is_told(folder: Path, arguments: tuple[str, ...], problem: 
 
 def test_wrong_keys_and_policies_are_errors_of_their_own(folder: Path) -> None:
     done = run(folder / "good.tlog-proof", "--policy", folder / "good.tlog-proof")
-    assert isinstance(done.exception, PolicyError)
-    done = run(folder / "good.tlog-proof", "--vkey", "no key")
-    assert isinstance(done.exception, NoteError)
+    assert isinstance(done.exception, TrustFileError)
+    assert str(folder / "good.tlog-proof") in str(done.exception)
+    done = run(folder / "good.tlog-proof", "--vkey", "nonsense")
+    assert done.exit_code == 2
+    assert "--vkey is no vkey of a log" in done.output
     key = (folder / "goods-0.vkey").read_text().strip()
     done = run(folder / "good.tlog-proof", "--vkeys", folder, "--vkey", key)
-    assert isinstance(done.exception, NoteError)
+    assert done.exit_code == 2
+    assert "--vkeys has a key of goods/0 already" in done.output
 
 
 def test_without_a_file_the_store_is_checked() -> None:

@@ -158,7 +158,8 @@ def test_the_operator_is_a_person_for_accounts_and_a_token_for_merchants(
     (tmp_path / "token").write_text("told")
     assert operator_for(LOCAL, tmp_path / "token").token() == "told"
     monkeypatch.setenv("GOODSTRACE_OPERATOR_TOKEN", "of the environment")
-    assert operator_for(LOCAL, tmp_path / "token").token() == "of the environment"
+    assert operator_for(LOCAL).token() == "of the environment"
+    assert operator_for(LOCAL, tmp_path / "token").token() == "told"  # what is named here comes first
 
 
 def test_a_service_account_of_the_environment(

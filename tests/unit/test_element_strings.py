@@ -7,9 +7,10 @@ from biip.gs1_messages import GS1Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodstrace.asked_keys import is_gs1, key_asked
 from goodstrace.element_strings import FNC1, SYMBOLOGIES, is_marked, key_of_brackets, key_of_scan
 from goodstrace.identifiers import canonical_key
-from services.query.web.asking import is_gs1, key_asked, page_of
+from services.query.web.asking import page_of
 from tests.unit.test_identifier_kinds import KINDS
 
 GTIN = "09521234543213"

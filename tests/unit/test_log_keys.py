@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from goodstrace.errors import NoteError, UnknownLogError
+from goodstrace.errors import NoteError, TrustFileError, UnknownLogError
 from goodstrace.log_keys import LogKeys, log_of
 from goodstrace.note import Signer
 
@@ -69,10 +69,21 @@ def test_keys_are_loaded_from_a_file_or_from_the_vkey_files_of_a_folder(tmp_path
 
 def test_no_keys_unreadable_keys_and_no_file_are_said(tmp_path: Path) -> None:
     (tmp_path / "bytes.vkey").write_bytes(b"\xff\xfe")
-    with pytest.raises(NoteError, match="cannot read log keys"):
+    with pytest.raises(TrustFileError, match="cannot read log keys"):
         LogKeys.load(tmp_path)
-    with pytest.raises(NoteError, match="cannot read log keys"):
+    with pytest.raises(TrustFileError, match="cannot read log keys"):
         LogKeys.load(tmp_path / "absent")
     (tmp_path / "none").mkdir()
-    with pytest.raises(NoteError, match="no log keys"):
+    with pytest.raises(TrustFileError, match="no log keys"):
         LogKeys.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("line", ["# Goodstrace", "no key", GOODS[:-4] + "AAAA", vkey("goods/0")])
+def test_of_a_file_that_holds_no_keys_file_and_line_are_said(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"# Keys\n\n{GOODS}\n{line.removeprefix('# ')}\n")
+    with pytest.raises(TrustFileError, match=r"README\.md, line 4, is no vkey of a log: "):
+        LogKeys.load(path)
+    path.write_text(f"{GOODS}\n{vkey('goodstrace.local/other/goods/0')}\n")
+    with pytest.raises(TrustFileError, match=r"README\.md: two keys claim the log goods/0"):
+        LogKeys.load(path)

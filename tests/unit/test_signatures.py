@@ -18,7 +18,7 @@ from joserfc.jwk import JWKRegistry
 from goodstrace import entry
 from goodstrace import facts as sealed_facts
 from goodstrace.entry import Kind
-from goodstrace.errors import SignatureError
+from goodstrace.errors import SignatureError, TrustFileError
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.signatures import HEADER, MEMBER, PART, MerchantKey, MerchantKeys, parse, sign
@@ -256,5 +256,5 @@ def test_a_client_checks_by_the_keys_it_trusts(tmp_path: Path) -> None:
             keys.verify(1, signature, content)
     for text in ("{", "[]", '{"x": []}', '{"1": [{}]}', '{"1": [], "1": []}'):
         path.write_text(text)
-        with pytest.raises(SignatureError):
+        with pytest.raises(TrustFileError, match=r"keys\.json"):
             MerchantKeys.load(path)

@@ -111,6 +111,9 @@ class World:
     def entries(self, log: str, first: int, end: int) -> Sequence[bytes]:
         return self.logs[log][first:end]
 
+    def size(self, log: str) -> int:
+        return len(self.logs[log])
+
 
 @pytest.fixture(scope="module")
 def world() -> World:
@@ -198,6 +201,9 @@ def test_a_log_that_was_changed_is_found(world: World, index: int, change: str) 
         def entries(self, log: str, first: int, end: int) -> Sequence[bytes]:
             return held[log][first:end]
 
+        def size(self, log: str) -> int:
+            return len(held[log])
+
     with pytest.raises((AnswerError, VerificationError)):
         verify(world.report, world.keys, Other())
 
@@ -208,6 +214,21 @@ def test_a_quorum_of_witnesses_may_be_wanted(world: World) -> None:
     with pytest.raises(QuorumError):
         verify(world.report, world.keys, world, Policy.parse(f"witness w {vkey}\nquorum w\n"))
     assert verify(world.report, world.keys, world, Policy.parse(f"witness w {vkey}\nquorum none\n"))
+
+
+def test_an_export_that_is_older_than_the_report_is_said_to_be_that(world: World) -> None:
+    class Older:
+        def entries(self, log: str, first: int, end: int) -> Sequence[bytes]:
+            return world.logs[log][first : min(end, 690)]
+
+        def size(self, log: str) -> int:
+            return min(690, len(world.logs[log]))
+
+    with pytest.raises(
+        AnswerError,
+        match=r"browse/0: what is read ends at 690 entries, before the report's \d+: .*export again",
+    ):
+        verify(world.report, world.keys, Older())
 
 
 def test_entries_are_read_from_bundles(world: World) -> None:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodstrace.asked_keys import is_gs1, key_asked, key_of_path
 from goodstrace.digital_links import PRIMARY_KEYS
 from goodstrace.identifiers import canonical_key
 from services.query.web import languages, linkset, sensors
-from services.query.web.asking import is_gs1, key_asked, key_of_path, page_of, spoken
+from services.query.web.asking import page_of, spoken
 from services.query.web.labels import label
 from services.query.web.languages import LANGUAGES, Catalogue, best_name
 from services.query.web.rates import MOST_NETWORKS, Rates

@@ -13,11 +13,12 @@ from typing import Any, Final, Literal
 import cel
 import msgspec
 
+from goodstrace.facts import STEPS, Step
 from services.collector.errors import BookError
 from services.collector.rules.expressions import Expression, NoAnswer
 from services.collector.rules.things import ALWAYS, COLLECTIONS, MEMBERS, OF, About
 from services.collector.rules.wording import names_in
-from services.collector.steps import STEPS, Step, named
+from services.collector.steps import named
 from services.collector.validation import EVENT_TYPES
 
 BUILT_IN: Final = ("1", "2")

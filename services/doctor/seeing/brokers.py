@@ -14,7 +14,6 @@ from services.doctor.checks.topics import TopicSeen
 from services.runtime import kafka
 from services.runtime.consumer_groups import Place, committed_each
 
-_NOTHING: Final = 0  # syslog level: an outage is told as a finding
 _MOVES_S: Final = 1.5
 _AT_ONCE: Final = 16
 _PEEK: Final = "goodstrace.doctor"  # only a name: partitions are assigned by hand, and nothing is committed
@@ -35,7 +34,7 @@ class Brokers:
     def __init__(self, bootstrap: str, timeout_s: float) -> None:
         """Prepare to ask; each question may take `timeout_s`. Raises: SettingsError."""
         self._bootstrap = bootstrap
-        self._admin: AdminClient = kafka.admin_client(bootstrap, log_level=_NOTHING)
+        self._admin: AdminClient = kafka.admin_client(bootstrap, log_level=kafka.SILENT)
         self._timeout_s = timeout_s
 
     def cluster(self) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 from fastapi import Request, Response
 
+from goodstrace import asked_keys
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.registration import merchant_key
@@ -143,7 +144,7 @@ class WebPages:
     async def search(self, request: Request, visit: Visit) -> Response:
         """Lead from what was typed to its page: always on this server."""
         text = request.query_params.get("q", "")
-        key = asking.key_asked(text)
+        key = asked_keys.key_asked(text)
         if key is None:
             return await self.page(
                 request, visit, "home.html", status=400, problem="search.nothing", asked=text[:200]
@@ -153,7 +154,7 @@ class WebPages:
     async def goods(self, request: Request, visit: Visit) -> Response:
         """Show the page about goods: the trace, or where the visitor may not see it the public face; or the linkset."""
         key = self.key(request)
-        if asking.is_gs1(key) and linkset.wants_linkset(
+        if asked_keys.is_gs1(key) and linkset.wants_linkset(
             request.headers.get("accept", ""), request.query_params.get("linkType", "")
         ):
             return await self._linkset(request, visit, key)
@@ -162,7 +163,7 @@ class WebPages:
         links = {
             "Link": f'<{asking.page_of(key, linkType="linkset")}>; rel="linkset"; type="{linkset.MEDIA_TYPE}"'
         }
-        more = links if asking.is_gs1(key) else {}
+        more = links if asked_keys.is_gs1(key) else {}
         if not self._sees_trace(visit):
             return await self.page(
                 request, visit, "face.html", face=face, bundle=_beside("/face", key), headers=more
@@ -214,11 +215,11 @@ class WebPages:
     def key(self, request: Request) -> str:
         """Read which goods are asked for: by the path of a Digital Link, else by `key`. Raises: NotFoundError, InvalidRequestError."""
         if "ai" in request.path_params:
-            key = asking.key_of_path(request.scope.get("raw_path", b"").decode("ascii", "replace"))
+            key = asked_keys.key_of_path(request.scope.get("raw_path", b"").decode("ascii", "replace"))
             if key is None:
                 raise NotFoundError("there is no such page")
             return key
-        key = asking.key_asked(request.query_params.get("key", ""))
+        key = asked_keys.key_asked(request.query_params.get("key", ""))
         if key is None:
             raise InvalidRequestError("1 to 2048 characters", "key")
         return key

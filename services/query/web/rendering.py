@@ -10,8 +10,9 @@ from typing import Any, Final
 import jinja2
 import msgspec
 
+from goodstrace.asked_keys import is_gs1
 from goodstrace.facts import Verdict
-from services.query.web.asking import is_gs1, is_web, page_of, spoken
+from services.query.web.asking import is_web, page_of, spoken
 from services.query.web.languages import LANGUAGES, OWN_NAMES, Catalogue, best_name
 from services.query.web.navigation import sections_of
 from services.query.web.registered import Thing

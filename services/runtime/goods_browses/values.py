@@ -4,22 +4,13 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.facts import STEPS as SUPPLY_STEPS
 from services.runtime.access.values import Role
 
 LEAST_VIEWERS: Final = 5
 """Fewer people than this are told of nobody."""
 NO_STEP: Final = "none"
-STEPS: Final = (
-    "procurement",
-    "production",
-    "logistics",
-    "storage",
-    "sale",
-    "return",
-    "disposal",
-    "other",
-    NO_STEP,
-)
+STEPS: Final = (*SUPPLY_STEPS, NO_STEP)
 """The steps that goods have come to, as the collector's tables name them, and that none is known."""
 ROLES: Final = tuple(str(role) for role in Role)
 

@@ -5,9 +5,10 @@ from typing import Final
 
 from fastapi import Request, Response
 
+from goodstrace.asked_keys import key_asked
 from services.query.flagged_events import FlaggedLooks
 from services.query.own_goods import OwnGoods
-from services.query.web.asking import key_asked, text_asked
+from services.query.web.asking import text_asked
 from services.query.web.merchant.ports import Page
 from services.query.web.registered import Register, Thing
 from services.query.web.security import local

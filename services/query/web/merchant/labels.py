@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from fastapi import Request, Response
 
-from services.query.web.asking import is_gs1, key_asked, page_of, spoken
+from goodstrace.asked_keys import is_gs1, key_asked
+from services.query.web.asking import page_of, spoken
 from services.query.web.forms import Forms
 from services.query.web.languages import best_name
 from services.query.web.merchant.goods import GoodsPages

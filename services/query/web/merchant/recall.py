@@ -12,8 +12,8 @@ from typing import Final
 import structlog
 from fastapi import Request, Response
 
+from goodstrace.asked_keys import key_asked
 from services.query.own_goods import OwnGoods
-from services.query.web.asking import key_asked
 from services.query.web.merchant.goods import ROWS, GoodsPages
 from services.query.web.merchant.ports import Page
 from services.query.web.merchant.recalling import Recalling, RecallRun, Sizes, sizes_of, sizes_text

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from goodstrace.asked_keys import is_gs1, key_asked, key_of_path
 from goodstrace.temperatures import unclear_limit
-from services.query.web.asking import is_gs1, key_asked, key_of_path, spoken
+from services.query.web.asking import spoken
 from services.runtime.merchants.values import Goods, Place, plain
 
 LANGUAGES: Final = {"name_en": "en", "name_zh_hans": "zh-Hans", "name_zh_hant": "zh-Hant"}

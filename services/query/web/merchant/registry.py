@@ -7,8 +7,9 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 from fastapi import Request, Response
 
+from goodstrace.asked_keys import key_asked, key_of_path
 from goodstrace.registry import RegistryClient
-from services.query.web.asking import key_asked, key_of_path, text_asked
+from services.query.web.asking import text_asked
 from services.query.web.auditing import asker_of
 from services.query.web.forms import Forms
 from services.query.web.merchant import registering
