@@ -120,7 +120,9 @@ async def test_nobody_sees_the_public_face_and_nothing_else(world: WebWorld) -> 
     assert world.browses == []
 
 
-async def test_the_face_of_what_is_not_registered_has_nothing_to_download_and_says_why(world: WebWorld) -> None:
+async def test_the_face_of_what_is_not_registered_has_nothing_to_download_and_says_why(
+    world: WebWorld,
+) -> None:
     """Its bundle holds no entry, and `verify` refuses such a file."""
     world.who = NOBODY
     assert "Download the proof" in (await get(world, ITEM_PATH)).text
