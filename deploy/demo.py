@@ -9,9 +9,11 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.credentials import FILE as CREDENTIALS_FILE
 from deploy.local_tls import client_side
+from deploy.service_processes import SERVICES
 from deploy.stack import Stack
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.cli.browses import show as show_browses
@@ -32,6 +34,7 @@ CREDENTIALS = RUN_DIR / CREDENTIALS_FILE
 CAPTURE_URL = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_COLLECTOR_PORT', '8080')}"
 QUERY_TARGET = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_QUERY_GRPC_PORT', '50051')}"
 AUDIT_TARGET = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_AUDIT_GRPC_PORT', '50052')}"
+WEB_URL = f"{SCHEME}://127.0.0.1:{os.environ.get('GOODSTRACE_QUERY_HTTP_PORT', '8081')}"
 OPTIONS = SimulationOptions(seed=7, events=400, depth=3, events_per_document=40)
 ROUNDS_S = 6
 SEAL_DEADLINE_S = 60
@@ -83,9 +86,19 @@ def run() -> None:
         f"  .venv/bin/goodstrace trace {found.pallet} --direction history\n"
         f"  .venv/bin/goodstrace browses {found.item}\n"
         f"  .venv/bin/goodstrace verify --vkeys {RUN_DIR}/keys\n"
+        f"In a browser: {page(found.item)}\n"
         f"API of the collector: {CAPTURE_URL}/docs    Stop everything with: make down",
         soft_wrap=True,
     )
+
+
+def page(key: str) -> str:
+    """Tell where the web page of goods is, by their GS1 Digital Link, and who sees their events there."""
+    user = local_user(CREDENTIALS, QUERY_TARGET, "merchant")
+    first = (
+        f"sign in as {user.name} (password in {CREDENTIALS}) at {WEB_URL}/sign-in, then open " if user else ""
+    )
+    return f"{first}{WEB_URL}{urlsplit(key).path}"
 
 
 def demo_client(keys: LogKeys, memory: FileMemory, token: str) -> Client:
@@ -126,6 +139,7 @@ def exports() -> str:
         "GOODSTRACE_LOG_KEYS": (f"{RUN_DIR}/keys", "run/keys"),
         "GOODSTRACE_KEY_DIR": (f"{RUN_DIR}/keys", "run/keys"),
         "GOODSTRACE_INDEX_SECRET_FILE": (f"{RUN_DIR}/keys/index-secret", "run/keys/index-secret"),
+        **{each.port_variable: (str(each.metrics_port), str(each.default_metrics_port)) for each in SERVICES},
     }
     lines = [f"  export {name}='{value}'\n" for name, (value, default) in said.items() if value != default]
     return (

@@ -142,6 +142,14 @@ class Stack:
         for part in self._parts():
             part.kill()
 
+    def foreign(self) -> list[tuple[str, str]]:
+        """Give the name of each server that is not ours to start or stop, and why."""
+        servers = (
+            ("kafka", self.kafka, "KAFKA_BOOTSTRAP_SERVERS"),
+            ("store", self.store, "MONGODB_URI"),
+        )
+        return [(name, f"not ours ({variable} is set)") for name, ours, variable in servers if ours is None]
+
     def _parts(self) -> list[Broker | DocumentStore]:
         return [part for part in (self.kafka, self.store) if part is not None]
 
@@ -173,11 +181,13 @@ def up(stack: Stack, *, stores_only: bool, report: Report) -> None:
 
 
 def down(stack: Stack, *, report: Report) -> None:
-    """Stop the services, then the stores."""
+    """Stop the services, then the stores; servers that were named to us go on, which is said."""
     with _alone(stack.run_dir, report):
         stop_services(stack.run_dir, report)
         stop_witnesses(stack.run_dir, report)
         stack.stop()
+        for name, reason in stack.foreign():
+            report(f"{name}: {reason}")
 
 
 def status(stack: Stack, *, report: Report) -> bool:
@@ -192,6 +202,8 @@ def status(stack: Stack, *, report: Report) -> bool:
         state = f"running (pid {process.pid})" if process else "not running"
         report(f"{daemon.name:<12}{state}" + (f", not ready: {reason}" if process and reason else ""))
         well = well and process is not None and not reason
+    for name, reason in stack.foreign():
+        report(f"{name:<12}{reason}")
     return well
 
 

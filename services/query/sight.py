@@ -41,7 +41,9 @@ class Sight:
         """
         self._directory, self._personal = directory, personal
 
-    async def logs(self, logs: "WholeLogs", who: Principal, secret: bytes, most_withheld: int) -> "VisibleLogs":
+    async def logs(
+        self, logs: "WholeLogs", who: Principal, secret: bytes, most_withheld: int
+    ) -> "VisibleLogs":
         """Give `logs` as somebody may see them, for one answer; see `eyes` and `VisibleLogs`. Raises: as `eyes`."""
         return VisibleLogs(logs, await self.eyes(who), secret, most_withheld)
 

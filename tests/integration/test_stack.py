@@ -108,6 +108,11 @@ def test_given_servers_are_used_and_nothing_is_started(
     assert main(["up", "--stores-only"]) == 0
     assert not (tmp_path / "pids").exists()
     assert "secret" not in capfd.readouterr().out
+    for action, blanks in (("down", ": "), ("status", "       ")):
+        main([action])
+        said = capfd.readouterr().out
+        assert f"kafka{blanks}not ours (KAFKA_BOOTSTRAP_SERVERS is set)\n" in said
+        assert f"store{blanks}not ours (MONGODB_URI is set)\n" in said
 
 
 def test_a_port_that_is_no_number_is_refused(

@@ -6,6 +6,7 @@ import pytest
 
 from deploy.stack import Stack
 from tests.system.harness import System
+from tests.system.local_stack import Local, local_stack
 
 RUNNING = pytest.StashKey[list[System]]()
 
@@ -30,6 +31,13 @@ def systems(
 def system(stack: Stack, systems: Callable[..., System]) -> System:
     """A running system that the tests of one module share."""
     return systems(stack).start()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """A local stack with TLS and accounts that the tests of one module share."""
+    with local_stack(tmp_path_factory.mktemp("local")) as running:
+        yield running
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,6 +27,7 @@ from tests.web_world import (
     registration,
 )
 
+UNREGISTERED_PATH = "/01/09521234543213/21/1"
 PAYLOAD = "'\"><script>alert(1)</script><img src=x onerror=alert(2)>{{1234*5678}}</textarea>"
 
 
@@ -117,6 +118,21 @@ async def test_nobody_sees_the_public_face_and_nothing_else(world: WebWorld) -> 
     assert shown.proof.entry.kind == "registration"
     assert (await get(world, f"/bundle?key={ITEM_KEY}")).status_code == 404
     assert world.browses == []
+
+
+async def test_the_face_of_what_is_not_registered_has_nothing_to_download_and_says_why(
+    world: WebWorld,
+) -> None:
+    """Its bundle holds no entry, and `verify` refuses such a file."""
+    world.who = NOBODY
+    assert "Download the proof" in (await get(world, ITEM_PATH)).text
+    answer = await get(world, UNREGISTERED_PATH)
+    bundle = proof_bundle.parse((await get(world, f"/face?key={UNREGISTERED_PATH}")).content)
+    assert bundle.entries == ()
+    assert "this product has none. Sign in to check its events." in answer.text
+    for text in ("Download the proof", "goodstrace verify", "There is nothing sealed"):
+        assert text not in answer.text, text
+    assert_harmless(answer.text)
 
 
 async def test_what_cannot_be_recorded_is_not_shown(world: WebWorld) -> None:
