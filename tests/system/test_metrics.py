@@ -29,7 +29,7 @@ STAGES = ("collect", "summarise", "record", "classify", "store")
 # Labels and what they may say: words that the code names, never what somebody sent.
 LABELS = {
     "stage": re.compile("|".join(STAGES)),
-    "reason": re.compile("|".join(["INVALID|FORBIDDEN|DUPLICATE|TOO_LARGE", *Reason, *DisabledBy])),
+    "reason": re.compile("|".join(["INVALID|FORBIDDEN|DUPLICATE|TOO_LARGE|FAULT", *Reason, *DisabledBy])),
     "rule": re.compile("|".join(Books().rule_ids)),
     "method": re.compile(
         "capture|events|job|jobs|discovery|none|rejections|rejection|rejection_content|resubmit|registry|Capture|CaptureStream|Trace|GetEvent|GetCheckpoint|GetInclusionProof|GetConsistencyProof|"
