@@ -53,6 +53,14 @@ def pages(world: World, merchant: int, size: int = 1) -> list[Any]:
     return found
 
 
+def but_for_its_token(answer: Any) -> tuple[bytes, bool]:
+    """A page's bytes, and whether another follows: the token itself is encrypted anew each time."""
+    whole = trace_pb2.TraceResponse()
+    whole.CopyFrom(answer)
+    whole.ClearField("next_page_token")
+    return whole.SerializeToString(deterministic=True), bool(answer.next_page_token)
+
+
 @pytest.mark.parametrize("policies", [OPEN, PARTLY, {}])
 @pytest.mark.parametrize(("merchant", "size"), list(itertools.product((0, MAKER, SHOP), (1, 2, 3))))
 def test_pages_are_the_same_whether_kept_or_walked_again(
@@ -61,9 +69,7 @@ def test_pages_are_the_same_whether_kept_or_walked_again(
     kept, kept_logs = world_of(policies)
     walked, walked_logs = world_of(policies, keep_bytes=0)
     ours, theirs = pages(kept, merchant, size), pages(walked, merchant, size)
-    assert [each.SerializeToString(deterministic=True) for each in ours] == [
-        each.SerializeToString(deterministic=True) for each in theirs
-    ]
+    assert list(map(but_for_its_token, ours)) == list(map(but_for_its_token, theirs))
     if len(ours) > 1 and ours[0].total_events:
         assert kept_logs.look_ups * len(ours) == walked_logs.look_ups
         assert kept.metrics.pages_of_kept_walks._value.get() == len(ours) - 1
