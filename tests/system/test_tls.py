@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import signal
 import ssl
 from contextlib import suppress
@@ -22,10 +23,26 @@ from tests.certificates import Files, World
 from tests.deadlines import DEADLINE_S
 from tests.system.harness import eventually
 from tests.system.local_stack import Local
+from tests.system.test_web_pages import Browser
+
+TO_CHECK = 'class="seal" data-place="goods/'
+"""What a page has for each event that the browser checks."""
 
 
 def test_the_demo_runs_on_tls_from_capture_to_the_verified_trace(local: Local) -> None:
-    assert "recorded" in local.module("deploy.demo")
+    said = local.module("deploy.demo")
+    assert "recorded" in said
+    told = re.search(r"sign in as (\S+) \(password in (\S+)\) at (\S+)/sign-in, then open (\S+)", said)
+    assert told is not None, said
+    name, credentials, url, address = told.groups()
+    password = json.loads(Path(credentials).read_text())["users"]["merchant"]["password"]
+    browser = Browser(url, ssl_context(Tls(local.run_dir / "tls" / "ca.pem")))
+    try:
+        assert TO_CHECK not in browser.get(address)
+        browser.sign_in(name, password)
+        assert TO_CHECK in browser.get(address)
+    finally:
+        browser.close()
 
 
 def test_the_command_line_finds_the_local_ca_for_this_machine(local: Local, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,9 +41,13 @@ _SHEET: Final = re.compile(r'href="(/merchant/recall\.csv[^"]+)"')
 class Browser:
     """A browser without script: cookies, and forms with the token that their page has."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, believed: ssl.SSLContext | bool = True) -> None:
         self._http = httpx.Client(
-            base_url=url, timeout=DEADLINE_S, follow_redirects=True, headers={"Accept-Language": "en"}
+            base_url=url,
+            timeout=DEADLINE_S,
+            follow_redirects=True,
+            headers={"Accept-Language": "en"},
+            verify=believed,
         )
 
     def close(self) -> None:
