@@ -103,8 +103,18 @@ def whole(kind: str) -> dict[str, Any]:
 
 
 def forms(payload: str) -> tuple[str, ...]:
-    """The ways to write a payload, for fields that take only URIs, or URIs of a scheme."""
-    return (payload, f"urn:x:{payload}", f"https://x.example/{payload}", f"ex:{payload}")
+    """The ways to write a payload, for fields that take only URIs, or URIs of a scheme, or those without blanks (browsers take `/` there too)."""
+    whole = "".join(
+        "/" if each.isspace() else each for each in payload if each.isprintable() or each.isspace()
+    )
+    return (
+        payload,
+        *(
+            f"{scheme}{each}"
+            for each in (payload, whole)
+            for scheme in ("urn:x:", "https://x.example/", "ex:")
+        ),
+    )
 
 
 def changes(value: Any, text: str, path: str = "") -> Iterator[tuple[str, Any]]:
