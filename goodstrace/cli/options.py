@@ -153,6 +153,9 @@ def connect(
 
     Raises: TrustFileError, KeyChangeError, CredentialsError.
     """
+    tls_for(
+        audit_target, "--audit"
+    )  # the audit service is checked as the query service is; so its address is known
     return Client(
         query_target,
         read_log_keys(log_keys, "--log-keys"),

@@ -111,7 +111,7 @@ def _verify(read: Report, logs: str, vkeys: Path, policy: Path | None) -> None:
         raise click.UsageError("--verify wants --logs: a URL or a folder")
     keys, wanted = read_log_keys(vkeys, "--vkeys"), read_policy(policy) if policy else None
     if logs.startswith(("https://", "http://")):
-        with http_client(logs, tls_for(logs), timeout_s=_TIMEOUT_S) as client:
+        with http_client(logs, tls_for(logs, "--logs"), timeout_s=_TIMEOUT_S) as client:
             derived = verify(read, keys, PublicLog(from_url(client)), wanted)
     else:
         derived = verify(read, keys, PublicLog(from_folder(Path(logs))), wanted)

@@ -62,7 +62,7 @@ def alerts(
     source = source_for(audit_target, api_key_file, query_target=default_query(), role="operator")
     request = watch_pb2.ListAlertsRequest(rule=rule, user=about_user, subject=subject, purpose=purpose)
     found: list[dict[str, Any]] = []
-    with channel(audit_target, tls_for(audit_target), source=source) as opened:
+    with channel(audit_target, tls_for(audit_target, "--audit"), source=source) as opened:
         service = watch_pb2_grpc.WatchServiceStub(opened)
         for alert, user in _listed(service, request, limit):
             found.append({**MessageToDict(alert, preserving_proto_field_name=True), "user": user})
