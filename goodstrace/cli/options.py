@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+import msgspec
 
 from goodstrace.cli.identity import QUERY_VARIABLE, default_query, source_for
 from goodstrace.cli.own_receipts import keeper, store_of
@@ -203,5 +204,5 @@ def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value, or one of structs and enumerations, as indented JSON."""
+    click.echo(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from goodstrace.cli.options import read_log_keys, read_policy
+from goodstrace.cli.options import json_option, print_json, read_log_keys, read_policy
 from goodstrace.cli.server_side import group_with
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.connections import http_client
@@ -63,8 +63,16 @@ def audit() -> None:
     help="With --verify: C2SP tlog-policy file; its quorum must have cosigned the last checkpoints.",
 )
 @tls_options
+@json_option
 def report(
-    month: str | None, *, out: Path | None, file: Path | None, logs: str, vkeys: Path, policy: Path | None
+    month: str | None,
+    *,
+    out: Path | None,
+    file: Path | None,
+    logs: str,
+    vkeys: Path,
+    policy: Path | None,
+    as_json: bool,
 ) -> None:
     """Report who looked at what in a month, without a name: by role, call and outcome, with alerts, blocks and erasures.
 
@@ -75,9 +83,9 @@ def report(
         raise click.UsageError("give either --month or --verify")
     with told(GoodstraceError, OSError):
         if file is not None:
-            _verify(values.decode(file.read_bytes()), logs, vkeys, policy)
+            _verify(values.decode(file.read_bytes()), logs, vkeys, policy, as_json=as_json)
         else:
-            _write(asyncio.run(_made(_month(month or ""))), out)
+            _write(asyncio.run(_made(_month(month or ""))), out, as_json=as_json)
 
 
 def _month(name: str) -> Month:
@@ -95,18 +103,23 @@ async def _made(month: Month) -> Report:
         mongo.close()
 
 
-def _write(made: Report, out: Path | None) -> None:
+def _write(made: Report, out: Path | None, *, as_json: bool) -> None:
     if out is None:
-        click.echo(markdown(made), nl=False)
+        click.echo(values.encode(made).decode() if as_json else markdown(made), nl=False)
         return
     out.mkdir(parents=True, exist_ok=True)
+    written = []
     for suffix, data in ((".json", values.encode(made)), (".md", markdown(made).encode())):
         path = out / f"{made.month}{suffix}"
         path.write_bytes(data)
-        click.echo(str(path))
+        written.append(str(path))
+    if as_json:
+        print_json({"files": written})
+    else:
+        click.echo("\n".join(written))
 
 
-def _verify(read: Report, logs: str, vkeys: Path, policy: Path | None) -> None:
+def _verify(read: Report, logs: str, vkeys: Path, policy: Path | None, *, as_json: bool) -> None:
     if not logs:
         raise click.UsageError("--verify wants --logs: a URL or a folder")
     keys, wanted = read_log_keys(vkeys, "--vkeys"), read_policy(policy) if policy else None
@@ -115,12 +128,22 @@ def _verify(read: Report, logs: str, vkeys: Path, policy: Path | None) -> None:
             derived = verify(read, keys, PublicLog(from_url(client)), wanted)
     else:
         derived = verify(read, keys, PublicLog(from_folder(Path(logs))), wanted)
-    total = derived.total
+    total, word = derived.total, sorted(set(read.operator) - {"notes"})
+    if as_json:
+        print_json(
+            {
+                "month": read.month,
+                "verified": True,
+                "complete": read.complete,
+                "total": total,
+                "not_derived": word,
+            }
+        )
+        return
     click.echo(
         f"{read.month}: {total.looks} records of looks, {total.outcomes} batches of outcomes and {total.erasures} erasures, in all, by log and by day: "
         "derived again from the entries of the logs, which the checkpoints sign"
     )
     if not read.complete:
         click.echo("the month was not over when the report was made")
-    word = sorted(set(read.operator) - {"notes"})
     click.echo(f"not derived, and the operator's word: {', '.join(word) or 'nothing'}")

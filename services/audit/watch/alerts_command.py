@@ -8,13 +8,12 @@ from typing import Any, Final
 
 import click
 import grpc
-import msgspec
 from google.protobuf.json_format import MessageToDict
 
 from goodstrace.audit.v1 import watch_pb2, watch_pb2_grpc
 from goodstrace.call_failures import call_error
 from goodstrace.cli.identity import default_query, source_for
-from goodstrace.cli.options import api_key_option, json_option
+from goodstrace.cli.options import api_key_option, json_option, print_json
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.connections import channel, local_target
 from goodstrace.paging import pages
@@ -72,7 +71,7 @@ def alerts(
                     f"{when(alert.start_ms)}  {_severity(alert):<9}{alert.rule:<20}{alert.about} {who}  {_figures(alert)}"
                 )
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        print_json(found)
 
 
 def when(time_ms: int) -> str:
