@@ -11,6 +11,8 @@ from goodstrace.cli.server_side import group_with
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.connections import http_client
 from goodstrace.errors import GoodstraceError
+from goodstrace.log_keys import LogKeys
+from goodstrace.policy import Policy
 from goodstrace.transparency import values
 from goodstrace.transparency.markdown import markdown
 from goodstrace.transparency.public_log import PublicLog, from_folder, from_url
@@ -81,9 +83,13 @@ def report(
     """
     if (month is None) == (file is None):
         raise click.UsageError("give either --month or --verify")
+    if file is not None:
+        if not logs:
+            raise click.UsageError("--verify wants --logs: a URL or a folder")
+        keys, wanted = read_log_keys(vkeys, "--vkeys"), read_policy(policy) if policy else None
     with told(GoodstraceError, OSError):
         if file is not None:
-            _verify(values.decode(file.read_bytes()), logs, vkeys, policy, as_json=as_json)
+            _verify(values.decode(file.read_bytes()), logs, keys, wanted, as_json=as_json)
         else:
             _write(asyncio.run(_made(_month(month or ""))), out, as_json=as_json)
 
@@ -119,10 +125,7 @@ def _write(made: Report, out: Path | None, *, as_json: bool) -> None:
         click.echo("\n".join(written))
 
 
-def _verify(read: Report, logs: str, vkeys: Path, policy: Path | None, *, as_json: bool) -> None:
-    if not logs:
-        raise click.UsageError("--verify wants --logs: a URL or a folder")
-    keys, wanted = read_log_keys(vkeys, "--vkeys"), read_policy(policy) if policy else None
+def _verify(read: Report, logs: str, keys: LogKeys, wanted: Policy | None, *, as_json: bool) -> None:
     if logs.startswith(("https://", "http://")):
         with http_client(logs, tls_for(logs, "--logs"), timeout_s=_TIMEOUT_S) as client:
             derived = verify(read, keys, PublicLog(from_url(client)), wanted)

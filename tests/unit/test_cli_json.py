@@ -51,7 +51,7 @@ def server_side() -> Iterator[tuple[tuple[str, ...], click.Command]]:
 
 
 def test_every_command_takes_json_but_those_that_the_readme_names() -> None:
-    found = {path: command for path, command in (*commands(cli), *server_side())}
+    found = dict((*commands(cli), *server_side()))
     assert len(found) > 70
     without = {
         path for path, command in found.items() if not any("--json" in each.opts for each in command.params)
