@@ -105,10 +105,9 @@ def _streamed(
     files: tuple[Path, ...], target: str, error_behaviour: str, patience_s: float, api_key_file: Path | None
 ) -> Iterator[tuple[Path, Job | Problem]]:
     token, tls = source_for(target, api_key_file), tls_for(target, "--grpc")
+    # A stream goes on by itself, as where a collector is just being started again: said at once, not when patience is over.
     if problem := trouble(AskedTarget(target, "--grpc", tls), is_grpc=True):
-        warn(
-            f"{problem}; trying for {patience_s:g} s"
-        )  # a stream goes on by itself where a collector is just being started again
+        warn(f"{problem}; trying for {patience_s:g} s")
     with CaptureStream(
         target,
         error_behaviour=error_behaviour,
