@@ -156,9 +156,13 @@ def http_client(
 ) -> httpx.Client:
     """Make an HTTP client for what is below `url`, as whom `source` says; `transport` takes the place of the network.
 
-    Raises: CredentialsError where a token would go in clear text, or a file cannot be used.
+    Raises: CredentialsError where a token would go in clear text, a file cannot be used, or `url` is none.
     """
     parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CredentialsError(
+            f"{url!r} is no URL of a service: https://host:port, or http://host:port on this machine"
+        )
     if parts.scheme != "https" and source is not NO_TOKEN:
         refuse_clear_text(parts.hostname or "")
     secure = parts.scheme == "https" and transport is None

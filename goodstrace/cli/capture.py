@@ -13,9 +13,11 @@ from rich.progress import Progress
 
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.capture_stream import CaptureStream
+from goodstrace.cli.asked import warn
 from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
-from goodstrace.cli.tls import tls_for
+from goodstrace.cli.reaching import trouble
+from goodstrace.cli.tls import AskedTarget, tls_for
 from goodstrace.collector.v1.capture_pb2 import Receipt
 
 _STATUSES: Final = {"TOO_LARGE": 413, "FORBIDDEN": 403}
@@ -71,7 +73,7 @@ def capture(
     console = Console(stderr=True)
     results: dict[Path, Job | Problem] = {}
     with (
-        CaptureClient(url, token=source_for(url, api_key_file), tls=tls_for(url)) as client,
+        CaptureClient(url, token=source_for(url, api_key_file), tls=tls_for(url, "--url")) as client,
         Progress(console=console, disable=not console.is_terminal) as progress,
     ):
         sending = progress.add_task("sending", total=len(files))
@@ -102,13 +104,16 @@ def capture(
 def _streamed(
     files: tuple[Path, ...], target: str, error_behaviour: str, patience_s: float, api_key_file: Path | None
 ) -> Iterator[tuple[Path, Job | Problem]]:
-    token = source_for(target, api_key_file)
+    token, tls = source_for(target, api_key_file), tls_for(target, "--grpc")
+    # A stream goes on by itself, as where a collector is just being started again: said at once, not when patience is over.
+    if problem := trouble(AskedTarget(target, "--grpc", tls), is_grpc=True):
+        warn(f"{problem}; trying for {patience_s:g} s")
     with CaptureStream(
         target,
         error_behaviour=error_behaviour,
         patience_s=patience_s,
         token=token,
-        tls=tls_for(target),
+        tls=tls,
     ) as stream:
         for receipt in stream.send(file.read_bytes() for file in files):
             yield files[receipt.sequence], _result(receipt)

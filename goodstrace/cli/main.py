@@ -103,7 +103,7 @@ def main() -> None:
     except VerificationError as error:
         _complain(f"does not verify: {error}")
     except GoodstraceError as error:
-        _complain(str(error))
+        _complain("; ".join((str(error), *getattr(error, "__notes__", ()))))
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
     sys.exit(EXIT_FAILED)

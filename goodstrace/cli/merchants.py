@@ -289,7 +289,7 @@ def _registry(url: str, token_file: Path | None) -> RegistryClient:
         raise CredentialsError(
             "an operator is wanted: --operator-token-file, GOODSTRACE_OPERATOR_TOKEN, or goodstrace login"
         )
-    return RegistryClient(url, source, tls=tls_for(url))
+    return RegistryClient(url, source, tls=tls_for(url, "--url"))
 
 
 def _tell(found: dict[str, Any], *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+import msgspec
 
 from goodstrace.cli.identity import QUERY_VARIABLE, default_query, source_for
 from goodstrace.cli.own_receipts import keeper, store_of
@@ -153,6 +154,9 @@ def connect(
 
     Raises: TrustFileError, KeyChangeError, CredentialsError.
     """
+    tls_for(
+        audit_target, "--audit"
+    )  # the audit service is checked as the query service is; so its address is known
     return Client(
         query_target,
         read_log_keys(log_keys, "--log-keys"),
@@ -200,5 +204,5 @@ def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value, or one of structs and enumerations, as indented JSON."""
+    click.echo(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))

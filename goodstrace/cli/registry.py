@@ -202,4 +202,4 @@ def _client(url: str, api_key_file: Path | None) -> RegistryClient:
         raise CredentialsError(
             "a merchant is wanted: --api-key-file, GOODSTRACE_API_KEY, or goodstrace login"
         )
-    return RegistryClient(url, source, tls=tls_for(url))
+    return RegistryClient(url, source, tls=tls_for(url, "--url"))

@@ -77,7 +77,7 @@ def list_rejected(
     as_json: bool,
 ) -> None:
     """List what was refused, newest first: open ones, unless asked otherwise."""
-    with RejectedClient(url, token=source_for(url, api_key_file), tls=tls_for(url)) as client:
+    with RejectedClient(url, token=source_for(url, api_key_file), tls=tls_for(url, "--url")) as client:
         found = list(client.list(state=state or "", reason=reason or "", capture=capture, limit=limit))
     if as_json:
         print_json({"rejections": found})
@@ -111,7 +111,7 @@ def show(record: str, url: str, api_key_file: Path | None, out: Path | None, *, 
 
     The content of a duplicate is not shown: the same is sealed, and looking at that is recorded (goodstrace trace).
     """
-    with RejectedClient(url, token=source_for(url, api_key_file), tls=tls_for(url)) as client:
+    with RejectedClient(url, token=source_for(url, api_key_file), tls=tls_for(url, "--url")) as client:
         found, content = client.show(record), client.content(record)
     if out is not None:
         if content is None:
@@ -158,7 +158,7 @@ def resubmit(
     _check_usage(records, corrected, reason, everything=everything)
     body = corrected.read_bytes() if corrected else None
     bar = Console(stderr=True)
-    with RejectedClient(url, token=source_for(url, api_key_file), tls=tls_for(url)) as client:
+    with RejectedClient(url, token=source_for(url, api_key_file), tls=tls_for(url, "--url")) as client:
         wanted = [each["recordID"] for each in client.list(reason=reason or "")] if everything else records
         results: dict[str, Resubmitted | Problem] = {}
         with Progress(console=bar, disable=not bar.is_terminal) as progress:

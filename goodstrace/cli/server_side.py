@@ -6,6 +6,8 @@ import importlib.metadata
 
 import click
 
+from goodstrace.cli.reaching import HintingGroup
+
 
 def group_with(entry_points: str) -> type[click.Group]:
     """Make the class of a group that has, beside its own commands, those of the server side under these entry points.
@@ -13,7 +15,7 @@ def group_with(entry_points: str) -> type[click.Group]:
     They are imported when they are asked for: the server side's libraries are many times larger than what it takes to check a proof.
     """
 
-    class Joined(click.Group):
+    class Joined(HintingGroup):
         def list_commands(self, ctx: click.Context) -> list[str]:
             return sorted({*super().list_commands(ctx), *_found(entry_points)})
 

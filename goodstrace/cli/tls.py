@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -12,6 +13,7 @@ from goodstrace.connections import Tls, with_local_ca
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _META: Final = "goodstrace.tls"
+_ASKED: Final = f"{_META}.asked"
 _TLS_NAMES: Final = ("ca_file", "client_cert_file", "client_key_file")
 
 
@@ -34,12 +36,31 @@ def tls_options(command: Command) -> Command:
     return command
 
 
-def tls_for(target: str) -> Tls:
-    """Give what the running command was told of TLS; the local stack's CA is believed for https targets on this machine."""
+@dataclass(frozen=True, slots=True)
+class AskedTarget:
+    """An address that the running command uses, the option that names another, and how its TLS is checked."""
+
+    text: str
+    option: str
+    tls: Tls
+
+
+def tls_for(target: str, option: str = "--query") -> Tls:
+    """Give what the running command was told of TLS; the local stack's CA is believed for https targets on this machine.
+
+    `option` is the one that names the target: where a call fails, it is said to whoever called (goodstrace.cli.reaching).
+    """
     context = click.get_current_context(silent=True)
     told = {} if context is None else context.meta
     ca_file, cert_file, key_file = (told.get(f"{_META}.{name}") for name in _TLS_NAMES)
-    return with_local_ca(Tls(ca_file, cert_file, key_file), target)
+    tls = with_local_ca(Tls(ca_file, cert_file, key_file), target)
+    told.setdefault(_ASKED, {})[target] = AskedTarget(target, option, tls)
+    return tls
+
+
+def asked_targets(context: click.Context) -> list[AskedTarget]:
+    """List the addresses that a command has used, and those that it was about to."""
+    return list(context.meta.get(_ASKED, {}).values())
 
 
 def _remember(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
-from goodstrace.cli.options import read_log_keys, read_policy
+from goodstrace.cli.options import json_option, print_json, read_log_keys, read_policy
 from goodstrace.cli.server_side import group_with
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.connections import http_client
 from goodstrace.errors import GoodstraceError
+from goodstrace.log_keys import LogKeys
+from goodstrace.policy import Policy
 from goodstrace.transparency import values
 from goodstrace.transparency.markdown import markdown
 from goodstrace.transparency.public_log import PublicLog, from_folder, from_url
@@ -63,8 +65,16 @@ def audit() -> None:
     help="With --verify: C2SP tlog-policy file; its quorum must have cosigned the last checkpoints.",
 )
 @tls_options
+@json_option
 def report(
-    month: str | None, *, out: Path | None, file: Path | None, logs: str, vkeys: Path, policy: Path | None
+    month: str | None,
+    *,
+    out: Path | None,
+    file: Path | None,
+    logs: str,
+    vkeys: Path,
+    policy: Path | None,
+    as_json: bool,
 ) -> None:
     """Report who looked at what in a month, without a name: by role, call and outcome, with alerts, blocks and erasures.
 
@@ -73,11 +83,15 @@ def report(
     """
     if (month is None) == (file is None):
         raise click.UsageError("give either --month or --verify")
+    if file is not None:
+        if not logs:
+            raise click.UsageError("--verify wants --logs: a URL or a folder")
+        keys, wanted = read_log_keys(vkeys, "--vkeys"), read_policy(policy) if policy else None
     with told(GoodstraceError, OSError):
         if file is not None:
-            _verify(values.decode(file.read_bytes()), logs, vkeys, policy)
+            _verify(values.decode(file.read_bytes()), logs, keys, wanted, as_json=as_json)
         else:
-            _write(asyncio.run(_made(_month(month or ""))), out)
+            _write(asyncio.run(_made(_month(month or ""))), out, as_json=as_json)
 
 
 def _month(name: str) -> Month:
@@ -95,32 +109,44 @@ async def _made(month: Month) -> Report:
         mongo.close()
 
 
-def _write(made: Report, out: Path | None) -> None:
+def _write(made: Report, out: Path | None, *, as_json: bool) -> None:
     if out is None:
-        click.echo(markdown(made), nl=False)
+        click.echo(values.encode(made).decode() if as_json else markdown(made), nl=False)
         return
     out.mkdir(parents=True, exist_ok=True)
+    written = []
     for suffix, data in ((".json", values.encode(made)), (".md", markdown(made).encode())):
         path = out / f"{made.month}{suffix}"
         path.write_bytes(data)
-        click.echo(str(path))
+        written.append(str(path))
+    if as_json:
+        print_json({"files": written})
+    else:
+        click.echo("\n".join(written))
 
 
-def _verify(read: Report, logs: str, vkeys: Path, policy: Path | None) -> None:
-    if not logs:
-        raise click.UsageError("--verify wants --logs: a URL or a folder")
-    keys, wanted = read_log_keys(vkeys, "--vkeys"), read_policy(policy) if policy else None
+def _verify(read: Report, logs: str, keys: LogKeys, wanted: Policy | None, *, as_json: bool) -> None:
     if logs.startswith(("https://", "http://")):
-        with http_client(logs, tls_for(logs), timeout_s=_TIMEOUT_S) as client:
+        with http_client(logs, tls_for(logs, "--logs"), timeout_s=_TIMEOUT_S) as client:
             derived = verify(read, keys, PublicLog(from_url(client)), wanted)
     else:
         derived = verify(read, keys, PublicLog(from_folder(Path(logs))), wanted)
-    total = derived.total
+    total, word = derived.total, sorted(set(read.operator) - {"notes"})
+    if as_json:
+        print_json(
+            {
+                "month": read.month,
+                "verified": True,
+                "complete": read.complete,
+                "total": total,
+                "not_derived": word,
+            }
+        )
+        return
     click.echo(
         f"{read.month}: {total.looks} records of looks, {total.outcomes} batches of outcomes and {total.erasures} erasures, in all, by log and by day: "
         "derived again from the entries of the logs, which the checkpoints sign"
     )
     if not read.complete:
         click.echo("the month was not over when the report was made")
-    word = sorted(set(read.operator) - {"notes"})
     click.echo(f"not derived, and the operator's word: {', '.join(word) or 'nothing'}")

@@ -4,8 +4,8 @@ import asyncio
 import sys
 
 import click
-import msgspec
 
+from goodstrace.cli.options import json_option, print_json
 from services.audit.browse_index import BrowseIndex
 from services.audit.index_rebuild import Rebuilt
 from services.audit.index_rebuild import rebuild as rebuilt
@@ -22,7 +22,7 @@ def index() -> None:
 
 
 @index.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
+@json_option
 def rebuild(*, as_json: bool) -> None:
     """Make the index again from the browse logs and the vault; what is there stays, and services may run.
 
@@ -31,7 +31,7 @@ def rebuild(*, as_json: bool) -> None:
     with told():
         done = asyncio.run(_rebuilt())
     if as_json:
-        click.echo(msgspec.json.encode(done).decode())
+        print_json(done)
     else:
         click.echo(
             f"{done.rows} looks are in the index, of {done.marks} it is known what became of them; {done.unread} are opened by no key; "

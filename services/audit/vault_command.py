@@ -4,6 +4,7 @@ import asyncio
 
 import click
 
+from goodstrace.cli.options import json_option, print_json
 from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings, load
@@ -20,12 +21,15 @@ def vault() -> None:
 
 
 @vault.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
+@json_option
 def rewrap(*, as_json: bool) -> None:
     """Wrap all keys under the first key-encryption key of GOODSTRACE_VAULT_KEY_FILE; afterwards the others may go. Services may run."""
     with told():
         count = asyncio.run(_rewrapped())
-    click.echo(f'{{"rewrapped":{count}}}' if as_json else f"{count} keys are wrapped anew")
+    if as_json:
+        print_json({"rewrapped": count})
+    else:
+        click.echo(f"{count} keys are wrapped anew")
 
 
 @vault.command()
@@ -34,7 +38,7 @@ def rewrap(*, as_json: bool) -> None:
     default=True,
     help="Wait for 31 s before the old keys go, for what services are writing. Without, none may run.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
+@json_option
 def rotate(*, settle: bool, as_json: bool) -> None:
     """Put a new key-encryption key in the place of all in GOODSTRACE_VAULT_KEY_FILE: what was erased before is final then, in backups and the store's oplog too.
 
@@ -42,11 +46,10 @@ def rotate(*, settle: bool, as_json: bool) -> None:
     """
     with told(OSError, ValueError):
         count = asyncio.run(_rotated(settle=settle))
-    click.echo(
-        f'{{"wrapped":{count}}}'
-        if as_json
-        else f"{count} keys are wrapped under a new key-encryption key, and the old ones are gone"
-    )
+    if as_json:
+        print_json({"wrapped": count})
+    else:
+        click.echo(f"{count} keys are wrapped under a new key-encryption key, and the old ones are gone")
 
 
 async def _rotated(*, settle: bool) -> int:

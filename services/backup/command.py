@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
+from goodstrace.cli.options import json_option, print_json
 from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import MAX_POLICY_BYTES, Policy
@@ -93,13 +94,17 @@ def backup() -> None:
 
 @backup.command()
 @click.option("--out", required=True, type=_OUT, help="The folder to make; there must be none of that name.")
-def create(out: Path) -> None:
+@json_option
+def create(out: Path, *, as_json: bool) -> None:
     """Copy every log up to its newest published checkpoint, and all other collections as they are.
 
     Every block, entry and root is verified as it is read: a store that is not sound gives no copy. The folder has its name only
     when all of it is on disk; broken off, there is OUT.partial, to be removed.
     """
     manifest, digest = _run(_created(out))
+    if as_json:
+        print_json({"folder": str(out), "manifest": digest, **_copied(manifest)})
+        return
     entries = sum(each.size for each in manifest.logs)
     size = sum(each.size_bytes for each in manifest.files())
     for each in manifest.logs:
@@ -110,12 +115,16 @@ def create(out: Path) -> None:
 
 @backup.command("vault")
 @click.option("--out", required=True, type=_OUT, help="The folder to make; there must be none of that name.")
-def copy_vault(out: Path) -> None:
+@json_option
+def copy_vault(out: Path, *, as_json: bool) -> None:
     """Copy the vault: keys, wrapped as they lie there, which open by GOODSTRACE_VAULT_KEY_FILE alone.
 
     After `goodstrace audit vault rotate` copies made before open by nothing: make a new one then, and remove the others.
     """
     manifest, digest = _run(_vault_copied(out))
+    if as_json:
+        print_json({"folder": str(out), "manifest": digest, **_copied(manifest)})
+        return
     documents = sum(each.documents for each in manifest.collections)
     click.echo(f"{documents:,} documents of the vault in {out}")
     click.echo(f"manifest {digest}: note it elsewhere")
@@ -126,11 +135,17 @@ def copy_vault(out: Path) -> None:
 @click.option("--of-vault", is_flag=True, help="The folder is a copy of the vault.")
 @_vkeys
 @_policy
-def verify(folder: Path, vkeys: Path | None, policy_file: Path | None, *, of_vault: bool) -> None:
+@json_option
+def verify(
+    folder: Path, vkeys: Path | None, policy_file: Path | None, *, of_vault: bool, as_json: bool
+) -> None:
     """Read all of a copy and derive its logs again, without any store: what is wrong is named with file and place, or log, block and index."""
     with told(GoodstraceError, OSError):
         manifest = read_manifest(folder, "vault" if of_vault else "store")
         checking.verify(folder, manifest, _trust(vkeys, policy_file))
+    if as_json:
+        print_json({"sound": True, "trusted_keys": vkeys is not None, **_copied(manifest)})
+        return
     _tell_sound(manifest, vkeys)
     click.echo(f"{len(manifest.files())} files as they were written")
 
@@ -152,8 +167,10 @@ def verify(folder: Path, vkeys: Path | None, policy_file: Path | None, *, of_vau
 @click.option("--jobs", "workers", type=click.IntRange(1, 256), help="Processes at once (one for each core).")
 @_vkeys
 @_policy
+@json_option
 def restore(
     *,
+    as_json: bool,
     folder: Path,
     into: str,
     vault_folder: Path | None,
@@ -178,12 +195,36 @@ def restore(
             vkeys=vkeys,
             policy_file=policy_file,
         )
+    if as_json:
+        print_json(
+            {
+                "sound": True,
+                "trusted_keys": vkeys is not None,
+                **_copied(done.manifest),
+                "erased_again": done.applied,
+                "groups": done.groups.groups,
+                "gone": done.groups.gone,
+                "database": into,
+                "vault": done.vault,
+            }
+        )
+        return
     _tell_sound(done.manifest, vkeys)
     applied = done.applied
     click.echo(f"erased again: {applied.keys} keys, {applied.users} users, {applied.documents} documents")
     click.echo(f"{done.groups.groups} groups read again from where they were when the copy was made")
     for line in _next(into, done.vault, done.groups):
         click.echo(line)
+
+
+def _copied(manifest: Manifest) -> dict[str, Any]:
+    """Say what a copy holds, as JSON-like values."""
+    return {
+        "logs": [{"log": each.log, "size": each.size, "root": each.root} for each in manifest.logs],
+        "documents": sum(each.documents for each in manifest.collections),
+        "files": len(manifest.files()),
+        "size_bytes": sum(each.size_bytes for each in manifest.files()),
+    }
 
 
 def _tell_sound(manifest: Manifest, vkeys: Path | None) -> None:

@@ -1,10 +1,10 @@
 """The command `goodstrace grow`: more partitions, and with them more logs."""
 
-import json
 from typing import Final
 
 import click
 
+from goodstrace.cli.options import json_option, print_json
 from services.collector.growth import grow as steps
 from services.collector.settings import CollectorSettings
 from services.runtime.command_errors import told
@@ -19,7 +19,7 @@ _MOST: Final = 1024
     type=click.IntRange(1, _MOST),
     help="How many there are to be; without it, GOODSTRACE_PARTITIONS.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
+@json_option
 def grow(partitions: int | None, *, as_json: bool) -> None:
     """Give every topic of goods more partitions: each is a log of its own.
 
@@ -43,4 +43,4 @@ def grow(partitions: int | None, *, as_json: bool) -> None:
             if not as_json:
                 click.echo(f"growth: {step}")
     if as_json:
-        click.echo(json.dumps({"partitions": kafka.partitions, "steps": said}))
+        print_json({"partitions": kafka.partitions, "steps": said})

@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from goodstrace.cli.options import json_option
 from services.doctor import addresses, running
 from services.doctor.looks import SETTINGS, Looks
 from services.doctor.report import Report
@@ -46,7 +47,7 @@ _SERVICE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}=https?://[^\s?#@]+")
     help="Seconds that each check may take; they run side by side.",
 )
 @click.option("--all", "everything", is_flag=True, help="Show what is well one by one, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
+@json_option
 def doctor(
     *,
     named: tuple[str, ...],

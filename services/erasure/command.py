@@ -16,6 +16,7 @@ from typing import IO, Final, TypeVar
 import click
 import msgspec
 
+from goodstrace.cli.options import json_option, print_json
 from services.erasure.steps import ERASE_STEPS, EXPORT_STEPS
 from services.runtime import topics
 from services.runtime.access.values import Role
@@ -38,9 +39,6 @@ FINAL: Final = (
     "what the store's oplog and backups still hold of it opens until the next: goodstrace audit vault rotate"
 )
 
-_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
-)
 _why = click.option(
     "--reason",
     type=click.Choice([each.value for each in Why]),
@@ -69,7 +67,7 @@ def erase() -> None:
     default=True,
     help="Look once more after 31 s, when every process has forgotten the key: a look may have been under way.",
 )
-@_json
+@json_option
 def erase_user(name: str, *, reason: str, settle: bool, as_json: bool) -> None:
     """Erase the user NAME: account, sessions, pseudonyms, alerts, and the content of all looks. Broken off, it is to be asked for again."""
     _tell(_run(lambda erasing: erasing.user(name, Why(reason), settle=settle)), as_json=as_json)
@@ -79,7 +77,7 @@ def erase_user(name: str, *, reason: str, settle: bool, as_json: bool) -> None:
 @click.argument("event_id")
 @_merchant
 @_why
-@_json
+@json_option
 def erase_event(event_id: str, *, merchant: int, reason: str, as_json: bool) -> None:
     """Erase the personal data of a merchant's event EVENT_ID, with that of all its duplicates; the event itself stays."""
     report = _run(lambda erasing: erasing.event(merchant, event_id, Why(reason)))
@@ -89,10 +87,14 @@ def erase_event(event_id: str, *, merchant: int, reason: str, as_json: bool) -> 
 
 
 @erase.command("finish")
-def erase_finish() -> None:
+@json_option
+def erase_finish(*, as_json: bool) -> None:
     """Go on with erasures that were broken off."""
     done, left = _run(lambda erasing: erasing.finish())
-    click.echo(f"{done} finished")
+    if as_json:
+        print_json({"finished": done, "left": left})
+    else:
+        click.echo(f"{done} finished")
     if left:
         raise click.ClickException(f"{left} are of users: erase these by their names again")
 
@@ -117,9 +119,10 @@ _words = click.option(
 @click.argument("name")
 @_until
 @_words
-def hold_user(name: str, *, until: datetime, reason: str) -> None:
+@json_option
+def hold_user(name: str, *, until: datetime, reason: str, as_json: bool) -> None:
     """Hold what is recorded of the user NAME."""
-    _held([user_subject(name)], until, reason)
+    _held([user_subject(name)], until, reason, as_json=as_json)
 
 
 @hold.command("event")
@@ -127,22 +130,28 @@ def hold_user(name: str, *, until: datetime, reason: str) -> None:
 @_merchant
 @_until
 @_words
-def hold_event(event_id: str, *, merchant: int, until: datetime, reason: str) -> None:
+@json_option
+def hold_event(event_id: str, *, merchant: int, until: datetime, reason: str, as_json: bool) -> None:
     """Hold the personal data of a merchant's event EVENT_ID."""
     found = _run(lambda erasing: erasing.records_of(merchant, event_id))
     if not found:
         raise click.ClickException("no personal data of such an event is held")
-    _held([personal_subject(each) for each in found], until, reason)
+    _held([personal_subject(each) for each in found], until, reason, as_json=as_json)
 
 
 @click.command()
 @click.option(
     "--days", type=click.IntRange(min=1), required=True, help="Of what age personal data in events is erased."
 )
-def retention(days: int) -> None:
+@json_option
+def retention(days: int, *, as_json: bool) -> None:
     """Erase personal data in events that were captured more than DAYS days ago, but what is under a legal hold. To be run every day."""
     before_ms = time.time_ns() // 1_000_000 - days * _DAY_MS
-    click.echo(f"{_run(lambda erasing: erasing.older_than(before_ms))} erased")
+    erased = _run(lambda erasing: erasing.older_than(before_ms))
+    if as_json:
+        print_json({"erased": erased})
+    else:
+        click.echo(f"{erased} erased")
 
 
 @click.group()
@@ -242,7 +251,7 @@ def _plain(value: object) -> object:
 _LINES: Final = msgspec.json.Encoder(enc_hook=_plain, order="sorted")
 
 
-def _held(subjects: list[str], until: datetime, reason: str) -> None:
+def _held(subjects: list[str], until: datetime, reason: str, *, as_json: bool) -> None:
     until_ms = int(until.replace(tzinfo=UTC).timestamp() * 1000) + _DAY_MS
 
     async def held(erasing: Erasing) -> None:
@@ -250,12 +259,15 @@ def _held(subjects: list[str], until: datetime, reason: str) -> None:
             await erasing.vault.hold(each, until_ms, reason)
 
     _run(held)
-    click.echo(f"held until the end of {until.date().isoformat()}")
+    if as_json:
+        print_json({"held": len(subjects), "until_ms": until_ms})
+    else:
+        click.echo(f"held until the end of {until.date().isoformat()}")
 
 
 def _tell(report: Report, *, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(report).decode())
+        print_json(report)
         return
     for step, count in report.deleted.items():
         click.echo(f"{step}: {count} deleted")

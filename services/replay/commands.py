@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
 
+from goodstrace.cli.options import json_option, print_json
 from services.replay import runs
 from services.replay.rebuilding import Rebuilt
 from services.replay.rerunning import FIRST_STAGE
@@ -29,9 +29,6 @@ _from = click.option(
 )
 _log = click.option(
     "--log", "names", multiple=True, help="This log only, such as goods/0; may be given again."
-)
-_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
 )
 
 
@@ -58,7 +55,7 @@ def replay() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where to keep how far it is (run/replay/...); removed at the end.",
 )
-@_json
+@json_option
 def verify(start: str, names: tuple[str, ...], state: Path | None, *, as_json: bool) -> None:
     """Compare every sealed log with what its topic gives now, byte for byte, and every root with the published one.
 
@@ -69,7 +66,7 @@ def verify(start: str, names: tuple[str, ...], state: Path | None, *, as_json: b
     found = _run(lambda: runs.verify_all(start, names, state))
     sound = bool(found) and all(each.difference is None for each in found)
     if as_json:
-        _print_json({"sound": sound, "from": start, "logs": found})
+        print_json({"sound": sound, "from": start, "logs": found})
     else:
         for each in found:
             _print_replayed(each)
@@ -91,7 +88,7 @@ def verify(start: str, names: tuple[str, ...], state: Path | None, *, as_json: b
     type=click.Path(file_okay=False, path_type=Path),
     help="Sign with new keys, made in this folder: for who has Kafka but not the logs' keys.",
 )
-@_json
+@json_option
 def rebuild(into: str, start: str, instance: str | None, new_keys: Path | None, *, as_json: bool) -> None:
     """Make a new store from Kafka alone: all logs sealed anew into another database, goods information included.
 
@@ -101,7 +98,7 @@ def rebuild(into: str, start: str, instance: str | None, new_keys: Path | None, 
     found = _run(lambda: runs.rebuild_all(into, start, instance, new_keys))
     same = bool(found) and not any(each.differing or each.beyond for each in found)
     if as_json:
-        _print_json({"same_roots": same, "database": into, "logs": found})
+        print_json({"same_roots": same, "database": into, "logs": found})
     else:
         for each in found:
             _print_rebuilt(each)
@@ -133,7 +130,7 @@ def rebuild(into: str, start: str, instance: str | None, new_keys: Path | None, 
     show_default=True,
     help="Seconds to wait for the quorum, where a policy of witnesses is set.",
 )
-@_json
+@json_option
 def stage(start: str, since: str | None, version: str, wait_s: float, *, seal: bool, as_json: bool) -> None:
     """Take events through the stages of today into versioned topics and logs; what is sealed stays as it is.
 
@@ -143,7 +140,7 @@ def stage(start: str, since: str | None, version: str, wait_s: float, *, seal: b
         raise click.BadParameter("is not a v and a number, such as v2", param_hint="--version")
     found = _run(lambda: runs.stage_again(start, _moment(since), version, wait_s, seal=seal))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         _print_staged(found)
     raise SystemExit(1 if found["unpublished"] else 0)
@@ -170,10 +167,6 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
             return asyncio.run(awaited())
     except KeyboardInterrupt:
         raise click.ClickException("interrupted: the same command goes on where it was") from None
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(answer)))
 
 
 def _print_replayed(found: Replayed) -> None:

@@ -1,7 +1,6 @@
 """The command `goodstrace witness`: run a witness, make its key, show what it has seen."""
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ import click
 import httpx
 import structlog
 
+from goodstrace.cli.options import print_json
 from goodstrace.errors import NoteError, PolicyError
 from goodstrace.note import Verifier
 from goodstrace.policy import Policy
@@ -181,7 +181,7 @@ def _init(settings: WitnessSettings, *, as_json: bool) -> None:
     vkey, url = cosigner.verifier.vkey(), f"{_scheme()}://{settings.host}:{settings.port}{settings.prefix}"
     line = f"witness {label} {vkey} {url}"
     if as_json:
-        _print({"vkey": vkey, "url": url, "policy_line": line})
+        print_json({"vkey": vkey, "url": url, "policy_line": line})
     else:
         click.echo(line)
 
@@ -196,7 +196,7 @@ def _status(settings: WitnessSettings, *, as_json: bool) -> None:
     cases = Evidence(folder.evidence).cases()
     if as_json:
         vkey, evidence = cosigner.verifier.vkey(), [str(path) for path in cases]
-        _print({"vkey": vkey, "trusted": list(trusted), "cosigned": sizes, "evidence": evidence})
+        print_json({"vkey": vkey, "trusted": list(trusted), "cosigned": sizes, "evidence": evidence})
         return
     click.echo(f"witness   {cosigner.verifier.vkey()}")
     for vkey in trusted:
@@ -205,10 +205,6 @@ def _status(settings: WitnessSettings, *, as_json: bool) -> None:
         click.echo(f"cosigned  {origin}  {size}")
     for path in cases:
         click.echo(f"EVIDENCE  {path}")
-
-
-def _print(document: dict[str, object]) -> None:
-    click.echo(json.dumps(document, indent=2))
 
 
 def _index_watch(

@@ -54,6 +54,9 @@ async def test_goods_and_places_are_registered_from_files_and_shown(tmp_path: Pa
         goods.write_text("\n".join(["gtin,name.en,pictures", *rows, "40123455,Foreign,"]) + "\n")
         places.write_text(json.dumps([{"gln": "0614141073467", "names": {"de": "Werk"}, "city": "Bern"}]))
 
+        nothing = await run(url, key, "goods", "list")
+        assert (nothing.exit_code, nothing.stdout) == (0, "")
+        assert "no goods are registered: goodstrace registry goods put FILE" in nothing.stderr
         dry = await run(url, key, "goods", "put", "--dry-run", str(goods))
         assert (dry.exit_code, "2 of 2" in dry.output, here.kafka.values("goods.collected")[1:]) == (
             0,

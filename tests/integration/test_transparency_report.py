@@ -76,6 +76,10 @@ async def test_a_report_is_written_and_checked_by_commands_from_an_exported_fold
     done = await asyncio.to_thread(_run, *checked, file)
     assert done.exit_code == 0, done.output
     assert f"{LOOKS} records of looks" in done.output
+    said = json.loads((await asyncio.to_thread(_run, *checked, file, "--json")).output)
+    assert (said["month"], said["verified"], said["total"]["looks"]) == (month, True, LOOKS)
+    there = json.loads((await asyncio.to_thread(_run, "--month", month, "--json")).output)
+    assert there["month"] == month
 
     told = json.loads(file.read_bytes())
     told["public"]["total"]["looks"] -= 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.collector import steps as collector_steps
+from goodstrace import facts
 from services.runtime.goods_browses.privacy import told, told_of_day
 from services.runtime.goods_browses.values import LEAST_VIEWERS, NO_STEP, ROLES, STEPS
 
@@ -15,7 +15,7 @@ MOST = 26
 
 
 def test_the_steps_are_the_collector_s() -> None:
-    assert (*collector_steps.STEPS, NO_STEP) == STEPS
+    assert (*facts.STEPS, NO_STEP) == STEPS
 
 
 def _tables(size: int, total: int) -> Iterator[tuple[int, ...]]:

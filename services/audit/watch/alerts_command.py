@@ -8,13 +8,12 @@ from typing import Any, Final
 
 import click
 import grpc
-import msgspec
 from google.protobuf.json_format import MessageToDict
 
 from goodstrace.audit.v1 import watch_pb2, watch_pb2_grpc
 from goodstrace.call_failures import call_error
 from goodstrace.cli.identity import default_query, source_for
-from goodstrace.cli.options import api_key_option, json_option
+from goodstrace.cli.options import api_key_option, json_option, print_json
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.connections import channel, local_target
 from goodstrace.paging import pages
@@ -62,7 +61,7 @@ def alerts(
     source = source_for(audit_target, api_key_file, query_target=default_query(), role="operator")
     request = watch_pb2.ListAlertsRequest(rule=rule, user=about_user, subject=subject, purpose=purpose)
     found: list[dict[str, Any]] = []
-    with channel(audit_target, tls_for(audit_target), source=source) as opened:
+    with channel(audit_target, tls_for(audit_target, "--audit"), source=source) as opened:
         service = watch_pb2_grpc.WatchServiceStub(opened)
         for alert, user in _listed(service, request, limit):
             found.append({**MessageToDict(alert, preserving_proto_field_name=True), "user": user})
@@ -72,7 +71,7 @@ def alerts(
                     f"{when(alert.start_ms)}  {_severity(alert):<9}{alert.rule:<20}{alert.about} {who}  {_figures(alert)}"
                 )
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        print_json(found)
 
 
 def when(time_ms: int) -> str:

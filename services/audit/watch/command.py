@@ -8,11 +8,12 @@ import time
 from collections.abc import Awaitable, Callable
 from getpass import getuser
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 import msgspec
 
+from goodstrace.cli.options import json_option, print_json
 from services.audit.watch import rules as books
 from services.audit.watch.alerts_command import alerts, when
 from services.audit.watch.daily import DAY_MS
@@ -25,10 +26,6 @@ from services.runtime.vault.lately import pseudonyms
 
 T = TypeVar("T")
 _HOUR_MS = 3_600_000
-
-_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
-)
 
 
 @click.group()
@@ -45,12 +42,12 @@ def blocks() -> None:
 @click.option(
     "--names", is_flag=True, help="Say who is behind pseudonyms, as far as the vault knows it still."
 )
-@_json
+@json_option
 def list_(*, names: bool, as_json: bool) -> None:
     """List the blocks in force, those that end last first."""
     found, named = _with_database(lambda database: _listed(database, names=names))
     if as_json:
-        _print_json(
+        print_json(
             [
                 {**msgspec.to_builtins(block), **({"user": user} if names else {})}
                 for block, user in zip(found, named, strict=True)
@@ -79,7 +76,7 @@ async def _name(people: People, subject: str) -> str:
 @click.argument("subject")
 @click.option("--hours", type=click.IntRange(1, 8760), default=1, show_default=True, help="For how long.")
 @click.option("--reason", default="", help="Why: it is shown in the list, not to who is blocked.")
-@_json
+@json_option
 def add(subject: str, hours: int, reason: str, *, as_json: bool) -> None:
     """Block a user or a network."""
     block = Block(
@@ -90,7 +87,7 @@ def add(subject: str, hours: int, reason: str, *, as_json: bool) -> None:
     )
     _with_database(lambda database: Blocks(database).put(block))
     if as_json:
-        _print_json(msgspec.to_builtins(block))
+        print_json(block)
         return
     click.echo(f"{block.subject} is blocked until {when(block.until_ms)}")
 
@@ -104,7 +101,7 @@ def add(subject: str, hours: int, reason: str, *, as_json: bool) -> None:
     show_default=True,
     help="For how long the watch shall not block it again.",
 )
-@_json
+@json_option
 def lift(subject: str, hours: int, *, as_json: bool) -> None:
     """End a block; for a while the watch does not put it again.
 
@@ -113,7 +110,7 @@ def lift(subject: str, hours: int, *, as_json: bool) -> None:
     checked, for_ms = _checked(subject), hours * _HOUR_MS
     was = _with_database(lambda database: _lifted(database, checked, for_ms))
     if as_json:
-        _print_json({"subject": subject, "was_blocked": was})
+        print_json({"subject": subject, "was_blocked": was})
         return
     click.echo(f"{subject} {'is not blocked any more' if was else 'was not blocked'}")
 
@@ -144,13 +141,13 @@ def rules() -> None:
     required=False,
     default=books.BUILT_IN,
 )
-@_json
+@json_option
 def check(file: Path, *, as_json: bool) -> None:
     """Check a file of rules, by default the one that comes with the program, and list them."""
     with told():
         book = books.load(file)
     if as_json:
-        _print_json(msgspec.to_builtins(book))
+        print_json(book)
         return
     for rule in book.rules:
         blocking = f", blocks for {rule.block_s} s" if rule.block_s else ""
@@ -176,7 +173,3 @@ def _checked(subject: str) -> str:
     if kind not in KINDS or not separator or not name:
         raise click.ClickException(f"{subject}: user:NAME, network:NETWORK or pseudonym:PSEUDONYM, please")
     return subject
-
-
-def _print_json(value: Any) -> None:
-    click.echo(msgspec.json.encode(value).decode())

@@ -4,11 +4,11 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
+from goodstrace.cli.options import json_option, print_json
 from goodstrace.facts import Verdict
 from services.collector import documents
 from services.collector.books import Books
@@ -23,9 +23,6 @@ from services.collector.rules import book
 _NOBODY = 1
 _CAPTURE = bytes(16)
 
-_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
-)
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
@@ -69,12 +66,12 @@ def rules() -> None:
 
 
 @rules.command("list")
-@_json
+@json_option
 def list_(*, as_json: bool) -> None:
     """List the rules that come with the program, newest version."""
     listed = [rule.written for rule in book.built_in(book.BUILT_IN[-1]).rules]
     if as_json:
-        _print_json({"version": book.BUILT_IN[-1], "rules": listed})
+        print_json({"version": book.BUILT_IN[-1], "rules": listed})
         return
     for written in listed:
         click.echo(f"{written.severity:<9}{written.about:<9}{written.id}")
@@ -83,7 +80,7 @@ def list_(*, as_json: bool) -> None:
 
 @rules.command()
 @_file
-@_json
+@json_option
 def check(file: Path, *, as_json: bool) -> None:
     """Check a file of rules: its form, that each expression compiles, and that all it reads is there to be read.
 
@@ -92,7 +89,7 @@ def check(file: Path, *, as_json: bool) -> None:
     """
     found = book.problems(file.read_bytes())
     if as_json:
-        _print_json({"file": str(file), "sound": not found, "problems": found})
+        print_json({"file": str(file), "sound": not found, "problems": found})
     else:
         for problem in found:
             click.echo(f"{file}: {problem}")
@@ -108,7 +105,7 @@ def check(file: Path, *, as_json: bool) -> None:
     "events", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--only-own", is_flag=True, help="Try the rules of FILE only, not those of the program.")
-@_json
+@json_option
 def test(file: Path, events: tuple[Path, ...], *, only_own: bool, as_json: bool) -> None:
     """Show which rules hold for which events of documents (EPCIS 2.0 JSON), without any service; nothing is captured.
 
@@ -123,7 +120,7 @@ def test(file: Path, events: tuple[Path, ...], *, only_own: bool, as_json: bool)
         names = {rule.id for rule in own.rules}
         tried = [_limited(each, names) for each in tried]
     if as_json:
-        _print_json({"rules": own.name, "events": tried})
+        print_json({"rules": own.name, "events": tried})
     else:
         for each in tried:
             _print_tried(each)
@@ -170,7 +167,3 @@ def _print_tried(tried: Tried) -> None:
         click.echo(f"  {verdict.severity}: {verdict.rule}: {verdict.detail}  {verdict.at}".rstrip())
     for each in tried.unanswered:
         click.echo(f"  no answer: {each.rule}: {each.reason}  {each.at}".rstrip())
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(answer)))

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from goodstrace.cli.options import json_option, print_json
 from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo
 from services.runtime.progress import Progress
@@ -31,7 +32,7 @@ from services.sealing.values import LogInfo, StoredCheckpoint
     is_flag=True,
     help="Do not read again what the last whole export wrote: only what is new is read and checked.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
+@json_option
 def export(out: Path, names: tuple[str, ...], *, since_last: bool, as_json: bool) -> None:
     """Write the logs as plain files, in the layout in which they are served (C2SP tlog-tiles).
 
@@ -46,7 +47,7 @@ def export(out: Path, names: tuple[str, ...], *, since_last: bool, as_json: bool
         reports = asyncio.run(_exported(out, names, since_last=since_last))
     if as_json:
         answer = {"folder": str(out), "logs": msgspec.to_builtins(reports)}
-        click.echo(msgspec.json.format(msgspec.json.encode(answer)))
+        print_json(answer)
         return
     for each in reports:
         click.echo(

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import click
 import msgspec
 
+from goodstrace.cli.options import json_option
 from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import INDEX_LOG, ROOT_LOG, LogKeys
 from goodstrace.policy import MAX_POLICY_BYTES, Policy
@@ -87,7 +88,7 @@ class _NotRunError(click.ClickException):
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the JSON document to this file as well.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people.")
+@json_option
 def fsck(
     *,
     logs: tuple[str, ...],

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
-import msgspec
 
+from goodstrace.cli.options import json_option, print_json
 from goodstrace.errors import NoteError
 from goodstrace.log_keys import log_of
 from goodstrace.note import SigningKey, Verifier
@@ -27,9 +27,6 @@ Row = dict[str, Any]
 Change = Callable[[KeyFolder, LogInfo], tuple[bool, SigningKey]]
 """Makes a key of a log, unless it was; tells whether it did, and which key that is."""
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
-)
 logs_argument = click.argument("logs", metavar="LOG...", nargs=-1, required=True)
 
 
@@ -291,7 +288,7 @@ def _checked_name(log: str) -> str:
 
 def _print(rows: list[Row], line: Callable[[Row], str], *, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode({"keys": rows})))
+        print_json({"keys": rows})
         return
     for row in rows:
         click.echo(line(row))

@@ -6,9 +6,9 @@ import time
 from typing import Final
 
 import click
-import msgspec
 from prometheus_client import CollectorRegistry
 
+from goodstrace.cli.options import json_option, print_json
 from services.query.accounts import passwords
 from services.query.accounts.account_store import AccountStore
 from services.query.accounts.credentials import made_password
@@ -25,10 +25,6 @@ from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings, load
 
 _MS_A_MINUTE: Final = 60_000
-
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text for people."
-)
 
 
 @click.group("login-keys")
@@ -98,7 +94,7 @@ def bootstrap(name: str, *, as_json: bool) -> None:
     with told():
         password = asyncio.run(_bootstrapped(name))
     if as_json:
-        click.echo(msgspec.json.encode({"name": name, "password": password}).decode())
+        print_json({"name": name, "password": password})
     else:
         click.echo(f"{name}, an operator, signs in with the password {password} and changes it then")
 
@@ -139,7 +135,7 @@ def _now_ms() -> int:
 
 def _print(rows: list[dict[str, str]], *, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode({"keys": rows}).decode())
+        print_json({"keys": rows})
         return
     for row in rows:
         click.echo(f"{row['kid']}  {row['state']}")

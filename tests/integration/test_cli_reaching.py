@@ -1,0 +1,153 @@
+"""What the command line says where a service is not reached: against ports that really listen, speak TLS, or do not."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from goodstrace.cli.main import main
+from goodstrace.cli.reaching import hints, trouble
+from goodstrace.cli.tls import AskedTarget
+from goodstrace.connections import SYSTEM, Tls
+from goodstrace.errors import CallError
+from tests.certificates import World
+from tests.unit.test_log_keys import GOODS
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@contextmanager
+def listening(world: World | None, protocols: tuple[str, ...] = ("h2",)) -> Iterator[int]:
+    """Accept whoever comes, by TLS where certificates are given, else answering as an HTTP server does to what it does not know."""
+    context = None
+    if world is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(world.server.cert, world.server.key)
+        context.set_alpn_protocols(list(protocols))
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    plain, _ = server.accept()
+                    with plain if context is None else context.wrap_socket(plain, server_side=True) as one:
+                        one.settimeout(2)
+                        one.recv(1024)
+                        one.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                except ssl.SSLError:
+                    continue
+                except OSError:
+                    if server.fileno() < 0:
+                        return
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def nobody() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        return int(server.getsockname()[1])
+
+
+def test_where_nobody_listens_it_asks_whether_it_is_up() -> None:
+    text = f"127.0.0.1:{nobody()}"
+    said = trouble(AskedTarget(text, "--query", SYSTEM), is_grpc=True)
+    assert said == f"nothing listens at {text}: is it up (`make status`)? Another address: --query"
+
+
+def test_a_host_that_nobody_knows_is_named() -> None:
+    said = trouble(AskedTarget("https://nowhere.invalid:1", "--url", SYSTEM), is_grpc=False)
+    assert said is not None
+    assert "nobody knows the host of https://nowhere.invalid:1" in said
+
+
+def test_tls_that_was_not_asked_for_is_named(world: World) -> None:
+    with listening(world) as port:
+        said = trouble(AskedTarget(f"127.0.0.1:{port}", "--query", SYSTEM), is_grpc=True)
+    assert said == f"127.0.0.1:{port} speaks TLS: say https://127.0.0.1:{port}"
+
+
+def test_a_ca_that_is_not_named_is_asked_for(world: World) -> None:
+    with listening(world) as port:
+        text = f"https://127.0.0.1:{port}"
+        said = trouble(AskedTarget(text, "--query", SYSTEM), is_grpc=True)
+        assert said is not None
+        assert said.endswith("name its CA with --ca-file")
+        assert trouble(AskedTarget(text, "--query", Tls(world.ca)), is_grpc=True) is None
+
+
+def test_a_port_of_another_protocol_is_named(world: World) -> None:
+    with listening(world, ("http/1.1",)) as port:
+        asked = AskedTarget(f"https://127.0.0.1:{port}", "--grpc", Tls(world.ca))
+        said = trouble(asked, is_grpc=True)
+        assert said == f"https://127.0.0.1:{port} does not speak gRPC: another port with --grpc"
+        assert trouble(asked, is_grpc=False) is None
+
+
+def test_a_port_without_tls_is_named(world: World) -> None:
+    with listening(None) as port:
+        asked = AskedTarget(f"https://127.0.0.1:{port}", "--url", Tls(world.ca))
+        assert trouble(asked, is_grpc=False) == f"https://127.0.0.1:{port} does not speak TLS"
+        assert trouble(AskedTarget(f"http://127.0.0.1:{port}", "--url", SYSTEM), is_grpc=False) is None
+
+
+def test_what_a_service_answered_itself_has_no_hint() -> None:
+    asked = [AskedTarget(f"127.0.0.1:{nobody()}", "--query", SYSTEM)]
+    assert hints(CallError("UNAVAILABLE", "the store is away", reason="DEPENDENCY_UNAVAILABLE"), asked) == []
+    assert hints(CallError("NOT_FOUND", "no such log"), asked) == []
+    assert (
+        "another service listens at 127.0.0.1:"
+        in hints(CallError("UNIMPLEMENTED", "Method not found!"), asked)[0]
+    )
+    assert len(hints(CallError("UNAVAILABLE", "failed to connect"), asked)) == 1
+
+
+@pytest.mark.parametrize("command", ["trace", "goods"])
+def test_the_command_says_it_beside_what_grpc_says(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    world: World,
+) -> None:
+    (tmp_path / "own.vkey").write_text(GOODS + "\n")
+    with listening(world) as port:
+        text = f"127.0.0.1:{port}"
+        options = [
+            "--query",
+            text,
+            "--audit",
+            text,
+            "--log-keys",
+            str(tmp_path / "own.vkey"),
+            "--memory",
+            str(tmp_path / "memory"),
+        ]
+        monkeypatch.setattr("sys.argv", ["goodstrace", command, "urn:x:1", *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 1
+    told = capfd.readouterr().err
+    assert told.count(f"{text} speaks TLS: say https://{text}") == 1
+
+
+def test_a_url_without_a_scheme_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    document = tmp_path / "document.jsonld"
+    document.write_text("{}")
+    for text in ("127.0.0.1:28180", "https:", "ftp://127.0.0.1:1"):
+        monkeypatch.setattr("sys.argv", ["goodstrace", "capture", "--url", text, str(document)])
+        with pytest.raises(SystemExit):
+            main()
+        assert f"{text!r} is no URL of a service: https://host:port" in capsys.readouterr().err
