@@ -171,7 +171,7 @@ class World:
             keep_bytes=keep_bytes,
             clock_s=lambda: self.now_s,
             metrics=self.metrics,
-            log=structlog.get_logger(),
+            log=structlog.wrap_logger(structlog.ReturnLogger()),  # silent: commands run in this process too
         )
         self.answers: list[Any] = []
 
