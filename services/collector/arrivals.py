@@ -3,15 +3,17 @@
 Without I/O; clock and randomness are those of the preparer.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from services.collector.errors import DocumentError
+from services.collector.errors import DocumentError, Fault
 from services.collector.flow import MAX_DETAIL, Rejected
 from services.collector.preparing import PROCEED, Prepared, Preparer, Request
 from services.collector.registry.gate import Caller
 from services.runtime import envelope
+from services.runtime.errors import ServiceError
 
 _SHOWN_FAULTS: Final = 10
 
@@ -27,8 +29,14 @@ class Arrival(msgspec.Struct, frozen=True):
     traceparent: str = ""
 
 
-def take(preparer: Preparer, arrival: Arrival) -> Prepared:
+def _untold(_error: Exception) -> None:
+    pass
+
+
+def take(preparer: Preparer, arrival: Arrival, failed: Callable[[Exception], None] = _untold) -> Prepared:
     """Make the records of a message. Nothing is raised: nobody waits for an answer, so what is wrong goes to `goods.rejected`.
+
+    So does a message over which the program fails, in a way that `failed` is told of: else it would end the process at each start.
 
     Events that are refused say in their detail from where they came, and the others of their document are captured
     (`proceed`). What is no document at all is refused as a whole, in its exact bytes where Kafka can take them, and
@@ -37,7 +45,7 @@ def take(preparer: Preparer, arrival: Arrival) -> Prepared:
     source = f" ({arrival.topic} {arrival.partition} at {arrival.offset})"
     request = Request(arrival.caller, arrival.value, PROCEED, arrival.traceparent)
     try:
-        prepared = preparer.document(request)
+        prepared = _document(preparer, request, failed)
     except DocumentError as error:
         faults = "; ".join(
             f"{fault.pointer or '/'}: {fault.detail}" for fault in error.faults[:_SHOWN_FAULTS]
@@ -53,6 +61,17 @@ def take(preparer: Preparer, arrival: Arrival) -> Prepared:
         for each, place in zip(prepared.sent, prepared.placed, strict=True)
     ]
     return msgspec.structs.replace(prepared, placed=placed)
+
+
+def _document(preparer: Preparer, request: Request, failed: Callable[[Exception], None]) -> Prepared:
+    try:
+        return preparer.document(request)
+    except (DocumentError, ServiceError, MemoryError):  # told as it is, or no fault of the message
+        raise
+    except Exception as error:
+        failed(error)
+        told = f"collecting failed over it ({type(error).__name__}): the collector's log says more"
+        raise DocumentError(Fault("", told), ours=True) from error
 
 
 def _from(rejected: Rejected, source: str) -> Rejected:

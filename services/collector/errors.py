@@ -35,15 +35,18 @@ class Fault(msgspec.Struct, frozen=True):
 class DocumentError(Exception):
     """What was sent cannot be captured.
 
-    `too_large`: it is a limit of size that it breaks. `forbidden`: it is sound, and not the caller's to say.
+    `too_large`: it is a limit of size that it breaks. `forbidden`: it is sound, and not the caller's to say. `ours`: the program failed over it.
     """
 
-    def __init__(self, *faults: Fault, too_large: bool = False, forbidden: bool = False) -> None:
+    def __init__(
+        self, *faults: Fault, too_large: bool = False, forbidden: bool = False, ours: bool = False
+    ) -> None:
         """Hold at least one fault."""
         super().__init__(f"{faults[0].pointer}: {faults[0].detail}")
         self.faults = faults
         self.too_large = too_large
         self.forbidden = forbidden
+        self.ours = ours
 
 
 class BookError(ServiceError):

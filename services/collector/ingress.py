@@ -176,7 +176,16 @@ class Ingress(Transacting):
         with capture_spans.arriving(told) as opened:
             traceparent = spans.handed_on(opened, told)
             arrival = Arrival(self._topic, partition, offset, caller, message.value() or b"", traceparent)
-            prepared = take(self._preparer, arrival)
+            prepared = take(
+                self._preparer,
+                arrival,
+                lambda error: self._log.error(
+                    "collecting failed over a message: refused",
+                    partition=partition,
+                    offset=offset,
+                    exc_info=error,
+                ),
+            )
             capture_spans.say(opened, prepared)
         return prepared
 

@@ -237,6 +237,8 @@ def reason_of(sent: Sent) -> Reason | None:
 
 def reason_of_refusal(error: DocumentError) -> Reason:
     """Say why nothing of a document was taken."""
+    if error.ours:
+        return Reason.FAULT
     if error.too_large:
         return Reason.TOO_LARGE
     return Reason.FORBIDDEN if error.forbidden else Reason.INVALID

@@ -1,7 +1,9 @@
 """What messages of the ingress become: whatever the bytes, records or a refusal that names where they lie."""
 
 import json
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,12 +22,13 @@ from tests.unit.collector_builders import NOW_MS, counted, document, object_even
 HERE = "(goods.ingress 2 at 17)"
 
 
-def taken(value: bytes) -> Prepared:
+def taken(value: bytes, failed: Callable[[Exception], None] | None = None) -> Prepared:
     kafka = KafkaSettings()  # type: ignore[call-arg]  # the mypy of pydantic sees aliases only
     ports = Ports(now_ms=lambda: NOW_MS, random=counted())
     return take(
         Preparer(kafka, open_gate(1), Limits(), Rules(), ports),
         Arrival("goods.ingress", 2, 17, Caller(5), value),
+        *([failed] if failed else []),
     )
 
 
@@ -67,6 +70,24 @@ def test_what_is_no_document_is_kept_whole() -> None:
         assert record.rejection.detail.endswith(HERE)
         assert b"".join(part.content for part in record.parts) == value
         assert [part.name for part in record.parts] == (["document"] if value else [])
+
+
+def test_a_message_over_which_the_program_fails_is_refused_and_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it would end the process at each start: nobody can take it from the topic."""
+    fault, told = TypeError("'int' object is not subscriptable"), list[Exception]()
+
+    def failing(*_: object) -> Prepared:
+        raise fault
+
+    monkeypatch.setattr(Preparer, "document", failing)
+    (record,) = rejected(taken(document(object_event()), told.append))
+    assert told == [fault]
+    assert record.rejection is not None
+    assert (record.rejection.stage, record.rejection.reason) == ("collect", "FAULT")
+    assert record.rejection.detail.endswith(HERE)
+    assert record.part("document").content == document(object_event())
 
 
 def test_what_kafka_would_not_take_again_is_named_by_its_place() -> None:
