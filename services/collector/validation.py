@@ -77,7 +77,7 @@ def is_uri(text: str) -> bool:
 def _uri(value: object) -> Fault | None:
     if type(value) is str and len(value) <= MAX_TEXT and is_uri(value):
         return None
-    return Fault("", f"must be a URI of at most {MAX_TEXT} characters")
+    return Fault("", f"must be a URI of at most {MAX_TEXT} characters, without blanks")
 
 
 def _maybe_uri(value: object) -> Fault | None:

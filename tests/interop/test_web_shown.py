@@ -210,10 +210,10 @@ def _odd() -> list[tuple[int, dict[str, Any]]]:
     ]
     numbers += [
         {"type": "Temperature", "meanValue": 12345678901.5, "uom": "FAH"},
-        {"type": "Temperature", "stringValue": "warm"},
+        {"type": "Temperature", "stringValue": "very   warm"},
     ]
     events = [
-        _event(40 + place, time, "ObjectEvent", step, HUB, offset, action="OBSERVE", epcList=[ITEM, "https://x.example/a  b%2Fc", "urn:epc:id:sgtin:7038011.000201.1%2F2%25"], sensorElementList=[{"sensorReport": numbers}])
+        _event(40 + place, time, "ObjectEvent", step, HUB, offset, action="OBSERVE", epcList=[ITEM, "https://x.example/a%20%20b%2Fc", "urn:epc:id:sgtin:7038011.000201.1%2F2%25"], sensorElementList=[{"sensorReport": numbers}])
         for place, (time, offset, step) in enumerate(zip(when, ("-05:30", "+14:00", "+00:00", "+05:45"), ("https://ns.example/steps#Smoked-fish_cold", "shipping", "storing", "inspecting"), strict=True))
     ]  # fmt: skip
     more = {

@@ -173,7 +173,9 @@ def test_what_is_not_cosigned_is_shown_to_nobody(
     eventually(settled(system, policy, set(LABELS)))
     for witness in witnesses[:2]:
         witness.kill()
-    before = {log: each[1] for log, each in heads(system).items()}  # what became of a look may be sealed until now
+    before = {
+        log: each[1] for log, each in heads(system).items()
+    }  # what became of a look may be sealed until now
     simulation = Simulation(SimulationOptions(seed=6, events=20, events_per_document=20))
     accepted = sum(
         job.counts["accepted"]
