@@ -146,31 +146,20 @@ class Span:
         pipeline_of(item.record.pipeline_version)
         if watcher is not None:
             watcher.began(item.record)
-        for number, stage in enumerate(self.stages):
+        for stage in self.stages:
             outcome = _taken(stage, state, item, output)
             if watcher is not None:
                 watcher.passed(stage, outcome)
             if not isinstance(outcome, Accepted):
                 reason = outcome.record.rejection.reason if outcome.record.rejection else ""
                 output.rejected.append((stage, reason, envelope.encode(outcome.record)))
-                if reason == Reason.FAULT:
-                    self._take_back(state, output, self.stages[:number])
-                state.window.settle(taken=True)
                 return
             if outcome.unanswered:
                 output.unanswered += [each.rule for each in outcome.unanswered]
             item = outcome.item
             output.passed[stage].append(to_wire(item))
-        state.window.settle(taken=True)
         if item.facts.verdicts and StageName.CLASSIFY in self.stages:
             output.verdicts += [each.rule for each in item.facts.verdicts]
-
-    @staticmethod
-    def _take_back(state: State, output: SpanOutput, passed: Sequence[StageName]) -> None:
-        """Leave nothing of a record over which a stage failed, so that it is no duplicate of itself when it is sent again."""
-        state.window.settle(taken=False)
-        for stage in passed:
-            output.passed[stage].pop()
 
 
 def restamped(item: Item) -> Item:

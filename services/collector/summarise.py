@@ -52,7 +52,6 @@ class Window:
         self._contents: dict[bytes, list[bytes]] = {}
         self._reads: dict[bytes, Read] = {}
         self._signed: set[bytes] = set()  # identities whose later record is signed, or may be
-        self._held: Passed | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -86,7 +85,7 @@ class Window:
         read: Read | None = None,
         signed: bool = False,  # noqa: FBT001, FBT002 - as above
     ) -> None:
-        """Take in a record that passed at once; the oldest leaves where the window is full."""
+        """Take in a record that passed; the oldest leaves where the window is full."""
         if len(self._entries) >= self._size:
             self._forget()
         self._entries.append((same, name, record_id, read))
@@ -98,16 +97,6 @@ class Window:
             self._signed.add(same)
         else:
             self._signed.discard(same)
-
-    def hold(self, passed: Passed) -> None:
-        """Take in a record that passed once its span is through with it: see `settle`."""
-        self._held = passed
-
-    def settle(self, *, taken: bool) -> None:
-        """Say whether the span took the record that is held, if any is; one over which a stage failed leaves nothing, so that it may come again."""
-        held, self._held = self._held, None
-        if held is not None and taken:
-            self.add(*held)
 
     def _forget(self) -> None:
         same, name, record_id, read = self._entries.popleft()
@@ -158,7 +147,7 @@ def _passed(value: bytes) -> Item | Memory:
 
 
 def summarise(window: Window, item: Item) -> Outcome:
-    """Refuse a duplicate, mark a conflict, link a read to its run; have the window of its partition hold what passes."""
+    """Refuse a duplicate, mark a conflict, link a read to its run; take what passes into the window of its partition."""
     record = item.record
     same, name, content = _digests(record.merchant, item.facts)
     first = window.first_of(same)
@@ -166,18 +155,18 @@ def summarise(window: Window, item: Item) -> Outcome:
     late = signed and pipeline_of(record.pipeline_version).late_signatures
     if first is not None and late and window.lacks_signature(same):
         conflicting = (Flag.CONFLICTING_ID,) if window.conflicts(name, content) else ()
-        window.hold((same, name, content, record.id, None, True))
+        window.add(same, name, content, record.id, signed=True)
         return Accepted(_flagged(item, Flag.SIGNED_LATER, *conflicting))
     if first is not None:
         detail = f"the same event was captured before as record {first.hex()}"
         detail += ", whose signature counts: that of this one is not sealed" if late else ""
         return reject(record, StageName.SUMMARISE, Reason.DUPLICATE, detail, first)
     if window.conflicts(name, content):
-        window.hold((same, name, content, record.id, None, signed))
+        window.add(same, name, content, record.id, signed=signed)
         return Accepted(_flagged(item, Flag.CONFLICTING_ID))
     item, key = _read_key(item)
     read = next_read(window.latest_read(key), key, item.facts) if key is not None else None
-    window.hold((same, name, content, record.id, read, signed))
+    window.add(same, name, content, record.id, read, signed)
     return Accepted(item.with_facts(repeats=read.repeats) if read is not None and read.number > 1 else item)
 
 

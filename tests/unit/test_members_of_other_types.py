@@ -16,9 +16,7 @@ from services.runtime import envelope
 from services.runtime.envelope import Part
 from tests.unit.collector_builders import (
     collected,
-    counted,
     document,
-    fresh_state,
     items_of,
     object_event,
     poisoned,
@@ -120,17 +118,6 @@ def test_a_record_over_which_a_stage_fails_is_refused_and_the_next_goes_on(membe
     ((told),) = output.faults
     assert (told.stage, told.record) == (StageName.RECORD, record.id.hex())
     assert run_all([value, good]).rejected == output.rejected
-    assert [len(passed) for passed in output.passed.values()] == [1, 1, 1, 1]
-
-
-def test_a_record_over_which_a_stage_failed_may_come_again() -> None:
-    """It is no duplicate of itself, neither at once nor where the window is filled again from what `summarise` let pass."""
-    state = fresh_state()
-    (again,) = wires(collected(document(object_event(eventID="urn:e:poisoned")), random=counted(99)))
-    assert run_all([poisoned({"parentID": 7})], state).rejected
-    assert len(state.window) == 0
-    assert [item.facts.event_id for item in items_of(run_all([again], state))] == ["urn:e:poisoned"]
-    assert [reason for _, reason, _ in run_all([again], state).rejected] == [Reason.DUPLICATE]
 
 
 def test_what_is_no_record_of_ours_still_ends_the_span() -> None:
