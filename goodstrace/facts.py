@@ -199,12 +199,39 @@ def encode(facts: Facts) -> bytes:
 def decode(data: bytes) -> Facts:
     """Decode the facts part of a record; unknown fields of later versions are passed over.
 
+    Where `collect` did not check them yet (members that are none of the event's type), something else than a text may be sealed as
+    `action`, `transformation` or the unit of a quantity: it is read as none, since it says nothing.
+
     Raises: EntryError, whatever the bytes.
     """
     try:
         return _DECODER.decode(data)
+    except msgspec.ValidationError:
+        return _unchecked(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EntryError(f"not the facts of an event: {error}") from error
+
+
+def _unchecked(data: bytes) -> Facts:
+    try:
+        read = msgspec.json.decode(data)
+        if isinstance(read, dict):
+            _leave_out(read, "action", "transformation")
+            quantities = read.get("quantities")
+            for listed in quantities.values() if isinstance(quantities, dict) else ():
+                for each in listed if isinstance(listed, list) else ():
+                    if isinstance(each, dict):
+                        _leave_out(each, "unit")
+        return msgspec.convert(read, Facts)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise EntryError(f"not the facts of an event: {error}") from error
+
+
+def _leave_out(fields: dict[str, Any], *names: str) -> None:
+    """Leave out what is no text."""
+    for name in names:
+        if name in fields and not isinstance(fields[name], str):
+            del fields[name]
 
 
 def identity(merchant: int, facts: Facts) -> str:

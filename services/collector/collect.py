@@ -19,7 +19,7 @@ from goodstrace.errors import SignatureError
 from goodstrace.event_content import is_xml
 from goodstrace.event_hash import EventHashError, Hasher
 from goodstrace.facts import PIPELINE_VERSION, Correction, Facts, Flag
-from goodstrace.signatures import MerchantKey
+from goodstrace.signatures import MEMBER, MerchantKey
 from goodstrace.vocabulary import term
 from services.collector.documents import Document
 from services.collector.errors import DocumentError, Fault
@@ -43,6 +43,7 @@ from services.collector.personal.table import Table, built_in
 from services.collector.registry.claims import Speech
 from services.collector.registry.origin import foreign
 from services.collector.registry.ranges import Asked, goods_asked
+from services.collector.strict_json import pointer
 from services.collector.times import parse_time
 from services.collector.validation import check_event
 from services.runtime import partitioner
@@ -202,11 +203,18 @@ def _collect_event(  # noqa: PLR0917 - what `collect` has
 
 
 def _fault_of(event: Any, context: Any, record: Record, stamp: Stamp) -> tuple[Reason, Fault] | None:
-    fault = check_event(event, context) or _signature_fault(record, stamp.keys)
+    fault = check_event(event, context) or _misplaced(event) or _signature_fault(record, stamp.keys)
     if fault is not None:
         return Reason.INVALID, fault
     fault = foreign(event, stamp.speech) if stamp.speech is not None else None
     return (Reason.FORBIDDEN, fault) if fault is not None else None
+
+
+def _misplaced(event: dict[str, Any]) -> Fault | None:
+    """See that no signature lies where nobody reads it: its sender believes that the event is signed."""
+    if MEMBER not in event:
+        return None
+    return Fault(pointer(MEMBER), f"signatures are the member `{MEMBER}` at the top of a document")
 
 
 def _signature_fault(record: Record, keys: Mapping[str, MerchantKey]) -> Fault | None:

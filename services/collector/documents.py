@@ -18,7 +18,7 @@ from services.collector import strict_json, xml_documents, xml_places
 from services.collector.errors import DocumentError, Fault
 from services.collector.misspelling import Spelling
 from services.collector.times import parse_time
-from services.collector.validation import EVENT_TYPES, not_extended
+from services.collector.validation import EVENT_TYPES, is_context, not_extended
 from services.collector.xml_documents import Start
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -211,14 +211,6 @@ def _check_head(head: dict[str, Any], required: tuple[str, ...]) -> None:
         raise DocumentError(Fault("/schemaVersion", "must be a version 2 of EPCIS, such as 2.0"))
     if "creationDate" in head and (not isinstance(created, str) or parse_time(created) is None):
         raise DocumentError(Fault("/creationDate", "must be a date and time, such as 2026-01-31T08:00:00Z"))
-
-
-def is_context(value: object) -> bool:
-    """Say whether a value can be a JSON-LD @context of an event: in an array may be null, alone it would leave nothing a meaning."""
-    single = (str, dict)
-    return isinstance(value, single) or (
-        isinstance(value, list) and all(each is None or isinstance(each, single) for each in value)
-    )
 
 
 def _value(top: dict[str, bytes], name: str) -> Any:

@@ -217,8 +217,14 @@ def timestamp(milliseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+_KINDS: Final[dict[str, str]] = {
+    Reason.TOO_LARGE: "CaptureLimitExceededException",
+    Reason.FAULT: "ImplementationException",
+}
+
+
 def _problem(verdict: Verdict) -> dict[str, Any]:
-    kind = "CaptureLimitExceededException" if verdict.reason == Reason.TOO_LARGE else "ValidationException"
+    kind = _KINDS.get(verdict.reason, "ValidationException")
     told = {
         "type": f"epcisException:{kind}",
         "title": f"Event {verdict.index} was refused by {verdict.stage}",

@@ -129,10 +129,17 @@ def hindrance(rejection: Rejection, *, corrected: bool) -> str:
     if corrected:
         return ""
     if rejection.stage != StageName.COLLECT:
-        return f"{rejection.stage} would refuse the same content again: send it corrected"
+        return _hindrance_behind(rejection)
     if not rejection.part:
         return "its content was too large to be kept: send it corrected"
     return ""
+
+
+def _hindrance_behind(rejection: Rejection) -> str:
+    if rejection.reason == Reason.FAULT:
+        told = "as it is it counts as a duplicate: after an update send it with an event ID of its own"
+        return f"{rejection.stage} failed over it, and {told}"
+    return f"{rejection.stage} would refuse the same content again: send it corrected"
 
 
 def rebuilt(content: bytes, record: Record, created_ms: int) -> bytes | None:

@@ -7,7 +7,7 @@ Whatever fails: abort, go back to the committed offsets, fill the windows again 
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Message
@@ -29,6 +29,8 @@ from services.runtime.kafka_statistics import KAFKA
 from services.runtime.read_back import read_back
 from services.runtime.settings import KafkaSettings
 from services.runtime.tracing import spans
+
+_MOST_TOLD: Final = 10
 
 
 def group_of(kafka: KafkaSettings, stage: StageName) -> str:
@@ -191,9 +193,9 @@ class Runner(Transacting):
             for stage, reason, _ in output.rejected:
                 metrics.rejected.labels(stage, reason).inc()
             self._count_rules(output)
-            for fault in output.faults:
-                told = {"stage": fault.stage, "record": fault.record}
-                self._log.error("a stage failed over a record: refused", **told, exc_info=fault.error)
+            for fault in output.faults[:_MOST_TOLD]:
+                told = {"stage": fault.stage, "record": fault.record, "failures": len(output.faults)}
+                self._log.error("a stage failed over a record: refused", **told, exception=fault.told)
         metrics.span_records.observe(records)
 
     def _count_rules(self, output: SpanOutput) -> None:

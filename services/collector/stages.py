@@ -1,5 +1,6 @@
 """The stages after `collect`, in order, and running any contiguous span of them over a batch. Pure."""
 
+import traceback
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -31,6 +32,7 @@ from services.runtime.errors import ServiceError
 
 __all__ = ["INPUTS", "ORDER", "OUTPUTS", "Span", "SpanOutput", "StageFault", "State", "Watcher"]
 
+_MAX_TOLD: Final = 4000
 ORDER: Final = (StageName.SUMMARISE, StageName.RECORD, StageName.CLASSIFY, StageName.STORE)
 OUTPUTS: Final = {
     StageName.COLLECT: topics.GOODS_COLLECTED,
@@ -70,11 +72,11 @@ class Watcher(Protocol):
 
 
 class StageFault(msgspec.Struct, frozen=True):
-    """A stage failed over a record. record: its ID, hex. error: what was raised."""
+    """A stage failed over a record. record: its ID, hex. told: the end of the traceback; the exception itself would keep the record."""
 
     stage: StageName
     record: str
-    error: Exception
+    told: str
 
 
 class SpanOutput(msgspec.Struct):
@@ -182,7 +184,8 @@ def _taken(stage: StageName, state: State, item: Item, output: SpanOutput) -> Ou
     except (GoodstraceError, ServiceError, MemoryError):  # no record of ours, or no fault of it
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this record's alone
-        output.faults.append(StageFault(stage, item.record.id.hex(), error))
+        told = "".join(traceback.format_exception(error))[-_MAX_TOLD:]
+        output.faults.append(StageFault(stage, item.record.id.hex(), told))
         detail = f"the stage failed over it ({type(error).__name__}): the collector's log says more"
         return reject(settled(item).record, stage, Reason.FAULT, detail)
 

@@ -60,6 +60,16 @@ def is_number(value: object) -> bool:
     return type(value) is int or type(value) is float
 
 
+def is_context(value: object) -> bool:
+    """Say whether a value can be a JSON-LD @context of an event: in an array may be null beside others, alone it would leave nothing a meaning."""
+    single = (str, dict)
+    return isinstance(value, single) or (
+        isinstance(value, list)
+        and all(each is None or isinstance(each, single) for each in value)
+        and (not value or any(each is not None for each in value))
+    )
+
+
 # ---- values
 
 
@@ -160,10 +170,7 @@ def _free(value: object) -> Fault | None:
 
 
 def _context(value: object) -> Fault | None:
-    listed = value if type(value) is list else [value]
-    if all(
-        type(each) in (str, dict) or (each is None and listed is value) for each in cast(list[object], listed)
-    ):
+    if is_context(value):
         return None
     return Fault("", "must be a string, an object, or an array of them")
 

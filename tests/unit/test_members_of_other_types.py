@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodstrace import facts as sealed_facts
 from goodstrace.errors import EntryError
 from services.collector.flow import FACTS_PART, Item, Reason, StageName, from_wire, to_wire
 from services.collector.registry.claims import Policy, Speech
@@ -100,9 +101,6 @@ def test_whatever_collect_lets_pass_is_sealed_with_facts_that_can_be_read(
         {"parentID": 7},
         {"childEPCs": None},
         {"childQuantityList": [{}]},
-        {"childQuantityList": [{"epcClass": LOT, "uom": 5}]},
-        {"transformationID": 5},
-        {"action": 5},
     ],
 )
 def test_a_record_over_which_a_stage_fails_is_refused_and_the_next_goes_on(members: dict[str, Any]) -> None:
@@ -115,9 +113,30 @@ def test_a_record_over_which_a_stage_fails_is_refused_and_the_next_goes_on(membe
     record = envelope.decode(refused)
     assert record.part("event") == envelope.decode(value).part("event")
     assert record.part(FACTS_PART)
-    ((told),) = output.faults
-    assert (told.stage, told.record) == (StageName.RECORD, record.id.hex())
+    (fault,) = output.faults
+    assert (fault.stage, fault.record) == (StageName.RECORD, record.id.hex())
+    assert "record.py" in fault.told
     assert run_all([value, good]).rejected == output.rejected
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"childQuantityList": [{"epcClass": LOT, "uom": 5}]},
+        {"transformationID": None},
+        {"action": 5},
+    ],
+)
+def test_what_was_let_pass_once_is_sealed_as_it_was_and_read_as_nothing(members: dict[str, Any]) -> None:
+    """Replay must give the entries that there are."""
+    output = run_all([poisoned(members)])
+    assert output.faults == []
+    (item,) = items_of(output)
+    assert item.facts.event_id == "urn:e:poisoned"
+    content = item.record.part(FACTS_PART).content
+    assert sealed_facts.encode(item.facts) != content
+    assert all(type(each) is str for each in (item.facts.action, item.facts.transformation))
+    assert all(each.unit == "" for listed in item.facts.quantities.values() for each in listed)
 
 
 def test_what_is_no_record_of_ours_still_ends_the_span() -> None:

@@ -130,6 +130,11 @@ ALERTS: Final = (
         "Somebody sends what is malformed, or not theirs to say.",
     ),
     Alert(
+        "StageFailed", _zero('goodstrace_collector_rejected_records_total{reason="FAULT"}'), "0m", TICKET, "capture",
+        "The collector failed over an event, and refused it.",
+        "An error of ours: that event is not sealed, and lies in goods.rejected. All others go their way.",
+    ),
+    Alert(
         "JobsUnwritten", _zero("goodstrace_collector_jobs_unwritten_total"), "0m", TICKET, "capture",
         "Captures were taken whose jobs could not be described at once.",
         "Nothing is lost: what was captured goes its way. Who asks for such a job is told of it later.",

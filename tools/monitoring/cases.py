@@ -168,6 +168,7 @@ CASES: Final = (
         {_REFUSED.format(reason="INVALID"): "0+1x60", _REFUSED.format(reason="DUPLICATE"): "0+50x60", _TAKEN: "0+100x60"},
         "1h",
     ),
+    *_zero_cases("StageFailed", TICKET, _REFUSED.format(reason="FAULT")),
     *_zero_cases("JobsUnwritten", TICKET, _UNWRITTEN),
     *_zero_cases("RulesUnanswered", TICKET, _UNANSWERED),
     Case(
