@@ -4,7 +4,7 @@ All of this is derived from the root log's topic.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from services.sealing.values import Head, block_id
 
 _FIRST_RANGE: Final = 64  # sizes; a store that does not stop early reads all pins of a range
 _GROWTH: Final = 8
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class SignedHeader(msgspec.Struct, frozen=True):
@@ -35,6 +36,13 @@ class PinnedBlock(msgspec.Struct, frozen=True):
 
     head: Head
     block: str
+
+
+class Pin(msgspec.Struct, frozen=True):
+    """A checkpoint that is pinned: the log's size, and the height of the block that it ends with in this store."""
+
+    size: int
+    height: int
 
 
 class Pins:
@@ -110,16 +118,16 @@ class Pins:
             if header_hash(found.header) == by_place[place].block
         )
 
-    async def first_from(self, log: str, size: int, upto: int) -> int | None:
-        """Find the smallest pinned size of a log from `size` to `upto`, both included; None where there is none."""
+    async def first_from(self, log: str, size: int, upto: int) -> Pin | None:
+        """Find the first pin of a log of a size from `size` to `upto`, both included; None where there is none."""
         start, width = size, _FIRST_RANGE
         while start <= upto:
             end = min(start + width, upto + 1)
             query = {"log": log, "size": {"$gte": start, "$lt": end}}
             async with translated():
-                found = await self._database[PINS].find(query, {"size": 1}).to_list(None)
+                found = await self._database[PINS].find(query, {"size": 1, "height": 1}).to_list(None)
             if found:
-                return min(int(document["size"]) for document in found)
+                return min(map(_pin, found), key=lambda pin: pin.size)
             start, width = end, width * _GROWTH
         return None
 
@@ -128,8 +136,16 @@ def _pin_id(head: Head) -> str:
     return tag_text(head.checkpoint.log, head.checkpoint.size)
 
 
+def _pin(document: Mapping[str, object]) -> Pin:
+    return _converted(document, Pin)
+
+
 def _signed_header(document: Mapping[str, object]) -> SignedHeader:
+    return _converted(document, SignedHeader)
+
+
+def _converted(document: Mapping[str, object], kind: type[S]) -> S:
     try:
-        return msgspec.convert(document, SignedHeader, builtin_types=(bytes,))
+        return msgspec.convert(document, kind, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise CorruptError(f"document {document.get('_id')} is malformed: {error}") from error

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 import pytest
 
+from goodstrace import block as blocks
 from goodstrace import entry as entries
 from goodstrace import root
 from goodstrace.entry import TagKind
@@ -12,7 +14,7 @@ from goodstrace.root_proof import verify_root_proof
 from services.query.root_proofs import root_proof
 from services.runtime.call_errors import NotFoundError, OutOfRangeError
 from services.runtime.envelope import Part
-from services.sealing.pins import SignedHeader
+from services.sealing.pins import Pin, SignedHeader
 from services.sealing.showing import PartKey, Position
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.unit.test_client_root import SEEN, World
@@ -51,8 +53,9 @@ class Logs:
     async def consistency_proof(self, log: str, old_size: int, new_size: int) -> list[bytes]:
         return list(self.logs[log].consistency(old_size, new_size))
 
-    async def first_from(self, log: str, size: int, upto: int) -> int | None:
-        return PINNED if log == "goods/0" and size <= PINNED <= upto else None
+    async def first_from(self, log: str, size: int, upto: int) -> Pin | None:
+        height = root.decode(self.world.root.sealed(self.world.index).parts[0].content).height
+        return Pin(PINNED, height) if log == "goods/0" and size <= PINNED <= upto else None
 
     async def headers(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], SignedHeader]:
         answer = self.world.answer()
@@ -82,6 +85,15 @@ async def test_nor_what_the_published_root_log_does_not_hold_yet() -> None:
         await proved(Logs(World(), PINNED, root_size=1))
     with pytest.raises(OutOfRangeError):
         await proved(Logs(World(), PINNED, root_size=0))
+
+
+async def test_the_entry_of_a_block_that_another_store_had_waits_for_that_of_this_store() -> None:
+    """A store made anew from Kafka has fewer blocks: the same size is reached, by a block of another header."""
+    world = World()
+    header = blocks.decode(world.header)
+    world.header = blocks.encode(msgspec.structs.replace(header, first=PINNED - 1, count=1))
+    with pytest.raises(OutOfRangeError, match="at size 4 yet"):
+        await proved(Logs(world, PINNED))
 
 
 async def test_a_size_beyond_what_is_published_is_refused_and_a_log_without_a_checkpoint_not_there() -> None:
