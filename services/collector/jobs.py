@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace import facts as facts_format
+from goodstrace.grouping import grouped
 from services.collector.flow import FACTS_PART, Reason
-from services.runtime.envelope import Record
+from services.runtime.envelope import Record, content_of
 
 ACCEPTED: Final = "accepted"
 DUPLICATE: Final = "duplicate"
@@ -96,10 +97,8 @@ _NAMES: Final = msgspec.json.Decoder(_Names)
 
 def verdict_on(record: Record) -> Verdict:
     """Say what became of an event: from its record on `goods.stored` or `goods.rejected`."""
-    names = _Names()
-    for part in record.parts:
-        if part.name == FACTS_PART:
-            names = _NAMES.decode(part.content)
+    facts = content_of(record.parts, FACTS_PART)
+    names = _NAMES.decode(facts) if facts is not None else _Names()
     accepted = Verdict(
         index=record.sequence,
         verdict=ACCEPTED,
@@ -125,9 +124,7 @@ def verdict_on(record: Record) -> Verdict:
 
 def gather(batch: Iterable[Seen]) -> list[Verdicts]:
     """Gather a batch's verdicts by capture and partition; the ID is where the first and last of them lie."""
-    groups: dict[tuple[bytes, str, int], list[Seen]] = {}
-    for seen in batch:
-        groups.setdefault((seen.record.capture_id, seen.topic, seen.partition), []).append(seen)
+    groups = grouped(((seen.record.capture_id, seen.topic, seen.partition), seen) for seen in batch)
     return [_verdicts(group) for group in groups.values()]
 
 

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from goodstrace import entry as entries
 from goodstrace.entry import TagKind
+from goodstrace.grouping import grouped
 from services.collector.jobs import ACCEPTED, DUPLICATE, Place, Progress, Verdict
 from services.sealing.values import SealedRecord, StoredCheckpoint, log_name
 
@@ -60,13 +61,11 @@ class Positions:
         sizes = {log: stored.size for log, stored in (await self._logs.newest(f"{LOGS}/")).items()}
         places: Places = {}
         for kind in (ACCEPTED, DUPLICATE):
-            grouped: dict[str, list[Verdict]] = {}
-            for verdict in wanted:
-                log = log_name(LOGS, made.partitions[verdict.index])
-                if verdict.verdict == kind and sizes.get(log):
-                    grouped.setdefault(log, []).append(verdict)
-            for log, group in grouped.items():
-                places |= await self._in_log(log, sizes[log], group)
+            of_kind = [verdict for verdict in wanted if verdict.verdict == kind]
+            by_log = grouped((log_name(LOGS, made.partitions[each.index]), each) for each in of_kind)
+            for log, group in by_log.items():
+                if sizes.get(log):
+                    places |= await self._in_log(log, sizes[log], group)
         return places
 
     async def _in_log(self, log: str, size: int, group: Sequence[Verdict]) -> Places:

@@ -16,6 +16,7 @@ from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.entry import Kind
 from goodstrace.facts import Facts
+from goodstrace.grouping import grouped
 from services.query.epcis_matching import matches
 from services.query.epcis_parameters import EventsQuery
 from services.query.epcis_problems import TooLargeError
@@ -178,11 +179,8 @@ async def _ordered(
 async def _read(reader: NewestFirst, places: Iterable[Position]) -> list[SealedRecord]:
     """Read records in the order of their places."""
     wanted = list(places)
-    by_log: dict[str, list[int]] = {}
-    for log, index in wanted:
-        by_log.setdefault(log, []).append(index)
     read: dict[Position, SealedRecord] = {}
-    for log, indexes in by_log.items():
+    for log, indexes in grouped(wanted).items():
         read |= {position(record): record for record in await reader.records(log, indexes)}
     return [read[place] for place in wanted]
 

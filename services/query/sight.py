@@ -19,6 +19,7 @@ from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
 from services.query.personal_sight import Opens, PersonalSource
 from services.runtime.access.values import Principal, Role
+from services.runtime.envelope import content_of
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import SuspendedError, UnauthenticatedError
 from services.runtime.merchants.values import Status
@@ -388,7 +389,7 @@ def _judged(records: Iterable[SealedRecord]) -> list[Judged]:
     judged = []
     for record in records:
         entry = entries.decode(record.entry)
-        facts = next((part.content for part in record.parts if part.name == FACTS), None)
+        facts = content_of(record.parts, FACTS)
         is_event = entry.kind is Kind.EVENT and facts is not None
         judged.append((entry, sealed_facts.decode(facts) if is_event and facts else None))
     return judged

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
+from goodstrace.grouping import grouped
 from goodstrace.log.v1 import log_pb2
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.together import gathered
@@ -79,9 +80,7 @@ async def disclose_together(
 
     Raises: UnavailableError, CorruptError.
     """
-    indexes: dict[str, set[int]] = {}
-    for record in records:
-        indexes.setdefault(record.log, set()).add(record.index)
+    indexes = grouped(map(position, records))
     hashes = await gathered([reader.multiproof(log, of_log, sizes[log]) for log, of_log in indexes.items()])
     keys = await reader.part_keys(records)
     return (
@@ -105,9 +104,7 @@ async def disclose(
 
     Raises: UnavailableError, CorruptError.
     """
-    by_log: dict[str, list[SealedRecord]] = {}
-    for record in records:
-        by_log.setdefault(record.log, []).append(record)
+    by_log = grouped((record.log, record) for record in records)
     proofs = await gathered(
         [
             reader.inclusion_proofs(log, [record.index for record in found], sizes[log])

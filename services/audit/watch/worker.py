@@ -17,6 +17,7 @@ import faust
 import structlog
 
 from goodstrace.audit.v1 import watch_pb2
+from goodstrace.grouping import grouped
 from services.audit.watch import alerts as alert_values
 from services.audit.watch import clock as clocks
 from services.audit.watch import state as states
@@ -149,11 +150,8 @@ class Worker:
     async def _send_observations(self, events: Sequence[Any]) -> None:
         """Give each partition what concerns its subjects, in the order of the records; all of it is durable when this returns."""
         await self._check_next(events)
-        by_source: dict[int, list[Any]] = {}
-        for event in events:
-            by_source.setdefault(event.message.partition, []).append(event)
         waits = []
-        for source, mine in by_source.items():
+        for source, mine in grouped((event.message.partition, event) for event in events).items():
             batches = self._observed(source, mine)
             waits += [
                 await self._watch.send(self._watch.observed, None, encode_batch(batch), partition)
