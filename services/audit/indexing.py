@@ -16,6 +16,7 @@ from goodstrace.record.v1 import record_pb2
 from services.audit.browse_index import REST_S, BrowseIndex
 from services.audit.figures.following import Figuring
 from services.audit.index_values import MARKS, Row, marks_of, row_of
+from services.runtime import clock
 from services.runtime.errors import ServiceError
 from services.runtime.group_source import Source
 from services.runtime.kafka import OffsetGapError
@@ -88,7 +89,7 @@ class Indexing:
         if self._clock_s() >= self._sweep_at_s:
             await self._people.forget_days()
             self._sweep_at_s = self._clock_s() + SWEEP_S
-        began_ms = time.time_ns() // 1_000_000
+        began_ms = clock.now_ms()
         try:
             batch = await self._in_thread(self._read)
         except OffsetGapError:

@@ -6,7 +6,6 @@ A batch that Kafka does not acknowledge is sent again as it is, so it may be sea
 import asyncio
 import contextlib
 import os
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -15,7 +14,7 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
 from goodstrace.entry import ID_BYTES, SALT_BYTES
-from services.runtime import envelope
+from services.runtime import clock, envelope
 from services.runtime.acknowledged import AcknowledgedProducer, Outgoing
 from services.runtime.errors import UnavailableError
 from services.runtime.looks import Outcome
@@ -151,7 +150,7 @@ class Marks:
         record = mark_record(
             batch,
             record_id=os.urandom(ID_BYTES),
-            time_ms=time.time_ns() // 1_000_000,
+            time_ms=clock.now_ms(),
             salt=os.urandom(SALT_BYTES),
             secret=self._secret,
         )

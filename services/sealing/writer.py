@@ -20,7 +20,7 @@ from services.sealing.errors import LostRaceError, TopicChangedError, Unprovable
 from services.sealing.indexing import LogIndexer
 from services.sealing.log_key import LogKey
 from services.sealing.metrics import SealMetrics
-from services.sealing.ports import BlockStore, Clock, RecordSource
+from services.sealing.ports import BlockStore, RecordSource
 from services.sealing.publishing import AtOnce, Publishing
 from services.sealing.seal_spans import BlockSpans
 from services.sealing.tag_index import TagIndex
@@ -42,7 +42,7 @@ class SealerParts(msgspec.Struct, frozen=True):
 
     store: BlockStore
     source: RecordSource
-    clock: Clock
+    now_ms: Callable[[], int]
     limits: Limits
     new_epoch: Callable[[], str]
     metrics: SealMetrics
@@ -165,7 +165,7 @@ class LogWriter:
         try:
             while await self._due():
                 came_s, records = self._first_came_s, self._take()
-                now_ms = self._parts.clock.now_ms()
+                now_ms = self._parts.now_ms()
                 block = await asyncio.to_thread(
                     core.next_block, self._built, self._topic, records, now_ms, self._epoch
                 )
@@ -314,7 +314,7 @@ class LogWriter:
         metrics = self._parts.metrics
         exemplar = spans.exemplar(trace) if trace is not None else None
         metrics.latency.observe(asyncio.get_running_loop().time() - came_s, exemplar)
-        now_s = self._parts.clock.now_ms() / 1000
+        now_s = self._parts.now_ms() / 1000
         metrics.ages.observe((max(0.0, now_s - each.time_ms / 1000) for each in records), exemplar)
         self._unsealed_ms.popleft()
         self._tell_oldest()

@@ -33,6 +33,7 @@ from services.audit.watch.sketches import hashed
 from services.audit.watch.state import State
 from services.audit.watch.store import WatchStore
 from services.audit.watch.values import MAX_OBSERVATIONS, Batch, Kind, Seen, decode_batch, encode_batch
+from services.runtime import clock
 from services.runtime.errors import EnvelopeError, ServiceError
 from services.runtime.kafka import OffsetGapError
 from services.runtime.retry import retried
@@ -347,7 +348,7 @@ class Worker:
         if self._watch.app.rebalancing:
             self._idle.clear()
             return
-        now_ms = time.time_ns() // 1_000_000 - self._book.grace_ms
+        now_ms = clock.now_ms() - self._book.grace_ms
         waits = []
         for tp in self._watch.assigned(self._watch.watched):
             end, done = consumer.highwater(tp), consumer._committed_offset[tp]  # noqa: SLF001 - it tells nobody else
