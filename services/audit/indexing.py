@@ -1,7 +1,6 @@
 """Keeping the index of looks up to date with `browse.watched`: at least once, which rows bear. Beside it days are forgotten when they are over."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from services.runtime.group_source import Source
 from services.runtime.kafka import OffsetGapError
 from services.runtime.retry import StopAskedError, retried
 from services.runtime.vault import People
+from services.runtime.waiting import until_set
 
 CLIENT: Final = "browse_index"
 SWEEP_S: Final = 3600.0
@@ -76,8 +76,7 @@ class Indexing:
         try:
             while not stop.is_set():
                 await retried(self._cycle, self._noticed, stop)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._rest_s)
+                await until_set(stop, self._rest_s)
         except StopAskedError:
             pass
         finally:

@@ -1,7 +1,6 @@
 """`WatchService` over gRPC: what the watch found and counted; each answer is recorded as a look before it leaves."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -20,6 +19,7 @@ from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens, TokenKey
+from services.runtime.waiting import until_set
 from services.sealing.browse import Browse, BrowseRecorder
 
 POLL_S: Final = 1.0
@@ -195,9 +195,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         return browse_id
 
     async def _rest(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), POLL_S)
-        if self._stop.is_set():
+        if await until_set(self._stop, POLL_S):
             raise UnavailableError("the service stops")
 
 

@@ -7,7 +7,6 @@ beside the rounds; the next leaf names the merged one.
 """
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +26,7 @@ from services.runtime import envelope
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.kafka import FencedError
 from services.runtime.sorting import Sorter
+from services.runtime.waiting import until_set
 from services.sealing.completeness import building
 from services.sealing.completeness.layout import run_id
 from services.sealing.completeness.source import PINS_AT_ONCE, IndexSource
@@ -83,8 +83,7 @@ class IndexRounds:
                         raise
                     self._metrics.failures.inc()
                     self._log.warning("index round not made", category=error.category, error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 0 if is_behind else self._interval_s)
+                await until_set(stop, 0 if is_behind else self._interval_s)
         finally:
             await self._forget()
 

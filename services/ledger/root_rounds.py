@@ -6,7 +6,6 @@ the one before had written and not marked as pinned is marked then, and not writ
 """
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -22,6 +21,7 @@ from services.runtime import envelope
 from services.runtime.envelope import Part
 from services.runtime.errors import ServiceError
 from services.runtime.kafka import FencedError
+from services.runtime.waiting import until_set
 from services.sealing.pins import PinnedBlock, SignedHeader
 from services.sealing.values import Head
 
@@ -117,8 +117,7 @@ class RootRounds:
                         raise
                     self._metrics.failures.inc()
                     self._log.warning("round not made", category=error.category, error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._interval_s)
+                await until_set(stop, self._interval_s)
         finally:
             await self._topic.give_up()
 

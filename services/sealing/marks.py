@@ -19,6 +19,7 @@ from services.runtime.acknowledged import AcknowledgedProducer, Outgoing
 from services.runtime.errors import UnavailableError
 from services.runtime.looks import Outcome
 from services.runtime.partitioner import partition_of
+from services.runtime.waiting import until_set
 from services.sealing.mark_records import mark_record, watched_marks
 
 MAX_BATCH: Final = 200
@@ -132,8 +133,7 @@ class Marks:
     async def _seal_all(self) -> None:
         while True:
             await self._something.wait()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), BATCH_S)
+            await until_set(self._enough, BATCH_S)
             batch = dict(list(self._waiting)[:MAX_BATCH])
             await self._seal(batch)
             for _ in batch:

@@ -5,7 +5,6 @@ the way of a commit: the writer only tells them what it signed. A witness that i
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
@@ -19,6 +18,7 @@ from goodstrace.policy import Policy
 from goodstrace.witnessing import AddCheckpoint
 from services.runtime.errors import ServiceError
 from services.runtime.retry import retried
+from services.runtime.waiting import until_set
 from services.sealing.cosigning import Answer, Cosigning, Fault, FaultKind, Holds, Round
 from services.sealing.errors import CorruptError, RolledBackError
 from services.sealing.log_metrics import LogMetrics
@@ -250,8 +250,7 @@ class LogRounds:
             if due_s is None:
                 await changed.wait()
             elif due_s > 0:
-                with contextlib.suppress(TimeoutError):  # a quorum makes it due sooner
-                    await asyncio.wait_for(changed.wait(), due_s)
+                await until_set(changed, due_s)  # a quorum makes it due sooner
             else:
                 self._cosigning.turn(_now_s())
                 if self._parts.policy.is_satisfied(()):  # published already, by the log's writer

@@ -14,6 +14,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.retry import retried
 from services.runtime.tracing import spans
 from services.runtime.tracing.context import TraceContext
+from services.runtime.waiting import until_set
 from services.sealing import core, seal_spans
 from services.sealing.core import Block, Cut, Fetched, Limits, LogState, Sealable, TopicIdentity
 from services.sealing.errors import LostRaceError, TopicChangedError, UnprovableRecordError
@@ -295,10 +296,7 @@ class LogWriter:
             left_s = due_s - loop.time() if due_s is not None else None
             if left_s is not None and left_s <= 0:
                 return True
-            try:
-                await asyncio.wait_for(self._changed.wait(), left_s)
-            except TimeoutError:
-                continue
+            await until_set(self._changed, left_s)
 
     def _take(self) -> list[Sealable]:
         records = self._pending[: core.cut(self._pending, self._parts.limits)]

@@ -41,6 +41,7 @@ from services.runtime import clock
 from services.runtime import looks as looking
 from services.runtime.errors import ServiceError
 from services.runtime.merchants.errors import RefusedError, UnauthenticatedError
+from services.runtime.waiting import until_set
 from services.sealing.browse import Browse, BrowseRecorder, role_of
 from services.sealing.errors import CorruptError
 from services.sealing.showing import sizes_of
@@ -124,8 +125,7 @@ class Deliveries:
                             task.add_done_callback(partial(_ended, under_way, webhook.id))
                 except ServiceError as error:
                     self._log.warning("webhooks wait", category=error.category, cause=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._heads.every_s)
+                await until_set(stop, self._heads.every_s)
         finally:
             await asyncio.gather(*under_way.values(), return_exceptions=True)
             await self._sender.close()
