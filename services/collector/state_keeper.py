@@ -81,7 +81,7 @@ class StateKeeper(Following):
 
     async def _keep(self, batch: Sequence[Message]) -> None:
         started = time.perf_counter()
-        told = await asyncio.get_running_loop().run_in_executor(self._thread, _told, batch)
+        told = await self._thread.run(_told, batch)
         self._metrics.states_written.inc(await self._store.apply(told.said, told.given))
         await self._renewing.add(told.firsts)
         await self._flagged.add(told.flagged)
