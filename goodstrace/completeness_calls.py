@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from goodstrace import entry as entries
-from goodstrace.complete import MAX_ROWS, Complete, NameRows, Position, TooMuchError, claim
+from goodstrace.complete import MAX_ROWS, Complete, NameRows, TooMuchError, claim
 from goodstrace.completeness import leaf as leaves
 from goodstrace.completeness import wrong_index
 from goodstrace.completeness.leaf import INDEX_PART, IndexLeaf
 from goodstrace.completeness.proof import RunPages, TagRows
-from goodstrace.entry import Kind, TagKind
+from goodstrace.entry import Kind, Position, TagKind
 from goodstrace.errors import AnswerError, CallError, EntryError, LeftOutError, WrongIndexError
 from goodstrace.grouping import grouped
 from goodstrace.log.v1 import log_pb2

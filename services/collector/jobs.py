@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace import facts as facts_format
+from goodstrace.entry import Position
 from goodstrace.grouping import grouped
 from services.collector.flow import FACTS_PART, Reason
 from services.runtime.envelope import Record, content_of
@@ -20,9 +21,6 @@ ACCEPTED: Final = "accepted"
 DUPLICATE: Final = "duplicate"
 REJECTED: Final = "rejected"
 MAX_ERRORS: Final = 100
-
-Place = tuple[str, int]
-"""Where an event is sealed: name of the log, index in it."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -198,7 +196,7 @@ def outline(made: Progress) -> dict[str, Any]:
     return told
 
 
-def detailed(verdicts: Iterable[Verdict], places: Mapping[str, Place]) -> list[dict[str, Any]]:
+def detailed(verdicts: Iterable[Verdict], places: Mapping[str, Position]) -> list[dict[str, Any]]:
     """Give the verdicts as a job's `events` has them.
 
     Args:
@@ -231,7 +229,7 @@ def _problem(verdict: Verdict) -> dict[str, Any]:
     return told | ({"pointer": verdict.pointer} if verdict.pointer else {})
 
 
-def _told(verdict: Verdict, place: Place | None) -> dict[str, Any]:
+def _told(verdict: Verdict, place: Position | None) -> dict[str, Any]:
     told = {
         "index": verdict.index,
         "verdict": verdict.verdict,

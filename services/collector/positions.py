@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from goodstrace import entry as entries
-from goodstrace.entry import TagKind
+from goodstrace.entry import Position, TagKind
 from goodstrace.grouping import grouped
-from services.collector.jobs import ACCEPTED, DUPLICATE, Place, Progress, Verdict
+from services.collector.jobs import ACCEPTED, DUPLICATE, Progress, Verdict
 from services.sealing.values import SealedRecord, StoredCheckpoint, log_name
 
 LOGS: Final = "goods"
 MOST_OF_A_TAG: Final = 16
 """How many records of one event ID are looked at. Where more share it, some may be shown without their place."""
 
-Places = dict[str, Place]
+Places = dict[str, Position]
 
 
 class Logs(Protocol):

@@ -12,6 +12,7 @@ from goodstrace.completeness.leaf import INDEX_PART, IndexLeaf
 from goodstrace.completeness.proof import MAX_PAGES
 from goodstrace.completeness.rows import PAGE_BYTES
 from goodstrace.completing import TOKEN_METADATA
+from goodstrace.entry import Position
 from goodstrace.errors import EntryError
 from goodstrace.grouping import grouped
 from goodstrace.log_keys import INDEX_LOG
@@ -220,7 +221,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
         self._gate.check(grpc_peer(context.peer()), given if isinstance(given, str) else "")
 
 
-async def _at(logs: VisibleLogs, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], SealedRecord]:
+async def _at(logs: VisibleLogs, places: Sequence[Position]) -> dict[Position, SealedRecord]:
     """Read records, those that the caller may not see without their parts."""
     read = await asyncio.gather(*(logs.records(log, indexes) for log, indexes in grouped(places).items()))
     return {(record.log, record.index): record for of_log in read for record in of_log}

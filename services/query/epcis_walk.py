@@ -14,14 +14,14 @@ import msgspec
 
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
-from goodstrace.entry import Kind
+from goodstrace.entry import Kind, Position
 from goodstrace.facts import Facts
 from goodstrace.grouping import grouped
 from services.query.epcis_matching import matches
 from services.query.epcis_parameters import EventsQuery
 from services.query.epcis_problems import TooLargeError
 from services.query.sight import UntoldRecord
-from services.sealing.showing import Position, position
+from services.sealing.showing import position
 from services.sealing.values import SealedRecord
 
 BATCH: Final = 100  # records read at a time: at the most a MiB and more each

@@ -13,14 +13,14 @@ import msgspec
 
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
-from goodstrace.entry import Entry, Kind
+from goodstrace.entry import Entry, Kind, Position
 from goodstrace.facts import Facts
 from goodstrace.grouping import grouped
 from services.query.sight import Eyes
 from services.runtime.envelope import content_of
 from services.sealing.reader import LogReader
 from services.sealing.remembered import Remembered
-from services.sealing.showing import Position, position, record_bytes
+from services.sealing.showing import position, record_bytes
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
 CHUNK: Final = 64  # entries of a log read at a time: what a pack holds

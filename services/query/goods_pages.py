@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.entry import Position
 from goodstrace.goods.registered import PART, read_registration
 from goodstrace.goods.standing import registration_message, state_message
 from goodstrace.grouping import grouped
@@ -14,7 +15,7 @@ from services.query.sight import Logs
 from services.query.standing import Standing
 from services.runtime.envelope import content_of
 from services.sealing import disclosure
-from services.sealing.showing import Position, record_bytes
+from services.sealing.showing import record_bytes
 from services.sealing.values import SealedRecord
 
 _OVERHEAD_BYTES: Final = 96  # an identity, tags and lengths

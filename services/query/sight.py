@@ -13,7 +13,7 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.claims import is_within, scope_claims
-from goodstrace.entry import Entry, Kind, tag
+from goodstrace.entry import Entry, Kind, Position, tag
 from goodstrace.facts import Facts
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
@@ -23,7 +23,7 @@ from services.runtime.envelope import content_of
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import SuspendedError, UnauthenticatedError
 from services.runtime.merchants.values import Status
-from services.sealing.showing import PartKey, Position, position
+from services.sealing.showing import PartKey, position
 from services.sealing.values import SealedRecord
 
 JUDGE_INLINE: Final = 200  # records are judged in some milliseconds

@@ -9,7 +9,7 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace import registration as registrations
-from goodstrace.entry import Kind, TagKind, tag
+from goodstrace.entry import Kind, Position, TagKind, tag
 from goodstrace.goods.corrections import NOBODY, Given, Givers, asked, deciding
 from goodstrace.goods.registered import PART
 from goodstrace.goods.sightings import Kept, Placed, joined, sightings
@@ -18,7 +18,7 @@ from goodstrace.goods.state import GoodsState, state_of
 from goodstrace.registration import lending, merchant_key
 from services.query.sight import UntoldRecord
 from services.runtime.envelope import content_of
-from services.sealing.showing import Position, position, record_bytes
+from services.sealing.showing import position, record_bytes
 from services.sealing.values import SealedRecord
 
 BATCH: Final = 256  # records read at a time

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from goodstrace import facts as sealed_facts
-from goodstrace.entry import TagKind, tag
+from goodstrace.entry import Position, TagKind, tag
 from goodstrace.errors import FilterError
 from goodstrace.event_filter import EventFilter, event_filter
 from goodstrace.log.v1 import log_pb2
@@ -30,7 +30,7 @@ from services.runtime.waiting import until_set
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.reader import LogReader
-from services.sealing.showing import Position, checkpoint_message, position
+from services.sealing.showing import checkpoint_message, position
 from services.sealing.values import StoredCheckpoint
 
 METHOD: Final = "Subscribe"

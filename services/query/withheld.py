@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from goodstrace.entry import TagKind, tag
+from goodstrace.entry import Position, TagKind, tag
 from goodstrace.grouping import grouped
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import goods_pb2, trace_pb2, withheld_pb2
@@ -19,7 +19,7 @@ from services.query.sight import VisibleLogs
 from services.query.thinking import Thinking
 from services.runtime.call_errors import InvalidRequestError
 from services.sealing import disclosure
-from services.sealing.showing import Position, position
+from services.sealing.showing import position
 from services.sealing.values import SealedRecord
 
 BATCH: Final = 16  # records read at a time: at the most a MiB and more each

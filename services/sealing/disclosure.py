@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
+from goodstrace.entry import Position
 from goodstrace.grouping import grouped
 from goodstrace.log.v1 import log_pb2
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.together import gathered
 from services.sealing.reader import LogReader
-from services.sealing.showing import PartKey, Position, position
+from services.sealing.showing import PartKey, position
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
 _NEWEST: Final[Mapping[str, int]] = {}
