@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from goodstrace.completeness.leaf import IndexLeaf
-from goodstrace.entry import Kind
+from goodstrace.entry import Kind, Position
 from goodstrace.errors import AnswerError, LeftOutError, WrongIndexError
 from goodstrace.retrace import ShownEvent, check_against
 from goodstrace.tracing import Lookup, Query, SealedFacts, Trace, drive, trace
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 MAX_ROWS: Final = 100_000
 """So many rows of all names together are taken in."""
-Position = tuple[str, int]
 
 
 class TooMuchError(AnswerError):

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from goodstrace import entry as entries
-from goodstrace.complete import MAX_ROWS, Complete, NameRows, Position, TooMuchError, claim
+from goodstrace.complete import MAX_ROWS, Complete, NameRows, TooMuchError, claim
 from goodstrace.completeness import leaf as leaves
 from goodstrace.completeness import wrong_index
 from goodstrace.completeness.leaf import INDEX_PART, IndexLeaf
 from goodstrace.completeness.proof import RunPages, TagRows
-from goodstrace.entry import Kind, TagKind
+from goodstrace.entry import Kind, Position, TagKind
 from goodstrace.errors import AnswerError, CallError, EntryError, LeftOutError, WrongIndexError
+from goodstrace.grouping import grouped
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import INDEX_LOG
 from goodstrace.proof_file import ProofFile
@@ -244,11 +245,8 @@ class ServiceProver:
 
 def _named(entry: VerifiedEntry) -> dict[TagKind, list[str]]:
     """Give the names that an event's facts say, by kind of tag."""
-    found: dict[TagKind, list[str]] = {}
     facts = entry.facts()
-    for kind, text in names_of(facts) if facts is not None else ():
-        found.setdefault(TAG_KINDS[kind], []).append(text)
-    return found
+    return grouped((TAG_KINDS[kind], text) for kind, text in (names_of(facts) if facts is not None else ()))
 
 
 def leaf_of(entry: VerifiedEntry) -> IndexLeaf:

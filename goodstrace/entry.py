@@ -35,6 +35,9 @@ _HMAC_BLOCK_BYTES: Final = 64
 _PART_NAME: Final = re.compile(r"[a-z0-9-]{1,32}\Z")
 _HEX: Final = re.compile(r"[0-9a-f]*\Z")
 
+Position = tuple[str, int]
+"""Where an entry is sealed: name of the log, index in it."""
+
 
 class Kind(StrEnum):
     """What an entry is about."""

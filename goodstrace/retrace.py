@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from goodstrace import registration
-from goodstrace.entry import Kind
+from goodstrace.entry import Kind, Position
 from goodstrace.errors import AnswerError
 from goodstrace.signatures import MerchantKeys
 from goodstrace.tracing import Direction, Query, SealedFacts, Trace, TracedEvent, drive, trace
@@ -74,7 +74,7 @@ def names_of(query: Query, events: Iterable[ShownEvent]) -> frozenset[Name]:
     )
 
 
-def places_of(events: Iterable[ShownEvent]) -> set[tuple[str, int]]:
+def places_of(events: Iterable[ShownEvent]) -> set[Position]:
     """Give the places of all records that are shown."""
     return {
         (entry.log, entry.index)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from goodstrace.checkpoint import Checkpoint
 from goodstrace.errors import AnswerError, ProofError
+from goodstrace.grouping import grouped
 from goodstrace.merkle import leaf_hash
 from goodstrace.multiproof import inclusion_proofs
 from goodstrace.note import parse_note
@@ -32,9 +33,7 @@ def give_own_proofs(
     if not shared:
         return
     sizes = {each.log: _size_of(each) for each in checkpoints if each.log in shared}
-    by_log: dict[str, list[log_pb2.SealedEntry]] = {}
-    for entry in entries:
-        by_log.setdefault(entry.log, []).append(entry)
+    by_log = grouped((entry.log, entry) for entry in entries)
     for log, proof in shared.items():
         if log not in sizes:
             raise AnswerError(f"the answer has no checkpoint of the log {log}")

@@ -7,6 +7,7 @@ from typing import Final
 
 from goodstrace.answer_checks import check_totals
 from goodstrace.answers import Trace
+from goodstrace.entry import Position
 from goodstrace.errors import AnswerError
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2, withheld_pb2
@@ -45,7 +46,7 @@ class TraceAssembly:
         self._receipts: tuple[Receipt, ...] = ()
         self._nodes: dict[tuple[str, int], trace_pb2.TraceNode] = {}
         self._events: dict[str, ShownEvent] = {}
-        self._withheld: dict[tuple[str, int], Withheld] = {}
+        self._withheld: dict[Position, Withheld] = {}
 
     def traces(self, pieces: Iterable[trace_pb2.StreamTraceResponse]) -> Iterator[Trace]:
         """Yield the trace up to each level, the whole one last.

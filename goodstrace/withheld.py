@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from goodstrace.entry import tag
+from goodstrace.entry import Position, tag
 from goodstrace.errors import AnswerError
 from goodstrace.tag_paths import verify_tag
 from goodstrace.tracing.model import Name, NameKind
@@ -33,7 +33,7 @@ class Withheld:
     tag_checked: bool
 
     @property
-    def place(self) -> tuple[str, int]:
+    def place(self) -> Position:
         """Name of the log, index in it."""
         return self.entry.log, self.entry.index
 
@@ -67,7 +67,7 @@ def check_withheld(
     checkpoints: Mapping[str, VerifiedCheckpoint],
     *,
     count: int,
-    shown: Collection[tuple[str, int]],
+    shown: Collection[Position],
     secret: bytes | None = None,
 ) -> tuple[Withheld, ...]:
     """Check all that a whole answer withholds.
@@ -88,9 +88,7 @@ def check_withheld(
     return found
 
 
-def check_total(
-    places: Collection[tuple[str, int]], *, count: int, shown: Collection[tuple[str, int]]
-) -> None:
+def check_total(places: Collection[Position], *, count: int, shown: Collection[Position]) -> None:
     """Check that as many records are withheld as an answer says, and none that it shows; arguments as above. Raises: AnswerError."""
     if len(places) != count:
         raise AnswerError(f"the answer says that {count} records are withheld, and names {len(places)}")

@@ -14,11 +14,10 @@ from prometheus_client import CollectorRegistry
 
 from goodstrace.note import Verifier
 from goodstrace.witnessing import Cosigned
-from services.runtime import envelope, kafka
+from services.runtime import clock, envelope, kafka
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings
 from services.runtime.topics import GOODS_STORED, Topic
-from services.sealing.clock import SystemClock
 from services.sealing.keys import KeyFolder
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.provision import provision
@@ -189,7 +188,7 @@ class World:
         witness = FaultedWitness(self.witness_memory, self._key_of, faults)
         store: Any = Faulted(self.store, faults, "store")
         parts = WitnessParts(
-            POLICY, [witness], store, SystemClock(), WitnessMetrics("test", POLICY, ["witness"], CollectorRegistry()),
+            POLICY, [witness], store, clock.now_ms, WitnessMetrics("test", POLICY, ["witness"], CollectorRegistry()),
             structlog.get_logger(), interval_s=0.01, first_wait_s=0.001, longest_wait_s=0.01,
         )  # fmt: skip
         return Witnessed(parts)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from services.runtime import clock
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings
-from services.sealing.clock import SystemClock
 from services.sealing.kafka import KafkaSource
 from services.sealing.keys import KeyFolder
 from services.sealing.mongo import MongoBlockStore
@@ -72,7 +72,7 @@ async def live(life: Life) -> Faults:
     sealer = make_sealer(
         MongoBlockStore(mongo.database), source, KeyFolder(Path(life.keys)), faults,
         prefix=life.prefix, entries=life.entries,
-        clock=JumpingClock(life.clock_back_ms) if life.clock_back_ms else SystemClock(),
+        now_ms=JumpingClock(life.clock_back_ms).now_ms if life.clock_back_ms else clock.now_ms,
     )  # fmt: skip
     await sealer.run(stop)
     mongo.close()

@@ -19,15 +19,14 @@ from goodstrace.cosignature import Cosigner
 from goodstrace.note import SigningKey, Verifier
 from goodstrace.policy import Policy
 from goodstrace.witnessing import AddCheckpoint, Conflict, Cosign, Cosigned, decide
-from services.runtime import kafka
+from services.runtime import clock, kafka
 from services.runtime.errors import UnavailableError
 from services.runtime.monitoring import Readiness
-from services.sealing.clock import SystemClock
 from services.sealing.core import Fetched, Limits, TopicIdentity
 from services.sealing.cosigning import Answer, Cosignatures, Fault, FaultKind, Holds
 from services.sealing.epochs import random_epoch
 from services.sealing.metrics import SealMetrics
-from services.sealing.ports import BlockStore, Clock, Keys, RecordSource
+from services.sealing.ports import BlockStore, Keys, RecordSource
 from services.sealing.publishing import AtOnce, Publishing
 from services.sealing.service import Sealer
 from services.sealing.values import LogInfo
@@ -287,14 +286,14 @@ def make_sealer(
     *,
     prefix: str,
     entries: int,
-    clock: Clock | None = None,
+    now_ms: Callable[[], int] = clock.now_ms,
     publishing: Publishing | None = None,
 ) -> Sealer:
     """A sealer whose calls of the store and the keys go through the faults; blocks of at most `entries`."""
     parts = SealerParts(
         store=cast(BlockStore, Faulted(store, faults, "store")),
         source=source,
-        clock=clock or SystemClock(),
+        now_ms=now_ms,
         limits=Limits(entries=entries, age_ms=5),
         new_epoch=random_epoch,
         metrics=SealMetrics("test", CollectorRegistry()),

@@ -17,12 +17,12 @@ import msgspec
 from goodstrace.cli.asked import KEY, STEP
 from goodstrace.cli.options import client_options, connect, json_option
 from goodstrace.durable import replace_file
+from goodstrace.entry import Position
 from goodstrace.event_filter import EventFilter, event_filter
 from goodstrace.subscription import NOW, Subscribed
 from goodstrace.verification import VerifiedEvent
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
-Place = tuple[str, int]
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class Output:
         """Write to `path`, or standard output; what is in a file beyond what `kept` covers was written after that was kept."""
         self._file: BinaryIO = path.open("a+b") if path else sys.stdout.buffer
         self._is_ours = path is not None
-        self._there: frozenset[Place] = frozenset()
+        self._there: frozenset[Position] = frozenset()
         status = _regular(self._file)
         self.inode = status.st_ino if status and not path else 0
         self._since_bytes = status.st_size if status else 0

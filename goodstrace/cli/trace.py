@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -28,6 +27,7 @@ from goodstrace.cli.withheld import show_withheld, withheld_document
 from goodstrace.client_streams import DEFAULT_DEPTH, DIRECTIONS
 from goodstrace.errors import WrongIndexError
 from goodstrace.facts import STEPS, Severity, Verdict
+from goodstrace.grouping import grouped
 from goodstrace.query.v1.trace_pb2 import Certainty, Direction, TraceMention, TraceNode
 from goodstrace.retrace import ShownEvent
 from goodstrace.tracing import EventFilter
@@ -265,19 +265,15 @@ def _add_node(
 
 def _children(answer: Trace) -> Mapping[tuple[int, str], list[TraceNode]]:
     """Group the nodes under the first key they were met through, so that each is shown once."""
-    children: dict[tuple[int, str], list[TraceNode]] = defaultdict(list)
-    for node in answer.nodes:
-        if node.level > 0 and node.links and node.role != "container":
-            children[(node.direction, node.links[0].key)].append(node)
-    return children
+    return grouped(
+        ((node.direction, node.links[0].key), node)
+        for node in answer.nodes
+        if node.level > 0 and node.links and node.role != "container"
+    )
 
 
 def _events_by_node(answer: Trace) -> Mapping[str, list[tuple[ShownEvent, TraceMention]]]:
-    by_node: dict[str, list[tuple[ShownEvent, TraceMention]]] = defaultdict(list)
-    for event in answer.events:
-        for mention in event.mentions:
-            by_node[mention.key].append((event, mention))
-    return by_node
+    return grouped((mention.key, (event, mention)) for event in answer.events for mention in event.mentions)
 
 
 def _add_events(branch: Tree, events: list[tuple[ShownEvent, TraceMention]], most: int) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from goodstrace.cli.display import short
+from goodstrace.entry import Position
 from goodstrace.withheld import Withheld
 
 MOST_SHOWN: Final = 10
@@ -54,7 +55,7 @@ def spooled_document(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _document(
-    place: tuple[str, int], merchant: int, record_id: str, time_ms: int, found_by: dict[str, Any]
+    place: Position, merchant: int, record_id: str, time_ms: int, found_by: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "log": place[0],

@@ -13,7 +13,7 @@ from typing import Final
 
 from goodstrace.completeness.leaf import IndexLeaf, Run
 from goodstrace.completeness.rows import PAGE_BYTES, PAGE_ROWS, ROW_BYTES, Row, decode, split
-from goodstrace.entry import TAG_BYTES
+from goodstrace.entry import TAG_BYTES, Position
 from goodstrace.errors import ProofError
 from goodstrace.merkle import leaf_hashes
 from goodstrace.merkle_ranges import verify_range
@@ -83,7 +83,7 @@ class TagRows:
         else:
             self.page = end
 
-    def positions(self) -> list[tuple[str, int]]:
+    def positions(self) -> list[Position]:
         """Give the log and index of each row found, in the order of the log's name and the index."""
         return sorted((self.leaf.logs[row.log].log, row.entry) for row in self.rows)
 

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from goodstrace import identifiers
+from goodstrace.entry import Position
 from goodstrace.goods.corrections import Givers
 from goodstrace.goods.registered import MasterData
 from goodstrace.goods.sightings import DIGEST, Kept
@@ -94,7 +95,7 @@ def _carries(container: str, states: Standing) -> bool:
     )
 
 
-def places_in(kept: Mapping[str, Kept]) -> dict[bytes, tuple[str, int]]:
+def places_in(kept: Mapping[str, Kept]) -> dict[bytes, Position]:
     """Give the events that states follow from: log and index of the first record of each, by the beginning of its identity."""
     return {
         each.identity: (each.place[1], each.place[2]) for of_key in kept.values() for each in of_key.sightings

@@ -6,6 +6,7 @@ import datetime as dt
 import random
 from typing import NamedTuple
 
+from goodstrace.grouping import grouped
 from goodstrace.simulate import identifiers
 from goodstrace.simulate.identifiers import Gtin, Key
 from goodstrace.simulate.themes import THEMES, PartySpec, Theme
@@ -89,9 +90,7 @@ def make_branches(rng: random.Random) -> list[Branch]:
     branches: list[Branch] = []
     for theme in THEMES:
         own, parties = parties[: len(theme.parties)], parties[len(theme.parties) :]
-        by_role: dict[str, list[Party]] = {}
-        for party in own:
-            by_role.setdefault(party.spec.role, []).append(party)
+        by_role = grouped((party.spec.role, party) for party in own)
         branches.append(Branch(theme, by_role, _make_classes(theme, by_role)))
     return branches
 

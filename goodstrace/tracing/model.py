@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from goodstrace.entry import Position
 from goodstrace.facts import Facts
 from goodstrace.registration import Registration
 
@@ -179,7 +180,7 @@ class TracedEvent:
     """
 
     identity: str
-    positions: tuple[tuple[str, int], ...]
+    positions: tuple[Position, ...]
     merchant: int
     record_ms: int
     facts: Facts

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple, TypeVar
 
+from goodstrace.entry import Position
 from goodstrace.facts import identity
 from goodstrace.registration import merchant_key, speaks_for
 from goodstrace.tracing.events import Event, goods_of, means, names
@@ -46,8 +47,8 @@ class Pool:
         self._limit: Final = limit
         self._misses = 0
         self._asked: set[Name] = set()
-        self._places: set[tuple[str, int]] = set()
-        self._outlines: set[tuple[str, int]] = set()
+        self._places: set[Position] = set()
+        self._outlines: set[Position] = set()
         self._events: dict[str, Event] = {}
         self._by_name: dict[Name, dict[str, Event]] = {}
         self._sorted: dict[Name, Sequence[Event]] = {}

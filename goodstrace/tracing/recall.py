@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from goodstrace.entry import Position
 from goodstrace.facts import Facts, Role
 from goodstrace.identifiers import Grade
 from goodstrace.tracing.containers import Containers
@@ -173,7 +174,7 @@ class _Outlines:
         self.name: Name = (NameKind.KEY, lot)
         self.names: set[Name] = set()
         self._ids: set[str] = set()
-        self.found: dict[tuple[str, int], SealedFacts] = {}
+        self.found: dict[Position, SealedFacts] = {}
         self._is_cut = False
 
     @property

@@ -20,6 +20,7 @@ from services.audit.settings import AuditSettings
 from services.audit.watch_names import WatchNames
 from services.audit.watch_reader import WatchReader
 from services.audit.watch_service import WatchServicer
+from services.runtime import clock
 from services.runtime.group_source import Source
 from services.runtime.lifecycle import run
 from services.runtime.logs import configure
@@ -27,7 +28,6 @@ from services.runtime.settings import KafkaSettings, LogSettings, MonitoringSett
 from services.runtime.topics import BROWSE_WATCHED, GOODS_BROWSED
 from services.runtime.tracing import spans
 from services.runtime.vault.settings import VaultSettings
-from services.sealing.clock import SystemClock
 from services.sealing.epochs import random_epoch
 from services.sealing.front import Front, opened
 from services.sealing.kafka import KafkaSource
@@ -50,7 +50,7 @@ def main() -> None:
 
     async def service(stop: asyncio.Event) -> None:
         async with opened("audit", settings, metrics, log) as front:
-            public = publishing("audit", MongoBlockStore(front.mongo.database), SystemClock(), log)
+            public = publishing("audit", MongoBlockStore(front.mongo.database), log)
             sealing = asyncio.create_task(_sealer(front, public, log).run(stop), name="recorder")
             indexing = asyncio.create_task(_indexing(front).run(stop), name="index")
             for task in (sealing, indexing):
@@ -124,7 +124,7 @@ def _sealer(front: Front, public: Publishing, log: structlog.stdlib.BoundLogger)
         source=KafkaSource(
             kafka.bootstrap_servers, f"{topic}.audit", topic, instance=kafka.instance, client="audit"
         ),
-        clock=SystemClock(),
+        now_ms=clock.now_ms,
         limits=load(SealSettings).limits(),
         new_epoch=random_epoch,
         metrics=SealMetrics("audit"),

@@ -1,7 +1,6 @@
 """The commands `goodstrace audit ...`; other packages of the server side add theirs by entry points."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import click
@@ -19,6 +18,7 @@ from goodstrace.transparency.public_log import PublicLog, from_folder, from_url
 from goodstrace.transparency.values import Month, Report
 from goodstrace.transparency.verifying import verify
 from services.audit.report.making import make_report
+from services.runtime import clock
 from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo
 from services.runtime.settings import MongoSettings, load
@@ -104,7 +104,7 @@ def _month(name: str) -> Month:
 async def _made(month: Month) -> Report:
     mongo = Mongo(load(MongoSettings))
     try:
-        return await make_report(mongo.database, month, time.time_ns() // 1_000_000)
+        return await make_report(mongo.database, month, clock.now_ms())
     finally:
         mongo.close()
 

@@ -7,7 +7,7 @@ import msgspec
 
 from goodstrace import entry as entries
 from goodstrace.audit.v1 import audit_pb2
-from goodstrace.entry import TagKind
+from goodstrace.entry import Position, TagKind
 from goodstrace.identifiers import canonical_key
 from services.audit.index_values import UNKNOWN, Place, Row, Wanted
 from services.runtime.call_errors import InvalidRequestError, NotAllowedError
@@ -111,7 +111,7 @@ class ListState(msgspec.Struct, frozen=True):
     """Where a listing goes on: the checkpoints' sizes by log, and the place of the last record shown: log and index, or where the index has it."""
 
     sizes: dict[str, int]
-    before: tuple[str, int] | None = None
+    before: Position | None = None
     row: Place | None = None
 
 

@@ -1,11 +1,9 @@
 """Keeping the index of looks up to date with `browse.watched`: at least once, which rows bear. Beside it days are forgotten when they are over."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 from confluent_kafka import Message
@@ -16,18 +14,20 @@ from goodstrace.record.v1 import record_pb2
 from services.audit.browse_index import REST_S, BrowseIndex
 from services.audit.figures.following import Figuring
 from services.audit.index_values import MARKS, Row, marks_of, row_of
+from services.runtime import clock
 from services.runtime.errors import ServiceError
 from services.runtime.group_source import Source
 from services.runtime.kafka import OffsetGapError
 from services.runtime.retry import StopAskedError, retried
+from services.runtime.threads import OneThread
 from services.runtime.vault import People
+from services.runtime.waiting import until_set
 
 CLIENT: Final = "browse_index"
 SWEEP_S: Final = 3600.0
 _BATCH_RECORDS: Final = 1000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _WAIT_S: Final = 0.2
-T = TypeVar("T")
 
 
 class IndexMetrics:
@@ -65,7 +65,7 @@ class Indexing:
         self._source, self._index, self._people = source, index, people
         self._figures = figures
         self._metrics, self._log, self._clock_s = metrics, log, clock_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="browse-index")
+        self._thread = OneThread("browse-index")
         self._is_behind = False
         self._sweep_at_s = clock_s()
         self._rest_s = 0.0
@@ -75,24 +75,23 @@ class Indexing:
         try:
             while not stop.is_set():
                 await retried(self._cycle, self._noticed, stop)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._rest_s)
+                await until_set(stop, self._rest_s)
         except StopAskedError:
             pass
         finally:
-            await self._in_thread(self._source.close)
-            self._thread.shutdown()
+            await self._thread.run(self._source.close)
+            self._thread.close()
 
     async def _cycle(self) -> None:
         self._rest_s = 0.0
         if self._clock_s() >= self._sweep_at_s:
             await self._people.forget_days()
             self._sweep_at_s = self._clock_s() + SWEEP_S
-        began_ms = time.time_ns() // 1_000_000
+        began_ms = clock.now_ms()
         try:
-            batch = await self._in_thread(self._read)
+            batch = await self._thread.run(self._read)
         except OffsetGapError:
-            missed = await self._in_thread(self._source.skip_gap)
+            missed = await self._thread.run(self._source.skip_gap)
             self._metrics.missed.inc(missed)
             self._log.error("the index of looks was away for too long: make it again", missed=missed)
             return
@@ -102,11 +101,11 @@ class Indexing:
             following = {
                 (str(each.topic()), int(each.partition() or 0)): int(each.offset() or 0) + 1 for each in batch
             }
-            await self._in_thread(lambda: self._source.commit(following))
+            await self._thread.run(self._source.commit, following)
             self._is_behind = False
             # Looks, and their marks that follow within a second, are written together so, and statistics once.
             self._rest_s = REST_S if len(batch) < _BATCH_RECORDS else 0.0
-        elif self._figures is not None and await self._in_thread(self._source.lag) == 0:
+        elif self._figures is not None and await self._thread.run(self._source.lag) == 0:
             assigned = sorted(partition for _, partition in self._source.assigned())
             await self._figures.at_end(assigned, began_ms)
 
@@ -156,6 +155,3 @@ class Indexing:
 
     def _noticed(self, error: ServiceError) -> None:
         self._log.warning("the index of looks waits", cause=str(error))
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from goodstrace import asked_user
 from goodstrace.encrypted_parts import is_encrypted, record_key
+from goodstrace.entry import Position
 from goodstrace.log.v1 import log_pb2
 from services.audit.browse_index import BrowseIndex
 from services.runtime.vault import Vault
-from services.sealing.showing import Position, position
+from services.sealing.showing import position
 from services.sealing.values import SealedRecord
 
 

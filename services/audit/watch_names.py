@@ -1,7 +1,6 @@
 """Between names and the pseudonyms by which the watch knows users, for as long as the vault keeps what links them; nothing of it is stored."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -9,6 +8,7 @@ from goodstrace.audit.v1 import watch_pb2
 from services.audit.watch.daily import DAY_MS, is_pseudonym
 from services.audit.watch.store import forget
 from services.audit.watch.values import Kind
+from services.runtime import clock
 from services.runtime.access.current import principal
 from services.runtime.access.values import Role
 from services.runtime.blocking import USER, Blocks
@@ -40,7 +40,7 @@ class WatchNames:
         self,
         people: People,
         retention_days: int,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
         """Ask the vault, which keeps days for so many days after them."""
         self._people, self._kept_ms, self._now_ms = people, retention_days * DAY_MS, now_ms

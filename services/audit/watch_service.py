@@ -1,7 +1,6 @@
 """`WatchService` over gRPC: what the watch found and counted; each answer is recorded as a look before it leaves."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -14,11 +13,13 @@ from services.audit.watch.values import Kind
 from services.audit.watch_names import WatchNames
 from services.audit.watch_reader import StoredAlert, WatchReader
 from services.audit.watch_requests import DEFAULT_PAGE_SIZE, Before, Since
+from services.runtime import clock
 from services.runtime.call_errors import ExhaustedError
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens, TokenKey
+from services.runtime.waiting import until_set
 from services.sealing.browse import Browse, BrowseRecorder
 
 POLL_S: Final = 1.0
@@ -61,7 +62,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         size = checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
         subjects = [wanted.subject] if wanted.subject else []
         if wanted.user:
-            subjects = await self._names.subjects(wanted.user, 0, _now_ms())
+            subjects = await self._names.subjects(wanted.user, 0, clock.now_ms())
         found = await self._reader.alerts(wanted, subjects, before, size + 1)
         page = found[:size]
         answer = watch_pb2.ListAlertsResponse(
@@ -85,7 +86,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         since_ms = (
             (await self._cursors.open(_BOUND, request.cursor)).stored_ms
             if request.cursor
-            else time.time_ns() // 1_000_000 + OVERLAP_MS
+            else clock.now_ms() + OVERLAP_MS
         )
         if self._streams >= MAX_STREAMS:
             raise ExhaustedError(f"there are {MAX_STREAMS} streams of alerts already: try again later")
@@ -129,7 +130,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         self, request: watch_pb2.GetActivityRequest, context: Context
     ) -> watch_pb2.GetActivityResponse:
         """Give a subject's statistics."""
-        user, asked = caller(context), requests.window_of(request, _now_ms())
+        user, asked = caller(context), requests.window_of(request, clock.now_ms())
         subjects = [asked.subject]
         if asked.about == Kind.USER:
             subjects = await self._names.subjects(asked.subject, asked.start_ms, asked.end_ms)
@@ -154,7 +155,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         bound = _asked("ListBusiest", request.about, str(request.at_ms))
         after = await self._opened(bound, request.page_token)
         size = checked_page_size(request.page_size, DEFAULT_PAGE_SIZE)
-        found = await self._reader.busiest(request.about, request.at_ms or _now_ms(), after, size + 1)
+        found = await self._reader.busiest(request.about, request.at_ms or clock.now_ms(), after, size + 1)
         page = found[:size]
         users = await self._names.known((each.about, each.subject) for each, _ in page)
         answer = watch_pb2.ListBusiestResponse(busiest=[each for each, _ in page], users=users)
@@ -194,16 +195,10 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         return browse_id
 
     async def _rest(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), POLL_S)
-        if self._stop.is_set():
+        if await until_set(self._stop, POLL_S):
             raise UnavailableError("the service stops")
 
 
 def _asked(method: str, *values: str) -> bytes:
     """Give the bytes that page tokens are bound to, and that say in the browse record what was asked."""
     return "\n".join((method, *values)).encode()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -23,7 +22,7 @@ from services.backup.pinned import pin_again
 from services.backup.registered import register_again
 from services.backup.values import Manifest
 from services.erasure.steps import ERASE_STEPS
-from services.runtime import topics
+from services.runtime import clock, topics
 from services.runtime.command_errors import told
 from services.runtime.mongo import Mongo, beside
 from services.runtime.progress import Progress
@@ -249,7 +248,7 @@ def _next(into: str, vault: str, told: SetBack) -> Iterator[str]:
 
 
 async def _created(out: Path) -> tuple[Manifest, str]:
-    folder, made_ms = FolderWriter(out), time.time_ns() // 1_000_000
+    folder, made_ms = FolderWriter(out), clock.now_ms()
     noted = await asyncio.to_thread(groups.positions, load(KafkaSettings))
     mongo = Mongo(load(MongoSettings))
     try:
@@ -268,7 +267,7 @@ async def _created(out: Path) -> tuple[Manifest, str]:
 
 
 async def _vault_copied(out: Path) -> tuple[Manifest, str]:
-    folder, made_ms = FolderWriter(out), time.time_ns() // 1_000_000
+    folder, made_ms = FolderWriter(out), clock.now_ms()
     # Before the rows that follow from it: so they may only come again, never be missed.
     noted = await asyncio.to_thread(groups.positions, load(KafkaSettings), groups.LOOKS)
     mongo = Mongo(load(MongoSettings))

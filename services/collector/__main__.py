@@ -42,10 +42,10 @@ from services.collector.settings import CollectorSettings
 from services.collector.state_keeper import StateKeeper
 from services.collector.state_store import StateStore
 from services.collector.transactions import Transactions
-from services.runtime import lifecycle, logs, topics
+from services.runtime import clock, lifecycle, logs, topics
 from services.runtime.access.guard import Guard
 from services.runtime.access.networks import networks
-from services.runtime.access.opening import now_ms, open_access
+from services.runtime.access.opening import open_access
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.errors import UnavailableError
 from services.runtime.kafka import KafkaProbe
@@ -143,12 +143,12 @@ class _Parts:
         self._jobs = JobStore(self.mongo.database)
         self._rejections = RejectionStore(self.mongo.database)
         self._registry = RegistryStore(self.mongo.database)
-        self._ports = Ports(now_ms=now_ms, random=os.urandom)
+        self._ports = Ports(now_ms=clock.now_ms, random=os.urandom)
         self._access = open_access(settings.host, self._registry, self.mongo.database, log, goes_on=True)
         rates = Rates(time.monotonic)
         failed = self._metrics.failures.labels("rates", UnavailableError.category).inc
         store = MongoRateStore(self.mongo.database)
-        self.sharing = Sharing(rates, store, time.monotonic, now_ms, failed)
+        self.sharing = Sharing(rates, store, time.monotonic, clock.now_ms, failed)
         self._people = open_people(self.mongo.database)
         self._keeper = PersonalKeys(self._people.vault)
         self._gate = Gate(

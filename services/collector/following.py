@@ -4,7 +4,6 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -14,6 +13,7 @@ from confluent_kafka import Message
 from services.collector.metrics import Metrics
 from services.collector.retry import persistently
 from services.runtime.group_source import Source
+from services.runtime.threads import OneThread
 
 _BATCH_RECORDS: Final = 10_000
 _BATCH_BYTES: Final = 16 * 1024 * 1024
@@ -31,12 +31,11 @@ class Following(ABC):
         self._source = source
         self._metrics = metrics
         self._log = log
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._thread = OneThread(name)
         self._rewind = False
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
         """Keep batch after batch; `started` is called once it reads. Raises: ServiceError that a retry does not mend."""
-        loop = asyncio.get_running_loop()
         try:
             await persistently(self._prepare, self._name, stop, self._metrics, self._log)
             started()
@@ -44,7 +43,7 @@ class Following(ABC):
                 await self._turn(stop)
                 await persistently(partial(self._round, stop), self._name, stop, self._metrics, self._log)
         finally:
-            await loop.run_in_executor(self._thread, self._source.close)
+            await self._thread.run(self._source.close)
 
     @abstractmethod
     async def _prepare(self) -> None:
@@ -72,8 +71,7 @@ class Following(ABC):
 
     async def _cycle(self) -> None:
         """Read a batch and keep it. One that failed is read again: who does not poll for minutes loses its partitions."""
-        loop = asyncio.get_running_loop()
-        batch = await loop.run_in_executor(self._thread, self._read)
+        batch = await self._thread.run(self._read)
         if not batch:
             return
         self._rewind = True  # until this batch is committed
@@ -81,7 +79,7 @@ class Following(ABC):
         following = {
             (str(each.topic()), int(each.partition() or 0)): int(each.offset() or 0) + 1 for each in batch
         }
-        await loop.run_in_executor(self._thread, self._source.commit, following)
+        await self._thread.run(self._source.commit, following)
         self._rewind = False
         self._metrics.kept_last.labels(self._name).set(time.time())
 

@@ -101,12 +101,12 @@ class Ingress(Transacting):
     async def _take(self, batch: list[Message]) -> None:
         self._metrics.ingress_busy.set(len(batch))
         try:
-            made = await self._in_thread(self._prepared, batch, await self._caller())
+            made = await self._thread.run(self._prepared, batch, await self._caller())
             prepared = await with_ranges(self._ranges, made)
             keys = [key for each in prepared for key in each.personal]
             if keys:
                 await self._keeper.keep(keys)
-            await self._in_thread(self._commit, batch, prepared)
+            await self._thread.run(self._commit, batch, prepared)
         finally:
             self._metrics.ingress_busy.set(0)
         self._committed()

@@ -3,7 +3,6 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 import structlog
@@ -25,6 +24,7 @@ from services.collector.producer import GroupCommit
 from services.collector.ranging import Ranges, with_ranges
 from services.runtime.errors import ServiceError
 from services.runtime.personal_values import PersonalKey
+from services.runtime.threads import OneThread
 
 _REMEMBERED_JOBS: Final = 1_000
 _OVERDUE_AT_ONCE: Final = 10
@@ -72,7 +72,7 @@ class Intake:
         self._released = asyncio.Event()
         self._recent: OrderedDict[str, Job] = OrderedDict()
         self._overdue: deque[Job] = deque(maxlen=_REMEMBERED_JOBS)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="collect")
+        self._thread = OneThread("collect")
 
     def hold(self, size_bytes: int) -> None:
         """Account for bytes of a request in memory (negative: released). Raises: OverloadedError."""
@@ -152,7 +152,7 @@ class Intake:
     ) -> Prepared:
         with capture_spans.collecting(request.traceparent) as opened:
             wanted = capture_spans.stamped(request, opened)
-            made = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, wanted)
+            made = await self._thread.run(prepare, wanted)
             (prepared,) = await with_ranges(self._ranges, [made])
             capture_spans.say(opened, prepared)
             with structlog.contextvars.bound_contextvars(capture_id=prepared.job.id):

@@ -12,16 +12,15 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace import facts as facts_format
+from goodstrace.entry import Position
+from goodstrace.grouping import grouped
 from services.collector.flow import FACTS_PART, Reason
-from services.runtime.envelope import Record
+from services.runtime.envelope import Record, content_of
 
 ACCEPTED: Final = "accepted"
 DUPLICATE: Final = "duplicate"
 REJECTED: Final = "rejected"
 MAX_ERRORS: Final = 100
-
-Place = tuple[str, int]
-"""Where an event is sealed: name of the log, index in it."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -96,10 +95,8 @@ _NAMES: Final = msgspec.json.Decoder(_Names)
 
 def verdict_on(record: Record) -> Verdict:
     """Say what became of an event: from its record on `goods.stored` or `goods.rejected`."""
-    names = _Names()
-    for part in record.parts:
-        if part.name == FACTS_PART:
-            names = _NAMES.decode(part.content)
+    facts = content_of(record.parts, FACTS_PART)
+    names = _NAMES.decode(facts) if facts is not None else _Names()
     accepted = Verdict(
         index=record.sequence,
         verdict=ACCEPTED,
@@ -125,9 +122,7 @@ def verdict_on(record: Record) -> Verdict:
 
 def gather(batch: Iterable[Seen]) -> list[Verdicts]:
     """Gather a batch's verdicts by capture and partition; the ID is where the first and last of them lie."""
-    groups: dict[tuple[bytes, str, int], list[Seen]] = {}
-    for seen in batch:
-        groups.setdefault((seen.record.capture_id, seen.topic, seen.partition), []).append(seen)
+    groups = grouped(((seen.record.capture_id, seen.topic, seen.partition), seen) for seen in batch)
     return [_verdicts(group) for group in groups.values()]
 
 
@@ -201,7 +196,7 @@ def outline(made: Progress) -> dict[str, Any]:
     return told
 
 
-def detailed(verdicts: Iterable[Verdict], places: Mapping[str, Place]) -> list[dict[str, Any]]:
+def detailed(verdicts: Iterable[Verdict], places: Mapping[str, Position]) -> list[dict[str, Any]]:
     """Give the verdicts as a job's `events` has them.
 
     Args:
@@ -234,7 +229,7 @@ def _problem(verdict: Verdict) -> dict[str, Any]:
     return told | ({"pointer": verdict.pointer} if verdict.pointer else {})
 
 
-def _told(verdict: Verdict, place: Place | None) -> dict[str, Any]:
+def _told(verdict: Verdict, place: Position | None) -> dict[str, Any]:
     told = {
         "index": verdict.index,
         "verdict": verdict.verdict,

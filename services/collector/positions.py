@@ -9,15 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from goodstrace import entry as entries
-from goodstrace.entry import TagKind
-from services.collector.jobs import ACCEPTED, DUPLICATE, Place, Progress, Verdict
+from goodstrace.entry import Position, TagKind
+from goodstrace.grouping import grouped
+from services.collector.jobs import ACCEPTED, DUPLICATE, Progress, Verdict
 from services.sealing.values import SealedRecord, StoredCheckpoint, log_name
 
 LOGS: Final = "goods"
 MOST_OF_A_TAG: Final = 16
 """How many records of one event ID are looked at. Where more share it, some may be shown without their place."""
 
-Places = dict[str, Place]
+Places = dict[str, Position]
 
 
 class Logs(Protocol):
@@ -60,13 +61,11 @@ class Positions:
         sizes = {log: stored.size for log, stored in (await self._logs.newest(f"{LOGS}/")).items()}
         places: Places = {}
         for kind in (ACCEPTED, DUPLICATE):
-            grouped: dict[str, list[Verdict]] = {}
-            for verdict in wanted:
-                log = log_name(LOGS, made.partitions[verdict.index])
-                if verdict.verdict == kind and sizes.get(log):
-                    grouped.setdefault(log, []).append(verdict)
-            for log, group in grouped.items():
-                places |= await self._in_log(log, sizes[log], group)
+            of_kind = [verdict for verdict in wanted if verdict.verdict == kind]
+            by_log = grouped((log_name(LOGS, made.partitions[each.index]), each) for each in of_kind)
+            for log, group in by_log.items():
+                if sizes.get(log):
+                    places |= await self._in_log(log, sizes[log], group)
         return places
 
     async def _in_log(self, log: str, size: int, group: Sequence[Verdict]) -> Places:

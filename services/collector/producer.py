@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 import msgspec
@@ -15,6 +14,7 @@ from services.collector.errors import OverloadedError
 from services.collector.metrics import Metrics
 from services.collector.transactions import Write
 from services.runtime.errors import ServiceError, UnavailableError
+from services.runtime.threads import OneThread
 from services.runtime.tracing import spans
 from services.runtime.tracing.context import TraceContext
 
@@ -81,7 +81,7 @@ class GroupCommit:
         self._came = asyncio.Event()
         self._freed = asyncio.Event()
         self._closing = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="group-commit")
+        self._thread = OneThread("group-commit")
 
     async def commit(self, placed: Sequence[Placed], *, patient: bool = False) -> None:
         """Return once all values are durable in Kafka, in one transaction; `patient` callers wait for room first.
@@ -138,7 +138,7 @@ class GroupCommit:
     async def _commit_group(self, group: list[_Waiting], log: structlog.stdlib.BoundLogger) -> None:
         started = time.perf_counter()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, group)
+            await self._thread.run(self._write, group)
         except ServiceError as error:
             self._metrics.failures.labels("group_commit", error.category).inc()
             log.warning("captures could not be committed", captures=len(group), error=str(error))

@@ -4,7 +4,6 @@ It runs behind the stages: neither they nor the ledger wait for it. When it is b
 writes each of the keys that they have in common once.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -77,8 +76,7 @@ class Projector(Following):
 
     async def _keep(self, batch: Sequence[Message]) -> None:
         """Write what a batch says; goods first, so that where a job has finished its goods and rejections are known."""
-        loop = asyncio.get_running_loop()
-        told = await loop.run_in_executor(self._thread, _gather, self._stored, batch)
+        told = await self._thread.run(_gather, self._stored, batch)
         started = time.perf_counter()
         await self._goods.apply(told.goods, told.merchants)
         await self._registry.apply(told.registered)

@@ -1,8 +1,6 @@
 """One record of `goods.rejected`, read where it lies. The topic keeps everything (services.runtime.topics)."""
 
-import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -11,6 +9,7 @@ from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
 from services.runtime.kafka import OffsetGapError, consumer, translate, translated
+from services.runtime.threads import OneThread
 
 _TIMEOUT_S: Final = 5.0
 _AHEAD_KBYTES: Final = 1024
@@ -24,15 +23,14 @@ class RejectedReader:
         self._bootstrap = bootstrap
         self._topic = topic
         self._consumer: Consumer | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rejected")
+        self._thread = OneThread("rejected")
 
     async def read(self, partition: int, offset: int) -> Record:
         """Read the record at an offset.
 
         Raises: OffsetGapError where Kafka no longer has it; UnavailableError; EnvelopeError where it is none of ours.
         """
-        loop = asyncio.get_running_loop()
-        return envelope.decode(await loop.run_in_executor(self._thread, self._read, partition, offset))
+        return envelope.decode(await self._thread.run(self._read, partition, offset))
 
     def _read(self, partition: int, offset: int) -> bytes:
         if self._consumer is None:

@@ -14,7 +14,7 @@ from goodstrace.event_content import is_xml
 from services.collector.flow import CONTEXT_PART, DOCUMENT_PART, EVENT_PART, Reason, StageName
 from services.collector.jobs import Seen, timestamp, verdict_on
 from services.collector.xml_documents import enclose
-from services.runtime.envelope import Record
+from services.runtime.envelope import Record, content_of
 
 _SCHEMA_VERSION: Final = b'"schemaVersion":"2.0","type":"EPCISDocument"'
 
@@ -153,7 +153,7 @@ def rebuilt(content: bytes, record: Record, created_ms: int) -> bytes | None:
         created_ms: the creation date of the document that is made, Unix milliseconds.
     Returns: a document, `content` itself where there was none of these, None where there was one that was not kept.
     """
-    kept = next((part.content for part in record.parts if part.name == CONTEXT_PART), None)
+    kept = content_of(record.parts, CONTEXT_PART)
     if kept is None or is_xml(content) != is_xml(content_part(record)[1]):
         return content
     if not kept:

@@ -83,7 +83,7 @@ class Runner(Transacting):
         busy = self._metrics.stage_busy.labels(self._span.first)
         busy.set(len(batch))
         try:
-            await self._in_thread(self._through, batch, watcher)
+            await self._thread.run(self._through, batch, watcher)
         except ServiceError as error:
             if watcher is not None:
                 watcher.failed(len(batch), error.category)

@@ -10,7 +10,6 @@ A group that is new begins with the first record, so the states of goods that we
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -36,6 +35,7 @@ from services.runtime.errors import EnvelopeError
 from services.runtime.group_source import Source
 from services.runtime.merchants.flagged import FlaggedEvent
 from services.runtime.settings import KafkaSettings
+from services.runtime.waiting import until_set
 
 PATIENCE_S: Final = 10.0
 _LOOK_S: Final = 0.2
@@ -77,12 +77,11 @@ class StateKeeper(Following):
     async def _turn(self, stop: asyncio.Event) -> None:
         until_s = time.monotonic() + PATIENCE_S
         while self._is_busy() and not stop.is_set() and time.monotonic() < until_s:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _LOOK_S)
+            await until_set(stop, _LOOK_S)
 
     async def _keep(self, batch: Sequence[Message]) -> None:
         started = time.perf_counter()
-        told = await asyncio.get_running_loop().run_in_executor(self._thread, _told, batch)
+        told = await self._thread.run(_told, batch)
         self._metrics.states_written.inc(await self._store.apply(told.said, told.given))
         await self._renewing.add(told.firsts)
         await self._flagged.add(told.flagged)

@@ -7,8 +7,7 @@ the transaction is aborted, and the next cycle goes back to the committed offset
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Message
@@ -18,8 +17,8 @@ from services.collector.retry import persistently
 from services.collector.transactions import Transactions
 from services.runtime.errors import ServiceError
 from services.runtime.group_source import Source
+from services.runtime.threads import OneThread
 
-T = TypeVar("T")
 WAIT_S: Final = 0.2
 
 
@@ -38,7 +37,7 @@ class Transacting(ABC):
         self._transactions = transactions
         self._metrics = metrics
         self._log = log
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._thread = OneThread(name)
         self._source: Source | None = None
         self._rewind = False
 
@@ -49,12 +48,12 @@ class Transacting(ABC):
         """
         try:
             await self._persistently(self._prepare, stop)
-            await self._persistently(lambda: self._in_thread(self._start), stop)
+            await self._persistently(lambda: self._thread.run(self._start), stop)
             started()
             while not stop.is_set():
                 await self._persistently(self._cycle, stop)
         finally:
-            await self._in_thread(self._close)
+            await self._thread.run(self._close)
 
     @abstractmethod
     async def _prepare(self) -> None:
@@ -73,7 +72,7 @@ class Transacting(ABC):
         """Do with a batch what is to be done, up to the transaction with its offsets."""
 
     async def _cycle(self) -> None:
-        batch = await self._in_thread(self._read)
+        batch = await self._thread.run(self._read)
         if batch:
             self._rewind = True  # until this batch is committed
             await self._take(batch)
@@ -105,9 +104,6 @@ class Transacting(ABC):
         if self._source is not None:
             self._source.close()
         self._transactions.close()
-
-    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def _persistently(self, attempt: Callable[[], Awaitable[Any]], stop: asyncio.Event) -> Any:
         try:

@@ -6,7 +6,6 @@ They work on the store and on Kafka themselves, as whoever may write to MongoDB 
 import asyncio
 import getpass
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ import msgspec
 
 from goodstrace.cli.options import json_option, print_json
 from services.erasure.steps import ERASE_STEPS, EXPORT_STEPS
-from services.runtime import topics
+from services.runtime import clock, topics
 from services.runtime.access.values import Role
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.command_errors import told
@@ -146,7 +145,7 @@ def hold_event(event_id: str, *, merchant: int, until: datetime, reason: str, as
 @json_option
 def retention(days: int, *, as_json: bool) -> None:
     """Erase personal data in events that were captured more than DAYS days ago, but what is under a legal hold. To be run every day."""
-    before_ms = time.time_ns() // 1_000_000 - days * _DAY_MS
+    before_ms = clock.now_ms() - days * _DAY_MS
     erased = _run(lambda erasing: erasing.older_than(before_ms))
     if as_json:
         print_json({"erased": erased})

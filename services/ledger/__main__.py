@@ -18,6 +18,7 @@ from services.ledger.metrics import IndexMetrics, RootMetrics
 from services.ledger.root_rounds import RootRounds
 from services.ledger.root_topic import KafkaRoundTopic
 from services.ledger.settings import CompletenessSettings, LedgerSettings, RootSettings
+from services.runtime import clock
 from services.runtime.kafka import KafkaProbe
 from services.runtime.lifecycle import run, together
 from services.runtime.logs import configure
@@ -35,7 +36,6 @@ from services.runtime.settings import (
 from services.runtime.tls import served_for_metrics
 from services.runtime.topics import GOODS_STORED, LOGS_CHECKPOINTS, LOGS_INDEX
 from services.runtime.tracing import spans
-from services.sealing.clock import SystemClock
 from services.sealing.completeness.source import IndexSource
 from services.sealing.completeness.store import MongoRuns
 from services.sealing.epochs import random_epoch
@@ -66,7 +66,7 @@ def main() -> None:
         mongo = Mongo(load(MongoSettings))
         certificate = served_for_metrics(log)
         monitoring = Monitoring("ledger", shared.host, settings.metrics_port, certificate=certificate)
-        public = publishing("ledger", MongoBlockStore(mongo.database), SystemClock(), log)
+        public = publishing("ledger", MongoBlockStore(mongo.database), log)
         goods = _sealer(mongo, monitoring, public, log, topic=GOODS_STORED, prefix=_GOODS)
         above = _sealer(mongo, monitoring, public, log, topic=LOGS_CHECKPOINTS, prefix=ROOT_LOG)
         topic = kafka.topic(LOGS_CHECKPOINTS)
@@ -75,7 +75,7 @@ def main() -> None:
             KafkaRoundTopic(kafka.bootstrap_servers, topic, f"{topic}.rounds"),
             lambda: bool(above.partitions),
             interval_s=root.interval_ms / 1000,
-            clock=SystemClock(),
+            now_ms=clock.now_ms,
             metrics=RootMetrics(),
             log=log,
         )
@@ -123,7 +123,7 @@ def _completeness(
         secret=secret_commitment(load_secret(load(LogSettings).index_secret_file)),
         interval_s=settings.interval_ms / 1000,
         keep_s=settings.keep_s,
-        clock=SystemClock(),
+        now_ms=clock.now_ms,
         metrics=IndexMetrics(),
         log=log,
     )
@@ -150,7 +150,7 @@ def _sealer(
             instance=kafka.instance,
             client=part,
         ),
-        clock=SystemClock(),
+        now_ms=clock.now_ms,
         limits=load(SealSettings).limits(),
         new_epoch=random_epoch,
         metrics=SealMetrics(part),

@@ -7,7 +7,6 @@ beside the rounds; the next leaf names the merged one.
 """
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -27,12 +26,12 @@ from services.runtime import envelope
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.kafka import FencedError
 from services.runtime.sorting import Sorter
+from services.runtime.waiting import until_set
 from services.sealing.completeness import building
 from services.sealing.completeness.layout import run_id
 from services.sealing.completeness.source import PINS_AT_ONCE, IndexSource
 from services.sealing.completeness.store import MongoRuns, lacking
 from services.sealing.errors import CorruptError
-from services.sealing.ports import Clock
 
 MOST_RUNS: Final = 64
 """So many live runs may there be before a round waits for the merging."""
@@ -52,7 +51,7 @@ class IndexRounds:
         secret: str,
         interval_s: float,
         keep_s: float,
-        clock: Clock,
+        now_ms: Callable[[], int],
         metrics: IndexMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
@@ -62,7 +61,7 @@ class IndexRounds:
         """
         self._source, self._store, self._topic, self._owns = source, store, topic, owns
         self._secret, self._interval_s, self._keep_s = secret, interval_s, keep_s
-        self._clock, self._metrics, self._log = clock, metrics, log
+        self._now_ms, self._metrics, self._log = now_ms, metrics, log
         self._leaf: IndexLeaf | None = None  # the last one on the topic, while this process is the writer
         self._growth = Growth(leaves.empty(secret))
         self._merging: asyncio.Task[Run] | None = None
@@ -84,8 +83,7 @@ class IndexRounds:
                         raise
                     self._metrics.failures.inc()
                     self._log.warning("index round not made", category=error.category, error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 0 if is_behind else self._interval_s)
+                await until_set(stop, 0 if is_behind else self._interval_s)
         finally:
             await self._forget()
 
@@ -160,7 +158,7 @@ class IndexRounds:
         runs = (*index_records.with_merged(leaf.runs, merged), run)
         after = index_records.next_leaf(leaf, logs, root, runs)
         record = index_records.index_record(
-            after, record_id=os.urandom(ID_BYTES), salt=os.urandom(SALT_BYTES), time_ms=self._clock.now_ms()
+            after, record_id=os.urandom(ID_BYTES), salt=os.urandom(SALT_BYTES), time_ms=self._now_ms()
         )
         await self._topic.write([envelope.encode(record)])
         self._leaf, self._growth = after, Growth(after)
@@ -201,14 +199,14 @@ class IndexRounds:
         return await task
 
     async def _retire(self, runs: Iterable[str]) -> None:
-        await self._store.retire(runs, self._clock.now_ms())
+        await self._store.retire(runs, self._now_ms())
 
     async def _collect(self) -> None:
         """Remove runs that were retired long ago, now and then."""
         if time.monotonic() - self._collected_s < min(COLLECT_EVERY_S, self._keep_s):
             return
         self._collected_s = time.monotonic()
-        before = self._clock.now_ms() - int(self._keep_s * 1000)
+        before = self._now_ms() - int(self._keep_s * 1000)
         for run in await self._store.runs():
             if 0 < run.retired_ms <= before:
                 await self._store.remove(run)

@@ -6,7 +6,6 @@ the one before had written and not marked as pinned is marked then, and not writ
 """
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -22,8 +21,8 @@ from services.runtime import envelope
 from services.runtime.envelope import Part
 from services.runtime.errors import ServiceError
 from services.runtime.kafka import FencedError
+from services.runtime.waiting import until_set
 from services.sealing.pins import PinnedBlock, SignedHeader
-from services.sealing.ports import Clock
 from services.sealing.values import Head
 
 
@@ -88,7 +87,7 @@ class RootRounds:
         owns: Callable[[], bool],
         *,
         interval_s: float,
-        clock: Clock,
+        now_ms: Callable[[], int],
         metrics: RootMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
@@ -97,7 +96,7 @@ class RootRounds:
         self._topic = topic
         self._owns = owns
         self._interval_s = interval_s
-        self._clock = clock
+        self._now_ms = now_ms
         self._metrics = metrics
         self._log = log
         self._writing = False
@@ -118,8 +117,7 @@ class RootRounds:
                         raise
                     self._metrics.failures.inc()
                     self._log.warning("round not made", category=error.category, error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._interval_s)
+                await until_set(stop, self._interval_s)
         finally:
             await self._topic.give_up()
 
@@ -174,7 +172,7 @@ class RootRounds:
             headers[head.checkpoint.log, head.height].header,
             record_id=os.urandom(ID_BYTES),
             salt=os.urandom(SALT_BYTES),
-            time_ms=self._clock.now_ms(),
+            time_ms=self._now_ms(),
             beside=[Part(KEY_CHANGES_PART, os.urandom(SALT_BYTES), new)] if new else [],
         )
         return envelope.encode(record)
@@ -185,9 +183,7 @@ class RootRounds:
             root_records.checked_header(head, headers[head.checkpoint.log, head.height].header)
             for head in heads
         ]
-        return (
-            max(0.0, (self._clock.now_ms() - min(each.time for each in decoded)) / 1000) if decoded else 0.0
-        )
+        return max(0.0, (self._now_ms() - min(each.time for each in decoded)) / 1000) if decoded else 0.0
 
     def _remember(self, heads: Iterable[Head]) -> None:
         self._pinned.update({head.checkpoint.log: head.checkpoint.size for head in heads})

@@ -12,7 +12,9 @@ from goodstrace.completeness.leaf import INDEX_PART, IndexLeaf
 from goodstrace.completeness.proof import MAX_PAGES
 from goodstrace.completeness.rows import PAGE_BYTES
 from goodstrace.completing import TOKEN_METADATA
+from goodstrace.entry import Position
 from goodstrace.errors import EntryError
+from goodstrace.grouping import grouped
 from goodstrace.log_keys import INDEX_LOG
 from goodstrace.query.v1 import completeness_pb2, completeness_pb2_grpc
 from services.query import completeness_requests as requests
@@ -24,6 +26,7 @@ from services.query.sight import Sight, VisibleLogs
 from services.runtime.access.current import principal
 from services.runtime.access.networks import grpc_peer
 from services.runtime.call_errors import InvalidRequestError, OutOfRangeError
+from services.runtime.envelope import content_of
 from services.runtime.grpc import Context, caller
 from services.sealing import disclosure
 from services.sealing.browse import Browse, BrowseRecorder
@@ -141,7 +144,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
         if checkpoint is None or not checkpoint.size:
             raise OutOfRangeError("there is no such checkpoint of the log `index` yet", "index_size")
         [record] = await self._reader.records(INDEX_LOG, [checkpoint.size - 1])
-        content = next((part.content for part in record.parts if part.name == INDEX_PART), b"")
+        content = content_of(record.parts, INDEX_PART) or b""
         try:
             return checkpoint, record, leaves.decode(content)
         except EntryError as error:
@@ -218,10 +221,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
         self._gate.check(grpc_peer(context.peer()), given if isinstance(given, str) else "")
 
 
-async def _at(logs: VisibleLogs, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], SealedRecord]:
+async def _at(logs: VisibleLogs, places: Sequence[Position]) -> dict[Position, SealedRecord]:
     """Read records, those that the caller may not see without their parts."""
-    by_log: dict[str, list[int]] = {}
-    for log, index in places:
-        by_log.setdefault(log, []).append(index)
-    read = await asyncio.gather(*(logs.records(log, indexes) for log, indexes in by_log.items()))
+    read = await asyncio.gather(*(logs.records(log, indexes) for log, indexes in grouped(places).items()))
     return {(record.log, record.index): record for of_log in read for record in of_log}

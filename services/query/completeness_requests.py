@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from goodstrace.completeness.leaf import INDEXED_PREFIX, MAX_RUNS
-from goodstrace.entry import TagKind
+from goodstrace.entry import Position, TagKind
 from goodstrace.identifiers import canonical_key
 from goodstrace.merkle import MAX_SIZE
 from goodstrace.query.v1 import completeness_pb2
@@ -16,7 +16,6 @@ from services.runtime.call_limits import MAX_KEY_CHARS, MAX_PURPOSE_CHARS, check
 
 MAX_NAMES: Final = 64
 MAX_POSITIONS: Final = 1000
-Position = tuple[str, int]
 
 
 class CompleteQuery(msgspec.Struct, frozen=True):

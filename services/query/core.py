@@ -8,12 +8,12 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.entry import Position
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.tracing.model import Direction, Node, Query, TracedEvent
 from goodstrace.tracing.wire import ABRIDGED, DIRECTIONS, mention_messages, node_message
 from services.query.requests import TraceQuery
-from services.sealing.showing import Position
 
 _OVERHEAD_BYTES: Final = 16  # tag and length of an embedded message
 

@@ -14,13 +14,14 @@ import msgspec
 
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
-from goodstrace.entry import Kind
+from goodstrace.entry import Kind, Position
 from goodstrace.facts import Facts
+from goodstrace.grouping import grouped
 from services.query.epcis_matching import matches
 from services.query.epcis_parameters import EventsQuery
 from services.query.epcis_problems import TooLargeError
 from services.query.sight import UntoldRecord
-from services.sealing.showing import Position, position
+from services.sealing.showing import position
 from services.sealing.values import SealedRecord
 
 BATCH: Final = 100  # records read at a time: at the most a MiB and more each
@@ -178,11 +179,8 @@ async def _ordered(
 async def _read(reader: NewestFirst, places: Iterable[Position]) -> list[SealedRecord]:
     """Read records in the order of their places."""
     wanted = list(places)
-    by_log: dict[str, list[int]] = {}
-    for log, index in wanted:
-        by_log.setdefault(log, []).append(index)
     read: dict[Position, SealedRecord] = {}
-    for log, indexes in by_log.items():
+    for log, indexes in grouped(wanted).items():
         read |= {position(record): record for record in await reader.records(log, indexes)}
     return [read[place] for place in wanted]
 

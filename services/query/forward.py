@@ -13,12 +13,14 @@ import msgspec
 
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
-from goodstrace.entry import Entry, Kind
+from goodstrace.entry import Entry, Kind, Position
 from goodstrace.facts import Facts
+from goodstrace.grouping import grouped
 from services.query.sight import Eyes
+from services.runtime.envelope import content_of
 from services.sealing.reader import LogReader
 from services.sealing.remembered import Remembered
-from services.sealing.showing import Position, position, record_bytes
+from services.sealing.showing import position, record_bytes
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
 CHUNK: Final = 64  # entries of a log read at a time: what a pack holds
@@ -172,13 +174,10 @@ class Forward:
 
         Raises: UnavailableError, CorruptError, EntryError.
         """
-        indexes: dict[str, list[int]] = {}
-        for log, index in places:
-            indexes.setdefault(log, []).append(index)
         async with self._turns:
             records = [
                 each
-                for log, some in indexes.items()
+                for log, some in grouped(places).items()
                 for each in await self._reader.records(log, sorted(some))
             ]
         visible = await interest.visible(_events(records))
@@ -233,6 +232,6 @@ def _events(records: Iterable[SealedRecord]) -> list[Seen]:
     for record in records:
         entry = entries.decode(record.entry)
         if entry.kind is Kind.EVENT:
-            facts = next((part.content for part in record.parts if part.name == FACTS), None)
+            facts = content_of(record.parts, FACTS)
             found.append(Seen(record, entry, sealed_facts.decode(facts) if facts is not None else None))
     return found

@@ -5,14 +5,17 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.entry import Position
 from goodstrace.goods.registered import PART, read_registration
 from goodstrace.goods.standing import registration_message, state_message
+from goodstrace.grouping import grouped
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import goods_pb2
 from services.query.sight import Logs
-from services.query.standing import Standing, content_of
+from services.query.standing import Standing
+from services.runtime.envelope import content_of
 from services.sealing import disclosure
-from services.sealing.showing import Position, record_bytes
+from services.sealing.showing import record_bytes
 from services.sealing.values import SealedRecord
 
 _OVERHEAD_BYTES: Final = 96  # an identity, tags and lengths
@@ -37,7 +40,7 @@ def cut(key: str, found: Standing, offset: int, page_size: int, page_bytes: int)
         answer.delegations.extend(log_pb2.SealedEntry() for _ in found.deciding)
         left -= sum(found.costs[place] for place in found.deciding)
         if found.registration is not None:
-            content, merchant = read_registration(content_of(found.registration, PART))
+            content, merchant = read_registration(content_of(found.registration.parts, PART) or b"")
             answer.registration.CopyFrom(registration_message(content, merchant))
             left -= record_bytes(found.registration, 2**63 - 1)
         left -= answer.ByteSize()
@@ -66,9 +69,7 @@ async def prove(page: Cut, found: Standing, reader: Logs, sizes: Mapping[str, in
 
 
 async def _records(page: Cut, found: Standing, reader: Logs) -> list[SealedRecord]:
-    by_log: dict[str, list[int]] = {}
-    for log, index in (*page.places, *(found.deciding if page.answer.delegations else ())):
-        by_log.setdefault(log, []).append(index)
+    by_log = grouped((*page.places, *(found.deciding if page.answer.delegations else ())))
     records = [record for log, indexes in by_log.items() for record in await reader.records(log, indexes)]
     if page.answer.HasField("registration") and found.registration is not None:
         records.append(found.registration)

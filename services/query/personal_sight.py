@@ -5,8 +5,9 @@ from typing import Protocol
 
 from goodstrace import entry as entries
 from goodstrace.encrypted_parts import is_encrypted, record_key
+from goodstrace.entry import Position
 from goodstrace.personal_part import PART as PERSONAL
-from services.sealing.showing import PartKey, Position, position
+from services.sealing.showing import PartKey, position
 from services.sealing.values import SealedRecord
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from goodstrace.entry import Position
 from goodstrace.log.v1.log_pb2 import SealedEntry
 from goodstrace.query.v1 import recall_pb2
 from goodstrace.tracing.model import Node, TracedEvent
 from goodstrace.tracing.recalling import Counted, Found, Holder, Order, Totals
-from services.sealing.showing import Position
 
 __all__ = ["SealedEntry", "event", "head", "holders", "mentions", "orders", "summary"]
 _MAX_MARKS: Final = 32

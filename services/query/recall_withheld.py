@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 
+from goodstrace.entry import Position
 from goodstrace.query.v1 import withheld_pb2
 from goodstrace.tracing.model import Name, NameKind
 from goodstrace.tracing.recall_memory import Seen
@@ -13,7 +14,6 @@ from goodstrace.visibility import told_names
 from services.query.sight import VisibleLogs
 from services.query.withheld import Held
 from services.query.withheld_streams import WithheldStream
-from services.sealing.showing import Position
 
 MAX_WAITING: Final = 10_000
 _SECRET_BYTES: Final = 16

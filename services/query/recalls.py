@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from goodstrace.entry import TagKind, tag
+from goodstrace.entry import Position, TagKind, tag
 from goodstrace.facts import Facts, Role
 from goodstrace.identifiers import class_of
 from goodstrace.query.v1 import recall_pb2
@@ -19,7 +19,7 @@ from services.query.sight import VisibleLogs
 from services.query.thinking import Thinking
 from services.query.walk import Walk
 from services.sealing import disclosure, showing
-from services.sealing.showing import Position, position
+from services.sealing.showing import position
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
 MAX_ALSO_AT: Final = 16

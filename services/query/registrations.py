@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from goodstrace.entry import TagKind, tag
+from goodstrace.entry import Position, TagKind, tag
 from goodstrace.identifiers import canonical_key
 from goodstrace.query.v1.registrations_pb2 import GetRegistrationsRequest, GetRegistrationsResponse
 from goodstrace.registration import of_parts
@@ -15,7 +15,6 @@ from services.runtime.page_tokens import PageTokens, TokenKey
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse
 from services.sealing.reader import LogReader
-from services.sealing.showing import Position
 from services.sealing.values import SealedRecord
 
 METHOD: Final = "GetRegistrations"

@@ -10,6 +10,7 @@ from goodstrace.query.v1 import trace_pb2
 from goodstrace.root import PinnedHead
 from services.query.proofs import covered_size
 from services.runtime.call_errors import InvalidRequestError, OutOfRangeError
+from services.runtime.envelope import content_of
 from services.sealing import disclosure
 from services.sealing.errors import CorruptError
 from services.sealing.pins import Pin, Pins, SignedHeader
@@ -77,7 +78,7 @@ async def _header(pins: Pins, log: str, pin: Pin, record: SealedRecord) -> Signe
 
 
 def _pinned(record: SealedRecord) -> PinnedHead:
-    content = next((part.content for part in record.parts if part.name == root.CHECKPOINT_PART), b"")
+    content = content_of(record.parts, root.CHECKPOINT_PART) or b""
     try:
         return root.decode(content)
     except EntryError as error:

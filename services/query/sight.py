@@ -13,16 +13,17 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.claims import is_within, scope_claims
-from goodstrace.entry import Entry, Kind, tag
+from goodstrace.entry import Entry, Kind, Position, tag
 from goodstrace.facts import Facts
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
 from services.query.personal_sight import Opens, PersonalSource
 from services.runtime.access.values import Principal, Role
+from services.runtime.envelope import content_of
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import SuspendedError, UnauthenticatedError
 from services.runtime.merchants.values import Status
-from services.sealing.showing import PartKey, Position, position
+from services.sealing.showing import PartKey, position
 from services.sealing.values import SealedRecord
 
 JUDGE_INLINE: Final = 200  # records are judged in some milliseconds
@@ -388,7 +389,7 @@ def _judged(records: Iterable[SealedRecord]) -> list[Judged]:
     judged = []
     for record in records:
         entry = entries.decode(record.entry)
-        facts = next((part.content for part in record.parts if part.name == FACTS), None)
+        facts = content_of(record.parts, FACTS)
         is_event = entry.kind is Kind.EVENT and facts is not None
         judged.append((entry, sealed_facts.decode(facts) if is_event and facts else None))
     return judged

@@ -9,7 +9,7 @@ import msgspec
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace import registration as registrations
-from goodstrace.entry import Kind, TagKind, tag
+from goodstrace.entry import Kind, Position, TagKind, tag
 from goodstrace.goods.corrections import NOBODY, Given, Givers, asked, deciding
 from goodstrace.goods.registered import PART
 from goodstrace.goods.sightings import Kept, Placed, joined, sightings
@@ -17,7 +17,8 @@ from goodstrace.goods.standing import next_key, places_in, registered_under, tra
 from goodstrace.goods.state import GoodsState, state_of
 from goodstrace.registration import lending, merchant_key
 from services.query.sight import UntoldRecord
-from services.sealing.showing import Position, position, record_bytes
+from services.runtime.envelope import content_of
+from services.sealing.showing import position, record_bytes
 from services.sealing.values import SealedRecord
 
 BATCH: Final = 256  # records read at a time
@@ -130,7 +131,7 @@ async def newest_registration(
     """Find the newest registration of the nearest key that has one. Raises: UnavailableError, CorruptError, EntryError."""
     for key in keys:
         found = await reader.find_newest(tag(secret, TagKind.REGISTRATION, key), sizes, REGISTRATIONS)
-        whole = [each for each in found if content_of(each, PART)]
+        whole = [each for each in found if content_of(each.parts, PART)]
         if whole:
             return max(whole, key=_registered)
     return None
@@ -160,7 +161,7 @@ class _Gathering:
     def take(self, registered: Sequence[SealedRecord]) -> None:
         """Take in registrations of a merchant; one that is erased says nothing."""
         for record in registered:
-            if content_of(record, PART):
+            if content_of(record.parts, PART):
                 given = _given(record)
                 self._given[given.record], self._given_at[given.record] = given, position(record)
                 self._note_cost(record)
@@ -195,7 +196,7 @@ class _Gathering:
 
     def _placed(self, record: SealedRecord) -> Placed | None:
         """Take a record apart; None where it is no event, or its facts are not there any more."""
-        entry, facts = entries.decode(record.entry), content_of(record, _FACTS)
+        entry, facts = entries.decode(record.entry), content_of(record.parts, _FACTS)
         if entry.kind is not Kind.EVENT or not facts:
             return None
         known = sealed_facts.decode(facts)
@@ -209,18 +210,13 @@ class _Gathering:
             record_ms=entry.time,
             record_id=entry.id,
             facts=known,
-            content=content_of(record, _EVENT),
+            content=content_of(record.parts, _EVENT) or b"",
         )
-
-
-def content_of(record: SealedRecord, name: str) -> bytes:
-    """Give a part of a record, empty where it is not there."""
-    return next((part.content for part in record.parts if part.name == name), b"")
 
 
 def _given(record: SealedRecord) -> Given:
     entry = entries.decode(record.entry)
-    return Given(entry.time, entry.id, lending(registrations.decode(content_of(record, PART))))
+    return Given(entry.time, entry.id, lending(registrations.decode(content_of(record.parts, PART) or b"")))
 
 
 def _registered(record: SealedRecord) -> tuple[int, str]:

@@ -1,7 +1,6 @@
 """`TraceService.Subscribe`: events as they are published, each message recorded before it is sent, from a cursor on."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -10,7 +9,7 @@ import msgspec
 import structlog
 
 from goodstrace import facts as sealed_facts
-from goodstrace.entry import TagKind, tag
+from goodstrace.entry import Position, TagKind, tag
 from goodstrace.errors import FilterError
 from goodstrace.event_filter import EventFilter, event_filter
 from goodstrace.log.v1 import log_pb2
@@ -27,10 +26,11 @@ from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens, TokenKey
+from services.runtime.waiting import until_set
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.reader import LogReader
-from services.sealing.showing import Position, checkpoint_message, position
+from services.sealing.showing import checkpoint_message, position
 from services.sealing.values import StoredCheckpoint
 
 METHOD: Final = "Subscribe"
@@ -255,9 +255,7 @@ class Subscriptions:
 
     async def _rest(self) -> None:
         """Wait until there may be something new. Raises: UnavailableError where the service stops."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), self._heads.every_s)
-        if self._stop.is_set():
+        if await until_set(self._stop, self._heads.every_s):
             raise UnavailableError("the service stops")
 
 

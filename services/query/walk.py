@@ -6,7 +6,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 
 from goodstrace import entry as entries
-from goodstrace.entry import Entry, tag
+from goodstrace.entry import Entry, Position, tag
 from goodstrace.tracing.model import Lookup, Name, SealedFacts
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.tracing.pool import Check
@@ -15,7 +15,7 @@ from services.query.core import Cost
 from services.query.metrics import QueryMetrics
 from services.query.thinking import Thinking
 from services.runtime.tracing import spans
-from services.sealing.showing import Position, position, record_bytes
+from services.sealing.showing import position, record_bytes
 from services.sealing.values import SealedRecord
 
 HELD_BYTES: Final = 16 * 1024 * 1024

@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from goodstrace.entry import TagKind, tag
+from goodstrace.entry import Position, TagKind, tag
+from goodstrace.grouping import grouped
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import goods_pb2, trace_pb2, withheld_pb2
 from goodstrace.tag_paths import tag_path
@@ -18,7 +19,7 @@ from services.query.sight import VisibleLogs
 from services.query.thinking import Thinking
 from services.runtime.call_errors import InvalidRequestError
 from services.sealing import disclosure
-from services.sealing.showing import Position, position
+from services.sealing.showing import position
 from services.sealing.values import SealedRecord
 
 BATCH: Final = 16  # records read at a time: at the most a MiB and more each
@@ -167,10 +168,9 @@ async def entries(
     logs: VisibleLogs, what: Held, sizes: Mapping[str, int], places: Sequence[Position]
 ) -> list[withheld_pb2.WithheldEntry]:
     """Show some of what is withheld, with proofs: BATCH places at the most. Raises: UnavailableError, CorruptError, EntryError."""
-    by_log: dict[str, list[int]] = {}
-    for log, index in places:
-        by_log.setdefault(log, []).append(index)
-    records = [each for log, some in by_log.items() for each in await logs.withheld_records(log, some)]
+    records = [
+        each for log, some in grouped(places).items() for each in await logs.withheld_records(log, some)
+    ]
     shown = await disclosure.disclose(logs, records, sizes)
     return await asyncio.to_thread(_proved, records, shown, what)
 

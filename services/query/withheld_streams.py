@@ -4,12 +4,12 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
+from goodstrace.entry import Position
 from goodstrace.query.v1 import withheld_pb2
 from goodstrace.tracing.recall_memory import Seen
 from services.query import withheld
 from services.query.sight import VisibleLogs
 from services.query.withheld import Held
-from services.sealing.showing import Position
 
 _SECRET_BYTES: Final = 16
 

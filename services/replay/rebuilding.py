@@ -26,11 +26,11 @@ from services.collector.state_store import StateStore
 from services.replay.reading import TopicReader
 from services.replay.source import ReplaySource
 from services.replay.sources import Origin
+from services.runtime import clock
 from services.runtime.errors import ConflictError, EnvelopeError
 from services.runtime.mongo import Database, translated
 from services.runtime.monitoring import Readiness
 from services.sealing import core
-from services.sealing.clock import SystemClock
 from services.sealing.core import Fetched, Limits
 from services.sealing.epochs import random_epoch
 from services.sealing.errors import CorruptError
@@ -153,7 +153,7 @@ class TopicSealer:
         parts = SealerParts(
             store=self._store,
             source=source,
-            clock=SystemClock(),
+            now_ms=clock.now_ms,
             limits=self._limits,
             new_epoch=random_epoch,
             metrics=self._metrics,

@@ -25,7 +25,6 @@ from services.runtime.mongo import Mongo
 from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
 from services.runtime.state_file import StateFile
-from services.sealing.clock import SystemClock
 from services.sealing.fsck.faults import Verdict
 from services.sealing.fsck.index_log_check import check_index
 from services.sealing.key_sources import configured_keys, key_folder
@@ -185,7 +184,7 @@ async def _staged(
     written = await asyncio.to_thread(_records, kafka.bootstrap_servers, topic)
     names = [f"{prefix}/{partition}" for partition in written]
     store, log = MongoBlockStore(client.database), logs.configure("replay", "warning")
-    public = publishing("replay", store, SystemClock(), log)
+    public = publishing("replay", store, log)
     sealer = TopicSealer(
         client.database,
         configured_keys(),

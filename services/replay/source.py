@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from services.replay.reading import Batches, TopicReader
+from services.runtime.threads import OneThread
 from services.sealing.core import Fetched, TopicIdentity
 
-T = TypeVar("T")
 Change = Callable[[int, Sequence[Fetched]], list[Fetched]]
 Watch = Callable[[int, Sequence[Fetched]], Awaitable[None]]
 
@@ -32,7 +30,7 @@ class ReplaySource:
         self._change = change
         self._from_the_first = from_the_first
         self._watch = watch
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="replay")
+        self._thread = OneThread("replay")
         self._next: dict[int, int] = {}
         self.finished = asyncio.Event()
         self.joined = False
@@ -46,7 +44,7 @@ class ReplaySource:
             if extent.end:
                 self._next[partition] = await taken(partition)
         start = dict.fromkeys(self._next, 0) if self._from_the_first else self._next
-        await self._in_thread(lambda: self._reader.start(start))
+        await self._thread.run(self._reader.start, start)
         self.joined = True
 
     async def poll(self, max_records: int, timeout_s: float) -> Batches:
@@ -55,7 +53,7 @@ class ReplaySource:
             self.finished.set()
             await asyncio.sleep(timeout_s)
             return []
-        batches = await self._in_thread(lambda: self._read(max_records, timeout_s))
+        batches = await self._thread.run(self._read, max_records, timeout_s)
         for partition, records in batches:
             await self._watch(partition, records)
         return batches
@@ -67,12 +65,12 @@ class ReplaySource:
     async def hold(self, partitions: Iterable[int]) -> None:
         """See RecordSource."""
         wanted = list(partitions)
-        await self._in_thread(lambda: self._reader.hold(wanted))
+        await self._thread.run(self._reader.hold, wanted)
 
     async def close(self) -> None:
         """See RecordSource."""
-        await self._in_thread(self._reader.close)
-        self._thread.shutdown()
+        await self._thread.run(self._reader.close)
+        self._thread.close()
 
     def _read(self, max_records: int, timeout_s: float) -> Batches:
         batches = self._reader.read(max_records, timeout_s)
@@ -83,6 +81,3 @@ class ReplaySource:
             for partition, records in batches
         ]
         return [(partition, records) for partition, records in wanted if records]
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)

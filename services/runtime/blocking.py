@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from pymongo import IndexModel
 
+from services.runtime import clock
 from services.runtime.call_errors import NotAllowedError
 from services.runtime.errors import ConflictError, ServiceError
 from services.runtime.mongo import Database, translated
@@ -84,7 +85,7 @@ class Blocks:
         body.pop("lifted_until_ms")
         meant: dict[str, Any] = {"_id": subject}
         if only_unless_lifted:
-            meant["lifted_until_ms"] = {"$not": {"$gt": _now_ms()}}
+            meant["lifted_until_ms"] = {"$not": {"$gt": clock.now_ms()}}
         update: dict[str, Any] = {"$set": body, "$max": {"until_ms": until_ms, EXPIRES: _date(until_ms)}}
         if not only_unless_lifted:
             update["$set"] = {**body, "lifted_until_ms": 0}
@@ -94,7 +95,7 @@ class Blocks:
 
     async def lift(self, subject: str, *, for_ms: int = LIFTED_MS) -> bool:
         """End a block, and let the watch not put it again for so long; tells whether there was one. Raises: UnavailableError."""
-        now_ms = _now_ms()
+        now_ms = clock.now_ms()
         async with translated():
             was = await self._blocks.find_one({"_id": subject})
             await self._blocks.update_one(
@@ -119,7 +120,7 @@ class Blocks:
     async def in_force(self) -> list[Block]:
         """List the blocks that count now, at most MOST, those that end last first. Raises: UnavailableError."""
         async with translated():
-            found = self._blocks.find({"until_ms": {"$gt": _now_ms()}}).sort("until_ms", -1).limit(MOST)
+            found = self._blocks.find({"until_ms": {"$gt": clock.now_ms()}}).sort("until_ms", -1).limit(MOST)
             return [_block(each) async for each in found]
 
 
@@ -136,7 +137,7 @@ class RememberedBlocks:
         pseudonyms: Pseudonyms,
         fresh_s: float = FRESH_S,
         clock_s: Callable[[], float] = time.monotonic,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
         """Remember what `blocks` lists; by `pseudonyms` callers are found whom the watch has put there."""
         self._blocks, self._pseudonyms, self._fresh_s = blocks, pseudonyms, fresh_s
@@ -186,7 +187,3 @@ def _said(block: Block) -> str:
 
 def _date(time_ms: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(min(time_ms, _LATEST_MS) / 1000, dt.UTC)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -4,7 +4,7 @@ The only place that knows the wire form. No Kafka headers are used: `produce_bat
 (docs/decisions/0002-kafka-envelope.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -30,6 +30,14 @@ class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     name: str
     salt: bytes
     content: bytes
+
+
+def content_of(parts: Iterable[Part], name: str) -> bytes | None:
+    """Give the content of the part of that name, None where there is none: it may be withheld, or erased."""
+    for part in parts:
+        if part.name == name:
+            return part.content
+    return None
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):

@@ -1,13 +1,13 @@
 """Repeating a call while a neighbour is away: in place, with growing waits, for as long as it takes."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from services.runtime.errors import ServiceError
+from services.runtime.waiting import until_set
 
 T = TypeVar("T")
 FIRST_WAIT_S: Final = 0.05
@@ -51,9 +51,7 @@ async def retried(
         if stop is None:
             await asyncio.sleep(seconds)
             return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
-        if stop.is_set():
+        if await until_set(stop, seconds):
             raise StopAskedError("asked to stop")
 
     async def attempt() -> T:  # tenacity awaits what it can see to be a coroutine function only

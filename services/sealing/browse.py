@@ -23,7 +23,7 @@ from goodstrace.entry import ID_BYTES, SALT_BYTES, Kind, TagKind
 from goodstrace.facts import PIPELINE_VERSION
 from goodstrace.merkle import leaf_hash
 from goodstrace.record.v1 import record_pb2
-from services.runtime import envelope
+from services.runtime import clock, envelope
 from services.runtime.access.current import network, principal
 from services.runtime.access.values import EVERYBODY, Means, Principal, Role
 from services.runtime.acknowledged import AcknowledgedProducer, Outgoing
@@ -270,7 +270,7 @@ class BrowseRecorder:
             return await self._sent(browse, opened)
 
     async def _sent(self, browse: Browse, opened: Span) -> str:
-        record_id, time_ms = os.urandom(ID_BYTES), time.time_ns() // 1_000_000
+        record_id, time_ms = os.urandom(ID_BYTES), clock.now_ms()
         opened.say(Attribute.BROWSE, record_id.hex())
         partition = partition_of(record_id, self._partitions)
         try:

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
+from goodstrace.entry import Position
+from goodstrace.grouping import grouped
 from goodstrace.log.v1 import log_pb2
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.together import gathered
 from services.sealing.reader import LogReader
-from services.sealing.showing import PartKey, Position, position
+from services.sealing.showing import PartKey, position
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
 _NEWEST: Final[Mapping[str, int]] = {}
@@ -79,9 +81,7 @@ async def disclose_together(
 
     Raises: UnavailableError, CorruptError.
     """
-    indexes: dict[str, set[int]] = {}
-    for record in records:
-        indexes.setdefault(record.log, set()).add(record.index)
+    indexes = grouped(map(position, records))
     hashes = await gathered([reader.multiproof(log, of_log, sizes[log]) for log, of_log in indexes.items()])
     keys = await reader.part_keys(records)
     return (
@@ -105,9 +105,7 @@ async def disclose(
 
     Raises: UnavailableError, CorruptError.
     """
-    by_log: dict[str, list[SealedRecord]] = {}
-    for record in records:
-        by_log.setdefault(record.log, []).append(record)
+    by_log = grouped((record.log, record) for record in records)
     proofs = await gathered(
         [
             reader.inclusion_proofs(log, [record.index for record in found], sizes[log])

@@ -8,7 +8,6 @@ then seem to go on behind a hole.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -16,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from services.runtime import kafka
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.kafka import FencedError, OffsetGapError
+from services.runtime.threads import OneThread
 from services.sealing.core import Fetched, TopicIdentity
 
 GATHER_S: Final = 0.02
@@ -48,7 +48,7 @@ class KafkaSource:
         self._topic = topic
         self._consumer: Consumer = kafka.consumer(bootstrap, group, instance=instance, client=client)
         self._admin = kafka.admin_client(bootstrap)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-source")
+        self._thread = OneThread("kafka-source")
         self.joined = False
         self._held: set[int] = set()
         self._owned: set[int] = set()
@@ -64,7 +64,7 @@ class KafkaSource:
         """See RecordSource."""
         self._loop = asyncio.get_running_loop()
         self._taken, self._given_up = taken, given_up
-        await self._in_thread(
+        await self._thread.run(
             lambda: self._consumer.subscribe(
                 [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
             )
@@ -72,7 +72,7 @@ class KafkaSource:
 
     async def poll(self, max_records: int, timeout_s: float) -> list[tuple[int, list[Fetched]]]:
         """See RecordSource."""
-        return await self._in_thread(lambda: self._poll(max_records, timeout_s))
+        return await self._thread.run(self._poll, max_records, timeout_s)
 
     async def identity(self) -> TopicIdentity:
         """See RecordSource."""
@@ -85,16 +85,13 @@ class KafkaSource:
         """See RecordSource."""
         wanted = set(partitions) & self._owned
         if wanted != self._held:
-            await self._in_thread(lambda: self._hold(wanted))
+            await self._thread.run(self._hold, wanted)
 
     async def close(self) -> None:
         """See RecordSource."""
         self._taken = self._given_up = None
-        await self._in_thread(self._consumer.close)
-        self._thread.shutdown()
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        await self._thread.run(self._consumer.close)
+        self._thread.close()
 
     def _poll(self, max_records: int, timeout_s: float) -> list[tuple[int, list[Fetched]]]:
         self._batch = {}

@@ -12,7 +12,7 @@ import msgspec
 from goodstrace.entry import Kind
 from goodstrace.facts import PIPELINE_VERSION
 from goodstrace.record.v1 import record_pb2
-from services.runtime.envelope import Committed, Part, Record
+from services.runtime.envelope import Committed, Part, Record, content_of
 from services.runtime.errors import EnvelopeError
 from services.runtime.looks import Outcome
 from services.sealing.entries import with_entry
@@ -66,12 +66,12 @@ def watched_marks(outcomes: Mapping[bytes, Outcome], time_ms: int) -> record_pb2
 
 def is_mark(record: Committed) -> bool:
     """Say whether a record of kind browse is one of marks, and not of a look."""
-    return any(part.name == PART for part in record.parts)
+    return content_of(record.parts, PART) is not None
 
 
 def outcomes_of(record: Committed) -> dict[bytes, Outcome]:
     """Read a batch of marks. Raises: EnvelopeError."""
-    content = next((part.content for part in record.parts if part.name == PART), b"")
+    content = content_of(record.parts, PART) or b""
     try:
         told = _DECODER.decode(content)
         return {bytes.fromhex(look): Outcome(name) for name, looks in told.items() for look in looks}

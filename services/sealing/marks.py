@@ -6,7 +6,6 @@ A batch that Kafka does not acknowledge is sent again as it is, so it may be sea
 import asyncio
 import contextlib
 import os
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -15,11 +14,12 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
 from goodstrace.entry import ID_BYTES, SALT_BYTES
-from services.runtime import envelope
+from services.runtime import clock, envelope
 from services.runtime.acknowledged import AcknowledgedProducer, Outgoing
 from services.runtime.errors import UnavailableError
 from services.runtime.looks import Outcome
 from services.runtime.partitioner import partition_of
+from services.runtime.waiting import until_set
 from services.sealing.mark_records import mark_record, watched_marks
 
 MAX_BATCH: Final = 200
@@ -133,8 +133,7 @@ class Marks:
     async def _seal_all(self) -> None:
         while True:
             await self._something.wait()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), BATCH_S)
+            await until_set(self._enough, BATCH_S)
             batch = dict(list(self._waiting)[:MAX_BATCH])
             await self._seal(batch)
             for _ in batch:
@@ -151,7 +150,7 @@ class Marks:
         record = mark_record(
             batch,
             record_id=os.urandom(ID_BYTES),
-            time_ms=time.time_ns() // 1_000_000,
+            time_ms=clock.now_ms(),
             salt=os.urandom(SALT_BYTES),
             secret=self._secret,
         )

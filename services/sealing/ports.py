@@ -1,4 +1,4 @@
-"""What sealing needs from outside. `mongo.py`, `kafka.py`, `keys.py` and `clock.py` are the real ones."""
+"""What sealing needs from outside. `mongo.py`, `kafka.py` and `keys.py` are the real ones."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -206,14 +206,6 @@ class RecordSource(Protocol):
 
     async def close(self) -> None:
         """Leave the group."""
-        ...
-
-
-class Clock(Protocol):
-    """The time."""
-
-    def now_ms(self) -> int:
-        """Give Unix time in ms."""
         ...
 
 

@@ -5,9 +5,8 @@ the way of a commit: the writer only tells them what it signed. A witness that i
 """
 
 import asyncio
-import contextlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -19,10 +18,11 @@ from goodstrace.policy import Policy
 from goodstrace.witnessing import AddCheckpoint
 from services.runtime.errors import ServiceError
 from services.runtime.retry import retried
+from services.runtime.waiting import until_set
 from services.sealing.cosigning import Answer, Cosigning, Fault, FaultKind, Holds, Round
 from services.sealing.errors import CorruptError, RolledBackError
 from services.sealing.log_metrics import LogMetrics
-from services.sealing.ports import BlockStore, Clock, LogScan
+from services.sealing.ports import BlockStore, LogScan
 from services.sealing.values import StoredCheckpoint
 from services.sealing.witness_metrics import WitnessMetrics
 
@@ -132,7 +132,7 @@ class WitnessParts(msgspec.Struct, frozen=True):
     policy: Policy
     witnesses: Sequence[Witness]
     store: CosignedStore
-    clock: Clock
+    now_ms: Callable[[], int]
     metrics: WitnessMetrics
     log: structlog.stdlib.BoundLogger
     interval_s: float = 1.0
@@ -250,8 +250,7 @@ class LogRounds:
             if due_s is None:
                 await changed.wait()
             elif due_s > 0:
-                with contextlib.suppress(TimeoutError):  # a quorum makes it due sooner
-                    await asyncio.wait_for(changed.wait(), due_s)
+                await until_set(changed, due_s)  # a quorum makes it due sooner
             else:
                 self._cosigning.turn(_now_s())
                 if self._parts.policy.is_satisfied(()):  # published already, by the log's writer
@@ -297,7 +296,7 @@ class LogRounds:
             return size, answer
         if round_.add(answer):
             for name in answer.by_name:
-                self._parts.metrics.cosigned(name, self._parts.clock.now_ms() / 1000)
+                self._parts.metrics.cosigned(name, self._parts.now_ms() / 1000)
             await self._publish(round_)
         return round_.size, None
 
@@ -344,7 +343,7 @@ class LogRounds:
     def _published(self, round_: Round | None) -> None:
         if round_ is not None and round_ is self._cosigning.round:  # not where it was a late cosignature
             self._parts.metrics.published.labels(self._log).set(round_.size)
-            self._parts.metrics.last_published.labels(self._log).set(self._parts.clock.now_ms() / 1000)
+            self._parts.metrics.last_published.labels(self._log).set(self._parts.now_ms() / 1000)
 
     def _report(self, witness: Witness, fault: Fault) -> None:
         """Count a fault, and log it unless the same was just logged."""

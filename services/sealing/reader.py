@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from goodstrace import tiles as tlog
-from goodstrace.entry import TagKind, tag
+from goodstrace.entry import Position, TagKind, tag
 from goodstrace.errors import TreeError
 from goodstrace.merkle import HASH_SIZE, leaf_hash
 from goodstrace.tiles import TILE_WIDTH, Tile
@@ -27,7 +27,7 @@ from services.sealing.indexes import CHECKPOINTS, PACKS
 from services.sealing.lookup import TagLookup
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.reads import PACKS_PER_QUERY, REMEMBER_BYTES, Reads
-from services.sealing.showing import PartKey, Position
+from services.sealing.showing import PartKey
 from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
 
 LOGS_AT_ONCE: Final = 4
@@ -126,7 +126,7 @@ class LogReader:
         return result
 
     async def find_newest(
-        self, tag: bytes, sizes: Sizes, limit: int, before: tuple[str, int] | None = None
+        self, tag: bytes, sizes: Sizes, limit: int, before: Position | None = None
     ) -> list[SealedRecord]:
         """Find records by one tag, newest first: by the time their block was sealed, log and index.
 
@@ -303,7 +303,7 @@ class LogReader:
                 low = middle + 1
         return low
 
-    async def _bound(self, before: tuple[str, int]) -> tuple[int, str, int]:
+    async def _bound(self, before: Position) -> tuple[int, str, int]:
         """Find when the record that ended the page before was sealed."""
         log, index = before
         times = [pack.time for pack in await self._packs_with(log, [index]) if pack.first <= index < pack.end]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
+from goodstrace.grouping import grouped
 from goodstrace.merkle import HASH_SIZE
 from goodstrace.tiles import Tile
 from services.runtime.mongo import Database, find_all
@@ -99,9 +100,7 @@ class Reads:
         return {prefix: await self._store.heads_under(prefix) for prefix in prefixes}
 
     async def _read_tiles(self, names: Collection[TileName]) -> dict[TileName, bytes]:
-        by_log: dict[str, set[tuple[int, int]]] = {}
-        for log, level, n in names:
-            by_log.setdefault(log, set()).add((level, n))
+        by_log = grouped((log, (level, n)) for log, level, n in names)
         read = await asyncio.gather(*(self._store.tiles(log, of_log) for log, of_log in by_log.items()))
         return {
             (log, *tile): data
@@ -119,12 +118,9 @@ class Reads:
         return {first: read[log, first] for first in firsts}
 
     async def _read_packs(self, places: Collection[PackPlace]) -> dict[PackPlace, tuple[StoredPack, ...]]:
-        by_log: dict[str, list[int]] = {}
-        for log, first in places:
-            by_log.setdefault(log, []).append(first)
         queries = (
             {"log": log, "first": {"$in": firsts} if len(firsts) > 1 else firsts[0]}
-            for log, firsts in by_log.items()
+            for log, firsts in grouped(places).items()
         )
         found: dict[PackPlace, tuple[StoredPack, ...]] = {}
         for read in await asyncio.gather(*(find_all(self._database, PACKS, query) for query in queries)):

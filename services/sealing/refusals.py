@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from services.runtime.access.guard import Reason, Refusal
 from services.runtime.access.values import NOBODY, Means
 from services.runtime.errors import ServiceError
+from services.runtime.waiting import until_set
 from services.sealing.browse import Browse, BrowseKind, BrowseRecorder, role_of
 
 EACH_S: Final = 10  # records of their own, a second
@@ -87,11 +88,8 @@ class Refusals:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record those above the rate together, every ten seconds, until `stop`; then what is left."""
-        while not stop.is_set():
-            try:
-                await asyncio.wait_for(stop.wait(), TOGETHER_S)
-            except TimeoutError:
-                await self.flush()
+        while not await until_set(stop, TOGETHER_S):
+            await self.flush()
         await self.flush()
 
     async def flush(self) -> None:

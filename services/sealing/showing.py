@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from goodstrace.entry import Position
 from goodstrace.log.v1 import log_pb2
 from services.sealing.values import SealedRecord, StoredCheckpoint
 
 _MESSAGE_OVERHEAD: Final = 128
 _PART_OVERHEAD: Final = 96  # name, salt and the tags and lengths of the message
 _HASH_OVERHEAD: Final = 34
-
-Position = tuple[str, int]
-"""Where a record is: name of the log, index in it."""
 
 
 class PartKey(NamedTuple):

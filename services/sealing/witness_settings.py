@@ -9,9 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from goodstrace.errors import PolicyError
 from goodstrace.policy import Policy
+from services.runtime import clock
 from services.runtime.settings import load, refuse
 from services.sealing.log_metrics import LogMetrics
-from services.sealing.ports import Clock
 from services.sealing.publishing import AtOnce, CosignedStore, Later, Publishing, Witnessed, WitnessParts
 from services.sealing.witness_client import WitnessClient, witness_clients
 from services.sealing.witness_metrics import WitnessMetrics
@@ -44,9 +44,7 @@ def read_policy(path: str, timeout_s: float) -> tuple[Policy, list[WitnessClient
     return policy, clients
 
 
-def publishing(
-    part: str, store: CosignedStore, clock: Clock, log: structlog.stdlib.BoundLogger
-) -> Publishing:
+def publishing(part: str, store: CosignedStore, log: structlog.stdlib.BoundLogger) -> Publishing:
     """Make who publishes the checkpoints of the service `part`, by its settings; exits with 2 where they are wrong."""
     settings = load(WitnessSettings)
     if not settings.policy:
@@ -59,7 +57,7 @@ def publishing(
             policy=policy,
             witnesses=clients,
             store=store,
-            clock=clock,
+            now_ms=clock.now_ms,
             metrics=WitnessMetrics(part, policy, [client.label for client in clients]),
             log=log,
             interval_s=settings.interval_ms / 1000,

@@ -14,13 +14,14 @@ from services.runtime.errors import ServiceError
 from services.runtime.retry import retried
 from services.runtime.tracing import spans
 from services.runtime.tracing.context import TraceContext
+from services.runtime.waiting import until_set
 from services.sealing import core, seal_spans
 from services.sealing.core import Block, Cut, Fetched, Limits, LogState, Sealable, TopicIdentity
 from services.sealing.errors import LostRaceError, TopicChangedError, UnprovableRecordError
 from services.sealing.indexing import LogIndexer
 from services.sealing.log_key import LogKey
 from services.sealing.metrics import SealMetrics
-from services.sealing.ports import BlockStore, Clock, RecordSource
+from services.sealing.ports import BlockStore, RecordSource
 from services.sealing.publishing import AtOnce, Publishing
 from services.sealing.seal_spans import BlockSpans
 from services.sealing.tag_index import TagIndex
@@ -42,7 +43,7 @@ class SealerParts(msgspec.Struct, frozen=True):
 
     store: BlockStore
     source: RecordSource
-    clock: Clock
+    now_ms: Callable[[], int]
     limits: Limits
     new_epoch: Callable[[], str]
     metrics: SealMetrics
@@ -165,7 +166,7 @@ class LogWriter:
         try:
             while await self._due():
                 came_s, records = self._first_came_s, self._take()
-                now_ms = self._parts.clock.now_ms()
+                now_ms = self._parts.now_ms()
                 block = await asyncio.to_thread(
                     core.next_block, self._built, self._topic, records, now_ms, self._epoch
                 )
@@ -295,10 +296,7 @@ class LogWriter:
             left_s = due_s - loop.time() if due_s is not None else None
             if left_s is not None and left_s <= 0:
                 return True
-            try:
-                await asyncio.wait_for(self._changed.wait(), left_s)
-            except TimeoutError:
-                continue
+            await until_set(self._changed, left_s)
 
     def _take(self) -> list[Sealable]:
         records = self._pending[: core.cut(self._pending, self._parts.limits)]
@@ -314,7 +312,7 @@ class LogWriter:
         metrics = self._parts.metrics
         exemplar = spans.exemplar(trace) if trace is not None else None
         metrics.latency.observe(asyncio.get_running_loop().time() - came_s, exemplar)
-        now_s = self._parts.clock.now_ms() / 1000
+        now_s = self._parts.now_ms() / 1000
         metrics.ages.observe((max(0.0, now_s - each.time_ms / 1000) for each in records), exemplar)
         self._unsealed_ms.popleft()
         self._tell_oldest()

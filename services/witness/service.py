@@ -1,11 +1,9 @@
 """The witness: a request in, an answer out. What is cosigned is on disk before the cosignature exists."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -25,6 +23,7 @@ from goodstrace.witnessing import (
     decide,
     encode_cosignatures,
 )
+from services.runtime.threads import OneThread
 from services.witness.errors import BusyError
 from services.witness.evidence import Evidence
 from services.witness.index.watch import IndexWatch
@@ -32,7 +31,6 @@ from services.witness.metrics import WitnessMetrics
 from services.witness.store import Latest, Store, origin_hash
 from services.witness.trust import Trust
 
-T = TypeVar("T")
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
 _TRIES: Final = 10
 _MAX_LOGGED: Final = 200  # characters of an origin that anybody may have sent
@@ -66,7 +64,7 @@ class Witness:
         self._index = index
         self._cosigner, self._store, self._trust, self._evidence = cosigner, store, trust, evidence
         self._now_s, self._metrics, self._log = now_s, metrics, log
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._thread = OneThread("store")
 
     async def add_checkpoint(self, body: bytes) -> Answer:
         """Answer an add-checkpoint request. Raises: StoreError, BusyError, NotYetError: then nothing was signed."""
@@ -79,7 +77,7 @@ class Witness:
             if problem:
                 self._log.info("refused", origin=request.origin[:_MAX_LOGGED], reason=problem)
                 return Answer(HTTPStatus.UNPROCESSABLE_ENTITY, f"{problem}\n")
-        return await self._in_thread(lambda: self._answer(request))
+        return await self._thread.run(self._answer, request)
 
     def _is_signed(self, request: AddCheckpoint) -> bool:
         """Tell whether a trusted key has signed a checkpoint; where not, it is refused for that."""
@@ -97,28 +95,25 @@ class Witness:
             hash_: SHA-256 of the log's origin, lowercase hex.
         Raises: StoreError.
         """
-        latest = await self._in_thread(lambda: self._store.latest(hash_))
+        latest = await self._thread.run(self._store.latest, hash_)
         return self._with_ours(latest) if latest else None
 
     async def remember(self, origin: str, vkey: str) -> str:
         """Trust a key on first use; give the one that is trusted. Raises: StoreError."""
-        return await self._in_thread(lambda: self._store.trust(origin, vkey))
+        return await self._thread.run(self._store.trust, origin, vkey)
 
     async def follow(self, origin: str, changes: Sequence[KeyChange]) -> tuple[KeyChange, ...]:
         """Remember changes of a log's key with those known; give all. Raises: StoreError; KeyChangeError, see Store."""
-        return await self._in_thread(lambda: self._store.follow(origin, changes))
+        return await self._thread.run(self._store.follow, origin, changes)
 
     async def probe(self) -> None:
         """Raise StoreError unless the store can be read."""
-        await self._in_thread(self._store.sizes)
+        await self._thread.run(self._store.sizes)
 
     def close(self) -> None:
         """Let what has begun in the store end, then close it."""
-        self._thread.shutdown()
+        self._thread.close()
         self._store.close()
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _answer(self, request: AddCheckpoint) -> Answer:
         keys = self._trust.keys(request.origin, request.size)

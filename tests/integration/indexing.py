@@ -14,9 +14,8 @@ from services.ledger.index_rounds import IndexRounds
 from services.ledger.metrics import IndexMetrics, RootMetrics
 from services.ledger.root_rounds import RootRounds, RoundTopic
 from services.ledger.root_topic import KafkaRoundTopic
-from services.runtime import topics
+from services.runtime import clock, topics
 from services.runtime.monitoring import Readiness
-from services.sealing.clock import SystemClock
 from services.sealing.completeness.source import IndexSource
 from services.sealing.completeness.store import MongoRuns
 from services.sealing.core import Limits
@@ -49,7 +48,7 @@ def index_rounds(
         secret=secret_commitment(looking.secret),
         interval_s=0.02,
         keep_s=keep_s,
-        clock=SystemClock(),
+        now_ms=clock.now_ms,
         metrics=IndexMetrics(CollectorRegistry()),
         log=structlog.get_logger(),
     )
@@ -61,7 +60,7 @@ def sealer(looking: Looking, topic: str, prefix: str) -> Sealer:
     parts = SealerParts(
         store=MongoBlockStore(looking.mongo.database),
         source=KafkaSource(looking.stack.kafka_bootstrap_servers, f"{full}.test", full),
-        clock=SystemClock(),
+        now_ms=clock.now_ms,
         limits=Limits(age_ms=20),
         new_epoch=random_epoch,
         metrics=SealMetrics(f"ledger_{prefix}", CollectorRegistry()),
@@ -79,7 +78,7 @@ async def rooted(looking: Looking, *more: object) -> AsyncIterator[None]:
         KafkaRoundTopic(looking.stack.kafka_bootstrap_servers, name, f"{name}.rounds"),
         lambda: True,
         interval_s=0.02,
-        clock=SystemClock(),
+        now_ms=clock.now_ms,
         metrics=RootMetrics(CollectorRegistry()),
         log=structlog.get_logger(),
     )

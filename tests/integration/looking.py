@@ -26,14 +26,13 @@ from goodstrace.merkle import leaf_hash, verify_inclusion
 from goodstrace.note import Verifier
 from services.audit.browse_index import provision as provision_index
 from services.query.accounts.key_ring import KeyFiles
-from services.runtime import envelope, kafka, topics
+from services.runtime import clock, envelope, kafka, topics
 from services.runtime.envelope import Record
 from services.runtime.mongo import Mongo, beside, create_indexes
 from services.runtime.monitoring import Readiness
 from services.runtime.settings import MongoSettings
 from services.runtime.vault.opening import load_ring
 from services.runtime.vault.people import provision as provision_vault
-from services.sealing.clock import SystemClock
 from services.sealing.core import Limits
 from services.sealing.epochs import random_epoch
 from services.sealing.indexes import indexes
@@ -182,7 +181,7 @@ class Looking:
         parts = SealerParts(
             store=MongoBlockStore(self.mongo.database),
             source=KafkaSource(self.stack.kafka_bootstrap_servers, f"{topic}.test", topic),
-            clock=SystemClock(),
+            now_ms=clock.now_ms,
             limits=Limits(age_ms=20),
             new_epoch=random_epoch,
             metrics=SealMetrics("ledger", CollectorRegistry()),

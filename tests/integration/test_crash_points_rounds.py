@@ -16,9 +16,8 @@ from goodstrace.log_keys import ROOT_LOG
 from services.ledger.metrics import RootMetrics
 from services.ledger.root_rounds import HeadStore, RootRounds, RoundTopic
 from services.ledger.root_topic import KafkaRoundTopic
-from services.runtime import envelope, kafka
+from services.runtime import clock, envelope, kafka
 from services.runtime.topics import LOGS_CHECKPOINTS, Topic
-from services.sealing.clock import SystemClock
 from services.sealing.pins import Pins
 from tests.conftest import Names
 from tests.crash_campaign import Covered, Scenario, World
@@ -49,7 +48,7 @@ class Rounds:
             cast(RoundTopic, Faulted(self._round_topic(), faults, "topic")),
             lambda: True,
             interval_s=0.01,
-            clock=SystemClock(),
+            now_ms=clock.now_ms,
             metrics=RootMetrics(CollectorRegistry()),
             log=structlog.get_logger(),
         )

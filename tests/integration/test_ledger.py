@@ -20,12 +20,11 @@ from prometheus_client import CollectorRegistry
 
 from deploy.processes import free_port
 from goodstrace.log_keys import ROOT_LOG
-from services.runtime import kafka
+from services.runtime import clock, kafka
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Readiness
 from services.runtime.settings import MongoSettings
 from services.runtime.topics import GOODS_STORED, LOGS_CHECKPOINTS, Topic
-from services.sealing.clock import SystemClock
 from services.sealing.core import Limits
 from services.sealing.epochs import random_epoch
 from services.sealing.errors import LostRaceError
@@ -161,7 +160,7 @@ class World:
         parts = SealerParts(
             store=MongoBlockStore(self.mongo.database),
             source=KafkaSource(self.bootstrap, f"{self.topic}.{group}", self.topic),
-            clock=SystemClock(),
+            now_ms=clock.now_ms,
             limits=Limits(entries=20, age_ms=20),
             new_epoch=random_epoch,
             metrics=metrics,

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 from goodstrace.checkpoint import open_checkpoint
 from goodstrace.note import Verifier
 from goodstrace.policy import Policy
+from services.runtime import clock
 from services.runtime.mongo import Mongo
 from services.runtime.monitoring import Readiness
 from services.runtime.settings import MongoSettings
-from services.sealing.clock import SystemClock
 from services.sealing.core import Limits
 from services.sealing.cosigning import FaultKind
 from services.sealing.epochs import random_epoch
@@ -113,7 +113,7 @@ class Installation:
         parts = SealerParts(
             store=MongoBlockStore(self.mongo.database),
             source=MemorySource(self.topic),
-            clock=SystemClock(),
+            now_ms=clock.now_ms,
             limits=Limits(entries=100, age_ms=5),
             new_epoch=random_epoch,
             metrics=SealMetrics("test", CollectorRegistry()),
@@ -142,7 +142,7 @@ class Process:
             policy=policy,
             witnesses=clients,
             store=MongoBlockStore(installation.mongo.database),
-            clock=SystemClock(),
+            now_ms=clock.now_ms,
             metrics=self.counts,
             log=structlog.get_logger(),
             interval_s=0.02,

@@ -16,6 +16,7 @@ from goodstrace.checkpoint import Checkpoint
 from goodstrace.client import Client
 from goodstrace.completeness.leaf import IndexedLog, IndexLeaf, RootAt, Run, secret_commitment
 from goodstrace.completeness.rows import Row
+from goodstrace.entry import Position
 from goodstrace.facts import decode as facts_of
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import inclusion_path, leaf_hash, root_of
@@ -34,7 +35,7 @@ from services.runtime.grpc import CallInterceptor
 from services.runtime.page_tokens import fixed_key
 from services.sealing.browse import Browse
 from services.sealing.failures import FAILURES
-from services.sealing.showing import PartKey, Position
+from services.sealing.showing import PartKey
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
 from tests.unit.collector_builders import SECRET, collected, counted, items_of, run_all, wires

@@ -63,7 +63,7 @@ class Bench:
         parts = SealerParts(
             store=self.store,
             source=source or MemorySource(self.topic),
-            clock=self.clock,
+            now_ms=self.clock.now_ms,
             limits=Limits(entries=entries, age_ms=age_ms, spacing_ms=spacing_ms),
             new_epoch=self.new_epoch,
             metrics=self.metrics,

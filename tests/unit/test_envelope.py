@@ -109,6 +109,8 @@ def test_parts_are_found_by_name() -> None:
     assert record.part("event").name == "event"
     with pytest.raises(EnvelopeError, match="no part 'none'"):
         record.part("none")
+    assert envelope.content_of(record.parts, "event") == record.part("event").content
+    assert envelope.content_of(record.parts, "none") is None
 
 
 @given(

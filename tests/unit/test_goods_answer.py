@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from goodstrace.checkpoint import Checkpoint
+from goodstrace.entry import Position
 from goodstrace.errors import VerificationError
 from goodstrace.goods.sightings import Kept
 from goodstrace.goods.state import derived
@@ -31,7 +32,7 @@ from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
 from services.runtime.page_tokens import fixed_key
-from services.sealing.showing import PartKey, Position
+from services.sealing.showing import PartKey
 from services.sealing.values import SealedRecord
 from tests.unit.collector_builders import SECRET, WHOLE, collected, counted, fresh_state, wires
 from tests.unit.epcis_builders import MemoryLogs

@@ -50,7 +50,7 @@ class WitnessedBench(Bench):
             policy=policy or self.policy,
             witnesses=self.witnesses,
             store=self.store,
-            clock=self.clock,
+            now_ms=self.clock.now_ms,
             metrics=self.counts,
             log=structlog.get_logger(),
             interval_s=self.interval_s,

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodstrace.entry import Position
 from goodstrace.facts import Facts
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.tracing.model import (
@@ -19,7 +20,6 @@ from goodstrace.tracing.model import (
 from goodstrace.tracing.wire import ABRIDGED
 from services.query import core
 from services.query.core import Cost
-from services.sealing.showing import Position
 
 FACTS = Facts(
     event_id="urn:x", event_hash="ni:///x", type="ObjectEvent", time_us=0, offset="+00:00", pipeline="1"

@@ -8,14 +8,14 @@ import pytest
 from goodstrace import block as blocks
 from goodstrace import entry as entries
 from goodstrace import root
-from goodstrace.entry import TagKind
+from goodstrace.entry import Position, TagKind
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.root_proof import verify_root_proof
 from services.query.root_proofs import root_proof
 from services.runtime.call_errors import NotFoundError, OutOfRangeError
 from services.runtime.envelope import Part
 from services.sealing.pins import Pin, SignedHeader
-from services.sealing.showing import PartKey, Position
+from services.sealing.showing import PartKey
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.unit.test_client_root import SEEN, World
 

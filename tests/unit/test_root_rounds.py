@@ -145,7 +145,7 @@ class Process:
             MemoryWriter(server),
             lambda: self.owns,
             interval_s=0.001,
-            clock=TestClock(1_700_000_004_000),
+            now_ms=TestClock(1_700_000_004_000).now_ms,
             metrics=self.metrics,
             log=structlog.get_logger(),
         )

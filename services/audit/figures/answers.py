@@ -1,11 +1,10 @@
 """Answers with figures; each is recorded as a look before it leaves."""
 
-import time
-
 from goodstrace.audit.v1 import audit_pb2
 from services.audit.figures import requests
 from services.audit.figures.requests import Next, Span
 from services.audit.figures.store import Statistics
+from services.runtime import clock
 from services.runtime.access.current import principal
 from services.runtime.goods_browses.days import span_of
 from services.runtime.goods_browses.store import GoodsBrowses
@@ -28,7 +27,7 @@ class FigureAnswers:
         self, request: audit_pb2.GetStatisticsRequest, user: str
     ) -> audit_pb2.GetStatisticsResponse:
         """Give the figures of windows, the oldest first."""
-        span, size = requests.span_of(request, time.time_ns() // 1_000_000), requests.page_size_of(request)
+        span, size = requests.span_of(request, clock.now_ms()), requests.page_size_of(request)
         bound = requests.bound_to(request)
         if request.page_token:
             following = await self._tokens.open(bound, request.page_token)

@@ -7,10 +7,10 @@ from typing import Final
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
+from goodstrace.grouping import grouped
 from goodstrace.record.v1 import record_pb2
 from services.audit.figures.goods import GoodsViewers
 from services.audit.figures.store import Statistics
-from services.audit.figures.values import Look, Marks
 from services.audit.figures.watched import counted
 
 NOTE_S: Final = 10.0
@@ -62,9 +62,7 @@ class Figuring:
 
     async def take(self, batch: Sequence[Placed]) -> None:
         """Count a batch, in its order. Raises: UnavailableError: it may come again."""
-        by_partition: dict[int, list[Look | Marks]] = {}
-        for partition, offset, told in batch:
-            by_partition.setdefault(partition, []).append(counted(told, offset))
+        by_partition = grouped((partition, counted(told, offset)) for partition, offset, told in batch)
         for partition, said in by_partition.items():
             await self._viewers.add(said)
             await self._statistics.add(partition, said)

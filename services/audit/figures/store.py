@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from pymongo import IndexModel
 
+from goodstrace.grouping import grouped
 from services.audit.figures import values
 from services.audit.figures.values import Counts, Figures, Look, Marks, Window, figures, windows_of
 from services.runtime.errors import ConflictError, UnavailableError
@@ -79,9 +80,8 @@ class Statistics:
         Raises: UnavailableError.
         """
         query = {"window": str(window), "start_ms": {"$gte": start_ms, "$lt": end_ms}}
-        found: dict[int, list[Counts]] = {}
-        for row in await find_all(self._database, STATISTICS, query):
-            found.setdefault(int(row["start_ms"]), []).append(_DECODER.decode(row["counts"]))
+        rows = await find_all(self._database, STATISTICS, query)
+        found = grouped((int(row["start_ms"]), _DECODER.decode(row["counts"])) for row in rows)
         return [(start, figures(found[start])) for start in sorted(found)]
 
     async def _add(self, window: Window, start_ms: int, partition: int, said: Sequence[Look | Marks]) -> None:

@@ -11,6 +11,7 @@ from services.audit.figures.store import Statistics
 from services.audit.figures.values import Figures, Window
 from services.audit.watch.store import ALERTS
 from services.runtime.blocking import Blocks
+from services.runtime.envelope import content_of
 from services.runtime.mongo import Database, translated
 from services.sealing.erasure.records import PART
 from services.sealing.reader import LogReader
@@ -112,7 +113,7 @@ async def _erasures(reader: LogReader, places: dict[str, Sequence[int]]) -> dict
     said = Counter[str]()
     for log, indexes in places.items():
         for record in await reader.records(log, indexes):
-            content = next((part.content for part in record.parts if part.name == PART), b"{}")
+            content = content_of(record.parts, PART) or b"{}"
             told = json.loads(content)
             said[f"{told.get('scope', 'unknown')}: {told.get('reason', 'unknown')}"] += 1
     return dict(sorted(said.items()))

@@ -4,7 +4,6 @@ The watch blocks users by a pseudonym of the day. Those who may open the vault a
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from getpass import getuser
 from pathlib import Path
@@ -17,6 +16,7 @@ from goodstrace.cli.options import json_option, print_json
 from services.audit.watch import rules as books
 from services.audit.watch.alerts_command import alerts, when
 from services.audit.watch.daily import DAY_MS
+from services.runtime import clock
 from services.runtime.blocking import KINDS, PSEUDONYM, USER, Block, Blocks
 from services.runtime.command_errors import told
 from services.runtime.mongo import Database, Mongo
@@ -81,7 +81,7 @@ def add(subject: str, hours: int, reason: str, *, as_json: bool) -> None:
     """Block a user or a network."""
     block = Block(
         subject=_checked(subject),
-        until_ms=time.time_ns() // 1_000_000 + hours * _HOUR_MS,
+        until_ms=clock.now_ms() + hours * _HOUR_MS,
         reason=reason[:300],
         by=f"operator {getuser()}",
     )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from goodstrace.grouping import grouped
 from services.audit.watch.sketches import DISTINCT_KEPT, distinct, union
 
 DAY_MS: Final = 86_400_000
@@ -21,9 +22,7 @@ def is_pseudonym(subject: str) -> bool:
 
 def distinct_users(sets: Mapping[int, Sequence[int]]) -> int:
     """Tell how many users there were at least, given the set of each pane by its start in milliseconds; no pane is of two days."""
-    days: dict[int, list[Sequence[int]]] = {}
-    for start, members in sets.items():
-        days.setdefault(start // DAY_MS, []).append(members)
+    days = grouped((start // DAY_MS, members) for start, members in sets.items())
     return max(
         (distinct(each[0] if len(each) == 1 else union(each, DISTINCT_KEPT)) for each in days.values()),
         default=0,

@@ -7,7 +7,6 @@ meanwhile, they are right.
 """
 
 import datetime as dt
-import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from goodstrace.audit.v1 import watch_pb2
 from services.audit.watch.activity import Activity
 from services.audit.watch.daily import is_pseudonym
 from services.audit.watch.values import Kind
+from services.runtime import clock
 from services.runtime.blocking import BLOCKS, NETWORK, Block, Blocks, blocked_subject
 from services.runtime.blocking import indexes as block_indexes
 from services.runtime.errors import ConflictError
@@ -128,7 +128,7 @@ class WatchStore:
             "about": found.about,
             "subject": found.subject,
             "end_ms": found.end_ms,
-            "stored_ms": time.time_ns() // 1_000_000,
+            "stored_ms": clock.now_ms(),
             "alert": value,
             _EXPIRES: _date(found.end_ms + self._kept_ms(found.about)),
         }

@@ -17,6 +17,7 @@ import faust
 import structlog
 
 from goodstrace.audit.v1 import watch_pb2
+from goodstrace.grouping import grouped
 from services.audit.watch import alerts as alert_values
 from services.audit.watch import clock as clocks
 from services.audit.watch import state as states
@@ -32,6 +33,7 @@ from services.audit.watch.sketches import hashed
 from services.audit.watch.state import State
 from services.audit.watch.store import WatchStore
 from services.audit.watch.values import MAX_OBSERVATIONS, Batch, Kind, Seen, decode_batch, encode_batch
+from services.runtime import clock
 from services.runtime.errors import EnvelopeError, ServiceError
 from services.runtime.kafka import OffsetGapError
 from services.runtime.retry import retried
@@ -149,11 +151,8 @@ class Worker:
     async def _send_observations(self, events: Sequence[Any]) -> None:
         """Give each partition what concerns its subjects, in the order of the records; all of it is durable when this returns."""
         await self._check_next(events)
-        by_source: dict[int, list[Any]] = {}
-        for event in events:
-            by_source.setdefault(event.message.partition, []).append(event)
         waits = []
-        for source, mine in by_source.items():
+        for source, mine in grouped((event.message.partition, event) for event in events).items():
             batches = self._observed(source, mine)
             waits += [
                 await self._watch.send(self._watch.observed, None, encode_batch(batch), partition)
@@ -349,7 +348,7 @@ class Worker:
         if self._watch.app.rebalancing:
             self._idle.clear()
             return
-        now_ms = time.time_ns() // 1_000_000 - self._book.grace_ms
+        now_ms = clock.now_ms() - self._book.grace_ms
         waits = []
         for tp in self._watch.assigned(self._watch.watched):
             end, done = consumer.highwater(tp), consumer._committed_offset[tp]  # noqa: SLF001 - it tells nobody else

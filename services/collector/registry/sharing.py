@@ -7,7 +7,6 @@ each counts by itself. Source: ITU-T I.371, generic cell rate algorithm (the the
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -15,6 +14,7 @@ import msgspec
 
 from services.collector.registry.rates import NAMES, Rate, Rates, Untold
 from services.runtime.errors import UnavailableError
+from services.runtime.waiting import until_set
 
 EVERY_S: Final = 1.0
 _IN_USE_S: Final = 10.0  # who sends nothing for so long is looked up when it comes again
@@ -82,8 +82,7 @@ class Sharing:
         stopped = False
         while not stopped:
             stopped = stop.is_set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), EVERY_S)
+            await until_set(stop, EVERY_S)
             await self.step()
 
     async def step(self) -> None:

@@ -1,7 +1,6 @@
 """The commands `goodstrace rules ...`: what rules there are, whether a file of rules is sound, what it finds in events."""
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from services.collector.errors import BookError, DocumentError
 from services.collector.flow import Accepted, Item, Rejected, Unanswered
 from services.collector.record import record
 from services.collector.rules import book
+from services.runtime import clock
 
 _NOBODY = 1
 _CAPTURE = bytes(16)
@@ -128,7 +128,7 @@ def test(file: Path, events: tuple[Path, ...], *, only_own: bool, as_json: bool)
 
 
 def _try(path: Path, books: Books) -> Iterator[Tried]:
-    stamp = Stamp(_CAPTURE, _NOBODY, time.time_ns() // 1_000_000)
+    stamp = Stamp(_CAPTURE, _NOBODY, clock.now_ms())
     going_by = Rules(rule_sets=books.rule_sets)
     try:
         sent = collect(documents.read(path.read_bytes(), Limits()), stamp, going_by, os.urandom)

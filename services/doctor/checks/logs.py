@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.grouping import grouped
 from services.doctor.values import Finding, ago, failed, listed, ok, warning
 
 LATE_S: Final = 60.0
@@ -104,10 +105,7 @@ def _since(age_s: float | None) -> str:
 
 def check_cosignatures(seen: Sequence[LogSeen]) -> list[Finding]:
     """Has every witness cosigned what is published?"""
-    by_witness: dict[str, list[str]] = {}
-    for each in seen:
-        for name in each.missing:
-            by_witness.setdefault(name, []).append(each.log)
+    by_witness = grouped((name, each.log) for each in seen for name in each.missing)
     if by_witness:
         return [
             warning(

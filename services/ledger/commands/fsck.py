@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import sys
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -17,6 +16,7 @@ from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import INDEX_LOG, ROOT_LOG, LogKeys
 from goodstrace.policy import MAX_POLICY_BYTES, Policy
 from services.ledger.commands.fsck_report import Report, ShownProgress
+from services.runtime import clock
 from services.runtime.errors import ServiceError
 from services.runtime.mongo import Mongo
 from services.runtime.settings import KafkaSettings, MongoSettings, load
@@ -191,7 +191,7 @@ class _Run:
         mongo = Mongo(self._mongo)
         try:
             notes = Operations(mongo.database)
-            await notes.check_ended(verdicts, time.time_ns() // 1_000_000)
+            await notes.check_ended(verdicts, clock.now_ms())
         finally:
             mongo.close()
 

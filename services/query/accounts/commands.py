@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from typing import Final
 
 import click
@@ -17,6 +16,7 @@ from services.query.accounts.key_ring import configured_files
 from services.query.accounts.metrics import LoginMetrics
 from services.query.accounts.sessions import ID_BYTES
 from services.query.accounts.stored import StoredAccount, checked
+from services.runtime import clock
 from services.runtime.access.settings import LoginSettings
 from services.runtime.access.values import AccountKind, Role
 from services.runtime.command_errors import told
@@ -47,7 +47,7 @@ def login_keys() -> None:
 def list_(*, as_json: bool) -> None:
     """List the keys, oldest first: `signing`, `next` (published, signs later), `ending` (its tokens still count), `ended`."""
     with told():
-        states = configured_files().states(_now_ms())
+        states = configured_files().states(clock.now_ms())
     _print([{"kid": kid, "state": state.value} for kid, state in states.items()], as_json=as_json)
 
 
@@ -56,8 +56,8 @@ def list_(*, as_json: bool) -> None:
 def rotate(*, as_json: bool) -> None:
     """Make the next key, unless there is one, and publish it; it signs once all who verify can know it."""
     with told():
-        key = configured_files().rotate(_now_ms())
-    in_minutes = max(key.signs_from_ms - _now_ms(), 0) / _MS_A_MINUTE
+        key = configured_files().rotate(clock.now_ms())
+    in_minutes = max(key.signs_from_ms - clock.now_ms(), 0) / _MS_A_MINUTE
     _print([{"kid": key.kid, "state": f"signs in {in_minutes:.0f} minutes"}], as_json=as_json)
 
 
@@ -76,9 +76,9 @@ def retire(kid: str | None, *, at_once: bool, as_json: bool) -> None:
         raise click.UsageError("a key is named with --now, and only then")
     with told():
         if kid is None:
-            rows = [{"kid": gone, "state": "removed"} for gone in configured_files().retire(_now_ms())]
+            rows = [{"kid": gone, "state": "removed"} for gone in configured_files().retire(clock.now_ms())]
         else:
-            key = configured_files().revoke(kid, _now_ms())
+            key = configured_files().revoke(kid, clock.now_ms())
             rows = [{"kid": kid, "state": "removed"}, {"kid": key.kid, "state": "signing"}]
     _print(rows, as_json=as_json)
 
@@ -116,7 +116,7 @@ async def _bootstrapped(name: str) -> str:
                 kind=AccountKind.USER,
                 name=passwords.account_name(name),
                 roles=(Role.OPERATOR,),
-                created_ms=_now_ms(),
+                created_ms=clock.now_ms(),
             )
         )
         made = await made_password(account, lambda password: hasher.hash(password, first=True))
@@ -127,10 +127,6 @@ async def _bootstrapped(name: str) -> str:
         hasher.close()
         mongo.close()
     return made.credential
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _print(rows: list[dict[str, str]], *, as_json: bool) -> None:

@@ -1,11 +1,11 @@
 """What accounts need before the first sign-in: indexes, the login secret, a key to sign with."""
 
 import asyncio
-import time
 
 from services.query.accounts import account_store, counters, session_store
 from services.query.accounts.errors import ReadOnlyError
 from services.query.accounts.key_ring import configured_files
+from services.runtime import clock
 from services.runtime.access.settings import LoginSettings
 from services.runtime.mongo import Database, create_indexes
 from services.runtime.provision import make_secret
@@ -19,7 +19,7 @@ async def provision(database: Database) -> str:
     made_secret = await asyncio.to_thread(make_secret, settings.secret_file)
     files = configured_files()
     try:
-        key = _said(made=await asyncio.to_thread(files.make_first, time.time_ns() // 1_000_000))
+        key = _said(made=await asyncio.to_thread(files.make_first, clock.now_ms()))
     except (
         ReadOnlyError
     ) as error:  # the services go on with the keys that are there, and so does the next version of them

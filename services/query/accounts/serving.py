@@ -34,6 +34,7 @@ from services.query.accounts.secret_keys import SecretKeys
 from services.query.accounts.session_store import SessionStore
 from services.query.accounts.signing_in import Codes, SigningIn
 from services.query.http_headers import matches
+from services.runtime import clock
 from services.runtime.access.settings import AccessSettings, LoginSettings
 from services.runtime.grpc import Context
 from services.runtime.mongo import Database
@@ -60,7 +61,7 @@ class Login:
         metrics: LoginMetrics,
         log: structlog.stdlib.BoundLogger,
         certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
         """Build the parts. Raises: KeysError."""
         keys, random = SecretKeys(secret), os.urandom

@@ -10,7 +10,8 @@ from goodstrace import registration
 from goodstrace.errors import EntryError
 from goodstrace.identifiers import class_of
 from goodstrace.registration import Registration, merchant_key
-from services.query.standing import NewestFirst, content_of, newest_registration
+from services.query.standing import NewestFirst, newest_registration
+from services.runtime.envelope import content_of
 from services.sealing.values import SealedRecord
 
 MOST_LOOKED_UP: Final = 120
@@ -94,7 +95,7 @@ class Register:
 
 def _thing(record: SealedRecord) -> Thing | None:
     try:
-        found: Registration = registration.decode(content_of(record, registration.PART))
+        found: Registration = registration.decode(content_of(record.parts, registration.PART) or b"")
         content = msgspec.convert(found.content, _Content)
     except (EntryError, msgspec.ValidationError):
         return None  # nothing here depends on what cannot be read: its key is shown in the place of a name

@@ -6,6 +6,8 @@ from typing import Any, Final, TypeGuard
 
 import msgspec
 
+from goodstrace.grouping import grouped
+
 TEMPERATURE: Final = "Temperature"
 UNITS: Final = {"CEL": "°C", "FAH": "°F", "KEL": "K", "P1": "%", "A93": "g/m³", "PAL": "Pa"}
 WIDTH: Final = 640
@@ -65,11 +67,9 @@ def temperatures_at(document: Mapping[str, Any]) -> Iterator[str]:
 
 def charts(readings: Iterable[Reading]) -> tuple[Chart, ...]:
     """Draw a chart for each kind and unit, temperature first; at most 500 readings of each."""
-    grouped: dict[tuple[str, str], list[Reading]] = {}
-    for each in readings:
-        grouped.setdefault((each.kind, each.unit), []).append(each)
-    kinds = sorted(grouped, key=lambda each: (each[0] != TEMPERATURE, each))
-    return tuple(_chart(kind, sorted(grouped[kind], key=lambda each: each.time_us)[:_MOST]) for kind in kinds)
+    by_kind = grouped(((each.kind, each.unit), each) for each in readings)
+    kinds = sorted(by_kind, key=lambda each: (each[0] != TEMPERATURE, each))
+    return tuple(_chart(kind, sorted(by_kind[kind], key=lambda each: each.time_us)[:_MOST]) for kind in kinds)
 
 
 def _chart(kind: tuple[str, str], readings: Sequence[Reading]) -> Chart:

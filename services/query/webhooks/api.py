@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -38,6 +37,7 @@ from services.query.webhooks.signing import SECRET_BYTES, SECRET_FIELD, secret_t
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import OwnerId, Progress, Webhook
 from services.query.webhooks.views import query_view, webhook_view
+from services.runtime import clock
 from services.runtime.access.current import principal
 from services.runtime.call_errors import NotFoundError
 from services.runtime.errors import ConflictError
@@ -82,7 +82,7 @@ class WebhookApi:
                 raise NotPermittedError(f"there are {self._most} queries already")
             try:
                 who = principal()
-                await self._store.add_query(query, user, owner_name(who), _now_ms(), owner_id(who))
+                await self._store.add_query(query, user, owner_name(who), clock.now_ms(), owner_id(who))
             except ConflictError as error:
                 raise ExistsError("there is a query of this name", "name") from error
             return _made(f"{QUERIES}/{query.name}", None)
@@ -153,7 +153,7 @@ class WebhookApi:
                 dest=asked.dest,
                 locked=self._lock.locked(own, secret),
                 user=user,
-                created_ms=_now_ms(),
+                created_ms=clock.now_ms(),
                 progress=Progress(newest),
                 owner=owner_name(who),
                 owner_id=owner_id(who),
@@ -208,7 +208,7 @@ class WebhookApi:
             user = epcis_headers.caller(request.headers.getlist(epcis_headers.USER))
             asked, who = read_resumption(await _body(request)), principal()
             resumed(await self._own(name, own), who, user)
-            lessee, until_ms = secrets.token_hex(8), _now_ms() + _LEASE_MS
+            lessee, until_ms = secrets.token_hex(8), clock.now_ms() + _LEASE_MS
             taken = await self._store.seize(name, own, lessee, until_ms, only_of(who))
             if taken is None:
                 raise _no_subscription()
@@ -362,7 +362,3 @@ def _made(location: str, told: Mapping[str, Any] | None) -> Response:
     named = {**epcis_headers.EPCIS_HEADERS, "Location": location}
     body = msgspec.json.encode(told) if told is not None else b""
     return Response(body, 201, named, epcis_headers.JSON if body else None)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

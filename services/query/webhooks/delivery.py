@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -38,9 +37,11 @@ from services.query.webhooks.schedule import wait_s
 from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import DAMAGED, Damaged, DisabledBy, Pending, Progress, State, Webhook
+from services.runtime import clock
 from services.runtime import looks as looking
 from services.runtime.errors import ServiceError
 from services.runtime.merchants.errors import RefusedError, UnauthenticatedError
+from services.runtime.waiting import until_set
 from services.sealing.browse import Browse, BrowseRecorder, role_of
 from services.sealing.errors import CorruptError
 from services.sealing.showing import sizes_of
@@ -124,8 +125,7 @@ class Deliveries:
                             task.add_done_callback(partial(_ended, under_way, webhook.id))
                 except ServiceError as error:
                     self._log.warning("webhooks wait", category=error.category, cause=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._heads.every_s)
+                await until_set(stop, self._heads.every_s)
         finally:
             await asyncio.gather(*under_way.values(), return_exceptions=True)
             await self._sender.close()
@@ -150,7 +150,7 @@ class Deliveries:
         failing = sum(each.progress.failures > 0 for each in active)
         self._metrics.webhooks_failing.set(failing + len(damaged))
         self._metrics.webhook_lag.set(max(lags, default=0))
-        now_ms = _now_ms()
+        now_ms = clock.now_ms()
         return [
             each
             for each, behind in zip(active, lags, strict=True)
@@ -170,7 +170,7 @@ class Deliveries:
         try:
             while is_left and not stop.is_set():
                 async with self._turns:  # first come, first served
-                    now_ms = _now_ms()
+                    now_ms = clock.now_ms()
                     webhook = await self._store.take(name, self._owner, now_ms, self._lease_until_ms())
                     is_left = webhook is not None and await self._turn(webhook)
         except ServiceError as error:
@@ -248,7 +248,7 @@ class Deliveries:
         before = webhook.progress.pending
         if before is not None and not before.body_mark:
             return before
-        return messages.pending(webhook, sizes_of(await self._heads.newest()), _now_ms())
+        return messages.pending(webhook, sizes_of(await self._heads.newest()), clock.now_ms())
 
     async def _gather(self, seen: SeenBy, positions: Mapping[str, int], sizes: Mapping[str, int]) -> Gathered:
         gathered = await self._forward.gather(
@@ -265,7 +265,7 @@ class Deliveries:
         assert fixed is not None
         with looking.noting(looking.Looks(self._settled)) as looks:
             browse_id = await self._recorder.record(_browse(webhook, wanted, looker, made))
-            headers = messages.headers(fixed, secret, made.body, browse_id, _now_ms() // 1000)
+            headers = messages.headers(fixed, secret, made.body, browse_id, clock.now_ms() // 1000)
             sent = await self._sender.send(webhook.dest, headers, made.body)
             looks.settle(looking.Outcome.ANSWERED if sent.may_have_arrived else looking.Outcome.FAILED)
         self._metrics.webhook_deliveries.labels(sent.outcome.value).inc()
@@ -286,7 +286,7 @@ class Deliveries:
         return await self._store.say(webhook.id, self._owner, webhook.progress, until_ms)
 
     def _lease_until_ms(self) -> int:
-        return _now_ms() + round(1000 * self._lease_s)
+        return clock.now_ms() + round(1000 * self._lease_s)
 
 
 def _ended(under_way: dict[str, asyncio.Task[None]], name: str, _: asyncio.Task[None]) -> None:
@@ -323,7 +323,7 @@ def _browse(webhook: Webhook, wanted: Wanted, looker: Looker, made: Message) -> 
 
 def _after(progress: Progress, sent: Sent, made: Message, limits: Limits) -> dict[str, Any]:
     """Say what an attempt changes of a webhook's progress."""
-    now_ms = _now_ms()
+    now_ms = clock.now_ms()
     if sent.outcome is Outcome.DELIVERED:
         return {
             "positions": made.after,
@@ -344,7 +344,7 @@ def _failed(
     progress: Progress, said: str, limits: Limits, over: DisabledBy | None, *, told_s: float = 0.0
 ) -> dict[str, Any]:
     """Say what a failure changes of a webhook's progress: it is tried again later, or disabled where it is `over` or has gone on for too long."""
-    now_ms = _now_ms()
+    now_ms = clock.now_ms()
     failures, since_ms = progress.failures + 1, progress.failing_since_ms or now_ms
     if over is None and now_ms - since_ms > 1000 * limits.give_up_s:
         over = DisabledBy.FAILING
@@ -361,7 +361,3 @@ def _failed(
 
 def _with(webhook: Webhook, **changes: Any) -> Webhook:
     return msgspec.structs.replace(webhook, progress=msgspec.structs.replace(webhook.progress, **changes))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from goodstrace.entry import Position
 from services.runtime.access.lasting import Credential
-from services.sealing.showing import Position
 
 DAMAGED: Final = "damaged"
 """What is said in the place of a state of a webhook whose document in the store cannot be read; it is never stored."""

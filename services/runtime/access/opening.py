@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from services.runtime import clock
 from services.runtime.access.accounts import AccountReader
 from services.runtime.access.authenticator import ACCESS_TOKEN, Authentication, Authenticator, Everybody
 from services.runtime.access.jwks import Jwks
@@ -64,22 +65,17 @@ def open_access(
         log.warning("accounts are off: whoever reaches a port may do everything", host=host)
         return Access(settings, Everybody(), None)
     staleness = Staleness(settings.access_fresh_s, settings.access_stale_s if goes_on else 0)
-    directory = Directory(merchants, staleness, time.monotonic, now_ms)
+    directory = Directory(merchants, staleness, time.monotonic, clock.now_ms)
     rules = TokenRules(settings.accounts_issuer, settings.accounts_issuer, typ=ACCESS_TOKEN)
     oidc = load(OidcSettings)
     authenticator = Authenticator(
         directory,
         AccountReader(database),
-        Tokens(rules, Jwks(settings.accounts_jwks, time.monotonic), now_ms),
+        Tokens(rules, Jwks(settings.accounts_jwks, time.monotonic), clock.now_ms),
         staleness=staleness,
         clock_s=time.monotonic,
         log=log,
-        oidc=OidcTokens(oidc, time.monotonic, now_ms) if oidc.issuer else None,
+        oidc=OidcTokens(oidc, time.monotonic, clock.now_ms) if oidc.issuer else None,
         operator_token=load(OperatorSettings).token(),
     )
     return Access(settings, authenticator, directory, oidc.host)
-
-
-def now_ms() -> int:
-    """Give the time, Unix milliseconds."""
-    return time.time_ns() // 1_000_000

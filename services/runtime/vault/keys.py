@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.runtime import clock
 from services.runtime.aead import NONCE_BYTES
 from services.runtime.errors import ConflictError
 from services.runtime.merchants.directory import Remembered, Staleness
@@ -68,7 +69,7 @@ class Vault:
         *,
         fresh_s: float = FRESH_S,
         clock_s: Callable[[], float] = time.monotonic,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
         """Use a database; keys are remembered for `fresh_s` at the most: so long a destroyed one may still encrypt."""
         self.database, self.ring, self.now_ms = database, ring, now_ms

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from goodstrace.entry import Position
 from services.runtime.mongo import Database, translated
 from services.sealing import documents
 from services.sealing.errors import CorruptError
@@ -10,8 +11,6 @@ from services.sealing.lookup import TagLookup
 from services.sealing.pack_format import decode_tags, split_tags
 from services.sealing.reader import MOST_IN_PACK
 from services.sealing.reads import PACKS_PER_QUERY
-
-Place = tuple[str, int]
 
 
 class NewerEntries:
@@ -23,10 +22,10 @@ class NewerEntries:
 
     async def places(
         self, tags: Sequence[bytes], since: Mapping[str, int], sizes: Mapping[str, int]
-    ) -> dict[bytes, list[Place]]:
+    ) -> dict[bytes, list[Position]]:
         """Find the places of entries with tags from `since` (by log; 0 where a log is not named) up to `sizes`, in order."""
         grown = {log: size for log, size in sorted(sizes.items()) if size > since.get(log, 0)}
-        found: dict[bytes, list[Place]] = {tag: [] for tag in tags}
+        found: dict[bytes, list[Position]] = {tag: [] for tag in tags}
         for log, of_log in (await self._lookup.firsts(grown, tags) if grown else {}).items():
             start, wanted = since.get(log, 0), dict[int, set[bytes]]()
             for tag, firsts in of_log.items():

@@ -11,6 +11,7 @@ from goodstrace.completeness.rows import place_bytes
 from goodstrace.errors import TreeError, VerificationError
 from goodstrace.log_keys import ROOT_LOG
 from goodstrace.note import parse_note
+from services.runtime.envelope import content_of
 from services.runtime.mongo import Database, find_named, translated
 from services.sealing import pack_format
 from services.sealing.errors import CorruptError
@@ -124,7 +125,7 @@ class IndexSource:
 
 def _pin(record: SealedRecord) -> Pin | None:
     """Read what a record of the root log pins. Raises: CorruptError where it cannot be read."""
-    content = next((part.content for part in record.parts if part.name == pins.CHECKPOINT_PART), None)
+    content = content_of(record.parts, pins.CHECKPOINT_PART)
     if content is None:
         return None
     try:

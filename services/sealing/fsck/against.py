@@ -1,6 +1,6 @@
 """Reading what somebody saved of logs: checkpoint notes, proof files, or folders of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -51,14 +51,6 @@ def verified(
             continue
         saved.append(Saved(checkpoint.size, checkpoint.root, each.source))
     return saved, problems
-
-
-def by_log(notes: Sequence[SavedNote]) -> Mapping[str, list[SavedNote]]:
-    """Sort saved checkpoints by their logs."""
-    found: dict[str, list[SavedNote]] = {}
-    for each in notes:
-        found.setdefault(each.log, []).append(each)
-    return found
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from goodstrace.completeness.rows import hashed
 from goodstrace.errors import EntryError, VerificationError
 from goodstrace.log_keys import INDEX_LOG
 from goodstrace.merkle import Frontier
+from services.runtime.envelope import content_of
 from services.runtime.mongo import Database
 from services.runtime.sorting import Sorter
 from services.sealing.completeness import layout
@@ -131,5 +132,5 @@ async def _differing(
 
 def leaf_in(record: SealedRecord) -> IndexLeaf:
     """Read the leaf in a record. Raises: EntryError."""
-    content = next((part.content for part in record.parts if part.name == INDEX_PART), b"")
+    content = content_of(record.parts, INDEX_PART) or b""
     return leaves.decode(content)

@@ -7,8 +7,10 @@ from goodstrace import root
 from goodstrace.block import header_hash
 from goodstrace.checkpoint import Checkpoint
 from goodstrace.errors import TreeError, VerificationError
+from goodstrace.grouping import grouped
 from goodstrace.note import parse_note
 from goodstrace.tiles import TileEdge, edge_tiles
+from services.runtime.envelope import content_of
 from services.sealing.documents import Document, checkpoint_id, tile_id
 from services.sealing.fsck import rows
 from services.sealing.fsck.faults import Verdict
@@ -91,11 +93,8 @@ async def check_records(
 
 def _copied(documents: Sequence[Document]) -> dict[str, list[int]]:
     """Give by log the sizes from which on a store that was put back, once or more often, had to be sealed again."""
-    sizes: dict[str, list[int]] = {}
-    for time in documents[0].get("times", []) if documents else []:
-        for each in time:
-            sizes.setdefault(str(each["log"]), []).append(int(each["size"]))
-    return sizes
+    times = documents[0].get("times", []) if documents else []
+    return grouped((str(each["log"]), int(each["size"])) for time in times for each in time)
 
 
 def _is_lost(pinned: _Pinned, verdict: Verdict, copied: Mapping[str, Sequence[int]]) -> bool:
@@ -179,7 +178,7 @@ def _pinned(pack: Pack) -> list[_Pinned]:
 
 def _changes(record: PackedRecord) -> list[str]:
     """Give the statements of changes of the log's key that were sealed beside its checkpoint."""
-    content = next((part.content for part in record.parts if part.name == root.KEY_CHANGES_PART), b"")
+    content = content_of(record.parts, root.KEY_CHANGES_PART) or b""
     return content.decode(errors="replace").splitlines()
 
 

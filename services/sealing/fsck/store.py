@@ -6,13 +6,14 @@ from typing import Any, Final
 import msgspec
 
 from goodstrace.errors import VerificationError
+from goodstrace.grouping import grouped
 from goodstrace.log_keys import ROOT_LOG, LogKeys
 from goodstrace.note import Verifier
 from services.runtime.settings import MongoSettings
 from services.runtime.state_file import StateFile
 from services.sealing.documents import Document
 from services.sealing.fsck import rows, state
-from services.sealing.fsck.against import SavedNote, by_log, verified
+from services.sealing.fsck.against import SavedNote, verified
 from services.sealing.fsck.faults import Verdict
 from services.sealing.fsck.feeding import Progress
 from services.sealing.fsck.jobs import Job
@@ -60,7 +61,7 @@ async def survey(
     """Find out which logs are there, which should be, and what is of no log. Raises: UnavailableError."""
     found = Survey(jobs=[], sizes={}, verdicts={})
     registered = {str(each["_id"]): _info(each, found) for each in await store.logs()}
-    saved = by_log(options.saved)
+    saved = grouped((each.log, each) for each in options.saved)
     wanted = set(options.names)
     if not wanted:
         wanted = {*registered, *saved, *(options.trusted.logs() if options.trusted else ())}
