@@ -34,7 +34,7 @@ help: ## List the targets and the variables
 	@echo "  GOODSTRACE_AUDIT_GRPC_PORT        port of AuditService (50052)"
 	@echo "  GOODSTRACE_<SERVICE>_METRICS_PORT /metrics of collector, ledger, query, audit, watch (9101 to 9105)"
 	@echo "  BENCH_LEDGER                      arguments for bench-ledger (see --help), such as '--repeats 1 --entries 100000'"
-	@echo "  BENCH_COLLECTOR                   arguments for bench-collector, such as '--only stages --events 20000'"
+	@echo "  BENCH_COLLECTOR                   arguments for bench-collector, such as '--only stages --events 20000' or '--only whole --keeper-apart'"
 	@echo "  BENCH_AUDIT                       arguments for bench-audit, such as '--looks 5000 --seconds 5'"
 	@echo "  BENCH_QUERY                       arguments for bench-query, such as '--events 10000 --only one-event'"
 	@echo "  GOODSTRACE_LOCAL_WITNESSES        witnesses of our own to start and to be cosigned by (0)"

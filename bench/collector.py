@@ -52,6 +52,17 @@ DEADLINE_S: Final = 1800
 BURST: Final = 10
 console = Console(stderr=True)
 
+WITHOUT_KEEPER: Final = {
+    "GOODSTRACE_COLLECTOR_PROJECTOR": "false",
+    "GOODSTRACE_COLLECTOR_STATES": "false",
+}
+KEEPER: Final = {
+    **dict.fromkeys(WITHOUT_KEEPER, "true"),
+    "GOODSTRACE_COLLECTOR_API": "false",
+    "GOODSTRACE_COLLECTOR_INGRESS": "false",
+    "GOODSTRACE_COLLECTOR_FIRST_STAGE": "",
+    "GOODSTRACE_COLLECTOR_LAST_STAGE": "",
+}
 Figures = dict[str, float]
 Measured = Iterator[tuple[str, Figures]]
 """What was measured, as soon as it is: what it is about, and its figures."""
@@ -71,6 +82,11 @@ def main() -> int:
         type=int,
         action="append",
         help="for the stages and the whole way: only events of so many keys",
+    )
+    parser.add_argument(
+        "--keeper-apart",
+        action="store_true",
+        help="for the whole way: the goods and their states in a process of their own, as on Kubernetes",
     )
     parser.add_argument("--burst-s", type=float, default=5, help="how long the burst lasts, seconds (5)")
     parser.add_argument("--out", type=Path, help="write the JSON here, anew after each part")
@@ -119,11 +135,11 @@ def workers(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
 def whole(stack: Stack, folder: Path, asked: argparse.Namespace) -> Measured:
     """Measure the whole way by HTTP, sustained, with all services on the same cores; then a burst of ten times that."""
     told("the whole way")
-    system = System(
-        stack,
-        folder / "whole",
-        {"GOODSTRACE_PARTITIONS": str(PARTITIONS), "GOODSTRACE_ACCOUNTS": "required"},
-    ).start()
+    settings = {"GOODSTRACE_PARTITIONS": str(PARTITIONS), "GOODSTRACE_ACCOUNTS": "required"}
+    system = System(stack, folder / "whole", settings | (WITHOUT_KEEPER if asked.keeper_apart else {}))
+    if asked.keeper_apart:
+        system.daemons["keeper"] = collector_process(system, "keeper", KEEPER)
+    system.start()
     try:
         first = CLIENTS * EVENTS_A_DOCUMENT
         _sealed(
@@ -243,7 +259,7 @@ def stage_run(stack: Stack, run_dir: Path, values: Values, workers: int) -> Figu
     if made.returncode != 0:
         raise SystemExit(made.stdout + made.stderr)
     fill(stack, f"{system.topic_prefix}{topics.GOODS_COLLECTED}", values)
-    daemons = [worker(system, number) for number in range(workers)]
+    daemons = [collector_process(system, str(number), {}) for number in range(workers)]
     count = sum(map(len, values))
     try:
         for daemon in daemons:
@@ -258,17 +274,18 @@ def stage_run(stack: Stack, run_dir: Path, values: Values, workers: int) -> Figu
     return {"stages_events_per_s": counted / seconds, "stages_cpu_us": spent_s * 1e6 / count}
 
 
-def worker(system: System, number: int) -> Daemon:
-    """Prepare a collector process that only runs the stages."""
+def collector_process(system: System, instance: str, settings: dict[str, str]) -> Daemon:
+    """Prepare a further collector process, with settings of its own beside the system's."""
     port = free_port()
     return Daemon(
-        name=f"collector-{number}",
+        name=f"collector-{instance}",
         command=[sys.executable, "-m", "services.collector"],
         run_dir=system.run_dir,
         ports=(port,),
         environment={
             **system.environment,
-            "GOODSTRACE_COLLECTOR_INSTANCE": str(number),
+            **settings,
+            "GOODSTRACE_COLLECTOR_INSTANCE": instance,
             "GOODSTRACE_COLLECTOR_METRICS_PORT": str(port),
         },
         cwd=ROOT,
