@@ -112,7 +112,10 @@ class Deliveries:
         self._warned_of: frozenset[Damaged] = frozenset()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop`; what is being sent then is finished or given up, and sent again by the next one."""
+        """Deliver until `stop`: turns that are under way then are ended, each after one message at the most; who waits for a turn gets none.
+
+        What was not delivered is sent, or sent again, by the next one.
+        """
         under_way: dict[str, asyncio.Task[None]] = {}
         try:
             while not stop.is_set():
@@ -170,6 +173,8 @@ class Deliveries:
         try:
             while is_left and not stop.is_set():
                 async with self._turns:  # first come, first served
+                    if stop.is_set():
+                        return  # it may have been while this one waited: each one more in the line would take an attempt's time
                     now_ms = _now_ms()
                     webhook = await self._store.take(name, self._owner, now_ms, self._lease_until_ms())
                     is_left = webhook is not None and await self._turn(webhook)
