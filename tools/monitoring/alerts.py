@@ -274,7 +274,7 @@ ALERTS: Final = (
     Alert(
         "WebhooksFailing", "max(goodstrace_query_webhooks_failing) > 0", "1h", TICKET, "query",
         "{{ $value }} webhooks fail.",
-        "Their receivers refuse or do not answer, who made them may not look now, or what is stored of them is damaged; messages wait and are tried again.",
+        "Their receivers refuse or do not answer, who made them may not look now, what is stored of them is damaged, or they are over the limit; messages wait and are tried again.",
     ),
     Alert(
         "WebhooksDisabled", "max by (reason) (goodstrace_query_webhooks_disabled) > 0", "5m", TICKET, "query",
