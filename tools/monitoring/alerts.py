@@ -44,9 +44,16 @@ class Alert:
 
 
 def _zero(*counters: str, window: str = "15m") -> str:
-    """Ask whether any of what must stay 0 has grown. A process that ended takes its own counts with it, not the others'."""
+    """Ask whether any of what must stay 0 has grown. A process that ended takes its own counts with it, not the others'.
+
+    `increase` counts nothing of what a series has at its first sample: of a process that counted before it was asked for the first time, or of labels that
+    come with their first count. So what a series that was not there a window ago began with is asked for, too.
+    """
     grown = "\n+ ".join(f"(sum(increase({counter}[{window}])) or vector(0))" for counter in counters)
-    return f"{grown}\n> 0"
+    begun = "\n+ ".join(
+        f"(sum({counter} > 0 unless {counter} offset {window}) or vector(0))" for counter in counters
+    )
+    return f"({grown}\n> 0)\nor ({begun}\n> 0)"
 
 
 def _down() -> str:
