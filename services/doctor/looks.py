@@ -28,7 +28,7 @@ from services.doctor.values import Finding, ok
 from services.ledger.settings import CompletenessSettings, LedgerSettings, RootSettings
 from services.query.settings import IndexAccessSettings, QuerySettings
 from services.query.web.settings import WebSettings
-from services.query.webhooks.store import SUBSCRIPTIONS
+from services.query.webhooks import store as webhooks
 from services.runtime import topics
 from services.runtime.access.settings import AccessSettings, LoginSettings, OidcSettings
 from services.runtime.consumer_groups import consuming, folding
@@ -197,7 +197,8 @@ class Looks:
         vault = self._vault(database)
         wanted = seen_store.wanted_indexes(database.name, vault.name)
         if not await seen_store.has_webhooks(database):
-            wanted.pop((database.name, SUBSCRIPTIONS))  # only who runs webhooks makes it
+            for collection in webhooks.INDEXES:  # only who runs webhooks makes them
+                wanted.pop((database.name, collection))
         there = {}
         for each in (database, vault):
             listed = [collection for name, collection in wanted if name == each.name]

@@ -4,7 +4,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from goodstrace.query.v1 import completeness_pb2, login_pb2, trace_pb2
 from services.query.log_paths import Kind
-from services.query.webhooks.values import DAMAGED, DisabledBy
+from services.query.webhooks.values import DAMAGED, OVER, DisabledBy
 from services.sealing.front import FrontMetrics
 
 SERVICES = (
@@ -75,7 +75,7 @@ class QueryMetrics(FrontMetrics):
         )
         self.webhooks_failing = Gauge(
             "goodstrace_query_webhooks_failing",
-            "Enabled webhooks in the store whose last attempt failed, and damaged ones: each process tells of all of them, so take the max over processes.",
+            "Enabled webhooks in the store whose last attempt failed, damaged ones, and those over the limit: each process tells of all of them, so take the max over processes.",
             registry=registry,
         )
         self.webhook_lag = Gauge(
@@ -85,7 +85,7 @@ class QueryMetrics(FrontMetrics):
         )
         for outcome in _OUTCOMES:
             self.webhook_deliveries.labels(outcome)
-        for state in ("enabled", "disabled", DAMAGED):  # "active" is a word of goods
+        for state in ("enabled", "disabled", DAMAGED, OVER):  # "active" is a word of goods
             self.webhooks.labels(state)
         for reason in DisabledBy:
             self.webhooks_disabled.labels(reason.value)

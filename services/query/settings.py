@@ -25,6 +25,7 @@ class QuerySettings(FrontSettings):
     `webhooks` says where EPCIS subscriptions may be sent to: "off" has none, "loopback" to this machine only, "https" to public
     addresses only. Who may make one: docs/access.md. An attempt may take `webhook_timeout_s`; where it fails
     the next one waits at most `webhook_longest_wait_s`, and after `webhook_give_up_s` without a success it is disabled.
+    There are at most `max_webhooks` of them, `max_webhooks_per_owner` of one owner, and as many named queries.
 
     The public logs are served on `http_port` (0 for any), to `http_connections` at a time, each request within
     `http_timeout_s`. `public_url` is that port as clients see it, where a proxy stands before it: the urls of `/logs`

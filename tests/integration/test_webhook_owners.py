@@ -142,6 +142,10 @@ async def test_an_owner_has_so_many_and_takes_no_room_from_others(
         shown, paths = traded.shown(viewer), f"{PATH}/of-{viewer}/subscriptions"
         made = await http.post(PATH, json={"name": f"of-{viewer}", "query": {}}, headers=shown)
         assert made.status_code == 201, made.text
+        named = [{"name": f"{each}-of-{viewer}", "query": {}} for each in ("second", "third")]
+        answers = [await http.post(PATH, json=each, headers=shown) for each in named]
+        assert [each.status_code for each in answers] == [201, 403]
+        assert "2 queries already" in answers[1].text
         answers = [await http.post(paths, json=body, headers=shown) for _ in range(3)]
         assert [each.status_code for each in answers] == [201, 201, 403]
         assert "2 subscriptions already" in answers[2].text

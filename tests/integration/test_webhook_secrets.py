@@ -17,6 +17,7 @@ from services.query.accounts.secret_keys import SecretKeys
 from services.query.webhooks.adopting import adopt
 from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.relocking import relock
+from services.query.webhooks.room import Room
 from services.query.webhooks.signing import secret_text
 from services.query.webhooks.store import SUBSCRIPTIONS, WebhookStore
 from services.query.webhooks.values import Locked, Progress, Under, Webhook
@@ -156,7 +157,7 @@ async def test_two_processes_find_what_an_earlier_release_has_locked(
 async def test_whoever_is_killed_each_is_either_of_the_two_and_in_the_end_none_is_old(
     looking: Looking, tmp_path: Path
 ) -> None:
-    store, opens = WebhookStore(looking.mongo.database), lock(looking)
+    store, opens = WebhookStore(looking.mongo.database, Room(HOOKS, HOOKS)), lock(looking)
     names = [f"{number:032x}" for number in range(HOOKS)]
     for name in names:
         await store.add(Webhook(name, "q", {}, "http://127.0.0.1:9/", Locked(b""), "ann", 1, Progress({})))

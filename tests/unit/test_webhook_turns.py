@@ -86,3 +86,42 @@ def test_everybody_has_a_message_before_anybody_has_many() -> None:
         assert max(counts) - min(counts) <= 2, (line, counts)
     assert store.most_leased <= AT_ONCE, "who waits for a turn holds no lease"
     assert not store.leased
+
+
+class SilentReceiver:
+    """Answers nobody: each attempt takes its whole time. `begun` counts them; `all_busy` is set once all turns are taken."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.all_busy = asyncio.Event()
+
+    async def send(self, _dest: str, _headers: Mapping[str, str], _body: bytes) -> Sent:
+        self.begun += 1
+        if self.begun == AT_ONCE:
+            self.all_busy.set()
+        await asyncio.sleep(0.05)
+        return Sent(Outcome.TIMEOUT)
+
+    async def close(self) -> None:
+        """It has nothing to close."""
+
+
+def test_who_waits_for_a_turn_at_the_end_gets_none() -> None:
+    hooked = Hooked({MAKER: VisibilityPolicy("public")}, copies=MESSAGES)
+    hooked.subscribe(hooked.key_of(MAKER))
+    worker: Any = hooked.worker
+    store = MemoryLeases(hooked.store.webhook)
+    receiver = SilentReceiver()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        worker._store, worker._sender, worker._most = store, receiver, MANY
+        async with asyncio.timeout(30):
+            running = asyncio.create_task(worker.run(stop))
+            await receiver.all_busy.wait()
+            stop.set()
+            await running
+
+    asyncio.run(run())
+    assert receiver.begun == AT_ONCE, "all others wait for the next process"
+    assert not store.leased

@@ -26,6 +26,7 @@ from tests.unit.visible_world import AGENT, PLATFORM, PREFIXES, SHOP, World
 
 NAME = "ab" * 16
 HOOK_SECRET = b"s" * 32
+MOST = 5
 LOCK = SecretLock(SecretKeys(b"l" * 32), SECRET, bytes)
 
 
@@ -37,9 +38,13 @@ class MemoryWebhooks:
         self.damaged: list[Damaged] = []
         self.away = False
 
-    async def all(self, _limit: int) -> list[Webhook | Damaged]:
+    async def all(self, limit: int) -> list[Webhook | Damaged]:
         self._answer()
-        return [*self.damaged, self.webhook]
+        return [*self.damaged, self.webhook][:limit]
+
+    async def count(self) -> int:
+        self._answer()
+        return len(self.damaged) + 1
 
     async def take(self, _name: str, _owner: str, _now_ms: int, _until_ms: int) -> Webhook | None:
         self._answer()
@@ -143,7 +148,7 @@ class Hooked:
             lookers=Lookers(self.world.sight, Lasting(self.world.directory, self.world.accounts)),
             secret=SECRET,
             lock=LOCK,
-            most=1,
+            most=MOST,
             message_bytes=10**6,
             limits=Limits(1, 1, 1000),
             metrics=self.world.metrics,

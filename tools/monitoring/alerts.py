@@ -44,9 +44,16 @@ class Alert:
 
 
 def _zero(*counters: str, window: str = "15m") -> str:
-    """Ask whether any of what must stay 0 has grown. A process that ended takes its own counts with it, not the others'."""
+    """Ask whether any of what must stay 0 has grown. A process that ended takes its own counts with it, not the others'.
+
+    `increase` counts nothing of what a series has at its first sample: of a process that counted before it was asked for the first time, or of labels that
+    come with their first count. So what a series that was not there a window ago began with is asked for, too.
+    """
     grown = "\n+ ".join(f"(sum(increase({counter}[{window}])) or vector(0))" for counter in counters)
-    return f"{grown}\n> 0"
+    begun = "\n+ ".join(
+        f"(sum({counter} > 0 unless {counter} offset {window}) or vector(0))" for counter in counters
+    )
+    return f"({grown}\n> 0)\nor ({begun}\n> 0)"
 
 
 def _down() -> str:
@@ -274,7 +281,7 @@ ALERTS: Final = (
     Alert(
         "WebhooksFailing", "max(goodstrace_query_webhooks_failing) > 0", "1h", TICKET, "query",
         "{{ $value }} webhooks fail.",
-        "Their receivers refuse or do not answer, who made them may not look now, or what is stored of them is damaged; messages wait and are tried again.",
+        "Their receivers refuse or do not answer, who made them may not look now, what is stored of them is damaged, or they are over the limit; messages wait and are tried again.",
     ),
     Alert(
         "WebhooksDisabled", "max by (reason) (goodstrace_query_webhooks_disabled) > 0", "5m", TICKET, "query",

@@ -100,8 +100,15 @@ _DISK: Final = 'node_filesystem_{which}_bytes{{instance="a",mountpoint="/",fstyp
 
 
 def _zero_cases(alert: str, severity: str, *series: str) -> list[Case]:
-    """One case for each counter of an alert on what must stay 0: it grows, or stands at what it was."""
-    return [Case(alert, severity, {each: "0x20 1x10"}, {each: "3x30"}) for each in series]
+    """Two cases for each counter of an alert on what must stay 0: it grows, or stands at what it was; it is not 0 when it is first asked for, or was so long ago."""
+    return [
+        case
+        for each in series
+        for case in (
+            Case(alert, severity, {each: "0x20 1x10"}, {each: "3x30"}),
+            Case(alert, severity, {each: "_x20 1x10"}, {each: "_x5 1x25"}),
+        )
+    ]
 
 
 def _services(**changed: str) -> Series:

@@ -15,7 +15,6 @@ from services.query.epcis_parameters import EventsQuery
 from services.query.epcis_problems import (
     ExistsError,
     InUseError,
-    NotPermittedError,
     ParameterError,
     TooLargeError,
 )
@@ -35,7 +34,7 @@ from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Sender
 from services.query.webhooks.signing import SECRET_BYTES, SECRET_FIELD, secret_text
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import OwnerId, Progress, Webhook
+from services.query.webhooks.values import Progress, Webhook
 from services.query.webhooks.views import query_view, webhook_view
 from services.runtime import clock
 from services.runtime.access.current import principal
@@ -61,13 +60,12 @@ class WebhookApi:
         *,
         reach: Reach,
         most: int,
-        most_of_owner: int,
         secret: bytes,
         lock: SecretLock,
     ) -> None:
-        """Keep at most `most` queries and as many webhooks in `store`, of those `most_of_owner` of one owner, with destinations within `reach`, their secrets locked by `lock`."""
+        """Keep queries and webhooks in `store`, with destinations within `reach`, their secrets locked by `lock`; list at most `most` of either."""
         self._api, self._store, self._sender, self._heads = api, store, sender, heads
-        self._reach, self._most, self._most_of_owner = reach, most, most_of_owner
+        self._reach, self._most = reach, most
         self._secret, self._lock = secret, lock
 
     # ---- named queries
@@ -78,8 +76,6 @@ class WebhookApi:
         async def respond() -> Response:
             user = epcis_headers.caller(request.headers.getlist(epcis_headers.USER))
             query = read_query(await _body(request))
-            if len(await self._store.queries(self._most)) >= self._most:
-                raise NotPermittedError(f"there are {self._most} queries already")
             try:
                 who = principal()
                 await self._store.add_query(query, user, owner_name(who), clock.now_ms(), owner_id(who))
@@ -142,7 +138,6 @@ class WebhookApi:
             maker = maker_of(who, asked.sees)
             query = await self._query(name)
             await self._check_dest(asked.dest)
-            await self._check_room(owner_id(who))
             newest = {} if asked.from_beginning else sizes_of(await self._heads.newest())
             secret = asked.secret or os.urandom(SECRET_BYTES)
             own = os.urandom(_ID_BYTES).hex()
@@ -239,13 +234,6 @@ class WebhookApi:
             await self._sender.addresses(url)
         except OSError as error:
             raise ParameterError(f"its name cannot be resolved: {error.strerror}", FIELD) from error
-
-    async def _check_room(self, owner: OwnerId) -> None:
-        """See that one more may be made. Raises: NotPermittedError. Some made at the same moment may be let through."""
-        if len(await self._store.all(self._most_of_owner, owner=owner)) >= self._most_of_owner:
-            raise NotPermittedError(f"you have {self._most_of_owner} subscriptions already: remove one first")
-        if len(await self._store.all(self._most)) >= self._most:
-            raise NotPermittedError(f"there are {self._most} subscriptions already")
 
     async def _view(self, webhook: Webhook) -> dict[str, Any]:
         return webhook_view(webhook, await self._heads.newest())

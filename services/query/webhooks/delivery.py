@@ -36,7 +36,16 @@ from services.query.webhooks.relocking import opened
 from services.query.webhooks.schedule import wait_s
 from services.query.webhooks.sender import AT_ONCE, Outcome, Sender, Sent
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import DAMAGED, Damaged, DisabledBy, Pending, Progress, State, Webhook
+from services.query.webhooks.values import (
+    DAMAGED,
+    OVER,
+    Damaged,
+    DisabledBy,
+    Pending,
+    Progress,
+    State,
+    Webhook,
+)
 from services.runtime import clock
 from services.runtime import looks as looking
 from services.runtime.errors import ServiceError
@@ -111,9 +120,13 @@ class Deliveries:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._metrics, self._log = metrics, log
         self._warned_of: frozenset[Damaged] = frozenset()
+        self._warned_over = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop`; what is being sent then is finished or given up, and sent again by the next one."""
+        """Deliver until `stop`: turns that are under way then are ended, each after one message at the most; who waits for a turn gets none.
+
+        What was not delivered is sent, or sent again, by the next one.
+        """
         under_way: dict[str, asyncio.Task[None]] = {}
         try:
             while not stop.is_set():
@@ -133,7 +146,9 @@ class Deliveries:
     async def _behind(self) -> list[Webhook]:
         """List the webhooks that are due and for which something was published; tell the metrics how all stand."""
         checkpoints = await self._heads.newest()
-        found = await self._store.all(self._most)
+        found = await self._store.all(self._most + 1)
+        over = await self._over(found)
+        found = found[: self._most]
         webhooks = [each for each in found if isinstance(each, Webhook)]
         damaged = [each for each in found if isinstance(each, Damaged)]
         self._warn_of(damaged)
@@ -142,13 +157,14 @@ class Deliveries:
         self._metrics.webhooks.labels("enabled").set(len(active))
         self._metrics.webhooks.labels("disabled").set(len(webhooks) - len(active))
         self._metrics.webhooks.labels(DAMAGED).set(len(damaged))
+        self._metrics.webhooks.labels(OVER).set(over)
         reasons = Counter(
             each.progress.disabled_by for each in webhooks if each.progress.state is State.DISABLED
         )
         for reason in DisabledBy:
             self._metrics.webhooks_disabled.labels(reason.value).set(reasons[reason])
         failing = sum(each.progress.failures > 0 for each in active)
-        self._metrics.webhooks_failing.set(failing + len(damaged))
+        self._metrics.webhooks_failing.set(failing + len(damaged) + over)
         self._metrics.webhook_lag.set(max(lags, default=0))
         now_ms = clock.now_ms()
         return [
@@ -156,6 +172,14 @@ class Deliveries:
             for each, behind in zip(active, lags, strict=True)
             if behind and each.progress.next_ms <= now_ms
         ]
+
+    async def _over(self, found: Sequence[Webhook | Damaged]) -> int:
+        """Count the webhooks over the limit, the newest ones, to which nothing is sent: it was lowered, or they came from elsewhere. Warns of them once."""
+        over = max(1, await self._store.count() - self._most) if len(found) > self._most else 0
+        if over and over != self._warned_over:
+            self._log.warning("webhooks over the limit get nothing", most=self._most, over=over)
+        self._warned_over = over
+        return over
 
     def _warn_of(self, damaged: Sequence[Damaged]) -> None:
         """Name those that cannot be read, each once as long as it is so: they are met again at every look."""
@@ -170,6 +194,8 @@ class Deliveries:
         try:
             while is_left and not stop.is_set():
                 async with self._turns:  # first come, first served
+                    if stop.is_set():
+                        return  # it may have been while this one waited: each one more in the line would take an attempt's time
                     now_ms = clock.now_ms()
                     webhook = await self._store.take(name, self._owner, now_ms, self._lease_until_ms())
                     is_left = webhook is not None and await self._turn(webhook)

@@ -15,6 +15,7 @@ from services.query.webhooks.guard import Reach
 from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.owners import Lookers
 from services.query.webhooks.relocking import relock
+from services.query.webhooks.room import Room
 from services.query.webhooks.sender import Sender
 from services.query.webhooks.store import WebhookStore
 from services.runtime.access.accounts import AccountReader
@@ -42,7 +43,8 @@ class Webhooks:
         """Make them as the settings say; exits with 2 where they are on and the login secret is missing."""
         self._log, self._database = front.log, front.mongo.database
         self._provider_host = front.access.provider_host
-        self._store = WebhookStore(front.mongo.database)
+        room = Room(settings.max_webhooks, settings.max_webhooks_per_owner)
+        self._store = WebhookStore(front.mongo.database, room)
         self._deliveries: Deliveries | None = None
         self.api: WebhookApi | None = None
         if settings.webhooks is Reach.OFF:
@@ -58,7 +60,6 @@ class Webhooks:
             heads,
             reach=settings.webhooks,
             most=settings.max_webhooks,
-            most_of_owner=settings.max_webhooks_per_owner,
             secret=front.secret,
             lock=self._lock,
         )

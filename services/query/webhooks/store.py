@@ -4,11 +4,14 @@ Any number of processes deliver. Before one reads for a webhook it takes a lease
 only as long as the lease is its own: whoever was too slow is not heard, and what it had sent is sent again.
 """
 
-from typing import Final
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from pymongo import IndexModel, ReturnDocument
 
+from services.query.webhooks import room as rooms
 from services.query.webhooks.asked import NamedQuery
 from services.query.webhooks.documents import (
     document_of,
@@ -21,13 +24,17 @@ from services.query.webhooks.documents import (
     webhook_of,
     webhook_or_damaged,
 )
+from services.query.webhooks.room import Room
 from services.query.webhooks.values import Damaged, Locked, OwnerId, Progress, State, Webhook
 from services.runtime.errors import ConflictError
-from services.runtime.mongo import Database, create_indexes, translated
+from services.runtime.mongo import Collection, Database, create_indexes, translated
 
 QUERIES: Final = "epcis_queries"
 SUBSCRIPTIONS: Final = "epcis_subscriptions"
-INDEXES: Final = {SUBSCRIPTIONS: [IndexModel([("query", 1)], name="query")]}
+INDEXES: Final = {
+    QUERIES: rooms.INDEXES,
+    SUBSCRIPTIONS: [IndexModel([("query", 1)], name="query"), *rooms.INDEXES],
+}
 
 
 class WebhookStore:
@@ -36,33 +43,37 @@ class WebhookStore:
     What gives one webhook raises CorruptError where its document is damaged; what gives many says which are. Any can be removed.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Use the collections in `database`."""
-        self._database = database
+    def __init__(self, database: Database, room: Room = Room()) -> None:  # noqa: B008 - it is frozen
+        """Use the collections in `database`; keep as many queries, and as many webhooks, as `room` says."""
+        self._database, self._room = database, room
+        self._is_prepared = False
+        self._adding = asyncio.Lock()  # those of one process need not get into one another's way
         self._queries = database[QUERIES]
         self._subscriptions = database[SUBSCRIPTIONS]
 
     async def prepare(self) -> None:
         """Make the indexes that are not there."""
         await create_indexes(self._database, INDEXES)
+        self._is_prepared = True
 
     # ---- named queries
 
     async def add_query(
         self, query: NamedQuery, user: str, owner: str, now_ms: int, owner_id: OwnerId | None = None
     ) -> None:
-        """Keep a query, `owner` by name and ID as of a webhook. Raises: ConflictError where there is one of that name."""
-        async with translated():
-            await self._queries.insert_one(
-                {
-                    "_id": query.name,
-                    "query": msgspec.json.encode(query.query).decode(),
-                    "user": user,
-                    "owner": owner,
-                    "created_ms": now_ms,
-                    **owner_row(owner_id),
-                }
-            )
+        """Keep a query, `owner` by name and ID as of a webhook.
+
+        Raises: ConflictError where there is one of that name; NotPermittedError where there is no room.
+        """
+        document = {
+            "_id": query.name,
+            "query": msgspec.json.encode(query.query).decode(),
+            "user": user,
+            "owner": owner,
+            "created_ms": now_ms,
+            **owner_row(owner_id),
+        }
+        await self._keep(self._queries, document, owner_id, "queries")
 
     async def queries(self, limit: int, owner: OwnerId | None = None) -> list[NamedQuery]:
         """List the queries by name: an owner's, or all."""
@@ -91,9 +102,21 @@ class WebhookStore:
     # ---- webhooks
 
     async def add(self, webhook: Webhook) -> None:
-        """Keep a webhook; durable when it returns."""
+        """Keep a webhook; durable when it returns. Raises: NotPermittedError where there is no room."""
+        await self._keep(self._subscriptions, document_of(webhook), webhook.owner_id, "subscriptions")
+
+    async def _keep(
+        self, collection: Collection, document: Mapping[str, Any], owner: OwnerId | None, kind: str
+    ) -> None:
+        async with self._adding:
+            if not self._is_prepared:  # without the indexes nothing would hold two off the same place
+                await self.prepare()
+            await rooms.keep(collection, document, owner, self._room, kind)
+
+    async def count(self) -> int:
+        """Count the webhooks."""
         async with translated():
-            await self._subscriptions.insert_one(document_of(webhook))
+            return await self._subscriptions.count_documents({})
 
     async def all(self, limit: int, query: str = "", owner: OwnerId | None = None) -> list[Webhook | Damaged]:
         """List webhooks by the time they were made, those of a query and of an owner where one is named. Damaged ones count for the limit."""

@@ -10,6 +10,8 @@ from services.runtime.access.lasting import Credential
 
 DAMAGED: Final = "damaged"
 """What is said in the place of a state of a webhook whose document in the store cannot be read; it is never stored."""
+OVER: Final = "over"
+"""What is said in the place of a state of a webhook to which nothing is sent, as there are more than settings allow; it is never stored."""
 TimeMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
 """Unix milliseconds, 0 for never, up to the year 9999: a later one could not be shown."""
 

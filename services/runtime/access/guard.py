@@ -187,9 +187,9 @@ def reason_of(error: BaseException) -> Reason:
 
 
 def _not_allowed(roles: frozenset[Role], who: Principal) -> UnauthenticatedError | RoleError:
+    """Say what is wanted, and of who calls what they may be told: their own name and roles, as `whoami` says them."""
     if who == NOBODY:
         return UnauthenticatedError(SHOW_SOMETHING, invalid=False)
-    """Say what is wanted, and of who calls what they may be told: their own name and roles, as `whoami` says them."""
     wanted = " or ".join(sorted(role.value for role in roles))
     only = f"only the role {wanted} may do this" if wanted else "nobody may do this"
     own = ", ".join(sorted(role.value for role in who.roles)) or "no role"
