@@ -52,6 +52,7 @@ from tests.unit.collector_builders import (
     document,
     fresh_state,
     items_of,
+    processed,
     run_all,
     wires,
 )
@@ -201,14 +202,14 @@ def storm(count: int, *, first: int = 200, **changes: Any) -> list[Record]:
         for number in range(count)
     ]  # fmt: skip
     made = collected(document(*reads), merchant=SHOP, random=_random(f"storm/{first}"))
-    return [each.record for each in items_of(run_all(wires(made)))]
+    return [each.record for each in processed(wires(made))]
 
 
 def kept_between(event: Mapping[str, Any], merchant: int, registered: RegisteredRange) -> Record:
     """The record of an event, where `collect` found a range registered of its goods."""
     (sent,) = collected(document(dict(event)), merchant=merchant, random=_random(str(event["eventID"])))
     assert isinstance(sent.outcome, Item)
-    [whole] = items_of(run_all([to_wire(sent.outcome.with_facts(registered_range=registered))]))
+    [whole] = processed([to_wire(sent.outcome.with_facts(registered_range=registered))])
     return whole.record
 
 

@@ -17,13 +17,10 @@ from services.sealing.indexes import INDEX_PAGES, PAGES
 from tests.integration.indexing import covered, indexed
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.unit.collector_builders import (
-    collected,
     counted,
     document,
-    items_of,
     object_event,
-    run_all,
-    wires,
+    processed_document,
 )
 
 ITEM = "https://id.gs1.org/01/09521234543213/21/{}"
@@ -47,10 +44,7 @@ def records_of(first: int, count: int) -> list[Record]:
         )
         for number in range(first, first + count)
     ]
-    return [
-        item.record
-        for item in items_of(run_all(wires(collected(document(*events), random=counted(first * 10)))))
-    ]
+    return [item.record for item in processed_document(document(*events), random=counted(first * 10))]
 
 
 async def seal(looking: Looking, first: int, count: int) -> None:

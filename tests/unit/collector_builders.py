@@ -113,10 +113,21 @@ def run_all(values: Sequence[bytes], state: State | None = None) -> SpanOutput:
     return WHOLE.run(state or fresh_state(), values)
 
 
+def processed(values: Sequence[bytes]) -> list[Item]:
+    """What all stages make of collected values."""
+    return items_of(run_all(values))
+
+
+def processed_document(
+    body: bytes, *, random: Callable[[int], bytes] | None = None, merchant: int = 1
+) -> list[Item]:
+    """What all stages make of a captured document."""
+    return processed(wires(collected(body, random=random, merchant=merchant)))
+
+
 def facts_of(event: dict[str, Any]) -> Any:
     """The facts of one event after all stages."""
-    output = run_all(wires(collected(document(event))))
-    return items_of(output)[0].facts
+    return processed_document(document(event))[0].facts
 
 
 def events_of(records: Iterable[Record]) -> list[Placed]:

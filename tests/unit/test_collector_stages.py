@@ -38,6 +38,7 @@ from tests.unit.collector_builders import (
     fresh_state,
     items_of,
     object_event,
+    processed_document,
     run_all,
     wires,
 )
@@ -311,7 +312,7 @@ def test_quantities_are_plain_decimals(literal: str, text: str) -> None:
     body = document(object_event(quantityList=[{"epcClass": "urn:a:b", "quantity": 77}])).replace(
         b"77", literal.encode()
     )
-    (item,) = items_of(run_all(wires(collected(body))))
+    (item,) = processed_document(body)
     assert item.facts.quantities["class"][0].quantity == text
     assert decimal_text(None) == ""
 
@@ -375,7 +376,7 @@ def test_every_standard_term_has_a_step_but_those_that_say_none(kind: Kind, unde
 
 
 def test_the_entry_commits_to_what_was_captured() -> None:
-    (item,) = items_of(run_all(wires(collected(document(object_event())))))
+    (item,) = processed_document(document(object_event()))
     record = envelope.decode(to_wire(item))
     sealed = check(record)
     assert sealed.time == NOW_MS

@@ -25,6 +25,7 @@ from tests.unit.collector_builders import (
     fresh_state,
     items_of,
     object_event,
+    processed_document,
     run_all,
     stamped,
     wires,
@@ -40,7 +41,7 @@ def read(number: int, at_s: float, **changes: Any) -> dict[str, Any]:
 
 
 def repeats(*events: dict[str, Any]) -> list[Repeat | None]:
-    return [item.facts.repeats for item in items_of(run_all(wires(collected(document(*events)))))]
+    return [item.facts.repeats for item in processed_document(document(*events))]
 
 
 def test_reads_of_a_run_are_linked_to_the_first_and_their_bytes_are_kept() -> None:

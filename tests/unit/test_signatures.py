@@ -34,9 +34,8 @@ from tests.unit.collector_builders import (
     NOW_MS,
     counted,
     document,
-    items_of,
     object_event,
-    run_all,
+    processed,
     wires,
 )
 from tests.unit.fake_services import FakeLog
@@ -121,7 +120,7 @@ def collected(signature: str | None, random: Callable[[int], bytes] = os.urandom
 def test_a_good_signature_is_sealed_beside_the_event() -> None:
     item = collected(GOOD)
     assert isinstance(item, Item)
-    (stored,) = items_of(run_all([to_wire(item)]))
+    (stored,) = processed([to_wire(item)])
     sealed = check(stored.record)
     assert [part.name for part in sealed.parts] == [EVENT_PART, PART, FACTS_PART]
     part = stored.record.part(PART)

@@ -39,8 +39,7 @@ from tests.unit.collector_builders import (
     collected,
     counted,
     document,
-    items_of,
-    run_all,
+    processed,
     wires,
 )
 from tests.unit.test_goods_answer import ProvedLogs
@@ -292,7 +291,7 @@ def sealed_by(event: dict[str, Any], merchant: int, seed: int) -> Record:
             random=lambda size: hashlib.shake_256(f"{seed}/{next(salts)}".encode()).digest(size),
         )
     )
-    [whole] = items_of(run_all(values))
+    [whole] = processed(values)
     return whole.record
 
 
