@@ -18,14 +18,14 @@ from goodstrace.receipts import BrowseProof, Receipt, Standing
 from services.runtime.answering import RECEIPT_HEADER
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually
-from tests.web_world import EVENTS, registrations, sealed
+from tests.unit.collector_builders import sealed_events
+from tests.web_world import EVENTS, registrations
 from tests.web_world import ITEM_KEY as ITEM
 
 
 @pytest.fixture
 async def looking(looking: Looking) -> Looking:
-    events = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(EVENTS)]
-    await looking.seal({0: registrations(), 1: events})
+    await looking.seal({0: registrations(), 1: sealed_events(EVENTS)})
     await asyncio.gather(looking.start("query"), looking.start("audit"))
     return looking
 

@@ -15,15 +15,15 @@ from services.runtime.mongo import create_indexes
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually, parts_of
 from tests.integration.test_login_served import goodstrace
-from tests.web_world import EVENTS, ITEM_KEY, ITEM_PATH, registrations, sealed
+from tests.unit.collector_builders import sealed_events
+from tests.web_world import EVENTS, ITEM_KEY, ITEM_PATH, registrations
 
 TRACE = 'id="answers-title"'
 """What stands on the page of a trace, and not on that of the public face."""
 
 
 async def test_a_scan_shows_the_trace_recorded_and_proved(looking: Looking) -> None:
-    events = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(EVENTS)]
-    await looking.seal({0: registrations(), 1: events})
+    await looking.seal({0: registrations(), 1: sealed_events(EVENTS)})
     await looking.start("query")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S) as http:
         home = await http.get("/", headers={"Accept-Language": "zh-TW"})
@@ -46,8 +46,7 @@ async def test_a_scan_shows_the_trace_recorded_and_proved(looking: Looking) -> N
 
 async def test_an_account_signs_in_sees_more_and_signs_out(looking: Looking) -> None:
     looking.environment["GOODSTRACE_ACCOUNTS"] = "required"
-    events = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(EVENTS)]
-    await looking.seal({0: registrations(), 1: events})
+    await looking.seal({0: registrations(), 1: sealed_events(EVENTS)})
     database = looking.mongo.database
     await create_indexes(database, account_store.indexes() | session_store.indexes() | counters.indexes())
     made = json.loads(await goodstrace(looking, "accounts", "bootstrap", "opal", "--json"))

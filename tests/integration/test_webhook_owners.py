@@ -19,7 +19,8 @@ from tests.integration.looking import Looking, eventually, parts_of
 from tests.integration.registering import OPERATOR, Registered, asking
 from tests.integration.test_webhooks import BEGINNING, Place, Receiver
 from tests.integration.test_webhooks import QUERIES as PATH
-from tests.unit.visible_world import CARRIER, EVENTS, MAKER, PREFIXES, SHOP, STRANGER, sealed_by
+from tests.unit.collector_builders import sealed_events
+from tests.unit.visible_world import CARRIER, EVENTS, MAKER, PREFIXES, SHOP, STRANGER
 
 SHOWING, HIDING = VisibilityPolicy(Visibility.PUBLIC), VisibilityPolicy(Visibility.PRIVATE)
 POLICIES = {
@@ -61,10 +62,7 @@ class Traded(Registered):
 
     async def seal(self, round_: int) -> None:
         """Seal the chain's events, even ones in one log and odd ones in the other."""
-        records = [
-            sealed_by(event, merchant, 1000 * round_ + number)
-            for number, (merchant, event) in enumerate(EVENTS)
-        ]
+        records = sealed_events(EVENTS, 1000 * round_)
         await self.looking.seal({0: records[::2], 1: records[1::2]})
 
 

@@ -1,7 +1,9 @@
 """Events, documents and stages for the collector's tests: fixed clock, counted randomness."""
 
+import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -123,6 +125,23 @@ def processed_document(
 ) -> list[Item]:
     """What all stages make of a captured document."""
     return processed(wires(collected(body, random=random, merchant=merchant)))
+
+
+def seeded(seed: object) -> Callable[[int], bytes]:
+    """Bytes that differ from call to call and from seed to seed, and are the same in every run."""
+    calls = itertools.count()
+    return lambda size: hashlib.shake_256(f"{seed}/{next(calls)}".encode()).digest(size)
+
+
+def sealed_by(event: Mapping[str, Any], merchant: int, seed: object) -> Record:
+    """The record that all stages make of a merchant's event."""
+    (whole,) = processed_document(document(dict(event)), merchant=merchant, random=seeded(seed))
+    return whole.record
+
+
+def sealed_events(events: Iterable[tuple[int, Mapping[str, Any]]], first: int = 0) -> list[Record]:
+    """The records of merchants' events, each seeded by its number; they count from `first`."""
+    return [sealed_by(event, merchant, number) for number, (merchant, event) in enumerate(events, first)]
 
 
 def facts_of(event: dict[str, Any]) -> Any:
