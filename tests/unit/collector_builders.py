@@ -16,7 +16,7 @@ from services.collector.documents import Limits
 from services.collector.flow import Item, StageName, from_wire, to_wire
 from services.collector.goods_states import Stored, events
 from services.collector.stages import Span, SpanOutput, State
-from services.collector.summarise import Window
+from services.collector.summarise import Window, remembered
 from services.runtime.envelope import Part, Record
 
 CONTEXT = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
@@ -103,6 +103,15 @@ def poisoned(members: dict[str, Any], random: Callable[[int], bytes] | None = No
 
 def fresh_state(window: int = 1000) -> State:
     return State(Window(window), SECRET)
+
+
+def taken_up(values: Sequence[bytes], window: int = 1000) -> State:
+    """The state of a collector that starts, of what its first stage has passed on before."""
+    state = fresh_state(window)
+    for value in values:
+        for each in remembered(value):
+            state.window.add(*each)
+    return state
 
 
 def items_of(output: SpanOutput) -> list[Item]:

@@ -21,7 +21,7 @@ from services.collector.pipeline import CURRENT
 from services.collector.record import decimal_text
 from services.collector.stages import ORDER, OUTPUTS, Span
 from services.collector.steps import built_in
-from services.collector.summarise import Window, remembered
+from services.collector.summarise import Window
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.partitioner import event_key
@@ -40,6 +40,7 @@ from tests.unit.collector_builders import (
     object_event,
     processed_document,
     run_all,
+    taken_up,
     wires,
 )
 
@@ -167,11 +168,7 @@ def test_a_window_filled_again_goes_on_as_if_nothing_had_happened(
     cut = data.draw(st.integers(0, len(values)))
     whole = WHOLE.run(fresh_state(size), values)
     before = WHOLE.run(fresh_state(size), values[:cut])
-    restarted = fresh_state(size)
-    for value in before.passed[StageName.SUMMARISE]:
-        for each in remembered(value):
-            restarted.window.add(*each)
-    after = WHOLE.run(restarted, values[cut:])
+    after = WHOLE.run(taken_up(before.passed[StageName.SUMMARISE], size), values[cut:])
     for stage in ORDER:
         assert before.passed[stage] + after.passed[stage] == whole.passed[stage]
     assert before.rejected + after.rejected == whole.rejected

@@ -12,7 +12,7 @@ from goodstrace.facts import READ_GAP_US, Repeat
 from goodstrace.simulate import SimulationOptions, simulate
 from services.collector.flow import StageName, from_wire
 from services.collector.read_storms import MAX_ID
-from services.collector.summarise import Window, remembered
+from services.collector.summarise import Window
 from services.replay.through import Through
 from services.runtime import topics
 from services.runtime.partitioner import event_key, partition_of
@@ -28,6 +28,7 @@ from tests.unit.collector_builders import (
     processed_document,
     run_all,
     stamped,
+    taken_up,
     wires,
 )
 
@@ -157,11 +158,7 @@ def test_a_window_filled_again_finds_the_same_runs(
     cut = data.draw(st.integers(0, len(values)))
     whole = WHOLE.run(fresh_state(size), values)
     before = WHOLE.run(fresh_state(size), values[:cut])
-    restarted = fresh_state(size)
-    for value in before.passed[StageName.SUMMARISE][-size:]:
-        for each in remembered(value):
-            restarted.window.add(*each)
-    after = WHOLE.run(restarted, values[cut:])
+    after = WHOLE.run(taken_up(before.passed[StageName.SUMMARISE][-size:], size), values[cut:])
     for stage, passed in whole.passed.items():
         assert before.passed[stage] + after.passed[stage] == passed
 
