@@ -8,7 +8,6 @@ import pytest
 
 from deploy.stack import Stack
 from tests.conftest import Names
-from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking
 
 
@@ -26,6 +25,5 @@ async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[L
 @pytest.fixture
 async def http(looking: Looking) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the query service's HTTP port."""
-    base_url = f"http://127.0.0.1:{looking.log_port}"
-    async with httpx.AsyncClient(base_url=base_url, timeout=DEADLINE_S) as client:
+    async with looking.http() as client:
         yield client

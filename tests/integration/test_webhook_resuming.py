@@ -190,7 +190,7 @@ async def test_while_the_store_is_away_nothing_is_sent_and_afterwards_nothing_is
     looking.environment["GOODSTRACE_MONGO_TIMEOUT_MS"] = "500"
     receiver = Receiver()
     receiver.answers = [500] * 10_000
-    base = f"http://127.0.0.1:{looking.log_port}"
+    base = looking.log_url
     try:
         await looking.prepare()
         traded = Traded(looking)
