@@ -7,8 +7,18 @@ import httpx
 import pytest
 
 from deploy.stack import Stack
+from services.runtime.mongo import Mongo
+from services.runtime.settings import MongoSettings
 from tests.conftest import Names
 from tests.integration.looking import Looking
+
+
+@pytest.fixture
+async def mongo(mongo_uri: str, names: Names) -> AsyncIterator[Mongo]:
+    """A database of the test's own, empty."""
+    made = Mongo(MongoSettings(uri=mongo_uri, database=names.database, timeout_ms=10_000))
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -31,12 +31,10 @@ from services.runtime.settings import KafkaSettings
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.integration.test_collector import PARTITIONS, Collector
-from tests.integration.test_goods_states import expected, mongo, states
+from tests.integration.test_goods_states import expected, states
 from tests.memory_renewals import MemoryRenewals
 from tests.unit.goods_worlds import DELEGATE, GIVER, PREFIX, Lent, Said, sealed
 from tests.unit.test_goods_state import SITES, seen, taken_back
-
-__all__ = ["mongo"]
 
 AN_EVENT = 50
 KEEPER = {

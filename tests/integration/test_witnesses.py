@@ -164,13 +164,9 @@ class Process:
 
 
 @pytest.fixture
-async def installation(
-    mongo_uri: str, names: Names, witnesses: list[Litewitness]
-) -> AsyncIterator[Installation]:
-    mongo = Mongo(MongoSettings(uri=mongo_uri, database=names.database, timeout_ms=10_000))
+async def installation(mongo: Mongo, witnesses: list[Litewitness]) -> AsyncIterator[Installation]:
     await provision(mongo.database)
     yield Installation(mongo, witnesses)
-    mongo.close()
     for witness in witnesses:
         witness.start()
 
