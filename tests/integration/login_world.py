@@ -3,14 +3,17 @@
 import itertools
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pyotp
+import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from deploy.stack import Stack
 from goodstrace.query.v1 import login_pb2
 from services.query.accounts import account_store, challenges, counters, session_store
 from services.query.accounts.errors import ChallengedError
@@ -32,6 +35,7 @@ from services.runtime.merchants.errors import UnauthenticatedError
 from services.runtime.mongo import Mongo, create_indexes
 from services.runtime.settings import MongoSettings
 from services.sealing.browse import Browse
+from tests.conftest import Names
 
 ISSUER = "test.example"
 PASSWORD = "seven wet llamas dance"
@@ -202,3 +206,21 @@ async def with_totp(world: World, name: str) -> tuple[pyotp.TOTP, list[str]]:
     answer = await world.call(world.login.login.ConfirmTotp, confirm, who)
     world.recorder.browses.clear()
     return totp, list(answer.recovery_codes)
+
+
+@asynccontextmanager
+async def prepared(stack: Stack, names: Names, folder: Path, **settings: Any) -> AsyncIterator[World]:
+    """A login with these settings on the run's store, closed at the end."""
+    made = World(stack.mongodb_uri, names.database, folder, **settings)
+    await made.prepare()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+@pytest.fixture
+async def world(stack: Stack, names: Names, tmp_path: Path) -> AsyncIterator[World]:
+    """A login of the test's own."""
+    async with prepared(stack, names, tmp_path) as made:
+        yield made

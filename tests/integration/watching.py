@@ -3,12 +3,13 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from confluent_kafka import TopicPartition
 
 from deploy.processes import Daemon, free_port, stop_all
@@ -148,3 +149,12 @@ class Watching:
     def stop(self) -> None:
         stop_all(daemon for daemon, _ in self.workers.values())
         self.mongo.close()
+
+
+@pytest.fixture
+async def watching(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Watching]:
+    """Topics and a database of the test's own; its workers are stopped after it."""
+    made = Watching(stack, tmp_path, names)
+    await made.prepare()
+    yield made
+    made.stop()
