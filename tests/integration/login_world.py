@@ -30,30 +30,15 @@ from services.runtime.access.networks import network_of
 from services.runtime.access.settings import LoginSettings
 from services.runtime.access.tokens import PublicKey, TokenRules, Tokens
 from services.runtime.access.values import NOBODY, AccountKind, AccountStatus, Means, Principal, Role
-from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
 from services.runtime.mongo import Mongo, create_indexes
 from services.runtime.settings import MongoSettings
-from services.sealing.browse import Browse
 from tests.conftest import Names
+from tests.memory_recorder import MemoryRecorder
 
 ISSUER = "test.example"
 PASSWORD = "seven wet llamas dance"
 _ADDRESSES = itertools.count(1)
-
-
-class Recorded:
-    """A recorder that keeps what it was given; it can be away."""
-
-    def __init__(self) -> None:
-        self.browses: list[Browse] = []
-        self.away = False
-
-    async def record(self, browse: Browse) -> str:
-        if self.away:
-            raise UnavailableError("Kafka is away")
-        self.browses.append(browse)
-        return "id"
 
 
 class Caller:
@@ -68,7 +53,7 @@ class World:
 
     def __init__(self, uri: str, database: str, folder: Path, **settings: Any) -> None:
         self.mongo = Mongo(MongoSettings(uri=uri, database=database))  # type: ignore[call-arg]
-        self.recorder = Recorded()
+        self.recorder = MemoryRecorder()
         # The beginning of a window: that it does not end meanwhile shall not depend on the time of day.
         self.now_ms = (window(time.time_ns() // 1_000_000) + 1) * WINDOW_MS
         self.folder = folder / "login"
