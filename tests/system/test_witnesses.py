@@ -25,6 +25,7 @@ from tests.deadlines import DEADLINE_S
 from tests.go_programs import READER
 from tests.litewitness import LABELS, Litewitness, witnesses
 from tests.system.harness import System, eventually
+from tests.system.simulated import seal_simulation
 
 __all__ = ["witnesses"]  # the fixture
 
@@ -61,11 +62,7 @@ def system(
 @pytest.fixture(scope="module")
 def item(system: System) -> str:
     """An item whose events are sealed."""
-    simulation = Simulation(SimulationOptions(seed=5, events=60, events_per_document=30))
-    system.capture_sealed([document.to_bytes() for document in simulation.documents()])
-    found = simulation.interesting().item
-    assert found is not None
-    return found
+    return seal_simulation(system, seed=5, events=60, events_per_document=30)
 
 
 def client(system: System, policy: Policy) -> Client:
