@@ -1,7 +1,6 @@
 """Facts: the published vectors through the stages, what decodes, and what names an event's identity."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +17,9 @@ from services.collector.ranging import with_known
 from services.collector.registry.ranges import kept_by
 from services.collector.store import tags_of
 from tests.unit.collector_builders import collected, processed, stamped, wires
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "facts.json").read_text())
+VECTORS: dict[str, Any] = vectors("facts")
 
 
 def ranged(sent: list[Sent], vector: dict[str, Any]) -> list[Sent]:

@@ -1,7 +1,5 @@
 """Growing the number of partitions: who must remember what, and that a stage does from its own partition's records alone."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,8 +29,9 @@ from tests.unit.collector_builders import (
     taken_up,
     wires,
 )
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "memories.json").read_text())
+VECTORS: dict[str, Any] = vectors("memories")
 
 
 def values(count: int, salt: int = 0) -> list[tuple[str, bytes]]:

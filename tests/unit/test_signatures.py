@@ -40,8 +40,9 @@ from tests.unit.collector_builders import (
 )
 from tests.unit.fake_services import FakeLog
 from tests.unit.registry_builders import registry
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "signatures.json").read_text())
+VECTORS: dict[str, Any] = vectors("signatures")
 ED = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(VECTORS["ed25519_seed"]))
 EC = ec.derive_private_key(7, ec.SECP256R1())
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(32))
