@@ -43,9 +43,9 @@ class Alert:
         }
 
 
-def _zero(*counters: str, window: str = "15m") -> str:
+def _zero(*counters: str) -> str:
     """Ask whether any of what must stay 0 has grown. A process that ended takes its own counts with it, not the others'."""
-    grown = "\n+ ".join(f"(sum(increase({counter}[{window}])) or vector(0))" for counter in counters)
+    grown = "\n+ ".join(f"(sum(increase({counter}[15m])) or vector(0))" for counter in counters)
     return f"{grown}\n> 0"
 
 
