@@ -127,9 +127,9 @@ class Litewitness:
             raise KeyError(origin)
         return int(rows[0][0]), base64.b64decode(rows[0][1])
 
-    def cosign(self, old_size: int, note: str, proof: Sequence[bytes] = ()) -> str:
+    def cosign(self, old_size: int, note: str) -> str:
         """Ask for a cosignature, as c2sp.org/tlog-witness has it; gives its line of the note."""
-        response = self.ask(old_size, note, proof)
+        response = self.ask(old_size, note)
         assert response.status_code == 200, response.text
         return response.text
 

@@ -54,7 +54,7 @@ class Watching:
         await asyncio.to_thread(kafka.create_topics, self.stack.kafka_bootstrap_servers, declared)
         await provision(self.mongo.database)
 
-    def worker(self, name: str, *, instance: str = "", data: str = "") -> Daemon:
+    def worker(self, name: str, *, instance: str = "") -> Daemon:
         """Describe a worker; with `instance` it is the same one at each start."""
         port = free_port()
         daemon = Daemon(
@@ -66,7 +66,7 @@ class Watching:
                 **self.environment,
                 **({"GOODSTRACE_INSTANCE": instance} if instance else {}),
                 "GOODSTRACE_WATCH_METRICS_PORT": str(port),
-                "GOODSTRACE_WATCH_DATA_DIR": str(self.folder / f"data-{data or name}"),
+                "GOODSTRACE_WATCH_DATA_DIR": str(self.folder / f"data-{name}"),
             },
             cwd=ROOT,
         )

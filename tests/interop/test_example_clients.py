@@ -55,7 +55,7 @@ def test_it_prints_what_is_proved(check: Callable[..., Any]) -> None:
         assert done.stdout.splitlines() == vector["lines"]
 
 
-def test_it_prints_nothing_of_what_is_forged(check: Callable[..., Any], tell: Callable[[str], None]) -> None:
+def test_it_prints_nothing_of_what_is_forged(check: Callable[..., Any]) -> None:
     with ThreadPoolExecutor(4) as runs:
         outcomes = list(runs.map(check, VECTORS["refused"]))
     for vector, done in zip(VECTORS["refused"], outcomes, strict=True):

@@ -102,9 +102,9 @@ def put(name: str, value: Callable[[Any], Any]) -> Callable[[Any], None]:
     return lambda message: setattr(message, name, value(getattr(message, name)))
 
 
-def first_node(answer: Any, *, level: int = 2) -> Any:
-    """A node of goods some levels from the root."""
-    return next(node for node in answer.nodes if node.level == level and node.role == "goods" and node.links)
+def first_node(answer: Any) -> Any:
+    """A node of goods two levels from the root."""
+    return next(node for node in answer.nodes if node.level == 2 and node.role == "goods" and node.links)
 
 
 def swap(messages: Any, first: int, second: int) -> None:

@@ -35,7 +35,7 @@ from tests.vector_files import vectors
 VECTORS = vectors("merkle")
 LARGE = max(tree["size"] for tree in VECTORS["trees"])
 HASHES = leaf_hashes(b"leaf %d" % n for n in range(LARGE))
-EDGE, TILES = TileEdge().append(HASHES)  # of the whole log; proofs for smaller sizes must come from them too
+_, TILES = TileEdge().append(HASHES)  # of the whole log; proofs for smaller sizes must come from them too
 
 sizes = st.one_of(st.integers(1, 1500), st.integers(65_530, LARGE))
 
