@@ -4,11 +4,12 @@ The topic has events, looks, marks and refusals in turn: what holds for the ledg
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -212,6 +213,15 @@ class World:
         """The log is intact, holds so many records and each once, and nothing was left beside it."""
         assert await self.assert_intact(prefix) == records
         await assert_store_intact(self.store, f"{prefix}/0", orphans=False)
+
+
+@pytest.fixture
+async def world(kafka_bootstrap: str, mongo_uri: str, names: Names, tmp_path: Path) -> AsyncIterator[World]:
+    """A topic with records to seal, and a store for their logs."""
+    made = World(kafka_bootstrap, mongo_uri, names, tmp_path)
+    await made.fill()
+    yield made
+    made.mongo.close()
 
 
 async def fail_every_call(world: World, scenario: Scenario) -> Covered:

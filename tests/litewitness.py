@@ -15,12 +15,13 @@ import sqlite3
 import struct
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.processes import HOST, Daemon, free_port, is_listening
@@ -28,6 +29,9 @@ from goodstrace.cosignature import CosignatureVerifier
 from goodstrace.merkle import EMPTY_ROOT
 from tests.deadlines import DEADLINE_S
 from tests.go_programs import LITEWITNESS
+
+LABELS = ("one", "two", "three")
+"""What policies call the witnesses of `witnesses`."""
 
 
 class Litewitness:
@@ -123,9 +127,9 @@ class Litewitness:
             raise KeyError(origin)
         return int(rows[0][0]), base64.b64decode(rows[0][1])
 
-    def cosign(self, old_size: int, note: str, proof: Sequence[bytes] = ()) -> str:
+    def cosign(self, old_size: int, note: str) -> str:
         """Ask for a cosignature, as c2sp.org/tlog-witness has it; gives its line of the note."""
-        response = self.ask(old_size, note, proof)
+        response = self.ask(old_size, note)
         assert response.status_code == 200, response.text
         return response.text
 
@@ -218,3 +222,14 @@ def _string(data: bytes) -> bytes:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+@pytest.fixture(scope="module")
+def witnesses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Litewitness]]:
+    """Three that run, by LABELS; a test that ends one starts it again."""
+    made = [Litewitness(f"witness.example/{label}", tmp_path_factory.mktemp(label)) for label in LABELS]
+    try:
+        yield [witness.start() for witness in made]
+    finally:
+        for witness in made:
+            witness.close()

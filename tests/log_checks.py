@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from goodstrace.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency, verify_inclusion
-from goodstrace.note import Verifier
 from services.runtime.mongo import Database
 from services.sealing.fsck.feeding import Check, check_log
 from services.sealing.fsck.scan import LogDocuments, MongoDocuments
@@ -28,14 +27,12 @@ async def all_blocks(store: LogScan, log: str) -> list[StoredBlock]:
     return await store.scan_blocks(log, 0, 1_000_000)
 
 
-async def assert_store_intact(
-    store: LogScan, log: str, *, trusted: Verifier | None = None, orphans: bool = True
-) -> list[bytes]:
+async def assert_store_intact(store: LogScan, log: str, *, orphans: bool = True) -> list[bytes]:
     """Check every block, pack, proof-carrying tile, signature and checkpoint of a log; give its entries in order."""
     infos = {info.name: info for info in await store.logs()}
     if log not in infos:
         return []
-    verdict = await check_log(documents_of(store), Check(info=infos[log], trusted=trusted))
+    verdict = await check_log(documents_of(store), Check(info=infos[log]))
     assert verdict.faults == []
     assert orphans or verdict.orphans == 0
     found: dict[int, bytes] = {}

@@ -218,9 +218,9 @@ def _more(new: StoredCheckpoint | None, old: StoredCheckpoint | None) -> bool:
 class MemoryTopic:
     """A topic's partitions: lists of (offset, value); offsets may have holes, as transaction markers leave them."""
 
-    def __init__(self, partitions: int = 1, topic_id: str = "topic-id-1") -> None:
+    def __init__(self, partitions: int = 1) -> None:
         self.records: list[list[Fetched]] = [[] for _ in range(partitions)]
-        self.identity = TopicIdentity("cluster-1", "goods.stored", topic_id)
+        self.identity = TopicIdentity("cluster-1", "goods.stored", "topic-id-1")
         self.low = 0
 
     def append(self, partition: int, value: bytes, *, hole: int = 0) -> None:

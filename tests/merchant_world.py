@@ -35,8 +35,8 @@ from services.runtime.call_errors import AlreadyExistsError, InvalidRequestError
 from services.runtime.envelope import Record
 from services.runtime.merchants.errors import ForbiddenError
 from services.runtime.merchants.flagged import FlaggedEvent
-from tests.unit.collector_builders import SECRET, events_of
-from tests.web_world import EVENTS, FARM, PREFIXES, RECALL, WORKS, WebWorld, sealed
+from tests.unit.collector_builders import SECRET, events_of, sealed_events
+from tests.web_world import EVENTS, FARM, PREFIXES, RECALL, WORKS, WebWorld
 
 
 def person(merchant: int, name: str = "mia") -> Principal:
@@ -216,7 +216,7 @@ class MerchantWorld(WebWorld):
         who: Principal | None = None,
         **more: Any,
     ) -> None:
-        records = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(events)]
+        records = sealed_events(events)
         self.keys = MemoryKeys(records)
         warm = noticed(records[4], Verdict("storage-too-warm", "critical", "", "7 °C, and 4 °C at the most"))
         late = noticed(records[2], Verdict("past-best-before", "warning", "", "best before 2026-04-10"))

@@ -15,7 +15,6 @@ GTIN = "https://id.gs1.org/01/09521234543213"
 LOT = f"{GTIN}/10/L1"
 DAIRY = "https://id.gs1.org/414/9521234000006"
 CASES_ON_PALLET = 25
-_LOGISTICS = "https://id.gs1.org/00/0952123400"
 
 
 def serials_of(case: int, items: int) -> list[str]:

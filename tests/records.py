@@ -30,9 +30,9 @@ def make_record(number: int, *, size_bytes: int = 40, partition: int = 0) -> Rec
     return with_entry(record, SECRET, {TagKind.KEY: [f"key:{number}", "key:shared"]})
 
 
-def make_value(number: int, *, size_bytes: int = 40, partition: int = 0) -> bytes:
+def make_value(number: int, *, partition: int = 0) -> bytes:
     """The record's bytes as they are on the topic."""
-    return envelope.encode(make_record(number, size_bytes=size_bytes, partition=partition))
+    return envelope.encode(make_record(number, partition=partition))
 
 
 def make_mixed(number: int) -> Record:

@@ -31,13 +31,10 @@ from services.runtime.partitioner import event_key, partition_of
 from tests.trace_forgeries import forgeries
 from tests.unit.collector_builders import (
     SECRET,
-    collected,
     counted,
     document,
-    items_of,
     object_event,
-    run_all,
-    wires,
+    processed_document,
 )
 from tests.unit.fake_services import FakeLog
 from tests.unit.tracing_builders import Source
@@ -88,7 +85,7 @@ class World:
 
     def _seal(self, body: bytes) -> None:
         random = counted(10_000 * (len(self.records) + 1))
-        for item in items_of(run_all(wires(collected(body, random=random, merchant=MERCHANT)))):
+        for item in processed_document(body, random=random, merchant=MERCHANT):
             partition = partition_of(event_key(MERCHANT, item.facts.event_id), len(LOGS))
             log = self.logs[LOGS[partition]]
             record = item.record

@@ -1,9 +1,8 @@
 """A cold chain of salmon with registered goods, places and merchants, behind the web pages in memory: for unit tests, browsers and pictures."""
 
-import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,8 +50,9 @@ from tests.unit.collector_builders import (
     collected,
     document,
     fresh_state,
-    items_of,
-    run_all,
+    processed,
+    sealed_events,
+    seeded,
     wires,
 )
 from tests.unit.completeness_builders import MemoryRuns
@@ -164,7 +164,7 @@ _GOODS: Mapping[str, Mapping[str, str]] = {
 
 def registration(what: What, key: str, merchant: int, content: Mapping[str, Any], time_ms: int) -> Record:
     item = item_of(
-        Registration(what, key, merchant, dict(content)), time_ms, _random(f"{what}/{key}/{time_ms}")
+        Registration(what, key, merchant, dict(content)), time_ms, seeded(f"{what}/{key}/{time_ms}")
     )
     [value] = WHOLE.run(fresh_state(), [to_wire(item)]).passed[StageName.STORE]
     return envelope.decode(value)
@@ -186,35 +186,22 @@ def registrations() -> list[Record]:
     return found
 
 
-def sealed(event: Mapping[str, Any], merchant: int, seed: str) -> Record:
-    """The record that the collector's stages make of an event."""
-    [whole] = items_of(
-        run_all(wires(collected(document(dict(event)), merchant=merchant, random=_random(seed))))
-    )
-    return whole.record
-
-
 def storm(count: int, *, first: int = 200, **changes: Any) -> list[Record]:
     """The records of `count` reads of the item in the shop, half a second apart, from one partition."""
     reads = [
         _seen(first + number, f"2026-04-14T02:00:{number / 2:06.3f}Z", "stocking", SHOP, "+08:00", ITEM) | changes
         for number in range(count)
     ]  # fmt: skip
-    made = collected(document(*reads), merchant=SHOP, random=_random(f"storm/{first}"))
-    return [each.record for each in items_of(run_all(wires(made)))]
+    made = collected(document(*reads), merchant=SHOP, random=seeded(f"storm/{first}"))
+    return [each.record for each in processed(wires(made))]
 
 
 def kept_between(event: Mapping[str, Any], merchant: int, registered: RegisteredRange) -> Record:
     """The record of an event, where `collect` found a range registered of its goods."""
-    (sent,) = collected(document(dict(event)), merchant=merchant, random=_random(str(event["eventID"])))
+    (sent,) = collected(document(dict(event)), merchant=merchant, random=seeded(str(event["eventID"])))
     assert isinstance(sent.outcome, Item)
-    [whole] = items_of(run_all([to_wire(sent.outcome.with_facts(registered_range=registered))]))
+    [whole] = processed([to_wire(sent.outcome.with_facts(registered_range=registered))])
     return whole.record
-
-
-def _random(seed: str) -> Callable[[int], bytes]:
-    calls = iter(range(10**6))
-    return lambda size: hashlib.shake_256(f"{seed}/{next(calls)}".encode()).digest(size)
 
 
 class WebLogs(SignedLogs):
@@ -286,8 +273,7 @@ class WebWorld:
         indexed: bool = False,
         **settings: Any,
     ) -> None:
-        records = [*registrations(), *more]
-        records += [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(events)]
+        records = [*registrations(), *more, *sealed_events(events)]
         self.logs = WebLogs(records)
         self.settings = WebSettings(**settings)
         self.runs = MemoryRuns() if indexed else None

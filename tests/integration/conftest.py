@@ -7,9 +7,18 @@ import httpx
 import pytest
 
 from deploy.stack import Stack
+from services.runtime.mongo import Mongo
+from services.runtime.settings import MongoSettings
 from tests.conftest import Names
-from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking
+
+
+@pytest.fixture
+async def mongo(mongo_uri: str, names: Names) -> AsyncIterator[Mongo]:
+    """A database of the test's own, empty."""
+    made = Mongo(MongoSettings(uri=mongo_uri, database=names.database, timeout_ms=10_000))
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -26,6 +35,5 @@ async def looking(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[L
 @pytest.fixture
 async def http(looking: Looking) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the query service's HTTP port."""
-    base_url = f"http://127.0.0.1:{looking.log_port}"
-    async with httpx.AsyncClient(base_url=base_url, timeout=DEADLINE_S) as client:
+    async with looking.http() as client:
         yield client

@@ -3,14 +3,17 @@
 import itertools
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pyotp
+import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from deploy.stack import Stack
 from goodstrace.query.v1 import login_pb2
 from services.query.accounts import account_store, challenges, counters, session_store
 from services.query.accounts.errors import ChallengedError
@@ -27,29 +30,15 @@ from services.runtime.access.networks import network_of
 from services.runtime.access.settings import LoginSettings
 from services.runtime.access.tokens import PublicKey, TokenRules, Tokens
 from services.runtime.access.values import NOBODY, AccountKind, AccountStatus, Means, Principal, Role
-from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
 from services.runtime.mongo import Mongo, create_indexes
 from services.runtime.settings import MongoSettings
-from services.sealing.browse import Browse
+from tests.conftest import Names
+from tests.memory_recorder import MemoryRecorder
 
 ISSUER = "test.example"
 PASSWORD = "seven wet llamas dance"
 _ADDRESSES = itertools.count(1)
-
-
-class Recorded:
-    """A recorder that keeps what it was given; it can be away."""
-
-    def __init__(self) -> None:
-        self.browses: list[Browse] = []
-        self.away = False
-
-    async def record(self, browse: Browse) -> str:
-        if self.away:
-            raise UnavailableError("Kafka is away")
-        self.browses.append(browse)
-        return "id"
 
 
 class Caller:
@@ -64,7 +53,7 @@ class World:
 
     def __init__(self, uri: str, database: str, folder: Path, **settings: Any) -> None:
         self.mongo = Mongo(MongoSettings(uri=uri, database=database))  # type: ignore[call-arg]
-        self.recorder = Recorded()
+        self.recorder = MemoryRecorder()
         # The beginning of a window: that it does not end meanwhile shall not depend on the time of day.
         self.now_ms = (window(time.time_ns() // 1_000_000) + 1) * WINDOW_MS
         self.folder = folder / "login"
@@ -202,3 +191,21 @@ async def with_totp(world: World, name: str) -> tuple[pyotp.TOTP, list[str]]:
     answer = await world.call(world.login.login.ConfirmTotp, confirm, who)
     world.recorder.browses.clear()
     return totp, list(answer.recovery_codes)
+
+
+@asynccontextmanager
+async def prepared(stack: Stack, names: Names, folder: Path, **settings: Any) -> AsyncIterator[World]:
+    """A login with these settings on the run's store, closed at the end."""
+    made = World(stack.mongodb_uri, names.database, folder, **settings)
+    await made.prepare()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+@pytest.fixture
+async def world(stack: Stack, names: Names, tmp_path: Path) -> AsyncIterator[World]:
+    """A login of the test's own."""
+    async with prepared(stack, names, tmp_path) as made:
+        yield made

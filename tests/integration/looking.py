@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
+import httpx
 import structlog
 from confluent_kafka import Consumer, TopicPartition
 from prometheus_client import CollectorRegistry
@@ -141,6 +143,33 @@ class Looking:
         url = f"http://127.0.0.1:{self.metrics[name]}/readyz"
         await asyncio.to_thread(self.daemons[name].wait_ready, partial(not_ready, url), DEADLINE_S)
 
+    @property
+    def query_target(self) -> str:
+        """Where the query service is called."""
+        return f"127.0.0.1:{self.query_port}"
+
+    @property
+    def audit_target(self) -> str:
+        """Where the audit service is called."""
+        return f"127.0.0.1:{self.audit_port}"
+
+    @property
+    def log_url(self) -> str:
+        """Where the query service is asked by HTTP."""
+        return f"http://127.0.0.1:{self.log_port}"
+
+    def query_channel(self) -> grpc.aio.Channel:
+        """A channel to the query service, closed as a context manager."""
+        return grpc.aio.insecure_channel(self.query_target)
+
+    def audit_channel(self) -> grpc.aio.Channel:
+        """A channel to the audit service, closed as a context manager."""
+        return grpc.aio.insecure_channel(self.audit_target)
+
+    def http(self) -> httpx.AsyncClient:
+        """A client of the query service's HTTP port, closed as a context manager."""
+        return httpx.AsyncClient(base_url=self.log_url, timeout=DEADLINE_S)
+
     def stop(self) -> None:
         """Stop what runs, all at once."""
         stop_all(self.daemons.values())
@@ -194,6 +223,10 @@ class Looking:
         keys = await asyncio.to_thread(self.vault.user_keys)
         found = await asyncio.to_thread(self._browsed)
         return [opened_record(record, keys) for record in found if not is_mark(record)]
+
+    async def looks(self) -> list[dict[str, Any]]:
+        """The parts of what `browsed` gives."""
+        return [parts_of(record) for record in await self.browsed()]
 
     async def sealed_looks(self) -> list[str]:
         """The browse IDs of what is published of the browse logs, marks left out."""

@@ -27,7 +27,7 @@ from services.runtime.vault.lately import of_today_and_yesterday
 from services.runtime.vault.opening import load_ring
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
-from tests.integration.looking import Looking, eventually, parts_of, verified
+from tests.integration.looking import Looking, eventually, verified
 from tests.unit.watch_world import watched
 from tests.watch_scenarios import SCENARIOS, background, ending_at, pseudonym, records
 
@@ -49,13 +49,13 @@ async def looking(looking: Looking) -> Looking:
 
 @pytest.fixture
 async def query(looking: Looking) -> AsyncIterator[TraceStub]:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         yield trace_pb2_grpc.TraceServiceStub(channel)
 
 
 @pytest.fixture
 async def audit(looking: Looking) -> AsyncIterator[AuditStub]:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+    async with looking.audit_channel() as channel:
         yield audit_pb2_grpc.AuditServiceStub(channel)
 
 
@@ -177,7 +177,7 @@ async def test_statistics_count_each_look_once_also_where_the_service_is_killed(
     looking.daemons["audit"].kill()
     await asyncio.gather(*(_look(query, OTHER, "bob") for _ in range(6)))
     await looking.start("audit")
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+    async with looking.audit_channel() as channel:
         audit = audit_pb2_grpc.AuditServiceStub(channel)
         asked = audit_pb2.GetStatisticsRequest(
             window=audit_pb2.STATISTICS_WINDOW_MONTH, start_ms=begin_ms - 32 * 86_400_000, purpose="check"
@@ -322,7 +322,7 @@ async def test_a_blocked_user_is_refused_within_seconds_until_the_block_is_lifte
 
 
 async def test_health_names_the_service(looking: Looking) -> None:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+    async with looking.audit_channel() as channel:
         health = health_pb2_grpc.HealthStub(channel)
         asked = health_pb2.HealthCheckRequest(service="goodstrace.audit.v1.AuditService")
         answer = await health.Check(asked, timeout=DEADLINE_S)
@@ -351,7 +351,7 @@ async def test_alerts_and_activity_are_shown_and_each_showing_is_recorded(lookin
     await store.put_activities(list(world.activities.values()), 300_000)
     messages = [alert_values.message(alert) for alert in world.alerts]
     as_eve = (("goodstrace-user", "eve"),)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+    async with looking.audit_channel() as channel:
         watch = watch_pb2_grpc.WatchServiceStub(channel)
         stream = watch.StreamAlerts(watch_pb2.StreamAlertsRequest(), timeout=DEADLINE_S, metadata=as_eve)
         first = await stream.read()
@@ -416,6 +416,6 @@ async def test_alerts_and_activity_are_shown_and_each_showing_is_recorded(lookin
                 await wrong
             assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
-    recorded = [parts_of(record) for record in await looking.browsed()]
+    recorded = await looking.looks()
     methods = {parts["what"]["method"] for parts in recorded if parts["who"]["user"] == "eve"}
     assert methods == {"StreamAlerts", "ListAlerts", "GetActivity"}

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ from services.runtime.access.values import AccountKind
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.values import Merchant, What, plain
 from services.runtime.mongo import Mongo, beside
-from services.runtime.settings import KafkaSettings, MongoSettings
+from services.runtime.settings import KafkaSettings
 from services.runtime.vault import People, Vault, user_subject
 from services.runtime.vault.people import PSEUDONYMS
 from services.runtime.vault.wrapping import KeyRing
@@ -66,12 +65,10 @@ class World:
 
 
 @pytest.fixture
-async def world(mongo_uri: str, names: Names) -> AsyncIterator[World]:
-    mongo = Mongo(MongoSettings(uri=mongo_uri, database=names.database))
+def world(mongo: Mongo, names: Names) -> World:
     ring = KeyRing((b"k" * 32,))
     vault = Vault(beside(mongo.database, f"{names.database}_vault"), ring, now_ms=lambda: NOW_MS)
-    yield World(mongo, vault)
-    mongo.close()
+    return World(mongo, vault)
 
 
 async def test_a_destroyed_key_that_came_back_goes_with_all_of_its_user(world: World) -> None:

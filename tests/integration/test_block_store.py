@@ -1,6 +1,6 @@
 """One contract for the store in memory and the one in MongoDB; and the reader over MongoDB."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -36,11 +36,9 @@ Store = MemoryStore | MongoBlockStore
 
 
 @pytest.fixture
-async def mongo(mongo_uri: str, names: Names) -> AsyncIterator[Mongo]:
-    client = Mongo(MongoSettings(uri=mongo_uri, database=names.database, timeout_ms=10_000))
-    await provision(client.database)
-    yield client
-    client.close()
+async def mongo(mongo: Mongo) -> Mongo:
+    await provision(mongo.database)
+    return mongo
 
 
 @pytest.fixture(params=["memory", "mongo"])

@@ -1,7 +1,6 @@
 """The index of looks on a real store and a real topic: rows in any order, lists by whatever is asked, and what it says it has missed."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 import structlog
@@ -16,7 +15,6 @@ from services.audit.indexing import Indexing, IndexMetrics
 from services.runtime import kafka, topics
 from services.runtime.group_source import Source
 from services.runtime.mongo import Database, Mongo
-from services.runtime.settings import MongoSettings
 from services.runtime.vault import People, Vault, user_subject
 from services.runtime.vault.wrapping import KeyRing
 from tests.conftest import Names
@@ -27,11 +25,9 @@ MISSED = "goodstrace_audit_index_missed_total"
 
 
 @pytest.fixture
-async def database(stack: Stack, names: Names) -> AsyncIterator[Database]:
-    mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database, timeout_ms=10_000))
+async def database(mongo: Mongo) -> Database:
     await provision(mongo.database)
-    yield mongo.database
-    mongo.close()
+    return mongo.database
 
 
 def _row(number: int, **changes: object) -> Row:

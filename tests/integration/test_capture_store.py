@@ -1,7 +1,7 @@
 """What the capture API keeps in MongoDB: the same contract for the real store and for the one in memory that unit tests use."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -11,20 +11,11 @@ from services.collector.jobs import Job, Verdicts
 from services.collector.keys import KeyStore, Reservation
 from services.collector.mongo import JobStore
 from services.runtime.mongo import Mongo
-from services.runtime.settings import MongoSettings
-from tests.conftest import Names
 from tests.unit.capture_api import Jobs, Keys
 from tests.unit.collector_builders import NOW_MS
 
 STORES = ("memory", "mongodb")
 SPAN_MS = SLOT_MS * SPAN_SLOTS
-
-
-@pytest.fixture
-async def mongo(mongo_uri: str, names: Names) -> AsyncIterator[Mongo]:
-    client = Mongo(MongoSettings(uri=mongo_uri, database=names.database))  # type: ignore[call-arg]
-    yield client
-    client.close()
 
 
 @pytest.fixture(params=STORES)

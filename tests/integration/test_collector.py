@@ -30,7 +30,6 @@ from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.kafka import create_topics, producer
 from services.runtime.mongo import Mongo
-from services.runtime.settings import MongoSettings
 from services.sealing.entries import check
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
@@ -185,8 +184,7 @@ def states_are_those_of(database: Any, stored: list[Record]) -> bool:
     return found == expected
 
 
-async def test_keepers_that_meet_in_a_key_end_in_what_one_would_write(stack: Stack, names: Names) -> None:
-    mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database))
+async def test_keepers_that_meet_in_a_key_end_in_what_one_would_write(mongo: Mongo) -> None:
     events = [
         object_event(eventID=f"urn:e:{number}", eventTime=f"2026-01-02T03:{number:02}:00Z")
         for number in range(24)
@@ -194,19 +192,14 @@ async def test_keepers_that_meet_in_a_key_end_in_what_one_would_write(stack: Sta
     values = run_all(wires(collected(document(*events)))).passed[StageName.STORE]
     placed = [Stored("goods/0", offset, envelope.decode(value)) for offset, value in enumerate(values)]
     whole = sightings(placed)
-    try:
-        keepers = [StateStore(mongo.database) for _ in range(4)]
-        await asyncio.gather(
-            *(keeper.apply(sightings(placed[start::4])) for start, keeper in enumerate(keepers))
-        )
-        (key,) = whole
-        found = await mongo.database["goods_states"].find_one({"_id": key})
-        assert found is not None
-        wanted = state_document(key, whole[key], found["rev"])
-        assert found == wanted
-        assert await keepers[0].apply(whole) == 0
-    finally:
-        mongo.close()
+    keepers = [StateStore(mongo.database) for _ in range(4)]
+    await asyncio.gather(*(keeper.apply(sightings(placed[start::4])) for start, keeper in enumerate(keepers)))
+    (key,) = whole
+    found = await mongo.database["goods_states"].find_one({"_id": key})
+    assert found is not None
+    wanted = state_document(key, whole[key], found["rev"])
+    assert found == wanted
+    assert await keepers[0].apply(whole) == 0
 
 
 def test_a_document_is_stored_once_and_its_duplicate_is_refused(collector: Collector) -> None:

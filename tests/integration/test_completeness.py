@@ -15,22 +15,19 @@ from goodstrace.log_keys import LogKeys
 from services.runtime.envelope import Record
 from services.sealing.indexes import INDEX_PAGES, PAGES
 from tests.integration.indexing import covered, indexed
-from tests.integration.looking import Looking, eventually, parts_of
+from tests.integration.looking import Looking, eventually
 from tests.unit.collector_builders import (
-    collected,
     counted,
     document,
-    items_of,
     object_event,
-    run_all,
-    wires,
+    processed_document,
 )
 
 ITEM = "https://id.gs1.org/01/09521234543213/21/{}"
 
 
 def client_of(looking: Looking, **options: str) -> Client:
-    return Client(f"127.0.0.1:{looking.query_port}", LogKeys.load(looking.key_dir), **options)
+    return Client(looking.query_target, LogKeys.load(looking.key_dir), **options)
 
 
 async def traced(looking: Looking, key: str, *, must: bool = True) -> Trace:
@@ -47,10 +44,7 @@ def records_of(first: int, count: int) -> list[Record]:
         )
         for number in range(first, first + count)
     ]
-    return [
-        item.record
-        for item in items_of(run_all(wires(collected(document(*events), random=counted(first * 10)))))
-    ]
+    return [item.record for item in processed_document(document(*events), random=counted(first * 10))]
 
 
 async def seal(looking: Looking, first: int, count: int) -> None:
@@ -89,7 +83,7 @@ async def test_traces_are_complete_and_recorded(looking: Looking, tell: Callable
             each.event.identity for each in answer.events
         ]
         assert earlier.complete.sizes == {"goods/0": 100, "goods/1": 100}
-    looks = [parts_of(record)["what"] for record in await looking.browsed()]
+    looks = [look["what"] for look in await looking.looks()]
     proofs = [look for look in looks if look["method"] == "ProveComplete"]
     assert any(ITEM.format(1) in look["keys"] for look in proofs)
     assert all([each["log"] for each in look["checkpoints"]] == ["index"] for look in proofs)

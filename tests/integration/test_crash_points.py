@@ -5,13 +5,11 @@ cleaned up. tests/soak/test_crash_points_killed.py does the same to processes of
 fault by itself.
 """
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from services.runtime import retry
-from tests.conftest import Names
 from tests.crash_campaign import (
     MERGES,
     RECORDS,
@@ -21,22 +19,17 @@ from tests.crash_campaign import (
     World,
     at_every_point,
     fail_every_call,
+    world,
 )
 from tests.crash_processes import kill_in_turn
+
+__all__ = ["world"]  # the fixture
 
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.01)
-
-
-@pytest.fixture
-async def world(kafka_bootstrap: str, mongo_uri: str, names: Names, tmp_path: Path) -> AsyncIterator[World]:
-    made = World(kafka_bootstrap, mongo_uri, names, tmp_path)
-    await made.fill()
-    yield made
-    made.mongo.close()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

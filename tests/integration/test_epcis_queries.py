@@ -4,14 +4,11 @@ import json
 import time
 from urllib.parse import quote
 
-import grpc
-import httpx
-
 from goodstrace.merkle import leaf_hash, verify_inclusion
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
-from tests.integration.looking import Looking, parts_of
+from tests.integration.looking import Looking
 
 ROOT = "/epcis/v2"
 ITEM = "https://id.gs1.org/01/09521234543213/21/1"
@@ -31,8 +28,7 @@ async def test_pages_are_of_one_state_and_each_event_is_proved_by_its_position(l
     await looking.start("query")
     texts: list[str] = []
     places: list[tuple[str, int]] = []
-    base = f"http://127.0.0.1:{looking.log_port}"
-    async with httpx.AsyncClient(base_url=base, timeout=DEADLINE_S) as http:
+    async with looking.http() as http:
         url = f"{ROOT}/epcs/{quote(ITEM_URN, safe='')}/events?perPage=120"
         while url:
             answer = await http.get(url, headers={"goodstrace-user": "ann", "goodstrace-purpose": "recall"})
@@ -45,7 +41,7 @@ async def test_pages_are_of_one_state_and_each_event_is_proved_by_its_position(l
             if len(texts) == 1:  # what is sealed now does not change the answer that is being read
                 await looking.seal({0: [event(5000, ITEM, secret=looking.secret)]})
             link = answer.headers.get("Link", "")
-            assert link.startswith(f"<{base}{ROOT}/epcs/") or not link
+            assert link.startswith(f"<{looking.log_url}{ROOT}/epcs/") or not link
             url = link[1 : link.index(">")] if link else ""
         everything = await http.get(f"{ROOT}/events?perPage=1000")
         ordered = await http.get(f"{ROOT}/events?MATCH_epc={ITEM_URN}&orderBy=eventTime&eventCountLimit=2")
@@ -68,7 +64,7 @@ async def test_pages_are_of_one_state_and_each_event_is_proved_by_its_position(l
     assert set(listed.json()["member"]) == {ITEM, OTHER}
     assert (refused.status_code, refused.json()["parameter"]) == (400, "EQ_quantity")
 
-    looks = [parts_of(record) for record in await looking.browsed()]
+    looks = await looking.looks()
     assert [each["what"]["method"] for each in looks].count("QueryEvents") == 7
     of_ann = [each for each in looks if each["who"]["user"] == "ann"]
     assert sum(each["outcome"]["events"] for each in of_ann) == 250
@@ -79,7 +75,7 @@ async def test_pages_are_of_one_state_and_each_event_is_proved_by_its_position(l
 
 async def _prove(looking: Looking, place: tuple[str, int]) -> None:
     """What is shown with an event is enough to fetch its proof."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         stub = trace_pb2_grpc.TraceServiceStub(channel)
         request = trace_pb2.GetInclusionProofRequest(log=place[0], index=place[1])
         proof = await stub.GetInclusionProof(request, timeout=DEADLINE_S)

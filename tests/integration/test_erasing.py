@@ -2,18 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.stack import Stack
 from goodstrace.entry import Kind
 from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
 from services.runtime.mongo import Database, Mongo, beside
 from services.runtime.personal_values import PersonalKey, personal_subject
-from services.runtime.settings import MongoSettings
 from services.runtime.vault import HeldError, People, Vault, user_subject
 from services.runtime.vault.personal import PersonalKeys, provision
 from services.runtime.vault.wrapping import KeyRing
@@ -77,12 +74,10 @@ class World:
 
 
 @pytest.fixture
-async def world(stack: Stack, names: Names) -> AsyncIterator[World]:
-    mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database, timeout_ms=10_000))
+async def world(mongo: Mongo, names: Names) -> World:
     database = beside(mongo.database, f"{names.database}_vault")
     await provision(database)
-    yield World(mongo, database)
-    mongo.close()
+    return World(mongo, database)
 
 
 async def test_a_user_is_erased_and_the_record_names_nobody(world: World) -> None:

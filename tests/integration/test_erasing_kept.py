@@ -1,13 +1,11 @@
 """What is kept of a user beside the looks: webhooks, queries, who looked at goods, who was asked for, alerts. Exported whole, then erased."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from deploy.stack import Stack
 from goodstrace.audit.v1 import watch_pb2
 from services.audit.erasing import erase_looks, erase_watched
 from services.audit.exporting_kept import export_vault, export_watched
@@ -23,11 +21,9 @@ from services.runtime.access.accounts import ACCOUNTS
 from services.runtime.access.lasting import Credential, CredentialKind
 from services.runtime.blocking import Block, Blocks
 from services.runtime.mongo import Database, Mongo
-from services.runtime.settings import MongoSettings
 from services.runtime.vault import People, Vault, open_people, user_subject
 from services.runtime.vault.keys import ASKED
 from services.sealing.erasure.steps import ExportStep, Known
-from tests.conftest import Names
 
 ZOE, ANN = "zoe", "ann"
 SECRET = b"the secret of a webhook"
@@ -51,14 +47,10 @@ class World:
 
 
 @pytest.fixture
-async def world(
-    stack: Stack, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[World]:
+def world(mongo: Mongo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (tmp_path / "vault-keys").write_text("6b" * 32)
     monkeypatch.setenv("GOODSTRACE_VAULT_KEY_FILE", str(tmp_path / "vault-keys"))
-    mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database, timeout_ms=10_000))
-    yield World(mongo.database)
-    mongo.close()
+    return World(mongo.database)
 
 
 def _webhook(name: str, user: str, owner: str) -> Webhook:

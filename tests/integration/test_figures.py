@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -20,7 +19,6 @@ from services.runtime.goods_browses.values import DayCounts, RoleCounts
 from services.runtime.merchants.owners import Owners
 from services.runtime.merchants.store import MERCHANTS
 from services.runtime.mongo import Database, Mongo, beside
-from services.runtime.settings import MongoSettings
 from tests.conftest import Names
 
 DAY = dt.date(2026, 11, 24)
@@ -32,8 +30,7 @@ URI = "urn:shop:goods:7"
 
 
 @pytest.fixture
-async def database(mongo_uri: str, names: Names) -> AsyncIterator[Database]:
-    mongo = Mongo(MongoSettings(uri=mongo_uri, database=names.database))  # type: ignore[call-arg]
+async def database(mongo: Mongo, names: Names) -> Database:
     await store.provision(mongo.database)
     await goods.provision(beside(mongo.database, f"{names.database}_vault"))
     await mongo.database[MERCHANTS].insert_many(
@@ -44,8 +41,7 @@ async def database(mongo_uri: str, names: Names) -> AsyncIterator[Database]:
         ]
     )
     await mongo.database[STATES].insert_one({"_id": ITEM, "rev": 1, "step": {"value": "sale"}})
-    yield mongo.database
-    mongo.close()
+    return mongo.database
 
 
 def _merchant(number: int, **content: Any) -> dict[str, Any]:

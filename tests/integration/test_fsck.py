@@ -233,9 +233,7 @@ def test_a_store_that_is_evidence_is_not_written_to(run: Run, database: Database
     assert run("--no-note", "--repair", "--yes")[0] == 2
 
 
-def test_a_store_that_is_away_or_empty_is_told_from_a_faulty_one(
-    mongo_uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_is_away_or_empty_is_told_from_a_faulty_one(mongo_uri: str) -> None:
     for uri, said in ((mongo_uri, "no logs"), ("mongodb://127.0.0.1:1/?directConnection=true", "MongoDB")):
         environment = {
             "MONGODB_URI": uri,

@@ -10,7 +10,7 @@ from goodstrace.cli.main import cli
 from goodstrace.client import Client
 from goodstrace.errors import CallError
 from goodstrace.log_keys import LogKeys
-from tests.integration.looking import Looking, parts_of
+from tests.integration.looking import Looking
 from tests.unit.test_goods_answer import registered
 from tests.unit.test_goods_state import CASE, CASE_KEY, ITEM, ITEM_KEY, SITES, moved, seen, stored
 
@@ -24,7 +24,7 @@ async def test_goods_stand_where_their_events_say(looking: Looking, tmp_path: Pa
     later = [each.record for each in stored([seen(3, 3, epcList=[CASE], bizLocation={"id": SITES[1]})])]
     await looking.seal({0: later})
     await looking.start("query")
-    target, keys = f"127.0.0.1:{looking.query_port}", tmp_path / "vkeys"
+    target, keys = looking.query_target, tmp_path / "vkeys"
     keys.write_text("\n".join(info.vkey for info in await looking.reader.logs()))
 
     def ask() -> None:
@@ -52,6 +52,6 @@ async def test_goods_stand_where_their_events_say(looking: Looking, tmp_path: Pa
     assert "the state follows from them" in shown.output
     as_json = await asyncio.to_thread(CliRunner().invoke, cli, ["goods", ITEM, "--json", *options])
     assert '"verified": true' in as_json.output
-    looks = [parts_of(record) for record in await looking.browsed()]
+    looks = await looking.looks()
     assert {each["what"]["method"] for each in looks} == {"GetGoods"}
     assert sum(each["outcome"]["events"] for each in looks if each["who"]["user"] == "ann") == 4 + 3

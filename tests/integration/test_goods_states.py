@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,6 @@ import pytest
 import structlog
 from pymongo import UpdateOne
 
-from deploy.stack import Stack
 from goodstrace.goods.corrections import Givers
 from services.collector import delegation_store, renewals, state_store
 from services.collector.delegation_store import DELEGATIONS, DelegationStore
@@ -25,8 +24,6 @@ from services.collector.state_store import StateStore, document
 from services.runtime import mongo as runtime_mongo
 from services.runtime.merchants.values import What
 from services.runtime.mongo import Mongo
-from services.runtime.settings import MongoSettings
-from tests.conftest import Names
 from tests.unit.collector_builders import NOW_MS
 from tests.unit.goods_worlds import DELEGATE, GIVER, HOT, PREFIX, STRANGER, Lent, Said, given, sealed
 from tests.unit.test_goods_corrections import before
@@ -50,13 +47,6 @@ WORLD: list[Said | Lent] = [
     Lent({DELEGATE: PREFIX}, -1),
     Lent({STRANGER: PREFIX}, 1),
 ]
-
-
-@pytest.fixture
-async def mongo(stack: Stack, names: Names) -> AsyncIterator[Mongo]:
-    made = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database))  # type: ignore[call-arg]
-    yield made
-    made.close()
 
 
 async def keep(store: StateStore, records: Sequence[Stored]) -> int:

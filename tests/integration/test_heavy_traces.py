@@ -33,7 +33,7 @@ async def test_deadlines_end_the_work_and_a_small_trace_is_answered_beside_it(lo
     pid = running.pid
     heavy = trace_pb2.TraceRequest(key=case_key(0), direction=trace_pb2.DIRECTION_BOTH)
     small = trace_pb2.TraceRequest(key=SMALL)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         stub = trace_pb2_grpc.TraceServiceStub(channel)
 
         async def missed(call: int) -> grpc.StatusCode:

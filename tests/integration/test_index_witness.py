@@ -25,7 +25,7 @@ from tests.integration.test_witness import WitnessProcess
 
 @pytest.fixture
 def witness(looking: Looking, tmp_path: Path) -> AsyncIterator[WitnessProcess]:
-    url = f"http://127.0.0.1:{looking.log_port}"
+    url = looking.log_url
     made = WitnessProcess(
         tmp_path / "witness", "--logs-url", f"{url}/logs", "--index", url, "--lists-every", "0.3"
     )

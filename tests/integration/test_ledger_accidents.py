@@ -16,21 +16,15 @@ from deploy.document_store import DocumentStore
 from deploy.processes import free_port
 from goodstrace import block as blocks
 from tests.conftest import Names
-from tests.crash_campaign import RECORDS, World
+from tests.crash_campaign import RECORDS, World, world
 from tests.crash_processes import Process
 from tests.deadlines import DEADLINE_S
 from tests.full_disk import StoreOnDisk
 from tests.log_checks import all_blocks
 
+__all__ = ["world"]  # the fixture
+
 AWAY_S = float(os.environ.get("GOODSTRACE_SOAK_AWAY_S", "2"))
-
-
-@pytest.fixture
-async def world(kafka_bootstrap: str, mongo_uri: str, names: Names, tmp_path: Path) -> AsyncIterator[World]:
-    made = World(kafka_bootstrap, mongo_uri, names, tmp_path)
-    await made.fill()
-    yield made
-    made.mongo.close()
 
 
 @pytest.fixture

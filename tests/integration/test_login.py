@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,17 +19,11 @@ from services.runtime.call_errors import InvalidRequestError
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
 from tests.conftest import Names
-from tests.integration.login_world import PASSWORD, World, with_totp
+from tests.integration.login_world import PASSWORD, World, prepared, with_totp, world
+
+__all__ = ["world"]  # the fixture
 
 NEW = "eleven dry otters whistle"
-
-
-@pytest.fixture
-async def world(stack: Stack, names: Names, tmp_path: Path) -> AsyncIterator[World]:
-    made = World(stack.mongodb_uri, names.database, tmp_path)
-    await made.prepare()
-    yield made
-    await made.close()
 
 
 async def test_who_signs_in_gets_tokens_that_count_and_is_recorded_first(world: World) -> None:
@@ -311,11 +305,9 @@ async def test_signing_out_of_this_of_another_and_everywhere(world: World) -> No
 async def test_a_full_queue_is_said_and_counts_for_nothing(
     stack: Stack, names: Names, tmp_path: Path
 ) -> None:
-    world = World(
-        stack.mongodb_uri, names.database, tmp_path, hash_threads=1, hash_queue=4, hash_memory_kib=16_384
-    )
-    await world.prepare()
-    try:
+    async with prepared(
+        stack, names, tmp_path, hash_threads=1, hash_queue=4, hash_memory_kib=16_384
+    ) as world:
         await world.account("ann")
         device = (await world.sign_in("ann")).device_token
         flood = [asyncio.create_task(world.sign_in(f"nobody-{number}", "x")) for number in range(30)]
@@ -326,24 +318,20 @@ async def test_a_full_queue_is_said_and_counts_for_nothing(
         assert kinds <= {UnauthenticatedError, BusyError, ChallengedError}
         assert kinds - {UnauthenticatedError}
         await world.sign_in("ann", solve=True)
-    finally:
-        await world.close()
 
 
 async def test_how_long_refusals_take(
     stack: Stack, names: Names, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    world = World(
-        stack.mongodb_uri,
-        names.database,
+    async with prepared(
+        stack,
+        names,
         tmp_path,
         hash_memory_kib=19_456,
         hash_passes=2,
         network_per_minute=1000,
         unknown_failures=1000,
-    )
-    await world.prepare()
-    try:
+    ) as world:
         await world.account("ann")
         await with_totp(world, "tom")
         await world.account("off", status=AccountStatus.DISABLED)
@@ -364,8 +352,6 @@ async def test_how_long_refusals_take(
         medians = {each: statistics.median(taken) * 1000 for each, taken in seconds.items()}
         said = ", ".join(f"{each} {taken:.1f} ms" for each, taken in medians.items())
         tell(f"sign-in refused, medians of 15: {said}")
-    finally:
-        await world.close()
 
 
 def _unsolved(challenge: login_pb2.Challenge) -> int:

@@ -1,14 +1,11 @@
 """Own accounts, operators and their accounts, programs, and the keys that sign, on a real store."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from joserfc import jws
 
-from deploy.stack import Stack
 from goodstrace.query.v1 import login_pb2
 from services.query.accounts.errors import LockedError
 from services.runtime.access.current import acting
@@ -21,18 +18,11 @@ from services.runtime.call_errors import (
     NotFoundError,
 )
 from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
-from tests.conftest import Names
-from tests.integration.login_world import PASSWORD, Caller, World, new_address, with_totp
+from tests.integration.login_world import PASSWORD, Caller, World, new_address, with_totp, world
+
+__all__ = ["world"]  # the fixture
 
 NEW = "eleven dry otters whistle"
-
-
-@pytest.fixture
-async def world(stack: Stack, names: Names, tmp_path: Path) -> AsyncIterator[World]:
-    made = World(stack.mongodb_uri, names.database, tmp_path)
-    await made.prepare()
-    yield made
-    await made.close()
 
 
 async def test_a_temporary_password_is_good_for_changing_it_and_no_more(world: World) -> None:

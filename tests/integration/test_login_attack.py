@@ -13,7 +13,7 @@ from deploy.stack import Stack
 from services.query.accounts.errors import BusyError, ChallengedError, LockedError
 from services.runtime.merchants.errors import UnauthenticatedError
 from tests.conftest import Names
-from tests.integration.login_world import PASSWORD, World, new_address
+from tests.integration.login_world import PASSWORD, World, new_address, prepared
 
 ATTEMPTS, ACCOUNTS, NETWORKS = 10_000, 100, 2_500
 AT_ONCE = 48
@@ -92,11 +92,7 @@ class Honest:
 async def test_ten_thousand_attempts_let_nobody_in_and_keep_nobody_out(
     stack: Stack, names: Names, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    world = World(
-        stack.mongodb_uri, names.database, tmp_path, unknown_failures=5, challenge_bits=8, hash_queue=64
-    )
-    await world.prepare()
-    try:
+    async with prepared(stack, names, tmp_path, unknown_failures=5, challenge_bits=8, hash_queue=64) as world:
         accounts = [f"user-{number}" for number in range(ACCOUNTS)]
         for name in accounts:
             await world.account(name)
@@ -132,32 +128,20 @@ async def test_ten_thousand_attempts_let_nobody_in_and_keep_nobody_out(
             f"meanwhile {rounds} x {HONEST} honest sign-ins with a device token (slowest {slowest['with']:.2f} s) and as many without "
             f"({sum(each.worked for each in strangers)} of them worked, slowest {slowest['without']:.2f} s): all in"
         )
-    finally:
-        await world.close()
 
 
 async def test_names_that_nobody_has_do_not_keep_people_out(
     stack: Stack, names: Names, tmp_path: Path
 ) -> None:
-    world = World(
-        stack.mongodb_uri,
-        names.database,
-        tmp_path,
-        hash_threads=1,
-        hash_queue=8,
-        hash_memory_kib=8_192,
-        challenge_bits=6,
-    )
-    await world.prepare()
-    try:
+    async with prepared(
+        stack, names, tmp_path, hash_threads=1, hash_queue=8, hash_memory_kib=8_192, challenge_bits=6
+    ) as world:
         await world.account("ann")
         flood = [asyncio.create_task(_unknown(world, number)) for number in range(200)]
         await asyncio.sleep(0.02)
         ann = Honest(world, "ann", "")
         await ann.sign_in()
         await asyncio.gather(*flood)
-    finally:
-        await world.close()
 
 
 async def _unknown(world: World, number: int) -> None:

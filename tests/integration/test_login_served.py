@@ -51,7 +51,7 @@ async def test_the_first_operator_signs_in(looking: Looking) -> None:
     looking.environment["GOODSTRACE_ACCOUNTS"] = "required"
     made = json.loads(await goodstrace(looking, "accounts", "bootstrap", "Opal", "--json"))
     looking.daemons["query"].start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         login = login_pb2_grpc.LoginServiceStub(channel)
         request = login_pb2.SignInRequest(name="opal", password=made["password"])
         answer = await login.SignIn(request, wait_for_ready=True, timeout=DEADLINE_S)
@@ -76,7 +76,7 @@ async def test_the_first_operator_signs_in(looking: Looking) -> None:
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
         keys = await login.GetSigningKeys(login_pb2.GetSigningKeysRequest())
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}") as http:
+        async with httpx.AsyncClient(base_url=looking.log_url) as http:
 
             async def shown() -> httpx.Response | None:
                 try:

@@ -1,7 +1,5 @@
 """Documents are read and deleted by any number of names, a few in a call, and all that match page by page."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from pymongo.errors import AutoReconnect
 
@@ -17,24 +15,20 @@ from services.runtime.mongo import (
     find_pages,
     within,
 )
-from services.runtime.settings import MongoSettings
 from services.sealing.core import LogState
 from services.sealing.indexes import PAGES
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.provision import provision
 from services.sealing.tag_index import Page, page_name
-from tests.conftest import Names
 from tests.integration.test_block_store import LOG, make_block, seal, sign
 
 THINGS = "things"
 
 
 @pytest.fixture
-async def database(mongo_uri: str, names: Names) -> AsyncIterator[Database]:
-    client = Mongo(MongoSettings(uri=mongo_uri, database=names.database, timeout_ms=10_000))
-    await provision(client.database)
-    yield client.database
-    client.close()
+async def database(mongo: Mongo) -> Database:
+    await provision(mongo.database)
+    return mongo.database
 
 
 def name(number: int) -> bytes:

@@ -1,10 +1,5 @@
 """What pages of merchants read from a real store: keys by their ranges, flagged events newest first, a merchant's people."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
-from deploy.stack import Stack
 from goodstrace.claims import Claims
 from services.collector.flagged_store import FlaggedStore
 from services.query.flagged_events import FlaggedEvents
@@ -12,8 +7,6 @@ from services.query.own_goods import GoodsKeys
 from services.query.own_keys import begin_range, key_ranges
 from services.runtime.merchants.flagged import Finding, FlaggedEvent
 from services.runtime.mongo import Mongo
-from services.runtime.settings import MongoSettings
-from tests.conftest import Names
 
 OWN, OTHER = Claims(prefixes=("7038011",)), Claims(prefixes=("7038010",))
 PRODUCT = "https://id.gs1.org/01/07038011002013"
@@ -24,13 +17,6 @@ OURS = [
     *(f"{PRODUCT}/21/{number}" for number in range(1000, 1030)),
 ]
 THEIRS = ["https://id.gs1.org/01/07038010001017", "https://id.gs1.org/01/07038110000010", "urn:x:ä"]
-
-
-@pytest.fixture
-async def mongo(stack: Stack, names: Names) -> AsyncIterator[Mongo]:
-    made = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database))  # type: ignore[call-arg]
-    yield made
-    made.close()
 
 
 async def test_keys_are_found_by_ranges_and_no_others(mongo: Mongo) -> None:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import grpc
 import msgspec
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -46,7 +45,7 @@ async def looking(looking: Looking) -> Looking:
 
 
 async def _look(looking: Looking, user: str) -> str:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         answer = await trace_pb2_grpc.TraceServiceStub(channel).Trace(
             trace_pb2.TraceRequest(key=ITEM, purpose=PURPOSE),
             timeout=DEADLINE_S,
@@ -58,7 +57,7 @@ async def _look(looking: Looking, user: str) -> str:
 async def _listed(looking: Looking, **asked: Any) -> dict[str, dict[str, bytes]]:
     """The parts of all records listed, verified, by ID: those that are opened."""
     found: dict[str, dict[str, bytes]] = {}
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+    async with looking.audit_channel() as channel:
         stub: AuditStub = audit_pb2_grpc.AuditServiceStub(channel)
         request = audit_pb2.ListBrowsesRequest(page_size=3, **asked)
         while True:

@@ -32,7 +32,7 @@ OTHER = "https://id.gs1.org/01/09521234543213/21/2"
 
 @pytest.fixture
 async def channel(looking: Looking) -> AsyncIterator[grpc.aio.Channel]:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as made:
+    async with looking.query_channel() as made:
         yield made
 
 
@@ -134,7 +134,7 @@ async def test_an_event_by_its_id_as_of_now_and_a_trace_as_of_before(
     checkpoints = await looking.opened(answer.checkpoints)
     assert checkpoints["goods/0"].size == 1
     verified(answer.events[0].sealed, checkpoints)
-    assert [parts_of(each)["what"]["method"] for each in await looking.browsed()].count("Trace") == 1
+    assert [each["what"]["method"] for each in await looking.looks()].count("Trace") == 1
 
     for wrong in (("goods/0", 7), ("goods/7", 1), ("browse/0", 1)):
         request = trace_pb2.TraceRequest(key=ITEM, as_of=[log_pb2.LogSize(log=wrong[0], size=wrong[1])])
@@ -307,7 +307,7 @@ async def test_without_kafka_nothing_is_shown_and_with_it_everything_goes_on(
     try:
         await _few(looking)
         await looking.start("query")
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+        async with looking.query_channel() as channel:
             await _outage(looking, own_stack, trace_pb2_grpc.TraceServiceStub(channel))
     finally:
         looking.stop()
@@ -335,7 +335,7 @@ async def _outage(looking: Looking, stack: Stack, stub: Stub) -> None:
             await call(asked, timeout=DEADLINE_S)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         assert _error_info(raised.value).reason == "BROWSE_NOT_RECORDED"
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}/epcis/v2") as http:
+    async with httpx.AsyncClient(base_url=f"{looking.log_url}/epcis/v2") as http:
         for path in ("events", "epcs", f"events?MATCH_epc={ITEM}"):
             refused = await http.get(path, timeout=DEADLINE_S)
             assert (refused.status_code, refused.json()["title"]) == (503, "ImplementationException")

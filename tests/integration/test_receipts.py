@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import grpc
-import httpx
 import pytest
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
@@ -18,14 +17,14 @@ from goodstrace.receipts import BrowseProof, Receipt, Standing
 from services.runtime.answering import RECEIPT_HEADER
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually
-from tests.web_world import EVENTS, registrations, sealed
+from tests.unit.collector_builders import sealed_events
+from tests.web_world import EVENTS, registrations
 from tests.web_world import ITEM_KEY as ITEM
 
 
 @pytest.fixture
 async def looking(looking: Looking) -> Looking:
-    events = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(EVENTS)]
-    await looking.seal({0: registrations(), 1: events})
+    await looking.seal({0: registrations(), 1: sealed_events(EVENTS)})
     await asyncio.gather(looking.start("query"), looking.start("audit"))
     return looking
 
@@ -36,10 +35,10 @@ async def _keys(looking: Looking) -> LogKeys:
 
 def _client(looking: Looking, keys: LogKeys, kept: list[Receipt]) -> Client:
     return Client(
-        f"127.0.0.1:{looking.query_port}",
+        looking.query_target,
         keys,
         user="ann",
-        audit_target=f"127.0.0.1:{looking.audit_port}",
+        audit_target=looking.audit_target,
         on_receipt=kept.append,
     )
 
@@ -79,7 +78,7 @@ async def test_every_kind_of_answer_has_a_receipt_that_leads_to_its_sealed_recor
             return len(kept)
 
     assert await asyncio.to_thread(asked) == 7
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S) as http:
+    async with looking.http() as http:
         answered = await http.get("/epcis/v2/events", params={"MATCH_anyEPC": ITEM})
         named = {name.lower() for name in answered.headers}
         assert RECEIPT_HEADER.lower() in named
@@ -114,7 +113,7 @@ async def test_what_is_not_sealed_is_told_apart_by_its_time(looking: Looking) ->
         # Another entry in its place is a lie, and none of the record's content may be another.
         with pytest.raises(AnswerError, match="is not the record of the look"):
             await asyncio.to_thread(client.browse_proof, replace(receipt, leaf_hash=bytes(32)))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.audit_port}") as channel:
+    async with looking.audit_channel() as channel:
         audit = audit_pb2_grpc.AuditServiceStub(channel)
         for browse_id, log in (("zz" * 16, "browse/0"), ("00" * 15, "browse/0"), ("00" * 16, "goods/0")):
             request = audit_pb2.GetBrowseProofRequest(browse_id=browse_id, log=log)
@@ -139,7 +138,7 @@ async def test_outcomes_are_sealed_and_a_stop_leaves_none_behind(looking: Lookin
             next(iter(client.recall(ITEM)))  # and gone
 
     await asyncio.to_thread(asked)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S) as http:
+    async with looking.http() as http:
         await http.get("/epcis/v2/events", params={"MATCH_anyEPC": ITEM})
     await asyncio.to_thread(looking.daemons["query"].stop)  # SIGTERM
     outcomes = await looking.outcomes()
@@ -151,7 +150,7 @@ async def test_outcomes_are_sealed_and_a_stop_leaves_none_behind(looking: Lookin
 
 
 async def test_a_caller_who_is_gone_before_the_answer_leaves_a_failed_look(looking: Looking) -> None:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         stub = trace_pb2_grpc.TraceServiceStub(channel)
         recall = stub.Recall(recall_pb2.RecallRequest(key=ITEM), timeout=DEADLINE_S)
         opened = await recall.read()

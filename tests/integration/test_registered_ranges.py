@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from deploy.stack import Stack
 from goodstrace import facts as facts_format
 from goodstrace.capture_stream import CaptureStream
 from goodstrace.facts import Facts, Limit, RegisteredRange
@@ -102,9 +101,8 @@ def test_every_way_in_asks_the_registry_and_a_replay_does_not(collector: Collect
 
 
 async def test_a_store_that_is_away_leaves_ranges_out_and_one_that_is_slow_is_not_waited_for(
-    stack: Stack, names: Names
+    mongo: Mongo, names: Names
 ) -> None:
-    mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database))
     gone = Mongo(MongoSettings(uri="mongodb://127.0.0.1:1", database=names.database, timeout_ms=60_000))
     failed: list[int] = []
     try:
@@ -127,5 +125,4 @@ async def test_a_store_that_is_away_leaves_ranges_out_and_one_that_is_slow_is_no
         assert time.monotonic() - begun_s < 5
         assert failed == [1]
     finally:
-        mongo.close()
         gone.close()

@@ -38,7 +38,7 @@ async def test_registrations_are_proved_and_paged_and_recorded(looking: Looking)
         more = [other, noise, goods] if number == 2 else []
         await looking.seal({number % 2: [registered(looking, KEY, f"Ann {number}"), *more]})
     await looking.start("query")
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         stub = trace_pb2_grpc.TraceServiceStub(channel)
         names, token, browses, sizes = [], "", [], []
         while True:

@@ -13,10 +13,7 @@ from services.collector.renewing import Renewing
 from services.collector.state_store import ASKING, StateStore
 from services.runtime import mongo as runtime_mongo
 from services.runtime.mongo import Mongo, insert_missing
-from tests.integration.test_goods_states import mongo
 from tests.unit.collector_builders import NOW_MS
-
-__all__ = ["mongo"]
 
 DAY_MS = 86_400_000
 

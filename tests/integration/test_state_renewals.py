@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -30,13 +29,13 @@ from services.runtime.mongo import Mongo
 from services.runtime.settings import KafkaSettings
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
-from tests.integration.test_collector import PARTITIONS, Collector
-from tests.integration.test_goods_states import expected, mongo, states
+from tests.integration.test_collector import PARTITIONS, Collector, collector
+from tests.integration.test_goods_states import expected, states
 from tests.memory_renewals import MemoryRenewals
 from tests.unit.goods_worlds import DELEGATE, GIVER, PREFIX, Lent, Said, sealed
 from tests.unit.test_goods_state import SITES, seen, taken_back
 
-__all__ = ["mongo"]
+__all__ = ["collector"]  # the fixture
 
 AN_EVENT = 50
 KEEPER = {
@@ -138,13 +137,6 @@ class Seen:
             return there.keys() == sightings(records).keys() and there == expected(records, there)
 
         await until(is_so, "the states are those of all records")
-
-
-@pytest.fixture
-def collector(stack: Stack, names: Names, tmp_path: Path) -> Iterator[Collector]:
-    running = Collector(stack, names, tmp_path)
-    yield running
-    running.close()
 
 
 async def test_killed_and_stopped_in_the_middle_it_goes_on_where_it_was(

@@ -22,7 +22,7 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import recall_pb2, trace_pb2, trace_pb2_grpc
 from goodstrace.tracing import EventFilter
 from tests.deadlines import DEADLINE_S
-from tests.integration.looking import PARTITIONS, Looking, eventually, parts_of
+from tests.integration.looking import PARTITIONS, Looking, eventually
 from tests.recalled_goods import DAIRY, GTIN, LOT, case_key, pallet_key, records_of, serials_of, spread
 
 CASES, ITEMS = 30, 10
@@ -38,11 +38,11 @@ async def looking(looking: Looking) -> Looking:
 
 def client_of(looking: Looking, **options: float) -> Client:
     keys = LogKeys.load(looking.key_dir)
-    return Client(f"127.0.0.1:{looking.query_port}", keys, user="ann", purpose="recall", **options)  # type: ignore[arg-type]
+    return Client(looking.query_target, keys, user="ann", purpose="recall", **options)  # type: ignore[arg-type]
 
 
 async def browses(looking: Looking, method: str) -> list[dict[str, object]]:
-    found = [parts_of(each) for each in await looking.browsed()]
+    found = await looking.looks()
     return [each for each in found if each["what"]["method"] == method]
 
 
@@ -133,7 +133,7 @@ async def test_a_recall_reaches_every_item_case_order_and_shop(looking: Looking,
 def _written(looking: Looking) -> None:
     """The command writes both files; of an unknown key there is nothing, and that is no error."""
     folder = looking.key_dir.parent
-    options = ("--query", f"127.0.0.1:{looking.query_port}", "--log-keys", str(looking.key_dir))
+    options = ("--query", looking.query_target, "--log-keys", str(looking.key_dir))
     options += ("--memory", str(folder / "checkpoints.json"), "--json")
     csv_path, xlsx_path = folder / "recall.csv", folder / "recall.xlsx"
     command = [str(Path(sys.executable).parent / "goodstrace"), "recall"]
@@ -188,7 +188,7 @@ async def _ended_early(looking: Looking) -> None:
 async def _refused(looking: Looking) -> None:
     """What cannot be asked is refused before anything is recorded."""
     before = len(await looking.browsed())
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         stub = trace_pb2_grpc.TraceServiceStub(channel)
         paged = trace_pb2.StreamTraceRequest(trace=trace_pb2.TraceRequest(key=LOT, page_size=5))
         for call in (

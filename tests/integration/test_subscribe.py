@@ -20,7 +20,7 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import subscribe_pb2, trace_pb2_grpc
 from tests.deadlines import DEADLINE_S
 from tests.handmade import event
-from tests.integration.looking import Looking, eventually, parts_of, verified
+from tests.integration.looking import Looking, eventually, verified
 from tests.unit.collector_builders import object_event
 from tests.unit.epcis_builders import sealed
 
@@ -94,7 +94,7 @@ async def test_a_subscriber_killed_again_and_again_sees_every_event_once(
     output, cursor = tmp_path / "seen.jsonl", tmp_path / "cursor.json"
     command = [
         sys.executable, "-c", "from goodstrace.cli.main import main; main()", "subscribe", "--from", "beginning",
-        *(("--output", str(output)) if to_file else ()), "--cursor-file", str(cursor), "--query", f"127.0.0.1:{looking.query_port}",
+        *(("--output", str(output)) if to_file else ()), "--cursor-file", str(cursor), "--query", looking.query_target,
         "--log-keys", str(_keys(looking, tmp_path)), "--memory", str(tmp_path / "memory.json"), "--user", "ann",
     ]  # fmt: skip
     done = threading.Event()
@@ -120,7 +120,7 @@ async def test_a_subscriber_killed_again_and_again_sees_every_event_once(
     assert len(places) == len(set(places))
     for log in ("goods/0", "goods/1"):
         assert [index for each, index in places if each == log] == list(range(PER_LOG * ROUNDS))
-    looks = [parts_of(record) for record in await looking.browsed()]
+    looks = await looking.looks()
     assert sum(each["outcome"]["events"] for each in looks) >= len(places)
     assert {each["what"]["method"] for each in looks} == {"Subscribe"}
     tell(f"a subscriber killed {kills} times, and its service once: {len(places)} events, each once")
@@ -135,7 +135,7 @@ async def stub(looking: Looking) -> AsyncIterator[Stub]:
     ]
     await looking.seal({0: records[:150], 1: records[150:]})
     await looking.start("query")
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         yield trace_pb2_grpc.TraceServiceStub(channel)
 
 
@@ -184,7 +184,7 @@ async def test_filters_and_looks(looking: Looking, stub: Stub) -> None:
         assert {each.log: each.size for each in messages[-1].positions} == {"goods/0": 150, "goods/1": 50}
         after = {each.id.hex() for each in await looking.browsed()}
         assert {message.browse_id for message in messages if message.events} == after - before
-    looks = [parts_of(record) for record in await looking.browsed()]
+    looks = await looking.looks()
     assert {each["who"]["user"] for each in looks} == {"ann"}
     named = [each["what"] for each in looks if each["what"]["keys"] == [ITEM]]
     assert json.loads(named[0]["query"]) == {"keys": [ITEM], "merchants": [1], "steps": ["sale"]}
@@ -246,7 +246,7 @@ async def test_a_reader_that_does_not_read_holds_nothing_up_and_little_in_memory
         )
     await looking.start("query")
     url = f"http://127.0.0.1:{looking.metrics['query']}/metrics"
-    target = f"127.0.0.1:{looking.query_port}"
+    target = looking.query_target
     # gRPC makes the window of a quick connection larger, up to 16 MiB: not here.
     narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
     async with (
@@ -280,7 +280,7 @@ async def test_the_client_goes_on_when_the_service_comes_back(looking: Looking, 
     await looking.seal({0: sealed([object_event()])})
     await looking.start("query")
     keys = LogKeys.load(_keys(looking, tmp_path))
-    with Client(f"127.0.0.1:{looking.query_port}", keys) as client:
+    with Client(looking.query_target, keys) as client:
         messages = client.subscribe(start="beginning", heartbeat_s=1)
         seen: list[int] = []
 

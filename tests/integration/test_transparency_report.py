@@ -6,7 +6,6 @@ import json
 import time
 from pathlib import Path
 
-import grpc
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
@@ -33,7 +32,7 @@ async def looking(looking: Looking) -> Looking:
 
 
 async def _looks(looking: Looking, count: int) -> None:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{looking.query_port}") as channel:
+    async with looking.query_channel() as channel:
         stub = trace_pb2_grpc.TraceServiceStub(channel)
         for _ in range(count):
             await stub.Trace(trace_pb2.TraceRequest(key=ITEM), timeout=DEADLINE_S)
@@ -125,7 +124,7 @@ async def test_a_report_is_derived_again_from_the_public_logs(looking: Looking, 
         )
     )
     arguments = ["report", "--verify", str(file), "--vkeys", str(keys), "--logs"]
-    url = f"http://127.0.0.1:{looking.log_port}"
+    url = looking.log_url
     done = await asyncio.to_thread(CliRunner().invoke, audit_group, [*arguments, url])
     assert done.exit_code == 0, done.output
     assert f"{LOOKS} records of looks" in done.output

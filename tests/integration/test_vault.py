@@ -2,16 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy.stack import Stack
 from services.runtime.access.naming import NOBODIES
 from services.runtime.mongo import Database, Mongo, beside
-from services.runtime.settings import MongoSettings
 from services.runtime.vault import HeldError, People, Vault, VaultError, user_subject
 from services.runtime.vault.opening import load_ring
 from services.runtime.vault.people import provision
@@ -28,13 +26,11 @@ Made = Callable[..., Vault]
 
 
 @pytest.fixture
-async def database(stack: Stack, names: Names) -> AsyncIterator[Database]:
-    mongo = Mongo(MongoSettings(uri=stack.mongodb_uri, database=names.database, timeout_ms=10_000))
+async def database(mongo: Mongo, names: Names) -> Database:
     made = beside(mongo.database, VaultSettings().database_beside(names.database))
     assert made.name == f"{names.database}_vault"
     await provision(made)
-    yield made
-    mongo.close()
+    return made
 
 
 @pytest.fixture

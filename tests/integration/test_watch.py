@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner
 
 from deploy.processes import Daemon
-from deploy.stack import Stack
 from services.audit.watch import alerts as alert_values
 from services.audit.watch.command import watch
 from services.audit.watch.progress import Progress
@@ -26,10 +25,9 @@ from services.runtime import topics
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
 from services.runtime.consumer_groups import WATCH
 from services.runtime.errors import UnavailableError
-from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import eventually
-from tests.integration.watching import PARTITIONS, Watching
+from tests.integration.watching import PARTITIONS, Watching, watching
 from tests.unit.watch_world import watched
 from tests.watch_scenarios import (
     BEGIN_MS,
@@ -47,15 +45,9 @@ from tests.watch_scenarios import (
     serial,
 )
 
+__all__ = ["watching"]  # the fixture
+
 RECORDS, KILLS = 6000, 5
-
-
-@pytest.fixture
-async def watching(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Watching]:
-    made = Watching(stack, tmp_path, names)
-    await made.prepare()
-    yield made
-    made.stop()
 
 
 def _looks(count: int, users: int = 50) -> list[Look]:

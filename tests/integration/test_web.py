@@ -5,27 +5,24 @@ import json
 import re
 from collections import Counter
 
-import httpx
-
 from goodstrace import proof_bundle
 from goodstrace.entry import Kind
 from goodstrace.log_keys import LogKeys
 from services.query.accounts import account_store, counters, session_store
 from services.runtime.mongo import create_indexes
-from tests.deadlines import DEADLINE_S
-from tests.integration.looking import Looking, eventually, parts_of
+from tests.integration.looking import Looking, eventually
 from tests.integration.test_login_served import goodstrace
-from tests.web_world import EVENTS, ITEM_KEY, ITEM_PATH, registrations, sealed
+from tests.unit.collector_builders import sealed_events
+from tests.web_world import EVENTS, ITEM_KEY, ITEM_PATH, registrations
 
 TRACE = 'id="answers-title"'
 """What stands on the page of a trace, and not on that of the public face."""
 
 
 async def test_a_scan_shows_the_trace_recorded_and_proved(looking: Looking) -> None:
-    events = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(EVENTS)]
-    await looking.seal({0: registrations(), 1: events})
+    await looking.seal({0: registrations(), 1: sealed_events(EVENTS)})
     await looking.start("query")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{looking.log_port}", timeout=DEADLINE_S) as http:
+    async with looking.http() as http:
         home = await http.get("/", headers={"Accept-Language": "zh-TW"})
         assert "它從哪裡來" in home.text
         page = await http.get(ITEM_PATH)
@@ -38,7 +35,7 @@ async def test_a_scan_shows_the_trace_recorded_and_proved(looking: Looking) -> N
     kinds = Counter(each.proof.entry.kind for each in proved)
     assert kinds[Kind.EVENT] == len(EVENTS)
     assert 0 < kinds[Kind.REGISTRATION] == len(proved) - len(EVENTS), "what names on the page come from"
-    looks = [parts_of(record) for record in await looking.browsed()]
+    looks = await looking.looks()
     assert [each["what"]["keys"] for each in looks] == [[ITEM_KEY]] * 2
     assert {each["purpose"]["purpose"] for each in looks} == {"web page"}
     assert [each["outcome"]["events"] for each in looks] == [len(EVENTS)] * 2
@@ -46,14 +43,12 @@ async def test_a_scan_shows_the_trace_recorded_and_proved(looking: Looking) -> N
 
 async def test_an_account_signs_in_sees_more_and_signs_out(looking: Looking) -> None:
     looking.environment["GOODSTRACE_ACCOUNTS"] = "required"
-    events = [sealed(event, merchant, str(number)) for number, (merchant, event) in enumerate(EVENTS)]
-    await looking.seal({0: registrations(), 1: events})
+    await looking.seal({0: registrations(), 1: sealed_events(EVENTS)})
     database = looking.mongo.database
     await create_indexes(database, account_store.indexes() | session_store.indexes() | counters.indexes())
     made = json.loads(await goodstrace(looking, "accounts", "bootstrap", "opal", "--json"))
     await looking.start("query")
-    base_url = f"http://127.0.0.1:{looking.log_port}"
-    async with httpx.AsyncClient(base_url=base_url, timeout=DEADLINE_S) as http:
+    async with looking.http() as http:
         face = (await http.get(ITEM_PATH)).text
         assert "Arctic salmon fillet" in face
         assert TRACE not in face
@@ -83,7 +78,7 @@ async def test_an_account_signs_in_sees_more_and_signs_out(looking: Looking) -> 
             return TRACE in (await http.get(ITEM_PATH)).text
 
         await eventually(seen, "the account may do what it may")
-        world = [parts_of(record) for record in await looking.browsed()]
+        world = await looking.looks()
         before = sum(each["what"]["method"] == "Trace" for each in world)
         http.cookies.delete("goodstrace-access")
         renewed = await http.get(ITEM_PATH)
@@ -98,6 +93,6 @@ async def test_an_account_signs_in_sees_more_and_signs_out(looking: Looking) -> 
             return TRACE not in (await http.get(ITEM_PATH)).text
 
         await eventually(over, "a session that was ended counts nowhere")
-    looks = [parts_of(record) for record in await looking.browsed()]
+    looks = await looking.looks()
     methods = [each["what"]["method"] for each in looks if each["who"]["user"] == "opal"]
     assert methods.count("Trace") > before

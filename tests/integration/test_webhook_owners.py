@@ -15,11 +15,12 @@ from services.query.webhooks.values import Locked, OwnerId, OwnerKind, Pending, 
 from services.runtime.access.accounts import ACCOUNTS
 from services.runtime.access.lasting import Credential, CredentialKind
 from services.runtime.merchants.values import Status
-from tests.integration.looking import Looking, eventually, parts_of
+from tests.integration.looking import Looking, eventually
 from tests.integration.registering import OPERATOR, Registered, asking
 from tests.integration.test_webhooks import BEGINNING, Place, Receiver
 from tests.integration.test_webhooks import QUERIES as PATH
-from tests.unit.visible_world import CARRIER, EVENTS, MAKER, PREFIXES, SHOP, STRANGER, sealed_by
+from tests.unit.collector_builders import sealed_events
+from tests.unit.visible_world import CARRIER, EVENTS, MAKER, PREFIXES, SHOP, STRANGER
 
 SHOWING, HIDING = VisibilityPolicy(Visibility.PUBLIC), VisibilityPolicy(Visibility.PRIVATE)
 POLICIES = {
@@ -61,10 +62,7 @@ class Traded(Registered):
 
     async def seal(self, round_: int) -> None:
         """Seal the chain's events, even ones in one log and odd ones in the other."""
-        records = [
-            sealed_by(event, merchant, 1000 * round_ + number)
-            for number, (merchant, event) in enumerate(EVENTS)
-        ]
+        records = sealed_events(EVENTS, 1000 * round_)
         await self.looking.seal({0: records[::2], 1: records[1::2]})
 
 
@@ -120,7 +118,7 @@ async def test_each_is_sent_what_it_may_see(traded: Traded, http: httpx.AsyncCli
         assert not receiver.problems
         listed = (await http.get(f"{PATH}/shipped/subscriptions", headers=traded.shown(viewer))).json()
         assert [each[SEES_FIELD] for each in listed] == [sees or "public"]
-        told = [parts_of(each) for each in await traded.looking.browsed()]
+        told = await traded.looking.looks()
         own = location.rpartition("/")[2]
         looks = [each["who"] for each in told if own in each["what"].get("query", "")]
         assert looks

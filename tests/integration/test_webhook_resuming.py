@@ -19,19 +19,14 @@ from services.runtime.access.values import Means, Principal, Role
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.integration.looking import Looking, eventually
-from tests.integration.test_webhook_owners import SEES, Traded, numbers, state_of, subscribed
+from tests.integration.test_webhook_owners import SEES, Traded, numbers, state_of, subscribed, traded
 from tests.integration.test_webhooks import Receiver
 from tests.unit.visible_world import SHOP, STRANGER
 
+__all__ = ["traded"]  # the fixture
+
 SHOPS = len(SEES[SHOP])
 """How many events of a round the shop may see."""
-
-
-@pytest.fixture
-async def traded(looking: Looking, tmp_path: Path) -> Traded:
-    made = Traded(looking)
-    await made.prepare(tmp_path)
-    return made
 
 
 async def came(receiver: Receiver, count: int) -> None:
@@ -190,7 +185,7 @@ async def test_while_the_store_is_away_nothing_is_sent_and_afterwards_nothing_is
     looking.environment["GOODSTRACE_MONGO_TIMEOUT_MS"] = "500"
     receiver = Receiver()
     receiver.answers = [500] * 10_000
-    base = f"http://127.0.0.1:{looking.log_port}"
+    base = looking.log_url
     try:
         await looking.prepare()
         traded = Traded(looking)

@@ -155,7 +155,7 @@ async def test_two_processes_find_what_an_earlier_release_has_locked(
 
 
 async def test_whoever_is_killed_each_is_either_of_the_two_and_in_the_end_none_is_old(
-    looking: Looking, tmp_path: Path
+    looking: Looking,
 ) -> None:
     store, opens = WebhookStore(looking.mongo.database, Room(HOOKS, HOOKS)), lock(looking)
     names = [f"{number:032x}" for number in range(HOOKS)]

@@ -18,7 +18,7 @@ from deploy.processes import free_port
 from services.query.webhooks.asked import SEES_FIELD
 from services.query.webhooks.store import WebhookStore
 from services.query.webhooks.values import Locked, Pending, Progress, Sees, State, Webhook
-from tests.integration.looking import Looking, eventually, parts_of
+from tests.integration.looking import Looking, eventually
 from tests.integration.registering import Registered, asking
 from tests.unit.collector_builders import object_event
 from tests.unit.epcis_builders import sealed
@@ -222,7 +222,7 @@ async def test_it_is_tried_again_until_2xx_and_410_ends_it(
         assert len(receiver.attempts) == attempts
     assert not receiver.problems
 
-    looks = [parts_of(record) for record in await looking.browsed()]
+    looks = await looking.looks()
     assert len([each for each in looks if each["what"]["method"] == "Webhook"]) >= len(receiver.attempts)
     assert {each["who"]["user"] for each in looks} == {"platform"}
     text = (await httpx.AsyncClient().get(f"http://127.0.0.1:{looking.metrics['query']}/metrics")).text

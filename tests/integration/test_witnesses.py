@@ -1,7 +1,7 @@
 """Logs in a real store, cosigned by three real witnesses that nobody here wrote (litewitness), some of them ended or lied to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -32,24 +32,14 @@ from services.sealing.writer import SealerParts
 from tests.conftest import Names
 from tests.deadlines import DEADLINE_S
 from tests.integration.test_ledger import eventually
-from tests.litewitness import Litewitness
+from tests.litewitness import LABELS, Litewitness, witnesses
 from tests.log_checks import assert_log_intact
 from tests.memory_store import MemoryKeys, MemorySource, MemoryTopic
 from tests.records import make_value
 
+__all__ = ["witnesses"]  # the fixture
+
 LOG = "goods/0"
-LABELS = ("one", "two", "three")
-
-
-@pytest.fixture(scope="module")
-def witnesses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Litewitness]]:
-    """Three that run; a test that ends one starts it again."""
-    made = [Litewitness(f"witness.example/{label}", tmp_path_factory.mktemp(label)) for label in LABELS]
-    try:
-        yield [witness.start() for witness in made]
-    finally:
-        for witness in made:
-            witness.close()
 
 
 class Installation:
@@ -164,13 +154,9 @@ class Process:
 
 
 @pytest.fixture
-async def installation(
-    mongo_uri: str, names: Names, witnesses: list[Litewitness]
-) -> AsyncIterator[Installation]:
-    mongo = Mongo(MongoSettings(uri=mongo_uri, database=names.database, timeout_ms=10_000))
+async def installation(mongo: Mongo, witnesses: list[Litewitness]) -> AsyncIterator[Installation]:
     await provision(mongo.database)
     yield Installation(mongo, witnesses)
-    mongo.close()
     for witness in witnesses:
         witness.start()
 

@@ -3,12 +3,13 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from confluent_kafka import TopicPartition
 
 from deploy.processes import Daemon, free_port, stop_all
@@ -53,7 +54,7 @@ class Watching:
         await asyncio.to_thread(kafka.create_topics, self.stack.kafka_bootstrap_servers, declared)
         await provision(self.mongo.database)
 
-    def worker(self, name: str, *, instance: str = "", data: str = "") -> Daemon:
+    def worker(self, name: str, *, instance: str = "") -> Daemon:
         """Describe a worker; with `instance` it is the same one at each start."""
         port = free_port()
         daemon = Daemon(
@@ -65,7 +66,7 @@ class Watching:
                 **self.environment,
                 **({"GOODSTRACE_INSTANCE": instance} if instance else {}),
                 "GOODSTRACE_WATCH_METRICS_PORT": str(port),
-                "GOODSTRACE_WATCH_DATA_DIR": str(self.folder / f"data-{data or name}"),
+                "GOODSTRACE_WATCH_DATA_DIR": str(self.folder / f"data-{name}"),
             },
             cwd=ROOT,
         )
@@ -148,3 +149,12 @@ class Watching:
     def stop(self) -> None:
         stop_all(daemon for daemon, _ in self.workers.values())
         self.mongo.close()
+
+
+@pytest.fixture
+async def watching(stack: Stack, tmp_path: Path, names: Names) -> AsyncIterator[Watching]:
+    """Topics and a database of the test's own; its workers are stopped after it."""
+    made = Watching(stack, tmp_path, names)
+    await made.prepare()
+    yield made
+    made.stop()

@@ -1,7 +1,6 @@
 """The clients of examples/, in Go, Java and TypeScript: they believe the published answers, refuse the forgeries, and are small."""
 
 import base64
-import json
 import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +11,9 @@ import pytest
 
 from tests.deadlines import DEADLINE_S
 from tests.example_clients import CLIENTS, ExampleClient, ToolMissing
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "trace_answers.json").read_text()
-)
+VECTORS: dict[str, Any] = vectors("trace_answers")
 MOST_LINES = 150  # of all: blank lines, comments and imports too
 MOST_COLUMNS = 150
 
@@ -57,7 +55,7 @@ def test_it_prints_what_is_proved(check: Callable[..., Any]) -> None:
         assert done.stdout.splitlines() == vector["lines"]
 
 
-def test_it_prints_nothing_of_what_is_forged(check: Callable[..., Any], tell: Callable[[str], None]) -> None:
+def test_it_prints_nothing_of_what_is_forged(check: Callable[..., Any]) -> None:
     with ThreadPoolExecutor(4) as runs:
         outcomes = list(runs.map(check, VECTORS["refused"]))
     for vector, done in zip(VECTORS["refused"], outcomes, strict=True):

@@ -18,8 +18,8 @@ from goodstrace.merkle import leaf_hashes, root_of
 from goodstrace.note import Note, Signer, parse_note, sign_note
 from goodstrace.tiles import TileEdge, consistency_proof, inclusion_proof, tile_path
 from tests.go_programs import INTEROP
+from tests.vector_files import VECTORS_DIR
 
-VECTORS = Path(__file__).parents[1] / "vectors"
 SIZES = [1, 2, 3, 7, 8, 13, 255, 256, 257, 1023, 66_000]
 
 
@@ -38,7 +38,7 @@ def run(program: Path, command: str, cases: Any = None) -> Any:
 
 @pytest.mark.parametrize("name", ["merkle", "notes", "cosignatures"])
 def test_the_committed_vectors_are_what_the_program_makes(program: Path, name: str) -> None:
-    assert run(program, name) == json.loads((VECTORS / f"{name}.json").read_text())
+    assert run(program, name) == json.loads((VECTORS_DIR / f"{name}.json").read_text())
 
 
 def test_trees_proofs_and_tiles_made_here_hold_there(program: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.deadlines import DEADLINE_S
 from tests.go_programs import READER
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "proof_files.json").read_text())
+VECTORS: dict[str, Any] = vectors("proof_files")
 
 
 def report(folder: Path, vector: dict[str, Any], *, entry: bool) -> tuple[int, dict[str, Any]]:

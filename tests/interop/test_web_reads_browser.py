@@ -14,15 +14,8 @@ from services.query.web.trace_view import ShownEvent, ShownTrace
 from services.runtime.envelope import Record
 from tests.browsers import needs_chromium, opening
 from tests.interop.test_web_browser import state
-from tests.unit.collector_builders import (
-    collected,
-    document,
-    events_of,
-    fresh_state,
-    items_of,
-    wires,
-)
-from tests.web_world import PREFIXES, SHOP, WORKS, WebWorld, _random, _seen, place
+from tests.unit.collector_builders import collected, document, events_of, fresh_state, items_of, seeded, wires
+from tests.web_world import PREFIXES, SHOP, WORKS, WebWorld, _seen, place
 
 pytestmark = needs_chromium
 START_US: Final = 1_776_132_000_000_000
@@ -81,7 +74,7 @@ def _pair(number: int, changes: Changes) -> list[Record]:
         _seen(5000 + 2 * number + each, "2026-04-14T02:00:00Z", "stocking", SHOP, "+08:00", _item(number), readPoint={"id": place(SHOP)})
         for each in range(2)
     ]  # fmt: skip
-    made = collected(document(*reads), merchant=SHOP, random=_random(f"pair/{number}"))
+    made = collected(document(*reads), merchant=SHOP, random=seeded(f"pair/{number}"))
     classified = items_of(_UP_TO_CLASSIFY.run(fresh_state(), wires(made)))
     one = {"time_us": START_US, "repeats": None, **changes[0]}
     other = {"time_us": START_US + READ_GAP_US, "repeats": Repeat(str(reads[0]["eventID"]), 2), **changes[1]}

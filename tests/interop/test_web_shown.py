@@ -14,7 +14,7 @@ from goodstrace.note import Signer
 from services.runtime.merchants.values import What
 from tests.browsers import PHONE, needs_chromium, opening
 from tests.interop.test_web_browser import state
-from tests.unit.collector_builders import collected, items_of, run_all, wires
+from tests.unit.collector_builders import processed_document, seeded
 from tests.unit.test_web_sections import WARM
 from tests.unit.xml_builders import event_element, xml_document
 from tests.web_world import (
@@ -28,7 +28,6 @@ from tests.web_world import (
     SHOP,
     WebWorld,
     _event,
-    _random,
     _seen,
     place,
     registration,
@@ -233,7 +232,7 @@ def _odd() -> list[tuple[int, dict[str, Any]]]:
 
 def test_events_of_all_kinds_are_green(browser: Browser) -> None:
     element = event_element(_seen(50, "2026-05-06T00:00:00Z", "storing", HUB, "+08:00", ITEM, (2.0, 3.0)))
-    [xml] = items_of(run_all(wires(collected(xml_document(element), merchant=HUB, random=_random("xml")))))
+    [xml] = processed_document(xml_document(element), merchant=HUB, random=seeded("xml"))
     names = {"key": canonical_key(place(SHOP)), "names": {"en": "  West   Lake\u00a0<b>market</b> "}}
     renamed = registration(What.PLACE, canonical_key(place(SHOP)), SHOP, names, 10**9)
     world = WebWorld([*EVENTS, *_odd(), WARM], more=[xml.record, renamed], looks_per_min=10_000)

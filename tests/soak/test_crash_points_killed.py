@@ -4,28 +4,19 @@ CI does a part of it: tests/integration/test_crash_points.py.
 """
 
 import dataclasses
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from services.runtime import retry
-from tests.conftest import Names
-from tests.crash_campaign import MERGES, SCENARIOS, Scenario, World, at_every_point, run
+from tests.crash_campaign import MERGES, SCENARIOS, Scenario, World, at_every_point, run, world
 from tests.crash_points import Faults, Point
 from tests.crash_processes import kill_in_turn
 from tests.memory_store import Failure
 
+__all__ = ["world"]  # the fixture
+
 COMMITTED = [("store.insert_block", 1, True)]
 LEFT_BEHIND = [("store.insert_block", 1, False)]
-
-
-@pytest.fixture
-async def world(kafka_bootstrap: str, mongo_uri: str, names: Names, tmp_path: Path) -> AsyncIterator[World]:
-    made = World(kafka_bootstrap, mongo_uri, names, tmp_path)
-    await made.fill()
-    yield made
-    made.mongo.close()
 
 
 @pytest.mark.parametrize("scenario", [*SCENARIOS, MERGES], ids=lambda scenario: scenario.name)

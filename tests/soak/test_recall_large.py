@@ -61,7 +61,7 @@ def _exported(looking: Looking, folder: Path) -> None:
     """The command writes the spreadsheet in bounded memory too."""
     command = [
         str(Path(sys.executable).parent / "goodstrace"),
-        *("recall", LOT, "--xlsx", str(folder / "recall.xlsx"), "--query", f"127.0.0.1:{looking.query_port}"),
+        *("recall", LOT, "--xlsx", str(folder / "recall.xlsx"), "--query", looking.query_target),
         *("--log-keys", str(looking.key_dir), "--memory", str(folder / "checkpoints.json")),
     ]
     began = time.perf_counter()

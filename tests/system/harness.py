@@ -308,7 +308,7 @@ class System:
         """A capture client, with the API key where one is required."""
         return CaptureClient(self.capture_url, timeout_s=timeout_s, token=self.api_key)
 
-    def capture(self, documents: Iterable[bytes], *, deadline_s: float = DEADLINE_S) -> list[Job]:
+    def capture(self, documents: Iterable[bytes]) -> list[Job]:
         """Capture documents, none of which may be refused, and wait for every event's verdict."""
         with self.collector() as collector:
             jobs = []
@@ -316,12 +316,12 @@ class System:
                 taken = collector.send(document)
                 assert isinstance(taken, Job), "\n".join(taken.lines())
                 jobs.append(taken)
-            return [collector.wait(job, deadline_s=deadline_s) for job in jobs]
+            return [collector.wait(job, deadline_s=DEADLINE_S) for job in jobs]
 
-    def capture_sealed(self, documents: Iterable[bytes], *, deadline_s: float = DEADLINE_S) -> list[Job]:
+    def capture_sealed(self, documents: Iterable[bytes]) -> list[Job]:
         """Capture documents and wait until all that passed the stages is under a signed checkpoint."""
         before = self.sealed_count()
-        jobs = self.capture(documents, deadline_s=deadline_s)
+        jobs = self.capture(documents)
         self.wait_sealed(before + sum(job.counts["accepted"] for job in jobs))
         return jobs
 
@@ -340,7 +340,7 @@ class System:
         )
         assert self.sealed_count(prefix) == count
 
-    def wait_looks_sealed(self, count: int = 0, deadline_s: float = DEADLINE_S) -> None:
+    def wait_looks_sealed(self, count: int = 0) -> None:
         """Return when the looks that are recorded now, and `count` at least, are under checkpoints: each once, whatever marks stand between."""
 
         def sealed() -> bool:
@@ -349,7 +349,7 @@ class System:
             ids = sorted(each.id for each in found if PART not in each.parts)
             return len(looks) >= count and ids == looks and self.sealed_count("browse/") >= len(found)
 
-        eventually(sealed, deadline_s=deadline_s, what="the looks are sealed")
+        eventually(sealed, what="the looks are sealed")
 
     # -- what is stored ------------------------------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ from goodstrace.client import Client, Trace
 from goodstrace.errors import GoodstraceError, VerificationError
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
-from goodstrace.simulate import Simulation, SimulationOptions
 from tests.deadlines import DEADLINE_S
 from tests.system.harness import System
+from tests.system.simulated import seal_simulation
 from tests.unit.fake_services import FakeServices, served
 
 Answer = trace_pb2.TraceResponse
@@ -37,10 +37,7 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def recorded(system: System) -> Recorded:
-    simulation = Simulation(SimulationOptions(seed=41, events=300, events_per_document=60))
-    system.capture_sealed([document.to_bytes() for document in simulation.documents()])
-    key = simulation.interesting().item
-    assert key is not None
+    key = seal_simulation(system, seed=41, events=300, events_per_document=60)
     with grpc.insecure_channel(system.query_target) as channel:
         request = trace_pb2.TraceRequest(
             key=key, direction=trace_pb2.DIRECTION_BOTH, max_depth=10, page_size=1000
@@ -105,9 +102,9 @@ def put(name: str, value: Callable[[Any], Any]) -> Callable[[Any], None]:
     return lambda message: setattr(message, name, value(getattr(message, name)))
 
 
-def first_node(answer: Any, *, level: int = 2) -> Any:
-    """A node of goods some levels from the root."""
-    return next(node for node in answer.nodes if node.level == level and node.role == "goods" and node.links)
+def first_node(answer: Any) -> Any:
+    """A node of goods two levels from the root."""
+    return next(node for node in answer.nodes if node.level == 2 and node.role == "goods" and node.links)
 
 
 def swap(messages: Any, first: int, second: int) -> None:

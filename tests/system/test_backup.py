@@ -12,6 +12,7 @@ from goodstrace.memory import FileMemory
 from goodstrace.simulate import Simulation, SimulationOptions
 from tests.litewitness import Litewitness
 from tests.system.harness import SERVICES, System, eventually
+from tests.system.simulated import seal_simulation
 
 
 @pytest.fixture
@@ -71,10 +72,7 @@ def flipped(path: Path, place: int) -> None:
 
 
 def test_a_store_that_is_lost_comes_back(system: System, tmp_path: Path) -> None:
-    simulation = Simulation(SimulationOptions(seed=5, events=60))
-    system.capture_sealed([each.to_bytes() for each in simulation.documents()])
-    item = simulation.interesting().item
-    assert item is not None
+    item = seal_simulation(system, seed=5, events=60)
     memory = FileMemory(tmp_path / "memory.json")
     for user in ("ann", "bob"):
         with system.client(user=user, memory=memory) as client:

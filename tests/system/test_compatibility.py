@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,9 @@ from goodstrace import entry as entries
 from services.runtime import envelope
 from tests.recorded_store import USER, Recorded, read
 from tests.system.harness import System
+from tests.vector_files import VECTORS_DIR
 
-STORES = sorted((Path(__file__).parent.parent / "vectors" / "stores").glob("*.bson.gz"))
+STORES = sorted((VECTORS_DIR / "stores").glob("*.bson.gz"))
 IN_CLEAR = [path for path in STORES if path.name == "before-vault.bson.gz"]
 """Of later ones the keys that looks are encrypted under are not recorded."""
 

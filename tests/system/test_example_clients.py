@@ -10,10 +10,10 @@ import pytest
 from deploy.stack import Stack
 from goodstrace.log_keys import LogKeys
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
-from goodstrace.simulate import Simulation, SimulationOptions
 from tests.deadlines import DEADLINE_S
 from tests.example_clients import CLIENTS, ExampleClient, ToolMissing
 from tests.system.harness import System, eventually
+from tests.system.simulated import seal_simulation
 from tests.trace_vectors import lines
 
 PAGE_BYTES = 65_536  # the least: a trace has several pages
@@ -27,13 +27,7 @@ def running(stack: Stack, systems: Callable[..., System]) -> System:
 @pytest.fixture(scope="module")
 def item(running: System) -> str:
     """An item that is sealed with all its chain."""
-    simulation = Simulation(
-        SimulationOptions(seed=4, events=300, depth=4, items_per_case=2, cases_per_pallet=1)
-    )
-    running.capture_sealed([each.to_bytes() for each in simulation.documents()])
-    found = simulation.interesting().item
-    assert found is not None
-    return found
+    return seal_simulation(running, seed=4, events=300, depth=4, items_per_case=2, cases_per_pallet=1)
 
 
 @pytest.fixture(scope="module")

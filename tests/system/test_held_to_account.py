@@ -21,7 +21,6 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.login import LoginClient
 from goodstrace.receipt_store import Kept, ReceiptStore
 from goodstrace.receipts import Receipt
-from goodstrace.simulate import Simulation, SimulationOptions
 from services.audit.watch.store import ALERTS
 from services.query.accounts.key_ring import KeyFiles
 from services.query.accounts.receipt_signing import signed_receipt
@@ -30,6 +29,7 @@ from services.runtime.blocking import FRESH_S
 from services.runtime.looks import Look
 from tests.browse_campaign import watch_of
 from tests.system.harness import System, eventually
+from tests.system.simulated import seal_simulation
 
 WORD: Final = "a long word that nobody guesses 7"
 RULES: Final = """
@@ -81,11 +81,7 @@ def system(stack: Stack, systems: Callable[..., System]) -> System:
 @pytest.fixture(scope="module")
 def item(system: System) -> str:
     """Something that can be looked at."""
-    simulation = Simulation(SimulationOptions(seed=3, events=50, events_per_document=50))
-    system.capture_sealed(each.to_bytes() for each in simulation.documents())
-    found = simulation.interesting().item
-    assert found
-    return found
+    return seal_simulation(system, seed=3, events=50, events_per_document=50)
 
 
 class Person:

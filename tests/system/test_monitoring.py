@@ -22,6 +22,7 @@ from tests.own_witness import Witness
 from tests.prometheus import MISSING, NodeExporter, Prometheus
 from tests.promql import answered, selectors
 from tests.system.harness import SERVICES, System, eventually
+from tests.system.simulated import seal_simulation
 from tests.watch_worker import WATCH, start, watch_of
 from tools.monitoring.alerts import ALERTS, burns
 from tools.monitoring.dashboards import BOARDS
@@ -77,10 +78,7 @@ def watched(
         prometheus = ends.enter_context(
             Prometheus(tmp_path_factory.mktemp("prometheus"), {**targets, "node": f"{HOST}:{exporter.port}"})
         )
-        simulation = Simulation(SimulationOptions(seed=5, events=EVENTS, events_per_document=20))
-        system.capture_sealed([each.to_bytes() for each in simulation.documents()])
-        item = simulation.interesting().item
-        assert item is not None
+        item = seal_simulation(system, seed=5, events=EVENTS, events_per_document=20)
         until = threading.Event()
         thread = threading.Thread(target=load, args=(system, item, until), daemon=True)
         ends.callback(thread.join)

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from deploy.stack import Stack
-from goodstrace.simulate import Simulation, SimulationOptions
 from tests.deadlines import DEADLINE_S
 from tests.go_programs import READER
 from tests.interop.test_reader import read
 from tests.litewitness import Litewitness
 from tests.system.harness import System, eventually
+from tests.system.simulated import seal_simulation
 
 EVENTS = 600
 LOGS = {"browse/0", "goods/0", "goods/1", "index", "root"}
@@ -36,8 +36,7 @@ class Witnessed:
 
     def capture(self, seed: int) -> None:
         """Capture events and wait until all are under published checkpoints."""
-        options = SimulationOptions(seed=seed, events=EVENTS, events_per_document=100)
-        self.system.capture_sealed(document.to_bytes() for document in Simulation(options).documents())
+        seal_simulation(self.system, seed=seed, events=EVENTS, events_per_document=100)
 
     def read(self, *arguments: object) -> dict[str, dict[str, Any]]:
         """Read and verify everything; what was found, by log. Nothing may have failed."""

@@ -26,6 +26,7 @@ from goodstrace.facts import identity
 from goodstrace.simulate import Simulation, SimulationOptions
 from tests.deadlines import DEADLINE_S
 from tests.system.harness import Sealed, System, eventually
+from tests.system.simulated import seal_simulation
 
 pytestmark = pytest.mark.slow
 PAIRED = ("collector", "query", "audit")
@@ -189,10 +190,7 @@ def restart(daemon: Daemon) -> float:
 def test_each_process_is_started_again_under_load_and_no_call_fails(
     system: System, seconds: dict[str, Daemon], tell: Callable[[str], None]
 ) -> None:
-    simulation = Simulation(SimulationOptions(seed=5, events=60, events_per_document=20))
-    system.capture_sealed([document.to_bytes() for document in simulation.documents()])
-    item = simulation.interesting().item
-    assert item is not None
+    item = seal_simulation(system, seed=5, events=60, events_per_document=20)
     load, ends_s = Load(system, item), dict[str, float]()
     order = [
         *(system.daemons[name] for name in PAIRED),

@@ -19,6 +19,7 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.root_proof import RootProof
 from goodstrace.simulate import Simulation, SimulationOptions
 from tests.system.harness import System, eventually
+from tests.system.simulated import seal_simulation
 
 EVENTS = 120
 
@@ -26,10 +27,7 @@ EVENTS = 120
 @pytest.fixture(scope="module")
 def item(system: System) -> str:
     """An item whose events are sealed and have been looked at."""
-    simulation = Simulation(SimulationOptions(seed=11, events=EVENTS, events_per_document=40))
-    system.capture_sealed([document.to_bytes() for document in simulation.documents()])
-    found = simulation.interesting().item
-    assert found is not None
+    found = seal_simulation(system, seed=11, events=EVENTS, events_per_document=40)
     with system.client() as client:
         client.trace(found, complete=False)
     system.wait_looks_sealed(1)

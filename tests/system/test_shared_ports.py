@@ -14,9 +14,9 @@ from deploy.processes import Daemon, free_port
 from deploy.service_processes import ROOT, not_ready
 from deploy.stack import Stack
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
-from goodstrace.simulate import Simulation, SimulationOptions
 from tests.deadlines import DEADLINE_S
 from tests.system.harness import System
+from tests.system.simulated import seal_simulation
 
 CHANNELS = 24  # that all of them go to one of two processes has a chance of 1 in 8 million
 
@@ -65,10 +65,7 @@ def page(system: System, request: trace_pb2.TraceRequest) -> trace_pb2.TraceResp
 
 
 def test_both_answer_and_one_goes_on_where_the_other_is_killed(system: System, second: Daemon) -> None:
-    simulation = Simulation(SimulationOptions(seed=5, events=120, events_per_document=60))
-    system.capture_sealed([document.to_bytes() for document in simulation.documents()])
-    key = simulation.interesting().item
-    assert key is not None
+    key = seal_simulation(system, seed=5, events=120, events_per_document=60)
     request = trace_pb2.TraceRequest(key=key, page_size=1)
     whole = page(system, trace_pb2.TraceRequest(key=key))
     pages = 0

@@ -20,9 +20,9 @@ from goodstrace.cli import main
 from goodstrace.client import Trace
 from goodstrace.errors import CallError, GoodstraceError, VerificationError
 from goodstrace.multiproof import multiproof_path
-from goodstrace.simulate import Simulation, SimulationOptions
 from tests.packs import closed, opened
 from tests.system.harness import System
+from tests.system.simulated import seal_simulation
 
 EVENTS = 300
 Document = dict[str, Any]
@@ -52,10 +52,7 @@ class Honest:
 
 @pytest.fixture(scope="module")
 def honest(system: System) -> Honest:
-    simulation = Simulation(SimulationOptions(seed=31, events=EVENTS, events_per_document=60))
-    system.capture_sealed([document.to_bytes() for document in simulation.documents()])
-    key = simulation.interesting().item
-    assert key is not None
+    key = seal_simulation(system, seed=31, events=EVENTS, events_per_document=60)
     trace = look_up(system, key)
     system.wait_looks_sealed(1)
     position = trace.events[0].event.position

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,21 +23,13 @@ from goodstrace.policy import Policy
 from goodstrace.simulate import Simulation, SimulationOptions
 from tests.deadlines import DEADLINE_S
 from tests.go_programs import READER
-from tests.litewitness import Litewitness
+from tests.litewitness import LABELS, Litewitness, witnesses
 from tests.system.harness import System, eventually
+from tests.system.simulated import seal_simulation
 
-LABELS = ("one", "two", "three")
+__all__ = ["witnesses"]  # the fixture
+
 LOGS = {"browse/0", "goods/0", "goods/1", "index", "root"}
-
-
-@pytest.fixture(scope="module")
-def witnesses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Litewitness]]:
-    made = [Litewitness(f"witness.example/{label}", tmp_path_factory.mktemp(label)) for label in LABELS]
-    try:
-        yield [witness.start() for witness in made]
-    finally:
-        for witness in made:
-            witness.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +62,7 @@ def system(
 @pytest.fixture(scope="module")
 def item(system: System) -> str:
     """An item whose events are sealed."""
-    simulation = Simulation(SimulationOptions(seed=5, events=60, events_per_document=30))
-    system.capture_sealed([document.to_bytes() for document in simulation.documents()])
-    found = simulation.interesting().item
-    assert found is not None
-    return found
+    return seal_simulation(system, seed=5, events=60, events_per_document=30)
 
 
 def client(system: System, policy: Policy) -> Client:

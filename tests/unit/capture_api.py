@@ -272,11 +272,18 @@ class Running:
 
 
 @asynccontextmanager
+async def committing(commits: GroupCommit) -> AsyncIterator[None]:
+    """Let what comes be committed; a commit that ended by an error is for the test to have noticed."""
+    task = asyncio.create_task(commits.run(LOG))
+    try:
+        yield
+    finally:
+        commits.close()
+        await asyncio.wait([task])
+
+
+@asynccontextmanager
 async def running(**settings: Any) -> AsyncIterator[Running]:
     here = Running(**settings)
-    committing = asyncio.create_task(here.commits.run(LOG))
-    try:
+    async with committing(here.commits):
         yield here
-    finally:
-        here.commits.close()
-        await asyncio.wait([committing])

@@ -1,7 +1,9 @@
 """Events, documents and stages for the collector's tests: fixed clock, counted randomness."""
 
+import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +16,7 @@ from services.collector.documents import Limits
 from services.collector.flow import Item, StageName, from_wire, to_wire
 from services.collector.goods_states import Stored, events
 from services.collector.stages import Span, SpanOutput, State
-from services.collector.summarise import Window
+from services.collector.summarise import Window, remembered
 from services.runtime.envelope import Part, Record
 
 CONTEXT = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld"
@@ -103,6 +105,15 @@ def fresh_state(window: int = 1000) -> State:
     return State(Window(window), SECRET)
 
 
+def taken_up(values: Sequence[bytes], window: int = 1000) -> State:
+    """The state of a collector that starts, of what its first stage has passed on before."""
+    state = fresh_state(window)
+    for value in values:
+        for each in remembered(value):
+            state.window.add(*each)
+    return state
+
+
 def items_of(output: SpanOutput) -> list[Item]:
     """The records that came through a whole span, as the next reader of its last topic takes them."""
     last = [from_wire(value) for value in list(output.passed.values())[-1]]
@@ -113,10 +124,38 @@ def run_all(values: Sequence[bytes], state: State | None = None) -> SpanOutput:
     return WHOLE.run(state or fresh_state(), values)
 
 
+def processed(values: Sequence[bytes]) -> list[Item]:
+    """What all stages make of collected values."""
+    return items_of(run_all(values))
+
+
+def processed_document(
+    body: bytes, *, random: Callable[[int], bytes] | None = None, merchant: int = 1
+) -> list[Item]:
+    """What all stages make of a captured document."""
+    return processed(wires(collected(body, random=random, merchant=merchant)))
+
+
+def seeded(seed: object) -> Callable[[int], bytes]:
+    """Bytes that differ from call to call and from seed to seed, and are the same in every run."""
+    calls = itertools.count()
+    return lambda size: hashlib.shake_256(f"{seed}/{next(calls)}".encode()).digest(size)
+
+
+def sealed_by(event: Mapping[str, Any], merchant: int, seed: object) -> Record:
+    """The record that all stages make of a merchant's event."""
+    (whole,) = processed_document(document(dict(event)), merchant=merchant, random=seeded(seed))
+    return whole.record
+
+
+def sealed_events(events: Iterable[tuple[int, Mapping[str, Any]]], first: int = 0) -> list[Record]:
+    """The records of merchants' events, each seeded by its number; they count from `first`."""
+    return [sealed_by(event, merchant, number) for number, (merchant, event) in enumerate(events, first)]
+
+
 def facts_of(event: dict[str, Any]) -> Any:
     """The facts of one event after all stages."""
-    output = run_all(wires(collected(document(event))))
-    return items_of(output)[0].facts
+    return processed_document(document(event))[0].facts
 
 
 def events_of(records: Iterable[Record]) -> list[Placed]:

@@ -38,7 +38,7 @@ from services.sealing.failures import FAILURES
 from services.sealing.showing import PartKey
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
-from tests.unit.collector_builders import SECRET, collected, counted, items_of, run_all, wires
+from tests.unit.collector_builders import SECRET, collected, counted, processed, wires
 from tests.unit.completeness_builders import MemoryRuns
 from tests.unit.fake_services import FakeLog
 
@@ -141,7 +141,7 @@ class CompleteWorld:
             for value in wires(collected(document.to_bytes(), random=random))
         ]
         self.known = simulation.interesting()
-        for number, item in enumerate(items_of(run_all(values))):
+        for number, item in enumerate(processed(values)):
             self.reader.append(f"goods/{number % 2}", item.record)
         self.sizes = {log: int(len(sealed) * covered) for log, sealed in self.reader.sealed.items()}
         self.index(runs)

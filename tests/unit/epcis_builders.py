@@ -26,7 +26,11 @@ from services.sealing.browse import BrowseRecorder
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
 from tests.opened_browses import MemoryPeople
-from tests.unit.collector_builders import SECRET, collected, document, items_of, run_all, wires
+from tests.unit.collector_builders import (
+    SECRET,
+    document,
+    processed_document,
+)
 
 SERIALS = tuple(f"urn:epc:id:sgtin:9521234.054321.{number}" for number in range(4))
 LINKS = tuple(f"https://id.gs1.org/01/09521234543213/21/{number}" for number in range(4))
@@ -114,15 +118,14 @@ def sealed(listed: Sequence[dict[str, Any]], **head: Any) -> list[Record]:
     """The records that the collector's stages make of events, each captured on its own, so that none is a duplicate."""
     records = []
     for number, event in enumerate(listed, 1):
-        values = wires(collected(document(event, **head), merchant=number))
-        [whole] = items_of(run_all(values))
+        [whole] = processed_document(document(event, **head), merchant=number)
         records.append(whole.record)
     return records
 
 
 def as_collected(event: dict[str, Any]) -> tuple[Facts, Record]:
     """The facts and the record of one event."""
-    [item] = items_of(run_all(wires(collected(document(event)))))
+    [item] = processed_document(document(event))
     return item.facts, item.record
 
 

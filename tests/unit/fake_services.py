@@ -75,12 +75,12 @@ class FakeLog:
         self.records.append((entries.encode(entry), salted))
         return self.size - 1
 
-    def append_browses(self, count: int, user: str = "someone", key: str = KEY) -> None:
-        """Seal look-ups of a key by a user."""
+    def append_browses(self, count: int) -> None:
+        """Seal look-ups of KEY by a user."""
         for _ in range(count):
-            what = {"method": "Trace", "keys": [key], "checkpoints": []}
+            what = {"method": "Trace", "keys": [KEY], "checkpoints": []}
             parts = {
-                "who": {"user": user},
+                "who": {"user": "someone"},
                 "what": what,
                 "purpose": {"purpose": ""},
                 "outcome": {"events": 1},

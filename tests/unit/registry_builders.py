@@ -1,12 +1,10 @@
 """A capture API that knows who is who: registry in memory, a clock that stands until it is moved."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import structlog
 from fastapi import FastAPI
 
 from goodstrace.registration import merchant_key
@@ -25,11 +23,9 @@ from services.runtime.merchants.values import Merchant, Status, What, plain
 from services.runtime.settings import KafkaSettings
 from tests.memory_accounts import OPERATOR, MemoryAccounts, authenticator
 from tests.memory_registry import MemoryRegistry
-from tests.unit.capture_api import Running
+from tests.unit.capture_api import Running, committing
 from tests.unit.collector_builders import NOW_MS, counted
 from tests.unit.rejection_builders import Looks, Store, Topic
-
-LOG = structlog.get_logger()
 
 
 def ever_new() -> Any:
@@ -119,12 +115,8 @@ def whole_app(here: Registry) -> FastAPI:
 @asynccontextmanager
 async def registry(**settings: Any) -> AsyncIterator[Registry]:
     here = Registry(**settings)
-    committing = asyncio.create_task(here.commits.run(LOG))
-    try:
+    async with committing(here.commits):
         yield here
-    finally:
-        here.commits.close()
-        await asyncio.wait([committing])
 
 
 def registered(store: MemoryRegistry, number: int, *, suspended: bool = False, **content: Any) -> None:

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from services.runtime import retry
 from services.runtime.monitoring import Readiness
 from services.sealing.core import Limits
 from services.sealing.metrics import SealMetrics
@@ -17,6 +19,13 @@ from tests.memory_store import Killed, MemoryKeys, MemorySource, MemoryStore, Me
 from tests.records import make_record, make_value
 
 LOG = "goods/0"
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried at once, in modules that import this."""
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.0)
 
 
 async def until(condition: Callable[[], bool], deadline_s: float = 20) -> None:

@@ -1,7 +1,6 @@
 """Users whom looks ask for: the published vectors, and refusal of all else."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +13,9 @@ from goodstrace.encrypted_parts import encrypt, record_key
 from goodstrace.errors import EncryptedPartError
 from goodstrace.log.v1 import log_pb2
 from goodstrace.verification import open_part
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parent.parent / "vectors" / "asked_users.json").read_text()
-)
+VECTORS: dict[str, Any] = vectors("asked_users")
 FIRST = VECTORS["asked"][0]
 ID, KEY = bytes.fromhex(FIRST["record_id"]), bytes.fromhex(FIRST["key"])
 

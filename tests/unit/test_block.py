@@ -1,9 +1,7 @@
 """Block headers: the published vectors, RFC 8785 by another implementation, the chain, signatures, refusal of all else."""
 
 import hashlib
-import json
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,8 +15,9 @@ from goodstrace import block as blocks
 from goodstrace.block import BlockHeader, KafkaRange
 from goodstrace.errors import BlockError
 from goodstrace.note import Signer
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "blocks.json").read_text())
+VECTORS: dict[str, Any] = vectors("blocks")
 KEY = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(VECTORS["seed"]))
 CHAIN = [vector["header"].encode() for vector in VECTORS["chain"]]
 

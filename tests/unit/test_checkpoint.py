@@ -1,5 +1,3 @@
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +8,9 @@ from goodstrace.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from goodstrace.errors import CheckpointError, NoteError
 from goodstrace.merkle import EMPTY_ROOT, MAX_SIZE
 from goodstrace.note import Signer, Verifier, sign_note
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "notes.json").read_text())
+VECTORS = vectors("notes")
 LOG = Signer("example.com/7f3a/goods/0", bytes(32))
 OTHER = Signer("example.com/7f3a/goods/1", bytes([1] * 32))
 ROOT = bytes(range(32))

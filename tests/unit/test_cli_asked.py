@@ -110,7 +110,7 @@ def test_a_step_that_there_is_not_is_refused_with_those_that_there_are(run: Any)
     assert "'logistics'" in done.stderr
 
 
-def test_a_word_of_ones_own_may_be_subscribed_to_and_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_word_of_ones_own_may_be_subscribed_to_and_is_warned_of() -> None:
     done = CliRunner().invoke(cli, ["subscribe", "--step", "shiping", "--log-keys", "nowhere"])
     assert "is shipping meant?" in done.stderr
     done = CliRunner().invoke(cli, ["subscribe", "--step", "https://a.example/wash", "--log-keys", "nowhere"])

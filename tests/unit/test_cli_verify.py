@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 
 from goodstrace.cli.verify import verify
 from goodstrace.errors import TrustFileError
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "proof_files.json").read_text())
+VECTORS: dict[str, Any] = vectors("proof_files")
 GOOD: dict[str, Any] = VECTORS["proofs"][1]
 
 

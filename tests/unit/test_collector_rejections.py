@@ -1,6 +1,5 @@
 """Rejections: what is kept of them, what is shown, and sending them again, against a store and a topic in memory."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from services.collector.rejection_desk import RejectionDesk
 from services.collector.rejections import of_batch
 from services.runtime import envelope
 from services.runtime.envelope import Record
-from tests.unit.capture_api import LOG, Running
+from tests.unit.capture_api import Running, committing
 from tests.unit.collector_builders import NOW_MS, collected, document, object_event
 from tests.unit.rejection_builders import Looks, Store, Topic
 from tests.unit.test_collector_arrivals import rejected, taken
@@ -67,12 +66,8 @@ class Desk:
 @asynccontextmanager
 async def desk() -> AsyncIterator[Desk]:
     here = Desk()
-    committing = asyncio.create_task(here.commits.run(LOG))
-    try:
+    async with committing(here.commits):
         yield here
-    finally:
-        here.commits.close()
-        await asyncio.wait([committing])
 
 
 def duplicate(event: dict[str, Any]) -> Record:

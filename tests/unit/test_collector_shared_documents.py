@@ -14,7 +14,7 @@ from services.collector.flow import Item, StageName
 from services.runtime import envelope
 from services.runtime.envelope import Record
 from services.sealing.entries import check
-from tests.unit.collector_builders import collected, items_of, run_all, wires
+from tests.unit.collector_builders import collected, processed_document, run_all, wires
 from tests.unit.test_event_hash import DIFFERENT
 from tests.xml_events import events_of_xml
 
@@ -112,7 +112,7 @@ def test_event_hashes_are_the_vectors(path: Path) -> None:
 def test_conflicts_in_a_real_document_are_marked_and_kept() -> None:
     body = (SHARED / "opentraceability" / "traceback_tests.jsonld").read_bytes()
     assert len(read(body, Limits()).events) == 21
-    items = items_of(run_all(wires(collected(body))))
+    items = processed_document(body)
     assert len(items) == 21
     assert len({item.facts.event_id for item in items}) == 16
     assert sum(Flag.CONFLICTING_ID in item.facts.flags for item in items) == 5

@@ -21,7 +21,7 @@ from services.collector.pipeline import CURRENT
 from services.collector.record import decimal_text
 from services.collector.stages import ORDER, OUTPUTS, Span
 from services.collector.steps import built_in
-from services.collector.summarise import Window, remembered
+from services.collector.summarise import Window
 from services.runtime import envelope, topics
 from services.runtime.envelope import Record
 from services.runtime.partitioner import event_key
@@ -38,7 +38,9 @@ from tests.unit.collector_builders import (
     fresh_state,
     items_of,
     object_event,
+    processed_document,
     run_all,
+    taken_up,
     wires,
 )
 
@@ -166,11 +168,7 @@ def test_a_window_filled_again_goes_on_as_if_nothing_had_happened(
     cut = data.draw(st.integers(0, len(values)))
     whole = WHOLE.run(fresh_state(size), values)
     before = WHOLE.run(fresh_state(size), values[:cut])
-    restarted = fresh_state(size)
-    for value in before.passed[StageName.SUMMARISE]:
-        for each in remembered(value):
-            restarted.window.add(*each)
-    after = WHOLE.run(restarted, values[cut:])
+    after = WHOLE.run(taken_up(before.passed[StageName.SUMMARISE], size), values[cut:])
     for stage in ORDER:
         assert before.passed[stage] + after.passed[stage] == whole.passed[stage]
     assert before.rejected + after.rejected == whole.rejected
@@ -311,7 +309,7 @@ def test_quantities_are_plain_decimals(literal: str, text: str) -> None:
     body = document(object_event(quantityList=[{"epcClass": "urn:a:b", "quantity": 77}])).replace(
         b"77", literal.encode()
     )
-    (item,) = items_of(run_all(wires(collected(body))))
+    (item,) = processed_document(body)
     assert item.facts.quantities["class"][0].quantity == text
     assert decimal_text(None) == ""
 
@@ -375,7 +373,7 @@ def test_every_standard_term_has_a_step_but_those_that_say_none(kind: Kind, unde
 
 
 def test_the_entry_commits_to_what_was_captured() -> None:
-    (item,) = items_of(run_all(wires(collected(document(object_event())))))
+    (item,) = processed_document(document(object_event()))
     record = envelope.decode(to_wire(item))
     sealed = check(record)
     assert sealed.time == NOW_MS

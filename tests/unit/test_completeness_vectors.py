@@ -1,7 +1,5 @@
 """The published examples of proofs of completeness: what other languages can test themselves with."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +12,9 @@ from goodstrace.entry import TagKind, tag
 from goodstrace.log_keys import LogKeys
 from goodstrace.merkle import leaf_hash
 from goodstrace.merkle_ranges import verify_range
+from tests.vector_files import vectors
 
-VECTORS: Any = json.loads((Path(__file__).parents[1] / "vectors" / "completeness.json").read_text())
+VECTORS: Any = vectors("completeness")
 SECRET = bytes.fromhex(VECTORS["secret"])
 
 

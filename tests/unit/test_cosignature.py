@@ -1,5 +1,3 @@
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +8,9 @@ from goodstrace.checkpoint import Checkpoint, sign_checkpoint
 from goodstrace.cosignature import MAX_TIMESTAMP, CosignatureVerifier, Cosigner
 from goodstrace.errors import NoteError
 from goodstrace.note import Note, Signature, Signer, Verifier, open_note, parse_note
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "cosignatures.json").read_text())
+VECTORS = vectors("cosignatures")
 LOG = Signer("example.com/7f3a/goods/0", bytes(32))
 WITNESS = Cosigner("witness.example/w1", bytes([1] * 32))
 TEXT = Checkpoint(LOG.name, 5, bytes(32)).text()

@@ -3,8 +3,6 @@
 import base64
 import hashlib
 import hmac
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +14,9 @@ from hypothesis import strategies as st
 from goodstrace.encrypted_parts import decrypt, encrypt, is_encrypted, record_key
 from goodstrace.errors import EncryptedPartError
 from services.sealing.browse import Browse, contents_of
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parent.parent / "vectors" / "encrypted_parts.json").read_text()
-)
+VECTORS: dict[str, Any] = vectors("encrypted_parts")
 ids = st.binary(min_size=16, max_size=16)
 keys = st.binary(min_size=32, max_size=32)
 names = st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True)

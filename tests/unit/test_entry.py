@@ -2,8 +2,6 @@
 
 import hashlib
 import hmac
-import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,8 +16,9 @@ from goodstrace.errors import EntryError
 from goodstrace.merkle import EMPTY_ROOT, leaf_hash, root_of
 from services.sealing import entries as sealing
 from tests.records import make_record
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "entries.json").read_text())
+VECTORS: dict[str, Any] = vectors("entries")
 
 hashes = st.binary(min_size=32, max_size=32).map(bytes.hex)
 integers = st.integers(0, entries.MAX_INTEGER)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,8 +13,9 @@ from goodstrace.record.v1 import record_pb2 as wire
 from services.runtime import envelope
 from services.runtime.envelope import Committed, Part, Record, Rejection
 from services.runtime.errors import EnvelopeError
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "envelopes.json").read_text())
+VECTORS = vectors("envelopes")
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 parts = st.builds(Part, texts, st.binary(min_size=32, max_size=32), st.binary(max_size=50))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from goodstrace.event_hash import MAX_DEPTH, EventHashError, Hasher, event_hash, ignored_fields, pre_hash
 from goodstrace.vocabulary import term
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "event_hashes.json").read_text())["vectors"]
+VECTORS = vectors("event_hashes")["vectors"]
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "epcis"
 EXAMPLES = sorted((SHARED / "hash-vectors" / "examples").glob("*.jsonld"))
 EQUAL = sorted((SHARED / "hash-vectors" / "expected_equal").glob("*.json"))

@@ -1,7 +1,6 @@
 """Facts: the published vectors through the stages, what decodes, and what names an event's identity."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,10 @@ from services.collector.producer import Placed
 from services.collector.ranging import with_known
 from services.collector.registry.ranges import kept_by
 from services.collector.store import tags_of
-from tests.unit.collector_builders import collected, items_of, run_all, stamped, wires
+from tests.unit.collector_builders import collected, processed, stamped, wires
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "facts.json").read_text())
+VECTORS: dict[str, Any] = vectors("facts")
 
 
 def ranged(sent: list[Sent], vector: dict[str, Any]) -> list[Sent]:
@@ -46,7 +46,7 @@ def test_the_stages_find_the_published_facts(vector: dict[str, Any]) -> None:
     )
     body = head[:-1] + ', "epcisBody": {"eventList": [' + ", ".join(vector["events"]) + "]}}"
     values = wires(ranged(collected(body.encode(), merchant=vector["merchant"]), vector))
-    item = items_of(run_all([stamped(value, vector["pipeline"]) for value in values]))[vector["which"]]
+    item = processed([stamped(value, vector["pipeline"]) for value in values])[vector["which"]]
     assert format_.encode(item.facts).decode() == vector["facts"]
     assert format_.identity(vector["merchant"], item.facts) == vector["identity"]
     secret = bytes.fromhex(VECTORS["index_secret"])

@@ -11,8 +11,8 @@ from services.collector.flagged import flagged
 from services.collector.flow import FACTS_PART
 from services.runtime.envelope import Record
 from services.runtime.merchants.flagged import MAX_KEYS, MAX_NAMES, Finding, flagged_of, row_of
-from tests.unit.collector_builders import events_of
-from tests.web_world import EVENTS, SHOP, WORKS, place, sealed, storm
+from tests.unit.collector_builders import events_of, sealed_by
+from tests.web_world import EVENTS, SHOP, WORKS, place, storm
 
 
 def with_facts(record: Record, **changes: Any) -> Record:
@@ -26,7 +26,7 @@ def with_facts(record: Record, **changes: Any) -> Record:
 
 
 def test_flags_and_verdicts_are_kept_and_spellings_are_not() -> None:
-    plain = sealed(EVENTS[3][1], WORKS, "1")
+    plain = sealed_by(EVENTS[3][1], WORKS, 1)
     noticed = with_facts(
         plain,
         flags=(Flag.CONFLICTING_ID, Flag.NORMALISED_VOCABULARY),
@@ -48,7 +48,7 @@ def test_flags_and_verdicts_are_kept_and_spellings_are_not() -> None:
 def test_what_is_kept_of_an_event_is_bounded() -> None:
     rules = tuple(Verdict(f"r/{number}", "info", "", "x" * 9_000) for number in range(99))
     keys = {"epc": tuple(f"urn:x:{number}" for number in range(99))}
-    [event] = flagged(events_of([with_facts(sealed(EVENTS[3][1], WORKS, "1"), verdicts=rules, keys=keys)]))
+    [event] = flagged(events_of([with_facts(sealed_by(EVENTS[3][1], WORKS, 1), verdicts=rules, keys=keys)]))
     assert (len(event.findings), len(event.keys), event.goods) == (MAX_NAMES, MAX_KEYS, 99)
     assert all(len(each.detail) == 500 for each in event.findings if each.detail)
 
@@ -59,7 +59,7 @@ def test_of_a_read_it_is_kept_which_of_a_run_it_is() -> None:
         flagged(
             events_of(
                 with_facts(each, flags=(Flag.FUTURE_TIME,))
-                for each in [*reads, sealed(EVENTS[3][1], WORKS, "1")]
+                for each in [*reads, sealed_by(EVENTS[3][1], WORKS, 1)]
             )
         )
     )

@@ -147,7 +147,6 @@ def page_changed(store: MemoryDocuments, change: Callable[[bytes], bytes]) -> No
     updated(store, PAGES, name, data=change(store.collections[PAGES][name]["data"]))
 
 
-PACK = f"{LOG}#1.0@epoch1"
 TAMPERED: dict[str, tuple[Change, tuple[str, int | None, int | None, str]]] = {
     "two entries swapped": (entries_swapped, (LOG, 1, 2, "entry")),
     "block removed from the middle": (

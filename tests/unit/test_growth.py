@@ -1,7 +1,5 @@
 """Growing the number of partitions: who must remember what, and that a stage does from its own partition's records alone."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +11,7 @@ from services.collector import growth
 from services.collector.flow import Reason, StageName
 from services.collector.growth import cut, spread
 from services.collector.stages import ORDER, Span
-from services.collector.summarise import memories, remembered
+from services.collector.summarise import memories
 from services.replay.through import Through
 from services.runtime import envelope, topics
 from services.runtime.envelope import Memory, Remembered
@@ -28,10 +26,12 @@ from tests.unit.collector_builders import (
     document,
     fresh_state,
     object_event,
+    taken_up,
     wires,
 )
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "memories.json").read_text())
+VECTORS: dict[str, Any] = vectors("memories")
 
 
 def values(count: int, salt: int = 0) -> list[tuple[str, bytes]]:
@@ -80,11 +80,7 @@ def test_an_event_of_before_is_a_duplicate_after_any_growth(
         assert [each.value for each in replayed] == output.passed[StageName.STORE]
         place = data.draw(st.integers(0, len(listed)))
         before = WHOLE.run(fresh_state(), listed[:place])
-        restarted = fresh_state()
-        for value in before.passed[StageName.SUMMARISE]:
-            for each in remembered(value):
-                restarted.window.add(*each)
-        after = WHOLE.run(restarted, listed[place:])
+        after = WHOLE.run(taken_up(before.passed[StageName.SUMMARISE]), listed[place:])
         assert (
             before.passed[StageName.STORE] + after.passed[StageName.STORE] == output.passed[StageName.STORE]
         )

@@ -1,7 +1,5 @@
-import json
 import re
 import string
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -10,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from goodstrace.identifiers import Grade, Named, canonical_key, class_of, grade, hash_form, lot_of, named
+from tests.vector_files import vectors
 
-ROWS = json.loads((Path(__file__).parents[1] / "vectors" / "identifiers.json").read_text())["rows"]
+ROWS = vectors("identifiers")["rows"]
 
 CSET_82 = "!\"%&'()*+,-./0123456789:;<=>?_" + string.ascii_letters
 SERIALS = st.text(CSET_82, min_size=1, max_size=20)

@@ -1,7 +1,6 @@
 """Changes of a log's key: what is signed, what is refused, which key holds where."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,10 +14,9 @@ from goodstrace.block import GENESIS_HASH, SIGNATURE_DOMAIN
 from goodstrace.errors import KeyChangeError
 from goodstrace.key_changes import KeyChange
 from goodstrace.note import Signer
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parent.parent / "vectors" / "key_changes.json").read_text(encoding="utf-8")
-)
+VECTORS: dict[str, Any] = vectors("key_changes")
 LOG = "goods/0"
 ORIGIN = "test.local/0011/goods/0"
 KEYS = [Signer(ORIGIN, bytes([number]) * 32) for number in range(1, 9)]

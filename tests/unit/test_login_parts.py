@@ -26,8 +26,7 @@ from services.query.accounts.signing_keys import PUBLISHED_MS, State, new_key
 from services.runtime.access.networks import caller_network, grpc_peer, networks
 from services.runtime.access.settings import LoginSettings
 from services.runtime.aead import NONCE_BYTES
-from services.runtime.errors import UnavailableError
-from services.sealing.browse import Browse
+from tests.memory_recorder import MemoryRecorder
 
 PROXIES = networks("10.0.0.0/8, 2001:db8:1::/48")
 
@@ -219,20 +218,8 @@ def test_what_is_hashed_by_default_is_what_owasp_says() -> None:
     assert (settings.hash_memory_kib, settings.hash_passes) == (19 * 1024, 2)
 
 
-class Recorder:
-    def __init__(self) -> None:
-        self.browses: list[Browse] = []
-        self.away = False
-
-    async def record(self, browse: Browse) -> str:
-        if self.away:
-            raise UnavailableError("away")
-        self.browses.append(browse)
-        return ""
-
-
 async def test_many_refusals_are_recorded_together() -> None:
-    recorder, now = Recorder(), [100.0]
+    recorder, now = MemoryRecorder(), [100.0]
     attempts = Attempts(recorder, lambda: now[0], LoginMetrics(CollectorRegistry()), structlog.get_logger())
     for number in range(50):
         outcome = Outcome.WRONG_PASSWORD if number % 2 else Outcome.UNKNOWN_NAME

@@ -1,9 +1,7 @@
 """Marks of looks: their records, and that each outcome is sealed once, waits while Kafka is away, or is counted as lost."""
 
 import asyncio
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +21,10 @@ from services.sealing import marks as marking
 from services.sealing.entries import check
 from services.sealing.mark_records import PART, is_mark, mark_record, outcomes_of
 from services.sealing.marks import MAX_BATCH, MarkMetrics, Marks
+from tests.vector_files import vectors
 
 SECRET = b"s" * 32
-VECTORS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent.parent / "vectors" / "browse_marks.json").read_text()
-)
+VECTORS: list[dict[str, Any]] = vectors("browse_marks")
 OUTCOMES = st.dictionaries(st.binary(min_size=16, max_size=16), st.sampled_from(Outcome), max_size=50)
 
 

@@ -1,7 +1,5 @@
-import json
 from collections.abc import Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,8 +23,9 @@ from goodstrace.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "merkle.json").read_text())
+VECTORS = vectors("merkle")
 
 # The reference trees of the certificate-transparency project: their leaves, and the root at every size from 0 to 8.
 CT_LEAVES = [

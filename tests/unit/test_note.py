@@ -1,7 +1,5 @@
 import base64
-import json
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +18,9 @@ from goodstrace.note import (
     parse_note,
     sign_note,
 )
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "notes.json").read_text())
+VECTORS = vectors("notes")
 LOG = Signer("example.com/log", bytes(32))
 WITNESS = Signer("witness.example", bytes([1] * 32))
 GOOD = sign_note("text\n", [LOG]).encode()

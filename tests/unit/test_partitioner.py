@@ -1,15 +1,13 @@
 """murmur2 as Apache Kafka's own clients have it, and the partitions of events' keys."""
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime.partitioner import event_key, murmur2, partition_of
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "partitions.json").read_text())
+VECTORS = vectors("partitions")
 
 # From Apache Kafka's UtilsTest.testMurmur2 (Apache-2.0), as signed 32-bit numbers.
 KAFKA = {

@@ -1,7 +1,6 @@
 """Personal data in events: found by the table, cut out of the bytes, put back; nothing else changes."""
 
 import json
-import pathlib
 from typing import Any
 
 import msgspec
@@ -17,11 +16,10 @@ from services.collector.errors import BookError
 from services.collector.personal.finding import Finder, Path
 from services.collector.personal.table import Table, built_in, folded, with_operators
 from services.collector.personal.taking_out import take_out
+from tests.vector_files import vectors
 
 TABLE = built_in()
-VECTORS = json.loads((pathlib.Path(__file__).parent.parent / "vectors" / "personal_part.json").read_text())[
-    "vectors"
-]
+VECTORS = vectors("personal_part")["vectors"]
 EVENT = {
     "type": "ObjectEvent",
     "eventID": "urn:uuid:1",

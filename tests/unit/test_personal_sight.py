@@ -22,9 +22,8 @@ from tests.unit.collector_builders import (
     SECRET,
     collected,
     document,
-    items_of,
     object_event,
-    run_all,
+    processed,
     wires,
 )
 
@@ -50,7 +49,7 @@ class _Logs:
 
 def _world() -> tuple[SealedRecord, _Keys]:
     (sent,) = collected(document(EVENT), merchant=7)
-    (item,) = items_of(run_all(wires([sent])))
+    (item,) = processed(wires([sent]))
     assert sent.personal is not None
     record = SealedRecord("goods/0", 0, item.record.entry, item.record.parts, item.record.tags)
     return record, _Keys({item.record.id: sent.personal.key})

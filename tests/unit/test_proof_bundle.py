@@ -13,8 +13,9 @@ from goodstrace import proof_bundle
 from goodstrace.cli.main import cli
 from goodstrace.errors import UnknownLogError, VerificationError
 from goodstrace.log_keys import LogKeys
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "proof_bundles.json").read_text())
+VECTORS = vectors("proof_bundles")
 KEYS = LogKeys.parse(VECTORS["vkeys"])
 GOOD = VECTORS["bundle"].encode()
 

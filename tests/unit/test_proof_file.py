@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -28,10 +27,9 @@ from goodstrace.note import Signer, parse_note
 from goodstrace.policy import Policy
 from goodstrace.proof_file import ProofFile
 from tests.unit.fake_services import FakeLog
+from tests.vector_files import vectors
 
-VECTORS: Final[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "proof_files.json").read_text()
-)
+VECTORS: Final[dict[str, Any]] = vectors("proof_files")
 COSIGNERS: Final = [Cosigner(f"witness-{number}.example", bytes([64 + number]) * 32) for number in range(3)]
 NOTE: Final = sign_checkpoint(Checkpoint("a/b/root", 1, bytes(32)), Signer("a/b/root", bytes(32)))
 

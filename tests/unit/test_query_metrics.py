@@ -8,22 +8,9 @@ from services.query.metrics import LOGIN_SERVICES, SERVICES, QueryMetrics
 from services.query.shown import Shown
 from services.runtime.errors import UnavailableError
 from services.sealing.browse import Browse
+from tests.memory_recorder import MemoryRecorder
 
 SHOWN = "goodstrace_query_records_shown_total"
-
-
-class Recording:
-    """A recorder that can be told to fail."""
-
-    def __init__(self) -> None:
-        self.looks: list[Browse] = []
-        self.is_away = False
-
-    async def record(self, browse: Browse) -> str:
-        if self.is_away:
-            raise UnavailableError("kafka")
-        self.looks.append(browse)
-        return "ab" * 16
 
 
 def look(events: int) -> Browse:
@@ -47,11 +34,11 @@ def test_every_call_is_counted_from_the_start() -> None:
 
 
 async def test_what_is_recorded_is_counted_and_told() -> None:
-    registry, recorder = CollectorRegistry(), Recording()
+    registry, recorder = CollectorRegistry(), MemoryRecorder()
     shown = Shown(recorder, QueryMetrics(registry), structlog.get_logger())
     with structlog.testing.capture_logs() as told:
         assert await shown.record(look(3)) == "ab" * 16
-    assert recorder.looks == [look(3)]
+    assert recorder.browses == [look(3)]
     assert registry.get_sample_value(SHOWN) == 3
     assert [(each["event"], each["method"], each["events"]) for each in told] == [
         ("shown", "GetRegistrations", 3)
@@ -59,8 +46,8 @@ async def test_what_is_recorded_is_counted_and_told() -> None:
 
 
 async def test_what_could_not_be_recorded_counts_nowhere() -> None:
-    registry, recorder = CollectorRegistry(), Recording()
-    recorder.is_away = True
+    registry, recorder = CollectorRegistry(), MemoryRecorder()
+    recorder.away = True
     shown = Shown(recorder, QueryMetrics(registry), structlog.get_logger())
     with pytest.raises(UnavailableError):
         await shown.record(look(3))

@@ -12,7 +12,7 @@ from goodstrace.facts import READ_GAP_US, Repeat
 from goodstrace.simulate import SimulationOptions, simulate
 from services.collector.flow import StageName, from_wire
 from services.collector.read_storms import MAX_ID
-from services.collector.summarise import Window, remembered
+from services.collector.summarise import Window
 from services.replay.through import Through
 from services.runtime import topics
 from services.runtime.partitioner import event_key, partition_of
@@ -25,8 +25,10 @@ from tests.unit.collector_builders import (
     fresh_state,
     items_of,
     object_event,
+    processed_document,
     run_all,
     stamped,
+    taken_up,
     wires,
 )
 
@@ -40,7 +42,7 @@ def read(number: int, at_s: float, **changes: Any) -> dict[str, Any]:
 
 
 def repeats(*events: dict[str, Any]) -> list[Repeat | None]:
-    return [item.facts.repeats for item in items_of(run_all(wires(collected(document(*events)))))]
+    return [item.facts.repeats for item in processed_document(document(*events))]
 
 
 def test_reads_of_a_run_are_linked_to_the_first_and_their_bytes_are_kept() -> None:
@@ -156,11 +158,7 @@ def test_a_window_filled_again_finds_the_same_runs(
     cut = data.draw(st.integers(0, len(values)))
     whole = WHOLE.run(fresh_state(size), values)
     before = WHOLE.run(fresh_state(size), values[:cut])
-    restarted = fresh_state(size)
-    for value in before.passed[StageName.SUMMARISE][-size:]:
-        for each in remembered(value):
-            restarted.window.add(*each)
-    after = WHOLE.run(restarted, values[cut:])
+    after = WHOLE.run(taken_up(before.passed[StageName.SUMMARISE][-size:], size), values[cut:])
     for stage, passed in whole.passed.items():
         assert before.passed[stage] + after.passed[stage] == passed
 

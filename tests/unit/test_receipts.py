@@ -35,10 +35,9 @@ from services.runtime.access.tokens import TokenRules, Tokens, public_key
 from services.runtime.answering import receipt_of
 from services.runtime.looks import Look
 from services.runtime.merchants.errors import UnauthenticatedError
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parent.parent / "vectors" / "browse_receipts.json").read_text()
-)
+VECTORS: dict[str, Any] = vectors("browse_receipts")
 KEY = new_key(0, 0)
 KEYS = {KEY.kid: KEY.public()}
 NOW_MS = time.time_ns() // 1_000_000

@@ -23,6 +23,8 @@ from tests.unit.collector_builders import (
     fresh_state,
     items_of,
     object_event,
+    processed,
+    processed_document,
     run_all,
     stamped,
     wires,
@@ -217,7 +219,7 @@ def test_disposing_of_what_has_expired_is_no_fault(change: dict[str, str], rules
 def test_records_of_before_are_not_judged() -> None:
 
     values = wires(collected(document(PAIRS[0].faulty)))
-    (item,) = items_of(run_all([stamped(values[0], "1")]))
+    (item,) = processed([stamped(values[0], "1")])
     assert (item.facts.rule_sets, item.facts.verdicts, item.facts.step_table) == ((), (), "1")
 
 
@@ -322,7 +324,7 @@ def test_any_valid_event_is_judged_the_same_twice(event: dict[str, Any]) -> None
 
 
 def test_a_judge_of_no_rules_finds_nothing() -> None:
-    (item,) = items_of(run_all(wires(collected(document(PAIRS[0].faulty)))))
+    (item,) = processed_document(document(PAIRS[0].faulty))
     item = item.decoded()
     assert item.event is not None
     assert Judge(()).judge(item.event, item.facts, "other", b"{}?", 0).verdicts == ()

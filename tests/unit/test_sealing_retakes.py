@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from services.runtime import retry
 from services.runtime.errors import UnavailableError
 from services.sealing import core, service
 from services.sealing.core import Fetched, LogState
@@ -13,13 +12,9 @@ from services.sealing.errors import CorruptError
 from services.sealing.values import Head, Pack, StoredBlock
 from tests.memory_store import MemorySource, MemoryStore
 from tests.records import make_value
-from tests.unit.sealing_bench import LOG, Bench, until
+from tests.unit.sealing_bench import LOG, Bench, no_waiting, until
 
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
-    monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.0)
+__all__ = ["no_waiting"]  # the fixture
 
 
 async def test_packs_of_another_writer_under_the_same_ids_stop_the_sealer() -> None:

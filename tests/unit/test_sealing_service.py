@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from goodstrace import block as blocks
-from services.runtime import retry
 from services.runtime.kafka import OffsetGapError
 from services.sealing import service
 from services.sealing.core import BUSY_ENTRIES, TopicIdentity
@@ -24,13 +23,9 @@ from services.sealing.values import StoredCheckpoint
 from tests.log_checks import all_blocks
 from tests.memory_store import Failure, MemoryKeys, MemorySource
 from tests.records import make_value
-from tests.unit.sealing_bench import LOG, Bench, until
+from tests.unit.sealing_bench import LOG, Bench, no_waiting, until
 
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
-    monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.0)
+__all__ = ["no_waiting"]  # the fixture
 
 
 async def test_seals_in_order_with_holes_and_by_partition() -> None:

@@ -275,7 +275,7 @@ for _ in range(rounds):
 
 
 def test_four_processes_renew_one_session_and_none_shows_a_token_twice(
-    world: FakeLogin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: FakeLogin, tmp_path: Path
 ) -> None:
     store = FileSessions(tmp_path / "sessions")
     with LoginClient(world.target) as client:

@@ -34,15 +34,15 @@ from tests.unit.collector_builders import (
     NOW_MS,
     counted,
     document,
-    items_of,
     object_event,
-    run_all,
+    processed,
     wires,
 )
 from tests.unit.fake_services import FakeLog
 from tests.unit.registry_builders import registry
+from tests.vector_files import vectors
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "signatures.json").read_text())
+VECTORS: dict[str, Any] = vectors("signatures")
 ED = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(VECTORS["ed25519_seed"]))
 EC = ec.derive_private_key(7, ec.SECP256R1())
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -121,7 +121,7 @@ def collected(signature: str | None, random: Callable[[int], bytes] = os.urandom
 def test_a_good_signature_is_sealed_beside_the_event() -> None:
     item = collected(GOOD)
     assert isinstance(item, Item)
-    (stored,) = items_of(run_all([to_wire(item)]))
+    (stored,) = processed([to_wire(item)])
     sealed = check(stored.record)
     assert [part.name for part in sealed.parts] == [EVENT_PART, PART, FACTS_PART]
     part = stored.record.part(PART)

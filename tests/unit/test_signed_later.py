@@ -16,7 +16,7 @@ from services.collector.documents import Limits, read
 from services.collector.flow import StageName
 from services.collector.jobs import verdict_on
 from services.collector.stages import SpanOutput
-from services.collector.summarise import held, memories, remembered
+from services.collector.summarise import held, memories
 from services.runtime import envelope
 from services.runtime.envelope import Memory
 from tests.unit.collector_builders import (
@@ -28,6 +28,7 @@ from tests.unit.collector_builders import (
     items_of,
     object_event,
     stamped,
+    taken_up,
     wires,
 )
 
@@ -130,11 +131,7 @@ def test_a_restart_changes_nothing(
     cut = data.draw(st.integers(0, len(values)))
     whole = WHOLE.run(fresh_state(size), values)
     before = WHOLE.run(fresh_state(size), values[:cut])
-    restarted = fresh_state(size)
-    for value in before.passed[StageName.SUMMARISE]:
-        for each in remembered(value):
-            restarted.window.add(*each)
-    after = WHOLE.run(restarted, values[cut:])
+    after = WHOLE.run(taken_up(before.passed[StageName.SUMMARISE], size), values[cut:])
     assert before.passed[StageName.STORE] + after.passed[StageName.STORE] == whole.passed[StageName.STORE]
     assert before.rejected + after.rejected == whole.rejected
     if size == 50:  # then each event is sealed once, and once more where its signature came later

@@ -1,8 +1,5 @@
 """Proofs that an entry is tagged: published examples, and all that can be changed about them."""
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +8,9 @@ from goodstrace import entry as entries
 from goodstrace.entry import Entry, Kind
 from goodstrace.errors import AnswerError, EntryError
 from goodstrace.tag_paths import tag_path, verify_tag
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "tag_paths.json").read_text())
+VECTORS = vectors("tag_paths")
 TAGS = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=40, unique=True).map(sorted)
 
 

@@ -1,6 +1,4 @@
-import json
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,11 +30,12 @@ from goodstrace.tiles import (
     tiles_for_consistency,
     tiles_for_inclusion,
 )
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "merkle.json").read_text())
+VECTORS = vectors("merkle")
 LARGE = max(tree["size"] for tree in VECTORS["trees"])
 HASHES = leaf_hashes(b"leaf %d" % n for n in range(LARGE))
-EDGE, TILES = TileEdge().append(HASHES)  # of the whole log; proofs for smaller sizes must come from them too
+_, TILES = TileEdge().append(HASHES)  # of the whole log; proofs for smaller sizes must come from them too
 
 sizes = st.one_of(st.integers(1, 1500), st.integers(65_530, LARGE))
 

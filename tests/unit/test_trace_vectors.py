@@ -4,7 +4,6 @@ import base64
 import hmac
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,10 @@ from goodstrace.note import parse_note
 from goodstrace.query.v1 import trace_pb2
 from tests import trace_vectors
 from tests.unit.fake_services import FakeServices, client_of, services
+from tests.vector_files import VECTORS_DIR
 
 __all__ = ["client_of", "services"]  # fixtures
-FILE = Path(__file__).parents[1] / "vectors" / "trace_answers.json"
+FILE = VECTORS_DIR / "trace_answers.json"
 VECTORS: dict[str, Any] = json.loads(FILE.read_text())
 KEYS = LogKeys.parse(VECTORS["vkeys"])
 Told = Callable[[str], Any]

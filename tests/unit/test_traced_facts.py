@@ -11,9 +11,8 @@ from tests.unit.collector_builders import (
     counted,
     document,
     facts_of,
-    items_of,
     object_event,
-    run_all,
+    processed,
     stamped,
     wires,
 )
@@ -41,7 +40,7 @@ def test_reports_are_counted_and_devices_named() -> None:
 
 def test_records_of_pipelines_before_have_none() -> None:
     [value] = wires(collected(document(object_event(sensorElementList=ELEMENTS))))
-    facts = items_of(run_all([stamped(value, "2")]))[0].facts
+    facts = processed([stamped(value, "2")])[0].facts
     assert (facts.sensor_reports, "sensor" in facts.keys) == (0, False)
 
 

@@ -9,7 +9,7 @@ import pytest
 from goodstrace.identifiers import Grade, grade
 from goodstrace.simulate import Simulation, SimulationOptions
 from goodstrace.tracing import Direction, Mark, Query, SealedFacts, Trace, drive, trace
-from tests.unit.collector_builders import collected, items_of, run_all, wires
+from tests.unit.collector_builders import collected, processed, wires
 from tests.unit.tracing_builders import Source, ids, levels, marks
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "epcis"
@@ -21,7 +21,7 @@ needs_shared = pytest.mark.skipif(
 def seal(documents: Iterable[bytes]) -> list[SealedFacts]:
     """Take documents through all stages and number their events, as one log would."""
     values = [value for document in documents for value in wires(collected(document))]
-    items = items_of(run_all(values))
+    items = processed(values)
     return [
         SealedFacts("goods/0", index, item.record.merchant, item.record.time_ms + index, item.facts)
         for index, item in enumerate(items)

@@ -23,6 +23,7 @@ from tests.unit.collector_builders import (
     facts_of,
     items_of,
     object_event,
+    processed_document,
     run_all,
     wires,
 )
@@ -103,8 +104,7 @@ def test_what_was_captured_as_xml_has_the_facts_of_its_json_twin() -> None:
     context = {"cbvmda": NAMESPACES["cbvmda"], "ex": NAMESPACES["ex"]}
     twin = facts_of({**event, "@context": context})
     for version in (1, 2):
-        values = wires(collected(xml_document(event_element(event, version=version), version=version)))
-        (item,) = items_of(run_all(values))
+        (item,) = processed_document(xml_document(event_element(event, version=version), version=version))
         found = item.facts
         assert found.context["xmlns"]["ex"] == NAMESPACES["ex"]
         for name in ("event_id", "event_hash", "keys", "quantities", "lot_of", "sources", "time_us", "flags"):
@@ -395,13 +395,13 @@ def test_an_event_of_a_bare_uuid_is_that_of_its_urn_in_json_and_keeps_its_bytes(
     uuid = "4a6f1b1c-0a5e-4c9b-8d1c-1f2e3d4c5b6a"
     event = object_event(eventID=f"urn:uuid:{uuid}")
     bare = event_element(event, version=1).replace(f"urn:uuid:{uuid}", uuid)
-    (xml,) = items_of(run_all(wires(collected(xml_document(bare, version=1)))))
-    (json,) = items_of(run_all(wires(collected(document(event)))))
+    (xml,) = processed_document(xml_document(bare, version=1))
+    (json,) = processed_document(document(event))
     assert xml.record.part("event").content == bare.encode()
     assert (xml.facts.event_id, xml.facts.event_hash) == (json.facts.event_id, json.facts.event_hash)
 
 
 def test_an_empty_event_id_leaves_the_event_hash_as_its_id() -> None:
     bare = event_element(object_event(eventID="urn:a:b")).replace("urn:a:b", "")
-    (item,) = items_of(run_all(wires(collected(xml_document(bare)))))
+    (item,) = processed_document(xml_document(bare))
     assert item.facts.event_id == item.facts.event_hash

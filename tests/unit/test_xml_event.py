@@ -16,8 +16,9 @@ from goodstrace.xml_names import MAX_NAME, MAX_PREFIXES
 from services.collector import documents
 from services.collector.documents import Limits
 from tests.unit.xml_builders import NAMESPACES, event_element, xml_document
+from tests.vector_files import vectors
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "xml_events.json").read_text())["vectors"]
+VECTORS = vectors("xml_events")["vectors"]
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "epcis" / "hash-vectors"
 needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason="../shared with the published vectors is not here"

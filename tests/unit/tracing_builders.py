@@ -149,9 +149,8 @@ class Chain:
             "Transaction", time, action, keys={Role.EPC: goods}, transactions=(Typed(order, "po"),), **more
         )
 
-    def correct(
-        self, wrong: SealedFacts, *, merchant: int = 1, reason: str = "did_not_occur", **changes: Any
-    ) -> SealedFacts:
+    def correct(self, wrong: SealedFacts, *, merchant: int = 1, **changes: Any) -> SealedFacts:
+        reason = "did_not_occur"
         correction = Correction(digest=_hash([reason, len(self.sealed)]), time_us=10**9, reason=reason)
         return self.seal(msgspec.structs.replace(wrong.facts, correction=correction, **changes), merchant)
 

@@ -4,7 +4,6 @@ A maker makes and ships an item, a carrier carries it, a shop receives and sells
 """
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -36,12 +35,8 @@ from tests.memory_registry import MemoryRegistry
 from tests.unit.collector_builders import (
     NOW_MS,
     SECRET,
-    collected,
     counted,
-    document,
-    items_of,
-    run_all,
-    wires,
+    sealed_by,
 )
 from tests.unit.test_goods_answer import ProvedLogs
 
@@ -281,19 +276,6 @@ class SignedLogs(ProvedLogs):
     ) -> list[SealedRecord]:
         below = self.records_of[log][first:size]
         return [each for each in below if not set(tags).isdisjoint(each.tags)][:limit]
-
-
-def sealed_by(event: dict[str, Any], merchant: int, seed: int) -> Record:
-    salts = iter(range(10**6))
-    values = wires(
-        collected(
-            document(event),
-            merchant=merchant,
-            random=lambda size: hashlib.shake_256(f"{seed}/{next(salts)}".encode()).digest(size),
-        )
-    )
-    [whole] = items_of(run_all(values))
-    return whole.record
 
 
 class _Stub:

@@ -16,15 +16,12 @@ def rate(metric: str, by: str = "", labels: str = "") -> str:
     return f"sum{f' by ({by})' if by else ''} (rate({metric}{{{labels}}}[{_W}]))".replace("{}", "")
 
 
-def quantiles(
-    metric: str, by: str = "", labels: str = "", of: tuple[float, ...] = (0.5, 0.99)
-) -> list[Query]:
+def quantiles(metric: str, by: str = "", of: tuple[float, ...] = (0.5, 0.99)) -> list[Query]:
     """Write quantiles of a histogram."""
     groups = f"le, {by}" if by else "le"
     legend = f" {{{{{by}}}}}" if by else ""
-    inside = f"{{{labels}}}" if labels else ""
     return [
-        (f"histogram_quantile({q}, sum by ({groups}) (rate({metric}_bucket{inside}[{_W}])))", f"p{q * 100:g}{legend}")
+        (f"histogram_quantile({q}, sum by ({groups}) (rate({metric}_bucket[{_W}])))", f"p{q * 100:g}{legend}")
         for q in of
     ]  # fmt: skip
 
