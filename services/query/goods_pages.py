@@ -9,8 +9,8 @@ from goodstrace.goods.registered import PART, read_registration
 from goodstrace.goods.standing import registration_message, state_message
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import goods_pb2
-from services.query.sight import Logs
 from services.query.standing import Standing, content_of
+from services.query.whole_logs import Logs
 from services.sealing import disclosure
 from services.sealing.showing import Position, record_bytes
 from services.sealing.values import SealedRecord

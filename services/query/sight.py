@@ -6,7 +6,7 @@ through `VisibleLogs` cannot show what it was never given. Where who may see wha
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -18,6 +18,7 @@ from goodstrace.facts import Facts
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
 from services.query.personal_sight import Opens, PersonalSource
+from services.query.whole_logs import WholeLogs
 from services.runtime.access.values import Principal, Role
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import SuspendedError, UnauthenticatedError
@@ -26,6 +27,7 @@ from services.sealing.showing import PartKey, Position, position
 from services.sealing.values import SealedRecord
 
 JUDGE_INLINE: Final = 200  # records are judged in some milliseconds
+JUDGE_INLINE_BYTES: Final = 128 * 1024  # unless they name much: one event of a MiB names 20,000 keys
 READ: Final = 256  # records read at a time to find more that may be told
 FACTS: Final = "facts"
 Judged = tuple[Entry, Facts | None]
@@ -41,9 +43,7 @@ class Sight:
         """
         self._directory, self._personal = directory, personal
 
-    async def logs(
-        self, logs: "WholeLogs", who: Principal, secret: bytes, most_withheld: int
-    ) -> "VisibleLogs":
+    async def logs(self, logs: WholeLogs, who: Principal, secret: bytes, most_withheld: int) -> "VisibleLogs":
         """Give `logs` as somebody may see them, for one answer; see `eyes` and `VisibleLogs`. Raises: as `eyes`."""
         return VisibleLogs(logs, await self.eyes(who), secret, most_withheld)
 
@@ -114,23 +114,33 @@ class Eyes:
         """Tell of each record whether its content may be seen. Raises: UnavailableError."""
         if self.sees_all:
             return [True] * len(judged)
-        await self._ask({entry.merchant for entry, _ in judged if entry.kind is Kind.EVENT})
-        return [may_see(self._viewer, self._policies, entry, facts) for entry, facts in judged]
+        await self._ask_for(judged)
+        return self._seen(judged)
 
     async def hidden(self, records: Sequence[SealedRecord]) -> dict[Position, Facts | None]:
         """Find the records whose content may not be seen, with their facts. Raises: UnavailableError, EntryError."""
         if self.sees_all or not records:
             return {}
-        if len(records) > JUDGE_INLINE:
+        if _is_much(records):
             judged = await asyncio.to_thread(_judged, records)
+            await self._ask_for(judged)
+            seen = await asyncio.to_thread(self._seen, judged)
         else:
             judged = _judged(records)
-        seen = await self.see(judged)
+            seen = await self.see(judged)
         return {
             position(record): facts
             for record, (_, facts), visible in zip(records, judged, seen, strict=True)
             if not visible
         }
+
+    def _seen(self, judged: Sequence[Judged]) -> list[bool]:
+        """Tell of each record whether its content may be seen, by the policies that were asked for."""
+        return [may_see(self._viewer, self._policies, entry, facts) for entry, facts in judged]
+
+    async def _ask_for(self, judged: Sequence[Judged]) -> None:
+        """Ask for the policies by which records are judged. Raises: UnavailableError."""
+        await self._ask({entry.merchant for entry, _ in judged if entry.kind is Kind.EVENT})
 
     async def _ask(self, merchants: Iterable[int]) -> None:
         """Ask for the policies in force that were not asked for yet; who is not registered has said nothing."""
@@ -141,58 +151,12 @@ class Eyes:
             self._policies[number] = merchant.visibility if merchant else VisibilityPolicy()
 
 
-class Logs(Protocol):
-    """Where records are found; `services.sealing.reader.LogReader` is the real one, and says what the methods do."""
-
-    async def find(
-        self, tags: Sequence[bytes], sizes: Mapping[str, int], limit: int
-    ) -> dict[bytes, list[SealedRecord]]:
-        """Find records by tag."""
-        ...
-
-    async def find_newest(
-        self, tag: bytes, sizes: Mapping[str, int], limit: int, before: Position | None = None
-    ) -> list[SealedRecord]:
-        """Find records by one tag, newest first."""
-        ...
-
-    async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
-        """Give the records at these indexes."""
-        ...
-
-    async def sealed_ms(self, log: str, index: int) -> int:
-        """Tell when an entry was sealed."""
-        ...
-
-    async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
-        """Make inclusion proofs."""
-        ...
-
-    async def multiproof(self, log: str, indexes: Iterable[int], size: int) -> list[bytes]:
-        """Make one proof of several entries."""
-        ...
-
-    async def part_keys(self, records: Sequence[SealedRecord]) -> Mapping[Position, PartKey]:
-        """Give what opens encrypted parts that may be read."""
-        ...
-
-
-class WholeLogs(Logs, Protocol):
-    """Logs as they are, of which nothing is withheld yet."""
-
-    async def find_from(
-        self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
-    ) -> list[SealedRecord]:
-        """Find records of a log by tag from an index on, oldest first."""
-        ...
-
-
 class UntoldRecord(SealedRecord, frozen=True):
     """A record that is withheld and was found by a name by which not even that may be told: it counts nowhere."""
 
 
 class VisibleLogs:
-    """The logs as one caller may see them, for one answer: implements Logs.
+    """The logs as one caller may see them, for one answer: implements `whole_logs.Logs`.
 
     Attributes:
         eyes: the caller's.
@@ -382,6 +346,13 @@ def bare(record: SealedRecord) -> SealedRecord:
 def untold(record: SealedRecord) -> UntoldRecord:
     """Give a record without parts as one of which nothing is told."""
     return UntoldRecord(record.log, record.index, record.entry, record.parts, record.tags)
+
+
+def _is_much(records: Sequence[SealedRecord]) -> bool:
+    """Tell whether judging records would hold up other calls, were it not in a thread."""
+    if len(records) > JUDGE_INLINE:
+        return True
+    return sum(len(part.content) for record in records for part in record.parts) > JUDGE_INLINE_BYTES
 
 
 def _judged(records: Iterable[SealedRecord]) -> list[Judged]:
