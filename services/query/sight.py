@@ -5,6 +5,8 @@ through `VisibleLogs` cannot show what it was never given. Where who may see wha
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -18,7 +20,7 @@ from goodstrace.facts import Facts
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
 from services.query.personal_sight import Opens, PersonalSource
-from services.query.whole_logs import WholeLogs
+from services.query.whole_logs import WholeLogs, untold
 from services.runtime.access.values import Principal, Role
 from services.runtime.merchants.directory import Directory, Standing
 from services.runtime.merchants.errors import SuspendedError, UnauthenticatedError
@@ -43,9 +45,16 @@ class Sight:
         """
         self._directory, self._personal = directory, personal
 
-    async def logs(self, logs: WholeLogs, who: Principal, secret: bytes, most_withheld: int) -> "VisibleLogs":
+    async def logs(
+        self,
+        logs: WholeLogs,
+        who: Principal,
+        secret: bytes,
+        most_withheld: int,
+        most_untold_s: float = math.inf,
+    ) -> "VisibleLogs":
         """Give `logs` as somebody may see them, for one answer; see `eyes` and `VisibleLogs`. Raises: as `eyes`."""
-        return VisibleLogs(logs, await self.eyes(who), secret, most_withheld)
+        return VisibleLogs(logs, await self.eyes(who), secret, most_withheld, most_untold_s)
 
     async def eyes(self, who: Principal) -> "Eyes":
         """Say what somebody sees: auditors and the platform everything, merchants as such, all others what is public.
@@ -151,10 +160,6 @@ class Eyes:
             self._policies[number] = merchant.visibility if merchant else VisibilityPolicy()
 
 
-class UntoldRecord(SealedRecord, frozen=True):
-    """A record that is withheld and was found by a name by which not even that may be told: it counts nowhere."""
-
-
 class VisibleLogs:
     """The logs as one caller may see them, for one answer: implements `whole_logs.Logs`.
 
@@ -162,12 +167,24 @@ class VisibleLogs:
         eyes: the caller's.
         withheld: the places of what was read and is withheld, each with the tags by which it was found and which may be told
             (`goodstrace.visibility.told_names`); what was found by others alone is not among them.
-        is_cut: so much is withheld, or so much has one tag, that more may not have been looked at.
+        is_cut: so much is withheld, or so much has one tag, or reading what may not be told took so long, that more may not have been
+            looked at.
     """
 
-    def __init__(self, logs: WholeLogs, eyes: Eyes, secret: bytes, most_withheld: int) -> None:
-        """Look at `logs`; once over `most_withheld` records are withheld nothing more is found by tag."""
+    def __init__(
+        self,
+        logs: WholeLogs,
+        eyes: Eyes,
+        secret: bytes,
+        most_withheld: int,
+        most_untold_s: float = math.inf,
+    ) -> None:
+        """Look at `logs`; once over `most_withheld` records are withheld nothing more is found by tag.
+
+        Nor is anything behind records of which nothing may be told once reads that gave no others took over `most_untold_s` in all.
+        """
         self._logs, self._secret, self._most = logs, secret, most_withheld
+        self._most_untold_s, self._untold_s = most_untold_s, 0.0
         self.eyes = eyes
         self.withheld: dict[Position, set[bytes]] = {}
         self.is_cut = False
@@ -215,18 +232,27 @@ class VisibleLogs:
         after: Position,
         told: dict[Position, set[bytes]],
     ) -> list[SealedRecord]:
-        """Find up to `limit` records of a tag that may be told, behind a place by log and index; adds to `told`.
+        """Find up to `limit` records of a tag that may be told, behind a place by log and index; adds to `told` those of them that are withheld.
 
-        How many may not be told is not bounded, since a bound would tell that there are so many: a call's deadline ends it.
+        How many may not be told is not bounded, since a bound would tell that there are so many: only time ends it, and nothing is kept of them.
         """
         more: list[SealedRecord] = []
         for log in sorted(each for each in sizes if each >= after[0]):
             first = after[1] + 1 if log == after[0] else 0
             while len(more) < limit:
+                if self._is_late():
+                    return more
+                begun_s = time.monotonic()
                 records = await self._logs.find_from(log, [tag], first, sizes[log], READ)
                 hidden = await self.eyes.hidden(records)
-                told.update(await asyncio.to_thread(self._note, {tag: records}, hidden))
-                more += _tellable(tag, records, told)
+                told_here = await asyncio.to_thread(self._note, {tag: records}, hidden)
+                tellable = _tellable(tag, records, told_here)
+                told.update(
+                    (place, told_here[place]) for place in map(position, tellable) if place in told_here
+                )
+                more += tellable
+                if not tellable:
+                    self._untold_s += time.monotonic() - begun_s
                 if len(records) < READ:
                     break
                 first = records[-1].index + 1
@@ -236,15 +262,26 @@ class VisibleLogs:
         self, tag: bytes, sizes: Mapping[str, int], limit: int, before: Position | None = None
     ) -> list[SealedRecord]:
         """Find records by one tag, newest first."""
+        if self._is_late():
+            return []
+        begun_s = time.monotonic()
         found = await self._logs.find_newest(tag, sizes, limit, before)
         hidden = await self.eyes.hidden(found)
         if not hidden:
             return found
         told = await asyncio.to_thread(self._note, {tag: found}, hidden)
+        if not _tellable(tag, found, told):
+            self._untold_s += time.monotonic() - begun_s
         return [
             untold(each) if tag not in told.get(position(each), (tag,)) else each
             for each in _stripped(found, hidden)
         ]
+
+    def _is_late(self) -> bool:
+        """Tell whether no more time is left for what may not be told; then the answer is cut."""
+        is_late = self._untold_s > self._most_untold_s
+        self.is_cut = self.is_cut or is_late
+        return is_late
 
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes."""
@@ -341,11 +378,6 @@ def may_see(
 def bare(record: SealedRecord) -> SealedRecord:
     """Give a record without its parts: what is left is public."""
     return msgspec.structs.replace(record, parts=())
-
-
-def untold(record: SealedRecord) -> UntoldRecord:
-    """Give a record without parts as one of which nothing is told."""
-    return UntoldRecord(record.log, record.index, record.entry, record.parts, record.tags)
 
 
 def _is_much(records: Sequence[SealedRecord]) -> bool:

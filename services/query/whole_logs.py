@@ -51,3 +51,12 @@ class WholeLogs(Logs, Protocol):
     ) -> list[SealedRecord]:
         """Find records of a log by tag from an index on, oldest first."""
         ...
+
+
+class UntoldRecord(SealedRecord, frozen=True):
+    """A record that is withheld and was found by a name by which not even that may be told: it counts nowhere."""
+
+
+def untold(record: SealedRecord) -> UntoldRecord:
+    """Give a record without parts as one of which nothing is told."""
+    return UntoldRecord(record.log, record.index, record.entry, record.parts, record.tags)
