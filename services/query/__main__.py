@@ -132,7 +132,6 @@ class _Parts:
             self._heads,
             sight=self.sight,
             secret=front.secret,
-            page_key=front.people.vault.page_key,
             page_bytes=settings.page_bytes,
             most=settings.max_subscriptions,
             stop=stop,

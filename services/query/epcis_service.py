@@ -22,7 +22,7 @@ from services.query.shown import Shown
 from services.query.sight import Sight, VisibleLogs
 from services.runtime.access.current import principal
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
-from services.runtime.page_tokens import NOT_OURS, PageTokens, TokenKey
+from services.runtime.page_tokens import NOT_OURS, PageTokens, TokenKey, fixed_key
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
 from services.sealing.reader import LogReader
@@ -34,6 +34,9 @@ UNTOLD_S: Final = 5.0
 """For so long one page looks at records of which nothing may be told. By a count it would tell that there are that many; by
 the time it tells no more than how long the answer took."""
 _KIND: Final = "goods"
+_NO_SECRET: Final = fixed_key(
+    bytes(32)
+)  # of pages of lists that stand in the standard: they tell nothing, and want no vault
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -97,6 +100,7 @@ class EpcisQueries:
         self._max_events, self._page_bytes = max_events, page_bytes
         self._turns = asyncio.Semaphore(max_walks)
         self._tokens = PageTokens(page_key, Place)
+        self._words = PageTokens(_NO_SECRET, Place)
         self._metrics, self._clock_s = metrics, clock_s
 
     async def events(self, asked: Asked, look: Look) -> Answer:
@@ -119,8 +123,11 @@ class EpcisQueries:
             created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             body, shown = page.document(created), len(page.events)
             keys = epcis_matching.names(asked.query) or tuple(sorted(set(hashes)))
+            token = await self._sealed(
+                bound, rest
+            )  # may fail, and what was not shown is not recorded as shown
             browse_id = await self._record(EVENTS, look, logs, place.sizes, keys=keys, shown=shown)
-            return Answer(body, shown, await self._sealed(bound, rest), browse_id, hidden)
+            return Answer(body, shown, token, browse_id, hidden)
 
     async def event(self, asked: Asked, look: Look) -> Answer:
         """Give the events of an event ID. Raises: NotFoundError, once the look is recorded, where there is none."""
@@ -139,18 +146,19 @@ class EpcisQueries:
             rest = await self._collect(logs, page, epcis_values.NAMED[name], start)
             body = msgspec.json.encode(collection(page.values))
             keys = tuple(page.values)
+            after = await self._sealed(bound, rest)
             browse_id = await self._record(VALUES, look, logs, start.sizes, keys=keys, shown=page.events)
-            return Answer(body, page.events, await self._sealed(bound, rest), browse_id)
+            return Answer(body, page.events, after, browse_id)
 
     async def vocabulary(self, name: str, per_page: int, token: str) -> Answer:
         """Give a page of a standard vocabulary: it shows nothing of any record, and so no look is recorded."""
         bound = msgspec.json.encode((VALUES, name))
         words = epcis_values.VOCABULARIES[name]
-        start = (await self._opened(bound, token)).offset if token else 0
+        start = (await _opened(self._words, bound, token)).offset if token else 0
         end = start + per_page
         body = msgspec.json.encode(collection(words[start:end]))
         rest = Place({}, offset=end) if end < len(words) else None
-        return Answer(body, 0, await self._sealed(bound, rest))
+        return Answer(body, 0, await self._words.seal(bound, rest) if rest else "")
 
     async def _logs(self) -> VisibleLogs:
         """Give the logs as the caller may see them. Raises: UnauthenticatedError, ForbiddenError, UnavailableError."""
@@ -209,16 +217,10 @@ class EpcisQueries:
         """Give where to begin: the token's place, else the beginning of the newest checkpoints."""
         if not token:
             return Place(showing.sizes_of(await disclosure.vector(self._reader, _KIND)))
-        place = await self._opened(bound, token)
+        place = await _opened(self._tokens, bound, token)
         if await disclosure.exactly(self._reader, _KIND, place.sizes) is None:
             raise ParameterError("its checkpoints are not those of these logs", NEXT_PAGE_TOKEN)
         return place
-
-    async def _opened(self, bound: bytes, token: str) -> Place:
-        try:
-            return await self._tokens.open(bound, token)
-        except InvalidRequestError as error:
-            raise ParameterError(NOT_OURS, NEXT_PAGE_TOKEN) from error
 
     async def _sealed(self, bound: bytes, rest: Place | None) -> str:
         return await self._tokens.seal(bound, rest) if rest else ""
@@ -252,3 +254,10 @@ class EpcisQueries:
 def _put(page: Page, found: Found, size: int) -> bool:
     sealed = SealedAt(found.log, found.index, size, found.facts.event_hash)
     return page.take(event_json(found.content, found.facts.context), sealed)
+
+
+async def _opened(tokens: PageTokens[Place], bound: bytes, token: str) -> Place:
+    try:
+        return await tokens.open(bound, token)
+    except InvalidRequestError as error:
+        raise ParameterError(NOT_OURS, NEXT_PAGE_TOKEN) from error

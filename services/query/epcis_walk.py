@@ -20,7 +20,7 @@ from goodstrace.grouping import grouped
 from services.query.epcis_matching import matches
 from services.query.epcis_parameters import EventsQuery
 from services.query.epcis_problems import TooLargeError
-from services.query.sight import UntoldRecord
+from services.query.whole_logs import UntoldRecord
 from services.sealing.showing import position
 from services.sealing.values import SealedRecord
 

@@ -11,8 +11,8 @@ from goodstrace.goods.standing import registration_message, state_message
 from goodstrace.grouping import grouped
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import goods_pb2
-from services.query.sight import Logs
 from services.query.standing import Standing
+from services.query.whole_logs import Logs
 from services.runtime.envelope import content_of
 from services.sealing import disclosure
 from services.sealing.showing import record_bytes

@@ -99,7 +99,7 @@ class Recalling:
         named = tag(self._secret, TAG_KINDS[kind], text)
         while True:
             records = await self._reader.find_newest(named, self._sizes, page.limit, before)
-            found = self._walk.met(records)
+            found = await self._walk.met(records)
             await self._tell({named: page.name}, send)
             before = position(records[-1]) if records else None
             if found or not records:

@@ -5,8 +5,10 @@ through `VisibleLogs` cannot show what it was never given. Where who may see wha
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -18,6 +20,7 @@ from goodstrace.facts import Facts
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
 from services.query.personal_sight import Opens, PersonalSource
+from services.query.whole_logs import WholeLogs, untold
 from services.runtime.access.values import Principal, Role
 from services.runtime.envelope import content_of
 from services.runtime.merchants.directory import Directory, Standing
@@ -27,6 +30,7 @@ from services.sealing.showing import PartKey, position
 from services.sealing.values import SealedRecord
 
 JUDGE_INLINE: Final = 200  # records are judged in some milliseconds
+JUDGE_INLINE_BYTES: Final = 128 * 1024  # unless they name much: one event of a MiB names 20,000 keys
 READ: Final = 256  # records read at a time to find more that may be told
 FACTS: Final = "facts"
 Judged = tuple[Entry, Facts | None]
@@ -43,10 +47,15 @@ class Sight:
         self._directory, self._personal = directory, personal
 
     async def logs(
-        self, logs: "WholeLogs", who: Principal, secret: bytes, most_withheld: int
+        self,
+        logs: WholeLogs,
+        who: Principal,
+        secret: bytes,
+        most_withheld: int,
+        most_untold_s: float = math.inf,
     ) -> "VisibleLogs":
         """Give `logs` as somebody may see them, for one answer; see `eyes` and `VisibleLogs`. Raises: as `eyes`."""
-        return VisibleLogs(logs, await self.eyes(who), secret, most_withheld)
+        return VisibleLogs(logs, await self.eyes(who), secret, most_withheld, most_untold_s)
 
     async def eyes(self, who: Principal) -> "Eyes":
         """Say what somebody sees: auditors and the platform everything, merchants as such, all others what is public.
@@ -115,23 +124,33 @@ class Eyes:
         """Tell of each record whether its content may be seen. Raises: UnavailableError."""
         if self.sees_all:
             return [True] * len(judged)
-        await self._ask({entry.merchant for entry, _ in judged if entry.kind is Kind.EVENT})
-        return [may_see(self._viewer, self._policies, entry, facts) for entry, facts in judged]
+        await self._ask_for(judged)
+        return self._seen(judged)
 
     async def hidden(self, records: Sequence[SealedRecord]) -> dict[Position, Facts | None]:
         """Find the records whose content may not be seen, with their facts. Raises: UnavailableError, EntryError."""
         if self.sees_all or not records:
             return {}
-        if len(records) > JUDGE_INLINE:
+        if _is_much(records):
             judged = await asyncio.to_thread(_judged, records)
+            await self._ask_for(judged)
+            seen = await asyncio.to_thread(self._seen, judged)
         else:
             judged = _judged(records)
-        seen = await self.see(judged)
+            seen = await self.see(judged)
         return {
             position(record): facts
             for record, (_, facts), visible in zip(records, judged, seen, strict=True)
             if not visible
         }
+
+    def _seen(self, judged: Sequence[Judged]) -> list[bool]:
+        """Tell of each record whether its content may be seen, by the policies that were asked for."""
+        return [may_see(self._viewer, self._policies, entry, facts) for entry, facts in judged]
+
+    async def _ask_for(self, judged: Sequence[Judged]) -> None:
+        """Ask for the policies by which records are judged. Raises: UnavailableError."""
+        await self._ask({entry.merchant for entry, _ in judged if entry.kind is Kind.EVENT})
 
     async def _ask(self, merchants: Iterable[int]) -> None:
         """Ask for the policies in force that were not asked for yet; who is not registered has said nothing."""
@@ -142,69 +161,31 @@ class Eyes:
             self._policies[number] = merchant.visibility if merchant else VisibilityPolicy()
 
 
-class Logs(Protocol):
-    """Where records are found; `services.sealing.reader.LogReader` is the real one, and says what the methods do."""
-
-    async def find(
-        self, tags: Sequence[bytes], sizes: Mapping[str, int], limit: int
-    ) -> dict[bytes, list[SealedRecord]]:
-        """Find records by tag."""
-        ...
-
-    async def find_newest(
-        self, tag: bytes, sizes: Mapping[str, int], limit: int, before: Position | None = None
-    ) -> list[SealedRecord]:
-        """Find records by one tag, newest first."""
-        ...
-
-    async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
-        """Give the records at these indexes."""
-        ...
-
-    async def sealed_ms(self, log: str, index: int) -> int:
-        """Tell when an entry was sealed."""
-        ...
-
-    async def inclusion_proofs(self, log: str, indexes: Sequence[int], size: int) -> list[list[bytes]]:
-        """Make inclusion proofs."""
-        ...
-
-    async def multiproof(self, log: str, indexes: Iterable[int], size: int) -> list[bytes]:
-        """Make one proof of several entries."""
-        ...
-
-    async def part_keys(self, records: Sequence[SealedRecord]) -> Mapping[Position, PartKey]:
-        """Give what opens encrypted parts that may be read."""
-        ...
-
-
-class WholeLogs(Logs, Protocol):
-    """Logs as they are, of which nothing is withheld yet."""
-
-    async def find_from(
-        self, log: str, tags: Sequence[bytes], first: int, size: int, limit: int
-    ) -> list[SealedRecord]:
-        """Find records of a log by tag from an index on, oldest first."""
-        ...
-
-
-class UntoldRecord(SealedRecord, frozen=True):
-    """A record that is withheld and was found by a name by which not even that may be told: it counts nowhere."""
-
-
 class VisibleLogs:
-    """The logs as one caller may see them, for one answer: implements Logs.
+    """The logs as one caller may see them, for one answer: implements `whole_logs.Logs`.
 
     Attributes:
         eyes: the caller's.
         withheld: the places of what was read and is withheld, each with the tags by which it was found and which may be told
             (`goodstrace.visibility.told_names`); what was found by others alone is not among them.
-        is_cut: so much is withheld, or so much has one tag, that more may not have been looked at.
+        is_cut: so much is withheld, or so much has one tag, or reading what may not be told took so long, that more may not have been
+            looked at.
     """
 
-    def __init__(self, logs: WholeLogs, eyes: Eyes, secret: bytes, most_withheld: int) -> None:
-        """Look at `logs`; once over `most_withheld` records are withheld nothing more is found by tag."""
+    def __init__(
+        self,
+        logs: WholeLogs,
+        eyes: Eyes,
+        secret: bytes,
+        most_withheld: int,
+        most_untold_s: float = math.inf,
+    ) -> None:
+        """Look at `logs`; once over `most_withheld` records are withheld nothing more is found by tag.
+
+        Nor is anything behind records of which nothing may be told once reads that gave no others took over `most_untold_s` in all.
+        """
         self._logs, self._secret, self._most = logs, secret, most_withheld
+        self._most_untold_s, self._untold_s = most_untold_s, 0.0
         self.eyes = eyes
         self.withheld: dict[Position, set[bytes]] = {}
         self.is_cut = False
@@ -252,18 +233,27 @@ class VisibleLogs:
         after: Position,
         told: dict[Position, set[bytes]],
     ) -> list[SealedRecord]:
-        """Find up to `limit` records of a tag that may be told, behind a place by log and index; adds to `told`.
+        """Find up to `limit` records of a tag that may be told, behind a place by log and index; adds to `told` those of them that are withheld.
 
-        How many may not be told is not bounded, since a bound would tell that there are so many: a call's deadline ends it.
+        How many may not be told is not bounded, since a bound would tell that there are so many: only time ends it, and nothing is kept of them.
         """
         more: list[SealedRecord] = []
         for log in sorted(each for each in sizes if each >= after[0]):
             first = after[1] + 1 if log == after[0] else 0
             while len(more) < limit:
+                if self._is_late():
+                    return more
+                begun_s = time.monotonic()
                 records = await self._logs.find_from(log, [tag], first, sizes[log], READ)
                 hidden = await self.eyes.hidden(records)
-                told.update(await asyncio.to_thread(self._note, {tag: records}, hidden))
-                more += _tellable(tag, records, told)
+                told_here = await asyncio.to_thread(self._note, {tag: records}, hidden)
+                tellable = _tellable(tag, records, told_here)
+                told.update(
+                    (place, told_here[place]) for place in map(position, tellable) if place in told_here
+                )
+                more += tellable
+                if not tellable:
+                    self._untold_s += time.monotonic() - begun_s
                 if len(records) < READ:
                     break
                 first = records[-1].index + 1
@@ -273,15 +263,26 @@ class VisibleLogs:
         self, tag: bytes, sizes: Mapping[str, int], limit: int, before: Position | None = None
     ) -> list[SealedRecord]:
         """Find records by one tag, newest first."""
+        if self._is_late():
+            return []
+        begun_s = time.monotonic()
         found = await self._logs.find_newest(tag, sizes, limit, before)
         hidden = await self.eyes.hidden(found)
         if not hidden:
             return found
         told = await asyncio.to_thread(self._note, {tag: found}, hidden)
+        if not _tellable(tag, found, told):
+            self._untold_s += time.monotonic() - begun_s
         return [
             untold(each) if tag not in told.get(position(each), (tag,)) else each
             for each in _stripped(found, hidden)
         ]
+
+    def _is_late(self) -> bool:
+        """Tell whether no more time is left for what may not be told; then the answer is cut."""
+        is_late = self._untold_s > self._most_untold_s
+        self.is_cut = self.is_cut or is_late
+        return is_late
 
     async def records(self, log: str, indexes: Sequence[int]) -> list[SealedRecord]:
         """Give the records at these indexes."""
@@ -380,9 +381,11 @@ def bare(record: SealedRecord) -> SealedRecord:
     return msgspec.structs.replace(record, parts=())
 
 
-def untold(record: SealedRecord) -> UntoldRecord:
-    """Give a record without parts as one of which nothing is told."""
-    return UntoldRecord(record.log, record.index, record.entry, record.parts, record.tags)
+def _is_much(records: Sequence[SealedRecord]) -> bool:
+    """Tell whether judging records would hold up other calls, were it not in a thread."""
+    if len(records) > JUDGE_INLINE:
+        return True
+    return sum(len(part.content) for record in records for part in record.parts) > JUDGE_INLINE_BYTES
 
 
 def _judged(records: Iterable[SealedRecord]) -> list[Judged]:

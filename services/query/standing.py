@@ -16,7 +16,7 @@ from goodstrace.goods.sightings import Kept, Placed, joined, sightings
 from goodstrace.goods.standing import next_key, places_in, registered_under, traded_in
 from goodstrace.goods.state import GoodsState, state_of
 from goodstrace.registration import lending, merchant_key
-from services.query.sight import UntoldRecord
+from services.query.whole_logs import UntoldRecord
 from services.runtime.envelope import content_of
 from services.sealing.showing import position, record_bytes
 from services.sealing.values import SealedRecord

@@ -23,6 +23,7 @@ from services.sealing.reader import LogReader
 from services.sealing.values import StoredCheckpoint
 
 _KIND: Final = "goods"
+UNTOLD_S: Final = 30.0  # as long as a call that is no stream may read what may not be told
 
 
 class _Begun(msgspec.Struct, frozen=True):
@@ -100,7 +101,7 @@ class StreamedCalls:
         self, user: str, method: str, key: str, as_of: Mapping[str, int], purpose: str
     ) -> AsyncIterator[_Begun]:
         """Wait for a turn, fix the checkpoints and record the look: how much it shows cannot be told yet."""
-        logs = await self._sight.logs(self._reader, principal(), self._secret, self._max_events)
+        logs = await self._sight.logs(self._reader, principal(), self._secret, self._max_events, UNTOLD_S)
         async with self._turns:
             checkpoints = await disclosure.vector(self._reader, _KIND, as_of)
             browse = Browse(

@@ -15,6 +15,7 @@ from goodstrace.event_filter import EventFilter, event_filter
 from goodstrace.log.v1 import log_pb2
 from goodstrace.query.v1 import subscribe_pb2, withheld_pb2
 from goodstrace.tracing.model import NameKind
+from services.query.cursors import FIELD, Cursors
 from services.query.forward import Forward, Gathered, Heads, Positions, Seen
 from services.query.metrics import QueryMetrics
 from services.query.shown import Shown
@@ -25,7 +26,6 @@ from services.runtime.call_errors import ExhaustedError, InvalidRequestError, Ou
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import Context, caller
-from services.runtime.page_tokens import PageTokens, TokenKey
 from services.runtime.waiting import until_set
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
@@ -37,14 +37,7 @@ METHOD: Final = "Subscribe"
 DEFAULT_PAGE_SIZE: Final = 200
 DEFAULT_HEARTBEAT_S: Final = 15
 MAX_HEARTBEAT_S: Final = 300
-_BOUND: Final = b'"Subscribe"'
 Checkpoints = Mapping[str, StoredCheckpoint]
-
-
-class Cursor(msgspec.Struct, frozen=True):
-    """What a cursor carries: by log the index of the next entry to be looked at."""
-
-    positions: dict[str, int]
 
 
 class Filtered(msgspec.Struct, frozen=True):
@@ -114,7 +107,6 @@ class Subscriptions:
         *,
         sight: Sight,
         secret: bytes,
-        page_key: TokenKey,
         page_bytes: int,
         most: int,
         stop: asyncio.Event,
@@ -128,7 +120,7 @@ class Subscriptions:
         self._secret, self._page_bytes, self._most = secret, page_bytes, most
         self._stop = stop
         self._open = 0
-        self._cursors = PageTokens(page_key, Cursor, "cursor")
+        self._cursors = Cursors(secret)
         self._metrics = metrics
 
     async def serve(self, request: subscribe_pb2.SubscribeRequest, context: Context) -> None:
@@ -153,8 +145,8 @@ class Subscriptions:
         try:
             # Another process may have sent what is behind the cursor a moment ago.
             checkpoints = await self._heads.newest(at_once=bool(request.cursor))
-            positions = await self._positions(request, checkpoints)
-            await context.write(await self._message(checkpoints, positions, (), ""))
+            positions = self._positions(request, checkpoints)
+            await context.write(self._message(checkpoints, positions, (), ""))
             await self._send(asked, positions, context)
         finally:
             self._open -= 1
@@ -172,7 +164,7 @@ class Subscriptions:
             if gathered.events:
                 await context.write(await self._proved(asked, interest, gathered, checkpoints))
             elif is_due or (at_end and not said_end):
-                await context.write(await self._message(checkpoints, positions, (), ""))
+                await context.write(self._message(checkpoints, positions, (), ""))
             if gathered.events or is_due or (at_end and not said_end):
                 said_at, said_end = time.monotonic(), at_end
             if at_end:
@@ -217,11 +209,11 @@ class Subscriptions:
             query=asked.filter.text(),
         )
         browse_id = await self._shown.record(browse)
-        message = await self._message(within, gathered.after, events, browse_id)
+        message = self._message(within, gathered.after, events, browse_id)
         message.caught_up = is_at_end(gathered.after, checkpoints)
         return message
 
-    async def _message(
+    def _message(
         self,
         checkpoints: Checkpoints,
         positions: Positions,
@@ -231,23 +223,21 @@ class Subscriptions:
         return subscribe_pb2.SubscribeResponse(
             events=events,
             checkpoints=map(checkpoint_message, checkpoints.values()),
-            cursor=await self._cursors.seal(_BOUND, Cursor(dict(positions))),
+            cursor=self._cursors.seal(positions),
             positions=[log_pb2.LogSize(log=log, size=each) for log, each in sorted(positions.items())],
             caught_up=is_at_end(positions, checkpoints),
             browse_id=browse_id,
         )
 
-    async def _positions(
-        self, request: subscribe_pb2.SubscribeRequest, checkpoints: Checkpoints
-    ) -> Positions:
+    def _positions(self, request: subscribe_pb2.SubscribeRequest, checkpoints: Checkpoints) -> Positions:
         if not request.cursor:
             beginning = request.start == subscribe_pb2.SUBSCRIBE_START_BEGINNING
             return {} if beginning else showing.sizes_of(checkpoints)
-        positions = (await self._cursors.open(_BOUND, request.cursor)).positions
+        positions = self._cursors.open(request.cursor)
         for log, index in positions.items():
             size = checkpoints[log].size if log in checkpoints else 0
             if index > size:
-                raise OutOfRangeError(f"it is at {log}[{index}], and {size} entries are published", "cursor")
+                raise OutOfRangeError(f"it is at {log}[{index}], and {size} entries are published", FIELD)
         return positions
 
     async def _eyes(self) -> Eyes:

@@ -1,4 +1,4 @@
-"""Where the tracing engine computes: in threads of its own, as many as there are turns, and no longer than its call waits."""
+"""Where the tracing engine computes: a moment on the event loop, then in threads of its own, as many as there are turns; and no longer than its call waits."""
 
 import asyncio
 import threading
@@ -10,11 +10,16 @@ from contextvars import copy_context
 from typing import Final, TypeVar
 
 SLICE_S: Final = 0.02
+AT_ONCE_S: Final = 0.01  # so long a call may hold up all others; one of 20 events takes a third of it
 Result = TypeVar("Result")
 
 
 class StoppedError(Exception):
     """The call that a computation was for is over: nobody waits for what would come of it."""
+
+
+class TooLongError(Exception):
+    """A computation on the event loop has used up its time: it is to begin again in a thread."""
 
 
 class Engine:
@@ -41,15 +46,33 @@ class Thinking:
         """Compute in `threads`, one after the other."""
         self._threads, self._shares = threads, shares
         self._is_stopped = False
-        self._until_s: float | None = None  # None while it computes in no thread
+        self._until_s: float | None = None  # None while it computes nothing
+        self._is_at_once = False
+        self._left_s = AT_ONCE_S
 
     def check(self) -> None:
-        """Let others compute where it is their turn; the engine calls it wherever it loops. Raises: StoppedError."""
+        """Let others compute where it is their turn; the engine calls it wherever it loops. Raises: StoppedError; TooLongError, on the event loop alone."""
         if self._until_s is not None and time.monotonic() >= self._until_s:
+            if self._is_at_once:
+                raise TooLongError
             self._shares.pass_on()
             self._until_s = time.monotonic() + SLICE_S
         if self._is_stopped:
             raise StoppedError
+
+    def at_once(self, work: Callable[..., Result], *arguments: object) -> Result:
+        """Compute on the event loop, without the way to a thread and back: for AT_ONCE_S in all of a call.
+
+        Raises: TooLongError once that time is over, with the next `check`; what was computed is lost.
+        """
+        begun_s = time.monotonic()
+        self._until_s, self._is_at_once = begun_s + self._left_s, True
+        try:
+            self.check()
+            return work(*arguments)
+        finally:
+            self._until_s, self._is_at_once = None, False
+            self._left_s -= time.monotonic() - begun_s
 
     async def run(self, work: Callable[..., Result], *arguments: object) -> Result:
         """Compute in a thread, one computation at a time.

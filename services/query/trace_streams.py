@@ -1,16 +1,16 @@
 """Traces sent level after level, each piece with its proofs as soon as the level is walked."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.tracing import trace_levels
-from goodstrace.tracing.engine import LevelTracing
 from goodstrace.tracing.filtering import EventFilter
 from goodstrace.tracing.model import Lookup, Name, Query, SealedFacts, Trace, TracedEvent
 from services.query import core, withheld
 from services.query.level_changes import Changes, Sent
 from services.query.sight import VisibleLogs
+from services.query.steps import Done, Steps
 from services.query.thinking import Thinking
 from services.query.walk import Walk
 from services.query.withheld_streams import WithheldStream
@@ -51,17 +51,21 @@ class TraceStream:
 
     async def run(self, query: Query, only: EventFilter, send: Send) -> None:
         """Send all levels. Raises: UnavailableError, CorruptError, EntryError."""
-        tracing = trace_levels(query, self._thinking.check)
+        tracing: Steps[Lookup | Trace, Iterable[SealedFacts] | None, Trace] = Steps(
+            self._thinking, lambda check: trace_levels(query, check)
+        )
         found: list[SealedFacts] | None = None
         level = 0
         while True:
-            step, is_last = await self._walk.think(_advance, tracing, found)
+            step = await tracing.next(found, at_once=self._walk.is_small)
             if isinstance(step, Lookup):
                 self._looked_up |= step.names
                 found = await self._walk.look_up(step)
                 continue
             found = None
-            async for message in self._level(level, query, step, only, is_last=is_last):
+            is_last = isinstance(step, Done)
+            trace = step.answer if isinstance(step, Done) else step
+            async for message in self._level(level, query, trace, only, is_last=is_last):
                 await send(message)
             if is_last:
                 return
@@ -71,7 +75,7 @@ class TraceStream:
         self, level: int, query: Query, trace: Trace, only: EventFilter, *, is_last: bool
     ) -> AsyncIterator[trace_pb2.StreamTraceResponse]:
         shown = only.shown(trace.events)
-        async for message in self._changes(level, await self._walk.think(self._sent.changes, trace, shown)):
+        async for message in self._changes(level, await self._thinking.run(self._sent.changes, trace, shown)):
             yield message
         async for message in self._held(level, query, trace, is_last=is_last):
             yield message
@@ -151,12 +155,3 @@ class TraceStream:
             self.shown += len(shown)
             yield [core.completed(event, shown) for event in page.events]
             offset = page.next_offset
-
-
-def _advance(tracing: LevelTracing, found: list[SealedFacts] | None) -> tuple[Lookup | Trace, bool]:
-    """Let the engine go on; True with the last trace."""
-    try:
-        return tracing.send(found), False
-    except StopIteration as stop:
-        trace: Trace = stop.value
-        return trace, True

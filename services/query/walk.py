@@ -3,8 +3,6 @@
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
-import msgspec
-
 from goodstrace import entry as entries
 from goodstrace.entry import Entry, Position, tag
 from goodstrace.tracing.model import Lookup, Name, SealedFacts
@@ -13,6 +11,7 @@ from goodstrace.tracing.pool import Check
 from goodstrace.tracing.reading import facts_at
 from services.query.core import Cost
 from services.query.metrics import QueryMetrics
+from services.query.steps import Done, Steps
 from services.query.thinking import Thinking
 from services.runtime.tracing import spans
 from services.sealing.showing import position, record_bytes
@@ -20,10 +19,10 @@ from services.sealing.values import SealedRecord
 
 HELD_BYTES: Final = 16 * 1024 * 1024
 MAX_RECORD_BYTES: Final = 1024 * 1024
-THINK_INLINE_RECORDS: Final = 200  # the engine is through with so many in some milliseconds
-THINK_INLINE_BYTES: Final = 512 * 1024  # unless they name much: one event of a MiB names 20,000 keys
+AT_ONCE_BYTES: Final = (
+    128 * 1024
+)  # names of so much are read and sorted in some milliseconds, between two checks
 Answer = TypeVar("Answer")
-Result = TypeVar("Result")
 Walker = Generator[Lookup, Iterable[SealedFacts], Answer]
 
 
@@ -82,13 +81,22 @@ class Walk(Generic[Answer]):
         over._is_over = True
         return over
 
-    async def run(self, walker: "Walker[Answer]") -> Answer:
-        """Drive the engine to its answer. Raises: UnavailableError, CorruptError, EntryError."""
-        step: Lookup | _Done[Answer] = await self.think(_send, walker, None)
-        while not isinstance(step, _Done):
+    async def run(self, walker: "Callable[[Check], Walker[Answer]]") -> Answer:
+        """Drive the engine to its answer, as `walker` begins it with what it is to call wherever it loops.
+
+        Raises: UnavailableError, CorruptError, EntryError.
+        """
+        steps: Steps[Lookup, Iterable[SealedFacts], Answer] = Steps(self._thinking, walker)
+        step = await steps.next(None)
+        while not isinstance(step, Done):
             self.rounds += 1
-            step = await self.think(_send, walker, await self.look_up(step))
+            step = await steps.next(await self.look_up(step), at_once=self.is_small)
         return step.answer
+
+    @property
+    def is_small(self) -> bool:
+        """Whether what was met may be thought over on the event loop."""
+        return self._held_bytes <= AT_ONCE_BYTES
 
     def cost(self, place: Position) -> Cost:
         """Tell what a record met on the way takes in an answer."""
@@ -119,12 +127,6 @@ class Walk(Generic[Answer]):
             raise PartsGoneError
         return found
 
-    async def think(self, work: Callable[..., Result], *arguments: object) -> Result:
-        """Let the engine compute; in a thread where that takes long, so that other calls and deadlines have their turn."""
-        if len(self._costs) > THINK_INLINE_RECORDS or self._held_bytes > THINK_INLINE_BYTES:
-            return await self._thinking.run(work, *arguments)
-        return work(*arguments)
-
     async def look_up(self, lookup: Lookup) -> list[SealedFacts]:
         """Find the records of names, and remember what they cost. Raises: UnavailableError, CorruptError, EntryError."""
         tags = {tag(self._secret, TAG_KINDS[kind], text): (kind, text) for kind, text in lookup.names}
@@ -135,11 +137,22 @@ class Walk(Generic[Answer]):
             (each, tags[each]) for each, of_tag in found.items() if any(not record.parts for record in of_tag)
         )
         records = {position(record): record for of_tag in found.values() for record in of_tag}
-        return self.met(records.values())
+        return await self.met(list(records.values()))
 
-    def met(self, records: Iterable[SealedRecord]) -> list[SealedFacts]:
-        """Note records that were found, and give what tracing reads of them."""
-        return [facts for record in records if (facts := self._met(record)) is not None]
+    async def met(self, records: Sequence[SealedRecord]) -> list[SealedFacts]:
+        """Note records that were found, and give what tracing reads of them. Raises: EntryError."""
+        if sum(len(part.content) for record in records for part in record.parts) > AT_ONCE_BYTES:
+            return await self._thinking.run(self._all_met, records)
+        return self._all_met(records)
+
+    def _all_met(self, records: Sequence[SealedRecord]) -> list[SealedFacts]:
+        found = []
+        for record in records:
+            self._thinking.check()
+            facts = self._met(record)
+            if facts is not None:
+                found.append(facts)
+        return found
 
     def _met(self, record: SealedRecord) -> SealedFacts | None:
         """Note a record; None where it is neither event nor registration, or what tracing reads is not there any more."""
@@ -185,23 +198,10 @@ async def walk_over(
     """
     walk: Walk[Answer] = Walk(reader, secret, sizes, thinking)
     with spans.span("walk"):
-        answer = await walk.run(walker(thinking.check))
+        answer = await walk.run(walker)
     metrics.rounds.observe(walk.rounds)
     return walk, answer
 
 
 def _lacks_parts(record: SealedRecord) -> bool:
     return len(record.parts) < len(entries.decode(record.entry).parts)
-
-
-class _Done(msgspec.Struct, Generic[Answer], frozen=True):
-    """The engine came to its answer."""
-
-    answer: Answer
-
-
-def _send(walker: "Walker[Answer]", found: Iterable[SealedFacts] | None) -> "Lookup | _Done[Answer]":
-    try:
-        return next(walker) if found is None else walker.send(found)
-    except StopIteration as stop:
-        return _Done(stop.value)

@@ -56,14 +56,14 @@ class PageTokens(Generic[State]):
         body = msgspec.json.encode(state)
         salt, nonce = os.urandom(_SALT_BYTES), os.urandom(NONCE_BYTES)
         filled = body.ljust(-(-len(body) // _FILL) * _FILL)  # JSON may end in blanks
-        return _encoded(salt + (await self._aead(salt, query)).encrypted(filled, salt, nonce))
+        return encoded(salt + (await self._aead(salt, query)).encrypted(filled, salt, nonce))
 
     async def open(self, query: bytes, token: str) -> State:
         """Give the state of a token that was made for `query`.
 
         Raises: InvalidRequestError, whatever the text: forged, damaged, of another query or release; what getting the key raises.
         """
-        data = _decoded(token, self._field)
+        data = decoded(token, self._field)
         salt, sealed = data[:_SALT_BYTES], data[_SALT_BYTES:]
         body = (await self._aead(salt, query)).decrypted(sealed, salt)
         if body is None:
@@ -79,17 +79,19 @@ class PageTokens(Generic[State]):
         return Aead(hmac.digest(await self._key(), salt + query, "sha256"))
 
 
-def _encoded(data: bytes) -> str:
+def encoded(data: bytes) -> str:
+    """Write bytes as base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _decoded(token: str, field: str) -> bytes:
+def decoded(token: str, field: str, not_ours: str = NOT_OURS) -> bytes:
+    """Read what `encoded` wrote, and nothing else. Raises: InvalidRequestError of `field`, with `not_ours`."""
     if len(token) > MAX_TOKEN_CHARS:
         raise InvalidRequestError(f"over {MAX_TOKEN_CHARS} characters", field)
     try:
         data = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidRequestError(NOT_OURS, field) from error
-    if _encoded(data) != token:
-        raise InvalidRequestError(NOT_OURS, field)
+        raise InvalidRequestError(not_ours, field) from error
+    if encoded(data) != token:
+        raise InvalidRequestError(not_ours, field)
     return data

@@ -21,7 +21,7 @@ from services.runtime import envelope
 from services.runtime.acknowledged import Outgoing
 from services.runtime.envelope import Record
 from services.runtime.errors import UnavailableError
-from services.runtime.page_tokens import fixed_key
+from services.runtime.page_tokens import TokenKey, fixed_key
 from services.sealing.browse import BrowseRecorder
 from services.sealing.values import SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
@@ -197,6 +197,7 @@ class Service:
         page_bytes: int = 1_000_000,
         max_events: int = 10_000,
         sight: Sight | None = None,
+        page_key: TokenKey = fixed_key(b"p" * 32),  # noqa: B008 - it is a constant
     ) -> None:
         self.logs, self.topic = MemoryLogs(records), Topic()
         metrics, log = QueryMetrics(CollectorRegistry()), structlog.get_logger()
@@ -216,7 +217,7 @@ class Service:
             recorder,
             sight=sight or Sight(None),
             secret=SECRET,
-            page_key=fixed_key(b"p" * 32),
+            page_key=page_key,
             max_events=max_events,
             page_bytes=page_bytes,
             max_walks=2,

@@ -18,6 +18,7 @@ from services.query.epcis_document import EPCIS_CONTEXT
 from services.query.epcis_matching import matches
 from services.query.epcis_parameters import EVENT_TYPES, asked, pairs
 from services.query.epcis_walk import found_in
+from services.runtime.errors import UnavailableError
 from services.sealing.values import SealedRecord
 from tests.integration.looking import parts_of
 from tests.unit.collector_builders import object_event
@@ -434,3 +435,18 @@ async def test_a_walk_ends_where_all_that_is_left_was_sealed_before_the_record_t
             service.logs.read = 0
             assert len(shown(await pages(client, f"{ROOT}/events?perPage=1000"))) == 600
             assert service.logs.read == 600
+
+
+async def test_what_is_not_shown_since_no_token_can_be_sealed_is_not_recorded(service: Service) -> None:
+    async def away() -> bytes:
+        raise UnavailableError("the vault is away")
+
+    records = [*service.logs.records_of["goods/0"], *service.logs.records_of["goods/1"]]
+    without = Service(records, page_key=away)  # type: ignore[arg-type]  # sealed ones have all that is asked of them
+    async with without.client() as client:
+        for path in ("events", "epcs"):
+            assert (await client.get(f"{ROOT}/{path}?perPage=1")).status_code == 503
+        assert without.topic.records == []
+        lists = await pages(client, f"{ROOT}/bizSteps?perPage=5")
+    assert len(lists) > 1  # what the standard lists wants no vault
+    assert [value for each in lists for value in each.json()["member"]] == sorted(words("bizstep"))

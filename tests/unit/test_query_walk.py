@@ -10,12 +10,15 @@ import pytest
 from goodstrace import tracing
 from goodstrace.entry import Kind
 from goodstrace.tracing.model import Query, Trace
+from goodstrace.tracing.walk import Walk as EngineWalk
+from services.query import thinking
 from services.query import walk as walks
 from services.query.thinking import Engine
 from services.query.walk import Walk
 from services.runtime.envelope import Record
 from services.sealing.entries import with_entry
 from services.sealing.values import SealedRecord
+from tests.deadlines import DEADLINE_S
 from tests.handmade import event
 
 SECRET = b"s" * 32
@@ -45,7 +48,7 @@ class MemoryLogs:
 
 async def _trace(logs: MemoryLogs, size: int) -> tuple[Walk[Trace], Trace]:
     walk: Walk[Trace] = Walk(logs, SECRET, {"goods/0": size}, Engine(1).thinking())
-    return walk, await walk.run(tracing.trace(Query(KEY)))
+    return walk, await walk.run(lambda check: tracing.trace(Query(KEY), check))
 
 
 async def test_only_events_below_the_size_are_found() -> None:
@@ -83,28 +86,27 @@ async def test_what_is_not_held_is_read_again(monkeypatch: pytest.MonkeyPatch) -
     assert all(walk.cost(place).full > 1_000 > walk.cost(place).bare for place in places)
 
 
-async def test_few_records_that_name_much_are_thought_over_in_a_thread(
+async def test_few_records_that_name_much_are_read_and_thought_over_in_a_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(thinking, "AT_ONCE_S", DEADLINE_S)
     threads: list[str] = []
-    send = walks._send
+    run, facts_at = EngineWalk.run, walks.facts_at
 
-    def seen(walker: Any, found: Any) -> Any:
+    def walked(walk: EngineWalk) -> None:
         threads.append(threading.current_thread().name)
-        return send(walker, found)
+        run(walk)
 
-    monkeypatch.setattr(walks, "_send", seen)
+    def read(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return facts_at(*arguments)
+
+    monkeypatch.setattr(EngineWalk, "run", walked)
+    monkeypatch.setattr(walks, "facts_at", read)
     await _trace(MemoryLogs([event(0, KEY, secret=SECRET)]), 1)
     assert set(threads) == {threading.current_thread().name}
     threads.clear()
-    much = event(0, KEY, secret=SECRET, content=b"{" + b" " * walks.THINK_INLINE_BYTES + b"}")
+    much = event(0, KEY, secret=SECRET, content=b"{" + b" " * walks.AT_ONCE_BYTES + b"}")
     await _trace(MemoryLogs([much]), 1)
-    assert set(threads) != {threading.current_thread().name}
-
-
-async def test_a_long_walk_thinks_in_a_thread_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    logs = MemoryLogs([event(number, KEY, secret=SECRET) for number in range(20)])
-    _, inline = await _trace(logs, 20)
-    monkeypatch.setattr(walks, "THINK_INLINE_RECORDS", 0)
-    _, threaded = await _trace(logs, 20)
-    assert threaded == inline
+    assert threads[0] == threading.current_thread().name  # nothing was found yet
+    assert threading.current_thread().name not in threads[1:]

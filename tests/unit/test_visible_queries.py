@@ -244,7 +244,6 @@ async def stream(world: World, request: Any, viewer: int) -> list[Any]:
         Heads(reader, 0.01),
         sight=world.sight,
         secret=SECRET,
-        page_key=fixed_key(b"p" * 32),
         page_bytes=10**6,
         most=4,
         stop=stop,
@@ -297,7 +296,6 @@ def test_a_subscription_ends_when_its_key_is_revoked(world: World) -> None:
             Heads(reader, 0.01),  # type: ignore[arg-type]
             sight=world.sight,
             secret=SECRET,
-            page_key=fixed_key(b"p" * 32),
             page_bytes=10**6,
             most=4,
             stop=stop,

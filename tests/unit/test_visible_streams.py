@@ -1,11 +1,13 @@
 """What streams and recalls show of what not everybody may see: nothing of it, but that it is sealed, and that is proved."""
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,9 +27,11 @@ from goodstrace.withheld import Withheld
 from services.query import recall_withheld
 from services.query import withheld as listing
 from services.query.recall_withheld import RecallWithheld
-from services.query.sight import VisibleLogs
+from services.query.sight import READ, VisibleLogs
 from services.runtime.access.values import Principal
 from services.runtime.merchants.errors import UnauthenticatedError
+from services.sealing.showing import Position
+from services.sealing.values import SealedRecord
 from tests.unit.collector_builders import SECRET
 from tests.unit.test_visible_answers import POLICIES, VIEWERS, assert_nothing_leaks, may_see, numbers
 from tests.unit.visible_world import CARRIER, CASE, EVENTS, INPUT, ITEM, MAKER, SHOP, STRANGER, World, place
@@ -511,3 +515,70 @@ def test_a_key_that_does_not_count_gets_no_message(method: str) -> None:
     with pytest.raises(UnauthenticatedError):
         world.streamed(method, REQUESTS[method](), (("authorization", "Bearer nonsense"),))
     assert not world.browses
+
+
+class Untold:
+    """A log of as many events of a place as are asked for, of which nothing may be told; counts how often it is read."""
+
+    def __init__(self, one: SealedRecord, size: int) -> None:
+        self.one, self.size, self.reads, self.most = one, size, 0, 0
+
+    def _records(self, first: int, limit: int) -> list[SealedRecord]:
+        self.reads += 1
+        return [
+            msgspec.structs.replace(self.one, log="goods/0", index=index)
+            for index in range(first, min(first + limit, self.size))
+        ]
+
+    async def find(
+        self, tags: Sequence[bytes], _sizes: Mapping[str, int], limit: int
+    ) -> dict[bytes, list[SealedRecord]]:
+        return {each: self._records(0, limit) for each in tags}
+
+    async def find_from(
+        self, _log: str, _tags: Sequence[bytes], first: int, _size: int, limit: int
+    ) -> list[SealedRecord]:
+        return self._records(first, limit)
+
+    async def find_newest(
+        self, _tag: bytes, _sizes: Mapping[str, int], limit: int, _before: Position | None = None
+    ) -> list[SealedRecord]:
+        return self._records(0, limit)
+
+
+async def untold(size: int, most_untold_s: float = math.inf) -> tuple[Untold, VisibleLogs, bytes]:
+    world = await asyncio.to_thread(World, PRIVATE)
+    named = tag(SECRET, TagKind.KEY, canonical_key(place(SHOP)))
+    every = [each for records in world.logs.records_of.values() for each in records]
+    source = Untold(next(each for each in every if named in each.tags), size)
+    eyes = await world.sight.eyes(Principal())
+    return source, VisibleLogs(source, eyes, SECRET, 100, most_untold_s), named  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [1_000, 3_000])
+async def test_what_is_held_does_not_grow_with_what_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    source, logs, named = await untold(size)
+    more = VisibleLogs._more
+    kept: list[int] = []
+
+    async def looked(self: VisibleLogs, *arguments: Any) -> Any:
+        found = await more(self, *arguments)
+        kept.append(len(arguments[-1]))
+        return found
+
+    monkeypatch.setattr(VisibleLogs, "_more", looked)
+    assert await logs.find([named], {"goods/0": size}, 10) == {named: []}
+    assert source.reads > size // READ
+    assert kept == [10]
+    assert (logs.is_cut, logs.told, len(logs.withheld)) == (False, 0, 0)
+
+
+async def test_a_stream_reads_what_may_not_be_told_for_a_while_only_and_says_that_it_is_cut() -> None:
+    source, logs, named = await untold(10**9, most_untold_s=0.05)
+    assert await logs.find([named], {"goods/0": 10**9}, 10) == {named: []}
+    assert logs.is_cut
+    reads = source.reads
+    assert await logs.find_newest(named, {"goods/0": 10**9}, 10) == []
+    assert source.reads == reads
