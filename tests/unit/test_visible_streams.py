@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodstrace.client import Client
-from goodstrace.entry import TagKind, tag
+from goodstrace.entry import Position, TagKind, tag
 from goodstrace.errors import VerificationError
 from goodstrace.identifiers import canonical_key
 from goodstrace.query.v1 import recall_pb2, trace_pb2, withheld_pb2
@@ -30,7 +30,6 @@ from services.query.recall_withheld import RecallWithheld
 from services.query.sight import READ, VisibleLogs
 from services.runtime.access.values import Principal
 from services.runtime.merchants.errors import UnauthenticatedError
-from services.sealing.showing import Position
 from services.sealing.values import SealedRecord
 from tests.unit.collector_builders import SECRET
 from tests.unit.test_visible_answers import POLICIES, VIEWERS, assert_nothing_leaks, may_see, numbers
