@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from goodstrace.browse_records import OUTCOMES, Browses
@@ -148,19 +149,19 @@ def _check_usage(*, mine: bool, verify: bool, looked_by: str, asked: object) -> 
 
 def show(found: Browses, out: Console, subject: str) -> None:
     """Print verified browse records of a key or user as a table."""
-    table = Table(title=f"Look-ups of {short(subject)}", title_justify="left")
+    table = Table(title=f"Look-ups of {escape(short(subject))}", title_justify="left")
     for column in ("when (UTC)", "who", "how", "purpose", "events shown", "outcome", "sealed at", "proof"):
         table.add_column(column)
     for entry, outcome in zip(found.entries, found.outcomes, strict=True):
         parts = _parts(entry)
         table.add_row(
             datetime.fromtimestamp(entry.entry.time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            _who(parts.get("who", {})),
-            str(parts.get("what", {}).get("method", "withheld")),
-            str(parts.get("purpose", {}).get("purpose", "")),
-            str(parts.get("outcome", {}).get("events", "")),
-            outcome,
-            f"{entry.log}[{entry.index}]",
+            escape(_who(parts.get("who", {}))),
+            escape(str(parts.get("what", {}).get("method", "withheld"))),
+            escape(str(parts.get("purpose", {}).get("purpose", ""))),
+            escape(str(parts.get("outcome", {}).get("events", ""))),
+            escape(outcome),
+            escape(f"{entry.log}[{entry.index}]"),
             "[green]verified[/green]",
         )
     out.print(table)

@@ -14,11 +14,25 @@ NOTHING_NAMES_IT: Final = "nothing sealed names this key"
 _FILE_WIDTH: Final = 160
 _LINK: Final = "https://id.gs1.org/"
 _ELEMENT: Final = re.compile(r"([0-9]{2,4})/([^/]+)")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def console() -> Console:
-    """Make the console for results: as wide as the terminal, and wide enough for a tree where the output goes elsewhere."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_FILE_WIDTH)
+    """Make the console for results: as wide as the terminal, and wide enough for a tree where the output goes elsewhere.
+
+    It shows text as it is: names between colons are keys and values here, never emoji, which no escaping would keep from being replaced.
+    """
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+
+def progress_console() -> Console:
+    """Make the console for what is said meanwhile, which goes to standard error; text is shown as it is there too."""
+    return Console(highlight=False, emoji=False, stderr=True)
+
+
+def write_as_is(content: str, out: Console) -> None:
+    r"""Write a line as it is: nothing is wrapped and no tab replaced, as a console would; a control character, which could act on the terminal, as \uXXXX."""
+    out.file.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", content) + "\n")
 
 
 def short(key: str) -> str:

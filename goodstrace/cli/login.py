@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from goodstrace.cli.asking import code_option, password_of, password_option, with_code, work_shown
@@ -134,10 +135,10 @@ def list_sessions(query_target: str, *, as_json: bool) -> None:
     table = Table("session", "begun (UTC)", "used last (UTC)", "from", "")
     for each in found:
         table.add_row(
-            each.id,
+            escape(each.id),
             _moment(each.begun_ms),
             _moment(each.used_ms),
-            each.network,
+            escape(each.network),
             "this one" if each.current else "",
         )
     console().print(table)

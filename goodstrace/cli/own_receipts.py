@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from goodstrace.checked_receipts import Checked, check_receipts
@@ -109,9 +110,13 @@ def show(checked: Sequence[Checked], out: Console) -> None:
         table.add_column(column)
     for each in (*broken, *waiting):
         receipt = each.kept.receipt
-        stands = f"[red]{each.problem}[/red]" if each.is_broken else each.standing.value
+        stands = f"[red]{escape(each.problem)}[/red]" if each.is_broken else each.standing.value
         table.add_row(
-            to_second(receipt.time_ms * 1000), receipt.browse_id, receipt.log, stands, each.signed.value
+            to_second(receipt.time_ms * 1000),
+            escape(receipt.browse_id),
+            escape(receipt.log),
+            stands,
+            each.signed.value,
         )
     if table.row_count:
         out.print(table)
