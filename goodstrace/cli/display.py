@@ -6,14 +6,13 @@ import re
 import sys
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import unquote
 
 from rich.console import Console
 
+from goodstrace.asked_keys import elements_of
+
 NOTHING_NAMES_IT: Final = "nothing sealed names this key"
 _FILE_WIDTH: Final = 160
-_LINK: Final = "https://id.gs1.org/"
-_ELEMENT: Final = re.compile(r"([0-9]{2,4})/([^/]+)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -36,10 +35,8 @@ def write_as_is(content: str, out: Console) -> None:
 
 
 def short(key: str) -> str:
-    """Write a canonical GS1 key as GS1 prints it under a barcode, such as (01)09521234543213(21)1; others as they are."""
-    if not key.startswith(_LINK):
-        return key
-    return "".join(f"({ai}){unquote(value)}" for ai, value in _ELEMENT.findall(key.removeprefix(_LINK)))
+    """Write a canonical GS1 key as GS1 prints it under a barcode, such as (01)09521234543213(21)1; others, and what would not read back, as they are."""
+    return "".join(f"({ai}){value}" for ai, value in elements_of(key)) or key
 
 
 def moment(time_us: int) -> str:
