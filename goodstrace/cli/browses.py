@@ -134,7 +134,7 @@ def browses(
         show(found, console(), key or looked_by or (f"merchant {merchant}" if merchant else "all"))
         if verify:
             show_receipts(checked, console())
-    if any(each.is_broken for each in checked):
+    if any(each.is_broken or each.unchecked for each in checked):
         sys.exit(1)
 
 

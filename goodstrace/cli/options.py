@@ -184,12 +184,19 @@ def read_log_keys(path: Path, option: str) -> LogKeys:
 
 
 def read_policy(path: Path) -> Policy:
-    """Read a C2SP tlog-policy file, up to one byte over its limit, which its parser then refuses. Raises: TrustFileError."""
+    """Read a C2SP tlog-policy file. Raises: TrustFileError."""
+    return Policy.parse(policy_text(path))
+
+
+def policy_text(path: Path) -> bytes:
+    """Give the text of a C2SP tlog-policy file, which parses: it is read up to one byte over its limit, which the parser refuses. Raises: TrustFileError."""
     try:
         with path.open("rb") as file:
-            return Policy.parse(file.read(MAX_POLICY_BYTES + 1))
+            text = file.read(MAX_POLICY_BYTES + 1)
+        Policy.parse(text)
     except (OSError, PolicyError) as error:
         raise TrustFileError(f"{path}: {error}") from error
+    return text
 
 
 def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:

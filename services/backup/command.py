@@ -9,10 +9,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
-from goodstrace.cli.options import json_option, print_json
-from goodstrace.errors import GoodstraceError
+from goodstrace.cli.options import json_option, policy_text, print_json, read_policy
 from goodstrace.log_keys import LogKeys
-from goodstrace.policy import MAX_POLICY_BYTES, Policy
 from services.backup import checking, creating, groups, ready, restoring
 from services.backup.checking import Trust
 from services.backup.erased import Again, Applied, destroyed_hashes
@@ -140,7 +138,7 @@ def verify(
     folder: Path, vkeys: Path | None, policy_file: Path | None, *, of_vault: bool, as_json: bool
 ) -> None:
     """Read all of a copy and derive its logs again, without any store: what is wrong is named with file and place, or log, block and index."""
-    with told(GoodstraceError, OSError):
+    with told(OSError):
         manifest = read_manifest(folder, "vault" if of_vault else "store")
         checking.verify(folder, manifest, _trust(vkeys, policy_file))
     if as_json:
@@ -185,7 +183,7 @@ def restore(
     it; (4) users who were erased since the copy was made are erased again, by what Kafka has sealed of it; (5) the groups that read into the store
     are set back, so that what came after the copy comes again from Kafka. Broken off, drop the database and begin again.
     """
-    with told(GoodstraceError, OSError):
+    with told(OSError):
         done = _restored(
             folder=folder,
             into=into,
@@ -317,7 +315,7 @@ def _restored(
     options = Options(
         names=tuple(each.log for each in manifest.logs),  # keys may be of logs that had nothing to copy yet
         trusted=LogKeys.load(vkeys) if vkeys else None,
-        policy=_read(policy_file),
+        policy=policy_text(policy_file) if policy_file else None,
     )
     restoring.derive(asked.mongo, options, manifest, workers)
     applied = asyncio.run(_finished(asked, ring, destroyed))
@@ -358,17 +356,9 @@ async def _finished(asked: Asked, ring: Ring, destroyed: Mapping[bytes, int]) ->
 
 
 def _trust(vkeys: Path | None, policy_file: Path | None) -> Trust:
-    text = _read(policy_file)
-    return Trust(LogKeys.load(vkeys) if vkeys else None, Policy.parse(text) if text is not None else None)
-
-
-def _read(policy_file: Path | None) -> bytes | None:
-    if policy_file is None:
-        return None
-    with policy_file.open("rb") as file:
-        return file.read(MAX_POLICY_BYTES + 1)
+    return Trust(LogKeys.load(vkeys) if vkeys else None, read_policy(policy_file) if policy_file else None)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    with told(GoodstraceError, OSError):
+    with told(OSError):
         return asyncio.run(work)
