@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import click
 
 from goodstrace.cli.options import json_option, policy_text, print_json, read_policy
+from goodstrace.errors import VerificationError
 from goodstrace.log_keys import LogKeys
 from services.backup import checking, creating, groups, ready, restoring
 from services.backup.checking import Trust
@@ -30,6 +32,7 @@ from services.runtime.vault.keys import Vault
 from services.runtime.vault.opening import load_ring, vault_database
 from services.runtime.vault.settings import VaultSettings
 from services.runtime.vault.wrapping import Ring
+from services.sealing.errors import CorruptError
 from services.sealing.fsck.store import Options
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.operations import Operations
@@ -138,9 +141,17 @@ def verify(
     folder: Path, vkeys: Path | None, policy_file: Path | None, *, of_vault: bool, as_json: bool
 ) -> None:
     """Read all of a copy and derive its logs again, without any store: what is wrong is named with file and place, or log, block and index."""
-    with told(OSError):
+    trust = _trust(vkeys, policy_file)
+    try:
         manifest = read_manifest(folder, "vault" if of_vault else "store")
-        checking.verify(folder, manifest, _trust(vkeys, policy_file))
+        checking.verify(folder, manifest, trust)
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
+    except (BackupError, CorruptError, VerificationError) as error:
+        if not as_json:
+            raise click.ClickException(f"does not verify: {error}") from error
+        print_json({"sound": False, "problem": str(error), "trusted_keys": vkeys is not None})
+        sys.exit(1)
     if as_json:
         print_json({"sound": True, "trusted_keys": vkeys is not None, **_copied(manifest)})
         return
