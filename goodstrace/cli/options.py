@@ -204,7 +204,7 @@ def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:
     sizes = {}
     for text in as_of:
         log, equals, size = text.partition("=")
-        if not equals or not size.isdigit():
+        if not equals or not (size.isascii() and size.isdecimal()):
             raise click.UsageError(f"--as-of wants LOG=SIZE, such as goods/0=120, not {text!r}")
         sizes[log] = int(size)
     return sizes

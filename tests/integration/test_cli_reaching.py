@@ -71,6 +71,41 @@ def test_a_host_that_nobody_knows_is_named() -> None:
     assert "nobody knows the host of https://nowhere.invalid:1" in said
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError("timed out"), "is not reached (timed out)"),
+        (OSError(101, "Network is unreachable"), "is not reached (Network is unreachable)"),
+        (OSError(113, "No route to host"), "is not reached (No route to host)"),
+        (
+            socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+            "cannot be looked up now",
+        ),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "nobody knows the host"),
+        (ConnectionRefusedError(111, "Connection refused"), "nothing listens"),
+    ],
+)
+def test_only_what_is_refused_listens_nowhere_and_make_is_for_this_machine(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", failing)
+    told = trouble(AskedTarget("trace.shop.example:443", "--query", SYSTEM), is_grpc=True)
+    assert told is not None
+    assert said in told
+    assert ("nothing listens" in told) is isinstance(error, ConnectionRefusedError)
+    assert "make status" not in told
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".com"])
+def test_a_host_that_is_no_name_is_said_to_be_that(host: str) -> None:
+    told = trouble(AskedTarget(f"{host}:50051", "--query", SYSTEM), is_grpc=True)
+    assert told is not None
+    assert "a host that is no name" in told
+
+
 def test_tls_that_was_not_asked_for_is_named(world: World) -> None:
     with listening(world) as port:
         said = trouble(AskedTarget(f"127.0.0.1:{port}", "--query", SYSTEM), is_grpc=True)
@@ -109,6 +144,7 @@ def test_what_a_service_answered_itself_has_no_hint() -> None:
         "another service listens at 127.0.0.1:"
         in hints(CallError("UNIMPLEMENTED", "Method not found!"), asked)[0]
     )
+    assert "accounts are off" in hints(CallError("UNIMPLEMENTED", "Method not found!"), asked)[0]
     assert len(hints(CallError("UNAVAILABLE", "failed to connect"), asked)) == 1
 
 
@@ -146,7 +182,14 @@ def test_a_url_without_a_scheme_is_refused(
 ) -> None:
     document = tmp_path / "document.jsonld"
     document.write_text("{}")
-    for text in ("127.0.0.1:28180", "https:", "ftp://127.0.0.1:1"):
+    for text in (
+        "127.0.0.1:28180",
+        "https:",
+        "ftp://127.0.0.1:1",
+        "http://[::1",
+        "http://127.0.0.1:abc",
+        "http://h:0",
+    ):
         monkeypatch.setattr("sys.argv", ["goodstrace", "capture", "--url", text, str(document)])
         with pytest.raises(SystemExit):
             main()

@@ -101,6 +101,12 @@ def test_of_a_key_that_nothing_names_it_says_so(run: Any, command: str) -> None:
     assert "nothing sealed names this key" not in named.stdout
 
 
+def test_a_size_that_is_no_number_to_all_is_wrong_usage(run: Any) -> None:
+    done = run("trace", ITEM, "--as-of", "goods/0=²")
+    assert done.exit_code == 2
+    assert "--as-of wants LOG=SIZE" in done.stderr
+
+
 def test_events_that_are_not_asked_for_are_not_said_to_be_missing(run: Any) -> None:
     done = run("trace", ITEM, "--step", "disposal")
     assert done.exit_code == 0
