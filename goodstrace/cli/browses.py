@@ -103,7 +103,7 @@ def browses(
     With --my-goods it counts who looked at the goods of a merchant instead, by day, role and step, and tells of fewer than five people nothing.
     """
     if my_goods:
-        with connect(role="auditor" if merchant else "merchant", **connection) as client:
+        with connect(role="auditor" if merchant else "merchant", asks_audit=True, **connection) as client:
             counted = client.goods_browses(*span(first, last), merchant=merchant)
         if as_json:
             print_json(goods_document(counted))
@@ -112,7 +112,7 @@ def browses(
         return
     _check_usage(mine=mine, verify=verify, looked_by=looked_by, asked=key or merchant or first)
     checked: list[Checked] = []
-    with connect(role="merchant" if mine else "auditor", **connection) as client:
+    with connect(role="merchant" if mine else "auditor", asks_audit=True, **connection) as client:
         if mine:
             target = connection["query_target"]
             looked_by = own_name(target, connection["api_key_file"], connection["user"])

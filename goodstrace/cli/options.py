@@ -149,14 +149,16 @@ def connect(
     index_token_file: Path | None,
     receipts: Path | None,
     role: str = "merchant",
+    asks_audit: bool = False,
 ) -> Client:
     """Make the client that the options describe; of the local stack as its demo merchant, or as its user of another `role`.
 
+    `asks_audit` says that the audit service is called too: where a call fails, its address is then looked at.
+
     Raises: TrustFileError, KeyChangeError, CredentialsError.
     """
-    tls_for(
-        audit_target, "--audit"
-    )  # the audit service is checked as the query service is; so its address is known
+    if asks_audit:
+        tls_for(audit_target, "--audit")  # it is checked as the query service is; so its address is known
     return Client(
         query_target,
         read_log_keys(log_keys, "--log-keys"),

@@ -42,7 +42,7 @@ def hints(error: CallError, targets: list[AskedTarget]) -> list[str]:
     if error.reason:  # ours says so itself
         return []
     if error.code == _NO_SUCH_CALL:
-        named = " or ".join(f"{each.text} ({each.option})" for each in targets)
+        named = " or ".join(f"{each.text} ({each.option})" for each in targets if each.is_grpc)
         return (
             [f"another service listens at {named}, or one of an earlier release, or accounts are off there"]
             if named
@@ -51,7 +51,8 @@ def hints(error: CallError, targets: list[AskedTarget]) -> list[str]:
     if error.code not in _UNREACHED:
         return []
     is_grpc = isinstance(error.__cause__, grpc.RpcError)
-    return [found for each in targets if (found := trouble(each, is_grpc=is_grpc))]
+    same = [each for each in targets if each.is_grpc is is_grpc]  # the call went to one of these
+    return [found for each in same if (found := trouble(each, is_grpc=is_grpc))]
 
 
 def trouble(asked: AskedTarget, *, is_grpc: bool) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
 from goodstrace.cli.main import main
@@ -145,7 +146,47 @@ def test_what_a_service_answered_itself_has_no_hint() -> None:
         in hints(CallError("UNIMPLEMENTED", "Method not found!"), asked)[0]
     )
     assert "accounts are off" in hints(CallError("UNIMPLEMENTED", "Method not found!"), asked)[0]
-    assert len(hints(CallError("UNAVAILABLE", "failed to connect"), asked)) == 1
+    assert len(hints(_away(), asked)) == 1
+
+
+def _away() -> CallError:
+    error = CallError("UNAVAILABLE", "failed to connect")
+    error.__cause__ = grpc.RpcError()
+    return error
+
+
+def test_only_where_the_failed_call_went_is_looked_at(world: World) -> None:
+    """The collector's HTTP port is well, and is not blamed for not speaking gRPC; nor is a gRPC port for an HTTP call."""
+    nowhere = f"127.0.0.1:{nobody()}"
+    with listening(world, ("http/1.1",)) as port:
+        asked = [
+            AskedTarget(f"https://127.0.0.1:{port}", "--url", Tls(world.ca)),
+            AskedTarget(nowhere, "--grpc", SYSTEM),
+        ]
+        [said] = hints(_away(), asked)
+        assert f"nothing listens at {nowhere}" in said
+        assert hints(CallError("UNAVAILABLE", "ConnectError"), asked) == []
+
+
+@pytest.mark.parametrize(("command", "is_named"), [("trace", False), ("browses", True)])
+def test_the_audit_service_is_named_by_who_asks_it(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    *,
+    is_named: bool,
+) -> None:
+    (tmp_path / "own.vkey").write_text(GOODS + "\n")
+    query, audit = f"127.0.0.1:{nobody()}", f"127.0.0.1:{nobody()}"
+    options = ["--query", query, "--audit", audit, "--memory", str(tmp_path / "memory")]
+    options += ["--log-keys", str(tmp_path / "own.vkey")]
+    monkeypatch.setattr("sys.argv", ["goodstrace", command, "urn:x:1", *options])
+    with pytest.raises(SystemExit):
+        main()
+    told = capfd.readouterr().err
+    assert f"nothing listens at {query}" in told
+    assert (f"nothing listens at {audit}" in told) is is_named
 
 
 @pytest.mark.parametrize("command", ["trace", "goods"])
@@ -189,6 +230,8 @@ def test_a_url_without_a_scheme_is_refused(
         "http://[::1",
         "http://127.0.0.1:abc",
         "http://h:0",
+        "http://a..b/",
+        f"http://{'a' * 70}.example",
     ):
         monkeypatch.setattr("sys.argv", ["goodstrace", "capture", "--url", text, str(document)])
         with pytest.raises(SystemExit):
