@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
 from rich.console import Console
+from rich.table import Table
 
 from goodstrace.asked_keys import elements_of
 
 NOTHING_NAMES_IT: Final = "nothing sealed names this key"
 _FILE_WIDTH: Final = 160
+_ID_CHARS: Final = 32
+"""So long is the ID of a record or a look."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -32,6 +36,15 @@ def progress_console() -> Console:
 def write_as_is(content: str, out: Console) -> None:
     r"""Write a line as it is: nothing is wrapped and no tab replaced, as a console would; a control character, which could act on the terminal, as \uXXXX."""
     out.file.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", content) + "\n")
+
+
+def id_columns(table: Table, *names: str, ids: Collection[str]) -> None:
+    """Add columns; those of `ids` hold what is copied into another command: where there is little room the others give way, and it stays whole on its line."""
+    for name in names:
+        if name in ids:
+            table.add_column(name, no_wrap=True, overflow="fold", min_width=_ID_CHARS)
+        else:
+            table.add_column(name)
 
 
 def short(key: str) -> str:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from goodstrace.checked_receipts import Checked, check_receipts
-from goodstrace.cli.display import to_second
+from goodstrace.cli.display import id_columns, to_second
 from goodstrace.cli.identity import login_client, source_for
 from goodstrace.client import Client
 from goodstrace.errors import AnswerError, CallError, RememberedError
@@ -109,8 +109,7 @@ def show(checked: Sequence[Checked], out: Console) -> None:
     waiting = [each for each in whole if each.standing is Standing.NOT_YET]
     unchecked = [each for each in whole if each.unchecked]
     table = Table(title="Receipts of looks", title_justify="left")
-    for column in ("when (UTC)", "look", "log", "stands", "signed"):
-        table.add_column(column)
+    id_columns(table, "when (UTC)", "look", "log", "stands", "signed", ids=("look",))
     for each in (*broken, *unchecked, *waiting):
         receipt = each.kept.receipt
         told = f"[red]{escape(each.problem)}[/red]" if each.is_broken else "not checked"

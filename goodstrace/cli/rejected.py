@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from goodstrace.capture import Problem
-from goodstrace.cli.display import console, progress_console
+from goodstrace.cli.display import console, id_columns, progress_console
 from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
 from goodstrace.cli.tls import tls_for
@@ -86,8 +86,8 @@ def list_rejected(
         click.echo("nothing was refused that is not settled")
         return
     table = Table()
-    for column in ("record ID", "when (UTC)", "reason", "stage", "merchant", "what is wrong"):
-        table.add_column(column)
+    columns = ("record ID", "when (UTC)", "reason", "stage", "merchant", "what is wrong")
+    id_columns(table, *columns, ids=columns[:1])
     for each in found:
         names = ("recordID", "recordTime", "reason", "stage", "merchant")
         told = str(each.get("detail", ""))[:_DETAIL_CHARS]

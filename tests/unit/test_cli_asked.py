@@ -1,6 +1,7 @@
 """What the command line is asked about: keys as it prints them and as people type them, and steps."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from goodstrace.asked_keys import is_uri, key_asked, key_of_path
 from goodstrace.cli import goods as goods_cli
+from goodstrace.cli import prove as prove_cli
 from goodstrace.cli import recall as recall_cli
 from goodstrace.cli import trace as trace_cli
 from goodstrace.cli.display import short
 from goodstrace.cli.main import cli
 from goodstrace.cli.registry import _key
+from goodstrace.errors import CallError
 from goodstrace.log_keys import is_log
 from goodstrace.registry_files import GOODS, PLACES
 from goodstrace.visibility import Visibility, VisibilityPolicy
@@ -173,3 +176,21 @@ def test_a_log_without_an_index_is_not_looked_up_as_an_event(log: str, tmp_path:
 @given(st.from_regex(r"(urn:x:|ni:///sha-256;|https://a\.example/)[a-z0-9/]{1,20}", fullmatch=True))
 def test_no_event_id_is_taken_for_a_log(event_id: str) -> None:
     assert not is_log(event_id)
+
+
+def test_a_place_is_taken_as_it_is_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Asked:
+        def proof_file(self, log: str, index: int, _size: int) -> None:
+            asked.append((log, index))
+            raise CallError("NOT_FOUND", "this is as far as it goes")
+
+        def event(self, event_id: str) -> tuple[()]:
+            asked.append((event_id, -1))
+            return ()
+
+    monkeypatch.setattr(prove_cli, "connect", lambda **_: nullcontext(Asked()))
+    for what in (["goods/0[12]"], ["goods/0", "12"], ["root[3]"], ["urn:x:a[12]"], ["goods/0[²]"]):
+        CliRunner().invoke(cli, ["prove", *what, "--out", str(tmp_path / "proof")])
+    assert asked == [("goods/0", 12), ("goods/0", 12), ("root", 3), ("urn:x:a[12]", -1), ("goods/0[²]", -1)]
