@@ -25,6 +25,7 @@ from services.backup.values import Manifest
 from services.erasure.steps import ERASE_STEPS
 from services.runtime import topics
 from services.runtime.command_errors import told
+from services.runtime.errors import ServiceError
 from services.runtime.mongo import Mongo, beside
 from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, MongoSettings, load
@@ -145,13 +146,13 @@ def verify(
     try:
         manifest = read_manifest(folder, "vault" if of_vault else "store")
         checking.verify(folder, manifest, trust)
-    except OSError as error:
-        raise click.ClickException(str(error)) from error
     except (BackupError, CorruptError, VerificationError) as error:
         if not as_json:
             raise click.ClickException(f"does not verify: {error}") from error
         print_json({"sound": False, "problem": str(error), "trusted_keys": vkeys is not None})
         sys.exit(1)
+    except (ServiceError, OSError) as error:  # that is no verdict
+        raise click.ClickException(str(error)) from error
     if as_json:
         print_json({"sound": True, "trusted_keys": vkeys is not None, **_copied(manifest)})
         return
