@@ -5,6 +5,7 @@ Source: GS1 Digital Link URI Syntax 1.4; GS1 General Specifications (element str
 
 import re
 from typing import Final
+from urllib.parse import unquote
 
 from goodstrace.element_strings import is_marked, key_of_brackets, key_of_scan
 from goodstrace.event_filter import MAX_KEY_CHARS
@@ -12,6 +13,8 @@ from goodstrace.identifiers import canonical_key
 
 _GS1: Final = "https://id.gs1.org/"
 _DIGITS: Final = {8: "01", 12: "01", 13: "01", 14: "01", 18: "00"}
+_ELEMENT: Final = re.compile(r"([0-9]{2,4})/([^/]+)")
+_PATH: Final = re.compile(f"{re.escape(_GS1)}{_ELEMENT.pattern}(?:/{_ELEMENT.pattern})*")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S")
 
 
@@ -48,6 +51,17 @@ def is_gs1(key: str) -> bool:
 def is_uri(key: str) -> bool:
     """Say whether a key begins as a URI does, with a scheme: whatever else an event names has one."""
     return _URI.match(key) is not None
+
+
+def elements_of(key: str) -> list[tuple[str, str]]:
+    """Give the application identifiers and values of a GS1 key, to be written with brackets.
+
+    None are given of another key, and where a value has a bracket itself, as serials and lots may: what is written so could not be read back.
+    """
+    if _PATH.fullmatch(key) is None:
+        return []
+    found = [(ai, unquote(value)) for ai, value in _ELEMENT.findall(key.removeprefix(_GS1))]
+    return [] if any(bracket in value for _, value in found for bracket in "()") else found
 
 
 def _gs1(path: str) -> str | None:

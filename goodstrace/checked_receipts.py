@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from goodstrace.errors import SignatureError, VerificationError
+from goodstrace.errors import QuorumError, SignatureError, UnknownLogError, VerificationError
 from goodstrace.receipt_store import Kept
 from goodstrace.receipts import BrowseProof, Receipt, Standing, check_signed
 
@@ -25,13 +25,20 @@ class Signed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A kept receipt, and what came of checking it. `problem` says what does not hold; empty where all does, or it is not sealed yet."""
+    """A kept receipt, and what came of checking it.
+
+    Attributes:
+        standing: None where that could not be checked.
+        problem: what does not hold; empty where all does, or it is not sealed yet.
+        unchecked: why it could not be checked: the log's key or a witness's is not among those that are trusted. It says nothing of the service.
+    """
 
     kept: Kept
-    standing: Standing
+    standing: Standing | None
     index: int | None
     signed: Signed
     problem: str = ""
+    unchecked: str = ""
 
     @property
     def is_broken(self) -> bool:
@@ -51,6 +58,8 @@ def _checked(kept: Kept, prove: Prove, keys: Mapping[str, Mapping[str, str]]) ->
     signed, problem = _signed(kept.receipt, keys)
     try:
         proof = prove(kept.receipt)
+    except (UnknownLogError, QuorumError) as error:  # what is trusted here does not reach as far
+        return Checked(kept, None, None, signed, problem, str(error))
     except VerificationError as error:
         return Checked(kept, Standing.MISSING, None, signed, str(error))
     if proof.standing is Standing.MISSING:

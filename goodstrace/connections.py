@@ -158,8 +158,13 @@ def http_client(
 
     Raises: CredentialsError where a token would go in clear text, a file cannot be used, or `url` is none.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        base, parts = httpx.URL(url), urlsplit(url)
+        base.host.encode("idna")  # as looking it up does: a label is 1 to 63 letters
+        sound = base.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        sound = False
+    if not sound:
         raise CredentialsError(
             f"{url!r} is no URL of a service: https://host:port, or http://host:port on this machine"
         )
@@ -167,7 +172,7 @@ def http_client(
         refuse_clear_text(parts.hostname or "")
     secure = parts.scheme == "https" and transport is None
     return httpx.Client(
-        base_url=url,
+        base_url=base,
         timeout=timeout_s,
         auth=BearerAuth(source),
         transport=transport,
@@ -210,7 +215,10 @@ def local_target(port: int, *, http: bool = False) -> str:
 
 def with_local_ca(tls: Tls, text: str) -> Tls:
     """Believe the local stack's CA too, for an https target on this machine where no CA is named."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # no target: who connects to it says so
+        return tls
     if tls.ca_file is None and parts.scheme == "https" and is_loopback(parts.hostname or ""):
         return Tls(local_ca(), tls.cert_file, tls.key_file)
     return tls

@@ -54,7 +54,8 @@ class LogKeys:
         Of a folder all `*.vkey` files are read but those of retired keys (`goods-0.1.vkey`), and the logs' changes of key
         (`*.changes`, one statement a line), where they are there, are followed.
 
-        Raises: TrustFileError where there is no key or one is malformed, with file and line; KeyChangeError.
+        Raises: TrustFileError where there is no key, or a key or a change is malformed or has no key to go on from, with file and line;
+            KeyChangeError, with the file, where a change is well-formed and does not hold: such a one somebody made.
         """
         files, changes = [path], list[Path]()
         if path.is_dir():
@@ -62,7 +63,7 @@ class LogKeys:
             changes = sorted(path.glob(f"*{CHANGES_SUFFIX}"))
         try:
             texts = {file: file.read_text(encoding="utf-8") for file in files}
-            statements = [file.read_text(encoding="utf-8").splitlines() for file in changes]
+            statements = {file: file.read_text(encoding="utf-8") for file in changes}
         except (OSError, UnicodeDecodeError) as error:
             raise TrustFileError(f"cannot read log keys from {path}: {error}") from error
         verifiers = [verifier for file, text in texts.items() for verifier in _keys_in(text, file)]
@@ -74,9 +75,18 @@ class LogKeys:
             keys = cls(verifiers)
         except NoteError as error:
             raise TrustFileError(f"{path}: {error}") from error
-        for each in statements:
-            keys.follow([key_changes.parse(statement) for statement in each])
+        for file, text in statements.items():
+            keys._follow_file(file, text)
         return keys
+
+    def _follow_file(self, file: Path, text: str) -> None:
+        changes = list(_changes_in(text, file))
+        try:
+            self.follow(changes)
+        except UnknownLogError as error:
+            raise TrustFileError(f"{file} is of a log whose vkey is not there: {error}") from error
+        except KeyChangeError as error:
+            raise KeyChangeError(f"{file}: {error}") from error
 
     def follow(self, changes: Sequence[KeyChange]) -> bool:
         """Go on from a log's trusted key along the changes of its key; True where that taught something new.
@@ -166,6 +176,15 @@ def _keys_in(text: str, file: Path) -> Iterator[Verifier]:
         except NoteError as error:
             raise TrustFileError(f"{file}, line {number}, is no vkey of a log: {error}") from error
         yield verifier
+
+
+def _changes_in(text: str, file: Path) -> Iterator[KeyChange]:
+    """Read the changes of a file; nothing of them is verified. Raises: TrustFileError, which names file and line."""
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            yield key_changes.decode(line)
+        except KeyChangeError as error:
+            raise TrustFileError(f"{file}, line {number}: {error}") from error
 
 
 def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:

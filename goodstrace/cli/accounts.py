@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from goodstrace.accounts import AccountsClient
@@ -102,7 +103,8 @@ def list_accounts(query_target: str, operator_token_file: Path | None, *, as_jso
     for each in found:
         roles, merchant = ", ".join(each.roles), str(each.merchant or "")
         codes = "yes" if each.totp else ""
-        table.add_row(each.name, each.kind, roles, merchant, each.status, codes, each.certificate)
+        told = (each.name, each.kind, roles, merchant, each.status, codes, each.certificate)
+        table.add_row(*map(escape, told))
     console().print(table)
 
 

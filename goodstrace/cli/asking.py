@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from goodstrace.cli.display import progress_console
 from goodstrace.errors import CallError, CredentialsError
 from goodstrace.login import Progress as Told
 
@@ -75,7 +75,7 @@ def with_code(call: Callable[[str], _Answer], code: str) -> _Answer:
 @contextmanager
 def work_shown() -> Iterator[Told]:
     """Show how far the work for a challenge has come, once there is any."""
-    console = Console(stderr=True)
+    console = progress_console()
     with Progress(
         TextColumn("many try to sign in to this account: working for your turn"),
         BarColumn(),

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from goodstrace.browse_records import OUTCOMES, Browses
@@ -102,7 +103,7 @@ def browses(
     With --my-goods it counts who looked at the goods of a merchant instead, by day, role and step, and tells of fewer than five people nothing.
     """
     if my_goods:
-        with connect(role="auditor" if merchant else "merchant", **connection) as client:
+        with connect(role="auditor" if merchant else "merchant", asks_audit=True, **connection) as client:
             counted = client.goods_browses(*span(first, last), merchant=merchant)
         if as_json:
             print_json(goods_document(counted))
@@ -111,7 +112,7 @@ def browses(
         return
     _check_usage(mine=mine, verify=verify, looked_by=looked_by, asked=key or merchant or first)
     checked: list[Checked] = []
-    with connect(role="merchant" if mine else "auditor", **connection) as client:
+    with connect(role="merchant" if mine else "auditor", asks_audit=True, **connection) as client:
         if mine:
             target = connection["query_target"]
             looked_by = own_name(target, connection["api_key_file"], connection["user"])
@@ -133,7 +134,7 @@ def browses(
         show(found, console(), key or looked_by or (f"merchant {merchant}" if merchant else "all"))
         if verify:
             show_receipts(checked, console())
-    if any(each.is_broken for each in checked):
+    if any(each.is_broken or each.unchecked for each in checked):
         sys.exit(1)
 
 
@@ -148,19 +149,19 @@ def _check_usage(*, mine: bool, verify: bool, looked_by: str, asked: object) -> 
 
 def show(found: Browses, out: Console, subject: str) -> None:
     """Print verified browse records of a key or user as a table."""
-    table = Table(title=f"Look-ups of {short(subject)}", title_justify="left")
+    table = Table(title=f"Look-ups of {escape(short(subject))}", title_justify="left")
     for column in ("when (UTC)", "who", "how", "purpose", "events shown", "outcome", "sealed at", "proof"):
         table.add_column(column)
     for entry, outcome in zip(found.entries, found.outcomes, strict=True):
         parts = _parts(entry)
         table.add_row(
             datetime.fromtimestamp(entry.entry.time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            _who(parts.get("who", {})),
-            str(parts.get("what", {}).get("method", "withheld")),
-            str(parts.get("purpose", {}).get("purpose", "")),
-            str(parts.get("outcome", {}).get("events", "")),
-            outcome,
-            f"{entry.log}[{entry.index}]",
+            escape(_who(parts.get("who", {}))),
+            escape(str(parts.get("what", {}).get("method", "withheld"))),
+            escape(str(parts.get("purpose", {}).get("purpose", ""))),
+            escape(str(parts.get("outcome", {}).get("events", ""))),
+            escape(outcome),
+            escape(f"{entry.log}[{entry.index}]"),
             "[green]verified[/green]",
         )
     out.print(table)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.progress import Progress
 
 from goodstrace.capture import CaptureClient, Job, Problem
 from goodstrace.capture_stream import CaptureStream
 from goodstrace.cli.asked import warn
+from goodstrace.cli.display import progress_console
 from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
 from goodstrace.cli.reaching import trouble
@@ -70,7 +70,7 @@ def capture(
     The collector wants a merchant: by the API key of the file named or of GOODSTRACE_API_KEY, by your session, or, of the local
     stack, the demo merchant.
     """
-    console = Console(stderr=True)
+    console = progress_console()
     results: dict[Path, Job | Problem] = {}
     with (
         CaptureClient(url, token=source_for(url, api_key_file), tls=tls_for(url, "--url")) as client,

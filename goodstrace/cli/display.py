@@ -4,28 +4,52 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import unquote
 
 from rich.console import Console
+from rich.table import Table
+
+from goodstrace.asked_keys import elements_of
 
 NOTHING_NAMES_IT: Final = "nothing sealed names this key"
 _FILE_WIDTH: Final = 160
-_LINK: Final = "https://id.gs1.org/"
-_ELEMENT: Final = re.compile(r"([0-9]{2,4})/([^/]+)")
+_ID_CHARS: Final = 32
+"""So long is the ID of a record or a look."""
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def console() -> Console:
-    """Make the console for results: as wide as the terminal, and wide enough for a tree where the output goes elsewhere."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_FILE_WIDTH)
+    """Make the console for results: as wide as the terminal, and wide enough for a tree where the output goes elsewhere.
+
+    It shows text as it is: names between colons are keys and values here, never emoji, which no escaping would keep from being replaced.
+    """
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+
+def progress_console() -> Console:
+    """Make the console for what is said meanwhile, which goes to standard error; text is shown as it is there too."""
+    return Console(highlight=False, emoji=False, stderr=True)
+
+
+def write_as_is(content: str, out: Console) -> None:
+    r"""Write a line as it is: nothing is wrapped and no tab replaced, as a console would; a control character, which could act on the terminal, as \uXXXX."""
+    out.file.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", content) + "\n")
+
+
+def id_columns(table: Table, *names: str, ids: Collection[str]) -> None:
+    """Add columns; those of `ids` hold what is copied into another command: where there is little room the others give way, and it stays whole on its line."""
+    for name in names:
+        if name in ids:
+            table.add_column(name, no_wrap=True, overflow="fold", min_width=_ID_CHARS)
+        else:
+            table.add_column(name)
 
 
 def short(key: str) -> str:
-    """Write a canonical GS1 key as GS1 prints it under a barcode, such as (01)09521234543213(21)1; others as they are."""
-    if not key.startswith(_LINK):
-        return key
-    return "".join(f"({ai}){unquote(value)}" for ai, value in _ELEMENT.findall(key.removeprefix(_LINK)))
+    """Write a canonical GS1 key as GS1 prints it under a barcode, such as (01)09521234543213(21)1; others, and what would not read back, as they are."""
+    return "".join(f"({ai}){value}" for ai, value in elements_of(key)) or key
 
 
 def moment(time_us: int) -> str:

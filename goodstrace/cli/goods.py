@@ -141,7 +141,7 @@ def _show_state(state: GoodsState, answer: Goods, out: Console) -> None:
         value = escape(short(each.value) + (f" ({each.type})" if each.type else ""))
         since = moment(each.since_us)
         table.add_row(
-            each.field,
+            escape(each.field),
             f"[bold yellow]{value}[/bold yellow]" if each.field == _WARNING else value,
             f"{since} or before" if each.since_at_latest or each.start_unknown else since,
             moment(each.time_us),

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from goodstrace.cli.asking import code_option, password_of, password_option, with_code, work_shown
-from goodstrace.cli.display import console
+from goodstrace.cli.display import console, id_columns
 from goodstrace.cli.identity import login_client, session_name, session_source, sessions, source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, query_option
 from goodstrace.credentials import host_of
@@ -131,13 +132,14 @@ def list_sessions(query_target: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"sessions": [_session(each) for each in found]})
         return
-    table = Table("session", "begun (UTC)", "used last (UTC)", "from", "")
+    table = Table()
+    id_columns(table, "session", "begun (UTC)", "used last (UTC)", "from", "", ids=("session",))
     for each in found:
         table.add_row(
-            each.id,
+            escape(each.id),
             _moment(each.begun_ms),
             _moment(each.used_ms),
-            each.network,
+            escape(each.network),
             "this one" if each.current else "",
         )
     console().print(table)

@@ -88,7 +88,7 @@ def statistics(
     """
     end = last.replace(tzinfo=dt.UTC) if last else dt.datetime.now(dt.UTC)
     start = first.replace(tzinfo=dt.UTC) if first else end - _DEFAULT_WINDOWS[window]
-    with connect(role="auditor", **connection) as client:
+    with connect(role="auditor", asks_audit=True, **connection) as client:
         found = client.statistics(window, _ms(start), _ms(end))
     if as_json:
         print_json({"window": window, "windows": [_statistics_document(each) for each in found]})

@@ -149,14 +149,16 @@ def connect(
     index_token_file: Path | None,
     receipts: Path | None,
     role: str = "merchant",
+    asks_audit: bool = False,
 ) -> Client:
     """Make the client that the options describe; of the local stack as its demo merchant, or as its user of another `role`.
 
+    `asks_audit` says that the audit service is called too: where a call fails, its address is then looked at.
+
     Raises: TrustFileError, KeyChangeError, CredentialsError.
     """
-    tls_for(
-        audit_target, "--audit"
-    )  # the audit service is checked as the query service is; so its address is known
+    if asks_audit:
+        tls_for(audit_target, "--audit")  # it is checked as the query service is; so its address is known
     return Client(
         query_target,
         read_log_keys(log_keys, "--log-keys"),
@@ -184,12 +186,19 @@ def read_log_keys(path: Path, option: str) -> LogKeys:
 
 
 def read_policy(path: Path) -> Policy:
-    """Read a C2SP tlog-policy file, up to one byte over its limit, which its parser then refuses. Raises: TrustFileError."""
+    """Read a C2SP tlog-policy file. Raises: TrustFileError."""
+    return Policy.parse(policy_text(path))
+
+
+def policy_text(path: Path) -> bytes:
+    """Give the text of a C2SP tlog-policy file, which parses: it is read up to one byte over its limit, which the parser refuses. Raises: TrustFileError."""
     try:
         with path.open("rb") as file:
-            return Policy.parse(file.read(MAX_POLICY_BYTES + 1))
+            text = file.read(MAX_POLICY_BYTES + 1)
+        Policy.parse(text)
     except (OSError, PolicyError) as error:
         raise TrustFileError(f"{path}: {error}") from error
+    return text
 
 
 def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:
@@ -197,7 +206,7 @@ def sizes_of(as_of: tuple[str, ...]) -> dict[str, int]:
     sizes = {}
     for text in as_of:
         log, equals, size = text.partition("=")
-        if not equals or not size.isdigit():
+        if not equals or not (size.isascii() and size.isdecimal()):
             raise click.UsageError(f"--as-of wants LOG=SIZE, such as goods/0=120, not {text!r}")
         sizes[log] = int(size)
     return sizes

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from goodstrace.checked_receipts import Checked, check_receipts
-from goodstrace.cli.display import to_second
+from goodstrace.cli.display import id_columns, to_second
 from goodstrace.cli.identity import login_client, source_for
 from goodstrace.client import Client
 from goodstrace.errors import AnswerError, CallError, RememberedError
@@ -91,10 +92,11 @@ def as_document(checked: Sequence[Checked]) -> list[dict[str, Any]]:
             "log": each.kept.receipt.log,
             "index": each.index,
             "leaf_hash": each.kept.receipt.leaf_hash.hex(),
-            "standing": each.standing.value,
+            "standing": each.standing.value if each.standing else None,
             "signed": each.signed.value,
             "receipt": each.kept.receipt.signed,
             "problem": each.problem,
+            "unchecked": each.unchecked,
         }
         for each in checked
     ]
@@ -103,22 +105,31 @@ def as_document(checked: Sequence[Checked]) -> list[dict[str, Any]]:
 def show(checked: Sequence[Checked], out: Console) -> None:
     """Print a line for each receipt that is not simply sealed, and the sums; who is to be told is told loudly."""
     broken = [each for each in checked if each.is_broken]
-    waiting = [each for each in checked if each.standing is Standing.NOT_YET and not each.is_broken]
+    whole = [each for each in checked if not each.is_broken]
+    waiting = [each for each in whole if each.standing is Standing.NOT_YET]
+    unchecked = [each for each in whole if each.unchecked]
     table = Table(title="Receipts of looks", title_justify="left")
-    for column in ("when (UTC)", "look", "log", "stands", "signed"):
-        table.add_column(column)
-    for each in (*broken, *waiting):
+    id_columns(table, "when (UTC)", "look", "log", "stands", "signed", ids=("look",))
+    for each in (*broken, *unchecked, *waiting):
         receipt = each.kept.receipt
-        stands = f"[red]{each.problem}[/red]" if each.is_broken else each.standing.value
+        told = f"[red]{escape(each.problem)}[/red]" if each.is_broken else "not checked"
+        stands = each.standing.value if each in waiting and each.standing else told
         table.add_row(
-            to_second(receipt.time_ms * 1000), receipt.browse_id, receipt.log, stands, each.signed.value
+            to_second(receipt.time_ms * 1000),
+            escape(receipt.browse_id),
+            escape(receipt.log),
+            stands,
+            each.signed.value,
         )
     if table.row_count:
         out.print(table)
-    sealed = len(checked) - len(broken) - len(waiting)
+    sealed = len(whole) - len(waiting) - len(unchecked)
+    not_checked = f", {len(unchecked)} not checked" if unchecked else ""
     out.print(
-        f"{len(checked)} receipts: {sealed} sealed, {len(waiting)} not sealed yet, {len(broken)} broken"
+        f"{len(checked)} receipts: {sealed} sealed, {len(waiting)} not sealed yet, {len(broken)} broken{not_checked}"
     )
+    for reason in dict.fromkeys(each.unchecked for each in unchecked):
+        out.print(f"[yellow]not checked: {escape(reason)}[/yellow]")
     if broken:
         out.print(
             "[bold red]The service has answered these looks and cannot show them in its log. "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -19,10 +20,12 @@ from goodstrace.proof_file import SUFFIX, encode_parts
 from goodstrace.verification import VerifiedEntry
 
 PARTS_SUFFIX = ".parts.json"
+_PRINTED: Final = re.compile(r"(.+)\[([0-9]+)\]")
+"""A place as `trace` and others print it."""
 
 
 @click.command()
-@click.argument("what", nargs=-1, required=True, metavar="LOG INDEX | EVENT-ID")
+@click.argument("what", nargs=-1, required=True, metavar="LOG INDEX | LOG[INDEX] | EVENT-ID")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -57,11 +60,13 @@ def prove(
 ) -> None:
     """Write a C2SP tlog-proof of an entry: `goodstrace verify FILE` checks it without any service.
 
-    Name the entry by LOG and INDEX, such as `goods/0 12`; that is not recorded, since it shows nothing of the event. Or by
+    Name the entry by LOG and INDEX, such as `goods/0 12`, or `goods/0[12]` as it is printed; that is not recorded, since it shows nothing of the event. Or by
     EVENT-ID (or event hash): that is a look-up, and recorded. Where several entries have that name, the second goes to
     FILE with -2 before its suffix, and so on.
     """
-    by_place = len(what) == 2 and what[1].isdecimal()
+    if len(what) == 1 and (printed := _PRINTED.fullmatch(what[0])) and is_log(printed[1]):
+        what = (printed[1], printed[2])
+    by_place = len(what) == 2 and what[1].isascii() and what[1].isdecimal()
     if not by_place and len(what) != 1:
         raise click.UsageError("name the entry by LOG and INDEX or by EVENT-ID")
     if not by_place and is_log(what[0]):

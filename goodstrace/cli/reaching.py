@@ -13,7 +13,7 @@ import click
 import grpc
 
 from goodstrace.cli.tls import AskedTarget, asked_targets
-from goodstrace.connections import Target, ssl_context, target_of
+from goodstrace.connections import Target, is_loopback, ssl_context, target_of
 from goodstrace.errors import CallError, CredentialsError
 
 PATIENCE_S: Final = 2.0
@@ -42,12 +42,17 @@ def hints(error: CallError, targets: list[AskedTarget]) -> list[str]:
     if error.reason:  # ours says so itself
         return []
     if error.code == _NO_SUCH_CALL:
-        named = " or ".join(f"{each.text} ({each.option})" for each in targets)
-        return [f"another service listens at {named}, or one of an earlier release"] if named else []
+        named = " or ".join(f"{each.text} ({each.option})" for each in targets if each.is_grpc)
+        return (
+            [f"another service listens at {named}, or one of an earlier release, or accounts are off there"]
+            if named
+            else []
+        )
     if error.code not in _UNREACHED:
         return []
     is_grpc = isinstance(error.__cause__, grpc.RpcError)
-    return [found for each in targets if (found := trouble(each, is_grpc=is_grpc))]
+    same = [each for each in targets if each.is_grpc is is_grpc]  # the call went to one of these
+    return [found for each in same if (found := trouble(each, is_grpc=is_grpc))]
 
 
 def trouble(asked: AskedTarget, *, is_grpc: bool) -> str | None:
@@ -65,10 +70,24 @@ def trouble(asked: AskedTarget, *, is_grpc: bool) -> str | None:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), PATIENCE_S) as plain:
             return _wrong_with(plain, asked, target, context, is_grpc=is_grpc)
-    except socket.gaierror:
+    except (OSError, UnicodeError) as error:
+        return _not_reached(asked, target, error)
+
+
+def _not_reached(asked: AskedTarget, target: Target, error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):  # a label that is empty, or over 63 letters
+        return f"{asked.text} has a host that is no name: another address with {asked.option}"
+    if isinstance(error, socket.gaierror):
+        if error.errno == socket.EAI_AGAIN:
+            return f"the host of {asked.text} cannot be looked up now ({error.strerror}): is the network up?"
         return f"nobody knows the host of {asked.text}: another address with {asked.option}"
-    except OSError:
-        return f"nothing listens at {asked.text}: is it up (`make status`)? Another address: {asked.option}"
+    if isinstance(error, ConnectionRefusedError):
+        up = " (`make status`)" if is_loopback(target.host) else ""
+        return f"nothing listens at {asked.text}: is it up{up}? Another address: {asked.option}"
+    why = error.strerror or error  # no answer in time, no route
+    return (
+        f"{asked.text} is not reached ({why}): does the network lead there? Another address: {asked.option}"
+    )
 
 
 def _wrong_with(

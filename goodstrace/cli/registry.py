@@ -10,11 +10,11 @@ from typing import Any, Final, TypeVar
 
 import click
 import httpx
-from rich.console import Console
 from rich.progress import track
 
 from goodstrace.asked_keys import key_of_path
 from goodstrace.cli.asked import KEY
+from goodstrace.cli.display import progress_console
 from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
 from goodstrace.cli.tls import tls_for
@@ -132,7 +132,7 @@ def _ready(entries: list[Entry]) -> Iterator[dict[str, Any]]:
 
 
 def _sent(entries: list[Entry], kind: str, url: str, api_key_file: Path | None) -> Iterator[dict[str, Any]]:
-    console = Console(stderr=True)
+    console = progress_console()
     with _client(url, api_key_file) as client:
         for each in track(entries, "registering", console=console, disable=not console.is_terminal):
             told = {"place": each.place, "key": each.content["key"]}

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from goodstrace.capture import Problem
-from goodstrace.cli.display import console
+from goodstrace.cli.display import console, id_columns, progress_console
 from goodstrace.cli.identity import source_for
 from goodstrace.cli.options import api_key_option, json_option, print_json, url_option
 from goodstrace.cli.tls import tls_for
@@ -86,13 +86,12 @@ def list_rejected(
         click.echo("nothing was refused that is not settled")
         return
     table = Table()
-    for column in ("record ID", "when (UTC)", "reason", "stage", "merchant", "what is wrong"):
-        table.add_column(column)
+    columns = ("record ID", "when (UTC)", "reason", "stage", "merchant", "what is wrong")
+    id_columns(table, *columns, ids=columns[:1])
     for each in found:
+        names = ("recordID", "recordTime", "reason", "stage", "merchant")
         told = str(each.get("detail", ""))[:_DETAIL_CHARS]
-        table.add_row(
-            each["recordID"], each["recordTime"], each["reason"], each["stage"], str(each["merchant"]), told
-        )
+        table.add_row(*(escape(str(each[name])) for name in names), escape(told))
     console().print(table)
 
 
@@ -157,7 +156,7 @@ def resubmit(
     """
     _check_usage(records, corrected, reason, everything=everything)
     body = corrected.read_bytes() if corrected else None
-    bar = Console(stderr=True)
+    bar = progress_console()
     with RejectedClient(url, token=source_for(url, api_key_file), tls=tls_for(url, "--url")) as client:
         wanted = [each["recordID"] for each in client.list(reason=reason or "")] if everything else records
         results: dict[str, Resubmitted | Problem] = {}

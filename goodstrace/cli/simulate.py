@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import Progress
 
+from goodstrace.cli.display import progress_console
 from goodstrace.cli.options import json_option, print_json
 from goodstrace.simulate import OptionError, SimulationOptions, write
 
@@ -65,7 +65,7 @@ def simulate(out: Path, start: datetime, *, as_json: bool, **numbers: float) -> 
         options = SimulationOptions(start=start.date(), **numbers)  # type: ignore[arg-type] # click checked the types
     except OptionError as error:
         raise click.UsageError(str(error)) from error
-    console = Console(stderr=True)
+    console = progress_console()
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("simulating", total=options.events)
         try:

@@ -12,6 +12,7 @@ import click
 from goodstrace.connections import Tls, with_local_ca
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_HTTP_OPTIONS: Final = ("--url", "--logs")
 _META: Final = "goodstrace.tls"
 _ASKED: Final = f"{_META}.asked"
 _TLS_NAMES: Final = ("ca_file", "client_cert_file", "client_key_file")
@@ -43,6 +44,11 @@ class AskedTarget:
     text: str
     option: str
     tls: Tls
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether gRPC is spoken there, and not HTTP."""
+        return self.option not in _HTTP_OPTIONS
 
 
 def tls_for(target: str, option: str = "--query") -> Tls:

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from goodstrace import proof_bundle, proof_file
 from goodstrace.cli import wrong_index
-from goodstrace.cli.display import console
+from goodstrace.cli.display import console, write_as_is
 from goodstrace.cli.options import json_option, print_json, read_policy
 from goodstrace.completeness.wrong_index import MAX_FILE_BYTES, is_wrong_index
 from goodstrace.errors import NoteError, VerificationError
@@ -185,7 +185,7 @@ def _show_entry(result: Mapping[str, Any], out: Console) -> None:
     entry = result["entry"]
     sealed = datetime.fromtimestamp(entry["time_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     out.print(
-        f"  the {entry['kind']} {entry['id']}, recorded {sealed} UTC, is entry {result['index']}"
+        f"  the {escape(entry['kind'])} {escape(entry['id'])}, recorded {sealed} UTC, is entry {result['index']}"
         f" of the log {escape(result['origin'])}"
     )
     out.print(f"  [dim]signed checkpoint of {result['size']} entries, root {result['root']}[/dim]")
@@ -197,7 +197,7 @@ def _show_entry(result: Mapping[str, Any], out: Console) -> None:
     if result["unknown_signatures"]:
         out.print(f"  [dim]{result['unknown_signatures']} signatures by keys that are not known here[/dim]")
     for part, content in (result["parts"] or {}).items():
-        out.print(f"  the part {part} is what was sealed: {escape(content)}")
+        write_as_is(f"  the part {part} is what was sealed: {content}", out)
 
 
 def _read(file: Path, limit_bytes: int) -> bytes:

@@ -1,6 +1,7 @@
 """The commands `goodstrace audit ...`; other packages of the server side add theirs by entry points."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from goodstrace.cli.options import json_option, print_json, read_log_keys, read_
 from goodstrace.cli.server_side import group_with
 from goodstrace.cli.tls import tls_for, tls_options
 from goodstrace.connections import http_client
-from goodstrace.errors import GoodstraceError
+from goodstrace.errors import VerificationError
 from goodstrace.log_keys import LogKeys
 from goodstrace.policy import Policy
 from goodstrace.transparency import values
@@ -83,15 +84,27 @@ def report(
     """
     if (month is None) == (file is None):
         raise click.UsageError("give either --month or --verify")
-    if file is not None:
-        if not logs:
-            raise click.UsageError("--verify wants --logs: a URL or a folder")
-        keys, wanted = read_log_keys(vkeys, "--vkeys"), read_policy(policy) if policy else None
-    with told(GoodstraceError, OSError):
-        if file is not None:
-            _verify(values.decode(file.read_bytes()), logs, keys, wanted, as_json=as_json)
-        else:
+    if file is None:
+        with told(OSError):
             _write(asyncio.run(_made(_month(month or ""))), out, as_json=as_json)
+        return
+    if not logs:
+        raise click.UsageError("--verify wants --logs: a URL or a folder")
+    if not _is_url(logs) and not (Path(logs) / "logs").is_dir():
+        raise click.UsageError(f"--logs: {logs} is neither a URL nor a folder of `goodstrace export`")
+    keys, wanted = read_log_keys(vkeys, "--vkeys"), read_policy(policy) if policy else None
+    try:
+        with told(OSError):
+            _verify(values.decode(file.read_bytes()), logs, keys, wanted, as_json=as_json)
+    except VerificationError as error:
+        if not as_json:
+            raise
+        print_json({"verified": False, "problem": str(error)})
+        sys.exit(1)
+
+
+def _is_url(logs: str) -> bool:
+    return logs.startswith(("https://", "http://"))
 
 
 def _month(name: str) -> Month:
@@ -126,7 +139,7 @@ def _write(made: Report, out: Path | None, *, as_json: bool) -> None:
 
 
 def _verify(read: Report, logs: str, keys: LogKeys, wanted: Policy | None, *, as_json: bool) -> None:
-    if logs.startswith(("https://", "http://")):
+    if _is_url(logs):
         with http_client(logs, tls_for(logs, "--logs"), timeout_s=_TIMEOUT_S) as client:
             derived = verify(read, keys, PublicLog(from_url(client)), wanted)
     else:

@@ -2,16 +2,16 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
-from goodstrace.cli.options import json_option, print_json
-from goodstrace.errors import GoodstraceError
+from goodstrace.cli.options import json_option, policy_text, print_json, read_policy
+from goodstrace.errors import VerificationError
 from goodstrace.log_keys import LogKeys
-from goodstrace.policy import MAX_POLICY_BYTES, Policy
 from services.backup import checking, creating, groups, ready, restoring
 from services.backup.checking import Trust
 from services.backup.erased import Again, Applied, destroyed_hashes
@@ -24,6 +24,7 @@ from services.backup.values import Manifest
 from services.erasure.steps import ERASE_STEPS
 from services.runtime import clock, topics
 from services.runtime.command_errors import told
+from services.runtime.errors import ServiceError
 from services.runtime.mongo import Mongo, beside
 from services.runtime.progress import Progress
 from services.runtime.settings import KafkaSettings, MongoSettings, load
@@ -31,6 +32,7 @@ from services.runtime.vault.keys import Vault
 from services.runtime.vault.opening import load_ring, vault_database
 from services.runtime.vault.settings import VaultSettings
 from services.runtime.vault.wrapping import Ring
+from services.sealing.errors import CorruptError
 from services.sealing.fsck.store import Options
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.operations import Operations
@@ -139,9 +141,17 @@ def verify(
     folder: Path, vkeys: Path | None, policy_file: Path | None, *, of_vault: bool, as_json: bool
 ) -> None:
     """Read all of a copy and derive its logs again, without any store: what is wrong is named with file and place, or log, block and index."""
-    with told(GoodstraceError, OSError):
+    trust = _trust(vkeys, policy_file)
+    try:
         manifest = read_manifest(folder, "vault" if of_vault else "store")
-        checking.verify(folder, manifest, _trust(vkeys, policy_file))
+        checking.verify(folder, manifest, trust)
+    except (BackupError, CorruptError, VerificationError) as error:
+        if not as_json:
+            raise click.ClickException(f"does not verify: {error}") from error
+        print_json({"sound": False, "problem": str(error), "trusted_keys": vkeys is not None})
+        sys.exit(1)
+    except (ServiceError, OSError) as error:  # that is no verdict
+        raise click.ClickException(str(error)) from error
     if as_json:
         print_json({"sound": True, "trusted_keys": vkeys is not None, **_copied(manifest)})
         return
@@ -184,7 +194,7 @@ def restore(
     it; (4) users who were erased since the copy was made are erased again, by what Kafka has sealed of it; (5) the groups that read into the store
     are set back, so that what came after the copy comes again from Kafka. Broken off, drop the database and begin again.
     """
-    with told(GoodstraceError, OSError):
+    with told(OSError):
         done = _restored(
             folder=folder,
             into=into,
@@ -316,7 +326,7 @@ def _restored(
     options = Options(
         names=tuple(each.log for each in manifest.logs),  # keys may be of logs that had nothing to copy yet
         trusted=LogKeys.load(vkeys) if vkeys else None,
-        policy=_read(policy_file),
+        policy=policy_text(policy_file) if policy_file else None,
     )
     restoring.derive(asked.mongo, options, manifest, workers)
     applied = asyncio.run(_finished(asked, ring, destroyed))
@@ -357,17 +367,9 @@ async def _finished(asked: Asked, ring: Ring, destroyed: Mapping[bytes, int]) ->
 
 
 def _trust(vkeys: Path | None, policy_file: Path | None) -> Trust:
-    text = _read(policy_file)
-    return Trust(LogKeys.load(vkeys) if vkeys else None, Policy.parse(text) if text is not None else None)
-
-
-def _read(policy_file: Path | None) -> bytes | None:
-    if policy_file is None:
-        return None
-    with policy_file.open("rb") as file:
-        return file.read(MAX_POLICY_BYTES + 1)
+    return Trust(LogKeys.load(vkeys) if vkeys else None, read_policy(policy_file) if policy_file else None)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    with told(GoodstraceError, OSError):
+    with told(OSError):
         return asyncio.run(work)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
 from goodstrace.cli.main import main
@@ -71,6 +72,41 @@ def test_a_host_that_nobody_knows_is_named() -> None:
     assert "nobody knows the host of https://nowhere.invalid:1" in said
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError("timed out"), "is not reached (timed out)"),
+        (OSError(101, "Network is unreachable"), "is not reached (Network is unreachable)"),
+        (OSError(113, "No route to host"), "is not reached (No route to host)"),
+        (
+            socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+            "cannot be looked up now",
+        ),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "nobody knows the host"),
+        (ConnectionRefusedError(111, "Connection refused"), "nothing listens"),
+    ],
+)
+def test_only_what_is_refused_listens_nowhere_and_make_is_for_this_machine(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", failing)
+    told = trouble(AskedTarget("trace.shop.example:443", "--query", SYSTEM), is_grpc=True)
+    assert told is not None
+    assert said in told
+    assert ("nothing listens" in told) is isinstance(error, ConnectionRefusedError)
+    assert "make status" not in told
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".com"])
+def test_a_host_that_is_no_name_is_said_to_be_that(host: str) -> None:
+    told = trouble(AskedTarget(f"{host}:50051", "--query", SYSTEM), is_grpc=True)
+    assert told is not None
+    assert "a host that is no name" in told
+
+
 def test_tls_that_was_not_asked_for_is_named(world: World) -> None:
     with listening(world) as port:
         said = trouble(AskedTarget(f"127.0.0.1:{port}", "--query", SYSTEM), is_grpc=True)
@@ -109,7 +145,48 @@ def test_what_a_service_answered_itself_has_no_hint() -> None:
         "another service listens at 127.0.0.1:"
         in hints(CallError("UNIMPLEMENTED", "Method not found!"), asked)[0]
     )
-    assert len(hints(CallError("UNAVAILABLE", "failed to connect"), asked)) == 1
+    assert "accounts are off" in hints(CallError("UNIMPLEMENTED", "Method not found!"), asked)[0]
+    assert len(hints(_away(), asked)) == 1
+
+
+def _away() -> CallError:
+    error = CallError("UNAVAILABLE", "failed to connect")
+    error.__cause__ = grpc.RpcError()
+    return error
+
+
+def test_only_where_the_failed_call_went_is_looked_at(world: World) -> None:
+    """The collector's HTTP port is well, and is not blamed for not speaking gRPC; nor is a gRPC port for an HTTP call."""
+    nowhere = f"127.0.0.1:{nobody()}"
+    with listening(world, ("http/1.1",)) as port:
+        asked = [
+            AskedTarget(f"https://127.0.0.1:{port}", "--url", Tls(world.ca)),
+            AskedTarget(nowhere, "--grpc", SYSTEM),
+        ]
+        [said] = hints(_away(), asked)
+        assert f"nothing listens at {nowhere}" in said
+        assert hints(CallError("UNAVAILABLE", "ConnectError"), asked) == []
+
+
+@pytest.mark.parametrize(("command", "is_named"), [("trace", False), ("browses", True)])
+def test_the_audit_service_is_named_by_who_asks_it(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    *,
+    is_named: bool,
+) -> None:
+    (tmp_path / "own.vkey").write_text(GOODS + "\n")
+    query, audit = f"127.0.0.1:{nobody()}", f"127.0.0.1:{nobody()}"
+    options = ["--query", query, "--audit", audit, "--memory", str(tmp_path / "memory")]
+    options += ["--log-keys", str(tmp_path / "own.vkey")]
+    monkeypatch.setattr("sys.argv", ["goodstrace", command, "urn:x:1", *options])
+    with pytest.raises(SystemExit):
+        main()
+    told = capfd.readouterr().err
+    assert f"nothing listens at {query}" in told
+    assert (f"nothing listens at {audit}" in told) is is_named
 
 
 @pytest.mark.parametrize("command", ["trace", "goods"])
@@ -146,7 +223,16 @@ def test_a_url_without_a_scheme_is_refused(
 ) -> None:
     document = tmp_path / "document.jsonld"
     document.write_text("{}")
-    for text in ("127.0.0.1:28180", "https:", "ftp://127.0.0.1:1"):
+    for text in (
+        "127.0.0.1:28180",
+        "https:",
+        "ftp://127.0.0.1:1",
+        "http://[::1",
+        "http://127.0.0.1:abc",
+        "http://h:0",
+        "http://a..b/",
+        f"http://{'a' * 70}.example",
+    ):
         monkeypatch.setattr("sys.argv", ["goodstrace", "capture", "--url", text, str(document)])
         with pytest.raises(SystemExit):
             main()

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from goodstrace.errors import AnswerError
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from goodstrace.transparency import values
 from goodstrace.transparency.values import Month
@@ -86,7 +87,12 @@ async def test_a_report_is_written_and_checked_by_commands_from_an_exported_fold
     altered.write_text(json.dumps(told))
     refused = await asyncio.to_thread(_run, *checked, altered)
     assert refused.exit_code == 1
-    assert "Error: " in refused.output
+    assert isinstance(refused.exception, AnswerError)  # which the command line tells as "does not verify"
+    refused = await asyncio.to_thread(_run, *checked, altered, "--json")
+    assert refused.exit_code == 1
+    said = json.loads(refused.output)
+    assert said["verified"] is False
+    assert "the report states" in said["problem"]
 
     # The first entry of each log: the last ones may be later than the report.
     for bundle in (folder / "logs").glob("browse/*/tile/entries/**/*.p/*"):
@@ -139,7 +145,7 @@ async def test_a_report_is_derived_again_from_the_public_logs(looking: Looking, 
 
     async def refused() -> bool:
         told = await asyncio.to_thread(CliRunner().invoke, audit_group, [*arguments, url])
-        return told.exit_code == 1 and "is not among what the report counts" in told.output
+        return told.exit_code == 1 and "is not among what the report counts" in str(told.exception)
 
     await eventually(
         refused, "a report that leaves the month's last look out and says that it is complete is refused"

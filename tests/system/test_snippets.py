@@ -4,6 +4,7 @@ On a local stack with TLS and accounts, in a folder that has its `run/`, as a ch
 and sizes. What a snippet takes from elsewhere is what its page says: README's first lines, or a name that says it (`documents`).
 """
 
+import json
 import re
 import shlex
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
+from google.protobuf.json_format import ParseDict
 
 from deploy.service_processes import ROOT
+from goodstrace.query.v1 import trace_pb2
 from tests.system.local_stack import Local
 from tests.unit.collector_builders import document, object_event
 from tests.unit.xml_builders import event_element, xml_document
@@ -32,6 +35,11 @@ NOT_HERE: Final = {
     "tls.md docker": "docker compose",
 }
 """Blocks that are not run, by page and a word of them, and what they want."""
+PASSED_OVER: Final = {
+    "make": "the stack that `local` runs is up, and stays up for the tests after it",
+    "grpcurl": "no tool of the tests; its request is read below, by the contract",
+}
+"""Commands that are not run within blocks that are, and why."""
 GIVEN: Final = {
     "bulk.md": "documents = [each.read_bytes() for each in sorted(Path('run/samples').glob('*.jsonld'))]",
     "subscriptions.md": "cursor, handle = None, print\ndef save(cursor):\n    raise SystemExit",
@@ -41,7 +49,7 @@ GIVEN: Final = {
     "Path('witnesses.policy').write_text('quorum none\\n')",
 }
 """What a page leaves to its reader, in Python."""
-COMMAND: Final = re.compile(r"(?:\.venv/bin/goodstrace|goodstrace|curl|epcis|jq|KEY=)")
+COMMAND: Final = re.compile(r"(?:\.venv/bin/goodstrace|goodstrace|curl|grpcurl|make|epcis|jq|KEY=|ITEM=)")
 BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -61,7 +69,8 @@ class Snippet(NamedTuple):
         ):
             return False
         is_shown_in_readme = self.page == README.name and self.language == "sh"
-        return self.language == "python" or is_shown_in_readme or "curl " in self.text
+        is_shown = is_shown_in_readme or "curl " in self.text
+        return self.language == "python" or (is_shown and bool(to_run(self.text)))
 
 
 def _not_here() -> Iterator[tuple[str, str]]:
@@ -94,6 +103,11 @@ def commands(text: str) -> list[str]:
             continue
         is_open = _goes_on(found[-1])
     return found
+
+
+def to_run(text: str) -> list[str]:
+    """Give those of a block's commands that are run."""
+    return [each for each in commands(text) if each.split()[0] not in PASSED_OVER]
 
 
 def _goes_on(command: str) -> bool:
@@ -155,21 +169,38 @@ def test_a_snippet_runs_as_it_stands(local: Local, folder: Path, snippet: Snippe
         done = local.run(sys.executable, "-c", here(local, f"{given}{snippet.text}"), cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
         return
-    script = "\n".join([key_of_capture(), *commands(snippet.text)]).replace("--events 5000", "--events 500")
+    script = "\n".join([key_of_capture(), *to_run(snippet.text)]).replace("--events 5000", "--events 500")
     script = re.sub(r"(?<![$\w])KEY(?![=\w])", '"$(jq -r .item run/samples/index.json)"', script)
     shell(local, folder, here(local, script))
 
 
 def test_nothing_is_left_out_without_a_reason() -> None:
-    """Each reason is that of a block that is there; and no block with curl is without a command."""
+    """Each reason is that of a block or a command that is there; and each line of README's blocks is a command, or goes on with one."""
     pages = {name: (ROOT / "docs" / name.partition(" ")[0]).read_text() for name in NOT_HERE}
     for name, text in pages.items():
         assert name.partition(" ")[2] in text, name
-    for each in snippets():
-        if each.language != "python":
-            assert commands(each.text) or each.text.startswith(("make ", "grpcurl ")), each
+    readme = [text for language, text in BLOCK.findall(README.read_text()) if language == "sh"]
+    for text in readme:
+        assert "\n".join(commands(text)) == text.rstrip("\n")
+    for word in PASSED_OVER:
+        assert any(each.split()[0] == word for text in readme for each in commands(text)), word
+
+
+def test_the_request_to_grpcurl_is_one_of_the_contract() -> None:
+    """It names the sample's item as the lines before do, and its call and fields are there."""
+    texts = [text for language, text in BLOCK.findall(README.read_text()) if language == "sh"]
+    [command] = [each for text in texts for each in commands(text) if each.startswith("grpcurl ")]
+    words = shlex.split(command.replace("\\\n", " "))
+    assert any(each.startswith("ITEM=") for text in texts for each in to_run(text))
+    asked = json.loads(words[words.index("-d") + 1].replace("$ITEM", "urn:x:1"))
+    service, method = words[-1].split("/")
+    described = trace_pb2.DESCRIPTOR.services_by_name[service.removeprefix("goodstrace.query.v1.")]
+    request = ParseDict(asked, trace_pb2.TraceRequest())
+    assert described.methods_by_name[method].input_type is request.DESCRIPTOR
+    assert (request.key, request.direction) == ("urn:x:1", trace_pb2.DIRECTION_UPSTREAM)
 
 
 def test_a_command_ends_where_bash_ends_it() -> None:
     text = "curl a \\\n  b\nHTTP/1.1 202\njq c |\n  curl d\ncurl -d '{\n}' # that's all\nmake e\n"
-    assert commands(text) == ["curl a \\\n  b", "jq c |\n  curl d", "curl -d '{\n}' # that's all"]
+    assert to_run(text) == ["curl a \\\n  b", "jq c |\n  curl d", "curl -d '{\n}' # that's all"]
+    assert commands(text) == [*to_run(text), "make e"]

@@ -313,6 +313,24 @@ def test_restore_says_whose_keys_it_believed(
     assert "goodstrace audit index rebuild" in found.output
 
 
+def test_verify_says_what_is_not_sound_in_json_too(tmp_path: Path) -> None:
+    copied(tmp_path / "copy")
+    arguments = ["verify", str(tmp_path / "copy")]
+    assert json.loads(CliRunner().invoke(command.backup, [*arguments, "--json"]).output)["sound"] is True
+    damaged = next(each for each in sorted((tmp_path / "copy").rglob("*.bson")) if each.stat().st_size)
+    data = bytearray(damaged.read_bytes())
+    data[-1] ^= 1
+    damaged.write_bytes(data)
+    found = CliRunner().invoke(command.backup, [*arguments, "--json"])
+    assert found.exit_code == 1
+    said = json.loads(found.stdout)
+    assert said["sound"] is False
+    assert damaged.name in said["problem"]
+    found = CliRunner().invoke(command.backup, arguments)
+    assert found.exit_code == 1
+    assert f"does not verify: {said['problem']}" in found.output
+
+
 def test_keys_and_witnesses_from_elsewhere_count(tmp_path: Path) -> None:
     manifest = copied(tmp_path / "copy")
     info: LogInfo = checking.log_infos(tmp_path / "copy", manifest)[LOG]

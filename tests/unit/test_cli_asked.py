@@ -1,24 +1,30 @@
 """What the command line is asked about: keys as it prints them and as people type them, and steps."""
 
+import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodstrace.asked_keys import is_gs1, is_uri, key_asked, key_of_path
+from goodstrace.asked_keys import is_uri, key_asked, key_of_path
 from goodstrace.cli import goods as goods_cli
+from goodstrace.cli import prove as prove_cli
 from goodstrace.cli import recall as recall_cli
 from goodstrace.cli import trace as trace_cli
 from goodstrace.cli.display import short
 from goodstrace.cli.main import cli
 from goodstrace.cli.registry import _key
+from goodstrace.errors import CallError
 from goodstrace.log_keys import is_log
 from goodstrace.registry_files import GOODS, PLACES
 from goodstrace.visibility import Visibility, VisibilityPolicy
-from tests.unit.visible_world import ITEM, MAKER, PREFIXES, World
+from services.query.web.asking import spoken
+from tests.unit.visible_world import EVENTS, ITEM, MAKER, PREFIXES, World
 
 OPEN = {number: VisibilityPolicy(Visibility.PUBLIC) for number in PREFIXES}
 
@@ -51,17 +57,40 @@ def test_the_title_that_is_printed_is_a_key_that_is_taken(run: Any, command: str
     st.from_regex(r"[0-9]{13}", fullmatch=True),
     st.sampled_from(("10", "21")),
     st.text(
-        st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="()"),
+        st.characters(min_codepoint=0x21, max_codepoint=0x7E),
         min_size=1,
         max_size=20,
     ),
 )
 def test_every_title_is_read_back(digits: str, ai: str, value: str) -> None:
     weighed = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(digits))
-    key = key_asked(f"(01){digits}{-weighed % 10}({ai}){value}")
-    assert key is not None
-    if is_gs1(key):
+    key = key_of_path(f"/01/{digits}{-weighed % 10}/{ai}/{quote(value, safe='')}")
+    if key is not None:
         assert key_asked(short(key)) == key
+        assert key_asked(spoken(key)) == key
+
+
+@pytest.mark.parametrize("command", ["trace", "recall", "goods"])
+def test_the_title_of_a_serial_with_a_bracket_is_a_key_that_is_taken(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    serial = "urn:epc:id:sgtin:9521231.054321.A(B"
+    world = World(OPEN, events=json.loads(json.dumps(EVENTS).replace(ITEM, serial)))
+    for module in (trace_cli, recall_cli, goods_cli):
+        monkeypatch.setattr(module, "connect", lambda **_: world.client(MAKER))
+    printed = CliRunner().invoke(cli, [command, serial]).stdout.splitlines()[0].split(" ")
+    title = printed[2 if command == "recall" else 0]
+    done = CliRunner().invoke(cli, [command, title])
+    assert done.exit_code == 0
+    assert done.stderr == ""
+    assert "nothing sealed" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "key", ["https://id.gs1.org/voc/Site", "https://id.gs1.org/01", "https://id.gs1.org/"]
+)
+def test_what_is_only_like_a_gs1_key_has_itself_as_its_title(key: str) -> None:
+    assert short(key) == spoken(key) == key
 
 
 @pytest.mark.parametrize("command", ["trace", "recall"])
@@ -73,6 +102,12 @@ def test_of_a_key_that_nothing_names_it_says_so(run: Any, command: str) -> None:
     assert "neither a URI" not in done.stderr
     named = run(command, ITEM)
     assert "nothing sealed names this key" not in named.stdout
+
+
+def test_a_size_that_is_no_number_to_all_is_wrong_usage(run: Any) -> None:
+    done = run("trace", ITEM, "--as-of", "goods/0=²")
+    assert done.exit_code == 2
+    assert "--as-of wants LOG=SIZE" in done.stderr
 
 
 def test_events_that_are_not_asked_for_are_not_said_to_be_missing(run: Any) -> None:
@@ -141,3 +176,21 @@ def test_a_log_without_an_index_is_not_looked_up_as_an_event(log: str, tmp_path:
 @given(st.from_regex(r"(urn:x:|ni:///sha-256;|https://a\.example/)[a-z0-9/]{1,20}", fullmatch=True))
 def test_no_event_id_is_taken_for_a_log(event_id: str) -> None:
     assert not is_log(event_id)
+
+
+def test_a_place_is_taken_as_it_is_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Asked:
+        def proof_file(self, log: str, index: int, _size: int) -> None:
+            asked.append((log, index))
+            raise CallError("NOT_FOUND", "this is as far as it goes")
+
+        def event(self, event_id: str) -> tuple[()]:
+            asked.append((event_id, -1))
+            return ()
+
+    monkeypatch.setattr(prove_cli, "connect", lambda **_: nullcontext(Asked()))
+    for what in (["goods/0[12]"], ["goods/0", "12"], ["root[3]"], ["urn:x:a[12]"], ["goods/0[²]"]):
+        CliRunner().invoke(cli, ["prove", *what, "--out", str(tmp_path / "proof")])
+    assert asked == [("goods/0", 12), ("goods/0", 12), ("root", 3), ("urn:x:a[12]", -1), ("goods/0[²]", -1)]

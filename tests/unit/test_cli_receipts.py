@@ -13,6 +13,7 @@ from goodstrace.browse_records import Browses
 from goodstrace.cli import browses as command
 from goodstrace.cli import own_receipts
 from goodstrace.entry import Entry, Kind, TagsCommitment
+from goodstrace.errors import QuorumError, UnknownLogError, VerificationError
 from goodstrace.merkle import EMPTY_ROOT
 from goodstrace.receipt_store import Kept, ReceiptStore
 from goodstrace.receipts import BrowseProof, Receipt, Standing
@@ -27,10 +28,13 @@ class Service:
 
     def __init__(self) -> None:
         self.denied: set[str] = set()
+        self.error: VerificationError | None = None
         self.asked: list[dict[str, Any]] = []
 
     def browse_proof(self, receipt: Receipt, *, within_s: float) -> BrowseProof:
         assert within_s == 60
+        if self.error is not None and receipt.browse_id not in self.denied:
+            raise self.error
         if receipt.browse_id in self.denied:
             return BrowseProof(receipt, Standing.MISSING, None)
         return BrowseProof(receipt, Standing.SEALED, None, VerifiedEntry(receipt.log, 5, ENTRY, {}, ()))
@@ -64,6 +68,35 @@ def test_the_exit_status_says_whether_all_receipts_are_kept_to(
         "sealed",
         "missing" if denied else "sealed",
     ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnknownLogError("no trusted key for the log 'browse/2'"), QuorumError("lacks the policy's quorum")],
+)
+@pytest.mark.parametrize("denied", [False, True])
+def test_what_is_not_trusted_here_is_no_broken_word_and_hides_none(
+    error: VerificationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, denied: bool
+) -> None:
+    service, store = Service(), ReceiptStore(tmp_path / "receipts.jsonl")
+    service.error = error
+    for number in range(2):
+        receipt = Receipt(f"{number:032x}", bytes(32), "browse/2", time.time_ns() // 1_000_000)
+        assert store.add(Kept(TARGET, receipt))
+    service.denied |= {f"{1:032x}"} if denied else set()
+    monkeypatch.setattr(command, "connect", lambda **_: nullcontext(service))
+    monkeypatch.setattr(command, "own_name", lambda *_: "ann")
+    monkeypatch.setattr(own_receipts, "signing_keys", lambda _: {})
+    options = ["--mine", "--verify", "--query", TARGET, "--memory", str(tmp_path / "checkpoints.json")]
+    told = CliRunner().invoke(command.browses, options)
+    assert told.exit_code == 1
+    assert f"not checked: {error}" in told.output
+    assert ("cannot show them in its log" in told.output) is denied
+    said = f"0 sealed, 0 not sealed yet, {int(denied)} broken, {1 if denied else 2} not checked"
+    assert f"2 receipts: {said}" in told.output
+    receipts = json.loads(CliRunner().invoke(command.browses, [*options, "--json"]).output)["receipts"]
+    assert [each["standing"] for each in receipts] == [None, "missing" if denied else None]
+    assert [each["unchecked"] for each in receipts] == [str(error), "" if denied else str(error)]
 
 
 def test_verify_is_of_ones_own_receipts() -> None:

@@ -50,6 +50,26 @@ def test_what_is_refused_again_is_a_value_and_an_outage_an_error(client: Rejecte
     assert client.content("404") is None
 
 
+def test_the_list_shows_whole_ids_and_no_markup_on_a_terminal_of_80_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = {
+        "recordID": "0190f3c2a7b17c1e9d3f5a6b7c8d9e0f",
+        "recordTime": "2026-11-28T07:00:00.123Z",
+        "reason": "INVALID",
+        "stage": "collect",
+        "merchant": 1_000_001,
+        "detail": "[/x] :fish:",
+    }
+    monkeypatch.setattr(RejectedClient, "list", lambda *_, **__: [row])
+    monkeypatch.setattr("goodstrace.cli.display._FILE_WIDTH", 80)
+    done = CliRunner().invoke(cli, ["rejected", "list", "--url", "http://127.0.0.1:1"])
+    assert done.exit_code == 0
+    assert row["recordID"] in done.stdout
+    assert "[/x]" in done.stdout
+    assert ":fish:" in done.stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -11,10 +11,9 @@ from typing import Final, NoReturn
 import click
 import msgspec
 
-from goodstrace.cli.options import json_option
+from goodstrace.cli.options import json_option, policy_text
 from goodstrace.errors import GoodstraceError
 from goodstrace.log_keys import INDEX_LOG, ROOT_LOG, LogKeys
-from goodstrace.policy import MAX_POLICY_BYTES, Policy
 from services.ledger.commands.fsck_report import Report, ShownProgress
 from services.runtime import clock
 from services.runtime.errors import ServiceError
@@ -121,7 +120,7 @@ def fsck(
         options = Options(
             names=logs,
             trusted=LogKeys.load(vkeys) if vkeys else None,
-            policy=_policy(policy_file),
+            policy=policy_text(policy_file) if policy_file else None,
             saved=tuple(read_saved(against)) if against else (),
         )
         run = _Run(
@@ -261,15 +260,6 @@ def _repaired(run: _Run, verdicts: list[Verdict], *, yes: bool) -> list[Verdict]
         logs.add(ROOT_LOG)  # it says what is pinned
     run.repair(logs)
     return run.check()
-
-
-def _policy(path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    with path.open("rb") as file:
-        data = file.read(MAX_POLICY_BYTES + 1)
-    Policy.parse(data)
-    return data
 
 
 def _fingerprint(instance: str, database: str, options: Options) -> str:

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote
 
-from goodstrace.asked_keys import is_gs1
+from goodstrace.asked_keys import elements_of, is_gs1
 from services.query.web.security import local
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.call_limits import MAX_KEY_CHARS
@@ -45,9 +44,5 @@ def is_web(key: str) -> bool:
 
 
 def spoken(key: str) -> str:
-    """Write a key as people know it: `(01) 09521231054321 (21) 1` for a GS1 key, else as it is."""
-    if not is_gs1(key):
-        return key
-    segments = key.removeprefix(f"{_GS1}/").split("/")
-    pairs = zip(segments[::2], segments[1::2], strict=False)
-    return " ".join(f"({ai}) {unquote(value)}" for ai, value in pairs)
+    """Write a key as people know it: `(01) 09521231054321 (21) 1` for a GS1 key, else, and where that would not read back, as it is."""
+    return " ".join(f"({ai}) {value}" for ai, value in elements_of(key)) or key
