@@ -1,7 +1,7 @@
 """What was refused, as people work on it: listed, shown, corrected, sent again. Pure.
 
 The record itself, with all its bytes, stays on `goods.rejected`; what is kept beside it says where it lies. A duplicate is no
-failure, and its content is that of a sealed record: it is listed by its IDs alone, and looked at by tracing the first one.
+failure, and its content is mostly that of a sealed record: it is listed by its IDs alone. What became of the event is told by the first one.
 """
 
 from collections.abc import Iterable
@@ -122,7 +122,7 @@ def is_shown(rejection: Rejection) -> bool:
 def hindrance(rejection: Rejection, *, corrected: bool) -> str:
     """Say why a rejection cannot be sent again, with a corrected content or as it is; empty where it can."""
     if rejection.state is State.SETTLED:
-        return f"it is a duplicate: the same event is sealed as record {rejection.first}"
+        return f"it is a duplicate: the same event was captured before as record {rejection.first}: see its verdict"
     if rejection.state is State.RESUBMITTED:
         records = ", ".join(record for each in rejection.again for record in each.records)
         return f"it was sent again before, as {records}"

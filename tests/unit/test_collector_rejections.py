@@ -214,7 +214,10 @@ async def test_nothing_of_a_sealed_record_leaves_by_its_duplicate() -> None:
         told = (await here.http.get(f"/rejections/v1/{name}")).json()
         assert not {"eventID", "eventHash", "content"} & told.keys()
         assert (await here.http.get(f"/rejections/v1/{name}/content")).status_code == 404
-        assert (await here.http.post(f"/rejections/v1/{name}/resubmit")).status_code == 409
+        again = await here.http.post(f"/rejections/v1/{name}/resubmit")
+        assert again.status_code == 409
+        assert f"captured before as record {(b'f' * 16).hex()}: see its verdict" in again.text
+        assert "sealed" not in again.text  # nothing is, where that one was refused
 
 
 async def test_a_later_stage_is_asked_again_only_with_something_else() -> None:
