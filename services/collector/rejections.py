@@ -137,7 +137,10 @@ def hindrance(rejection: Rejection, *, corrected: bool) -> str:
 
 def _hindrance_behind(rejection: Rejection) -> str:
     if rejection.reason == Reason.FAULT:
-        told = "as it is it counts as a duplicate: after an update send it with an event ID of its own"
+        told = (
+            "as it is it counts as a duplicate: after an update send it with an event ID of its own, or, where it has an "
+            "errorDeclaration, which cancels by that ID, with another declarationTime"
+        )
         return f"{rejection.stage} failed over it, and {told}"
     return f"{rejection.stage} would refuse the same content again: send it corrected"
 
