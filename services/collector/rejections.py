@@ -131,7 +131,9 @@ def hindrance(rejection: Rejection, *, corrected: bool) -> str:
     if rejection.stage != StageName.COLLECT:
         return _hindrance_behind(rejection)
     if not rejection.part:
-        return "its content was too large to be kept: send it corrected"
+        return (
+            "its content was not kept, for the reason that its detail gives: send it from where it came from"
+        )
     return ""
 
 
