@@ -6,18 +6,18 @@ reads it here, so that everyone sees the same event and computes the same event 
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
 from goodstrace import xml_event
 from goodstrace.errors import EventContentError
+from goodstrace.exact_numbers import exact
 
 __all__ = ["is_xml", "read_event"]
 
 _DECODER: Final = msgspec.json.Decoder()
-_EXACT_DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
+_EXACT_DECODER: Final = msgspec.json.Decoder(float_hook=exact)
 
 
 def is_xml(content: bytes) -> bool:

@@ -189,6 +189,8 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _DECODER: Final = msgspec.json.Decoder(Facts)
+_UNCHECKED: Final = ("action", "transformation")
+"""Beside the units of quantities: what may be sealed and no text, see `decode`."""
 
 
 def encode(facts: Facts) -> bytes:
@@ -212,11 +214,41 @@ def decode(data: bytes) -> Facts:
         raise EntryError(f"not the facts of an event: {error}") from error
 
 
+def decode_as_sealed(data: bytes) -> Facts:
+    """Decode the facts part of a record for who writes it anew: `encode` gives back what `decode` reads as none, too.
+
+    It stays in its place, whatever it is, although the field's type says that it is a text.
+
+    Raises: EntryError, whatever the bytes.
+    """
+    try:
+        return _DECODER.decode(data)
+    except msgspec.ValidationError:
+        return _with_unread(_unchecked(data), msgspec.json.decode(data))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise EntryError(f"not the facts of an event: {error}") from error
+
+
+def _with_unread(facts: Facts, sealed: dict[str, Any]) -> Facts:
+    """Put back what `_unchecked` left out; nothing is validated here."""
+    unread: dict[str, Any] = {name: sealed[name] for name in _UNCHECKED if name in sealed}
+    if facts.quantities:
+        unread["quantities"] = {
+            role: tuple(map(_with_unit, listed, sealed["quantities"][role]))
+            for role, listed in facts.quantities.items()
+        }
+    return msgspec.structs.replace(facts, **unread)
+
+
+def _with_unit(quantity: Quantity, sealed: dict[str, Any]) -> Quantity:
+    return msgspec.structs.replace(quantity, unit=sealed.get("unit", ""))
+
+
 def _unchecked(data: bytes) -> Facts:
     try:
         read = msgspec.json.decode(data)
         if isinstance(read, dict):
-            _leave_out(read, "action", "transformation")
+            _leave_out(read, *_UNCHECKED)
             quantities = read.get("quantities")
             for listed in quantities.values() if isinstance(quantities, dict) else ():
                 for each in listed if isinstance(listed, list) else ():

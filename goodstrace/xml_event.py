@@ -25,6 +25,7 @@ import msgspec
 
 from goodstrace.errors import EventContentError
 from goodstrace.event_hash import MAX_DEPTH
+from goodstrace.exact_numbers import exact
 from goodstrace.vocabulary import CURIE_PREFIXES
 from goodstrace.xml_names import INSTANCE_NAMESPACE, STANDARD_NAMESPACES, Names, is_declaration
 
@@ -79,7 +80,7 @@ def _without_quantity_event(event: dict[str, Any]) -> dict[str, Any]:
 # ---- shapes
 
 
-_Real = type[float] | type[Decimal]
+_Real = Callable[[str], float | Decimal]
 _Convert = Callable[[str, _Real], Any]
 
 
@@ -216,7 +217,7 @@ class _Reader:
         self, content: bytes, namespaces: Mapping[str, str], avoid: frozenset[str], *, exact_numbers: bool
     ) -> None:
         self._content = content
-        self._real: _Real = Decimal if exact_numbers else float
+        self._real: _Real = exact if exact_numbers else float
         self._names = Names(namespaces, avoid)
         self._known: dict[str, str] = {}
         self._stack: list[_Open] = []

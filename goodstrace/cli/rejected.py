@@ -49,7 +49,7 @@ def rejected() -> None:
 
     A merchant sees its own by its API key; the operator token, as --api-key-file, shows everyone's.
 
-    DUPLICATE is a reason too and no failure: the same event is sealed already. They are listed with --reason DUPLICATE.
+    DUPLICATE is a reason too and no failure by itself: the event was captured before, and `firstRecordID` names the record that tells what became of it. They are listed with --reason DUPLICATE.
     """  # noqa: D301 - click leaves the paragraph after a backspace as it is
 
 
@@ -60,7 +60,7 @@ def rejected() -> None:
     "--state",
     type=click.Choice(["open", "resubmitted", "settled"]),
     default=None,
-    help="open (default): nobody has done anything yet. resubmitted: sent again. settled: a duplicate.",
+    help="open (default): nobody has done anything yet. resubmitted: sent again. settled: a duplicate, of which the first record tells.",
 )
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At the most.")
 @url_option
@@ -108,7 +108,7 @@ def list_rejected(
 def show(record: str, url: str, api_key_file: Path | None, out: Path | None, *, as_json: bool) -> None:
     """Show why the record ID was refused, what was done about it, and what was sent.
 
-    The content of a duplicate is not shown: the same is sealed, and looking at that is recorded (goodstrace trace).
+    The content of a duplicate is not shown: the same is sealed, as a rule, and looking at that is recorded (goodstrace trace).
     """
     with RejectedClient(url, token=source_for(url, api_key_file), tls=tls_for(url, "--url")) as client:
         found, content = client.show(record), client.content(record)

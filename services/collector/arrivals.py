@@ -36,7 +36,8 @@ def _untold(_error: Exception) -> None:
 def take(preparer: Preparer, arrival: Arrival, failed: Callable[[Exception], None] = _untold) -> Prepared:
     """Make the records of a message. Nothing is raised: nobody waits for an answer, so what is wrong goes to `goods.rejected`.
 
-    So does a message over which the program fails, in a way that `failed` is told of: else it would end the process at each start.
+    So does an event over which the program fails, or a message where it fails before there are events: else it would end the process at
+    each start. `failed` is told of the first ten of a message.
 
     Events that are refused say in their detail from where they came, and the others of their document are captured
     (`proceed`). What is no document at all is refused as a whole, in its exact bytes where Kafka can take them, and
@@ -50,6 +51,8 @@ def take(preparer: Preparer, arrival: Arrival, failed: Callable[[Exception], Non
         faults = "; ".join(
             f"{fault.pointer or '/'}: {fault.detail}" for fault in error.faults[:_SHOWN_FAULTS]
         )
+        unkept = preparer.unkept(request.body)
+        source = f"; {unkept}{source}" if unkept else source
         detail = faults[: MAX_DETAIL - len(source)] + source
         return preparer.refusal(request, error, detail)
     if not prepared.refused:
@@ -64,8 +67,16 @@ def take(preparer: Preparer, arrival: Arrival, failed: Callable[[Exception], Non
 
 
 def _document(preparer: Preparer, request: Request, failed: Callable[[Exception], None]) -> Prepared:
+    untold = _SHOWN_FAULTS
+
+    def over_an_event(error: Exception) -> None:
+        nonlocal untold
+        if untold:
+            untold -= 1
+            failed(error)
+
     try:
-        return preparer.document(request)
+        return preparer.document(request, over_an_event)
     except (DocumentError, ServiceError, MemoryError):  # told as it is, or no fault of the message
         raise
     except Exception as error:

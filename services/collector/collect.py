@@ -48,6 +48,7 @@ from services.collector.times import parse_time
 from services.collector.validation import check_event
 from services.runtime import partitioner
 from services.runtime.envelope import Part, Record
+from services.runtime.errors import ServiceError
 from services.runtime.merchants.values import PersonalData
 from services.runtime.personal_values import PersonalKey
 
@@ -111,7 +112,13 @@ class _Around(msgspec.Struct, frozen=True):
     hash_ignores: tuple[str, ...]
 
 
-def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[int], bytes]) -> list[Sent]:
+def collect(
+    document: Document,
+    stamp: Stamp,
+    rules: Rules,
+    random: Callable[[int], bytes],
+    failed: Callable[[Exception], None] | None = None,
+) -> list[Sent]:
     """Check every event of a document and make its record.
 
     Args:
@@ -119,15 +126,14 @@ def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[in
         stamp: what the records share.
         rules: what an operator may set.
         random: gives as many random bytes as asked for.
-    Returns: in the order of the document, what each event became. Bad events are values; nothing is raised.
+        failed: told of what is raised over an event, which is refused as FAULT then; None: it is raised.
+    Returns: in the order of the document, what each event became. Bad events are values; nothing is raised on purpose.
     """
     size = len(document.events)
     sent = []
     around: _Around | None = None
     for sequence, event in enumerate(document.events):
         context = document.context_of(sequence)
-        if around is None or context is not around.context:
-            around = _around(document, context, rules)
         fresh = random(_RANDOM_BYTES)
         record = Record(
             id=fresh[:ID_BYTES],
@@ -146,7 +152,17 @@ def collect(document: Document, stamp: Stamp, rules: Rules, random: Callable[[in
         if signature is not None:
             part = Part(SIGNATURE_PART, random(SALT_BYTES), signature.encode(errors="replace"))
             record = msgspec.structs.replace(record, parts=(*record.parts, part))
-        made = _collect_event(document, record, around, salt, rules, stamp, random)
+        try:
+            if around is None or context is not around.context:
+                around = _around(document, context, rules)
+            made = _collect_event(document, record, around, salt, rules, stamp, random)
+        except (ServiceError, MemoryError):  # no fault of the event
+            raise
+        except Exception as error:
+            if failed is None:
+                raise
+            failed(error)
+            made = _fault_over(document, record, rules, error)
         sent.append(_with_context(made, context, salt) if made.fault else made)
     return sent
 
@@ -233,6 +249,15 @@ def _signature_fault(record: Record, keys: Mapping[str, MerchantKey]) -> Fault |
     except SignatureError as error:
         return Fault("", f"its signature is refused: {error}")
     return None
+
+
+def _fault_over(document: Document, record: Record, rules: Rules, error: Exception) -> Sent:
+    """Refuse an event over which the program failed: of what could not be read nothing is kept that may hold personal data."""
+    told = f"collecting failed over it ({type(error).__name__}): the collector's log says more"
+    kept = unread(record, rules.personal or built_in())
+    if kept is not record:
+        told += "; its content is not kept, since it may hold personal data"
+    return _refuse(document, kept, Reason.FAULT, Fault("", told))
 
 
 def _refuse(document: Document, record: Record, reason: Reason, fault: Fault) -> Sent:

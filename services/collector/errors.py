@@ -7,6 +7,7 @@ ServiceError (runtime)
 ├── BookError            a table of steps or a file of rules is none: exit 2, or what the rule author is told
 ├── OverloadedError      too much waits to be captured: 503, try again
 ├── HinderedError        a rejection cannot be sent again: 409, and why
+├── FaultyReleaseError   the stages fail over records of our own: stop before anything is committed
 ├── UnregisteredError    whose the ingress is cannot capture: wait
 └── OffsetsLostError     Kafka forgot how far a stage had come: stop, never start over
 """
@@ -79,6 +80,12 @@ class HinderedError(ServiceError):
     """A rejection cannot be sent again as it was asked; the text says why, for the caller."""
 
     category = "hindered"
+
+
+class FaultyReleaseError(ServiceError):
+    """The stages of this release fail over records of our own, so they would over those of everybody: run the release before."""
+
+    category = "faulty-release"
 
 
 class UnregisteredError(ServiceError):

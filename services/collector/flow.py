@@ -142,12 +142,14 @@ def reject(
 def from_wire(value: bytes) -> Item | Memory:
     """Take what is next off a topic: an event, or what the partition must remember.
 
+    Stages write facts anew, so they carry what was sealed unchecked once; a replay from any topic gives the same.
+
     Raises: EnvelopeError or EntryError where it is none of ours.
     """
     found = envelope.decode_any(value)
     if isinstance(found, Memory):
         return found
-    return Item(found, facts_format.decode(found.part(FACTS_PART).content), wire=value)
+    return Item(found, facts_format.decode_as_sealed(found.part(FACTS_PART).content), wire=value)
 
 
 def event_of(record: Committed, facts: Facts) -> dict[str, Any]:

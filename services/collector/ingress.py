@@ -180,7 +180,7 @@ class Ingress(Transacting):
                 self._preparer,
                 arrival,
                 lambda error: self._log.error(
-                    "collecting failed over a message: refused",
+                    "collecting failed over a message, or an event of it: refused",
                     partition=partition,
                     offset=offset,
                     exc_info=error,

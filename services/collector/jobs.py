@@ -175,7 +175,8 @@ def progress(job: Job, found: Iterable[Verdicts]) -> Progress:
 def outline(made: Progress) -> dict[str, Any]:
     """Give a job with the fields of the standard, and how many events have which verdict.
 
-    `success` is true as long as nothing was refused, also while the job is running; of `errors` there are at most 100.
+    `success` is true as long as nothing was refused, also while the job is running; of `errors` there are at most 100. A duplicate is not
+    refused: what became of its event is the verdict on its first record, which may come later, or on another capture.
     Source: EPCIS 2.0 section 12.6 and its OpenAPI (CaptureJob).
     """
     job = made.job

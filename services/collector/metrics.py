@@ -30,6 +30,7 @@ CATEGORIES: Final = (
     "offsets-lost",
     "unregistered",
     "envelope",
+    "faulty-release",
     "internal",
 )
 _LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -70,7 +70,10 @@ _VERDICT: Final = an_object(
     reason=TEXT,
     detail=TEXT,
     pointer=TEXT,
-    firstRecordID={**TEXT, "description": "Of a duplicate: the record that is sealed."},
+    firstRecordID={
+        **TEXT,
+        "description": "Of a duplicate: the record as which the event was captured before; its verdict says whether it is sealed.",
+    },
     sealed={
         **an_object(("log", "index"), log=TEXT, index=NUMBER),
         "description": "Where the record is sealed; of a duplicate, where its first one is.",

@@ -44,6 +44,8 @@ _VERSIONS: Final = MappingProxyType(
         )
     }
 )
+VERSIONS: Final = tuple(_VERSIONS)
+"""All that records may be stamped with, in order of time."""
 CURRENT: Final = _VERSIONS[PIPELINE_VERSION]
 """What `collect` stamps, and what `replay stage` runs again."""
 

@@ -109,8 +109,8 @@ class Preparer:
         self._rules = rules
         self._ports = ports
 
-    def document(self, request: Request) -> Prepared:
-        """Make one document, or bare event, ready. Raises: DocumentError, RateLimitedError: nothing of it may be kept."""
+    def document(self, request: Request, failed: Callable[[Exception], None] | None = None) -> Prepared:
+        """Make one document, or bare event, ready; `failed` as in `collect`. Raises: DocumentError, RateLimitedError: nothing of it may be kept."""
         stamp = self._stamp(request)
         document = documents.read(request.body, self.limits)
         if request.bare and document.place is not None:
@@ -118,21 +118,23 @@ class Preparer:
         if request.signatures:
             document = _signed(document, request)
         self.gate.take(request.caller, events=len(document.events), size_bytes=request.size_bytes)
-        return self._prepared(stamp, request, self._collect(document, stamp, request))
+        return self._prepared(stamp, request, self._collect(document, stamp, request, failed))
 
     def refusal(self, request: Request, error: DocumentError, detail: str) -> Prepared:
-        """Make one refusal of what cannot be captured: with all its bytes, or none of them.
-
-        None where Kafka would not take them, or where they may hold personal data, which nobody can take out of what cannot be read.
-        """
+        """Make one refusal of what cannot be captured: with all its bytes, or none of them, see `unkept`."""
         stamp = self._stamp(request)
-        table = self._rules.personal or built_in()
-        keepable = len(request.body) <= MAX_COLLECTED_BYTES and not table.may_name(request.body)
-        kept = request.body if keepable else b""
+        kept = b"" if self.unkept(request.body) else request.body
         sent = refuse_whole(
             kept, stamp, reason_of_refusal(error), Fault(error.faults[0].pointer, detail), self._ports.random
         )
         return self._prepared(stamp, request, [sent])
+
+    def unkept(self, body: bytes) -> str:
+        """Say why a refusal cannot keep what was sent: Kafka would not take it, or nobody can take personal data out of it. Empty where it can."""
+        if len(body) > MAX_COLLECTED_BYTES:
+            return f"its content is not kept, since it is over {MAX_COLLECTED_BYTES} bytes"
+        may_name = (self._rules.personal or built_in()).may_name(body)
+        return "its content is not kept, since it may hold personal data" if may_name else ""
 
     def lines(self, request: Request, lines: Sequence[Line]) -> Prepared:
         """Make some lines of a stream ready as one capture. What is wrong with a line concerns that line only.
@@ -169,8 +171,14 @@ class Preparer:
             return Taken(line, error=error)
         return Taken(line, tuple(sent), bare=document.place is None)
 
-    def _collect(self, document: Document, stamp: Stamp, request: Request) -> list[Sent]:
-        sent = collect(document, stamp, self._rules, self._ports.random)
+    def _collect(
+        self,
+        document: Document,
+        stamp: Stamp,
+        request: Request,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> list[Sent]:
+        sent = collect(document, stamp, self._rules, self._ports.random, failed)
         faults = [
             msgspec.structs.replace(each.fault, event=number)
             for number, each in enumerate(sent)

@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
+
 from goodstrace import identifiers
 from goodstrace.facts import Facts, Flag, Quantity, Role, Typed
 from goodstrace.identifiers import Grade, Named
@@ -77,7 +79,7 @@ class _Reading:
         self._goods()
         read_point, location = self._place("readPoint"), self._place("bizLocation")
         found: dict[str, Any] = {
-            "action": event.get("action", ""),
+            "action": _as_written(event.get("action", "")),
             "business_step": self._term("bizstep", event.get("bizStep", "")),
             "disposition": self._term("disp", event.get("disposition", "")),
             "read_point": read_point,
@@ -85,7 +87,7 @@ class _Reading:
             "transactions": self._typed("bizTransactionList", "bizTransaction", "btt"),
             "sources": self._typed("sourceList", "source", "sdt"),
             "destinations": self._typed("destinationList", "destination", "sdt"),
-            "transformation": event.get("transformationID", ""),
+            "transformation": _as_written(event.get("transformationID", "")),
         }
         if sensors:
             found["sensor_reports"] = self._sensors()
@@ -127,7 +129,7 @@ class _Reading:
         key, kind, _ = named(element["epcClass"])
         place = role or (Role.LOT if kind is Grade.LOT else Role.CLASS)
         self._add(place, key)
-        quantity = Quantity(key, decimal_text(element.get("quantity")), element.get("uom", ""))
+        quantity = Quantity(key, decimal_text(element.get("quantity")), _as_written(element.get("uom", "")))
         self._quantities.setdefault(place, []).append(quantity)
 
     def _lot_in_link(self, found: Named) -> None:
@@ -204,6 +206,11 @@ def _typed_role(typed: Typed, named_as: Grade, kind: Kind) -> str:
     if typed.type in ("owning_party", "possessing_party"):
         return Role.PARTY
     return Role.LOCATION if named_as is Grade.LOCATION else Role.PARTY
+
+
+def _as_written(value: Any) -> Any:
+    """Give what the next stage reads, where it reads the value from its topic: of an event of before it may be no text."""
+    return value if type(value) is str else msgspec.to_builtins(value)
 
 
 def decimal_text(value: Decimal | int | None) -> str:

@@ -96,7 +96,7 @@ class RejectionDesk:
         """
         found = await self.find(record, viewer)
         if not is_shown(found):
-            raise NotFoundError("its content is that of a sealed record, or was too large to be kept")
+            raise NotFoundError("its content is that of a sealed record, or was not kept")
         content = content_part(await self._read(found))[1]
         browse = Browse(
             user=recorded_name(principal(), ()),

@@ -1,7 +1,7 @@
 """What was refused, as people work on it: listed, shown, corrected, sent again. Pure.
 
 The record itself, with all its bytes, stays on `goods.rejected`; what is kept beside it says where it lies. A duplicate is no
-failure, and its content is that of a sealed record: it is listed by its IDs alone, and looked at by tracing the first one.
+failure, and its content is mostly that of a sealed record: it is listed by its IDs alone. What became of the event is told by the first one.
 """
 
 from collections.abc import Iterable
@@ -122,7 +122,7 @@ def is_shown(rejection: Rejection) -> bool:
 def hindrance(rejection: Rejection, *, corrected: bool) -> str:
     """Say why a rejection cannot be sent again, with a corrected content or as it is; empty where it can."""
     if rejection.state is State.SETTLED:
-        return f"it is a duplicate: the same event is sealed as record {rejection.first}"
+        return f"it is a duplicate: the same event was captured before as record {rejection.first}: see its verdict"
     if rejection.state is State.RESUBMITTED:
         records = ", ".join(record for each in rejection.again for record in each.records)
         return f"it was sent again before, as {records}"
@@ -131,13 +131,18 @@ def hindrance(rejection: Rejection, *, corrected: bool) -> str:
     if rejection.stage != StageName.COLLECT:
         return _hindrance_behind(rejection)
     if not rejection.part:
-        return "its content was too large to be kept: send it corrected"
+        return (
+            "its content was not kept, for the reason that its detail gives: send it from where it came from"
+        )
     return ""
 
 
 def _hindrance_behind(rejection: Rejection) -> str:
     if rejection.reason == Reason.FAULT:
-        told = "as it is it counts as a duplicate: after an update send it with an event ID of its own"
+        told = (
+            "as it is it counts as a duplicate: after an update send it with an event ID of its own, or, where it has an "
+            "errorDeclaration, which cancels by that ID, with another declarationTime"
+        )
         return f"{rejection.stage} failed over it, and {told}"
     return f"{rejection.stage} would refuse the same content again: send it corrected"
 

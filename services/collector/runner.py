@@ -75,6 +75,7 @@ class Runner(Transacting):
         self.is_busy = False  # whether the last look for records found some
 
     async def _prepare(self) -> None:
+        await self._thread.run(self._span.check, self._secret, self._settings.books)
         await self._check()
 
     async def _take(self, batch: list[Message]) -> None:

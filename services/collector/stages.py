@@ -22,8 +22,9 @@ from services.collector.flow import (
     settled,
     to_wire,
 )
-from services.collector.pipeline import CURRENT, pipeline_of
+from services.collector.pipeline import CURRENT, VERSIONS, pipeline_of
 from services.collector.record import record
+from services.collector.self_check import Sort, check
 from services.collector.store import store
 from services.collector.summarise import Window, held, summarise
 from services.runtime import envelope, topics
@@ -84,7 +85,7 @@ class SpanOutput(msgspec.Struct):
 
     unanswered: IDs of rules, once for each event for which their expression had no answer. verdicts: IDs of rules, once for each event
     for which they hold, of those that came through the whole span; none where `classify` is not in it. faults: of the records over which a
-    stage failed, to be told to people.
+    stage failed, to be told to people. proved: where a stage failed, of which sort of records and as far as which stage samples came through.
     """
 
     passed: dict[StageName, list[bytes]]
@@ -92,6 +93,7 @@ class SpanOutput(msgspec.Struct):
     unanswered: list[str] = []
     verdicts: list[str] = []
     faults: list[StageFault] = []
+    proved: set[tuple[StageName, Sort]] = set()
 
 
 class Span:
@@ -114,11 +116,18 @@ class Span:
         """The last stage."""
         return self.stages[-1]
 
+    def check(self, secret: bytes, books: Books) -> None:
+        """See that the stages take records of our own, of each pipeline version. Raises: FaultyReleaseError: begin with no others."""
+        state = State(Window(), secret, books=books)
+        for version in VERSIONS:
+            _check(self.last, state, Sort(version, books.step_table, books.rule_sets))
+
     def run(self, state: State, values: Sequence[bytes], watcher: Watcher | None = None) -> SpanOutput:
         """Take records of one partition, in offset order, through the stages; `watcher` is told of each and changes nothing.
 
         The same values after the same records before them give the same output, byte by byte.
-        Raises: EnvelopeError or EntryError where a value is no record of ours: the caller stops, it never skips.
+        Raises: EnvelopeError or EntryError where a value is no record of ours: the caller stops, it never skips. FaultyReleaseError where a
+        stage fails over a record, and over samples of our own as well: else every record would be refused.
         """
         output = SpanOutput({stage: [] for stage in self.stages}, [])
         for value in values:
@@ -177,17 +186,37 @@ def _taken(stage: StageName, state: State, item: Item, output: SpanOutput) -> Ou
     """Run one stage over one item; one over which it fails is refused, as it came.
 
     Else the same record would end the process again at each start, and nothing behind it would ever be sealed. Stages are functions of their
-    input, so a replay fails alike.
+    input, so a replay fails alike. Where the stages fail over samples of our own too, it is no fault of the record: nothing is refused.
     """
     try:
         return _sized(stage, item, step(stage, state, item))
     except (GoodstraceError, ServiceError, MemoryError):  # no record of ours, or no fault of it
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is this record's alone
+    except Exception as error:  # noqa: BLE001 - whatever it is, samples tell whether it is this record's alone
+        _prove(stage, state, item, output)
         told = "".join(traceback.format_exception(error))[-_MAX_TOLD:]
         output.faults.append(StageFault(stage, item.record.id.hex(), told))
         detail = f"the stage failed over it ({type(error).__name__}): the collector's log says more"
         return reject(settled(item).record, stage, Reason.FAULT, detail)
+
+
+def _prove(stage: StageName, state: State, item: Item, output: SpanOutput) -> None:
+    """See that the stages take samples of the item's sort up to this one, once for a batch."""
+    version, facts = item.record.pipeline_version, item.facts
+    sort = Sort(version, facts.step_table, facts.rule_sets) if stage is StageName.CLASSIFY else Sort(version)
+    if (stage, sort) not in output.proved:
+        _check(stage, state, sort)
+        output.proved.add((stage, sort))
+
+
+def _check(last: StageName, state: State, sort: Sort) -> None:
+    """Take samples through all stages up to `last`, whichever span runs: they begin as collected. `state` is not touched."""
+    fresh = State(Window(), state.secret, books=state.books)
+    check(
+        lambda stage, item: _sized(stage, item, step(stage, fresh, item)),
+        ORDER[: ORDER.index(last) + 1],
+        sort,
+    )
 
 
 def _sized(stage: StageName, came: Item, outcome: Outcome) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from goodstrace.log_keys import INDEX_LOG
 from services.collector.flow import StageName
 from services.collector.settings import CollectorSettings
-from services.collector.stages import Span
+from services.collector.stages import Span, StageFault
 from services.replay import rebuilding, rerunning
 from services.replay.comparing import Mark
 from services.replay.reading import TopicReader
@@ -237,7 +237,19 @@ def _origins(kafka: KafkaSettings, start: str, versions: Iterable[str]) -> list[
     if not through:
         return origins(kafka, start, 1, None, versions)
     collector = load(CollectorSettings)
-    return origins(kafka, start, collector.window, secret, versions, books=collector.books)
+    log = logs.configure("replay", "warning")
+
+    def failed(partition: int, offset: int, fault: StageFault) -> None:
+        log.error(
+            "a stage failed over a record: refused",
+            stage=fault.stage,
+            record=fault.record,
+            partition=partition,
+            offset=offset,
+            exception=fault.told,
+        )
+
+    return origins(kafka, start, collector.window, secret, versions, books=collector.books, failed=failed)
 
 
 def _versions(names: Iterable[str]) -> set[str]:

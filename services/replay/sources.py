@@ -8,7 +8,7 @@ import msgspec
 
 from services.collector.books import PROGRAMS, Books
 from services.replay.source import Change
-from services.replay.through import STARTS, Through
+from services.replay.through import STARTS, Failed, Through, untold
 from services.runtime import topics
 from services.runtime.settings import KafkaSettings
 
@@ -34,11 +34,12 @@ def origins(
     versions: Iterable[str] = (),
     *,
     books: Books = PROGRAMS,
+    failed: Failed = untold,
 ) -> list[Origin]:
     """List where all logs come from, those of goods from the topic that `start` names (see STARTS).
 
     `versions` are those of stages run again whose logs there are; they come from their own topics in any case.
-    `books` are what events are classified by, where they go through the stages.
+    `books` are what events are classified by, where they go through the stages; `failed` is told of those over which one fails.
     Raises: ValueError, where the stages are needed and there is no index secret.
     """
     name = STARTS[start]
@@ -47,7 +48,7 @@ def origins(
     elif secret is None:
         raise ValueError("the stages need the index secret")
     else:
-        through = Through(name, window, secret, books)
+        through = Through(name, window, secret, books, failed)
         goods = Origin("goods", kafka.topic(name), through, through.from_the_first)
     return [
         goods,

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.collector import collect
 from services.collector.arrivals import Arrival, take
 from services.collector.collect import Rules
 from services.collector.documents import Limits
@@ -17,7 +19,7 @@ from services.runtime import envelope
 from services.runtime.settings import KafkaSettings
 from services.runtime.topics import MAX_MESSAGE_BYTES
 from tests.unit.capture_api import open_gate
-from tests.unit.collector_builders import NOW_MS, counted, document, object_event
+from tests.unit.collector_builders import CONTEXT, NOW_MS, counted, document, object_event
 
 HERE = "(goods.ingress 2 at 17)"
 
@@ -90,12 +92,61 @@ def test_a_message_over_which_the_program_fails_is_refused_and_told_of(
     assert record.part("document").content == document(object_event())
 
 
+@pytest.mark.parametrize("more", [{}, {"ex:givenName": "Ann"}])
+def test_an_event_over_which_the_program_fails_is_refused_alone(
+    more: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, real = list[Exception](), collect.check_event
+
+    def failing(event: dict[str, Any], context: Any) -> Any:
+        if event["eventID"] in {"urn:e:1", "urn:e:2"}:
+            raise TypeError("boom")
+        return real(event, context)
+
+    monkeypatch.setattr(collect, "check_event", failing)
+    events = [object_event(eventID=f"urn:e:{number}", **more) for number in range(4)]
+    context = {"@context": [CONTEXT, {"ex": "https://ns.example.com/"}]}
+    prepared = taken(document(*events, **context), told.append)
+    assert [each.topic.removeprefix("goods.") for each in prepared.placed] == [
+        "collected",
+        "rejected",
+        "rejected",
+        "collected",
+    ]
+    assert [str(error) for error in told] == ["boom", "boom"]
+    for number, record in enumerate(rejected(prepared), 1):
+        assert record.rejection is not None
+        assert (record.rejection.stage, record.rejection.reason) == ("collect", "FAULT")
+        assert record.rejection.pointer == f"/epcisBody/eventList/{number}"
+        assert record.rejection.detail.endswith(HERE)
+        assert ("may hold personal data" in record.rejection.detail) == bool(more)
+        assert bool(record.part("event").content) != bool(more)
+
+
+def test_of_a_document_with_many_such_events_the_first_ten_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any) -> Any:
+        raise TypeError("boom")
+
+    told = list[Exception]()
+    monkeypatch.setattr(collect, "check_event", failing)
+    assert len(rejected(taken(document(*[object_event()] * 30), told.append))) == 30
+    assert len(told) == 10
+
+
+def test_why_the_content_of_a_message_is_not_kept_is_told() -> None:
+    (record,) = rejected(taken(b'{"givenName": "Ann"'))
+    assert record.parts == ()
+    assert record.rejection is not None
+    assert "may hold personal data" in record.rejection.detail
+
+
 def test_what_kafka_would_not_take_again_is_named_by_its_place() -> None:
     value = document(object_event(**{"x:padding": "y" * (MAX_MESSAGE_BYTES - 2000)}))
     (record,) = rejected(taken(value))
     assert record.rejection is not None
     assert record.rejection.reason == "TOO_LARGE"
     assert record.parts == ()
+    assert "not kept, since it is over" in record.rejection.detail
     assert record.rejection.detail.endswith(HERE)
 
 

@@ -20,7 +20,7 @@ from services.collector.rejections import of_batch
 from services.runtime import envelope
 from services.runtime.envelope import Record
 from tests.unit.capture_api import Running, committing
-from tests.unit.collector_builders import NOW_MS, collected, document, object_event
+from tests.unit.collector_builders import NOW_MS, collected, document, items_of, object_event, run_all, wires
 from tests.unit.rejection_builders import Looks, Store, Topic
 from tests.unit.test_collector_arrivals import rejected, taken
 from tests.unit.xml_builders import event_element, xml_document
@@ -209,7 +209,10 @@ async def test_nothing_of_a_sealed_record_leaves_by_its_duplicate() -> None:
         told = (await here.http.get(f"/rejections/v1/{name}")).json()
         assert not {"eventID", "eventHash", "content"} & told.keys()
         assert (await here.http.get(f"/rejections/v1/{name}/content")).status_code == 404
-        assert (await here.http.post(f"/rejections/v1/{name}/resubmit")).status_code == 409
+        again = await here.http.post(f"/rejections/v1/{name}/resubmit")
+        assert again.status_code == 409
+        assert f"captured before as record {(b'f' * 16).hex()}: see its verdict" in again.text
+        assert "sealed" not in again.text  # nothing is, where that one was refused
 
 
 async def test_a_later_stage_is_asked_again_only_with_something_else() -> None:
@@ -219,6 +222,23 @@ async def test_a_later_stage_is_asked_again_only_with_something_else() -> None:
         assert (await here.http.post(f"/rejections/v1/{name}/resubmit")).status_code == 409
         body = json.dumps(object_event(eventID="urn:e:2")).encode()
         assert (await here.http.post(f"/rejections/v1/{name}/resubmit", content=body)).status_code == 202
+
+
+async def test_a_correction_over_which_a_stage_failed_is_sent_again_with_another_time() -> None:
+    """Its event ID names what it cancels."""
+    declared = {"declarationTime": "2026-01-03T00:00:00Z", "reason": "did_not_occur"}
+    correction = object_event(errorDeclaration=declared)
+    async with desk() as here:
+        record = collected(document(correction))[0].outcome.record
+        (name,) = here.add(reject(record, StageName.RECORD, Reason.FAULT, "failed").record)
+        answer = await here.http.post(f"/rejections/v1/{name}/resubmit")
+        assert answer.status_code == 409
+        assert "another declarationTime" in answer.text
+    later = object_event(errorDeclaration=declared | {"declarationTime": "2026-01-03T00:00:01Z"})
+    sent = [*collected(document(correction, correction, later))]
+    output = run_all(wires(sent))
+    assert [item.record.sequence for item in items_of(output)] == [0, 2]
+    assert len({item.facts.event_id for item in items_of(output)}) == 1
 
 
 async def test_whole_documents_of_the_ingress_and_contexts_that_were_not_kept_want_a_document() -> None:

@@ -1,5 +1,6 @@
 """Members that are none of the event's type: checked all the same, since the stages read them; and records over which a stage fails."""
 
+import itertools
 from typing import Any, Final
 
 import msgspec
@@ -12,12 +13,17 @@ from goodstrace.errors import EntryError
 from services.collector.flow import FACTS_PART, Item, Reason, StageName, from_wire, to_wire
 from services.collector.registry.claims import Policy, Speech
 from services.collector.registry.origin import foreign
+from services.collector.stages import INPUTS, ORDER, Span
 from services.collector.validation import check_event
+from services.replay.through import Through
 from services.runtime import envelope
 from services.runtime.envelope import Part
+from services.sealing.core import Fetched
 from tests.unit.collector_builders import (
+    SECRET,
     collected,
     document,
+    fresh_state,
     items_of,
     object_event,
     poisoned,
@@ -119,14 +125,18 @@ def test_a_record_over_which_a_stage_fails_is_refused_and_the_next_goes_on(membe
     assert run_all([value, good]).rejected == output.rejected
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
-        {"childQuantityList": [{"epcClass": LOT, "uom": 5}]},
-        {"transformationID": None},
-        {"action": 5},
-    ],
+UNREAD: Final[tuple[dict[str, Any], ...]] = (
+    {"childQuantityList": [{"epcClass": LOT, "uom": 5}, {"epcClass": LOT, "quantity": 2, "uom": "KGM"}]},
+    {"childQuantityList": [{"epcClass": LOT, "uom": None}]},
+    {"childQuantityList": [{"epcClass": LOT, "uom": {"b": [1.50], "a": 1}}]},
+    {"transformationID": None},
+    {"transformationID": {}},
+    {"action": 5},
+    {"action": None, "transformationID": False},
 )
+
+
+@pytest.mark.parametrize("members", UNREAD)
 def test_what_was_let_pass_once_is_sealed_as_it_was_and_read_as_nothing(members: dict[str, Any]) -> None:
     """Replay must give the entries that there are."""
     output = run_all([poisoned(members)])
@@ -134,9 +144,47 @@ def test_what_was_let_pass_once_is_sealed_as_it_was_and_read_as_nothing(members:
     (item,) = items_of(output)
     assert item.facts.event_id == "urn:e:poisoned"
     content = item.record.part(FACTS_PART).content
-    assert sealed_facts.encode(item.facts) != content
-    assert all(type(each) is str for each in (item.facts.action, item.facts.transformation))
-    assert all(each.unit == "" for listed in item.facts.quantities.values() for each in listed)
+    assert sealed_facts.encode(item.facts) == content
+    read = sealed_facts.decode(content)
+    assert sealed_facts.encode(read) != content
+    assert all(type(each) is str for each in (read.action, read.transformation))
+    assert all(type(each.unit) is str for listed in read.quantities.values() for each in listed)
+
+
+def assert_the_same_from_every_topic(value: bytes) -> None:
+    """See that what a record becomes does not depend on which stages are run again."""
+    whole = run_all([value])
+    for before, stage in itertools.pairwise(whole.passed):
+        again = Span(stage, StageName.STORE).run(fresh_state(), whole.passed[before])
+        assert again.passed == {each: whole.passed[each] for each in again.passed}
+        assert again.rejected == [each for each in whole.rejected if each[0] in again.passed]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [*UNREAD, {"action": 1.5}, {"action": [5]}, {"transformationID": 1.50}, {"transformationID": 5}],
+)
+def test_what_was_let_pass_once_becomes_the_same_from_every_topic(members: dict[str, Any]) -> None:
+    assert_the_same_from_every_topic(poisoned(members))
+
+
+@given(
+    JSON | st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["action", "transformationID", "uom"]),
+)
+def test_whatever_was_let_pass_once_becomes_the_same_from_every_topic(value: Any, name: str) -> None:
+    members = {"childQuantityList": [{"epcClass": LOT, "uom": value}]} if name == "uom" else {name: value}
+    assert_the_same_from_every_topic(poisoned(members))
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_a_replay_from_any_topic_gives_what_was_sealed(stage: StageName) -> None:
+    for members in UNREAD:
+        value = poisoned(members)
+        whole = run_all([value])
+        read = [value, *(passed[0] for passed in whole.passed.values())][ORDER.index(stage)]
+        (made,) = Through(INPUTS[stage], 1000, SECRET)(0, [Fetched(7, read)])
+        assert [made.value] == whole.passed[StageName.STORE]
 
 
 def test_what_is_no_record_of_ours_still_ends_the_span() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodstrace.merkle import leaf_hash, root_of
+from services.collector.stages import StageFault
 from services.replay.comparing import Comparison, Mark
 from services.replay.rebuilding import RootComparison
 from services.replay.sources import origins, version_of
@@ -23,6 +24,7 @@ from services.sealing.core import Block, Fetched, LogState, Sealable, TopicIdent
 from services.sealing.errors import CorruptError
 from services.sealing.values import StoredBlock, StoredCheckpoint
 from tests.records import make_value
+from tests.unit.collector_builders import poisoned
 
 LOG = "goods/0"
 TOPIC = TopicIdentity("cluster", "goods.stored", "topic-id")
@@ -134,6 +136,16 @@ def test_a_rebuilt_block_out_of_its_place_is_corrupt() -> None:
     blocks = sealed(sealables(4), [2, 2])
     with pytest.raises(CorruptError, match="begins at 2, not 0"):
         RootComparison(LOG).block(blocks[1][0], [])
+
+
+def test_a_record_over_which_a_stage_fails_is_told_of_with_its_place() -> None:
+    """It is refused, as by the collector; who compares must see why an entry is missing."""
+    told = list[tuple[int, int, StageFault]]()
+    through = Through(topics.GOODS_COLLECTED, 10, bytes(32), failed=lambda *failure: told.append(failure))
+    assert through(3, [Fetched(17, poisoned({"parentID": 7}))]) == []
+    ((partition, offset, fault),) = told
+    assert (partition, offset, fault.stage) == (3, 17, "record")
+    assert "record.py" in fault.told
 
 
 def test_a_value_that_is_no_record_stops_the_stages_with_its_offset() -> None:
