@@ -15,6 +15,7 @@ from services.collector.documents import Limits
 from services.collector.flow import MAX_DETAIL
 from services.collector.preparing import Ports, Prepared, Preparer
 from services.collector.registry.gate import Caller
+from services.collector.validation import check_event
 from services.runtime import envelope
 from services.runtime.settings import KafkaSettings
 from services.runtime.topics import MAX_MESSAGE_BYTES
@@ -96,12 +97,12 @@ def test_a_message_over_which_the_program_fails_is_refused_and_told_of(
 def test_an_event_over_which_the_program_fails_is_refused_alone(
     more: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, real = list[Exception](), collect.check_event
+    told = list[Exception]()
 
     def failing(event: dict[str, Any], context: Any) -> Any:
         if event["eventID"] in {"urn:e:1", "urn:e:2"}:
             raise TypeError("boom")
-        return real(event, context)
+        return check_event(event, context)
 
     monkeypatch.setattr(collect, "check_event", failing)
     events = [object_event(eventID=f"urn:e:{number}", **more) for number in range(4)]
