@@ -30,7 +30,7 @@ class Checked:
     Attributes:
         standing: None where that could not be checked.
         problem: what does not hold; empty where all does, or it is not sealed yet.
-        unchecked: why it could not be checked: the log's key or a witness's is not among those that are trusted. It says nothing of the service.
+        unchecked: why it could not be checked: the log's key is not among those that are trusted, or its checkpoint is not cosigned yet as they ask.
     """
 
     kept: Kept
@@ -47,19 +47,29 @@ class Checked:
 
 
 def check_receipts(
-    kept: Iterable[Kept], prove: Prove, keys: Mapping[str, Mapping[str, str]]
+    kept: Iterable[Kept],
+    prove: Prove,
+    keys: Mapping[str, Mapping[str, str]],
+    is_late: Callable[[Receipt], bool],
 ) -> Iterator[Checked]:
-    """Check receipts, one after the other. Raises: CallError where the service does not answer."""
+    """Check receipts, one after the other; `is_late` tells of which looks the time in which they are sealed is over. Raises: CallError where the service does not answer."""
     for each in kept:
-        yield _checked(each, prove, keys)
+        yield _checked(each, prove, keys, is_late)
 
 
-def _checked(kept: Kept, prove: Prove, keys: Mapping[str, Mapping[str, str]]) -> Checked:
+def _checked(
+    kept: Kept, prove: Prove, keys: Mapping[str, Mapping[str, str]], is_late: Callable[[Receipt], bool]
+) -> Checked:
     signed, problem = _signed(kept.receipt, keys)
     try:
         proof = prove(kept.receipt)
-    except (UnknownLogError, QuorumError) as error:  # what is trusted here does not reach as far
+    except UnknownLogError as error:  # what is trusted here does not reach as far
         return Checked(kept, None, None, signed, problem, str(error))
+    except QuorumError as error:
+        # Else a service that denies a look would only have to keep its witnesses away from what it answers.
+        if kept.index is None and not is_late(kept.receipt):
+            return Checked(kept, None, None, signed, problem, str(error))
+        return Checked(kept, Standing.MISSING, None, signed, problem or str(error))
     except VerificationError as error:
         return Checked(kept, Standing.MISSING, None, signed, str(error))
     if proof.standing is Standing.MISSING:

@@ -17,7 +17,10 @@ NOTHING_NAMES_IT: Final = "nothing sealed names this key"
 _FILE_WIDTH: Final = 160
 _ID_CHARS: Final = 32
 """So long is the ID of a record or a look."""
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+_FURTHER_LINES: Final = "\n" + 8 * " "
 
 
 def console() -> Console:
@@ -34,8 +37,13 @@ def progress_console() -> Console:
 
 
 def write_as_is(content: str, out: Console) -> None:
-    r"""Write a line as it is: nothing is wrapped and no tab replaced, as a console would; a control character, which could act on the terminal, as \uXXXX."""
-    out.file.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", content) + "\n")
+    r"""Write a text as it is: nothing is wrapped and no tab replaced, as a console would.
+
+    A character that acts on the terminal, or on the direction in which a line is read, is written as \uXXXX. Lines behind the first are indented,
+    so that none looks like a line of ours.
+    """
+    shown = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", content)
+    out.file.write(shown.replace("\n", _FURTHER_LINES) + "\n")
 
 
 def id_columns(table: Table, *names: str, ids: Collection[str]) -> None:

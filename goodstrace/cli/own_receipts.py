@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from goodstrace.cli.identity import login_client, source_for
 from goodstrace.client import Client
 from goodstrace.errors import AnswerError, CallError, RememberedError
 from goodstrace.receipt_store import Kept, ReceiptStore
-from goodstrace.receipts import Receipt, Standing
+from goodstrace.receipts import Receipt, Standing, standing
 
 ANONYMOUS: Final = "anonymous"
 _FILE: Final = "receipts.jsonl"
@@ -59,9 +60,13 @@ def own_name(query_target: str, api_key_file: Path | None, user: str) -> str:
 def check_kept(client: Client, store: ReceiptStore, target: str, within_s: float) -> list[Checked]:
     """Check the receipts kept of a query service, and note where they are sealed. Raises: CallError, RememberedError."""
     kept = [each for each in store.all() if each.target == target]
+    now_s = time.time()
     checked = list(
         check_receipts(
-            kept, lambda receipt: client.browse_proof(receipt, within_s=within_s), signing_keys(target)
+            kept,
+            lambda receipt: client.browse_proof(receipt, within_s=within_s),
+            signing_keys(target),
+            lambda receipt: standing(receipt, now_s=now_s, within_s=within_s) is Standing.MISSING,
         )
     )
     store.proved({each.kept.receipt.browse_id: each.index for each in checked if each.index is not None})

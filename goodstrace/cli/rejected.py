@@ -114,7 +114,9 @@ def show(record: str, url: str, api_key_file: Path | None, out: Path | None, *, 
         found, content = client.show(record), client.content(record)
     if out is not None:
         if content is None:
-            raise CallError("404", "its content is not shown: it is sealed, or was too large to be kept")
+            raise CallError(
+                "404", "its content is not shown: it is that of a sealed record, as a rule, or was not kept"
+            )
         out.write_bytes(content)
     text = content.decode(errors="replace") if content is not None else None
     if as_json:

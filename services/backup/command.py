@@ -15,7 +15,7 @@ from goodstrace.log_keys import LogKeys
 from services.backup import checking, creating, groups, ready, restoring
 from services.backup.checking import Trust
 from services.backup.erased import Again, Applied, destroyed_hashes
-from services.backup.errors import BackupError
+from services.backup.errors import BackupError, OtherFolderError
 from services.backup.folder import FolderWriter, read_manifest
 from services.backup.groups import SetBack
 from services.backup.pinned import pin_again
@@ -145,6 +145,8 @@ def verify(
     try:
         manifest = read_manifest(folder, "vault" if of_vault else "store")
         checking.verify(folder, manifest, trust)
+    except OtherFolderError as error:  # that is no verdict
+        raise click.UsageError(str(error)) from error
     except (BackupError, CorruptError, VerificationError) as error:
         if not as_json:
             raise click.ClickException(f"does not verify: {error}") from error

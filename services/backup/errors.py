@@ -14,5 +14,9 @@ class BackupError(ServiceError):
     category = "backup"
 
 
+class OtherFolderError(BackupError):
+    """A folder is not the copy that is asked for: none at all, of another kind, or of another format."""
+
+
 class DamagedError(BackupError):
     """Bytes of a file of a copy are not those that were written."""

@@ -13,7 +13,7 @@ import bson
 import msgspec
 from bson.errors import BSONError
 
-from services.backup.errors import BackupError, DamagedError
+from services.backup.errors import BackupError, DamagedError, OtherFolderError
 from services.backup.values import FORMAT, MANIFEST, SUMS, FileEntry, Manifest
 from services.runtime.files import create_whole, sync_folder
 
@@ -102,14 +102,17 @@ class FileWriter:
 
 
 def read_manifest(folder: Path, kind: str) -> Manifest:
-    """Read what a copy says of itself. Raises: BackupError, DamagedError; OSError."""
+    """Read what a copy says of itself. Raises: OtherFolderError, DamagedError, BackupError; OSError."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise BackupError(f"{folder} is no whole backup: it has no {MANIFEST}")
+        raise OtherFolderError(f"{folder} is no whole backup: it has no {MANIFEST}")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BackupError(f"{path} is over {MAX_MANIFEST_BYTES} bytes")
     data = path.read_bytes()
-    said = (folder / (MANIFEST + SUMS)).read_text(encoding="utf-8", errors="replace").partition(" ")[0]
+    sums = folder / (MANIFEST + SUMS)
+    if not sums.is_file():
+        raise DamagedError(f"{sums} is missing")
+    said = sums.read_text(encoding="utf-8", errors="replace").partition(" ")[0]
     if hashlib.sha256(data).hexdigest() != said:
         raise DamagedError(f"{path} is not what {MANIFEST + SUMS} says it is")
     try:
@@ -117,9 +120,9 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
     except msgspec.MsgspecError as error:
         raise BackupError(f"{path}: {error}") from error
     if manifest.format != FORMAT:
-        raise BackupError(f"{path}: the format is {manifest.format}, this reads {FORMAT}")
+        raise OtherFolderError(f"{path}: the format is {manifest.format}, this reads {FORMAT}")
     if manifest.kind != kind:
-        raise BackupError(f"{folder} is the backup of a {manifest.kind}, and that of a {kind} is wanted")
+        raise OtherFolderError(f"{folder} is the backup of a {manifest.kind}, and that of a {kind} is wanted")
     return manifest
 
 

@@ -188,11 +188,11 @@ def _collect_event(  # noqa: PLR0917 - what `collect` has
     content, table = record.parts[0].content, around.finder.table
     if len(content) > rules.event_bytes:
         fault = Fault("", f"the event is over {rules.event_bytes} bytes")
-        return _refuse(document, unread(record, table), Reason.TOO_LARGE, fault)
+        return _refuse(document, unread(record, around.context, table), Reason.TOO_LARGE, fault)
     try:
         event = document.decode(record.sequence)
     except DocumentError as error:
-        return _refuse_at(error.faults[0], unread(record, table), Reason.INVALID)
+        return _refuse_at(error.faults[0], unread(record, around.context, table), Reason.INVALID)
     taken = apart(document, record.sequence, event, around.finder)
     found = _fault_of(event, around.context, record, stamp) or (
         refusal(taken, record, stamp.personal) if taken is not None else None
@@ -254,7 +254,7 @@ def _signature_fault(record: Record, keys: Mapping[str, MerchantKey]) -> Fault |
 def _fault_over(document: Document, record: Record, rules: Rules, error: Exception) -> Sent:
     """Refuse an event over which the program failed: of what could not be read nothing is kept that may hold personal data."""
     told = f"collecting failed over it ({type(error).__name__}): the collector's log says more"
-    kept = unread(record, rules.personal or built_in())
+    kept = unread(record, document.context_of(record.sequence), rules.personal or built_in())
     if kept is not record:
         told += "; its content is not kept, since it may hold personal data"
     return _refuse(document, kept, Reason.FAULT, Fault("", told))

@@ -21,6 +21,7 @@ from services.collector.preparing import Prepared, Preparer
 from services.collector.producer import writes_of
 from services.collector.ranging import Ranges, with_ranges
 from services.collector.registry.gate import Caller, Gate
+from services.collector.self_check import check_collecting
 from services.collector.transacting import WAIT_S, Transacting, place_of
 from services.collector.transactions import Move, Transactions
 from services.runtime import topics
@@ -92,6 +93,7 @@ class Ingress(Transacting):
         self._unmarked: set[int] = set()
 
     async def _prepare(self) -> None:
+        await self._thread.run(check_collecting)  # else such a release would refuse all that comes
         self._begun = await self._beginnings.begun()
 
     async def _cycle(self) -> None:

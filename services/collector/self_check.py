@@ -152,9 +152,17 @@ def check(take: Take, stages: Sequence[StageName], sort: Sort) -> None:
     except (ServiceError, MemoryError):
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{PurePath(last.filename).name}:{last.lineno}"
-        raise _faulty(stage, f"fails over it with {type(error).__name__} at {place}: {error}") from error
+        raise _failed(stage, error) from error
+
+
+def check_collecting() -> None:
+    """See that `collect` takes what the samples are made of. Raises: FaultyReleaseError."""
+    try:
+        _collected()
+    except (ServiceError, MemoryError):
+        raise
+    except Exception as error:
+        raise _failed(StageName.COLLECT, error) from error
 
 
 def samples(sort: Sort) -> list[bytes]:
@@ -206,6 +214,12 @@ def _must_be_duplicate(stage: StageName, refused: Rejected) -> None:
     rejection = refused.record.rejection
     if rejection is None or rejection.reason != Reason.DUPLICATE:
         raise _faulty(stage, f"refuses it: {rejection.detail if rejection else ''}")
+
+
+def _failed(stage: StageName, error: Exception) -> FaultyReleaseError:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{PurePath(last.filename).name}:{last.lineno}"
+    return _faulty(stage, f"fails over it with {type(error).__name__} at {place}: {error}")
 
 
 def _faulty(stage: StageName, does: str) -> FaultyReleaseError:

@@ -51,7 +51,7 @@ LABELS = {
             ]
         )
     ),
-    "state": re.compile("enabled|disabled|damaged|open|in_use"),
+    "state": re.compile("enabled|disabled|damaged|over|open|in_use"),
     "client": re.compile("|".join(CLIENTS)),
     "command": re.compile("|".join(COMMANDS)),
     "log": re.compile("(goods|browse)/[0-9]+|root|index"),

@@ -331,6 +331,18 @@ def test_verify_says_what_is_not_sound_in_json_too(tmp_path: Path) -> None:
     assert f"does not verify: {said['problem']}" in found.output
 
 
+def test_a_folder_that_is_not_the_copy_asked_for_gets_no_verdict(tmp_path: Path) -> None:
+    copied(tmp_path / "copy")
+    (tmp_path / "empty").mkdir()
+    for arguments in ([str(tmp_path / "empty")], ["--of-vault", str(tmp_path / "copy")]):
+        found = CliRunner().invoke(command.backup, ["verify", "--json", *arguments])
+        assert (found.exit_code, found.stdout) == (2, "")
+    (tmp_path / "copy" / "manifest.json.sums").unlink()
+    found = CliRunner().invoke(command.backup, ["verify", "--json", str(tmp_path / "copy")])
+    assert found.exit_code == 1
+    assert json.loads(found.stdout)["problem"].endswith("manifest.json.sums is missing")
+
+
 def test_keys_and_witnesses_from_elsewhere_count(tmp_path: Path) -> None:
     manifest = copied(tmp_path / "copy")
     info: LogInfo = checking.log_infos(tmp_path / "copy", manifest)[LOG]

@@ -50,7 +50,7 @@ def test_any_text_is_printed_as_it_is(text: str) -> None:
     assert out.file.getvalue() == f"<{text}>\n"
 
 
-@given(st.text(st.characters(exclude_categories=("Cs", "Cc"))))
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zl", "Zp"))))
 def test_what_is_written_as_it_is_is_neither_wrapped_nor_replaced(text: str) -> None:
     out = Console(file=io.StringIO(), width=20)
     write_as_is(text, out)
@@ -59,8 +59,18 @@ def test_what_is_written_as_it_is_is_neither_wrapped_nor_replaced(text: str) -> 
 
 def test_what_could_act_on_the_terminal_is_spelled_out() -> None:
     out = Console(file=io.StringIO())
-    write_as_is("a\tb\r✔ \x1b[2Kc\x9b2J", out)
-    assert out.file.getvalue() == "a\tb\\u000d✔ \\u001b[2Kc\\u009b2J\n"  # type: ignore[attr-defined] # the file is ours
+    write_as_is("a\tb\r✔ \x1b[2Kc\x9b2J\u202eabc\u2028", out)
+    assert out.file.getvalue() == "a\tb\\u000d✔ \\u001b[2Kc\\u009b2J\\u202eabc\\u2028\n"  # type: ignore[attr-defined] # the file is ours
+
+
+def test_no_line_of_what_was_sealed_looks_like_one_of_ours() -> None:
+    out = Console(file=io.StringIO())
+    write_as_is(
+        "  the part event is what was sealed: <a>\n  the part facts is what was sealed: {}\n</a>", out
+    )
+    first, *others = out.file.getvalue().splitlines()  # type: ignore[attr-defined] # the file is ours
+    assert first == "  the part event is what was sealed: <a>"
+    assert [line[:8].isspace() for line in others] == [True, True]
 
 
 def test_what_was_sealed_is_shown_character_by_character(capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,9 +93,16 @@ def test_a_message_over_which_the_program_fails_is_refused_and_told_of(
     assert record.part("document").content == document(object_event())
 
 
-@pytest.mark.parametrize("more", [{}, {"ex:givenName": "Ann"}])
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({}, {}),
+        ({"ex:givenName": "Ann"}, {}),
+        ({"kunde": "Ann"}, {"kunde": "https://schema.org/givenName"}),
+    ],
+)
 def test_an_event_over_which_the_program_fails_is_refused_alone(
-    more: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    more: dict[str, str], named: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = list[Exception]()
 
@@ -106,7 +113,7 @@ def test_an_event_over_which_the_program_fails_is_refused_alone(
 
     monkeypatch.setattr(collect, "check_event", failing)
     events = [object_event(eventID=f"urn:e:{number}", **more) for number in range(4)]
-    context = {"@context": [CONTEXT, {"ex": "https://ns.example.com/"}]}
+    context = {"@context": [CONTEXT, {"ex": "https://ns.example.com/", **named}]}
     prepared = taken(document(*events, **context), told.append)
     assert [each.topic.removeprefix("goods.") for each in prepared.placed] == [
         "collected",

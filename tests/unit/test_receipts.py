@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from goodstrace.checked_receipts import Signed, check_receipts
 from goodstrace.entry import Entry, Kind, TagsCommitment, encode
-from goodstrace.errors import AnswerError, RememberedError, SignatureError
+from goodstrace.errors import AnswerError, QuorumError, RememberedError, SignatureError
 from goodstrace.log.v1 import log_pb2
 from goodstrace.merkle import EMPTY_ROOT, leaf_hash
 from goodstrace.query.v1 import trace_pb2
@@ -201,6 +201,25 @@ class Service:
         return BrowseProof(receipt, Standing.SEALED, None, entry)
 
 
+def _is_late(receipt: Receipt) -> bool:
+    return standing(receipt, now_s=time.time()) is Standing.MISSING
+
+
+def test_keeping_the_witnesses_away_denies_no_look() -> None:
+    """A checkpoint without its cosignatures may be one that only this client is shown."""
+
+    def uncosigned(_receipt: Receipt) -> BrowseProof:
+        raise QuorumError("1 of 2 witnesses")
+
+    now_ms = time.time_ns() // 1_000_000
+    fresh, old = (Receipt("aa" * 16, bytes(32), "browse/0", now_ms - ago) for ago in (0, 86_400_000))
+    [waiting] = check_receipts([Kept("here", fresh)], uncosigned, {}, _is_late)
+    assert (waiting.is_broken, waiting.unchecked) == (False, "1 of 2 witnesses")
+    for kept in (Kept("here", old), Kept("here", fresh, index=5)):
+        [denied] = check_receipts([kept], uncosigned, {}, _is_late)
+        assert (denied.is_broken, denied.standing) == (True, Standing.MISSING)
+
+
 def test_a_service_that_denies_a_look_it_answered_is_found_out() -> None:
     service = Service()
     looks = [Look(bytes((number,)) * 16, b"l" * 32, "browse/3", NOW_MS) for number in range(4)]
@@ -208,7 +227,7 @@ def test_a_service_that_denies_a_look_it_answered_is_found_out() -> None:
     service.denies.add(kept[1].receipt.browse_id)
     service.lies.add(kept[2].receipt.browse_id)
     kept[3] = Kept("here", _receipt(looks[3], new_key(0, 0)))
-    found = list(check_receipts(kept, service.prove, KEYS))
+    found = list(check_receipts(kept, service.prove, KEYS, _is_late))
     assert [each.is_broken for each in found] == [False, True, True, False]
     assert [each.index for each in found] == [4, None, None, 4]
     assert [each.signed for each in found] == [Signed.YES, Signed.YES, Signed.YES, Signed.UNKNOWN]
@@ -220,9 +239,9 @@ def test_a_look_that_was_proved_once_must_stay_in_the_log() -> None:
     service = Service()
     receipt = Receipt("aa" * 16, bytes(32), "browse/0", time.time_ns() // 1_000_000 + 7_200_000)
     service.denies.add(receipt.browse_id)
-    [fresh] = check_receipts([Kept("here", receipt)], service.prove, {})
+    [fresh] = check_receipts([Kept("here", receipt)], service.prove, {}, _is_late)
     assert (fresh.standing, fresh.is_broken) == (Standing.NOT_YET, False)
-    [known] = check_receipts([Kept("here", receipt, index=9)], service.prove, {})
+    [known] = check_receipts([Kept("here", receipt, index=9)], service.prove, {}, _is_late)
     assert known.is_broken
 
 

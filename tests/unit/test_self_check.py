@@ -181,3 +181,18 @@ def test_such_a_release_refuses_to_start(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     with pytest.raises(ServiceError, match="run the release"):
         asyncio.run(runner.run(asyncio.Event()))
+
+
+def test_a_release_whose_collecting_fails_over_everything_takes_nothing_from_the_ingress(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*_: object) -> object:
+        raise AttributeError("gone")
+
+    self_check._collected.cache_clear()
+    monkeypatch.setattr("services.collector.collect.check_event", failing)
+    try:
+        with pytest.raises(FaultyReleaseError, match=r"the stage collect .* AttributeError"):
+            self_check.check_collecting()
+    finally:
+        self_check._collected.cache_clear()

@@ -89,10 +89,10 @@ def bared(record: Record, taken: Apart) -> Record:
     return msgspec.structs.replace(record, parts=kept)
 
 
-def unread(record: Record, table: Table) -> Record:
-    """Give a record whose event cannot be read without its bytes, where they may hold personal data."""
+def unread(record: Record, context: Any, table: Table) -> Record:
+    """Give a record whose event cannot be read without its bytes, where they may hold personal data: by a name of their own, or one that the document's `@context` makes of another."""
     event = record.parts[0]
-    if not table.may_name(event.content):
+    if not (table.may_name(event.content) or table.may_name(msgspec.json.encode(context))):
         return record
     kept = (Part(event.name, event.salt, b""), Part(PERSONAL_PART, bytes(SALT_BYTES), b""))
     return msgspec.structs.replace(record, parts=kept)
