@@ -20,7 +20,7 @@ from goodstrace.facts import Facts
 from goodstrace.tracing.names import TAG_KINDS
 from goodstrace.visibility import ANYBODY, EVERYTHING, Lent, Viewer, VisibilityPolicy, sees, told_names
 from services.query.personal_sight import Opens, PersonalSource
-from services.query.whole_logs import WholeLogs, untold
+from services.query.whole_logs import WholeLogs, is_much, untold
 from services.runtime.access.values import Principal, Role
 from services.runtime.envelope import content_of
 from services.runtime.merchants.directory import Directory, Standing
@@ -29,8 +29,6 @@ from services.runtime.merchants.values import Status
 from services.sealing.showing import PartKey, position
 from services.sealing.values import SealedRecord
 
-JUDGE_INLINE: Final = 200  # records are judged in some milliseconds
-JUDGE_INLINE_BYTES: Final = 128 * 1024  # unless they name much: one event of a MiB names 20,000 keys
 READ: Final = 256  # records read at a time to find more that may be told
 FACTS: Final = "facts"
 Judged = tuple[Entry, Facts | None]
@@ -131,7 +129,7 @@ class Eyes:
         """Find the records whose content may not be seen, with their facts. Raises: UnavailableError, EntryError."""
         if self.sees_all or not records:
             return {}
-        if _is_much(records):
+        if is_much(records):
             judged = await asyncio.to_thread(_judged, records)
             await self._ask_for(judged)
             seen = await asyncio.to_thread(self._seen, judged)
@@ -379,13 +377,6 @@ def may_see(
 def bare(record: SealedRecord) -> SealedRecord:
     """Give a record without its parts: what is left is public."""
     return msgspec.structs.replace(record, parts=())
-
-
-def _is_much(records: Sequence[SealedRecord]) -> bool:
-    """Tell whether judging records would hold up other calls, were it not in a thread."""
-    if len(records) > JUDGE_INLINE:
-        return True
-    return sum(len(part.content) for record in records for part in record.parts) > JUDGE_INLINE_BYTES
 
 
 def _judged(records: Iterable[SealedRecord]) -> list[Judged]:

@@ -13,15 +13,13 @@ from services.query.core import Cost
 from services.query.metrics import QueryMetrics
 from services.query.steps import Done, Steps
 from services.query.thinking import Thinking
+from services.query.whole_logs import AT_ONCE_BYTES, is_much
 from services.runtime.tracing import spans
 from services.sealing.showing import position, record_bytes
 from services.sealing.values import SealedRecord
 
 HELD_BYTES: Final = 16 * 1024 * 1024
 MAX_RECORD_BYTES: Final = 1024 * 1024
-AT_ONCE_BYTES: Final = (
-    128 * 1024
-)  # names of so much are read and sorted in some milliseconds, between two checks
 Answer = TypeVar("Answer")
 Walker = Generator[Lookup, Iterable[SealedFacts], Answer]
 
@@ -141,7 +139,7 @@ class Walk(Generic[Answer]):
 
     async def met(self, records: Sequence[SealedRecord]) -> list[SealedFacts]:
         """Note records that were found, and give what tracing reads of them. Raises: EntryError."""
-        if sum(len(part.content) for record in records for part in record.parts) > AT_ONCE_BYTES:
+        if is_much(records):
             return await self._thinking.run(self._all_met, records)
         return self._all_met(records)
 

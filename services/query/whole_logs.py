@@ -1,11 +1,14 @@
 """What answers are made from: logs, as a caller may see them and as they are."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from goodstrace.entry import Position
 from services.sealing.showing import PartKey
 from services.sealing.values import SealedRecord
+
+AT_ONCE_RECORDS: Final = 200
+AT_ONCE_BYTES: Final = 128 * 1024  # one event of a MiB names 20,000 keys
 
 
 class Logs(Protocol):
@@ -61,3 +64,10 @@ class UntoldRecord(SealedRecord, frozen=True):
 def untold(record: SealedRecord) -> UntoldRecord:
     """Give a record without parts as one of which nothing is told."""
     return UntoldRecord(record.log, record.index, record.entry, record.parts, record.tags)
+
+
+def is_much(records: Sequence[SealedRecord]) -> bool:
+    """Tell whether reading records, or judging who may see them, takes more than some milliseconds: then it is done in a thread, so that other calls go on."""
+    if len(records) > AT_ONCE_RECORDS:
+        return True
+    return sum(len(part.content) for record in records for part in record.parts) > AT_ONCE_BYTES

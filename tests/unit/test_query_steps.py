@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from goodstrace.tracing.pool import Check
 from goodstrace.visibility import Visibility, VisibilityPolicy
 from services.query import thinking as thinkings
 from services.query.steps import Done, Steps
-from services.query.thinking import Engine
+from services.query.thinking import Engine, Thinking, TooLongError
 from tests.deadlines import DEADLINE_S
 from tests.unit.visible_world import CASE, ITEM, MAKER, PREFIXES, World
 
@@ -162,3 +162,59 @@ async def test_a_trace_by_levels_is_the_same_wherever_it_is_moved() -> None:
 
     inline = await traced(100)
     assert [await traced(number) for number in range(len(inline))] == [inline] * len(inline)
+
+
+class Interrupted:
+    """Ends what is computed on the event loop at its `at`-th check of a call, and counts the checks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at, self.checks, self.again = -1, 0, 0
+        self._is_at_once = False
+        monkeypatch.setattr(Thinking, "at_once", self._at_once)
+        monkeypatch.setattr(Thinking, "check", self._check)
+
+    def _at_once(self, work: Callable[..., Any], *arguments: object) -> Any:
+        self._is_at_once = True
+        try:
+            return work(*arguments)
+        finally:
+            self._is_at_once = False
+
+    def _check(self) -> None:
+        if not self._is_at_once:
+            return
+        self.checks += 1
+        if self.checks == self.at:
+            self.again += 1
+            raise TooLongError
+
+
+@pytest.mark.parametrize("method", ["Trace", "StreamTrace"])
+@pytest.mark.parametrize("crated", [False, True])
+def test_an_answer_is_the_same_wherever_its_computation_begins_again(
+    method: str, *, crated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = Interrupted(monkeypatch)
+    policies = dict.fromkeys(PREFIXES, VisibilityPolicy(Visibility.PUBLIC))
+    world = World(policies, events=crate()) if crated else World(policies)
+    asked = trace_pb2.TraceRequest(key=CASE if crated else ITEM, direction=trace_pb2.DIRECTION_BOTH)
+
+    def answered() -> list[bytes]:
+        interrupted.checks = 0
+        if method == "Trace":
+            answer = world.call(method, asked, world.shown_with(MAKER))
+            answer.next_page_token = ""  # encrypted anew each time
+            answers = [answer]
+        else:
+            answers = world.streamed(
+                method, trace_pb2.StreamTraceRequest(trace=asked), world.shown_with(MAKER)
+            )
+        for each in answers:
+            each.browse_id = ""
+        return [each.SerializeToString(deterministic=True) for each in answers]
+
+    whole, checks = answered(), interrupted.checks
+    places = range(1, checks + 1, max(1, checks // 8))
+    for interrupted.at in places:
+        assert answered() == whole
+    assert interrupted.again == len(places)

@@ -15,6 +15,7 @@ from services.query import thinking
 from services.query import walk as walks
 from services.query.thinking import Engine
 from services.query.walk import Walk
+from services.query.whole_logs import AT_ONCE_BYTES
 from services.runtime.envelope import Record
 from services.sealing.entries import with_entry
 from services.sealing.values import SealedRecord
@@ -106,7 +107,7 @@ async def test_few_records_that_name_much_are_read_and_thought_over_in_a_thread(
     await _trace(MemoryLogs([event(0, KEY, secret=SECRET)]), 1)
     assert set(threads) == {threading.current_thread().name}
     threads.clear()
-    much = event(0, KEY, secret=SECRET, content=b"{" + b" " * walks.AT_ONCE_BYTES + b"}")
+    much = event(0, KEY, secret=SECRET, content=b"{" + b" " * AT_ONCE_BYTES + b"}")
     await _trace(MemoryLogs([much]), 1)
     assert threads[0] == threading.current_thread().name  # nothing was found yet
     assert threading.current_thread().name not in threads[1:]

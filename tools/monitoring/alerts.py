@@ -47,11 +47,13 @@ def _zero(*counters: str) -> str:
     """Ask whether any of what must stay 0 has grown. A process that ended takes its own counts with it, not the others'.
 
     `increase` counts nothing of what a series has at its first sample: of a process that counted before it was asked for the first time, or of labels that
-    come with their first count. So what a series that was not there a quarter of an hour ago began with is asked for, too.
+    come with their first count. So what a series that was not there in the quarter of an hour before began with is asked for, too: not at one
+    moment of it alone, since a scrape that failed then would tell of all old counts once more.
     """
     grown = "\n+ ".join(f"(sum(increase({counter}[15m])) or vector(0))" for counter in counters)
     begun = "\n+ ".join(
-        f"(sum({counter} > 0 unless {counter} offset 15m) or vector(0))" for counter in counters
+        f"(sum({counter} > 0 unless max_over_time({counter}[15m] offset 15m)) or vector(0))"
+        for counter in counters
     )
     return f"({grown}\n> 0)\nor ({begun}\n> 0)"
 

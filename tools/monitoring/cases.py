@@ -100,13 +100,17 @@ _DISK: Final = 'node_filesystem_{which}_bytes{{instance="a",mountpoint="/",fstyp
 
 
 def _zero_cases(alert: str, severity: str, *series: str) -> list[Case]:
-    """Two cases for each counter of an alert on what must stay 0: it grows, or stands at what it was; it is not 0 when it is first asked for, or was so long ago."""
+    """Three cases for each counter of an alert on what must stay 0.
+
+    It grows, or stands at what it was; it is not 0 when it is first asked for, or was so long ago; and once was asked for in vain a quarter of an hour ago.
+    """
     return [
         case
         for each in series
         for case in (
             Case(alert, severity, {each: "0x20 1x10"}, {each: "3x30"}),
             Case(alert, severity, {each: "_x20 1x10"}, {each: "_x5 1x25"}),
+            Case(alert, severity, {each: "1x14 stale 1x5 2x8"}, {each: "1x14 stale 1x15"}),
         )
     ]
 
