@@ -89,9 +89,15 @@ class Refusals:
 
     async def flush(self) -> None:
         """Record now what was counted, and wait for what is under way."""
-        for kind, times in self._crowd.taken():
-            refusal = Refusal("", kind.operation, NOBODY, Reason(kind.outcome), kind.network)
-            await self._record(browse_of(refusal, times), times)
+        await asyncio.gather(
+            *(
+                self._record(
+                    browse_of(Refusal("", kind.operation, NOBODY, Reason(kind.outcome), kind.network), times),
+                    times,
+                )
+                for kind, times in self._crowd.taken()
+            )
+        )
         if self._under_way:
             await asyncio.wait(self._under_way)
 

@@ -54,21 +54,22 @@ class Attempts:
         self._log.info("not let in", method=method, browse=browse, outcome=outcome.value, network=network)
 
     async def flush(self) -> None:
-        """Record what was joined, each record with how many it stands for; what cannot be recorded now is joined again."""
-        for kind, times in self._crowd.taken():
-            browse = await self._try(
-                _browse(kind.operation, SEVERAL, network=kind.network, refused=kind.outcome, times=times)
-            )
-            self._log.info(
-                "not let in",
-                method=kind.operation,
-                browse=browse,
-                outcome=kind.outcome,
-                network=kind.network,
-                times=times,
-            )
-            if not browse:
-                self._crowd.join(kind, times)
+        """Record what was joined, each record with how many it stands for; what cannot be recorded now is joined again. All at once: where Kafka is away that takes one time-out."""
+        await asyncio.gather(*(self._record(kind, times) for kind, times in self._crowd.taken()))
+
+    async def _record(self, kind: Kind, times: int) -> None:
+        joined = _browse(kind.operation, SEVERAL, network=kind.network, refused=kind.outcome, times=times)
+        browse = await self._try(joined)
+        self._log.info(
+            "not let in",
+            method=kind.operation,
+            browse=browse,
+            outcome=kind.outcome,
+            network=kind.network,
+            times=times,
+        )
+        if not browse:
+            self._crowd.join(kind, times)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush every `TOGETHER_S` seconds until `stop`, and once more then."""
