@@ -161,7 +161,9 @@ class _Parts:
         front = self._front
         if front.access.is_open:
             return None
-        login = login_services(self._database, front.recorder, front.log, certificate_names)
+        login = login_services(
+            self._database, front.recorder, front.people.vault, front.log, certificate_names
+        )
         front.answering.sign = ReceiptSigner(login.ring, front.access.settings.accounts_issuer)
         return login
 

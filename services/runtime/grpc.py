@@ -22,17 +22,20 @@ from services.runtime.calls import CODES, Failure, Failures, failure_of, metadat
 from services.runtime.errors import OutOfTimeError, SettingsError
 from services.runtime.merchants.errors import RefusedError
 from services.runtime.mongo import within
+from services.runtime.open_calls import OpenCalls
 from services.runtime.tls import ServedCertificate, certificate_names
 from services.runtime.tracing import grpc as call_spans
 from services.runtime.tracing import spans
 
-_UNGUARDED: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 _NOT_THERE: Final[Any] = None  # gRPC answers UNIMPLEMENTED
 _REFUSALS: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 MAX_REQUEST_BYTES: Final = 256 * 1024
 _KEEPALIVE_MS: Final = 60_000
 CONNECTION_AGE_S: Final = 120.0
 """After about so long a caller connects anew, and so finds processes that were added behind one address since; what it has under way ends as it would."""
+MAX_CONNECTION_STREAMS: Final = 100
+"""Calls at a time on one connection; those above wait at the client. No fewer are advised, since that costs parallelism. Source: RFC 9113 section 6.5.2."""
+_GRACE_S: Final = 60.0  # beyond the longest stream
 _STORE_SHARE: Final = 0.8  # of a call's time: what is left is for saying that the store did not answer
 _FAIR_S: Final = (
     1.0  # a store that has not answered for so long is away, and the caller's deadline not to blame
@@ -109,10 +112,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         guard: Guard,
         max_stream_s: float = 3600.0,
         answering: Answering | None = None,
+        open_calls: OpenCalls | None = None,
     ) -> None:
         """Take care of `methods` (full names, "/package.Service/Method").
 
-        A call without a deadline gets `max_call_s` seconds; `guard` says who may; `answering` gives receipts of looks, where there are such.
+        A call without a deadline gets `max_call_s` seconds; `guard` says who may; `answering` gives receipts of looks, where there are such;
+        `open_calls` bounds health and reflection.
         """
         self._methods = {method: method.rpartition("/")[2] for method in methods}
         self._metrics = metrics
@@ -122,19 +127,28 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         self._log = log
         self._guard = guard
         self._answering = answering
+        self._open_calls = open_calls or OpenCalls()
+
+    @property
+    def longest_s(self) -> float:
+        """How long a call may last at the most, seconds."""
+        return max(self._max_call_s, self._max_stream_s)
 
     async def intercept_service(
         self,
         continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]]",
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any]":
-        """Wrap the handler of a method of ours; health and reflection pass as they are, and what else there might be is not there."""
+        """Wrap the handler of a method of ours; health and reflection are bounded alone, and what else there might be is not there."""
         handler = await continuation(handler_call_details)
         method = self._methods.get(handler_call_details.method)
         kind = next((each for each in _HANDLERS if getattr(handler, each, None) is not None), None)
         if method is None or kind is None:
-            is_open = handler_call_details.method.startswith(_UNGUARDED)
-            return handler if is_open else _NOT_THERE
+            is_open = self._open_calls.covers(handler_call_details.method)
+            opened: grpc.RpcMethodHandler[Any, Any] = (
+                self._open_calls.bounded(handler) if is_open else _NOT_THERE
+            )
+            return opened
         within_deadline = self._within_deadline if kind == "unary_unary" else self._within_stream_deadline
         admitted = self._admitted(handler_call_details.method, getattr(handler, kind), kind)
         if self._answering is not None:
@@ -248,8 +262,13 @@ class Server:
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
                 ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS // 3),
                 ("grpc.http2.max_pings_without_data", 0),
-                # No grace is set: calls and streams that have begun are not cut off, the connection waits for them.
+                ("grpc.max_concurrent_streams", MAX_CONNECTION_STREAMS),
+                # Else the server counts down what it lets a connection have, and calls above that fail with UNAVAILABLE where they would wait.
+                ("grpc.http.overload_protection", 0),
+                # The grace is longer than any call: what has begun is not cut off, the connection waits for it. What never sends its message, and
+                # so is in no deadline's care, goes with its connection.
                 ("grpc.max_connection_age_ms", int(connection_age_s * 1000)),
+                ("grpc.max_connection_age_grace_ms", int((interceptor.longest_s + _GRACE_S) * 1000)),
             ],
         )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs

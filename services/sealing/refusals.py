@@ -1,12 +1,11 @@
 """Browse records of refusals: nothing was shown, so nobody waits for them, but whoever tries is seen.
 
-Up to so many a second have a record each; those above are counted and recorded together, so that who knocks without end cannot fill a log. What a caller
+Up to so many a second have a record each; those above are counted and recorded together (`services.sealing.crowd`), so that who knocks without end cannot fill a log. What a caller
 typed is in none of them. Made where Kafka takes it; where it does not, the log of the process and a metric say so.
 """
 
 import asyncio
 import time
-from collections import Counter as Tally
 from collections.abc import Callable
 from typing import Final
 
@@ -18,11 +17,9 @@ from services.runtime.access.values import NOBODY, Means
 from services.runtime.errors import ServiceError
 from services.runtime.waiting import until_set
 from services.sealing.browse import Browse, BrowseKind, BrowseRecorder, role_of
+from services.sealing.crowd import TOGETHER_S, Crowd, Kind
 
-EACH_S: Final = 10  # records of their own, a second
-TOGETHER_S: Final = 10.0  # how often the others are recorded
 _MAX_UNDER_WAY: Final = 100
-_MAX_KINDS: Final = 10  # records of the others, each time
 
 
 class RefusalMetrics:
@@ -61,9 +58,8 @@ class Refusals:
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Record by `recorder`; `clock_s` never goes back."""
-        self._recorder, self._metrics, self._log, self._clock_s = recorder, metrics, log, clock_s
-        self._second, self._in_second = 0, 0
-        self._others: Tally[tuple[str, Reason]] = Tally()
+        self._recorder, self._metrics, self._log = recorder, metrics, log
+        self._crowd = Crowd(clock_s)
         self._under_way: set[asyncio.Task[None]] = set()
 
     def note(self, refusal: Refusal) -> None:
@@ -75,12 +71,11 @@ class Refusals:
             reason=refusal.reason.value,
             network=refusal.network,
         )
-        second = int(self._clock_s())
-        if second != self._second:
-            self._second, self._in_second = second, 0
-        self._in_second += 1
-        if self._in_second > EACH_S or len(self._under_way) >= _MAX_UNDER_WAY:
-            self._others[self._kind(refusal)] += 1
+        kind = Kind(
+            refusal.reason.value, refusal.operation, refusal.network, names_somebody=refusal.who != NOBODY
+        )
+        if len(self._under_way) >= _MAX_UNDER_WAY or not self._crowd.has_own(kind):
+            self._crowd.join(kind)
             return
         task = asyncio.create_task(self._record(browse_of(refusal), 1))
         self._under_way.add(task)
@@ -94,19 +89,17 @@ class Refusals:
 
     async def flush(self) -> None:
         """Record now what was counted, and wait for what is under way."""
-        others, self._others = self._others, Tally()
-        for (operation, reason), times in others.items():
-            refusal = Refusal("", operation, NOBODY, reason, "")
-            await self._record(browse_of(refusal, times), times)
+        await asyncio.gather(
+            *(
+                self._record(
+                    browse_of(Refusal("", kind.operation, NOBODY, Reason(kind.outcome), kind.network), times),
+                    times,
+                )
+                for kind, times in self._crowd.taken()
+            )
+        )
         if self._under_way:
             await asyncio.wait(self._under_way)
-
-    def _kind(self, refusal: Refusal) -> tuple[str, Reason]:
-        """Say with which others one is counted: by operation, until there are too many kinds."""
-        kind = (refusal.operation, refusal.reason)
-        if kind in self._others or len(self._others) < _MAX_KINDS - len(Reason):
-            return kind
-        return "", refusal.reason
 
     async def _record(self, browse: Browse, times: int) -> None:
         try:

@@ -20,6 +20,7 @@ from services.query.accounts.errors import ChallengedError
 from services.query.accounts.key_ring import KeyFiles
 from services.query.accounts.lockout import WINDOW_MS, window
 from services.query.accounts.metrics import LoginMetrics
+from services.query.accounts.new_names import NewNames
 from services.query.accounts.serving import Login
 from services.query.accounts.sessions import ID_BYTES
 from services.query.accounts.stored import StoredAccount
@@ -37,6 +38,7 @@ from tests.conftest import Names
 from tests.memory_recorder import MemoryRecorder
 
 ISSUER = "test.example"
+PROVIDER_HOST = "id.shop.example"
 PASSWORD = "seven wet llamas dance"
 _ADDRESSES = itertools.count(1)
 
@@ -74,6 +76,7 @@ class World:
             issuer=ISSUER,
             secret=self.secret,
             files=self.files,
+            names=NewNames(PROVIDER_HOST, self.has_looks),
             metrics=LoginMetrics(CollectorRegistry()),
             log=structlog.get_logger(),
             certificate_names=lambda context: getattr(context, "certificates", ()),
@@ -92,6 +95,10 @@ class World:
         # What has expired SecantusDB removes one by one, each with syncs of its file, and nobody else is served meanwhile.
         await self.mongo.database[counters.COUNTERS].drop()
         self.mongo.close()
+
+    async def has_looks(self, name: str) -> bool:
+        """See `services.query.accounts.new_names`: whoever is in a record."""
+        return any(each.user == name for each in self.recorder.browses)
 
     def later(self, seconds: float) -> None:
         self.now_ms += round(seconds * 1000)

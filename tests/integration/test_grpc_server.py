@@ -1,12 +1,15 @@
 """The gRPC server that the services share: deadlines, errors, cancelling, limits, on a small service of its own."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 import pytest
 import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -17,6 +20,7 @@ from services.runtime.calls import COMMON_FAILURES
 from services.runtime.errors import OutOfTimeError, SettingsError, UnavailableError
 from services.runtime.grpc import (
     CONNECTION_AGE_S,
+    MAX_CONNECTION_STREAMS,
     CallInterceptor,
     CallMetrics,
     Context,
@@ -24,6 +28,7 @@ from services.runtime.grpc import (
     caller,
     full_names,
 )
+from services.runtime.open_calls import OpenCalls
 from services.runtime.tls import ServedCertificate
 from tests.deadlines import DEADLINE_S
 from tests.open_guard import open_guard
@@ -53,6 +58,8 @@ class Running:
         max_call_s: float = 0.3,
         certificate: ServedCertificate | None = None,
         connection_age_s: float = CONNECTION_AGE_S,
+        open_calls: OpenCalls | None = None,
+        max_concurrent_calls: int = 4,
     ) -> None:
         self.registry = CollectorRegistry()
         self.servicer = Servicer()  # type: ignore[abstract]  # has what is called
@@ -64,9 +71,13 @@ class Running:
             max_call_s,
             structlog.get_logger(),
             guard=open_guard("audit"),
+            open_calls=open_calls,
         )
         self.server = Server(
-            interceptor, max_concurrent_calls=4, certificate=certificate, connection_age_s=connection_age_s
+            interceptor,
+            max_concurrent_calls=max_concurrent_calls,
+            certificate=certificate,
+            connection_age_s=connection_age_s,
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(self.servicer, self.server.grpc)
         self.port = 0
@@ -237,6 +248,107 @@ async def test_a_taken_port_is_a_clear_error(running: Running) -> None:
     second = Running()
     with pytest.raises(SettingsError, match=str(running.port)):
         await second.server.start("127.0.0.1", running.port, [SERVICE.full_name])
+
+
+async def _watching(port: int, channels: contextlib.AsyncExitStack) -> tuple[Any, int]:
+    """Watch the health over a connection of its own; gives the stream, and what it tells first."""
+    channel = await channels.enter_async_context(
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
+    )
+    stream = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S)
+    return stream, (await stream.read()).status
+
+
+async def test_streams_of_who_has_not_signed_in_have_a_number_and_leave_room_for_calls() -> None:
+    made = Running(open_calls=OpenCalls(max_streams=2, stream_s=DEADLINE_S))
+    port = await made.server.start("127.0.0.1", 0, [SERVICE.full_name])
+    try:
+        async with contextlib.AsyncExitStack() as channels, asyncio.timeout(DEADLINE_S):
+            held = [await _watching(port, channels) for _ in range(2)]
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await _watching(port, channels)
+            assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            channel = await channels.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+            reflection = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+            code, _ = await _code(_read_all(reflection))
+            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            check = health_pb2_grpc.HealthStub(channel).Check
+            assert (await check(health_pb2.HealthCheckRequest())).status == 1, (
+                "a probe is answered in any case"
+            )
+            held[0][0].cancel()
+            while True:
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    assert (await _watching(port, channels))[1] == 1
+                    break
+    finally:
+        await made.server.stop(notice_s=0, drain_s=0)
+
+
+async def test_streams_of_who_has_not_signed_in_have_an_end() -> None:
+    made = Running(open_calls=OpenCalls(stream_s=0.2))
+    port = await made.server.start("127.0.0.1", 0, [SERVICE.full_name])
+    try:
+        async with contextlib.AsyncExitStack() as channels:
+            stream, status = await _watching(port, channels)
+            assert status == health_pb2.HealthCheckResponse.SERVING
+            assert (await _code(stream.read()))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+            channel = await channels.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+            reflection = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+                timeout=DEADLINE_S
+            )
+            await reflection.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+            assert (await reflection.read()).list_services_response.service
+            code, told = await _code(reflection.read())
+            assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert "begin anew" in told
+    finally:
+        await made.server.stop(notice_s=0, drain_s=0)
+
+
+async def _read_all(stream: Any) -> None:
+    async for _ in stream:
+        pass
+
+
+async def test_one_connection_has_no_more_than_its_share_of_the_calls() -> None:
+    made = Running(max_call_s=DEADLINE_S, max_concurrent_calls=2 * MAX_CONNECTION_STREAMS)
+    begun, most, go_on = 0, 0, asyncio.Event()
+
+    async def wait(_: Context) -> str:
+        nonlocal begun, most
+        begun += 1
+        most = max(most, begun)
+        await go_on.wait()
+        begun -= 1
+        return "done"
+
+    made.servicer.behaviour = wait
+    port = await made.server.start("127.0.0.1", 0, [SERVICE.full_name])
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(DEADLINE_S):
+            call = audit_pb2_grpc.AuditServiceStub(channel).ListBrowses
+            calls = [
+                asyncio.ensure_future(call(audit_pb2.ListBrowsesRequest(), timeout=DEADLINE_S))
+                for _ in range(MAX_CONNECTION_STREAMS + 20)
+            ]
+            while begun < MAX_CONNECTION_STREAMS:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+            async with grpc.aio.insecure_channel(
+                f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)]
+            ) as other:
+                made.servicer.behaviour = _at_once
+                another = audit_pb2_grpc.AuditServiceStub(other).ListBrowses
+                assert (await another(audit_pb2.ListBrowsesRequest())).browse_id == "at once"
+            assert most == MAX_CONNECTION_STREAMS
+            go_on.set()
+            await asyncio.gather(*calls)
+    finally:
+        await made.server.stop(notice_s=0, drain_s=1)
+
+
+async def _at_once(_: Context) -> str:
+    return "at once"
 
 
 async def test_a_caller_connects_anew_from_time_to_time_and_loses_no_call() -> None:

@@ -18,7 +18,15 @@ from services.runtime.call_errors import (
     NotFoundError,
 )
 from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
-from tests.integration.login_world import PASSWORD, Caller, World, new_address, with_totp, world
+from tests.integration.login_world import (
+    PASSWORD,
+    PROVIDER_HOST,
+    Caller,
+    World,
+    new_address,
+    with_totp,
+    world,
+)
 
 __all__ = ["world"]  # the fixture
 
@@ -179,6 +187,30 @@ async def test_accounts_must_make_sense(world: World) -> None:
         request = login_pb2.CreateAccountRequest(account=login_pb2.Account(**wrong))
         with pytest.raises(InvalidRequestError):
             await world.call(create, request, OPERATOR)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("operator", InvalidRequestError),
+        (f"alice@{PROVIDER_HOST}", InvalidRequestError),
+        ("alice", AlreadyExistsError),
+    ],
+)
+async def test_nobody_gets_an_account_by_which_records_know_somebody_else(
+    world: World, name: str, error: type[Exception]
+) -> None:
+    """Who has a name may list the looks of that name: no account is made of one that others have or had."""
+    service = world.login.accounts
+    await world.account("alice")
+    await world.sign_in("alice")
+    await world.call(service.DeleteAccount, login_pb2.DeleteAccountRequest(account="alice"), OPERATOR)
+    wanted = login_pb2.Account(name=name, kind="user", roles=["shopper"])
+    staff = Principal(name="sam", account="f" * 32, roles=frozenset({Role.MERCHANT}), merchant=7)
+    for who, account in ((OPERATOR, wanted), (staff, login_pb2.Account(name=name))):
+        with pytest.raises(error):
+            await world.call(service.CreateAccount, login_pb2.CreateAccountRequest(account=account), who)
+    assert await world.mongo.database["accounts"].count_documents({}) == 0
 
 
 async def test_accounts_come_in_pages_by_name(world: World) -> None:

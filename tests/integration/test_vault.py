@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from services.query.accounts.new_names import NewNames, looks_in
 from services.runtime.access.naming import NOBODIES
+from services.runtime.call_errors import AlreadyExistsError
 from services.runtime.mongo import Database, Mongo, beside
 from services.runtime.vault import HeldError, People, Vault, VaultError, user_subject
 from services.runtime.vault.opening import load_ring
@@ -75,6 +77,18 @@ async def test_a_destroyed_key_is_gone_at_once_here_and_within_its_time_elsewher
     assert not await here.destroy(ANN)
     again = await here.key_of(ANN, create=True)
     assert again != key
+
+
+async def test_a_name_is_free_again_once_its_user_is_erased(vault: Made) -> None:
+    here = vault()
+    names = NewNames("id.shop.example", looks_in(here))
+    await names.check("ann")
+    await here.found(ANN)
+    with pytest.raises(AlreadyExistsError):
+        await names.check("ann")
+    await names.check("bob")
+    await here.destroy(ANN)
+    await names.check("ann")
 
 
 async def test_nothing_in_the_vault_says_a_name_or_a_key(vault: Made, database: Database) -> None:

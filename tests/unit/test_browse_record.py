@@ -121,6 +121,8 @@ async def test_what_is_told_beside_the_record_says_what_the_watch_counts_and_nam
 
 def test_one_role_is_told_of_somebody_and_none_where_accounts_are_off() -> None:
     assert role_of(Principal(roles=frozenset({Role.SHOPPER, Role.AUDITOR}))) == "auditor"
+    assert role_of(Principal(roles=frozenset({Role.OPERATOR, Role.AUDITOR}))) == "auditor"
+    assert role_of(Principal(roles=frozenset({Role.OPERATOR, Role.MERCHANT}))) == "operator"
     assert role_of(NOBODY) == role_of(EVERYBODY) == ""
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from prometheus_client import CollectorRegistry
 
 from services.query.accounts import challenges, key_ring, one_time_codes, passwords
-from services.query.accounts.attempts import REFUSED_PER_S, SEVERAL, Attempts
+from services.query.accounts.attempts import SEVERAL, UNKNOWN, Attempts
 from services.query.accounts.commands import login_keys
 from services.query.accounts.errors import BusyError, KeysError
 from services.query.accounts.hashing import Hasher, Turns
@@ -26,6 +26,7 @@ from services.query.accounts.signing_keys import PUBLISHED_MS, State, new_key
 from services.runtime.access.networks import caller_network, grpc_peer, networks
 from services.runtime.access.settings import LoginSettings
 from services.runtime.aead import NONCE_BYTES
+from services.sealing.crowd import APART, EACH_S
 from tests.memory_recorder import MemoryRecorder
 
 PROXIES = networks("10.0.0.0/8, 2001:db8:1::/48")
@@ -224,19 +225,36 @@ async def test_many_refusals_are_recorded_together() -> None:
     for number in range(50):
         outcome = Outcome.WRONG_PASSWORD if number % 2 else Outcome.UNKNOWN_NAME
         await attempts.refused("SignIn", "ann", outcome, "192.0.2.0/24")
-    assert len(recorder.browses) == REFUSED_PER_S
+    assert len(recorder.browses) == EACH_S
     recorder.away = True
     await attempts.flush()
     recorder.away = False
     await attempts.flush()
-    joined = recorder.browses[REFUSED_PER_S:]
-    assert [(each.user, each.refused, each.times) for each in joined] == [
-        (SEVERAL, "unknown-name", 20),
-        (SEVERAL, "wrong-password", 20),
+    joined = recorder.browses[EACH_S:]
+    assert [(each.user, each.refused, each.network, each.times) for each in joined] == [
+        (SEVERAL, "unknown-name", "192.0.2.0/24", 20),
+        (SEVERAL, "wrong-password", "192.0.2.0/24", 20),
     ]
     now[0] += 1
     await attempts.refused("SignIn", "ann", Outcome.LOCKED, "192.0.2.0/24")
     assert recorder.browses[-1].times == 1
+
+
+@pytest.mark.parametrize("burners", [1, 3, 50])
+async def test_who_is_told_to_work_without_end_hides_no_guesses_at_an_account(burners: int) -> None:
+    recorder, now = MemoryRecorder(), [0.0]
+    attempts = Attempts(recorder, lambda: now[0], LoginMetrics(CollectorRegistry()), structlog.get_logger())
+    for second in range(120):
+        now[0] = float(second)
+        for number in range(50):
+            await attempts.refused("SignIn", UNKNOWN, Outcome.CHALLENGED, f"192.0.{number % burners}.0/24")
+        await attempts.refused("SignIn", "alice", Outcome.WRONG_PASSWORD, "198.51.100.0/24")
+        if second % 10 == 9:
+            await attempts.flush()
+    guesses = [each for each in recorder.browses if each.network == "198.51.100.0/24"]
+    assert sum(each.times for each in guesses if each.user == "alice") == 120
+    assert sum(each.times for each in recorder.browses) == 120 * 51
+    assert len(recorder.browses) <= 120 * EACH_S + 12 * (2 * APART + 2)
 
 
 def test_a_key_is_published_before_it_signs_and_after(tmp_path: Path) -> None:

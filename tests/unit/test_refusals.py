@@ -20,7 +20,8 @@ from services.runtime.access.values import EVERYBODY, NOBODY, Means, Principal, 
 from services.runtime.acknowledged import Outgoing
 from services.runtime.call_errors import InvalidRequestError
 from services.sealing.browse import Browse, BrowseKind, BrowseRecorder, NotRecordedError, contents_of
-from services.sealing.refusals import EACH_S, RefusalMetrics, Refusals, browse_of
+from services.sealing.crowd import EACH_S, NETWORK_S
+from services.sealing.refusals import RefusalMetrics, Refusals, browse_of
 from tests.opened_browses import MemoryPeople
 
 ANN = Principal(means=Means.TOKEN, account="ab", name="ann", roles=frozenset({Role.SHOPPER}), session="s")
@@ -78,9 +79,13 @@ async def test_above_the_rate_they_are_counted_together(noting: Noting) -> None:
     for _ in range(500):
         noting.refusals.note(Refusal("query", TRACE, ANN, Reason.CREDENTIAL, "192.0.2.0/24"))
     await noting.refusals.flush()
-    assert len(noting.recorder.kept) == EACH_S + 1
+    assert len(noting.recorder.kept) == NETWORK_S + 1
     [together] = [each for each in noting.recorder.kept if each.times > 1]
-    assert (together.times, together.user, together.network) == (500 - EACH_S, "anonymous", "")
+    assert (together.times, together.user, together.network) == (
+        500 - NETWORK_S,
+        "anonymous",
+        "192.0.2.0/24",
+    )
     assert sum(each.times for each in noting.recorder.kept) == 500 == noting.counted(Reason.CREDENTIAL)
     noting.now_s = 1.0
     noting.refusals.note(Refusal("query", TRACE, ANN, Reason.CREDENTIAL, ""))

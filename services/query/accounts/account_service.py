@@ -13,6 +13,7 @@ from services.query.accounts.account_store import AccountStore
 from services.query.accounts.credentials import Made, made_password, made_secret
 from services.query.accounts.hashing import Hasher
 from services.query.accounts.metrics import LoginMetrics
+from services.query.accounts.new_names import NewNames
 from services.query.accounts.passwords import account_name
 from services.query.accounts.reach import Reach, reach_of
 from services.query.accounts.session_store import SessionStore
@@ -45,12 +46,14 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         hasher: Hasher,
         page_key: TokenKey,
         *,
+        names: NewNames,
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
         metrics: LoginMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Keep accounts in `accounts`."""
+        """Keep accounts in `accounts`, new ones under names that `names` lets them have."""
+        self._names = names
         self._accounts, self._sessions, self._hasher = accounts, sessions, hasher
         self._pages = PageTokens(page_key, _After)
         self._now_ms, self._random, self._metrics, self._log = now_ms, random, metrics, log
@@ -75,6 +78,9 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
                 created_ms=self._now_ms(),
             )
         )
+        if await self._accounts.named(account.name) is not None:
+            raise AlreadyExistsError(_TAKEN, "account.name")
+        await self._names.check(account.name)
         made = await self._made(account)
         try:
             await self._accounts.add(made.account)

@@ -1,10 +1,9 @@
-"""Every attempt to sign in is a browse record. Refused ones, over a rate, are counted and recorded together.
+"""Every attempt to sign in is a browse record. Refused ones, over a rate, are counted and recorded together (`services.sealing.crowd`).
 
 Of a name that nobody has nothing is recorded: people type passwords into the wrong field, and what is sealed stays.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -13,11 +12,12 @@ import structlog
 from services.query.accounts.metrics import LoginMetrics, Outcome
 from services.runtime.access.values import Means
 from services.runtime.errors import UnavailableError
+from services.runtime.waiting import until_set
 from services.sealing.browse import Browse, BrowseKind, Recorder
+from services.sealing.crowd import TOGETHER_S, Crowd, Kind
 
 UNKNOWN: Final = "unknown"
 SEVERAL: Final = "several"
-REFUSED_PER_S: Final = 10
 
 
 class Attempts:
@@ -31,10 +31,8 @@ class Attempts:
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         """Record with `recorder`; `clock_s` never goes back."""
-        self._recorder, self._clock_s = recorder, clock_s
-        self._metrics, self._log = metrics, log
-        self._second, self._in_second = 0, 0
-        self._joined: Counter[tuple[str, Outcome]] = Counter()
+        self._recorder, self._metrics, self._log = recorder, metrics, log
+        self._crowd = Crowd(clock_s)
 
     async def granted(self, method: str, user: str, merchant: int, means: Means, network: str) -> None:
         """Record that somebody was let in: only then may the tokens leave. Raises: UnavailableError."""
@@ -47,34 +45,36 @@ class Attempts:
     async def refused(self, method: str, user: str, outcome: Outcome, network: str) -> None:
         """Record that somebody was not let in, or join it to others. `user` is an account's name, or UNKNOWN. What cannot be recorded is logged."""
         self._metrics.attempts.labels(outcome.value).inc()
-        second = int(self._clock_s())
-        if second != self._second:
-            self._second, self._in_second = second, 0
-        self._in_second += 1
-        if self._in_second > REFUSED_PER_S:
-            self._joined[method, outcome] += 1
+        kind = Kind(outcome.value, method, network, names_somebody=user != UNKNOWN)
+        if not self._crowd.has_own(kind):
+            self._crowd.join(kind)
             self._metrics.records_joined.inc()
             return
         browse = await self._try(_browse(method, user, network=network, refused=outcome.value))
         self._log.info("not let in", method=method, browse=browse, outcome=outcome.value, network=network)
 
     async def flush(self) -> None:
-        """Record what was joined: one record for each method and outcome, which says how many."""
-        joined, self._joined = self._joined, Counter()
-        for (method, outcome), times in sorted(joined.items()):
-            browse = await self._try(_browse(method, SEVERAL, refused=outcome.value, times=times))
-            self._log.info("not let in", method=method, browse=browse, outcome=outcome.value, times=times)
-            if not browse:
-                self._joined[method, outcome] += times
+        """Record what was joined, each record with how many it stands for; what cannot be recorded now is joined again. All at once: where Kafka is away that takes one time-out."""
+        await asyncio.gather(*(self._record(kind, times) for kind, times in self._crowd.taken()))
+
+    async def _record(self, kind: Kind, times: int) -> None:
+        joined = _browse(kind.operation, SEVERAL, network=kind.network, refused=kind.outcome, times=times)
+        browse = await self._try(joined)
+        self._log.info(
+            "not let in",
+            method=kind.operation,
+            browse=browse,
+            outcome=kind.outcome,
+            network=kind.network,
+            times=times,
+        )
+        if not browse:
+            self._crowd.join(kind, times)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Flush every second until `stop`, and once more then."""
-        while not stop.is_set():
-            try:
-                async with asyncio.timeout(1):
-                    await stop.wait()
-            except TimeoutError:
-                await self.flush()
+        """Flush every `TOGETHER_S` seconds until `stop`, and once more then."""
+        while not await until_set(stop, TOGETHER_S):
+            await self.flush()
         await self.flush()
 
     async def _try(self, browse: Browse) -> str:

@@ -14,10 +14,11 @@ from services.query.accounts.credentials import made_password
 from services.query.accounts.hashing import Hasher
 from services.query.accounts.key_ring import configured_files
 from services.query.accounts.metrics import LoginMetrics
+from services.query.accounts.new_names import check_reserved
 from services.query.accounts.sessions import ID_BYTES
 from services.query.accounts.stored import StoredAccount, checked
 from services.runtime import clock
-from services.runtime.access.settings import LoginSettings
+from services.runtime.access.settings import LoginSettings, OidcSettings
 from services.runtime.access.values import AccountKind, Role
 from services.runtime.command_errors import told
 from services.runtime.errors import ConflictError
@@ -119,6 +120,7 @@ async def _bootstrapped(name: str) -> str:
                 created_ms=clock.now_ms(),
             )
         )
+        check_reserved(account.name, load(OidcSettings).host)
         made = await made_password(account, lambda password: hasher.hash(password, first=True))
         await AccountStore(mongo.database).add(made.account)
     except ConflictError as error:

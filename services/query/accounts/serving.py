@@ -29,17 +29,19 @@ from services.query.accounts.key_ring import KeyFiles, KeyRing, configured_files
 from services.query.accounts.lockout import Rule
 from services.query.accounts.login_service import LoginServicer
 from services.query.accounts.metrics import LoginMetrics
+from services.query.accounts.new_names import NewNames, looks_in
 from services.query.accounts.own_account import OwnAccount
 from services.query.accounts.secret_keys import SecretKeys
 from services.query.accounts.session_store import SessionStore
 from services.query.accounts.signing_in import Codes, SigningIn
 from services.query.http_headers import matches
 from services.runtime import clock
-from services.runtime.access.settings import AccessSettings, LoginSettings
+from services.runtime.access.settings import AccessSettings, LoginSettings, OidcSettings
 from services.runtime.grpc import Context
 from services.runtime.mongo import Database
 from services.runtime.page_tokens import fixed_key
 from services.runtime.settings import load, load_secret, refuse
+from services.runtime.vault import Vault
 from services.sealing.browse import Recorder
 
 JWKS_PATH: Final = "/.well-known/jwks.json"
@@ -58,6 +60,7 @@ class Login:
         issuer: str,
         secret: bytes,
         files: KeyFiles,
+        names: NewNames,
         metrics: LoginMetrics,
         log: structlog.stdlib.BoundLogger,
         certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
@@ -141,6 +144,7 @@ class Login:
             sessions,
             self.hasher,
             fixed_key(keys.pages),
+            names=names,
             now_ms=now_ms,
             random=random,
             metrics=metrics,
@@ -182,6 +186,7 @@ class Login:
 def login_services(
     database: Database,
     recorder: Recorder,
+    vault: Vault,
     log: structlog.stdlib.BoundLogger,
     certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
 ) -> Login:
@@ -196,6 +201,7 @@ def login_services(
             issuer=load(AccessSettings).accounts_issuer,
             secret=secret,
             files=configured_files(),
+            names=NewNames(load(OidcSettings).host, looks_in(vault)),
             metrics=LoginMetrics(),
             log=log,
             certificate_names=certificate_names,
