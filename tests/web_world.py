@@ -38,6 +38,7 @@ from services.query.web.signing_in import WebSignIn
 from services.runtime import envelope
 from services.runtime.access.authenticator import Headers, Known
 from services.runtime.access.guard import Guard
+from services.runtime.access.networks import networks
 from services.runtime.access.values import Means, Principal, Role
 from services.runtime.envelope import Record
 from services.runtime.merchants.values import What
@@ -271,6 +272,7 @@ class WebWorld:
         more: Sequence[Record] = (),
         sign_in: WebSignIn | None = None,
         indexed: bool = False,
+        proxies: str = "",
         **settings: Any,
     ) -> None:
         records = [*registrations(), *more, *sealed_events(events)]
@@ -296,7 +298,7 @@ class WebWorld:
             clock_s=time.monotonic, log=log, sign_in=sign_in, offers=lambda request: indexed and offer.is_for(request),
         )  # fmt: skip
         endpoints = LogEndpoints(reader, reader, public_url="", timeout_s=5, metrics=metrics, log=log)
-        guard = Guard("query", self, lambda _refusal: None)
+        guard = Guard("query", self, lambda _refusal: None, proxies=networks(proxies))
         self.servicer = servicer
         more_pages = [*self._proofs(pages, offer, metrics), *self.more_pages(pages, self.settings)]
         self.app = make_app(endpoints, guard, pages=pages, more_pages=more_pages)

@@ -19,6 +19,7 @@ from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import Context, caller
 from services.runtime.page_tokens import PageTokens, TokenKey
+from services.runtime.shares import Shares
 from services.runtime.waiting import until_set
 from services.sealing.browse import Browse, BrowseRecorder
 
@@ -27,6 +28,7 @@ HEARTBEAT_S: Final = 15.0
 OVERLAP_MS: Final = 10_000
 """So much earlier than the last alert a stream looks again: clocks of workers differ, and a write may take a while."""
 MAX_STREAMS: Final = 100
+_SHARE: Final = 0.25  # of them that one caller may have
 _STREAMED: Final = 100
 _REMEMBERED: Final = 10_000
 _BOUND: Final = b'"StreamAlerts"'
@@ -50,7 +52,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         self._stop, self._log = stop, log
         self._tokens = PageTokens(page_key, Before)
         self._cursors = PageTokens(page_key, Since, "cursor")
-        self._streams = 0
+        self._streams, self._shares = 0, Shares(MAX_STREAMS, _SHARE, "streams of alerts")
 
     async def ListAlerts(  # noqa: N802 - the name in the proto
         self, request: watch_pb2.ListAlertsRequest, context: Context
@@ -90,11 +92,12 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         )
         if self._streams >= MAX_STREAMS:
             raise ExhaustedError(f"there are {MAX_STREAMS} streams of alerts already: try again later")
-        self._streams += 1
-        try:
-            await self._stream(user, request.purpose, since_ms, context)
-        finally:
-            self._streams -= 1
+        with self._shares.taken():
+            self._streams += 1
+            try:
+                await self._stream(user, request.purpose, since_ms, context)
+            finally:
+                self._streams -= 1
 
     async def _stream(self, user: str, purpose: str, since_ms: int, context: Context) -> None:
         sent: dict[str, None] = {}

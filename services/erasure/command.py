@@ -4,7 +4,6 @@ They work on the store and on Kafka themselves, as whoever may write to MongoDB 
 """
 
 import asyncio
-import getpass
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from services.runtime import clock, topics
 from services.runtime.access.values import Role
 from services.runtime.acknowledged import AcknowledgedProducer
 from services.runtime.command_errors import told
+from services.runtime.host_account import account_here
 from services.runtime.mongo import Mongo
 from services.runtime.personal_values import personal_subject
 from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings, load, load_secret
@@ -177,7 +177,7 @@ def export_user(name: str, *, out: Path | None, purpose: str) -> None:
 async def _export(erasing: Erasing, name: str, purpose: str, out: Path | None) -> None:
     """Record the look, then write line after line. Raises: NotRecordedError, and a file that is there stays as it is."""
     browse = Browse(
-        user=f"host:{_account_here()}",
+        user=f"host:{account_here()}",
         method=EXPORT_METHOD,
         keys=(),
         sizes={},
@@ -204,14 +204,6 @@ async def _write(erasing: Erasing, name: str, browse_id: str, file: IO[bytes]) -
             write(of, kind, value)
             lines += 1
     write("export", "end", {"lines": lines})
-
-
-def _account_here() -> str:
-    """Give the name of the account on this machine; its number in a container that has no names."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _recorder(erasing: Erasing) -> BrowseRecorder:

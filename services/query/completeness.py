@@ -17,12 +17,13 @@ from goodstrace.errors import EntryError
 from goodstrace.grouping import grouped
 from goodstrace.log_keys import INDEX_LOG
 from goodstrace.query.v1 import completeness_pb2, completeness_pb2_grpc
+from goodstrace.tracing.events import goods_in
 from services.query import completeness_requests as requests
 from services.query.completeness_requests import CompleteQuery, RecordsQuery
 from services.query.index_gate import IndexGate
 from services.query.metrics import QueryMetrics
 from services.query.shown import Shown
-from services.query.sight import Sight, VisibleLogs
+from services.query.sight import Sight, VisibleLogs, judged
 from services.runtime.access.current import principal
 from services.runtime.access.networks import grpc_peer
 from services.runtime.call_errors import InvalidRequestError, OutOfRangeError
@@ -41,6 +42,8 @@ from services.sealing.values import SealedRecord, StoredCheckpoint
 _KIND: Final = "goods"
 _PIECE_BYTES: Final = 2048  # bounds what a piece takes beside its pages
 _LEAST_PAGES: Final = 8
+MOST_NAMES_BYTES: Final = 2**20
+"""Of the goods and event hashes that one browse record has: with their tags it stays below what Kafka takes."""
 
 
 class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
@@ -117,7 +120,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
         logs = await self._sight.logs(self._reader, principal(), self._secret, requests.MAX_POSITIONS)
         async with self._turns:
             checkpoints = await disclosure.vector(self._reader, _KIND, query.as_of)
-            records = await self._records(logs, query, sizes_of(checkpoints))
+            records, names = await self._records(logs, query, sizes_of(checkpoints))
             shown = await disclosure.disclose(self._reader, records, sizes_of(checkpoints))
             answer = completeness_pb2.GetRecordsResponse(
                 records=[shown[each.log, each.index] for each in records],
@@ -129,7 +132,7 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
                     user=user,
                     merchant=logs.eyes.merchant,
                     method="GetRecords",
-                    keys=(query.key,),
+                    keys=names,
                     sizes=sizes_of(checkpoints),
                     purpose=request.purpose,
                     events=len(records),
@@ -199,26 +202,41 @@ class CompletenessServicer(completeness_pb2_grpc.CompletenessServiceServicer):
 
     async def _records(
         self, logs: VisibleLogs, query: RecordsQuery, sizes: Mapping[str, int]
-    ) -> list[SealedRecord]:
-        """Read the first of the records asked for, as many as there is room for."""
+    ) -> tuple[list[SealedRecord], tuple[str, ...]]:
+        """Read the first of the records asked for, as many as there is room for; give what the look is found by, too.
+
+        That is the key asked for, which is whatever the caller says, and what the records shown are about.
+        """
         beyond = [f"{log}[{index}]" for log, index in query.positions if index >= sizes.get(log, 0)]
         if beyond:
             raise OutOfRangeError(f"{beyond[0]} is beyond the sizes asked for", "positions")
         found: list[SealedRecord] = []
-        left = self._page_bytes
+        names = {query.key: None}
+        left, left_of_names = self._page_bytes, MOST_NAMES_BYTES
         for start in range(0, len(query.positions), 64):
             some = query.positions[start : start + 64]
             by_place = await _at(logs, some)
+            named = await asyncio.to_thread(_named, by_place)  # a large event names thousands
             for place in some:
                 left -= record_bytes(by_place[place], sizes[place[0]])
-                if left < 0 and found:
-                    return found
+                left_of_names -= sum(len(each.encode()) for each in named[place])
+                if min(left, left_of_names) < 0 and found:
+                    return found, tuple(names)
                 found.append(by_place[place])
-        return found
+                names.update(dict.fromkeys(named[place]))
+        return found, tuple(names)
 
     def _let_through(self, context: Context) -> None:
         given = dict(context.invocation_metadata() or ()).get(TOKEN_METADATA, "")
         self._gate.check(grpc_peer(context.peer()), given if isinstance(given, str) else "")
+
+
+def _named(records: Mapping[Position, SealedRecord]) -> dict[Position, tuple[str, ...]]:
+    """Give what each record shows something of: the goods of an event and its hash, nothing of what is withheld. Raises: EntryError."""
+    return {
+        place: (*sorted(goods_in(facts)), facts.event_hash) if facts is not None else ()
+        for place, (_, facts) in zip(records, judged(records.values()), strict=True)
+    }
 
 
 async def _at(logs: VisibleLogs, places: Sequence[Position]) -> dict[Position, SealedRecord]:

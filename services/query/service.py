@@ -83,6 +83,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         metrics: QueryMetrics,
         log: structlog.stdlib.BoundLogger,
         max_streams: int = 8,
+        caller_share: float = 0.25,
+        write_s: float = 30.0,
         max_goods: int = 1_000_000,
         keep_bytes: int = 64 * 2**20,
         clock_s: Callable[[], float] = time.monotonic,
@@ -91,7 +93,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
 
         A trace stops at `max_events`, a recall at `max_goods`, a page at `page_bytes`.
         At most `max_walks` calls that walk are answered at a time, since each may hold tens of megabytes, and beside them
-        `max_streams` streams; others wait. What came of traces that have more pages is kept, about `keep_bytes` in all.
+        `max_streams` streams, of which each caller has a `caller_share`; others wait. A stream that nobody reads for `write_s` ends. What came of traces that have more pages is kept, about `keep_bytes` in all.
         """
         self._engine = Engine(max_walks + max_streams)
         self._traces = Traces(secret, max_events, KeptWalks(keep_bytes, clock_s), metrics, self._engine)
@@ -106,6 +108,8 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
             max_goods=max_goods,
             page_bytes=page_bytes,
             most=max_streams,
+            share=caller_share,
+            write_s=write_s,
             metrics=metrics,
             engine=self._engine,
         )

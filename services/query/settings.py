@@ -16,7 +16,8 @@ class QuerySettings(FrontSettings):
 
     A trace stops at `max_events` events, or as many nodes, and says so. At most `max_walks` traces are walked at a time,
     since each may hold tens of megabytes; the others wait for their turn. Streams, of which `max_streams` are answered at a time, have
-    turns of their own. What came of a trace that has more pages is kept for them: of the last ones about `keep_mib` MiB in all. A recall stops at `max_goods` goods, for each of which it remembers some 100 bytes. At most `max_subscriptions` are open at a time;
+    turns of their own; one whose caller does not read a message for `write_s` seconds ends. Of streams and of subscriptions one caller has
+    `caller_share` at the most, and at least one. What came of a trace that has more pages is kept for them: of the last ones about `keep_mib` MiB in all. A recall stops at `max_goods` goods, for each of which it remembers some 100 bytes. At most `max_subscriptions` are open at a time;
     what is new for them is asked for each `subscription_poll_ms`, once for all.
 
     `visibility` is `enforced` (each sees what merchants' policies allow: what it is without a setting) or `open` (whoever is signed in sees
@@ -49,6 +50,8 @@ class QuerySettings(FrontSettings):
     visibility: Literal["open", "enforced"] | None = None
     keep_mib: int = Field(64, ge=0, le=16_384)
     max_streams: int = Field(8, ge=1, le=1024)
+    caller_share: float = Field(0.25, gt=0, le=1)
+    write_s: float = Field(30, gt=0, le=3600)
     max_goods: int = Field(1_000_000, ge=1, le=10_000_000)
     http_port: int = Field(8081, ge=0, le=65535)
     http_connections: int = Field(512, ge=1, le=65536)

@@ -130,15 +130,15 @@ class Eyes:
         if self.sees_all or not records:
             return {}
         if is_much(records):
-            judged = await asyncio.to_thread(_judged, records)
-            await self._ask_for(judged)
-            seen = await asyncio.to_thread(self._seen, judged)
+            read = await asyncio.to_thread(judged, records)
+            await self._ask_for(read)
+            seen = await asyncio.to_thread(self._seen, read)
         else:
-            judged = _judged(records)
-            seen = await self.see(judged)
+            read = judged(records)
+            seen = await self.see(read)
         return {
             position(record): facts
-            for record, (_, facts), visible in zip(records, judged, seen, strict=True)
+            for record, (_, facts), visible in zip(records, read, seen, strict=True)
             if not visible
         }
 
@@ -379,11 +379,12 @@ def bare(record: SealedRecord) -> SealedRecord:
     return msgspec.structs.replace(record, parts=())
 
 
-def _judged(records: Iterable[SealedRecord]) -> list[Judged]:
-    judged = []
+def judged(records: Iterable[SealedRecord]) -> list[Judged]:
+    """Read what records are judged by: their entries, and of events that show them their facts. Raises: EntryError."""
+    found = []
     for record in records:
         entry = entries.decode(record.entry)
         facts = content_of(record.parts, FACTS)
         is_event = entry.kind is Kind.EVENT and facts is not None
-        judged.append((entry, sealed_facts.decode(facts) if is_event and facts else None))
-    return judged
+        found.append((entry, sealed_facts.decode(facts) if is_event and facts else None))
+    return found

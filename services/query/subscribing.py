@@ -26,6 +26,7 @@ from services.runtime.call_errors import ExhaustedError, InvalidRequestError, Ou
 from services.runtime.call_limits import MAX_PURPOSE_CHARS, check_text, checked_page_size
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc import Context, caller
+from services.runtime.shares import Shares
 from services.runtime.waiting import until_set
 from services.sealing import disclosure, showing
 from services.sealing.browse import Browse, BrowseRecorder
@@ -109,17 +110,18 @@ class Subscriptions:
         secret: bytes,
         page_bytes: int,
         most: int,
+        share: float,
         stop: asyncio.Event,
         metrics: QueryMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Serve at most `most` at a time, messages of `page_bytes`, until `stop`; `sight` says who may see what."""
+        """Serve at most `most` at a time and of these each caller a `share`, messages of `page_bytes`, until `stop`; `sight` says who may see what."""
         self._reader, self._shown = reader, Shown(recorder, metrics, log)
         self._forward, self._heads = forward, heads
         self._sight = sight
         self._secret, self._page_bytes, self._most = secret, page_bytes, most
         self._stop = stop
-        self._open = 0
+        self._open, self._shares = 0, Shares(most, share, "subscriptions")
         self._cursors = Cursors(secret)
         self._metrics = metrics
 
@@ -141,15 +143,16 @@ class Subscriptions:
         await self._eyes()
         if self._open >= self._most:
             raise ExhaustedError(f"there are {self._most} subscriptions already: try again later")
-        self._open += 1
-        try:
-            # Another process may have sent what is behind the cursor a moment ago.
-            checkpoints = await self._heads.newest(at_once=bool(request.cursor))
-            positions = self._positions(request, checkpoints)
-            await context.write(self._message(checkpoints, positions, (), ""))
-            await self._send(asked, positions, context)
-        finally:
-            self._open -= 1
+        with self._shares.taken():
+            self._open += 1
+            try:
+                # Another process may have sent what is behind the cursor a moment ago.
+                checkpoints = await self._heads.newest(at_once=bool(request.cursor))
+                positions = self._positions(request, checkpoints)
+                await context.write(self._message(checkpoints, positions, (), ""))
+                await self._send(asked, positions, context)
+            finally:
+                self._open -= 1
 
     async def _send(self, asked: _Asked, positions: Positions, context: Context) -> None:
         said_at, said_end = time.monotonic(), False

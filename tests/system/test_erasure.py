@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-import getpass
 import hashlib
 import hmac
 import json
+import os
+import pwd
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -300,7 +301,7 @@ def test_the_export_is_a_look_that_is_sealed(erased: World) -> None:
     )
     (record,) = [each for each in erased.system.looks() if each.id.hex() == export]
     parts = {part.name: json.loads(part.content) for part in record.parts}
-    assert parts["who"] == {"role": "operator", "user": f"host:{getpass.getuser()}"}
+    assert parts["who"] == {"role": "operator", "user": f"host:{pwd.getpwuid(os.getuid()).pw_name}"}
     assert (parts["what"]["method"], NAME in repr(parts)) == ("ExportUser", False)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import errno
 import os
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -23,7 +24,7 @@ from services.query.accounts.key_ring import JWKS, KeyFiles, KeyRing
 from services.query.accounts.metrics import LoginMetrics, Outcome
 from services.query.accounts.secret_keys import SecretKeys
 from services.query.accounts.signing_keys import PUBLISHED_MS, State, new_key
-from services.runtime.access.networks import caller_network, grpc_peer, networks
+from services.runtime.access.networks import caller_network, first_address, grpc_peer, network_of, networks
 from services.runtime.access.settings import LoginSettings
 from services.runtime.aead import NONCE_BYTES
 from services.sealing.crowd import APART, EACH_S
@@ -51,6 +52,14 @@ PROXIES = networks("10.0.0.0/8, 2001:db8:1::/48")
 )
 def test_from_where_somebody_calls(peer: str, forwarded: list[str], network: str) -> None:
     assert caller_network(grpc_peer(peer), forwarded, PROXIES) == network
+
+
+@given(st.ip_addresses())
+def test_whoever_is_told_an_address_of_a_network_takes_it_for_that_network(
+    address: IPv4Address | IPv6Address,
+) -> None:
+    network = network_of(str(address))
+    assert network_of(first_address(network)) == network
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=60), max_size=3))

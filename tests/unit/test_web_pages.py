@@ -156,6 +156,25 @@ async def test_the_whole_trace_can_be_opened_and_is_recorded_and_limited() -> No
     assert (await get(world, f"/face?key={ITEM_KEY}")).status_code == 429
 
 
+async def test_behind_a_trusted_proxy_each_network_has_its_own_limit() -> None:
+    """Else one visitor keeps everybody behind the same ingress from all pages."""
+    world = WebWorld(who=NOBODY, public_trace=True, looks_per_min=1, proxies="127.0.0.0/8, 10.0.0.0/8")
+    answers = [
+        (await get(world, ITEM_PATH, **{"x-forwarded-for": forwarded})).status_code
+        for forwarded in ("198.51.100.7", "10.9.9.9, 198.51.100.8, 10.0.0.1", "203.0.113.9")
+    ]
+    assert answers == [200, 429, 200]
+
+
+async def test_without_a_trusted_proxy_nobody_says_where_they_are() -> None:
+    world = WebWorld(who=NOBODY, public_trace=True, looks_per_min=1)
+    answers = [
+        (await get(world, ITEM_PATH, **{"x-forwarded-for": forwarded})).status_code
+        for forwarded in ("198.51.100.7", "203.0.113.9")
+    ]
+    assert answers == [200, 429]
+
+
 async def test_the_bundle_proves_what_the_page_shows(world: WebWorld) -> None:
     page = await get(world, ITEM_PATH)
     bundle = proof_bundle.parse((await get(world, f"/bundle?key={ITEM_KEY}")).content)

@@ -15,6 +15,7 @@ from goodstrace.log_keys import LogKeys
 from services.query.web.audit_view import standings
 from services.query.web.languages import LANGUAGES
 from services.query.web.settings import WebSettings
+from services.runtime.access.networks import caller_network, networks
 from services.runtime.access.values import NOBODY
 from services.sealing.values import Head
 from tests.unit.test_web_pages import PAYLOAD, assert_harmless, client, get
@@ -139,6 +140,20 @@ async def test_what_is_not_there_is_not_found(world: StaffWorld, path: str) -> N
 async def test_wrong_parameters_are_refused(world: StaffWorld, path: str) -> None:
     world.who = OPERATOR if path.startswith("/operator") else AUDITOR
     assert (await get(world, path)).status_code == 400
+
+
+@pytest.mark.parametrize(("proxies", "network"), [("127.0.0.0/8", "203.0.113.0/24"), ("", "127.0.0.0/24")])
+async def test_neighbours_are_told_from_where_the_guard_says_that_a_request_comes(
+    proxies: str, network: str
+) -> None:
+    """By the address of a proxy they would record, count and block whoever comes through it."""
+    world = StaffWorld(proxies=proxies)
+    async with client(world) as asking:
+        await asking.get("/auditor/alerts", headers={"x-forwarded-for": "203.0.113.77"})
+    [asker] = world.neighbours.askers
+    assert asker.network == network
+    told = dict(asker.metadata())["x-forwarded-for"]
+    assert caller_network("127.0.0.1", [told], networks("127.0.0.1/32")) == network
 
 
 async def test_who_looked_is_listed_recorded_and_proved(world: StaffWorld) -> None:

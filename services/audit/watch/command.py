@@ -5,7 +5,6 @@ The watch blocks users by a pseudonym of the day. Those who may open the vault a
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from getpass import getuser
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from services.audit.watch.daily import DAY_MS
 from services.runtime import clock
 from services.runtime.blocking import KINDS, PSEUDONYM, USER, Block, Blocks
 from services.runtime.command_errors import told
+from services.runtime.host_account import account_here
 from services.runtime.mongo import Database, Mongo
 from services.runtime.settings import MongoSettings, load
 from services.runtime.vault import People, open_people
@@ -83,7 +83,7 @@ def add(subject: str, hours: int, reason: str, *, as_json: bool) -> None:
         subject=_checked(subject),
         until_ms=clock.now_ms() + hours * _HOUR_MS,
         reason=reason[:300],
-        by=f"operator {getuser()}",
+        by=f"operator {account_here()}",
     )
     _with_database(lambda database: Blocks(database).put(block))
     if as_json:

@@ -23,6 +23,7 @@ from services.query.web.neighbours import Asker, Neighbours
 from services.query.web.pages import MAX_TOKEN_CHARS, Handler, WebPages
 from services.query.web.security import local
 from services.query.web.visiting import Visit
+from services.runtime.access.current import network
 from services.runtime.call_errors import InvalidRequestError, NotFoundError
 from services.runtime.call_limits import MAX_KEY_CHARS
 from services.sealing.pins import SignedHeader
@@ -71,9 +72,8 @@ class Envelopes(Protocol):
 
 
 def asker_of(request: Request) -> Asker:
-    """Tell as whom neighbours are asked: by what this request was let in with."""
-    host = request.client.host if request.client else ""
-    return Asker(bearer(request.headers.get("authorization", "")), host)
+    """Tell as whom neighbours are asked: by what this request was let in with, and from where the guard says that it comes."""
+    return Asker(bearer(request.headers.get("authorization", "")), network())
 
 
 def number_asked(request: Request, name: str, otherwise: int | None = None) -> int:

@@ -19,6 +19,7 @@ from goodstrace.errors import CredentialsError
 from goodstrace.registry import RegistryClient
 from goodstrace.rejected import RejectedClient
 from services.query.web.settings import WebSettings
+from services.runtime.access.networks import FORWARDED_FOR, first_address
 from services.runtime.call_errors import (
     ExhaustedError,
     InvalidRequestError,
@@ -51,15 +52,15 @@ class NeighbourAwayError(UnavailableError):
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """As whom a neighbour is asked: the credential that this service was shown, empty for none, and the address that it came from."""
+    """As whom a neighbour is asked: the credential that this service was shown, empty for none, and the network that it came from."""
 
     token: str
-    host: str
+    network: str
 
     def metadata(self) -> list[tuple[str, str]]:
-        """Give what a call shows; neighbours heed the address only where they trust this machine as a proxy."""
+        """Give what a call shows; neighbours heed from where only where they trust this machine as a proxy, and make the same network of it."""
         shown = [("authorization", f"Bearer {self.token}")] if self.token else []
-        return [*shown, *([("x-forwarded-for", self.host)] if self.host else [])]
+        return [*shown, *([(FORWARDED_FOR, first_address(self.network))] if self.network else [])]
 
 
 class Health(msgspec.Struct, frozen=True):

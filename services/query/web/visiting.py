@@ -7,8 +7,7 @@ from fastapi import Request
 
 from goodstrace.query.v1 import trace_pb2
 from services.query.web.languages import chosen
-from services.runtime.access.current import principal
-from services.runtime.access.networks import network_of
+from services.runtime.access.current import network, principal
 from services.runtime.access.values import GIVEN_ROLES, Principal
 from services.runtime.grpc import Context
 
@@ -16,7 +15,7 @@ LANGUAGE_COOKIE: Final = "goodstrace-language"
 
 
 class Visit(msgspec.Struct, frozen=True):
-    """One request: in which language, from which network, and by whom."""
+    """One request: in which language, from which network, and by whom; the last two as the guard tells them."""
 
     language: str
     network: str
@@ -41,8 +40,7 @@ def visit_of(request: Request) -> Visit:
         request.cookies.get(LANGUAGE_COOKIE, ""),
         request.headers.get("accept-language", ""),
     )
-    host = request.client.host if request.client else ""
-    return Visit(language, network_of(host), principal(), request.scope["scheme"] == "https")
+    return Visit(language, network(), principal(), request.scope["scheme"] == "https")
 
 
 class Tracing(Protocol):

@@ -39,6 +39,11 @@ def network_of(address: str) -> str:
     return str(ip_network((parsed, bits), strict=False))
 
 
+def first_address(network: str) -> str:
+    """Give an address of which `network_of` makes this network again, for whoever is told from where somebody calls."""
+    return network.partition("/")[0]
+
+
 def caller_network(address: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
     """Give the network of a caller, as `network_of` does.
 
