@@ -10,8 +10,8 @@ from goodstrace.errors import QuorumError, SignatureError, UnknownLogError, Veri
 from goodstrace.receipt_store import Kept
 from goodstrace.receipts import BrowseProof, Receipt, Standing, check_signed
 
-Prove = Callable[[Receipt], BrowseProof]
-"""Demands the proof of a receipt; `Client.browse_proof` is the real one."""
+Prove = Callable[[Kept], BrowseProof]
+"""Demands the proof of a kept receipt, as `Client.browse_proof` does."""
 
 
 class Signed(StrEnum):
@@ -50,7 +50,7 @@ def check_receipts(
     kept: Iterable[Kept],
     prove: Prove,
     keys: Mapping[str, Mapping[str, str]],
-    is_late: Callable[[Receipt], bool],
+    is_late: Callable[[Kept], bool],
 ) -> Iterator[Checked]:
     """Check receipts, one after the other; `is_late` tells of which looks the time in which they are sealed is over. Raises: CallError where the service does not answer."""
     for each in kept:
@@ -58,16 +58,16 @@ def check_receipts(
 
 
 def _checked(
-    kept: Kept, prove: Prove, keys: Mapping[str, Mapping[str, str]], is_late: Callable[[Receipt], bool]
+    kept: Kept, prove: Prove, keys: Mapping[str, Mapping[str, str]], is_late: Callable[[Kept], bool]
 ) -> Checked:
     signed, problem = _signed(kept.receipt, keys)
     try:
-        proof = prove(kept.receipt)
+        proof = prove(kept)
     except UnknownLogError as error:  # what is trusted here does not reach as far
         return Checked(kept, None, None, signed, problem, str(error))
     except QuorumError as error:
         # Else a service that denies a look would only have to keep its witnesses away from what it answers.
-        if kept.index is None and not is_late(kept.receipt):
+        if kept.index is None and not is_late(kept):
             return Checked(kept, None, None, signed, problem, str(error))
         return Checked(kept, Standing.MISSING, None, signed, problem or str(error))
     except VerificationError as error:

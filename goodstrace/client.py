@@ -132,6 +132,7 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
             policy,
             key_changes=self._key_changes,
             consistency=self._consistency,
+            newest=self._newest,
         )
         self._purpose = purpose
         self._timeout_s = timeout_s
@@ -366,6 +367,10 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
             if error.code not in ("UNIMPLEMENTED", "NOT_FOUND"):
                 raise
             return ()
+
+    def _newest(self, log: str) -> log_pb2.Checkpoint | None:
+        answer = self._call(self._query.GetCheckpoint, trace_pb2.GetCheckpointRequest())
+        return next((each for each in answer.checkpoints if each.log == log), None)
 
     def _consistency(self, log: str, old_size: int, new_size: int) -> Sequence[bytes]:
         request = trace_pb2.GetConsistencyProofRequest(log=log, old_size=old_size, new_size=new_size)

@@ -17,6 +17,7 @@ from goodstrace.receipts import (
     BrowseProof,
     Receipt,
     Standing,
+    check_date,
     check_sealed,
     receipt_in,
     standing,
@@ -40,17 +41,24 @@ class ReceiptCalls(ABC):
     @abstractmethod
     def _call(self, method: Callable[..., Any], request: Any) -> Any: ...
 
-    def browse_proof(self, receipt: Receipt, *, within_s: float = SEALED_WITHIN_S) -> BrowseProof:
+    def browse_proof(
+        self, receipt: Receipt, *, within_s: float = SEALED_WITHIN_S, received_ms: int | None = None
+    ) -> BrowseProof:
         """Demand the proof that the look of a receipt is sealed, and verify it.
 
         Args:
             receipt: of an answer.
             within_s: how long after the look it may not be sealed yet; later it is missing.
+            received_ms: when the receipt came, Unix milliseconds; where it is given, what the receipt dates ahead of it does not count.
         Raises: ValueError where the client has no `audit_target`; AnswerError where another entry is shown for it; else as all calls.
         """
         if self._audit_channel is None:
             raise ValueError("browse_proof wants a client with an audit_target")
         asked_at_s = time.time()
+
+        def unsealed() -> Standing:
+            return standing(receipt, now_s=asked_at_s, within_s=within_s, received_ms=received_ms)
+
         request = audit_pb2.GetBrowseProofRequest(browse_id=receipt.browse_id, log=receipt.log)
         try:
             get_proof = audit_pb2_grpc.AuditServiceStub(self._audit_channel).GetBrowseProof
@@ -58,19 +66,24 @@ class ReceiptCalls(ABC):
         except CallError as error:
             if error.code != "NOT_FOUND":
                 raise
-            return BrowseProof(receipt, standing(receipt, now_s=asked_at_s, within_s=within_s), None)
+            return BrowseProof(receipt, unsealed(), None)
         if answer.checkpoint.log != receipt.log:
             raise AnswerError(f"asked about {receipt.log} and answered about {answer.checkpoint.log}")
         checkpoints = self._checkpoints([[answer.checkpoint]])
         if not answer.HasField("sealed"):
-            stands = standing(receipt, now_s=asked_at_s, within_s=within_s)
-            return BrowseProof(receipt, stands, checkpoints[receipt.log])
+            return BrowseProof(receipt, unsealed(), checkpoints[receipt.log])
         entry = verify_entry(answer.sealed, checkpoints)
         check_sealed(receipt, entry)
         return BrowseProof(receipt, Standing.SEALED, checkpoints[receipt.log], entry)
 
     def _received(self, answer: Any) -> None:
-        """Hand the receipt of an answer on, before anything else is checked: the look was made whatever the answer is worth."""
+        """Hand the receipt of an answer on, before anything else is checked: the look was made whatever the answer is worth.
+
+        Raises: AnswerError where the receipt is malformed, or dated far ahead.
+        """
         receipt = receipt_in(answer)
-        if receipt is not None and self._on_receipt is not None:
+        if receipt is None:
+            return
+        if self._on_receipt is not None:
             self._on_receipt(receipt)
+        check_date(receipt, now_s=time.time())

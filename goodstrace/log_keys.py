@@ -139,6 +139,13 @@ class LogKeys:
             return current
         return Verifier.parse(key_changes.key_of_size(changes, current.vkey(), size))
 
+    def is_retired(self, log: str, size: int) -> bool:
+        """Tell whether the key that signed checkpoints of `size` is retired. Raises: UnknownLogError.
+
+        Whoever has it can still sign such checkpoints, of whatever he likes: only growth to one of the key in force shows that it is the log's.
+        """
+        return self.verifier(log, size) != self.verifier(log)
+
     def is_signed(self, log: str, note: str | bytes) -> bool:
         """Tell whether a checkpoint bears the name of the key of its time; whether the signature holds, `open` tells.
 

@@ -72,6 +72,8 @@ class VerifiedProof:
         log: the log's name; its origin is `checkpoint.origin`.
         entry: the entry itself; `entry_bytes` are its exact bytes.
         cosigned: when each witness of the policy cosigned, Unix seconds by the policy's name: times that they claim.
+        by_retired_key: whether the log's key that signed the checkpoint is retired. Whoever has it can sign an invented log of that size or less,
+            and nothing in the file tells the two apart: it is for the witnesses of a policy, or for who saw the log then, to say that this was it.
         unknown_signatures: how many signature lines are by keys that are not known here; they say nothing.
     """
 
@@ -82,6 +84,7 @@ class VerifiedProof:
     checkpoint: Checkpoint
     cosigned: Mapping[str, int]
     unknown_signatures: int
+    by_retired_key: bool = False
 
 
 class DisclosedPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +155,7 @@ def verify(
         checkpoint=checkpoint,
         cosigned=cosigned,
         unknown_signatures=len(parse_note(proof.checkpoint).signatures) - 1 - len(cosigned),
+        by_retired_key=_is_retired(checkpoint, keys),
     )
 
 
@@ -196,6 +200,11 @@ def _opened(note: str, keys: LogKeys | None, policy: Policy | None) -> Checkpoin
     if not known:
         raise UnknownLogError(f"no trusted key for the log {stated.origin!r}")
     return stated
+
+
+def _is_retired(checkpoint: Checkpoint, keys: LogKeys | None) -> bool:
+    log = _log_name(checkpoint.origin)
+    return keys is not None and log in keys.logs() and keys.is_retired(log, checkpoint.size)
 
 
 def _cosigned(note: str, policy: Policy) -> dict[str, int]:

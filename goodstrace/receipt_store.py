@@ -29,11 +29,16 @@ _MAX_LINE: Final = 8192
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A receipt as it is kept. target: of the query service that gave it. index: in its log, once it was proved to be sealed there."""
+    """A receipt as it is kept.
+
+    target: of the query service that gave it. index: in its log, once it was proved to be sealed there. received_ms: when it came, by
+    the clock of whoever keeps it; None in lines of a release that did not note it.
+    """
 
     target: str
     receipt: Receipt
     index: int | None = None
+    received_ms: int | None = None
 
 
 class ReceiptStore:

@@ -26,7 +26,11 @@ from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry
 TYPE: Final = "browse-receipt+jwt"
 SEALED_WITHIN_S: Final = 60.0
 """How long after a look its record is sealed at the latest, unless something is wrong; usually it is within two seconds."""
+AHEAD_S: Final = 600.0
+"""How far the service's clock may be ahead of the client's: a receipt is of a look that was made, so more is a wrong clock or a lie."""
 _MAX_SIGNED: Final = 2048
+_MAX_TIME_MS: Final = 253_402_300_799_999
+"""The end of the year 9999, behind which nothing can write a time."""
 _LOG: Final = re.compile(r"browse/[0-9]{1,6}")
 
 
@@ -67,6 +71,8 @@ def read_receipt(message: log_pb2.BrowseReceipt) -> Receipt:
     is_id = re.fullmatch(rf"[0-9a-f]{{{2 * ID_BYTES}}}", message.browse_id)
     if not is_id or len(message.leaf_hash) != HASH_BYTES or not _LOG.fullmatch(message.log):
         raise AnswerError("the answer's receipt of the look is malformed")
+    if message.time_ms > _MAX_TIME_MS:
+        raise AnswerError("the answer's receipt of the look is malformed: its time is none")
     if len(message.signed) > _MAX_SIGNED:
         raise AnswerError("the answer's receipt of the look is too long")
     return Receipt(message.browse_id, message.leaf_hash, message.log, message.time_ms, message.signed)
@@ -103,9 +109,29 @@ def check_sealed(receipt: Receipt, found: VerifiedEntry) -> None:
         raise AnswerError(f"{found.log}[{found.index}] is not the record of the look {receipt.browse_id}")
 
 
-def standing(receipt: Receipt, *, now_s: float, within_s: float = SEALED_WITHIN_S) -> Standing:
-    """Say how a look stands that no entry is found of."""
-    is_late = now_s - receipt.time_ms / 1000 > within_s
+def check_date(receipt: Receipt, *, now_s: float) -> None:
+    """Check that a receipt that has just come is not dated far ahead of the client's clock. Raises: AnswerError."""
+    ahead_s = receipt.time_ms / 1000 - now_s
+    if ahead_s > AHEAD_S:
+        raise AnswerError(
+            f"the answer's receipt of the look is dated {ahead_s / 60:,.0f} minutes ahead of this machine's clock: one of the two is wrong"
+        )
+
+
+def standing(
+    receipt: Receipt, *, now_s: float, within_s: float = SEALED_WITHIN_S, received_ms: int | None = None
+) -> Standing:
+    """Say how a look stands that no entry is found of.
+
+    Args:
+        receipt: of the look.
+        now_s: the client's clock.
+        within_s: how long after the look it may not be sealed yet.
+        received_ms: when the receipt came, by the client's clock. The receipt's time is the service's word: dated ahead, it would
+            put off for as long as it likes that the look is missing. None where that is not known.
+    """
+    looked_ms = receipt.time_ms if received_ms is None else min(receipt.time_ms, received_ms)
+    is_late = now_s - looked_ms / 1000 > within_s
     return Standing.MISSING if is_late else Standing.NOT_YET
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from goodstrace.errors import AnswerError, CallError, RollbackError
+from goodstrace.errors import AnswerError, CallError, CheckpointError, NoteError, RollbackError
 from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys
@@ -32,6 +32,7 @@ class TrustedCheckpoints:
         *,
         key_changes: Callable[[str], Iterable[bytes]],
         consistency: Callable[[str, int, int], Sequence[bytes]],
+        newest: Callable[[str], log_pb2.Checkpoint | None],
     ) -> None:
         """Begin with what is trusted and remembered.
 
@@ -41,10 +42,12 @@ class TrustedCheckpoints:
             policy: which witnesses must have cosigned a checkpoint; None: the log's own signature is enough.
             key_changes: asks for the changes of a log's key.
             consistency: asks for the proof that a log grew from a size to a size. Raises: CallError.
+            newest: asks for a log's newest checkpoint.
         """
         self._keys, self._memory, self._policy = keys, memory, policy
         self._follower = KeyFollower(keys, memory, key_changes)
         self._consistency = consistency
+        self._newest = newest
 
     def follow(self, log: str, note: str) -> None:
         """Follow the changes of a log's key to the one that signed a note."""
@@ -65,14 +68,42 @@ class TrustedCheckpoints:
         return checkpoints
 
     def check_growth(self, given: VerifiedCheckpoint) -> None:
-        """Check that a log's checkpoint contains what is remembered of it; where a policy is asked for, its quorum first."""
+        """Check that a log's checkpoint and what is remembered of it are of one log that grew; where a policy is asked for, its quorum first.
+
+        One that is signed by a key retired since must be contained in one of the key in force. Else it proves nothing: whoever has the
+        retired key signs any history that is no longer than the log was at the change.
+        """
         if self._policy is not None:
             verify_quorum(given, self._policy)
+        if self._keys.is_retired(given.log, given.checkpoint.size):
+            self._remember_in_force(given)
         origin = given.checkpoint.origin
         note = self._memory.get(origin)
         # Another client of the same memory may remember a larger one meanwhile: then with that. It only grows.
         while self._is_newer(given, note) and not self._memory.replace(origin, note, given.note):
             note = self._memory.get(origin)
+
+    def _remember_in_force(self, given: VerifiedCheckpoint) -> None:
+        """See that a checkpoint of the log by its key in force is remembered: growth to what is remembered is checked for each that is given."""
+        note = self._memory.get(given.checkpoint.origin)
+        if note is not None and self._is_in_force(given.log, note):
+            return
+        newest = self._newest(given.log)
+        if newest is not None:
+            self.follow(given.log, newest.note)
+        if newest is None or not self._is_in_force(given.log, newest.note):
+            raise AnswerError(
+                f"the checkpoint of {given.log} of size {given.checkpoint.size} is signed by a retired key, and the service shows none"
+                " of the key in force that contains it: whoever has the retired key can make such a one"
+            )
+        self.check_growth(verify_checkpoints([newest], self._keys)[given.log])
+
+    def _is_in_force(self, log: str, note: str) -> bool:
+        """Tell whether a log's key in force has signed a note; of what is remembered an earlier key may have signed any."""
+        try:
+            return not self._keys.is_retired(log, self._keys.open(log, note).size)
+        except (NoteError, CheckpointError):
+            return False
 
     def _is_newer(self, given: VerifiedCheckpoint, note: str | None) -> bool:
         """Check that a checkpoint and the one remembered are of one log that grew; tell whether it is the larger one."""

@@ -19,7 +19,7 @@ from goodstrace.cli.identity import login_client, source_for
 from goodstrace.client import Client
 from goodstrace.errors import AnswerError, CallError, RememberedError
 from goodstrace.receipt_store import Kept, ReceiptStore
-from goodstrace.receipts import Receipt, Standing, standing
+from goodstrace.receipts import BrowseProof, Receipt, Standing, standing
 
 ANONYMOUS: Final = "anonymous"
 _FILE: Final = "receipts.jsonl"
@@ -37,7 +37,7 @@ def keeper(store: ReceiptStore, target: str) -> Callable[[Receipt], None]:
 
     def keep(receipt: Receipt) -> None:
         try:
-            if not store.add(Kept(target, receipt)):
+            if not store.add(Kept(target, receipt, received_ms=time.time_ns() // 1_000_000)):
                 _warn("no room for another receipt: check those kept with goodstrace browses --mine --verify")
         except RememberedError as error:
             _warn(str(error))
@@ -61,14 +61,15 @@ def check_kept(client: Client, store: ReceiptStore, target: str, within_s: float
     """Check the receipts kept of a query service, and note where they are sealed. Raises: CallError, RememberedError."""
     kept = [each for each in store.all() if each.target == target]
     now_s = time.time()
-    checked = list(
-        check_receipts(
-            kept,
-            lambda receipt: client.browse_proof(receipt, within_s=within_s),
-            signing_keys(target),
-            lambda receipt: standing(receipt, now_s=now_s, within_s=within_s) is Standing.MISSING,
-        )
-    )
+
+    def prove(one: Kept) -> BrowseProof:
+        return client.browse_proof(one.receipt, within_s=within_s, received_ms=one.received_ms)
+
+    def is_late(one: Kept) -> bool:
+        stands = standing(one.receipt, now_s=now_s, within_s=within_s, received_ms=one.received_ms)
+        return stands is Standing.MISSING
+
+    checked = list(check_receipts(kept, prove, signing_keys(target), is_late))
     store.proved({each.kept.receipt.browse_id: each.index for each in checked if each.index is not None})
     return checked
 
@@ -94,6 +95,7 @@ def as_document(checked: Sequence[Checked]) -> list[dict[str, Any]]:
         {
             "browse_id": each.kept.receipt.browse_id,
             "time_ms": each.kept.receipt.time_ms,
+            "received_ms": each.kept.received_ms,
             "log": each.kept.receipt.log,
             "index": each.index,
             "leaf_hash": each.kept.receipt.leaf_hash.hex(),

@@ -159,6 +159,7 @@ def _document(
         "quorum": policy.quorum if policy else None,
         "cosigned": dict(sorted(verified.cosigned.items())),
         "unknown_signatures": verified.unknown_signatures,
+        "by_retired_key": verified.by_retired_key,
         "parts": {name: content.decode(errors="replace") for name, content in parts.items()}
         if parts is not None
         else None,
@@ -194,6 +195,10 @@ def _show_entry(result: Mapping[str, Any], out: Console) -> None:
         out.print(f"  cosigned by {escape(witness)}, which says it did so at {when} UTC")
     if result["quorum"] is not None:
         out.print(f"  the quorum {escape(result['quorum'])} is reached")
+    if result["by_retired_key"]:
+        out.print(
+            "  [yellow]signed by a retired key: whoever has that key can have made this up, unless witnesses saw it or you know the checkpoint[/yellow]"
+        )
     if result["unknown_signatures"]:
         out.print(f"  [dim]{result['unknown_signatures']} signatures by keys that are not known here[/dim]")
     for part, content in (result["parts"] or {}).items():

@@ -14,7 +14,7 @@ from goodstrace.transparency.counting import Counting
 from goodstrace.transparency.values import Month, PublicFigures, Report, Span
 
 AROUND: Final = 256
-"""So many entries before and after a span are looked at: none of the month may be among them."""
+"""So many entries before and after a span are looked at: none of the month may be among them, nor may all lie on its other side."""
 _AT_ONCE: Final = 4096
 
 
@@ -36,7 +36,7 @@ def verify(
     """Derive the public figures of a report again, and check that they are those that it states.
 
     Checked is: that the checkpoints are signed by the logs' keys (and cosigned as `policy` wants), that the entries make up the trees of both checkpoints of
-    each log, that no entry of the month is among the 256 before and, where the report says that it is complete, after, that no trusted browse log is left out, and that the entries count up to
+    each log, that no entry of the month is among the 256 before and, where the report says that it is complete, after, nor are these all later or all earlier than the month, that no trusted browse log is left out, and that the entries count up to
     the figures.
 
     Args:
@@ -91,7 +91,11 @@ class _Checking:
                 f"{span.log}: the frontier does not give the root of the checkpoint of size {span.first}"
             )
         self._reaching(span)
-        self._around(span.log, max(0, span.first - AROUND), span.first)
+        before = self._around(span.log, max(0, span.first - AROUND), span.first)
+        if before and min(before) >= self._month.end_ms:
+            raise AnswerError(
+                f"{span.log}: what lies before the entry {span.first} is of after {self._month.name}"
+            )
         for start in range(span.first, span.end, _AT_ONCE):
             frontier = frontier.append(self._counted(span.log, start, min(span.end, start + _AT_ONCE)))
         if frontier.root() != last_root:
@@ -99,7 +103,11 @@ class _Checking:
                 f"{span.log}: the entries do not give the root of the checkpoint of size {span.end}"
             )
         if self._complete:
-            self._around(span.log, span.end, span.end + AROUND)
+            after = self._around(span.log, span.end, span.end + AROUND)
+            if after and max(after) < self._month.start_ms:
+                raise AnswerError(
+                    f"{span.log}: what lies from the entry {span.end} on is of before {self._month.name}"
+                )
 
     def _reaching(self, span: Span) -> None:
         """See that what is read is not simply older than the report: nothing is lost then, and a newer copy answers it."""
@@ -118,17 +126,20 @@ class _Checking:
             self.counting.add(log, entries.decode(each))
         return leaf_hashes(found)
 
-    def _around(self, log: str, first: int, end: int) -> None:
-        """See that no entry is of the month; these are not proved, so what is no entry says nothing."""
+    def _around(self, log: str, first: int, end: int) -> list[int]:
+        """See that no entry is of the month, and give their times; these are not proved, so what is no entry says nothing."""
+        times = []
         for index, data in enumerate(self._source.entries(log, first, end) if first < end else (), first):
             try:
                 entry = entries.decode(data)
             except EntryError:
                 continue
+            times.append(entry.time)
             if self._month.day_of(entry.time) is not None:
                 raise AnswerError(
                     f"{log}[{index}] is of {self._month.name} and is not among what the report counts"
                 )
+        return times
 
 
 def _root(log: str, note: str, size: int, keys: LogKeys) -> bytes:

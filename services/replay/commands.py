@@ -176,6 +176,8 @@ def _print_replayed(found: Replayed) -> None:
     click.echo(
         f"{found.log:<12}{state:<8}{found.entries:,} entries in {found.blocks:,} blocks{resumed}{waiting}  {found.root}"
     )
+    if found.anew:
+        click.echo(f"  compared anew from the first block: {found.anew}")
     if found.difference:
         different = found.difference
         places = [f"block {different.block}"]

@@ -29,7 +29,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 class Mark(msgspec.Struct, frozen=True):
     """How far a log was compared: what is needed to go on behind it, a few hundred bytes however long the log is.
 
-    `hashes` is the tree's frontier; `offset` the next one to replay.
+    `hashes` is the tree's frontier; `offset` the next one to replay; `header_hash` that of the last header compared (hex), which
+    names all blocks up to it: a store that has another there, or none, is not the one that was compared.
     """
 
     log: str
@@ -37,6 +38,7 @@ class Mark(msgspec.Struct, frozen=True):
     size: int = 0
     offset: int = 0
     hashes: tuple[bytes, ...] = ()
+    header_hash: str = blocks.GENESIS_HASH
 
     @property
     def frontier(self) -> Frontier:
@@ -57,12 +59,20 @@ class Comparison:
         self._frontier = mark.frontier
         self._height = mark.height
         self._offset = mark.offset
+        self._header_hash = mark.header_hash
         self.difference: Difference | None = None
 
     @property
     def mark(self) -> Mark:
         """Where to go on from another time."""
-        return Mark(self._log, self._height, self._frontier.size, self._offset, self._frontier.hashes)
+        return Mark(
+            self._log,
+            self._height,
+            self._frontier.size,
+            self._offset,
+            self._frontier.hashes,
+            self._header_hash,
+        )
 
     def block(self, block: StoredBlock, packs: Sequence[Pack], replayed: Sequence[Sealable]) -> bool:
         """Compare the next block, the packs in its range, and as many replayed records as it has leaves.
@@ -74,6 +84,7 @@ class Comparison:
             return False
         self._frontier = self._frontier.append(leaf_hashes(each.record.entry for each in replayed))
         self._height += 1
+        self._header_hash = blocks.header_hash(block.header)
         self._offset = replayed[-1].offset + 1
         return True
 

@@ -70,12 +70,15 @@ async def _verify_one(
     head = await scan.head(log)
     progress = Progress(f"{log} from {origin.topic}", head.checkpoint.size if head else 0)
     mark = state.get(log) or Mark(log)
-    progress.skip(mark.size)
-    saved = mark.size
+    saved = 0
 
     def told(entries: int, reached: Mark) -> None:
         nonlocal saved
-        progress.add(entries)
+        if entries:
+            progress.add(entries)
+        else:  # where it begins
+            progress.skip(reached.size)
+            saved = reached.size
         state.keep(log, reached)
         if reached.size - saved >= SAVE_EVERY:
             saved = reached.size

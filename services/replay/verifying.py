@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from goodstrace.block import header_hash
 from goodstrace.errors import TreeError
 from services.replay.comparing import Comparison, Difference, Mark, leaf_count
 from services.replay.reading import TopicReader
@@ -27,7 +28,8 @@ class Replayed(msgspec.Struct, kw_only=True):
     """What a comparison of one log came to.
 
     `entries` of `blocks` were the same, `resumed` of them in an earlier run; `root` is theirs; `waiting` records of the
-    topic are not sealed yet (None where that was not counted: a difference was found before).
+    topic are not sealed yet (None where that was not counted: a difference was found before). `anew` says why what an
+    earlier run had compared does not count; empty where it does, or there was none.
     """
 
     log: str
@@ -35,6 +37,7 @@ class Replayed(msgspec.Struct, kw_only=True):
     blocks: int = 0
     entries: int = 0
     resumed: int = 0
+    anew: str = ""
     root: str = ""
     waiting: int | None = None
     difference: Difference | None = None
@@ -133,14 +136,37 @@ async def verify_log(
     change: Change | None,
     told: Callable[[int, Mark], None],
 ) -> Replayed:
-    """Compare one log, see LogReplay. A fault of Kafka or the store ends it; what was compared until then was told."""
-    found = Replayed(log=mark.log, topic=reader.topic, resumed=mark.size)
+    """Compare one log, see LogReplay. A fault of Kafka or the store ends it; what was compared until then was told.
+
+    It goes on from `mark` where the store still holds the block that the mark is of, else from the first block; which of
+    the two, `told` gets first, with no entries.
+    """
+    found = Replayed(log=mark.log, topic=reader.topic)
     try:
+        found.anew = await _stale(scan, mark)
+        mark = Mark(mark.log) if found.anew else mark
+        found.blocks, found.entries, found.resumed = mark.height, mark.size, mark.size
+        found.root = mark.frontier.root().hex() if mark.size else ""
+        told(0, mark)
         await LogReplay(scan, reader, mark, change).run(found, told)
     except CorruptError as error:  # a document that is not even of the right form
-        found.difference = Difference(
-            log=mark.log, block=max(mark.height, found.blocks), field="document", problem=str(error)
-        )
+        found.difference = Difference(log=mark.log, block=found.blocks, field="document", problem=str(error))
     except TreeError as error:
         raise ServiceError(f"{mark.log}: what the state file says is none of ours: {error}") from error
     return found
+
+
+async def _stale(scan: LogScan, mark: Mark) -> str:
+    """Say why a mark is not of the store as it is now: made anew, restored, cut off; empty where it is."""
+    if not mark.height:
+        return ""
+    head = await scan.head(mark.log)
+    if head is None or head.height + 1 < mark.height:
+        return f"the store ends before block {mark.height - 1}, up to which an earlier run compared"
+    try:
+        last = await scan.scan_blocks(mark.log, mark.height - 1, mark.height)
+    except CorruptError:  # found again, with its place, by whoever begins anew
+        last = []
+    if [header_hash(block.header) for block in last] != [mark.header_hash]:
+        return f"block {mark.height - 1} of the store is not the one up to which an earlier run compared"
+    return ""

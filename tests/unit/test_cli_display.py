@@ -85,6 +85,7 @@ def test_what_was_sealed_is_shown_character_by_character(capsys: pytest.CaptureF
             "cosigned": {},
             "quorum": None,
             "unknown_signatures": 0,
+            "by_retired_key": False,
             "parts": {"event": content},
         },
         console(),

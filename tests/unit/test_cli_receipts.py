@@ -31,8 +31,9 @@ class Service:
         self.error: VerificationError | None = None
         self.asked: list[dict[str, Any]] = []
 
-    def browse_proof(self, receipt: Receipt, *, within_s: float) -> BrowseProof:
+    def browse_proof(self, receipt: Receipt, *, within_s: float, received_ms: int | None) -> BrowseProof:
         assert within_s == 60
+        self.received_ms = received_ms
         if self.error is not None and receipt.browse_id not in self.denied:
             raise self.error
         if receipt.browse_id in self.denied:
@@ -97,6 +98,28 @@ def test_what_is_not_trusted_here_is_no_broken_word_and_hides_none(
     receipts = json.loads(CliRunner().invoke(command.browses, [*options, "--json"]).output)["receipts"]
     assert [each["standing"] for each in receipts] == [None, "missing" if denied else None]
     assert [each["unchecked"] for each in receipts] == [str(error), "" if denied else str(error)]
+
+
+def test_the_time_of_arrival_is_kept_and_the_proof_demanded_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A denied look whose receipt is dated a year ahead is missing after a minute."""
+    store, service = ReceiptStore(tmp_path / "receipts.jsonl"), Service()
+    before_ms = time.time_ns() // 1_000_000
+    ahead = Receipt("cc" * 16, bytes(32), "browse/0", before_ms + 365 * 86_400_000)
+    own_receipts.keeper(store, TARGET)(ahead)
+    [kept] = store.all()
+    assert kept.received_ms is not None
+    assert before_ms <= kept.received_ms <= time.time_ns() // 1_000_000
+    monkeypatch.setattr(own_receipts, "signing_keys", lambda _: {})
+    service.error = QuorumError("lacks the policy's quorum")
+    monkeypatch.setattr(own_receipts.time, "time", lambda: before_ms / 1000 + 30)
+    [young] = own_receipts.check_kept(service, store, TARGET, 60)  # type: ignore[arg-type]
+    monkeypatch.setattr(own_receipts.time, "time", lambda: before_ms / 1000 + 90)
+    [late] = own_receipts.check_kept(service, store, TARGET, 60)  # type: ignore[arg-type]
+    assert (young.is_broken, late.is_broken, late.standing) == (False, True, Standing.MISSING)
+    assert service.received_ms == kept.received_ms
+    assert own_receipts.as_document([late])[0]["received_ms"] == kept.received_ms
 
 
 def test_verify_is_of_ones_own_receipts() -> None:

@@ -1,14 +1,19 @@
 """A client that trusts a log's old key: it follows honest changes, remembers them, and is led nowhere else."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from goodstrace import key_changes, key_following
-from goodstrace.errors import KeyChangeError, NoteError, RollbackError
+from goodstrace.cli.main import cli
+from goodstrace.errors import AnswerError, KeyChangeError, NoteError, RollbackError
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory
 from goodstrace.note import Signer
+from goodstrace.proof_file import ProofFile
 from goodstrace.query.v1 import trace_pb2
 from tests.unit.fake_services import ClientOf, FakeLog, FakeServices
 
@@ -254,3 +259,113 @@ def test_who_is_given_a_later_key_keeps_what_the_key_before_signed(
     log.change_key()
     log.append_browses(1)
     assert client_of(services.keys(), memory=memory).checkpoints()[LOG].checkpoint.size == log.size
+
+
+def thief_of(log: FakeLog, size: int) -> FakeLog:
+    """What whoever has the retired key serves: invented entries under it, no more than the log had, beside the genuine statement."""
+    thief = FakeLog(log.name)
+    thief.signer, thief.changes, thief.retired = log.signer, log.changes, log.retired
+    thief.append_browses(size)
+    return thief
+
+
+def newest_asked(services: FakeServices) -> int:
+    return sum(isinstance(each, trace_pb2.GetCheckpointRequest) for each in services.requests)
+
+
+@pytest.mark.parametrize("short_of_the_change", [0, 1])
+def test_a_retired_key_forges_nothing_for_who_was_given_a_later_one(
+    services: FakeServices, client_of: ClientOf, log: FakeLog, short_of_the_change: int
+) -> None:
+    log.change_key()
+    log.append_browses(3)
+    later = services.keys()
+    services.logs[LOG] = thief_of(log, log.changes[0].size - short_of_the_change)
+    for ask in (
+        lambda client: client.checkpoints(),
+        lambda client: client.browses(user="someone"),
+        lambda client: client.proof_file(LOG, 0),
+    ):
+        client = client_of(LogKeys(later))
+        with pytest.raises(
+            AnswerError, match="signed by a retired key, and the service shows none of the key in force"
+        ):
+            ask(client)
+        with pytest.raises(AnswerError, match="signed by a retired key"):  # nothing of it was remembered
+            ask(client)
+
+
+def test_a_retired_key_forges_nothing_beside_the_true_newest_checkpoint(
+    services: FakeServices, client_of: ClientOf, log: FakeLog
+) -> None:
+    log.change_key()
+    log.append_browses(3)
+    later, true = services.keys(), log.checkpoint()
+    services.logs[LOG] = thief_of(log, 4)
+
+    def altered(answer: Any) -> None:
+        if isinstance(answer, trace_pb2.GetCheckpointResponse):
+            for each in answer.checkpoints:
+                each.note = true.note if each.log == LOG else each.note
+
+    services.altered = altered
+    client = client_of(LogKeys(later))
+    for _ in range(2):
+        with pytest.raises(RollbackError):
+            client.proof_file(LOG, 0)
+    assert client.checkpoints()[LOG].checkpoint.size == log.size
+
+
+def test_what_a_retired_key_signed_of_the_log_is_good_and_costs_one_call_once(
+    services: FakeServices, client_of: ClientOf, log: FakeLog
+) -> None:
+    for _ in range(2):
+        log.change_key()
+        log.append_browses(2)
+    client = client_of(services.keys())
+    for size in (3, 5, 6, 7):
+        assert client.proof_file(LOG, 1, size)[1].by_retired_key
+    assert newest_asked(services) == 1
+    assert not client.proof_file(LOG, 1)[1].by_retired_key
+
+
+def test_a_forgery_remembered_before_the_change_was_followed_ties_nothing(
+    services: FakeServices, client_of: ClientOf, log: FakeLog, tmp_path: Path
+) -> None:
+    """A client that pinned the old key was shown a longer one; given the later key, it is told of both."""
+    memory, old, retired = FileMemory(tmp_path / "memory.json"), vkeys(services), log.signer
+    log.change_key()
+    log.append_browses(3)
+    later = vkeys(services)
+    longer = FakeLog(LOG)
+    longer.signer = retired
+    longer.append_browses(log.size + 5)
+    services.logs[LOG] = longer
+    client_of(LogKeys.parse(old), memory=memory).checkpoints()
+    longer.changes, longer.retired = log.changes, [retired]
+    with pytest.raises(AnswerError, match="signed by a retired key"):
+        client_of(LogKeys.parse(later), memory=memory).proof_file(LOG, 0, 3)
+
+
+def test_offline_a_retired_keys_checkpoint_is_said_to_be_one(
+    services: FakeServices, log: FakeLog, tmp_path: Path
+) -> None:
+    """Nothing in the file tells the log's own from an invented one."""
+    log.change_key()
+    log.append_browses(2)
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "browse-0.vkey").write_text(log.signer.verifier.vkey() + "\n")
+    (keys / "browse-0.changes").write_bytes(
+        b"".join(key_changes.statement(each) + b"\n" for each in log.changes)
+    )
+    for number, (of, size) in enumerate([(log, 3), (thief_of(log, 3), 3), (log, log.size)]):
+        sealed, note = of.sealed(1, size), of.checkpoint(size).note
+        file = tmp_path / f"{number}.tlog-proof"
+        file.write_text(ProofFile(1, tuple(sealed.inclusion_proof), note, sealed.entry).encode())
+        asked = ["verify", str(file), "--vkeys", str(keys)]
+        environment = {"GOODSTRACE_LOG_KEYS": "", "GOODSTRACE_POLICY": ""}
+        [said] = json.loads(CliRunner().invoke(cli, [*asked, "--json"], env=environment).output)["files"]
+        assert (said["verified"], said["by_retired_key"]) == (True, number < 2)
+        shown = CliRunner().invoke(cli, asked, env=environment).output
+        assert ("signed by a retired key" in shown) is (number < 2)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodstrace.checked_receipts import Signed, check_receipts
+from goodstrace.client_receipts import OnReceipt, ReceiptCalls
 from goodstrace.entry import Entry, Kind, TagsCommitment, encode
 from goodstrace.errors import AnswerError, QuorumError, RememberedError, SignatureError
 from goodstrace.log.v1 import log_pb2
@@ -22,6 +23,7 @@ from goodstrace.receipts import (
     BrowseProof,
     Receipt,
     Standing,
+    check_date,
     check_sealed,
     check_signed,
     read_receipt,
@@ -161,6 +163,7 @@ def test_a_receipt_is_read_out_of_an_answer() -> None:
         {"log": "goods/0"},
         {"log": "browse/0/../1"},
         {"signed": "x" * 3000},
+        {"time_ms": 2**63},
     ],
 )
 def test_a_malformed_receipt_is_refused(change: dict[str, Any]) -> None:
@@ -185,6 +188,55 @@ def test_a_look_is_missing_once_its_time_is_over() -> None:
     assert standing(receipt, now_s=1061, within_s=60) is Standing.MISSING
 
 
+@given(ahead_ms=st.integers(-10_000, 10**12), passed_s=st.integers(0, 10**6))
+def test_a_receipt_dated_ahead_is_missing_no_later_than_one_that_is_not(ahead_ms: int, passed_s: int) -> None:
+    came_ms = 1_700_000_000_000
+    receipt = Receipt("aa" * 16, bytes(32), "browse/0", came_ms + ahead_ms)
+    now_s = came_ms / 1000 + passed_s
+    stands = standing(receipt, now_s=now_s, within_s=60, received_ms=came_ms)
+    assert (stands is Standing.MISSING) is (passed_s - min(ahead_ms, 0) / 1000 > 60)
+    assert standing(receipt, now_s=now_s, within_s=60) is (
+        Standing.MISSING if passed_s - ahead_ms / 1000 > 60 else Standing.NOT_YET
+    )
+
+
+def test_a_receipt_dated_ahead_hides_no_denial() -> None:
+    service = Service()
+    now_ms = time.time_ns() // 1_000_000
+    receipt = Receipt("aa" * 16, bytes(32), "browse/0", now_ms + 365 * 86_400_000)
+    service.denies.add(receipt.browse_id)
+    [denied] = check_receipts([Kept("here", receipt, received_ms=now_ms)], service.prove, {}, _is_late)
+    assert (denied.standing, denied.is_broken) == (Standing.MISSING, True)
+
+
+def test_what_is_dated_far_ahead_is_refused_as_it_comes() -> None:
+    check_date(Receipt("aa" * 16, bytes(32), "browse/0", 1_600_000), now_s=1_000)
+    ahead = Receipt("aa" * 16, bytes(32), "browse/0", 1_900_000)
+    with pytest.raises(AnswerError, match="dated 15 minutes ahead of this machine's clock"):
+        check_date(ahead, now_s=1_000)
+
+
+def test_a_receipt_that_is_refused_for_its_date_was_handed_on_before() -> None:
+    """Who keeps it can still show it: the service may have signed it."""
+
+    class Calls(ReceiptCalls):
+        _audit_channel = None
+
+        def __init__(self, on_receipt: OnReceipt) -> None:
+            self._on_receipt = on_receipt
+
+        def _checkpoints(self, pages: Any) -> Any: ...
+
+        def _call(self, method: Any, request: Any) -> Any: ...
+
+    kept = list[Receipt]()
+    calls = Calls(kept.append)
+    calls._received(_answer())
+    with pytest.raises(AnswerError, match="ahead of this machine's clock"):
+        calls._received(_answer(time_ms=time.time_ns() // 1_000_000 + 3_600_000))
+    assert len(kept) == 2
+
+
 class Service:
     """Answers for receipts: honest, or it denies looks (threat: the service denies a look that it answered)."""
 
@@ -192,23 +244,26 @@ class Service:
         self.denies: set[str] = set()
         self.lies: set[str] = set()
 
-    def prove(self, receipt: Receipt) -> BrowseProof:
+    def prove(self, kept: Kept) -> BrowseProof:
+        receipt = kept.receipt
         if receipt.browse_id in self.lies:
             raise AnswerError("another entry")
         if receipt.browse_id in self.denies:
-            return BrowseProof(receipt, standing(receipt, now_s=time.time() + 3600), None)
+            stands = standing(receipt, now_s=time.time() + 3600, received_ms=kept.received_ms)
+            return BrowseProof(receipt, stands, None)
         entry = VerifiedEntry(receipt.log, 4, _entry(LOOK), {}, ())
         return BrowseProof(receipt, Standing.SEALED, None, entry)
 
 
-def _is_late(receipt: Receipt) -> bool:
-    return standing(receipt, now_s=time.time()) is Standing.MISSING
+def _is_late(kept: Kept) -> bool:
+    stands = standing(kept.receipt, now_s=time.time(), received_ms=kept.received_ms)
+    return stands is Standing.MISSING
 
 
 def test_keeping_the_witnesses_away_denies_no_look() -> None:
     """A checkpoint without its cosignatures may be one that only this client is shown."""
 
-    def uncosigned(_receipt: Receipt) -> BrowseProof:
+    def uncosigned(_kept: Kept) -> BrowseProof:
         raise QuorumError("1 of 2 witnesses")
 
     now_ms = time.time_ns() // 1_000_000
@@ -247,6 +302,17 @@ def test_a_look_that_was_proved_once_must_stay_in_the_log() -> None:
 
 def _kept(number: int) -> Kept:
     return Kept("here", Receipt(f"{number:032x}", bytes(32), "browse/0", number, "s" * 300))
+
+
+def test_when_a_receipt_came_is_kept_and_lines_of_before_lack_it(tmp_path: Path) -> None:
+    path = tmp_path / "receipts.jsonl"
+    store = ReceiptStore(path)
+    assert store.add(Kept("here", _kept(1).receipt, received_ms=5))
+    line = json.loads(path.read_text())
+    del line["received_ms"]
+    path.write_text(path.read_text() + json.dumps(line) + "\n")
+    store.proved({_kept(1).receipt.browse_id: 3})
+    assert [each.received_ms for each in store.all()] == [5, None]
 
 
 def test_receipts_are_kept_for_their_owner_alone_and_in_order(tmp_path: Path) -> None:

@@ -180,6 +180,23 @@ FORGERIES: dict[str, Callable[[World], Report]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("first", "end", "where"),
+    [(0, 30, "from the entry 30 on is of before"), (1280, 1300, "before the entry 1280")],
+)
+def test_a_span_far_from_the_month_is_refused(world: World, first: int, end: int, where: str) -> None:
+    """Such a one states no look at all, and none of the month is within reach of it."""
+    far = World()
+    for log in far.logs:
+        far.logs[log][300:1000] = [
+            _entry(place, BEFORE_MS if first == 0 else AFTER_MS) for place in range(300, 1000)
+        ]
+        far.logs[log][650] = _entry(650, MONTH.start_ms)
+    with pytest.raises(AnswerError, match=where):
+        verify(far.made(first, end), far.keys, far)
+    assert verify(far.made(250, 1010), far.keys, far).total.looks == 2
+
+
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_report_that_was_changed_is_refused(world: World, forgery: str) -> None:
     with pytest.raises(VerificationError):

@@ -1,4 +1,4 @@
-"""Which entries of a log a month's are among, by when its blocks were sealed, and their count."""
+"""Which entries of a log a month's are among, by the times of its records, and their count."""
 
 from typing import Final
 
@@ -15,7 +15,8 @@ from services.sealing.reader import LogReader
 from services.sealing.values import Head, StoredCheckpoint
 
 SLACK_MS: Final = 86_400_000
-"""A record is sealed within seconds, or after an outage; a day later none of the month is to come."""
+"""A record is sealed within seconds, or after an outage; a day later none of the month is to come. So far apart may records be that come in another
+order than that of their times, too: recorders have clocks of their own, and one may be cut off from Kafka for a while."""
 _AT_ONCE: Final = 4096
 
 
@@ -29,6 +30,8 @@ class Spans:
     async def of(self, log: str, month: Month) -> Span | None:
         """Find the span of a month in a log: from a day before the month to a day after it, as far as is published.
 
+        It goes by the records' times, which are sealed. Those of blocks say when a block was sealed: in a store that was made anew from Kafka, all within the hour.
+
         Returns: None where nothing of the log is published.
         Raises: CorruptError, UnavailableError.
         """
@@ -36,8 +39,8 @@ class Spans:
         if head is None or head.published is None:
             return None
         published = head.published.size
-        first = min(published, await self._size_before(log, head, month.start_ms - SLACK_MS))
-        end = min(published, await self._size_upto(log, head, month.end_ms + SLACK_MS))
+        first = min(published, await self._size_before(log, head, published, month.start_ms - SLACK_MS))
+        end = min(published, await self._size_upto(log, head, published, month.end_ms + SLACK_MS))
         return Span(
             log=log,
             first=first,
@@ -60,26 +63,36 @@ class Spans:
                     erasures.append(index)
         return erasures
 
-    async def _size_before(self, log: str, head: Head, time_ms: int) -> int:
-        """Give the size after the last block sealed before a time."""
-        height = await self._first_from(log, head, time_ms)
+    async def _size_before(self, log: str, head: Head, published: int, time_ms: int) -> int:
+        """Give the size after a block that ends before a time; nothing before it is SLACK_MS later than that time."""
+        height = await self._first_from(log, head, published, time_ms)
         return (await self._header(log, height - 1)).size if height else 0
 
-    async def _size_upto(self, log: str, head: Head, time_ms: int) -> int:
-        """Give the size after the first block sealed at a time or later; the whole log's where there is none."""
-        height = await self._first_from(log, head, time_ms)
+    async def _size_upto(self, log: str, head: Head, published: int, time_ms: int) -> int:
+        """Give the size after a block that ends at a time or later; nothing behind it is SLACK_MS earlier than that time. The whole log's where there is none."""
+        height = await self._first_from(log, head, published, time_ms)
         return (await self._header(log, min(height, head.height))).size
 
-    async def _first_from(self, log: str, head: Head, time_ms: int) -> int:
-        """Find the first block sealed at a time or later, by halving: the times of blocks never fall; one beyond the last where there is none."""
+    async def _first_from(self, log: str, head: Head, published: int, time_ms: int) -> int:
+        """Find a block whose last record is of a time or later, and that of the block before is not; by halving.
+
+        Where records are not in the order of their times there may be several such blocks, and any will do: by the slack. Blocks that are not
+        published count as later; one beyond the last where all are earlier.
+        """
         low, high = 0, head.height + 1
         while low < high:
             middle = (low + high) // 2
-            if (await self._header(log, middle)).time >= time_ms:
+            size = (await self._header(log, middle)).size
+            if size > published or await self._time_before(log, size) >= time_ms:
                 high = middle
             else:
                 low = middle + 1
         return low
+
+    async def _time_before(self, log: str, size: int) -> int:
+        """Give the time of the last of the first `size` entries."""
+        [last] = await self._entries.entries(log, size - 1, size)
+        return entries.decode(last).time
 
     async def _header(self, log: str, height: int) -> blocks.BlockHeader:
         block = await self._store.block(log, height)
