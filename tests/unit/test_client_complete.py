@@ -25,6 +25,7 @@ from goodstrace.errors import (
     LeftOutError,
     ProofError,
     RollbackError,
+    StaleError,
     UnknownLogError,
     VerificationError,
     WrongIndexError,
@@ -43,7 +44,7 @@ from services.query.index_gate import IndexGate
 from services.runtime.grpc import Context
 from tests.unit.collector_builders import SECRET
 from tests.unit.completeness_builders import pieces as pieces_of
-from tests.unit.completeness_world import CompleteWorld
+from tests.unit.completeness_world import CompleteWorld, MemoryReader
 
 
 @pytest.fixture(scope="module")
@@ -391,6 +392,36 @@ def test_an_index_that_was_taken_back_is_noticed(tmp_path: Path) -> None:
         world.reader.sealed["index"].pop()
         with pytest.raises(RollbackError, match="index"):
             client.trace("urn:x:1")
+
+
+def test_an_answer_as_of_before_what_was_seen_is_refused_also_where_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that shows a log, or the index alone, as they once were; it still proves that they have only grown."""
+    world = CompleteWorld(covered=0.5)
+    runs, half, item = dict(world.store.runs), dict(world.sizes), world.partly_covered()
+    world.sizes = {log: len(sealed) for log, sealed in world.reader.sealed.items() if log != INDEX_LOG}
+    world.index(4)
+    checkpoint = MemoryReader.checkpoint
+    cut: dict[str, int] = {}
+
+    async def as_it_was(self: MemoryReader, log: str, size: int | None = None) -> Any:
+        return await checkpoint(self, log, size or cut.get(log))
+
+    monkeypatch.setattr(MemoryReader, "checkpoint", as_it_was)
+    with world.served(tmp_path) as client:
+        monkeypatch.setattr(
+            client._trusted, "_consistency", lambda log, *sizes: world.reader.logs[log].consistency(*sizes)
+        )
+        assert client.trace(item, complete=True).complete is not None
+        world.store.runs.clear()
+        world.store.runs.update(runs)
+        cut = {INDEX_LOG: 1}
+        with pytest.raises(StaleError, match="index at size 1"):
+            client.trace(item, complete=True)
+        cut = {**half, INDEX_LOG: 1}
+        with pytest.raises(StaleError, match="goods/0"):
+            client.trace(item, complete=True)
 
 
 def test_keys_of_the_index_log_are_read_as_of_any_other(world: CompleteWorld) -> None:
