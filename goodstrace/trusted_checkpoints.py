@@ -95,6 +95,10 @@ class TrustedCheckpoints:
         """Check that a log's checkpoint contains what is remembered of it; where a policy is asked for, its quorum first."""
         if self._policy is not None:
             verify_quorum(given, self._policy)
+        self.remember(given)
+
+    def remember(self, given: VerifiedCheckpoint) -> None:
+        """Check that a log's checkpoint and what is remembered of it contain one another, and remember the larger; its quorum is not asked for."""
         origin = given.checkpoint.origin
         note = self._memory.get(origin)
         # Another client of the same memory may remember a larger one meanwhile: then with that. It only grows.
