@@ -56,7 +56,7 @@ from goodstrace.shared_proofs import give_own_proofs
 from goodstrace.signatures import MerchantKeys
 from goodstrace.token_sources import TokenSource, as_source
 from goodstrace.tracing.filtering import EventFilter
-from goodstrace.trusted_checkpoints import TrustedCheckpoints
+from goodstrace.trusted_checkpoints import TrustedCheckpoints, once_more
 from goodstrace.verification import (
     VerifiedCheckpoint,
     verify_entry,
@@ -75,7 +75,8 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
 
     Each method verifies everything before it returns and raises otherwise: NoteError, CheckpointError, ProofError, EntryError,
     AnswerError, UnknownLogError, QuorumError, SignatureError for an answer that does not hold; RollbackError where a log no longer contains what `memory`
-    has of it; CallError where a service refuses or cannot be reached.
+    has of it; StaleError where an answer is from before what `memory` had when it was asked for, and so is another one; CallError where a service refuses or
+    cannot be reached.
     """
 
     def __init__(
@@ -156,7 +157,7 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
         self._completing = Completing(
             completeness_pb2_grpc.CompletenessServiceStub(self._channel),
             self._call,
-            self._opened_index,
+            self._trusted,
             self._keys,
             purpose=purpose,
             token=index_token,
@@ -203,6 +204,7 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
             # A merchant may have changed who sees its events between answer and proof. Who leaves something out does so again.
             return ask()
 
+    @once_more
     def _trace(
         self,
         key: str,
@@ -226,8 +228,9 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
             steps=sorted(only.steps),
             share_proofs=True,
         )
+        held = self._trusted.held(as_of)
         pages = [_with_own_proofs(page) for page in self._pages(request, self._query.Trace)]
-        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        checkpoints = self._trusted.opened([page.checkpoints for page in pages], held)
         check_as_of(as_of, checkpoints)
         events = self._shown([each for page in pages for each in page.events], checkpoints)
         nodes = tuple(node for page in pages for node in page.nodes)
@@ -265,11 +268,13 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
         )
         return replace(answer, complete=proved, incomplete_because=reason)
 
+    @once_more
     def event(self, event_id: str) -> tuple[ShownEvent, ...]:
         """Show all records of an event ID or event hash, verified; empty where there is none that the caller may see."""
         request = trace_pb2.GetEventRequest(event_id=event_id, purpose=self._purpose, share_proofs=True)
+        held = self._trusted.held()
         pages = [_with_own_proofs(page) for page in self._pages(request, self._query.GetEvent)]
-        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        checkpoints = self._trusted.opened([page.checkpoints for page in pages], held)
         events = self._shown([each for page in pages for each in page.events], checkpoints)
         if len(events) != pages[0].total_events:
             raise AnswerError(
@@ -284,6 +289,7 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
         )
         return events
 
+    @once_more
     def registrations(self, key: str) -> tuple[Registration, ...]:
         """Show all that was registered under a key, verified, newest first: what holds at a time is the newest of then.
 
@@ -291,19 +297,23 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
             key: `urn:goodstrace:merchant:<number>`, or that of goods or a place in any spelling.
         """
         request = registrations_pb2.GetRegistrationsRequest(key=key, purpose=self._purpose)
+        held = self._trusted.held()
         pages = list(self._pages(request, self._query.GetRegistrations))
-        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        checkpoints = self._trusted.opened([page.checkpoints for page in pages], held)
         entries = [verify_entry(each, checkpoints) for page in pages for each in page.registrations]
         found = [read_registration(each, canonical_key(key)) for each in entries]
         if len({(each.entry.log, each.entry.index) for each in found}) != len(found):
             raise AnswerError("the answer shows one registration twice")
         return tuple(sorted(found, key=lambda each: each.order, reverse=True))
 
+    @once_more
     def checkpoints(self) -> Mapping[str, VerifiedCheckpoint]:
         """Get the newest checkpoint of every log, verified and consistent with those remembered."""
+        held = self._trusted.held()
         answer = self._call(self._query.GetCheckpoint, trace_pb2.GetCheckpointRequest())
-        return self._checkpoints([answer.checkpoints])
+        return self._trusted.opened([answer.checkpoints], held)
 
+    @once_more
     def goods(self, key: str, *, as_of: Mapping[str, int] | None = None, page_size: int = 0) -> Goods:
         """Tell how goods stand: where, with whom, in what, since when; derived again from the proved events.
 
@@ -318,8 +328,9 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
             as_of=log_sizes(as_of),
             page_size=page_size,
         )
+        held = self._trusted.held(as_of or {})
         pages = list(self._pages(request, self._query.GetGoods))
-        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        checkpoints = self._trusted.opened([page.checkpoints for page in pages], held)
         check_as_of(as_of or {}, checkpoints)
         return check_goods(canonical_key(key), pages, checkpoints, self._merchants)
 
@@ -353,12 +364,6 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
             raise call_error(error) from error
         self._received(answer)
         return answer
-
-    def _checkpoints(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
-        return self._trusted.opened(pages)
-
-    def _opened_index(self, message: log_pb2.Checkpoint) -> VerifiedCheckpoint:
-        return self._checkpoints([[message]])[message.log]
 
     def _key_changes(self, log: str) -> Iterable[bytes]:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -11,9 +11,9 @@ import grpc
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.browse_records import OUTCOMES, Browses, check_browses, outcomes_in
 from goodstrace.identifiers import canonical_key
-from goodstrace.log.v1 import log_pb2
 from goodstrace.receipts import receipts_in
-from goodstrace.verification import VerifiedCheckpoint, verify_entry
+from goodstrace.trusted_checkpoints import TrustedCheckpoints, once_more
+from goodstrace.verification import verify_entry
 
 
 class BrowseCalls(ABC):
@@ -21,15 +21,12 @@ class BrowseCalls(ABC):
 
     _audit_channel: grpc.Channel | None
     _purpose: str
-
-    @abstractmethod
-    def _checkpoints(
-        self, pages: Sequence[Sequence[log_pb2.Checkpoint]]
-    ) -> Mapping[str, VerifiedCheckpoint]: ...
+    _trusted: TrustedCheckpoints
 
     @abstractmethod
     def _pages(self, request: Any, method: Callable[..., Any]) -> Iterator[Any]: ...
 
+    @once_more
     def browses(
         self,
         *,
@@ -67,13 +64,13 @@ class BrowseCalls(ABC):
             outcome=OUTCOMES[outcome],
         )
         pages: list[audit_pb2.ListBrowsesResponse] = []
-        shown = 0
+        shown, held = 0, self._trusted.held()
         for page in self._pages(request, list_browses):
             pages.append(page)
             shown += len(page.browses)
             if shown >= limit:
                 break
-        checkpoints = self._checkpoints([page.checkpoints for page in pages])
+        checkpoints = self._trusted.opened([page.checkpoints for page in pages], held)
         browses = [verify_entry(sealed, checkpoints) for page in pages for sealed in page.browses]
         check_browses(
             browses,

@@ -30,6 +30,8 @@ class ProofCalls(ABC):
     def root_proof(self, covered: VerifiedCheckpoint) -> RootProof | None:
         """Prove that the root log covers a log at a size; None where it does not yet: it does within a few seconds.
 
+        What is pinned is held against what is remembered of the log, and remembered, as is the root log's checkpoint.
+
         Args:
             covered: a checkpoint of any log but the root log, as `trace` and `checkpoints` give them.
         """
@@ -44,6 +46,8 @@ class ProofCalls(ABC):
             self._trusted.follow(log, note)
         proof = verify_root_proof(answer, covered, self._keys)
         self._trusted.check_growth(proof.root)
+        # Else the root log could cover another history than the one that is shown here. What is pinned is signed, and may lack cosignatures.
+        self._trusted.remember(proof.pinned)
         return proof
 
     def proof_file(self, log: str, index: int, size: int = 0) -> tuple[ProofFile, VerifiedProof]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
 from goodstrace.errors import AnswerError, CallError
-from goodstrace.log.v1 import log_pb2
 from goodstrace.receipts import (
     SEALED_WITHIN_S,
     BrowseProof,
@@ -22,7 +21,8 @@ from goodstrace.receipts import (
     receipt_in,
     standing,
 )
-from goodstrace.verification import VerifiedCheckpoint, verify_entry
+from goodstrace.trusted_checkpoints import TrustedCheckpoints, once_more
+from goodstrace.verification import verify_entry
 
 OnReceipt = Callable[[Receipt], None]
 
@@ -32,15 +32,12 @@ class ReceiptCalls(ABC):
 
     _audit_channel: grpc.Channel | None
     _on_receipt: OnReceipt | None
-
-    @abstractmethod
-    def _checkpoints(
-        self, pages: Sequence[Sequence[log_pb2.Checkpoint]]
-    ) -> Mapping[str, VerifiedCheckpoint]: ...
+    _trusted: TrustedCheckpoints
 
     @abstractmethod
     def _call(self, method: Callable[..., Any], request: Any) -> Any: ...
 
+    @once_more
     def browse_proof(
         self, receipt: Receipt, *, within_s: float = SEALED_WITHIN_S, received_ms: int | None = None
     ) -> BrowseProof:
@@ -54,7 +51,7 @@ class ReceiptCalls(ABC):
         """
         if self._audit_channel is None:
             raise ValueError("browse_proof wants a client with an audit_target")
-        asked_at_s = time.time()
+        asked_at_s, held = time.time(), self._trusted.held()
 
         def unsealed() -> Standing:
             return standing(receipt, now_s=asked_at_s, within_s=within_s, received_ms=received_ms)
@@ -69,7 +66,7 @@ class ReceiptCalls(ABC):
             return BrowseProof(receipt, unsealed(), None)
         if answer.checkpoint.log != receipt.log:
             raise AnswerError(f"asked about {receipt.log} and answered about {answer.checkpoint.log}")
-        checkpoints = self._checkpoints([[answer.checkpoint]])
+        checkpoints = self._trusted.opened([[answer.checkpoint]], held)
         if not answer.HasField("sealed"):
             return BrowseProof(receipt, unsealed(), checkpoints[receipt.log])
         entry = verify_entry(answer.sealed, checkpoints)

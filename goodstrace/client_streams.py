@@ -20,6 +20,7 @@ from goodstrace.signatures import MerchantKeys
 from goodstrace.streams import TraceAssembly
 from goodstrace.subscription import NOW, Ports, Subscribed, follow, request_of
 from goodstrace.tracing.filtering import EventFilter
+from goodstrace.trusted_checkpoints import Held, TrustedCheckpoints
 from goodstrace.verification import VerifiedCheckpoint
 
 DEFAULT_DEPTH: Final = 10
@@ -40,11 +41,7 @@ class StreamCalls(ABC):
     _purpose: str
     _stream_timeout_s: float
     _merchants: MerchantKeys | None
-
-    @abstractmethod
-    def _checkpoints(
-        self, pages: Sequence[Sequence[log_pb2.Checkpoint]]
-    ) -> Mapping[str, VerifiedCheckpoint]: ...
+    _trusted: TrustedCheckpoints
 
     @abstractmethod
     def _received(self, answer: Any) -> None: ...
@@ -121,8 +118,11 @@ class StreamCalls(ABC):
     def _opener(
         self, as_of: Mapping[str, int] | None
     ) -> Callable[[Sequence[log_pb2.Checkpoint]], Mapping[str, VerifiedCheckpoint]]:
+        """Verify the checkpoints of a stream that is about to be asked for."""
+        held = self._trusted.held(as_of or {})
+
         def opened(messages: Sequence[log_pb2.Checkpoint]) -> Mapping[str, VerifiedCheckpoint]:
-            checkpoints = self._checkpoints([messages])
+            checkpoints = self._trusted.opened([messages], held)
             check_as_of(as_of or {}, checkpoints)
             return checkpoints
 
@@ -157,11 +157,17 @@ class StreamCalls(ABC):
         request = request_of(
             asked, start, purpose=self._purpose, page_size=page_size, heartbeat_s=heartbeat_s
         )
-        ports = Ports(self._stream, self._checkpoints, self._merchants, self._received)
-        return follow(request, asked, ports, patience_s)
+        held: Held = {}
 
-    def _stream(self, request: subscribe_pb2.SubscribeRequest, timeout_s: float) -> Any:
-        return self._query.Subscribe(request, timeout=timeout_s, metadata=self._metadata)
+        def begin(request: subscribe_pb2.SubscribeRequest, timeout_s: float) -> Any:
+            nonlocal held
+            held = self._trusted.held()
+            return self._query.Subscribe(request, timeout=timeout_s, metadata=self._metadata)
+
+        def opened(pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
+            return self._trusted.opened(pages, held)
+
+        return follow(request, asked, Ports(begin, opened, self._merchants, self._received), patience_s)
 
 
 def log_sizes(as_of: Mapping[str, int] | None) -> list[log_pb2.LogSize]:

@@ -18,9 +18,9 @@ from goodstrace.retrace import ShownEvent, check_against
 from goodstrace.tracing import Lookup, Query, SealedFacts, Trace, drive, trace
 from goodstrace.tracing.events import names
 from goodstrace.tracing.model import Name
-from goodstrace.tracing.reading import FACTS, facts_at
+from goodstrace.tracing.reading import facts_at
 from goodstrace.tracing.wire import ABRIDGED
-from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry
+from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry, VerifiedEvent
 
 if TYPE_CHECKING:
     from goodstrace.query.v1 import trace_pb2
@@ -105,13 +105,27 @@ class _Held:
         places = {at: None for name in asked for at in (*self.rows[name].proved, *self.rows[name].newer)}
         return list(places)
 
-    def take(self, entry: VerifiedEntry, same: VerifiedEntry | None = None) -> None:
-        """Take a record in; `same` is one of the same identity, which tells what is not told again."""
-        parts = entry.parts if FACTS in entry.parts or same is None else same.parts
-        found = facts_at(entry.entry, entry.log, entry.index, parts)
+    def show(self, event: VerifiedEvent) -> None:
+        """Take in what an answer shows of an event: each place by its own facts alone.
+
+        Of a place without them nothing is proved but that something is sealed there: taken for one more of this event it would hide any other
+        of its merchant. Its record is asked for like one that the answer does not have.
+        """
+        for entry in (event.position, *event.also_at):
+            if (found := _read(entry)) is not None:
+                self.facts[entry.log, entry.index] = found
+        self.withheld = self.withheld or _read(event.position) is None
+
+    def take(self, entry: VerifiedEntry) -> None:
+        """Take in a record that was asked for."""
+        found = _read(entry)
         told = entry.entry.kind not in (Kind.EVENT, Kind.REGISTRATION) or found is not None
         self.withheld = self.withheld or not told
         self.facts[entry.log, entry.index] = found
+
+
+def _read(entry: VerifiedEntry) -> SealedFacts | None:
+    return facts_at(entry.entry, entry.log, entry.index, entry.parts)
 
 
 def check_complete(
@@ -134,8 +148,7 @@ def check_complete(
     """
     held = _Held({})
     for each in events:
-        for entry in (each.event.position, *each.event.also_at):
-            held.take(entry, each.event.position)
+        held.show(each.event)
     shown = [facts for facts in held.facts.values() if facts is not None]
     first = _names_of(query, shown)
     _prove(first, held, prover)
@@ -193,8 +206,8 @@ def _check_index(events: Sequence[ShownEvent], held: _Held, prover: Prover) -> N
 
 
 def _check_events(again: Trace, events: Sequence[ShownEvent]) -> None:
-    """Check that every event of the walk is in the answer, whatever is said of it."""
-    shown = {each.event.identity for each in events}
+    """Check that every event of the walk is in the answer, whatever is said of it; an identity without facts is the service's word."""
+    shown = {each.event.identity for each in events if each.event.facts is not None}
     for each in again.events:
         if each.identity not in shown:
             log, index = each.positions[0]

@@ -13,6 +13,7 @@ from goodstrace.log_keys import INDEX_LOG, LogKeys
 from goodstrace.query.v1 import completeness_pb2
 from goodstrace.retrace import ShownEvent
 from goodstrace.tracing import Query
+from goodstrace.trusted_checkpoints import TrustedCheckpoints
 from goodstrace.verification import VerifiedCheckpoint
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Completing:
         self,
         stub: Any,
         call: Callable[..., Any],
-        opened: Callable[[log_pb2.Checkpoint], VerifiedCheckpoint],
+        trusted: TrustedCheckpoints,
         keys: LogKeys,
         *,
         purpose: str,
@@ -40,12 +41,12 @@ class Completing:
         Args:
             stub: of CompletenessService.
             call: calls a method with a request and further metadata. Raises: CallError.
-            opened: verifies a checkpoint, and that it contains what was seen of its log before.
+            trusted: verifies a checkpoint, and that it contains what was seen of its log before.
             keys: that are trusted.
             purpose: why, for the browse records.
             token: shown to get the index secret; empty for none.
         """
-        self._stub, self._call, self._opened, self._keys = stub, call, opened, keys
+        self._stub, self._call, self._trusted, self._keys = stub, call, trusted, keys
         self._purpose, self._token = purpose, token
         self._secret = b""
 
@@ -93,14 +94,20 @@ class Completing:
         return None, str(reason)
 
     def _prover(self, query: Query, checkpoints: Mapping[str, VerifiedCheckpoint]) -> ServiceProver:
+        secret = self._index_secret()
+        held = self._trusted.held()
+
+        def opened(message: log_pb2.Checkpoint) -> VerifiedCheckpoint:
+            return self._trusted.opened([[message]], held)[message.log]
+
         return ServiceProver(
-            self._index_secret(),
+            secret,
             checkpoints,
             key=query.key,
             purpose=self._purpose,
             prove=lambda request: self._call(self._stub.ProveComplete, request, self._shown_token()),
             get_records=lambda request: self._call(self._stub.GetRecords, request),
-            opened=self._opened,
+            opened=opened,
         )
 
     def _shown_token(self) -> tuple[tuple[str, str], ...]:

@@ -19,6 +19,7 @@ GoodstraceError
     ├── EntryError          an entry, a part or the facts of an event are not what they must be
     ├── UnknownLogError     an answer speaks of a log whose key the client does not trust
     ├── RollbackError       a log no longer contains what the client saw of it before
+    ├── StaleError          an answer is from before what the client had seen when it asked
     ├── AnswerError         an answer contradicts itself, its proofs, or what was asked
     │   ├── WrongIndexError the log `index` leaves out an entry that it covers
     │   └── LeftOutError    an answer leaves out what the log `index` shows of a name it asks for
@@ -148,6 +149,13 @@ class UnknownLogError(VerificationError):
 
 class RollbackError(VerificationError):
     """A log no longer contains what the client saw of it before: keep both checkpoints, they are the evidence."""
+
+
+class StaleError(VerificationError):
+    """A question that names no size is answered from before what the client had seen when it asked.
+
+    The log still contains both; the service, or what answers in its name, has gone back to an earlier state or shows one.
+    """
 
 
 class AnswerError(VerificationError):

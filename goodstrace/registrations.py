@@ -131,5 +131,4 @@ def _keys(registration: Registration) -> Iterator[MerchantKey]:
 
 
 def _signed_positions(event: VerifiedEvent) -> list[VerifiedEntry]:
-    positions = (event.position, *event.also_at)
-    return [each for each in positions if PART in each.parts and "event" in each.parts]
+    return [each for each in event.shown_at if PART in each.parts and "event" in each.parts]

@@ -20,7 +20,7 @@ from goodstrace.tracing.named import named
 from goodstrace.tracing.names import names_asked
 from goodstrace.tracing.reading import FACTS, facts_at
 from goodstrace.tracing.wire import ABRIDGED, mention_messages, node_message
-from goodstrace.verification import VerifiedCheckpoint, VerifiedEntry, VerifiedEvent, verify_event
+from goodstrace.verification import VerifiedCheckpoint, VerifiedEvent, verify_event
 
 if TYPE_CHECKING:
     from goodstrace.query.v1 import trace_pb2
@@ -69,9 +69,7 @@ def check_against(again: Trace, nodes: Iterable[trace_pb2.TraceNode], events: Se
 
 def names_of(query: Query, events: Iterable[ShownEvent]) -> frozenset[Name]:
     """Give every name for which a walk over the verified events of a whole answer looks up records."""
-    return names_asked(
-        query, [facts for each in events if _is_told(each.event) for facts in _sealed(each.event)]
-    )
+    return names_asked(query, [facts for each in events for facts in _sealed(each.event)])
 
 
 def places_of(events: Iterable[ShownEvent]) -> set[Position]:
@@ -115,9 +113,11 @@ def _is_event(each: ShownEvent) -> bool:
 
 
 def _is_told(event: VerifiedEvent) -> bool:
-    """Tell whether all that tracing reads was disclosed."""
-    is_whole = event.position.entry.kind is Kind.EVENT or registration.PART in event.position.parts
-    return event.facts is not None and is_whole
+    """Tell whether all that tracing reads was disclosed, at each place: what a place without facts is one of, nobody has shown."""
+    return all(
+        FACTS in each.parts and (each.entry.kind is Kind.EVENT or registration.PART in each.parts)
+        for each in (event.position, *event.also_at)
+    )
 
 
 def query_of(key: str, direction: str, max_depth: int) -> Query:
@@ -128,16 +128,11 @@ def query_of(key: str, direction: str, max_depth: int) -> Query:
 
 
 def _sealed(event: VerifiedEvent) -> Iterable[SealedFacts]:
+    """Give what tracing reads of an event, by each place that tells it itself."""
     for entry in (event.position, *event.also_at):
-        yield _sealed_at(entry, event)
-
-
-def _sealed_at(entry: VerifiedEntry, event: VerifiedEvent) -> SealedFacts:
-    parts = entry.parts if FACTS in entry.parts else event.position.parts
-    found = facts_at(entry.entry, entry.log, entry.index, parts)
-    if found is None:
-        raise AnswerError(f"{entry.log}[{entry.index}]: the facts of the event are withheld")
-    return found
+        found = facts_at(entry.entry, entry.log, entry.index, entry.parts)
+        if found is not None:
+            yield found
 
 
 def _compare_nodes(again: Trace, nodes: Iterable[trace_pb2.TraceNode]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
-from goodstrace.errors import AnswerError, CallError, CheckpointError, NoteError, RollbackError
+from goodstrace.errors import AnswerError, CallError, CheckpointError, NoteError, RollbackError, StaleError
 from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
-from goodstrace.log_keys import LogKeys
+from goodstrace.log_keys import LogKeys, log_of
 from goodstrace.memory import CheckpointMemory
 from goodstrace.policy import Policy
 from goodstrace.verification import (
@@ -18,6 +20,10 @@ from goodstrace.verification import (
     verify_quorum,
 )
 
+Held = Mapping[str, str]
+"""What was remembered when a question was sent: by log, the note of the largest checkpoint."""
+_Asked = ParamSpec("_Asked")
+_Answer = TypeVar("_Answer")
 _NOT_SHOWN = ("NOT_FOUND", "OUT_OF_RANGE", "INVALID_ARGUMENT", "FAILED_PRECONDITION")
 
 
@@ -53,8 +59,28 @@ class TrustedCheckpoints:
         """Follow the changes of a log's key to the one that signed a note."""
         self._follower.follow(log, note)
 
-    def opened(self, pages: Sequence[Sequence[log_pb2.Checkpoint]]) -> Mapping[str, VerifiedCheckpoint]:
-        """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered."""
+    def held(self, named: Collection[str] = ()) -> Held:
+        """Give what is remembered now, to be called before a question is sent: it is answered from then or later.
+
+        What another answer brings while this one is under way is none of it: of two questions at a time either may be answered first.
+
+        Args:
+            named: logs of which the question says at which size; these may be older.
+        """
+        origins = {log_of(each.name): each.name for each in self._keys}
+        notes = {log: self._memory.get(origin) for log, origin in origins.items() if log not in named}
+        return {log: note for log, note in notes.items() if note is not None}
+
+    def opened(
+        self, pages: Sequence[Sequence[log_pb2.Checkpoint]], held: Held
+    ) -> Mapping[str, VerifiedCheckpoint]:
+        """Open the checkpoints of all pages, which must be the same on each, and check them against those remembered.
+
+        Args:
+            pages: of one answer.
+            held: when its first page was asked for.
+        Raises: StaleError where a checkpoint is smaller than what was held; what `check_growth` and `verify_checkpoints` raise.
+        """
         for message in pages[0]:
             self.follow(message.log, message.note)
         checkpoints = verify_checkpoints(pages[0], self._keys)
@@ -65,6 +91,7 @@ class TrustedCheckpoints:
                 raise AnswerError("the pages of one answer are proved under different checkpoints")
         for each in checkpoints.values():
             self.check_growth(each)
+            _check_fresh(each, held.get(each.log))
         return checkpoints
 
     def check_growth(self, given: VerifiedCheckpoint) -> None:
@@ -77,6 +104,10 @@ class TrustedCheckpoints:
             verify_quorum(given, self._policy)
         if self._keys.is_retired(given.log, given.checkpoint.size):
             self._remember_in_force(given)
+        self.remember(given)
+
+    def remember(self, given: VerifiedCheckpoint) -> None:
+        """Check that a log's checkpoint and what is remembered of it contain one another, and remember the larger; its quorum is not asked for."""
         origin = given.checkpoint.origin
         note = self._memory.get(origin)
         # Another client of the same memory may remember a larger one meanwhile: then with that. It only grows.
@@ -126,6 +157,30 @@ class TrustedCheckpoints:
             raise RollbackError(
                 f"the service cannot show that the log {newer.log} of size {new_size} contains what it was at {old_size}: {error}"
             ) from error
+
+
+def _check_fresh(given: VerifiedCheckpoint, note: str | None) -> None:
+    """Check that a checkpoint is no smaller than the one that was held; which of the two contains the other was checked. Raises: StaleError."""
+    size = remembered_checkpoint(given.log, note).checkpoint.size if note is not None else 0
+    if given.checkpoint.size < size:
+        raise StaleError(
+            f"the service answers from {given.log} at size {given.checkpoint.size}, which had {size} before it was asked: it was rolled back or "
+            "restored to an earlier state, or hides what came since. Ask again; if it stays so, keep the remembered checkpoints and show them to "
+            "the operator and the witnesses. To see an earlier state on purpose, name its sizes (as_of)"
+        )
+
+
+def once_more(ask: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
+    """Have a question asked once more where its answer is stale: a process that was just behind is no longer; who goes back stays back."""
+
+    @wraps(ask)
+    def asked(*args: _Asked.args, **options: _Asked.kwargs) -> _Answer:
+        try:
+            return ask(*args, **options)
+        except StaleError:
+            return ask(*args, **options)
+
+    return asked
 
 
 def _signed(note: str) -> str:

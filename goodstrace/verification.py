@@ -80,10 +80,11 @@ class VerifiedEntry:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedEvent:
-    """An event of an answer: sealed at `position` and, with the same identity, at each of `also_at`.
+    """An event of an answer: sealed at `position` and at those of `also_at` that show facts, which have the same identity (`shown_at`).
 
+    Of a place without facts it is proved that something is sealed there; that it is this event is the service's word alone.
     `content` is the event's exact bytes and `facts` what the stages found; both None where they were withheld. `signed_by` is the ID
-    of the merchant's key, trusted by the client, that signed the event at one of its positions, `signed_at`; None where there is none.
+    of the merchant's key, trusted by the client, that signed the event at one of `shown_at`, `signed_at`; None where there is none.
     `registration` is the merchant's registration by which the key is known, None where the client was given it by hand.
     """
 
@@ -95,6 +96,11 @@ class VerifiedEvent:
     signed_by: str | None = None
     signed_at: VerifiedEntry | None = None
     registration: VerifiedEntry | None = None
+
+    @property
+    def shown_at(self) -> tuple[VerifiedEntry, ...]:
+        """Give `position`, and the places of `also_at` whose own facts show that they are of this event."""
+        return shown_at(self.position, self.also_at)
 
     def document(self) -> dict[str, Any]:
         """Give the event in the JSON form of EPCIS 2.0; empty where it, or the namespaces that its XML needs, was withheld."""
@@ -111,6 +117,11 @@ class VerifiedEvent:
         if content is None or self.content is None or self.facts is None:
             return {}
         return values(self.content, self.facts.context, decode_personal(content))
+
+
+def shown_at(position: VerifiedEntry, also_at: Iterable[VerifiedEntry]) -> tuple[VerifiedEntry, ...]:
+    """See VerifiedEvent.shown_at."""
+    return (position, *(each for each in also_at if "facts" in each.parts))
 
 
 def verify_checkpoints(
@@ -217,8 +228,9 @@ def verify_event(
     checkpoints: Mapping[str, VerifiedCheckpoint],
     keys: MerchantKeys | None = None,
 ) -> VerifiedEvent:
-    """Check an event (or a registration) of an answer at all its positions, and that its identity is what its sealed facts say.
+    """Check an event (or a registration) of an answer at all its positions, and that its identity is what the sealed facts of each say.
 
+    A position without facts is only checked to be sealed: whoever uses `also_at` takes such a one for no proof (VerifiedEvent.shown_at).
     Where the merchant's key is among `keys`, its signature is checked too.
     Raises: ProofError, EntryError, AnswerError, SignatureError.
     """
@@ -241,7 +253,9 @@ def verify_event(
             registration.content_hash(each.parts[registration.PART]) != facts.event_hash
         ):
             raise AnswerError(f"{place}: the hash in the sealed facts is not that of the sealed registration")
-    signers = [(_signed_by(each, keys) if keys is not None else None, each) for each in (position, *also_at)]
+    signers = [
+        (_signed_by(each, keys) if keys is not None else None, each) for each in shown_at(position, also_at)
+    ]
     signed_by, signed_at = next((found for found in signers if found[0] is not None), (None, None))
     facts, content = position.facts(), position.parts.get("event")
     return VerifiedEvent(message.identity, position, also_at, facts, content, signed_by, signed_at)

@@ -104,11 +104,7 @@ def _of_event(client: Client, event_id: str) -> list[_Place]:
     events = client.event(event_id)
     if not events:
         raise GoodstraceError(f"nothing sealed has the event ID {event_id}")
-    return [
-        _Place(entry.log, entry.index, entry)
-        for shown in events
-        for entry in (shown.event.position, *shown.event.also_at)
-    ]
+    return [_Place(entry.log, entry.index, entry) for shown in events for entry in shown.event.shown_at]
 
 
 def _write(

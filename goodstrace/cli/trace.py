@@ -339,7 +339,11 @@ def _event_document(traced: ShownEvent) -> dict[str, Any]:
             if event.registration
             else None
         ),
-        "also_at": [{"log": each.log, "index": each.index, "verified": True} for each in event.also_at],
+        # Without facts it is proved that something is sealed there, and not that it is this event.
+        "also_at": [
+            {"log": each.log, "index": each.index, "verified": each in event.shown_at}
+            for each in event.also_at
+        ],
         "marks": list(traced.marks),
         "mentions": [MessageToDict(each, preserving_proto_field_name=True) for each in traced.mentions],
         "facts": msgspec.to_builtins(event.facts) if event.facts else None,

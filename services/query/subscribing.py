@@ -146,8 +146,8 @@ class Subscriptions:
         with self._shares.taken():
             self._open += 1
             try:
-                # Another process may have sent what is behind the cursor a moment ago.
-                checkpoints = await self._heads.newest(at_once=bool(request.cursor))
+                # Another process may have sent what is behind the cursor a moment ago, or the caller seen it elsewhere: it takes nothing older.
+                checkpoints = await self._heads.newest(at_once=True)
                 positions = self._positions(request, checkpoints)
                 await context.write(self._message(checkpoints, positions, (), ""))
                 await self._send(asked, positions, context)

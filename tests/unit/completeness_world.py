@@ -124,9 +124,17 @@ class Recorder:
 
 
 class CompleteWorld:
-    """A simulated chain, sealed into two logs, and indexed up to some part of it."""
+    """A simulated chain, sealed into two logs, each event once or `twice`, and indexed up to some part of it."""
 
-    def __init__(self, seed: int = 7, events: int = 300, covered: float = 1.0, runs: int = 4) -> None:
+    def __init__(
+        self,
+        seed: int = 7,
+        events: int = 300,
+        covered: float = 1.0,
+        runs: int = 4,
+        *,
+        twice: bool = False,
+    ) -> None:
         simulation = Simulation(
             SimulationOptions(
                 seed=seed, events=events, depth=3, items_per_case=3, cases_per_pallet=2, corrections=0.1
@@ -142,7 +150,8 @@ class CompleteWorld:
         ]
         self.known = simulation.interesting()
         for number, item in enumerate(processed(values)):
-            self.reader.append(f"goods/{number % 2}", item.record)
+            for _ in range(1 + twice):
+                self.reader.append(f"goods/{number % 2}", item.record)
         self.sizes = {log: int(len(sealed) * covered) for log, sealed in self.reader.sealed.items()}
         self.index(runs)
 

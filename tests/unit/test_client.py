@@ -14,11 +14,12 @@ from goodstrace.errors import (
     CheckpointError,
     NoteError,
     RollbackError,
+    StaleError,
     UnknownLogError,
 )
 from goodstrace.log_keys import LogKeys
 from goodstrace.memory import FileMemory, VolatileMemory
-from goodstrace.query.v1 import trace_pb2
+from goodstrace.query.v1 import registrations_pb2, trace_pb2
 from tests.unit.fake_services import KEY, ClientOf, FakeLog, FakeServices
 
 
@@ -76,23 +77,104 @@ def test_a_log_that_was_cut_is_a_rollback(services: FakeServices, client_of: Cli
         client.checkpoints()
 
 
-def test_an_older_checkpoint_of_the_same_log_is_no_rollback_and_not_remembered(
-    services: FakeServices, client_of: ClientOf
-) -> None:
-    # `as_of` asks for one. The whole log is still there, so that it can prove that the older is contained in the newer.
-    memory = VolatileMemory()
-    client = client_of(memory=memory)
-    client.checkpoints()
-    log = services.logs["browse/0"]
-    remembered = memory.get(log.origin)
+def answering_from(log: FakeLog, size: int, times: int = 1000) -> Callable[[Any], None]:
+    """Give the checkpoint of a log at a size in the place of its newest, so many times; what proves that it grew is given truthfully."""
+    left = times
 
     def older(answer: Any) -> None:
-        if isinstance(answer, trace_pb2.GetCheckpointResponse):
-            answer.checkpoints[1].CopyFrom(log.checkpoint(2))
+        nonlocal left
+        for each in getattr(answer, "checkpoints", ()):
+            if each.log == log.name and left:
+                each.CopyFrom(log.checkpoint(size))
+                left -= 1
 
-    services.altered = older
-    assert client.checkpoints()["browse/0"].checkpoint.size == 2
+    return older
+
+
+def test_a_question_is_not_answered_from_before_what_was_seen(
+    services: FakeServices, client_of: ClientOf, tmp_path: Path
+) -> None:
+    memory = FileMemory(tmp_path / "memory.json")
+    client_of(memory=memory).checkpoints()
+    log = services.logs["browse/0"]
+    remembered = memory.get(log.origin)
+    services.altered = answering_from(log, 4)
+    for client in (client_of(memory=memory), client_of(memory=FileMemory(tmp_path / "memory.json"))):
+        before = len(services.requests)
+        with pytest.raises(StaleError, match="browse/0 at size 4, which had 5 before it was asked"):
+            client.checkpoints()
+        assert [type(each) for each in services.requests[before:]].count(trace_pb2.GetCheckpointRequest) == 2
     assert memory.get(log.origin) == remembered
+
+
+def test_every_question_that_names_no_size_is_held_to_what_was_seen(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    goods = services.logs["goods/0"]
+    old = [goods.checkpoint(6)]
+    services.traces = [trace_pb2.TraceResponse(key=KEY, checkpoints=old)]
+    services.events = [trace_pb2.GetEventResponse(checkpoints=old)]
+    services.registrations = [registrations_pb2.GetRegistrationsResponse(checkpoints=old)]
+    message = services.message(goods, after=6)
+    message.checkpoints[0].CopyFrom(old[0])
+    client = client_of()
+    client.checkpoints()
+    services.subscriptions = [[message]]
+    for ask in (
+        lambda: client.trace(KEY, complete=False),
+        lambda: client.event("urn:uuid:1"),
+        lambda: client.registrations("urn:goodstrace:merchant:1"),
+        lambda: next(client.subscribe(patience_s=0)),
+    ):
+        with pytest.raises(StaleError, match="goods/0 at size 6"):
+            ask()
+    services.altered = answering_from(services.logs["browse/0"], 3)
+    with pytest.raises(StaleError, match="browse/0 at size 3"):
+        client.browses(user="someone")
+
+
+def test_a_question_that_names_its_sizes_is_answered_from_before(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    memory, goods = VolatileMemory(), services.logs["goods/0"]
+    client = client_of(memory=memory)
+    client.checkpoints()
+    services.traces = [trace_pb2.TraceResponse(key=KEY, checkpoints=[goods.checkpoint(2)], truncated=True)]
+    answer = client.trace(KEY, as_of={"goods/0": 2}, complete=False)
+    assert answer.checkpoints["goods/0"].checkpoint.size == 2
+    assert memory.get(goods.origin) == goods.checkpoint().note
+    with pytest.raises(StaleError, match="goods/0"):  # not a word about this log
+        client.trace(KEY, as_of={"browse/0": 2}, complete=False)
+
+
+def test_a_process_that_was_just_behind_is_asked_once_more(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    client = client_of()
+    client.checkpoints()
+    services.altered = answering_from(services.logs["browse/0"], 4, times=1)
+    assert client.checkpoints()["browse/0"].checkpoint.size == 5
+
+
+def test_of_two_questions_at_a_time_the_first_may_be_answered_last(
+    services: FakeServices, client_of: ClientOf
+) -> None:
+    client = client_of()
+    client.checkpoints()
+    log, asked = services.logs["browse/0"], 0
+    older = answering_from(log, 5, times=1)
+
+    def overtaken(answer: Any) -> None:
+        nonlocal asked
+        asked += isinstance(answer, trace_pb2.GetCheckpointResponse)
+        if isinstance(answer, trace_pb2.GetCheckpointResponse) and asked == 1:
+            log.append_browses(2)
+            assert client.checkpoints()["browse/0"].checkpoint.size == 7  # asked later, answered earlier
+            older(answer)
+
+    services.altered = overtaken
+    assert client.checkpoints()["browse/0"].checkpoint.size == 5
+    assert asked == 2
 
 
 def test_what_the_file_remembers_binds_the_next_client(

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from goodstrace import entry as entries
 from goodstrace.cli.verify import verify
 from goodstrace.client import Client
 from goodstrace.completeness import wrong_index
@@ -23,20 +25,26 @@ from goodstrace.errors import (
     LeftOutError,
     ProofError,
     RollbackError,
+    StaleError,
     UnknownLogError,
     VerificationError,
     WrongIndexError,
 )
 from goodstrace.facts import decode
+from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import INDEX_LOG, LogKeys
 from goodstrace.proof_file import ProofFile
-from goodstrace.query.v1 import completeness_pb2
+from goodstrace.query.v1 import completeness_pb2, trace_pb2
+from goodstrace.retrace import ShownEvent
+from goodstrace.shared_proofs import give_own_proofs
+from goodstrace.tracing.wire import ABRIDGED
+from goodstrace.verification import VerifiedEntry
 from services.query.completeness import CompletenessServicer
 from services.query.index_gate import IndexGate
 from services.runtime.grpc import Context
 from tests.unit.collector_builders import SECRET
 from tests.unit.completeness_builders import pieces as pieces_of
-from tests.unit.completeness_world import CompleteWorld
+from tests.unit.completeness_world import CompleteWorld, MemoryReader
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +126,113 @@ def test_hiding_all_events_of_a_key_is_caught(client: Client, world: CompleteWor
     with pytest.raises(LeftOutError):
         client.trace(item)
     world.reader.hidden.clear()
+
+
+def _bare(place: VerifiedEntry) -> log_pb2.SealedEntry:
+    return log_pb2.SealedEntry(
+        log=place.log,
+        index=place.index,
+        entry=entries.encode(place.entry),
+        inclusion_proof=place.inclusion_proof,
+    )
+
+
+def _alter_events(
+    client: Client, monkeypatch: pytest.MonkeyPatch, alter: Callable[[trace_pb2.TraceEvent], None]
+) -> None:
+    """Have the pages of traces altered by `alter`, event by event, with proofs of their own."""
+    pages = partial(Client._pages, client)
+
+    def altered(request: Any, method: Any) -> Iterator[Any]:
+        for page in pages(request, method):
+            sealed = [entry for event in page.events for entry in (event.sealed, *event.also_at)]
+            give_own_proofs(sealed, page.shared_proofs, page.checkpoints)
+            del page.shared_proofs[:]
+            for event in page.events:
+                alter(event)
+            yield page
+
+    monkeypatch.setattr(client, "_pages", altered)
+
+
+def _pairs(shown: Sequence[ShownEvent]) -> Iterator[tuple[VerifiedEntry, VerifiedEntry]]:
+    """Two events of one merchant, either of which may be hidden behind the other."""
+    for hidden in shown:
+        for other in shown:
+            places = hidden.event.position, other.event.position
+            if hidden is not other and places[0].entry.merchant == places[1].entry.merchant:
+                yield places
+
+
+@pytest.mark.parametrize("marks", [(), (ABRIDGED,)])
+def test_hiding_an_event_as_another_place_of_one_that_is_shown_is_caught(
+    client: Client, world: CompleteWorld, monkeypatch: pytest.MonkeyPatch, marks: tuple[str, ...]
+) -> None:
+    item = world.known.item
+    assert item is not None
+    pairs = list(_pairs(client.trace(item, direction="history").events))
+    assert len(pairs) > 10
+    for hidden, other in pairs[:: len(pairs) // 10]:
+        world.reader.hidden = {(hidden.log, hidden.index)}
+
+        def call_it_the_other(
+            event: trace_pb2.TraceEvent, hidden: VerifiedEntry = hidden, other: VerifiedEntry = other
+        ) -> None:
+            if (event.sealed.log, event.sealed.index) == (other.log, other.index):
+                event.also_at.append(_bare(hidden))
+                event.marks.extend(marks)
+
+        _alter_events(client, monkeypatch, call_it_the_other)
+        with pytest.raises(LeftOutError):
+            client.trace(item, direction="history", complete=True)
+        assert not client.trace(item, direction="history", complete=False).tree_verified
+
+
+def test_hiding_an_event_behind_its_own_identity_at_another_place_is_caught(
+    client: Client, world: CompleteWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The identity of an event without facts is the service's word: it does not show that the event is in the answer.
+    item = world.known.item
+    assert item is not None
+    first, second = client.trace(item, direction="history").events[:2]
+    stands = second.event.position  # that of any other event
+
+    def stand_elsewhere(event: trace_pb2.TraceEvent) -> None:
+        if event.identity == first.event.identity:
+            event.sealed.CopyFrom(_bare(stands))
+
+    def count(page: Any) -> Any:
+        page.withheld += 1
+        return page
+
+    _alter_events(client, monkeypatch, stand_elsewhere)
+    altered = client._pages
+    monkeypatch.setattr(client, "_pages", lambda *asked: map(count, altered(*asked)))
+    with pytest.raises(LeftOutError, match="leaves out"):
+        client.trace(item, direction="history", complete=True)
+
+
+def test_places_that_an_abridged_answer_shows_bare_are_asked_for_and_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = CompleteWorld(twice=True)
+    item = world.known.item
+    assert item is not None
+    with world.served(tmp_path) as client:
+        assert client.trace(item, complete=True).tree_verified
+
+        def abridge(event: trace_pb2.TraceEvent) -> None:
+            for each in event.also_at:
+                del each.parts[:]
+            if event.also_at:
+                event.marks.append(ABRIDGED)
+
+        _alter_events(client, monkeypatch, abridge)
+        answer = client.trace(item, complete=True)
+        assert any(each.event.also_at for each in answer.events)
+        assert answer.complete is not None
+        assert not answer.tree_verified
+        assert "GetRecords" in [look.method for look in world.recorder.looks]
 
 
 def test_what_is_left_out_is_asked_for_once_more(
@@ -277,6 +392,36 @@ def test_an_index_that_was_taken_back_is_noticed(tmp_path: Path) -> None:
         world.reader.sealed["index"].pop()
         with pytest.raises(RollbackError, match="index"):
             client.trace("urn:x:1")
+
+
+def test_an_answer_as_of_before_what_was_seen_is_refused_also_where_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that shows a log, or the index alone, as they once were; it still proves that they have only grown."""
+    world = CompleteWorld(covered=0.5)
+    runs, half, item = dict(world.store.runs), dict(world.sizes), world.partly_covered()
+    world.sizes = {log: len(sealed) for log, sealed in world.reader.sealed.items() if log != INDEX_LOG}
+    world.index(4)
+    checkpoint = MemoryReader.checkpoint
+    cut: dict[str, int] = {}
+
+    async def as_it_was(self: MemoryReader, log: str, size: int | None = None) -> Any:
+        return await checkpoint(self, log, size or cut.get(log))
+
+    monkeypatch.setattr(MemoryReader, "checkpoint", as_it_was)
+    with world.served(tmp_path) as client:
+        monkeypatch.setattr(
+            client._trusted, "_consistency", lambda log, *sizes: world.reader.logs[log].consistency(*sizes)
+        )
+        assert client.trace(item, complete=True).complete is not None
+        world.store.runs.clear()
+        world.store.runs.update(runs)
+        cut = {INDEX_LOG: 1}
+        with pytest.raises(StaleError, match="index at size 1"):
+            client.trace(item, complete=True)
+        cut = {**half, INDEX_LOG: 1}
+        with pytest.raises(StaleError, match="goods/0"):
+            client.trace(item, complete=True)
 
 
 def test_keys_of_the_index_log_are_read_as_of_any_other(world: CompleteWorld) -> None:

@@ -23,11 +23,13 @@ from goodstrace.errors import (
     VerificationError,
 )
 from goodstrace.log_keys import LogKeys
-from goodstrace.memory import FileMemory
+from goodstrace.memory import FileMemory, VolatileMemory
+from goodstrace.note import parse_note
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.root import PinnedHead
 from goodstrace.root_proof import verify_root_proof
 from goodstrace.verification import VerifiedCheckpoint
+from tests.fake_witness import UNIX_S, FakeWitness, policy_of
 from tests.unit.fake_services import ClientOf, FakeLog, FakeServices
 
 Answer = trace_pb2.GetRootProofResponse
@@ -204,6 +206,58 @@ def test_the_client_remembers_the_root_log(
     services.root_proof.entry.CopyFrom(world.root.forked(2).sealed(world.index))
     with pytest.raises(RollbackError):
         client.root_proof(world.seen())
+
+
+def _forked(world: World, seen: FakeLog) -> Answer:
+    """Have the root log pin another history than `seen` from index 4 on, at size 6; both are signed by the log's key."""
+    world.goods = seen.forked(SEEN)
+    world.header = header_of(world.goods, 6)
+    answer = world.answer(world.pin(world.goods, 6))
+    del answer.consistency_proof[:]
+    answer.consistency_proof.extend(world.goods.consistency(SEEN, 6))
+    return answer
+
+
+def test_a_pin_of_another_history_than_the_one_remembered_is_evidence(
+    world: World, services: FakeServices, client_of: ClientOf, tmp_path: Path
+) -> None:
+    shown = world.goods
+    services.logs = {"goods/0": shown, "root": world.root}
+    memory = FileMemory(tmp_path / "memory")
+    client = client_of(world.keys(), memory=memory)
+    client.checkpoints()
+    services.root_proof = _forked(world, shown)
+    with pytest.raises(RollbackError, match="goods/0"):
+        client.root_proof(world.seen(shown))  # what both histories have
+    assert memory.get(shown.origin) == shown.checkpoint().note
+
+
+def test_a_history_that_was_pinned_binds_what_is_shown_later(
+    world: World, services: FakeServices, client_of: ClientOf
+) -> None:
+    shown = world.goods
+    services.logs = {"goods/0": shown.cut(SEEN), "root": world.root}
+    client = client_of(world.keys())
+    covered = client.checkpoints()["goods/0"]
+    services.root_proof = _forked(world, shown)
+    services.logs["goods/0"] = world.goods  # proves that the pinned one contains what was seen
+    assert client.root_proof(covered) is not None
+    services.logs["goods/0"] = shown
+    with pytest.raises(RollbackError, match="goods/0"):
+        client.checkpoints()
+
+
+def test_what_is_pinned_may_lack_the_quorum_and_is_remembered(
+    world: World, services: FakeServices, client_of: ClientOf
+) -> None:
+    witness, memory = FakeWitness("one"), VolatileMemory()
+    services.logs = {"goods/0": world.goods, "root": world.root}
+    services.root_proof = world.answer()
+    text = parse_note(services.root_proof.root.note).text
+    services.root_proof.root.note += witness.cosigner.cosign(text, UNIX_S).line()
+    client = client_of(world.keys(), memory=memory, policy=policy_of([witness], 1))
+    assert client.root_proof(world.seen()) is not None
+    assert memory.get(world.goods.origin) == world.goods.checkpoint(5).note
 
 
 def test_other_refusals_are_told(services: FakeServices, client_of: ClientOf, world: World) -> None:

@@ -203,6 +203,23 @@ def test_an_event_that_was_signed_later_is_signed_at_its_other_place(scene: Scen
     assert (found.event.signed_at, found.event.registration) == (found.event.also_at[0], None)
 
 
+def test_a_signature_at_a_place_that_does_not_show_whose_it_is_is_nobodys(scene: Scene) -> None:
+    # It may be of any other event of this merchant: without its facts a place has the identity that the service says.
+    first = register(scene.log, 0, OLD)
+    signed = scene.event(2, OLD)
+    parts = {name: content for name, _, content in scene.log.records[signed][1]}
+    unsigned = scene.log.append(Kind.EVENT, {k: v for k, v in parts.items() if k != PART}, T0 + DAY_MS)
+    elsewhere = scene.log.append(Kind.EVENT, {k: v for k, v in parts.items() if k != "facts"}, T0 + DAY_MS)
+    given = MerchantKeys({1: {kid(OLD): MerchantKey.of(OLD.public_key())}})
+    for merchant_keys in (None, given):
+        client = scene.client(unsigned, [first], merchant_keys=merchant_keys)
+        scene.services.events[0].events[0].also_at.append(scene.log.sealed(elsewhere))
+        (found,) = client.event(object_event()["eventID"])
+        assert (found.event.signed_by, found.event.signed_at) == (None, None)
+        assert found.event.also_at
+        assert found.event.shown_at == (found.event.position,)
+
+
 def test_registrations_are_listed_newest_first(scene: Scene) -> None:
     places = [register(scene.log, day, OLD) for day in (3, 1, 2)]
     scene.client(scene.event(4, OLD), places)

@@ -7,7 +7,8 @@ import pytest
 from goodstrace import entry as entries
 from goodstrace import facts as sealed_facts
 from goodstrace.errors import AnswerError
-from goodstrace.retrace import ShownEvent, check_named
+from goodstrace.retrace import ShownEvent, check_named, check_tree, names_of, query_of
+from goodstrace.tracing.model import NameKind
 from goodstrace.verification import VerifiedEntry, VerifiedEvent
 from tests.handmade import event
 
@@ -58,3 +59,22 @@ def test_what_cannot_be_told_is_not_judged() -> None:
     by_hash = [shown(1, "conflicting-id", event_id="urn:uuid:other")]
     check_named("ni:///a", by_hash, truncated=False)
     check_named(ID, [shown(1, "conflicting-id")], truncated=True)
+
+
+def also(number: int, *, told: bool) -> VerifiedEntry:
+    place = shown(number).event.position
+    return place if told else dataclasses.replace(place, parts={})
+
+
+def test_what_is_said_of_an_event_is_not_judged_where_another_place_shows_no_facts() -> None:
+    query = query_of("urn:key", "history", 1)
+    wrong = shown(1, "corrected")
+    told, bare = (
+        dataclasses.replace(wrong, event=dataclasses.replace(wrong.event, also_at=(also(2, told=told),)))
+        for told in (True, False)
+    )
+    with pytest.raises(AnswerError, match="does not follow"):
+        check_named(ID, [told], truncated=False)
+    check_named(ID, [bare], truncated=False)
+    assert not check_tree(query, [], [bare])
+    assert (NameKind.KEY, "urn:key") in names_of(query, [bare])
