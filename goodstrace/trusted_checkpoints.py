@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from goodstrace.errors import AnswerError, CallError, CheckpointError, NoteError, RollbackError, StaleError
 from goodstrace.key_following import KeyFollower
@@ -20,10 +21,13 @@ from goodstrace.verification import (
     verify_quorum,
 )
 
+IN_FORCE_WITHIN_S: Final = 3.0
+"""So long a key may be in force before its first checkpoint is published, unless witnesses are waited for: the statement is stored before."""
 Held = Mapping[str, str]
 """What was remembered when a question was sent: by log, the note of the largest checkpoint."""
 _Asked = ParamSpec("_Asked")
 _Answer = TypeVar("_Answer")
+_ASK_AGAIN_S: Final = 0.1
 _NOT_SHOWN = ("NOT_FOUND", "OUT_OF_RANGE", "INVALID_ARGUMENT", "FAILED_PRECONDITION")
 
 
@@ -119,15 +123,21 @@ class TrustedCheckpoints:
         note = self._memory.get(given.checkpoint.origin)
         if note is not None and self._is_in_force(given.log, note):
             return
-        newest = self._newest(given.log)
-        if newest is not None:
-            self.follow(given.log, newest.note)
-        if newest is None or not self._is_in_force(given.log, newest.note):
+        deadline_s = time.monotonic() + IN_FORCE_WITHIN_S
+        while (newest := self._newest_in_force(given.log)) is None and time.monotonic() < deadline_s:
+            time.sleep(_ASK_AGAIN_S)
+        if newest is None:
             raise AnswerError(
                 f"the checkpoint of {given.log} of size {given.checkpoint.size} is signed by a retired key, and the service shows none"
                 " of the key in force that contains it: whoever has the retired key can make such a one"
             )
         self.check_growth(verify_checkpoints([newest], self._keys)[given.log])
+
+    def _newest_in_force(self, log: str) -> log_pb2.Checkpoint | None:
+        newest = self._newest(log)
+        if newest is not None:
+            self.follow(log, newest.note)
+        return newest if newest is not None and self._is_in_force(log, newest.note) else None
 
     def _is_in_force(self, log: str, note: str) -> bool:
         """Tell whether a log's key in force has signed a note; of what is remembered an earlier key may have signed any."""

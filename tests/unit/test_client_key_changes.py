@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from goodstrace import key_changes, key_following
+from goodstrace import key_changes, key_following, trusted_checkpoints
 from goodstrace.cli.main import cli
 from goodstrace.errors import AnswerError, KeyChangeError, NoteError, RollbackError
 from goodstrace.log_keys import LogKeys
@@ -273,6 +273,29 @@ def newest_asked(services: FakeServices) -> int:
     return sum(isinstance(each, trace_pb2.GetCheckpointRequest) for each in services.requests)
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse without waiting for what an honest service publishes in a moment."""
+    monkeypatch.setattr(trusted_checkpoints, "IN_FORCE_WITHIN_S", 0)
+
+
+def test_the_first_checkpoint_of_a_new_key_is_waited_for(
+    services: FakeServices, client_of: ClientOf, log: FakeLog
+) -> None:
+    """The statement of a change is stored a moment before the checkpoint is published."""
+    log.change_key()
+    keys, size = LogKeys(services.keys()), log.size
+
+    def altered(answer: Any) -> None:
+        if newest_asked(services) == 3 and log.size == size:
+            log.append_browses(1)
+
+    services.altered = altered
+    assert client_of(keys).checkpoints()[LOG].checkpoint.size == size
+    assert newest_asked(services) == 4
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("short_of_the_change", [0, 1])
 def test_a_retired_key_forges_nothing_for_who_was_given_a_later_one(
     services: FakeServices, client_of: ClientOf, log: FakeLog, short_of_the_change: int
@@ -329,6 +352,7 @@ def test_what_a_retired_key_signed_of_the_log_is_good_and_costs_one_call_once(
     assert not client.proof_file(LOG, 1)[1].by_retired_key
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_forgery_remembered_before_the_change_was_followed_ties_nothing(
     services: FakeServices, client_of: ClientOf, log: FakeLog, tmp_path: Path
 ) -> None:
