@@ -118,7 +118,7 @@ def test_the_command_line_says_what_to_do_about_a_stale_answer(
 ) -> None:
     goods, memory, keys = services.logs["goods/0"], tmp_path / "memory.json", tmp_path / "keys"
     client_of(memory=FileMemory(memory)).checkpoints()
-    keys.write_text("\n".join(each.vkey() for each in services))
+    keys.write_text("\n".join(log.signer.verifier.vkey() for log in services.logs.values()))
     services.traces = [trace_pb2.TraceResponse(key=KEY, checkpoints=[goods.checkpoint(6)], truncated=True)]
     options = ["--query", f"unix:{tmp_path}/socket", "--log-keys", str(keys), "--memory", str(memory)]
     monkeypatch.setattr(sys, "argv", ["goodstrace", "trace", KEY, *options])
