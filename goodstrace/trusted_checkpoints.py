@@ -176,7 +176,7 @@ def _check_fresh(given: VerifiedCheckpoint, note: str | None) -> None:
         raise StaleError(
             f"the service answers from {given.log} at size {given.checkpoint.size}, which had {size} before it was asked: it was rolled back or "
             "restored to an earlier state, or hides what came since. Ask again; if it stays so, keep the remembered checkpoints and show them to "
-            "the operator and the witnesses. To see an earlier state on purpose, name its sizes (as_of)"
+            "the operator and the witnesses. To see an earlier state on purpose, name its sizes (as_of, --as-of)"
         )
 
 

@@ -1,5 +1,6 @@
 """The client against services in memory that can be told to lie."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from goodstrace.cli import main
 from goodstrace.client import Client
 from goodstrace.errors import (
     AnswerError,
@@ -105,6 +107,28 @@ def test_a_question_is_not_answered_from_before_what_was_seen(
             client.checkpoints()
         assert [type(each) for each in services.requests[before:]].count(trace_pb2.GetCheckpointRequest) == 2
     assert memory.get(log.origin) == remembered
+
+
+def test_the_command_line_says_what_to_do_about_a_stale_answer(
+    services: FakeServices,
+    client_of: ClientOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    goods, memory, keys = services.logs["goods/0"], tmp_path / "memory.json", tmp_path / "keys"
+    client_of(memory=FileMemory(memory)).checkpoints()
+    keys.write_text("\n".join(log.signer.verifier.vkey() for log in services.logs.values()))
+    services.traces = [trace_pb2.TraceResponse(key=KEY, checkpoints=[goods.checkpoint(6)], truncated=True)]
+    options = ["--query", f"unix:{tmp_path}/socket", "--log-keys", str(keys), "--memory", str(memory)]
+    monkeypatch.setattr(sys, "argv", ["goodstrace", "trace", KEY, *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "does not verify: the service answers from goods/0 at size 6, which had 7" in said
+    assert "Ask again; if it stays so" in said
+    assert "--as-of" in said
 
 
 def test_every_question_that_names_no_size_is_held_to_what_was_seen(

@@ -283,7 +283,7 @@ def test_subscriptions_show_what_is_withheld_as_sealed_only(
     for number in set(range(1, 8)) - SEEN[viewer]:
         assert not any(secret in sent for secret in world.secrets_of(number))
     client = world.client()
-    checked = [client._checkpoints([each.checkpoints]) for each in messages]
+    checked = [client._trusted.opened([each.checkpoints], {}) for each in messages]
     assert len(checked) == len(messages)
 
 
