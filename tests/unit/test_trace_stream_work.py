@@ -9,6 +9,8 @@ import pytest
 from goodstrace.query.v1 import trace_pb2
 from goodstrace.tracing.walk import Walk
 from goodstrace.visibility import Visibility, VisibilityPolicy
+from services.query import thinking
+from tests.deadlines import DEADLINE_S
 from tests.unit.visible_world import EVENTS, ITEM, MAKER, SHOP, STRANGER, Streamed, World
 
 LEVELS = 24
@@ -61,6 +63,7 @@ def streamed(visibility: Visibility) -> tuple[World, Streamed]:
 
 
 def test_what_a_level_withholds_is_told_with_it_by_one_walk_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thinking, "AT_ONCE_S", DEADLINE_S)  # however busy the machine is, no walk begins again
     counted = Counted(monkeypatch)
     streamed(Visibility.PUBLIC)
     walks_public = counted.since()

@@ -75,7 +75,7 @@ def test_programs_of_the_platform_and_auditors_are_sent_everything(roles: tuple[
     assert sorted(hooked.delivered) == list(ALL)
     [browse] = hooked.world.browses
     assert (browse.user, browse.merchant) == ("backend", 0)
-    assert browse.role == ("platform" if Role.PLATFORM in roles else "operator")
+    assert browse.role == ("platform" if Role.PLATFORM in roles else "auditor")
 
 
 def test_one_of_an_earlier_release_is_sent_what_is_public() -> None:
