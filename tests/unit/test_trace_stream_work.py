@@ -63,7 +63,9 @@ def streamed(visibility: Visibility) -> tuple[World, Streamed]:
 
 
 def test_what_a_level_withholds_is_told_with_it_by_one_walk_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thinking, "AT_ONCE_S", DEADLINE_S)  # however busy the machine is, no walk begins again
+    monkeypatch.setattr(
+        thinking, "AT_ONCE_S", DEADLINE_S
+    )  # however busy the machine is, no walk begins again
     counted = Counted(monkeypatch)
     streamed(Visibility.PUBLIC)
     walks_public = counted.since()
