@@ -15,6 +15,7 @@ from pymongo import MongoClient
 
 from deploy.stack import Stack
 from goodstrace import root
+from goodstrace.block import header_hash
 from goodstrace.merkle import Frontier
 from goodstrace.simulate import Simulation, SimulationOptions
 from tests.packs import closed, opened
@@ -126,6 +127,7 @@ def state_after_two_blocks(system: System) -> dict[str, Any]:
         "size": frontier.size,
         "offset": header["kafka"]["next"],
         "hashes": [base64.b64encode(each).decode() for each in frontier.hashes],
+        "header_hash": header_hash(blocks[-1]["header"]),
     }
     return {
         "of": f"{instance['value']} {system.stack.kafka_bootstrap_servers} {topic}",
