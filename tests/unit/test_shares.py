@@ -10,16 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodstrace.query.v1 import recall_pb2, subscribe_pb2, trace_pb2
-from services.query.forward import Forward, Heads
 from services.query.service import TraceServicer
-from services.query.subscribing import Subscriptions
 from services.runtime.access.current import acting
 from services.runtime.access.values import EVERYBODY, NOBODY, Means, Principal, Role
 from services.runtime.call_errors import ExhaustedError
 from services.runtime.page_tokens import fixed_key
 from services.runtime.shares import Shares
 from tests.unit.collector_builders import SECRET
-from tests.unit.visible_world import ITEM, World
+from tests.unit.visible_world import ITEM, World, subscriptions_of
 
 CALLERS = {
     "an account": Principal(means=Means.TOKEN, account="a" * 32, name="ann", roles=frozenset({Role.SHOPPER})),
@@ -89,7 +87,7 @@ class Reads:
 
     def __init__(self, *, never: bool = False) -> None:
         self.messages: list[Any] = []
-        self.has_some = asyncio.Event()
+        self.has_some, self.is_written_to = asyncio.Event(), asyncio.Event()
         self.never = never
 
     def invocation_metadata(self) -> tuple[()]:
@@ -97,6 +95,7 @@ class Reads:
 
     async def write(self, message: Any) -> None:
         if self.never:
+            self.is_written_to.set()
             await asyncio.Event().wait()
         self.messages.append(message)
         self.has_some.set()
@@ -135,7 +134,11 @@ async def test_one_caller_who_does_not_read_leaves_turns_to_others(
 ) -> None:
     call = getattr(calls_of(world, write_s=60), method)
     held = [asyncio.create_task(as_caller(SHOPPER, call, request_of, Reads(never=True))) for _ in range(8)]
-    await asyncio.sleep(0.05)
+    over = set[asyncio.Task[None]]()
+    async with asyncio.timeout(10):
+        while len(over) < 6:
+            done, _ = await asyncio.wait(set(held) - over, return_when=asyncio.FIRST_COMPLETED)
+            over |= done
     refused = [each for each in held if each.done()]
     assert len(refused) == 6
     assert all(isinstance(each.exception(), ExhaustedError) for each in refused)
@@ -162,28 +165,12 @@ async def test_a_stream_ends_that_nobody_reads(world: World, method: str, reques
 
 
 async def test_one_caller_leaves_subscriptions_to_others(world: World) -> None:
-    logs: Any = world.logs
-    recorder: Any = world
-    subscriptions = Subscriptions(
-        logs,
-        recorder,
-        Forward(logs),
-        Heads(logs, 0.01),
-        sight=world.sight,
-        secret=SECRET,
-        page_bytes=10**6,
-        most=4,
-        share=0.5,
-        stop=asyncio.Event(),
-        metrics=world.metrics,
-        log=structlog.get_logger(),
-    )
+    subscriptions = subscriptions_of(world, asyncio.Event(), share=0.5)
     request = subscribe_pb2.SubscribeRequest()
-    held = [
-        asyncio.create_task(as_caller(SHOPPER, subscriptions.serve, request, Reads(never=True)))
-        for _ in range(2)
-    ]
-    await asyncio.sleep(0.05)
+    idle = [Reads(never=True) for _ in range(2)]
+    held = [asyncio.create_task(as_caller(SHOPPER, subscriptions.serve, request, each)) for each in idle]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(each.is_written_to.wait() for each in idle))
     with pytest.raises(ExhaustedError, match="you have 2 subscriptions under way"):
         await as_caller(SHOPPER, subscriptions.serve, request, Reads())
     held.append(asyncio.create_task(as_caller(AUDITOR, subscriptions.serve, request, reader := Reads())))

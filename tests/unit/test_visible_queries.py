@@ -23,12 +23,10 @@ from goodstrace.visibility import Visibility, VisibilityPolicy
 from services.query import epcis_service
 from services.query.epcis_api import EpcisApi
 from services.query.epcis_service import EpcisQueries
-from services.query.forward import Forward, Heads
 from services.query.http_app import make_app
 from services.query.log_endpoints import LogEndpoints
 from services.query.sight import VisibleLogs
 from services.query.standing import Standings
-from services.query.subscribing import Subscriptions
 from services.runtime.access.values import Principal
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
@@ -37,7 +35,18 @@ from services.sealing.showing import position
 from tests.unit.collector_builders import SECRET
 from tests.unit.epcis_builders import pages, shown
 from tests.unit.registry_builders import registry
-from tests.unit.visible_world import CARRIER, CASE, EVENTS, ITEM, MAKER, SHOP, STRANGER, World, place
+from tests.unit.visible_world import (
+    CARRIER,
+    CASE,
+    EVENTS,
+    ITEM,
+    MAKER,
+    SHOP,
+    STRANGER,
+    World,
+    place,
+    subscriptions_of,
+)
 
 ROOT = "/epcis/v2"
 POLICIES = {MAKER: VisibilityPolicy(Visibility.PRIVATE, {"logistics": Visibility.PUBLIC})}
@@ -236,21 +245,7 @@ class Stream:
 
 async def stream(world: World, request: Any, viewer: int) -> list[Any]:
     stop = asyncio.Event()
-    reader: Any = world.logs
-    subscriptions = Subscriptions(
-        reader,
-        world,  # type: ignore[arg-type]
-        Forward(reader),
-        Heads(reader, 0.01),
-        sight=world.sight,
-        secret=SECRET,
-        page_bytes=10**6,
-        most=4,
-        share=1.0,
-        stop=stop,
-        metrics=world.metrics,
-        log=structlog.get_logger(),
-    )
+    subscriptions = subscriptions_of(world, stop)
     call: Any = Stream(world.shown_with(viewer), stop)
     with pytest.raises(UnavailableError, match="stops"):
         await world.guarded(world.shown_with(viewer), lambda: subscriptions.serve(request, call))
@@ -289,21 +284,8 @@ def test_subscriptions_show_what_is_withheld_as_sealed_only(
 
 def test_a_subscription_ends_when_its_key_is_revoked(world: World) -> None:
     async def run() -> None:
-        stop, reader = asyncio.Event(), world.logs
-        subscriptions = Subscriptions(
-            reader,  # type: ignore[arg-type]
-            world,  # type: ignore[arg-type]
-            Forward(reader),  # type: ignore[arg-type]
-            Heads(reader, 0.01),  # type: ignore[arg-type]
-            sight=world.sight,
-            secret=SECRET,
-            page_bytes=10**6,
-            most=4,
-            share=1.0,
-            stop=stop,
-            metrics=world.metrics,
-            log=structlog.get_logger(),
-        )
+        stop = asyncio.Event()
+        subscriptions = subscriptions_of(world, stop)
 
         async def write(_message: Any) -> None:
             world.registry.rows.pop(world.key_ids[MAKER], None)

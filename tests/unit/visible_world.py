@@ -20,9 +20,11 @@ from goodstrace.note import Signer
 from goodstrace.registration import merchant_key
 from goodstrace.visibility import VisibilityPolicy
 from services.collector.registry.registrations import Registration, changes, item_of
+from services.query.forward import Forward, Heads
 from services.query.metrics import QueryMetrics
 from services.query.service import TraceServicer
 from services.query.sight import Sight
+from services.query.subscribing import Subscriptions
 from services.runtime.access.guard import Guard
 from services.runtime.envelope import Record
 from services.runtime.merchants.api_keys import new_key
@@ -238,6 +240,26 @@ class Streamed(list[Any]):
 
     def cancel(self) -> None:
         """Nothing is under way any more."""
+
+
+def subscriptions_of(world: World, stop: asyncio.Event, *, share: float = 1.0) -> Subscriptions:
+    """Subscriptions to the world's logs, four at a time, of which each caller has a share."""
+    logs: Any = world.logs
+    recorder: Any = world
+    return Subscriptions(
+        logs,
+        recorder,
+        Forward(logs),
+        Heads(logs, 0.01),
+        sight=world.sight,
+        secret=SECRET,
+        page_bytes=10**6,
+        most=4,
+        share=share,
+        stop=stop,
+        metrics=world.metrics,
+        log=structlog.get_logger(),
+    )
 
 
 class SignedLogs(ProvedLogs):
