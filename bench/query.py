@@ -5,6 +5,9 @@ answered, for a key with one event and for a lot whose answer has 20 events over
 ghz asks over 1 and 16 connections, one request after the other on each; then at half the rate that was answered so, each request when its
 time has come, whatever became of those before it. The ghz that asks, and whatever else the machine does, share its cores with what is measured.
 
+Beside it stands the limit of its parts (`bench.bare_look`): a server of the same gRPC library that makes one find and waits for one acknowledgement of Kafka, and
+does nothing else.
+
 immudb has as many values, about as large, its access log on, and is asked by VerifiedGet with as many clients: its clients verify
 each answer, which ghz does not; what our client's verification costs is in `make bench`.
 """
@@ -20,14 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 from rich.console import Console
 from rich.table import Table
 
 from bench import query_load
+from bench.bare_look import ORDERS, bare_server
 from bench.ledger import PARTITIONS, appended, own_stack
 from bench.ledger_peers import IMMUDB, IMMUDB_SERVER, immudb_server
 from bench.query_load import ONE, TWENTY
 from deploy.stack import Stack
+from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
 from services.runtime import kafka
 from tests.go_programs import ROOT, GoError, GoProgram
 from tests.system.harness import System
@@ -44,13 +50,14 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: `kinds` of keys, numbers of `connections`, `seconds` for each, after `warming` seconds over as many connections."""
+    """What is measured: `kinds` of keys, numbers of `connections`, `seconds` for each, after `warming` seconds over as many connections; beside `peers`, and the limit of the parts (`bare`)."""
 
     kinds: Sequence[str]
     connections: Sequence[int]
     seconds: int
     warming: int
     peers: bool
+    bare: bool
 
 
 def main() -> int:
@@ -97,6 +104,7 @@ def arguments() -> tuple[Plan, Sequence[int], Path]:
         help="how long each is asked before, so that the service has in memory what it keeps there: of a million events some 300 (a fifth of --seconds)",
     )
     parser.add_argument("--no-immudb", action="store_true", help="leave immudb out")
+    parser.add_argument("--no-bare", action="store_true", help="leave out what the parts alone can do")
     parser.add_argument(
         "--out", type=Path, default=OUT, help=f"where the JSON goes ({OUT.relative_to(ROOT)})"
     )
@@ -104,7 +112,14 @@ def arguments() -> tuple[Plan, Sequence[int], Path]:
     if any(each <= 0 or each % query_load.LEAST_EVENTS for each in given.events):
         parser.error(f"--events: multiples of {query_load.LEAST_EVENTS}")
     warming = max(1, given.seconds // 5 if given.warming is None else given.warming)
-    plan = Plan(given.only or (ONE, TWENTY), given.connections, given.seconds, warming, not given.no_immudb)
+    plan = Plan(
+        given.only or (ONE, TWENTY),
+        given.connections,
+        given.seconds,
+        warming,
+        peers=not given.no_immudb,
+        bare=not given.no_bare,
+    )
     return plan, given.events, given.out
 
 
@@ -114,7 +129,9 @@ def measure(events: int, plan: Plan) -> list[Figures]:
         stack = own_stack(Path(folder) / "stack")
         stack.start()
         try:
-            figures, value_bytes = ours(stack, Path(folder), events, plan)
+            figures, value_bytes, answer = ours(stack, Path(folder), events, plan)
+            if plan.bare:
+                figures += bare(stack, Path(folder), events, answer, plan)
         finally:
             stack.stop()
         if plan.peers:
@@ -124,8 +141,8 @@ def measure(events: int, plan: Plan) -> list[Figures]:
     return figures
 
 
-def ours(stack: Stack, folder: Path, events: int, plan: Plan) -> tuple[list[Figures], int]:
-    """Fill a system, and ask it; gives also how many bytes a record has."""
+def ours(stack: Stack, folder: Path, events: int, plan: Plan) -> tuple[list[Figures], int, bytes]:
+    """Fill a system, and ask it; gives also how many bytes a record has, and an answer of one event."""
     system = System(stack, folder / "system", {"GOODSTRACE_PARTITIONS": str(PARTITIONS)})
     told(f"{events:,} events: making and sealing them ...")
     try:
@@ -138,12 +155,33 @@ def ours(stack: Stack, folder: Path, events: int, plan: Plan) -> tuple[list[Figu
             for kind in plan.kinds
             for each in answered(system, events, kind, plan)
         ]
+        answer = answer_of(system, query_load.item(7))
     except BaseException:
         console.print(system.tails(), markup=False)
         raise
     finally:
         system.stop()
-    return figures, value_bytes
+    return figures, value_bytes, answer
+
+
+def answer_of(system: System, key: str) -> bytes:
+    """Give the bytes of an answer."""
+    with grpc.insecure_channel(system.query_target) as channel:
+        stub = trace_pb2_grpc.TraceServiceStub(channel)
+        return bytes(stub.Trace(trace_pb2.TraceRequest(key=key, purpose="bench")).SerializeToString())
+
+
+def bare(stack: Stack, folder: Path, events: int, answer: bytes, plan: Plan) -> list[Figures]:
+    """Ask servers that do nothing but wait for the store and Kafka."""
+    asked, figures = query_load.requests(ONE, events, 0), list[Figures]()
+    for order in ORDERS:
+        with bare_server(stack, folder, answer, order) as target:
+            for connections in plan.connections:
+                ask(target, asked, connections, plan.warming)
+                figures.append(
+                    figure(events, "the parts alone", order, connections, ask(target, asked, connections, plan.seconds))
+                )
+    return figures
 
 
 def answered(system: System, events: int, kind: str, plan: Plan) -> Iterator[tuple[str, int, Figures]]:
@@ -154,9 +192,10 @@ def answered(system: System, events: int, kind: str, plan: Plan) -> Iterator[tup
         check(system, query_load.lot(0), query_load.EVENTS_A_CHAIN, query_load.LEVELS)
     for connections in plan.connections:
         warming, asked = (query_load.requests(kind, events, seed) for seed in (0, connections))
-        ask(system, warming, connections, plan.warming)
-        full = ask(system, asked, connections, plan.seconds)
-        half = ask(system, asked, connections, plan.seconds, per_s=max(1, int(full["per_s"] / 2)))
+        target = system.query_target
+        ask(target, warming, connections, plan.warming)
+        full = ask(target, asked, connections, plan.seconds)
+        half = ask(target, asked, connections, plan.seconds, per_s=max(1, int(full["per_s"] / 2)))
         yield kind, connections, {**full, **{f"half_{name}": half[name] for name in ("p50_ms", "p99_ms")}}
 
 
@@ -196,9 +235,9 @@ def check(system: System, key: str, events: int, levels: int) -> None:
 
 
 def ask(
-    system: System, requests: Sequence[Mapping[str, str]], connections: int, seconds: int, *, per_s: int = 0
+    target: str, requests: Sequence[Mapping[str, str]], connections: int, seconds: int, *, per_s: int = 0
 ) -> Figures:
-    """Let ghz ask for some time; gives its report. Any call that fails ends the bench.
+    """Let ghz ask `target` for some time; gives its report. Any call that fails ends the bench.
 
     per_s: how many requests a second, not waiting for answers; 0: as many as are answered, one after the other on each connection.
     """
@@ -219,7 +258,7 @@ def ask(
             *("-c", str(connections), "--connections", str(connections)),
             *pace,
             *("-z", f"{seconds}s", "--duration-stop", "wait", "-t", "30s"),
-            *("-O", "json", "-o", str(report), system.query_target),
+            *("-O", "json", "-o", str(report), target),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 + 2 * seconds)
         if done.returncode != 0:

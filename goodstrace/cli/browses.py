@@ -157,7 +157,7 @@ def show(found: Browses, out: Console, subject: str) -> None:
         table.add_row(
             datetime.fromtimestamp(entry.entry.time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
             escape(_who(parts.get("who", {}))),
-            escape(str(parts.get("what", {}).get("method", "withheld"))),
+            escape(_how(parts.get("what", {}))),
             escape(str(parts.get("purpose", {}).get("purpose", ""))),
             escape(str(parts.get("outcome", {}).get("events", ""))),
             escape(outcome),
@@ -176,6 +176,11 @@ def _who(who: dict[str, Any]) -> str:
     """Name who looked; the merchant whose API key was shown is known, the user's name is what the caller said."""
     by = f" (merchant {who['merchant']})" if "merchant" in who else ""
     return f"{who.get('user', 'withheld')}{by}"
+
+
+def _how(what: dict[str, Any]) -> str:
+    """Name the call, and what it asked for or gave beside keys and users."""
+    return " ".join(map(str, (what.get("method", "withheld"), *filter(None, [what.get("query")]))))
 
 
 def _parts(entry: VerifiedEntry) -> dict[str, dict[str, Any]]:

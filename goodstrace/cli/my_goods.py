@@ -15,6 +15,7 @@ from goodstrace.cli.options import client_options, connect, json_option, print_j
 from goodstrace.client_figures import WINDOWS, GoodsBrowses
 
 DEFAULT_DAYS: Final = 30
+_TALLIED: Final = ("looks", "refusals", "sign_ins", "account_changes")
 _DEFAULT_WINDOWS: Final = {
     "hour": dt.timedelta(days=1),
     "day": dt.timedelta(days=30),
@@ -104,6 +105,7 @@ def _show_statistics(window: str, found: Any, out: Console) -> None:
         "refused",
         "sign-ins",
         "failed",
+        "account changes",
         "users",
         "keys",
         "merchants",
@@ -113,7 +115,7 @@ def _show_statistics(window: str, found: Any, out: Console) -> None:
     for each in found:
         table.add_row(
             dt.datetime.fromtimestamp(each.start_ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M"),
-            *map(str, (each.looks, each.refusals, each.sign_ins, each.sign_ins_refused)),
+            *map(str, (each.looks, each.refusals, each.sign_ins, each.sign_ins_refused, each.account_changes)),
             *map(str, (each.users, each.keys, each.merchants)),
             ", ".join(f"{figure.name} {figure.value}" for figure in each.by_outcome),
         )
@@ -121,12 +123,13 @@ def _show_statistics(window: str, found: Any, out: Console) -> None:
 
 
 def _statistics_document(each: audit_pb2.BrowseStatistics) -> dict[str, Any]:
-    names = ("start_ms", "end_ms", "records", "looks", "refusals", "sign_ins", "sign_ins_refused", "shown")
+    sums = (*_TALLIED, "sign_ins_refused", "shown")
     return {
-        **{name: getattr(each, name) for name in (*names, "users", "keys", "merchants")},
+        **{name: getattr(each, name) for name in ("start_ms", "end_ms", "records", *sums)},
+        **{name: getattr(each, name) for name in ("users", "keys", "merchants")},
         **{
             name: {
-                tally.name: {"looks": tally.looks, "refusals": tally.refusals, "sign_ins": tally.sign_ins}
+                tally.name: {of: getattr(tally, of) for of in _TALLIED}
                 for tally in getattr(each, name)
             }
             for name in ("by_role", "by_method")

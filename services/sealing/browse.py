@@ -1,4 +1,4 @@
-"""Browse records: who looked at what, and who tried to; acknowledged by Kafka before anything is shown, sealed by the audit service.
+"""Browse records: who looked at what, who tried to, and who changed whose account; acknowledged by Kafka before anything is shown or changed, sealed by the audit service.
 
 Used by every service that shows parts of records. The record's parts are `who`, `what`, `purpose` and `outcome`, each one
 JSON object with sorted keys; all but `outcome` are encrypted under the key that the vault has for the user (`goodstrace.encrypted_parts`); a user whom the look asks for by name is named
@@ -53,15 +53,20 @@ class NotRecordedError(UnavailableError):
 
 
 class BrowseKind(StrEnum):
-    """What a browse record is of: a look, an attempt to sign in, or a call that was refused for who made it."""
+    """What a browse record is of: a look, an attempt to sign in, a call that was refused for who made it, or a change of an account."""
 
     LOOK = "look"
     SIGN_IN = "sign-in"
     REFUSAL = "refusal"
+    ACCOUNT_CHANGE = "account-change"
+
+
+_BY_CALLERS: Final = frozenset({BrowseKind.LOOK, BrowseKind.ACCOUNT_CHANGE})
+"""What somebody does who was let in: the record says who the caller is without being told."""
 
 
 class Browse(msgspec.Struct, frozen=True, kw_only=True):
-    """One look, attempt to sign in, or refusal.
+    """One look, attempt to sign in, refusal, or change of an account.
 
     user: who looked. method: the call's bare name, such as "Trace". keys: the canonical keys (or event ID) asked for.
     sizes: the checkpoints' sizes by log that the answer is made from. purpose: as given. events: how many records
@@ -250,12 +255,12 @@ class BrowseRecorder:
     async def record(self, browse: Browse) -> str:
         """Record a look and give its record ID as hex; when this returns the record is durable in Kafka.
 
-        What a look does not say of who looked (`means`, `merchant`, `network`, `role`) is filled in from who calls.
+        What a look or a change of an account does not say of who made it (`means`, `merchant`, `network`, `role`) is filled in from who calls.
 
         Raises: BlockedError where who looks is blocked; NotRecordedError where the vault does not give the user's key, or the acknowledgement does not come in time: show nothing then. The record may be in
         Kafka all the same: a record without an answer is possible, an answer without a record is not.
         """
-        if browse.kind is BrowseKind.LOOK:
+        if browse.kind in _BY_CALLERS:
             who = principal()
             means = browse.means or ("" if who.means is Means.NOTHING else who.means)
             browse = msgspec.structs.replace(

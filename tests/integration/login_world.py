@@ -20,7 +20,6 @@ from services.query.accounts.errors import ChallengedError
 from services.query.accounts.key_ring import KeyFiles
 from services.query.accounts.lockout import WINDOW_MS, window
 from services.query.accounts.metrics import LoginMetrics
-from services.query.accounts.new_names import NewNames
 from services.query.accounts.serving import Login
 from services.query.accounts.sessions import ID_BYTES
 from services.query.accounts.stored import StoredAccount
@@ -76,7 +75,8 @@ class World:
             issuer=ISSUER,
             secret=self.secret,
             files=self.files,
-            names=NewNames(PROVIDER_HOST, self.has_looks),
+            has_looks=self.has_looks,
+            provider_host=PROVIDER_HOST,
             metrics=LoginMetrics(CollectorRegistry()),
             log=structlog.get_logger(),
             certificate_names=lambda context: getattr(context, "certificates", ()),

@@ -114,3 +114,15 @@ def test_an_operator_makes_a_service_account_that_gets_its_tokens_itself(
     assert (who["name"], who["roles"]) == ("shop-web", ["platform"])
     assert told(system, kept, "accounts", "set", "shop-web", "--disable")["status"] == "disabled"
     assert "UNAUTHENTICATED" in system.cli_with(shown, "whoami").stderr
+    told(system, kept, "accounts", "remove", "shop-web", "--yes")
+    system.wait_looks_sealed()
+    changes = [
+        (each["who"]["user"], each["what"]["method"], each["what"].get("query", ""), each["verified"])
+        for each in told(system, kept, "browses", "urn:goodstrace:accounts")["browses"]
+        if f"urn:goodstrace:account:{made['account']['id']}" in each["what"]["keys"]
+    ]
+    assert changes == [
+        ("demo-operator", "DeleteAccount", "", True),
+        ("demo-operator", "UpdateAccount", "status=disabled", True),
+        ("demo-operator", "CreateAccount", "kind=service roles=platform status=active", True),
+    ]

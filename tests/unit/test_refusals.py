@@ -128,7 +128,8 @@ def test_a_record_of_a_refusal_says_what_it_is() -> None:
     assert parts["outcome"] == {"events": 0, "refused": "credential", "times": 3}
 
 
-async def test_a_look_says_by_what_means_whoever_looks_was_known() -> None:
+@pytest.mark.parametrize("kind", [BrowseKind.LOOK, BrowseKind.ACCOUNT_CHANGE])
+async def test_a_record_says_by_what_means_who_calls_was_known(kind: BrowseKind) -> None:
     sent: list[bytes] = []
     people = MemoryPeople()
 
@@ -148,7 +149,7 @@ async def test_a_look_says_by_what_means_whoever_looks_was_known() -> None:
         timeout_s=1,
         observe_seconds=lambda _: None,
     )
-    look = Browse(user="ann", method="Trace", keys=(), sizes={}, purpose="", events=0)
+    look = Browse(user="ann", method="Trace", keys=(), sizes={}, purpose="", events=0, kind=kind)
     merchant = Principal(means=Means.API_KEY, name="merchant:7", roles=frozenset({Role.MERCHANT}), merchant=7)
     with acting(merchant):
         await recorder.record(look)

@@ -24,14 +24,14 @@ look = st.builds(
         user=user,
         role=role,
         method=method,
-        refused=refused if kind != "look" else "",
+        refused=refused if kind in ("sign-in", "refusal") else "",
         times=times if kind == "refusal" else 1,
         shown=len(keys),
         keys=tuple(keys),
         merchant=len(user),
     ),
     st.integers(BEGIN_MS, BEGIN_MS + 5 * DAY_MS),
-    st.sampled_from(["look", "sign-in", "refusal"]),
+    st.sampled_from(["look", "sign-in", "refusal", "account-change"]),
     st.sampled_from(["", "a", "bb", "ccc"]),
     st.sampled_from(["shopper", "merchant"]),
     st.sampled_from(["Trace", "GetGoods"]),
@@ -83,8 +83,13 @@ def test_windows_and_partitions_add_up(records: list[Said], partitions: int) -> 
             assert each.counts.records == len(inside)
             assert each.counts.shown == sum(look.shown for look in inside)
             assert each.users == len({look.user for look in inside if look.user})
-            assert each.keys == len({key for look in inside for key in look.keys})
+            assert each.keys == len(
+                {key for look in inside if look.kind != "account-change" for key in look.keys}
+            )
             assert each.counts.looks == sum(look.kind == "look" for look in inside)
+            changes = sum(look.kind == "account-change" for look in inside)
+            assert each.counts.account_changes == changes
+            assert sum(tally.account_changes for tally in each.counts.by_role.values()) == changes
             by_role = Counter(look.role for look in inside if look.kind == "look")
             assert {
                 name: tally.looks for name, tally in each.counts.by_role.items() if tally.looks
@@ -130,3 +135,13 @@ def test_names_beyond_a_hundred_are_counted_together() -> None:
 
 def _ms(time: str) -> int:
     return int(dt.datetime.fromisoformat(f"{time}+00:00").timestamp()) * 1000
+
+
+def test_figures_of_a_release_that_counted_no_changes_of_accounts_are_read() -> None:
+    earlier = msgspec.msgpack.encode(
+        {"offset": 3, "records": 4, "looks": 4, "by_role": {"shopper": [4, 0, 0]}}
+    )
+    counts = msgspec.msgpack.decode(earlier, type=Counts)
+    counts.add(Look(offset=4, time_ms=BEGIN_MS, kind="account-change", role="shopper", method="ResetCredential"))
+    assert (counts.looks, counts.account_changes) == (4, 1)
+    assert msgspec.to_builtins(counts.by_role) == {"shopper": [4, 0, 0, 1]}

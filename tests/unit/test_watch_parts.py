@@ -137,13 +137,20 @@ def test_a_look_is_observed_by_everybody_whom_it_concerns() -> None:
     assert sum(each.kind is Kind.KEY for each in many) == MAX_KEYS
 
 
-def test_refusals_and_sign_ins_are_no_looks() -> None:
+def test_refusals_sign_ins_and_changes_of_accounts_are_no_looks() -> None:
     refused = observations(
         record(look(0, "ann", item(1), refused="no", kind=BrowseKind.REFUSAL, times=9), bytes(16)), 0
     )
     assert [(each.kind, each.looks, each.refused) for each in refused] == [
         (Kind.USER, 0, 9),
         (Kind.NETWORK, 0, 9),
+    ]
+    changed = observations(
+        record(look(0, "ann", "urn:goodstrace:accounts", kind=BrowseKind.ACCOUNT_CHANGE), bytes(16)), 0
+    )
+    assert [(each.kind, each.looks, each.refused, each.sign_ins) for each in changed] == [
+        (Kind.USER, 0, 0, 0),
+        (Kind.NETWORK, 0, 0, 0),
     ]
     tried = observations(record(sign_in(0, "ann", "192.0.2.0"), bytes(16)), 0)
     assert [(each.sign_ins, each.sign_ins_refused, each.looks, each.refused) for each in tried] == [

@@ -98,6 +98,7 @@ def statistics_message(window: Window, start_ms: int, figures: Figures) -> audit
         by_reason=[
             watch_pb2.Figure(name=name, value=counts.by_reason[name]) for name in sorted(counts.by_reason)
         ],
+        account_changes=counts.account_changes,
     )
 
 
@@ -126,7 +127,11 @@ def _tallies(tallies: Mapping[str, Tally]) -> Iterator[audit_pb2.BrowseTally]:
     for name in sorted(tallies):
         tally = tallies[name]
         yield audit_pb2.BrowseTally(
-            name=name, looks=tally.looks, refusals=tally.refusals, sign_ins=tally.sign_ins
+            name=name,
+            looks=tally.looks,
+            refusals=tally.refusals,
+            sign_ins=tally.sign_ins,
+            account_changes=tally.account_changes,
         )
 
 

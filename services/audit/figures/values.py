@@ -18,6 +18,8 @@ HOUR_MS: Final = 3_600_000
 MOST_NAMES: Final = 100
 """Of methods and of reasons, which are few; what comes beyond them is counted together."""
 OTHER: Final = "other"
+_ACCOUNT_CHANGE: Final = "account-change"
+_SUMS: Final = ("records", "looks", "refusals", "sign_ins", "sign_ins_refused", "account_changes", "shown")
 ANSWERED, FAILED, WITHHELD, UNKNOWN = "answered", "failed", "withheld", "unknown"
 OUTCOMES: Final = (ANSWERED, FAILED, WITHHELD, UNKNOWN)
 
@@ -46,7 +48,7 @@ class Window(StrEnum):
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """One browse record as it is counted, in the order of its partition.
 
-    offset: in its partition. kind: "look", "sign-in" or "refusal". user: the daily pseudonym of who looked. role, method, merchant: of the caller.
+    offset: in its partition. kind: "look", "sign-in", "refusal" or "account-change". user: the daily pseudonym of who looked. role, method, merchant: of the caller.
     refused: why it was refused, else empty. times: how many it stands for. shown: records of goods shown. keys: what was looked at.
     """
 
@@ -79,6 +81,7 @@ class Tally(msgspec.Struct, array_like=True):
     looks: int = 0
     refusals: int = 0
     sign_ins: int = 0
+    account_changes: int = 0
 
 
 class Counts(msgspec.Struct):
@@ -98,6 +101,7 @@ class Counts(msgspec.Struct):
     by_method: dict[str, Tally] = {}
     by_reason: dict[str, int] = {}
     by_outcome: dict[str, int] = {}
+    account_changes: int = 0
 
     def add(self, said: "Look | Marks") -> bool:
         """Count a record, unless it was; tells whether it was new."""
@@ -123,7 +127,7 @@ class Counts(msgspec.Struct):
             keep(self.users, hashed(look.user), DISTINCT_KEPT)
         if look.merchant:
             keep(self.merchants, hashed(str(look.merchant)), DISTINCT_KEPT)
-        for key in look.keys:
+        for key in look.keys if look.kind != _ACCOUNT_CHANGE else ():
             keep(self.keys, hashed(key), DISTINCT_KEPT)
 
 
@@ -163,7 +167,7 @@ def figures(of_partitions: Iterable[Counts]) -> Figures:
         merchants=union((each.merchants for each in every), DISTINCT_KEPT),
     )
     for each in every:
-        for name in ("records", "looks", "refusals", "sign_ins", "sign_ins_refused", "shown"):
+        for name in _SUMS:
             setattr(whole, name, getattr(whole, name) + getattr(each, name))
         for name in ("by_role", "by_method"):
             _join(getattr(whole, name), getattr(each, name))
@@ -197,6 +201,8 @@ def _raise(counts: Counts, look: Look) -> None:
         counts.sign_ins_refused += look.times if look.refused else 0
     elif look.kind == "refusal" or look.refused:
         counts.refusals += look.times
+    elif look.kind == _ACCOUNT_CHANGE:
+        counts.account_changes += look.times
     else:
         counts.looks += look.times
 
@@ -208,6 +214,8 @@ def _tally(tallies: dict[str, Tally], name: str, look: Look) -> None:
         tally.sign_ins += look.times
     elif look.kind == "refusal" or look.refused:
         tally.refusals += look.times
+    elif look.kind == _ACCOUNT_CHANGE:
+        tally.account_changes += look.times
     else:
         tally.looks += look.times
 
@@ -223,3 +231,4 @@ def _join(whole: dict[str, Tally], other: Mapping[str, Tally]) -> None:
         into.looks += tally.looks
         into.refusals += tally.refusals
         into.sign_ins += tally.sign_ins
+        into.account_changes += tally.account_changes

@@ -16,7 +16,9 @@ from services.runtime.mongo import Database, translated
 from services.sealing.erasure.records import PART
 from services.sealing.reader import LogReader
 
-_COUNTED: Final = ("looks", "refusals", "sign_ins", "sign_ins_refused", "shown")
+_COUNTED: Final = ("looks", "refusals", "sign_ins", "sign_ins_refused", "account_changes", "shown")
+
+_TALLIED: Final = ("looks", "refusals", "sign_ins", "account_changes")
 
 
 async def operator_figures(
@@ -63,7 +65,7 @@ def _statistics(told: Figures) -> dict[str, Any]:
         },
         **{
             name: {
-                of: {"looks": tally.looks, "refusals": tally.refusals, "sign_ins": tally.sign_ins}
+                of: {name: getattr(tally, name) for name in _TALLIED}
                 for of, tally in sorted(of_name.items())
             }
             for name, of_name in tallies.items()
@@ -77,7 +79,7 @@ def _notes(records: int, public: PublicFigures) -> list[str]:
     """Say where these figures and those of the logs do not fit together, which they do where counting has gone on for the whole month."""
     looks = public.total.looks
     notes = [
-        "Refusals, sign-ins, roles, calls, outcomes and reasons are content of records, which entries only commit to: nobody else can derive these figures.",
+        "Refusals, sign-ins, changes of accounts, roles, calls, outcomes and reasons are content of records, which entries only commit to: nobody else can derive these figures.",
         "user_days: different users, each counted once for each day; beyond 255 with a standard error of 6.3 %, as keys and merchants.",
         "Alerts are kept for a time (docs/watch.md): those that were gone when the report was made are not counted.",
     ]

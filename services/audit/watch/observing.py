@@ -25,8 +25,9 @@ ANSWERS: Final = "all"
 _LOOK: Final = "look"
 _SIGN_IN: Final = "sign-in"
 _REFUSAL: Final = "refusal"
+_ACCOUNT_CHANGE: Final = "account-change"
 _MARKS: Final = "marks"
-_KINDS: Final = (_LOOK, _SIGN_IN, _REFUSAL, _MARKS)
+_KINDS: Final = (_LOOK, _SIGN_IN, _REFUSAL, _ACCOUNT_CHANGE, _MARKS)
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,17})")
 _SSCC: Final = re.compile(r"(https://id\.gs1\.org/00/)([0-9]{17})[0-9]")
 

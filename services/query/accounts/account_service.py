@@ -10,6 +10,7 @@ import structlog
 from goodstrace.query.v1 import login_pb2, login_pb2_grpc
 from services.query.accounts import sessions as session_values
 from services.query.accounts.account_store import AccountStore
+from services.query.accounts.changes import AccountChanges, given_to
 from services.query.accounts.credentials import Made, made_password, made_secret
 from services.query.accounts.hashing import Hasher
 from services.query.accounts.metrics import LoginMetrics
@@ -47,13 +48,14 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         page_key: TokenKey,
         *,
         names: NewNames,
+        changes: AccountChanges,
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
         metrics: LoginMetrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Keep accounts in `accounts`, new ones under names that `names` lets them have."""
-        self._names = names
+        """Keep accounts in `accounts`, new ones under names that `names` lets them have, and record each change by `changes` before it is made."""
+        self._names, self._changes = names, changes
         self._accounts, self._sessions, self._hasher = accounts, sessions, hasher
         self._pages = PageTokens(page_key, _After)
         self._now_ms, self._random, self._metrics, self._log = now_ms, random, metrics, log
@@ -82,6 +84,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
             raise AlreadyExistsError(_TAKEN, "account.name")
         await self._names.check(account.name)
         made = await self._made(account)
+        await self._changes.record("CreateAccount", account, given_to(None, account))
         try:
             await self._accounts.add(made.account)
         except ConflictError as error:
@@ -125,10 +128,11 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         reach = reach_of(principal())
         account = await self._found(request.account, reach)
         reach.check_change(account, request)
+        changed = partial(_updated, request=request, from_ms=self._now_ms() + 1)
+        if given := given_to(account, changed(account)):
+            await self._changes.record("UpdateAccount", account, given)
         try:
-            after = await self._accounts.update(
-                account.id, partial(_updated, request=request, from_ms=self._now_ms() + 1)
-            )
+            after = await self._accounts.update(account.id, changed)
         except ConflictError as error:
             raise AlreadyExistsError(_TAKEN, "certificate") from error
         if after is None:
@@ -163,6 +167,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
                 valid_from_ms=self._now_ms() + 1,
             )
 
+        await self._changes.record("ResetCredential", account)
         if await self._accounts.update(account.id, changed) is None:
             raise _no_account()
         await self._end_sessions(account)
@@ -176,6 +181,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
     ) -> login_pb2.DeleteAccountResponse:
         """See login.proto."""
         account = await self._found(request.account, reach_of(principal()))
+        await self._changes.record("DeleteAccount", account)
         if not await self._accounts.remove(account.id):
             raise _no_account()
         await self._sessions.remove_all(account.id)

@@ -9,6 +9,7 @@ from goodstrace.query.v1 import login_pb2
 from services.query.accounts import one_time_codes, passwords
 from services.query.accounts.account_store import AccountStore
 from services.query.accounts.admission import Admission
+from services.query.accounts.changes import AccountChanges
 from services.query.accounts.errors import refused
 from services.query.accounts.hashing import Hasher
 from services.query.accounts.issuing import Issuing
@@ -39,12 +40,14 @@ class OwnAccount:
         codes: Codes,
         issuing: Issuing,
         keys: SecretKeys,
+        changes: AccountChanges,
         issuer: str,
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
         metrics: LoginMetrics,
     ) -> None:
-        """Put the parts together."""
+        """Put the parts together; each change that counts is recorded by `changes` before it is made."""
+        self._changes = changes
         self._accounts, self._sessions, self._admission = accounts, sessions, admission
         self._hasher, self._codes, self._issuing, self._keys = hasher, codes, issuing, keys
         self._issuer, self._now_ms, self._random, self._metrics = issuer, now_ms, random, metrics
@@ -78,6 +81,7 @@ class OwnAccount:
                 raise refused()  # it was changed or reset meanwhile
             return msgspec.structs.replace(now, password=hashed, change_password=False, valid_from_ms=from_ms)
 
+        await self._changes.record("ChangePassword", account)
         after = await self._accounts.update(account.id, changed)
         if after is None:
             raise refused()
@@ -108,6 +112,7 @@ class OwnAccount:
         await self._admission.succeeded(ticket, self._now_ms())
         recovery = one_time_codes.recovery_codes(self._random)
         digests = tuple(map(one_time_codes.recovery_digest, recovery))
+        await self._changes.record("ConfirmTotp", account)
         await self._changed(account, totp_on=True, recovery=digests)
         return recovery
 
@@ -117,6 +122,7 @@ class OwnAccount:
         if not account.totp_on:
             raise InvalidRequestError("one-time codes are not in use")
         await self._confirmed(account, password, code, wants_code=True)
+        await self._changes.record("RemoveTotp", account)
         await self._changed(account, totp_on=False, totp_secret=b"", totp_step=0, recovery=())
 
     async def sign_out(self, who: Principal, *, everywhere: bool, session: str) -> int:

@@ -21,6 +21,7 @@ from services.query.accounts.account_service import AccountServicer
 from services.query.accounts.account_store import AccountStore
 from services.query.accounts.admission import Admission, AdmissionRules
 from services.query.accounts.attempts import Attempts
+from services.query.accounts.changes import AccountChanges
 from services.query.accounts.counters import Counters
 from services.query.accounts.errors import KeysError
 from services.query.accounts.hashing import Hasher
@@ -29,7 +30,7 @@ from services.query.accounts.key_ring import KeyFiles, KeyRing, configured_files
 from services.query.accounts.lockout import Rule
 from services.query.accounts.login_service import LoginServicer
 from services.query.accounts.metrics import LoginMetrics
-from services.query.accounts.new_names import NewNames, looks_in
+from services.query.accounts.new_names import HasLooks, NewNames, looks_in
 from services.query.accounts.own_account import OwnAccount
 from services.query.accounts.secret_keys import SecretKeys
 from services.query.accounts.session_store import SessionStore
@@ -60,15 +61,17 @@ class Login:
         issuer: str,
         secret: bytes,
         files: KeyFiles,
-        names: NewNames,
+        has_looks: HasLooks,
+        provider_host: str,
         metrics: LoginMetrics,
         log: structlog.stdlib.BoundLogger,
         certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
-        """Build the parts. Raises: KeysError."""
+        """Build the parts; `has_looks` says of whom there are records, `provider_host` is the identity provider's ("" for none). Raises: KeysError."""
         keys, random = SecretKeys(secret), os.urandom
         accounts, sessions = AccountStore(database), SessionStore(database)
+        changes = AccountChanges(recorder, has_looks)
         self.attempts = Attempts(recorder, time.monotonic, metrics, log)
         self.ring = KeyRing(files, now_ms, metrics, log)
         self.hasher = Hasher(
@@ -124,6 +127,7 @@ class Login:
             codes=codes,
             issuing=issuing,
             keys=keys,
+            changes=changes,
             issuer=issuer,
             now_ms=now_ms,
             random=random,
@@ -144,7 +148,8 @@ class Login:
             sessions,
             self.hasher,
             fixed_key(keys.pages),
-            names=names,
+            names=NewNames(provider_host, has_looks),
+            changes=changes,
             now_ms=now_ms,
             random=random,
             metrics=metrics,
@@ -201,7 +206,8 @@ def login_services(
             issuer=load(AccessSettings).accounts_issuer,
             secret=secret,
             files=configured_files(),
-            names=NewNames(load(OidcSettings).host, looks_in(vault)),
+            has_looks=looks_in(vault),
+            provider_host=load(OidcSettings).host,
             metrics=LoginMetrics(),
             log=log,
             certificate_names=certificate_names,

@@ -79,6 +79,7 @@ class Look(msgspec.Struct, frozen=True):
     merchant: int
     network: str
     method: str
+    query: str
     keys: tuple[str, ...]
     more_keys: int
     purpose: str
@@ -168,6 +169,7 @@ def _look(sealed: Any) -> Look:
         merchant=merchant if isinstance(merchant, int) else 0,
         network=_text(who, "network"),
         method=_text(what, "method"),
+        query=_text(what, "query"),
         keys=tuple(named[:MOST_KEYS_SHOWN]),
         more_keys=max(0, len(named) - MOST_KEYS_SHOWN),
         purpose=_text(parts.get("purpose", {}), "purpose"),
@@ -185,5 +187,7 @@ def _object(content: bytes) -> Mapping[str, Any]:
 
 
 def _text(part: Mapping[str, Any], name: str) -> str:
+    """Give a member as text; one that is too long is left out, since the browser compares what is shown with what is sealed."""
     value = part.get(name, "")
-    return str(value)[:_MOST_TEXT] if isinstance(value, str | int) else ""
+    text = str(value) if isinstance(value, str | int) else ""
+    return text if len(text) <= _MOST_TEXT else ""
