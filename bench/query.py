@@ -179,7 +179,13 @@ def bare(stack: Stack, folder: Path, events: int, answer: bytes, plan: Plan) -> 
             for connections in plan.connections:
                 ask(target, asked, connections, plan.warming)
                 figures.append(
-                    figure(events, "the parts alone", order, connections, ask(target, asked, connections, plan.seconds))
+                    figure(
+                        events,
+                        "the parts alone",
+                        order,
+                        connections,
+                        ask(target, asked, connections, plan.seconds),
+                    )
                 )
     return figures
 

@@ -115,7 +115,9 @@ def _show_statistics(window: str, found: Any, out: Console) -> None:
     for each in found:
         table.add_row(
             dt.datetime.fromtimestamp(each.start_ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M"),
-            *map(str, (each.looks, each.refusals, each.sign_ins, each.sign_ins_refused, each.account_changes)),
+            *map(
+                str, (each.looks, each.refusals, each.sign_ins, each.sign_ins_refused, each.account_changes)
+            ),
             *map(str, (each.users, each.keys, each.merchants)),
             ", ".join(f"{figure.name} {figure.value}" for figure in each.by_outcome),
         )
@@ -128,10 +130,7 @@ def _statistics_document(each: audit_pb2.BrowseStatistics) -> dict[str, Any]:
         **{name: getattr(each, name) for name in ("start_ms", "end_ms", "records", *sums)},
         **{name: getattr(each, name) for name in ("users", "keys", "merchants")},
         **{
-            name: {
-                tally.name: {of: getattr(tally, of) for of in _TALLIED}
-                for tally in getattr(each, name)
-            }
+            name: {tally.name: {of: getattr(tally, of) for of in _TALLIED} for tally in getattr(each, name)}
             for name in ("by_role", "by_method")
         },
         **{

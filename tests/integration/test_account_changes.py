@@ -87,7 +87,9 @@ async def test_a_name_that_no_record_knows_is_not_made_known_and_may_be_used_aga
     assert [each.asked_user for each in _changes(world)] == [""] * 4
 
 
-@pytest.mark.parametrize("what", ["create", "update", "reset", "delete", "change-password", "confirm", "remove"])
+@pytest.mark.parametrize(
+    "what", ["create", "update", "reset", "delete", "change-password", "confirm", "remove"]
+)
 async def test_nothing_is_changed_that_cannot_be_recorded(world: World, what: str) -> None:
     accounts, login = world.login.accounts, world.login.login
     totp, _ = await with_totp(world, "tom")
@@ -110,7 +112,11 @@ async def test_nothing_is_changed_that_cannot_be_recorded(world: World, what: st
         "reset": (accounts.ResetCredential, login_pb2.ResetCredentialRequest(account="ann"), OPERATOR),
         "delete": (accounts.DeleteAccount, login_pb2.DeleteAccountRequest(account="ann"), OPERATOR),
         "change-password": (login.ChangePassword, login_pb2.ChangePasswordRequest(**password), who),
-        "confirm": (login.ConfirmTotp, login_pb2.ConfirmTotpRequest(code=pyotp.TOTP(begun.secret).at(at_s)), who),
+        "confirm": (
+            login.ConfirmTotp,
+            login_pb2.ConfirmTotpRequest(code=pyotp.TOTP(begun.secret).at(at_s)),
+            who,
+        ),
         "remove": (
             login.RemoveTotp,
             login_pb2.RemoveTotpRequest(password=PASSWORD, code=totp.at(at_s)),
@@ -141,7 +147,12 @@ async def test_what_changes_nothing_or_may_not_be_is_not_recorded(world: World) 
             InvalidRequestError,
         ),
         (service.CreateAccount, taken, OPERATOR, AlreadyExistsError),
-        (service.ResetCredential, login_pb2.ResetCredentialRequest(account="nobody"), OPERATOR, NotFoundError),
+        (
+            service.ResetCredential,
+            login_pb2.ResetCredentialRequest(account="nobody"),
+            OPERATOR,
+            NotFoundError,
+        ),
         (service.ResetCredential, login_pb2.ResetCredentialRequest(account="zoe"), STAFF, NotFoundError),
         (
             service.CreateAccount,

@@ -142,6 +142,8 @@ def test_figures_of_a_release_that_counted_no_changes_of_accounts_are_read() -> 
         {"offset": 3, "records": 4, "looks": 4, "by_role": {"shopper": [4, 0, 0]}}
     )
     counts = msgspec.msgpack.decode(earlier, type=Counts)
-    counts.add(Look(offset=4, time_ms=BEGIN_MS, kind="account-change", role="shopper", method="ResetCredential"))
+    counts.add(
+        Look(offset=4, time_ms=BEGIN_MS, kind="account-change", role="shopper", method="ResetCredential")
+    )
     assert (counts.looks, counts.account_changes) == (4, 1)
     assert msgspec.to_builtins(counts.by_role) == {"shopper": [4, 0, 0, 1]}

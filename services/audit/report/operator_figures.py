@@ -65,8 +65,7 @@ def _statistics(told: Figures) -> dict[str, Any]:
         },
         **{
             name: {
-                of: {name: getattr(tally, name) for name in _TALLIED}
-                for of, tally in sorted(of_name.items())
+                of: {name: getattr(tally, name) for name in _TALLIED} for of, tally in sorted(of_name.items())
             }
             for name, of_name in tallies.items()
         },

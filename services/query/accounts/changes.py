@@ -24,7 +24,9 @@ class AccountChanges:
         """Record with `recorder`; `has_looks` says of whom there are records."""
         self._recorder, self._has_looks = recorder, has_looks
 
-    async def record(self, method: str, account: StoredAccount, given: Mapping[str, str] | None = None) -> None:
+    async def record(
+        self, method: str, account: StoredAccount, given: Mapping[str, str] | None = None
+    ) -> None:
         """Record that an account is about to be changed. A change that fails after this, since the store was away, was recorded all the same.
 
         The user of the account is named where records know that name. To name another one would keep it from being used again
