@@ -84,7 +84,10 @@ _JOB_FIELDS: Final[dict[str, Described]] = {
     "createdAt": _TIME,
     "finishedAt": _TIME,
     "running": _FLAG,
-    "success": {**_FLAG, "description": "Nothing was refused so far; a duplicate counts as what it is a duplicate of."},
+    "success": {
+        **_FLAG,
+        "description": "Nothing was refused so far; a duplicate counts as what it is a duplicate of.",
+    },
     "captureErrorBehaviour": {"enum": list(BEHAVIOURS)},
     "errors": array(an_object(("type", "title"), type=TEXT, title=TEXT, detail=TEXT, pointer=TEXT)),
     "eventCount": NUMBER,

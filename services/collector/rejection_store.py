@@ -67,7 +67,9 @@ class RejectionStore:
         """Say by record ID, hex, which of some records were refused and why; a duplicate is no refusal. Raises: UnavailableError."""
         found = await find_named(self._database, REJECTIONS, records, _WHY)
         return {
-            each["_id"]: msgspec.convert(each, Refusal) for each in found if each["reason"] != Reason.DUPLICATE
+            each["_id"]: msgspec.convert(each, Refusal)
+            for each in found
+            if each["reason"] != Reason.DUPLICATE
         }
 
     async def page(self, wanted: Wanted, before: str, limit: int) -> list[Rejection]:

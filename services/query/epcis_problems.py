@@ -96,9 +96,7 @@ class DamagedError(CorruptError):
     """A named query's or subscription's document in the store cannot be read, since it was damaged or a later release wrote it."""
 
 
-DAMAGED_SAYS: Final = (
-    "what is stored of it is damaged: tell the operator, or remove it and make another one"
-)
+DAMAGED_SAYS: Final = "what is stored of it is damaged: tell the operator, or remove it and make another one"
 """What its owner is told of such a one, wherever it is met."""
 QUERY_FAILURES: Final[Failures] = {
     **FAILURES,

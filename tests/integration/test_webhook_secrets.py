@@ -309,9 +309,7 @@ async def test_a_damaged_query_is_named_and_removed_and_the_others_go_on(
     await looking.start("query")
     location, damaged = await subscribed(http, receiver), f"{PATH}/shipped"
     assert (await http.post(PATH, json={"name": "whole", "query": {}})).status_code == 201
-    assert (
-        await looking.mongo.database[QUERIES].update_one({"_id": "shipped"}, damage)
-    ).modified_count
+    assert (await looking.mongo.database[QUERIES].update_one({"_id": "shipped"}, damage)).modified_count
     listed = {each["name"]: each for each in (await http.get(PATH)).json()}
     assert set(listed) == {"shipped", "whole"}
     assert listed["shipped"]["goodstrace:state"] == "damaged"

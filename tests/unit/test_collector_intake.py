@@ -344,11 +344,21 @@ def test_verdicts_found_twice_and_cut_otherwise_say_the_same() -> None:
 async def test_a_duplicate_of_what_was_refused_counts_as_refused_and_says_why() -> None:
     first, other = "f" * 32, "e" * 32
     verdicts = tuple(
-        JobVerdict(index, DUPLICATE, f"{index:032x}", stage="summarise", reason="DUPLICATE", detail="before", first=of)
+        JobVerdict(
+            index,
+            DUPLICATE,
+            f"{index:032x}",
+            stage="summarise",
+            reason="DUPLICATE",
+            detail="before",
+            first=of,
+        )
         for index, of in enumerate((first, other))
     )
     async with running() as here:
-        location = (await here.post(document(object_event(), object_event(eventID="urn:e:2")))).headers["location"]
+        location = (await here.post(document(object_event(), object_event(eventID="urn:e:2")))).headers[
+            "location"
+        ]
         capture = location.rpartition("/")[2]
 
         async def told(*found: JobVerdict) -> dict[str, Any]:
@@ -364,7 +374,9 @@ async def test_a_duplicate_of_what_was_refused_counts_as_refused_and_says_why() 
         refused = await told(*verdicts)
         asked = len(here.rejections.calls)
         assert (await told(verdicts[1]))["running"]
-        assert len(here.rejections.calls) == asked, "who asks again and again while it is running is no burden"
+        assert len(here.rejections.calls) == asked, (
+            "who asks again and again while it is running is no burden"
+        )
     assert (refused["running"], refused["success"]) == (False, False)
     assert refused["errors"] == [
         {
@@ -384,7 +396,9 @@ def test_a_job_is_a_success_as_long_as_no_event_of_it_nor_what_it_repeats_was_re
     kinds: list[str], refused_firsts: set[int]
 ) -> None:
     verdicts = tuple(
-        JobVerdict(index, kind, f"{index:032x}", first=f"first {index}" if kind == DUPLICATE else "", detail="d")
+        JobVerdict(
+            index, kind, f"{index:032x}", first=f"first {index}" if kind == DUPLICATE else "", detail="d"
+        )
         for index, kind in enumerate(kinds)
     )
     made = msgspec.structs.replace(

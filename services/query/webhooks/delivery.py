@@ -223,7 +223,9 @@ class Deliveries:
             secret = await opened(self._store, self._lock, webhook.id, webhook.locked)
             wanted = wanted_of(webhook.definition, self._secret)
         except (CorruptError, QueryProblemError) as error:
-            return await self._unsent(webhook, error, None)  # the right secret, or the later release, may come back
+            return await self._unsent(
+                webhook, error, None
+            )  # the right secret, or the later release, may come back
         try:
             looker = await self._lookers.of(webhook)
         except RefusedError as error:
@@ -247,9 +249,7 @@ class Deliveries:
         is_kept = await self._say(_with(webhook, **after), keep_lease=False)
         return is_kept and sent.outcome is Outcome.DELIVERED
 
-    async def _unsent(
-        self, webhook: Webhook, error: ServiceError, over: DisabledBy | None
-    ) -> bool:
+    async def _unsent(self, webhook: Webhook, error: ServiceError, over: DisabledBy | None) -> bool:
         """Keep why nothing is sent: it waits, or is disabled where it is `over`. Returns: False, its turns are over until then."""
         self._log.warning(
             "nothing is sent for a webhook", webhook=webhook.id, category=error.category, why=str(error)

@@ -8,7 +8,10 @@ from services.query.webhooks.asked import SEES_FIELD, NamedQuery
 from services.query.webhooks.delivery import Checkpoints, lag
 from services.query.webhooks.values import DAMAGED, Damaged, Webhook
 
-_DAMAGED: Final = {"goodstrace:state": DAMAGED, "goodstrace:lastError": f"{DamagedError.category}: {DAMAGED_SAYS}"}
+_DAMAGED: Final = {
+    "goodstrace:state": DAMAGED,
+    "goodstrace:lastError": f"{DamagedError.category}: {DAMAGED_SAYS}",
+}
 
 
 def query_view(query: NamedQuery | Damaged) -> dict[str, Any]:
