@@ -1,4 +1,4 @@
-"""Who is blocked: put there by a rule of the watch or by an operator, and refused by whoever shows records.
+"""Who is blocked: put there by a rule of the watch or by an operator, and refused by whoever shows records. Signing in is not refused: it costs work.
 
 A block is of a user or of a network, ends by itself, and can be lifted; one that was lifted is not put again by the watch for a while. A process asks the
 store for the whole list every `fresh_s` seconds at most, so a block takes hold within that; the list is bounded.
@@ -29,6 +29,8 @@ _LATEST_MS: Final = 2**47  # of what dates can tell
 USER, NETWORK, PSEUDONYM = "user", "network", "pseudonym"
 KINDS: Final = (USER, NETWORK, PSEUDONYM)
 EXPIRES: Final = "expires"
+TOLD_TO_WORK: Final = "blocked-network"
+"""What records say of a sign-in that is to work first for nothing but its network's block: no failure, or honest neighbours would make the block last."""
 
 Pseudonyms = Callable[[str], Awaitable[Sequence[str]]]
 """Gives the pseudonyms by which the watch knows a user lately; those of nobody in particular have none. Raises: UnavailableError."""
@@ -156,9 +158,17 @@ class RememberedBlocks:
         if self._are_pseudonyms:
             subjects += [f"{PSEUDONYM}:{each}" for each in await self._pseudonyms(user)]
         for subject in subjects:
-            block = known.get(subject)
-            if block is not None and block.until_ms > self._now_ms():
+            block = self._counting(known, subject)
+            if block is not None:
                 raise BlockedError(_said(block))
+
+    async def is_network_blocked(self, network: str) -> bool:
+        """Say whether a network is blocked, for those who do not refuse it. Raises: UnavailableError where the list was never read."""
+        return self._counting(await self._list(), f"{NETWORK}:{network}") is not None
+
+    def _counting(self, known: Mapping[str, Block], subject: str) -> Block | None:
+        block = known.get(subject)
+        return block if block is not None and block.until_ms > self._now_ms() else None
 
     async def _list(self) -> Mapping[str, Block]:
         if self._known is not None and self._clock_s() < self._fresh_until_s:

@@ -20,6 +20,7 @@ from services.audit.watch.state import Pane, State, count, decode, encode, forge
 from services.audit.watch.values import Batch, Kind, Measure, decode_batch, encode_batch
 from services.audit.watch.windows import pane_of, pane_size, starts_with, whole
 from services.audit.watch_reader import summed
+from services.query.accounts.metrics import Outcome
 from services.runtime import topics
 from services.runtime.access.naming import NOBODIES
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks, blocked_subject
@@ -149,6 +150,16 @@ def test_refusals_and_sign_ins_are_no_looks() -> None:
     assert [(each.sign_ins, each.sign_ins_refused, each.looks, each.refused) for each in tried] == [
         (1, 1, 0, 0)
     ] * 2
+
+
+def test_a_sign_in_that_is_to_work_for_its_networks_block_is_no_failure() -> None:
+    """Else honest neighbours of who guessed would make the block last, by which they may not look either."""
+    told = observations(
+        record(sign_in(0, "unknown", "192.0.2.0", refused=Outcome.BLOCKED_NETWORK), bytes(16)), 0
+    )
+    assert {(each.sign_ins, each.sign_ins_refused) for each in told} == {(1, 0)}
+    asked = observations(record(sign_in(0, "unknown", "192.0.2.0", refused=Outcome.CHALLENGED), bytes(16)), 0)
+    assert {(each.sign_ins, each.sign_ins_refused) for each in asked} == {(1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -335,6 +346,8 @@ async def test_blocks_are_asked_for_every_two_seconds_and_outlast_an_outage() ->
     for user, network in (("ann", ""), ("bob", "192.0.2.0")):
         with pytest.raises(BlockedError, match="blocked until 1970-01-01T00:0"):
             await remembered.check(user=user, network=network)
+    assert await remembered.is_network_blocked("192.0.2.0")
+    assert not await remembered.is_network_blocked("198.51.100.0")
     await remembered.check(user="bob", network="")
     assert listed.asked == 3
     listed.is_away, now_s = True, 107.0

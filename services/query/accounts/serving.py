@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import grpc
@@ -61,12 +61,13 @@ class Login:
         secret: bytes,
         files: KeyFiles,
         names: NewNames,
+        is_blocked: Callable[[str], Awaitable[bool]],
         metrics: LoginMetrics,
         log: structlog.stdlib.BoundLogger,
         certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
-        """Build the parts. Raises: KeysError."""
+        """Build the parts; `is_blocked` says which networks the watch, or an operator, has blocked. Raises: KeysError."""
         keys, random = SecretKeys(secret), os.urandom
         accounts, sessions = AccountStore(database), SessionStore(database)
         self.attempts = Attempts(recorder, time.monotonic, metrics, log)
@@ -88,6 +89,7 @@ class Login:
                 challenge_bits=settings.challenge_bits,
             ),
             is_pressed=self.hasher.is_pressed,
+            is_blocked=is_blocked,
             random=random,
         )
         codes = Codes(accounts, keys, now_ms)
@@ -187,6 +189,8 @@ def login_services(
     database: Database,
     recorder: Recorder,
     vault: Vault,
+    *,
+    is_blocked: Callable[[str], Awaitable[bool]],
     log: structlog.stdlib.BoundLogger,
     certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
 ) -> Login:
@@ -202,6 +206,7 @@ def login_services(
             secret=secret,
             files=configured_files(),
             names=NewNames(load(OidcSettings).host, looks_in(vault)),
+            is_blocked=is_blocked,
             metrics=LoginMetrics(),
             log=log,
             certificate_names=certificate_names,
