@@ -29,8 +29,6 @@ _LATEST_MS: Final = 2**47  # of what dates can tell
 USER, NETWORK, PSEUDONYM = "user", "network", "pseudonym"
 KINDS: Final = (USER, NETWORK, PSEUDONYM)
 EXPIRES: Final = "expires"
-TOLD_TO_WORK: Final = "blocked-network"
-"""What records say of a sign-in that is to work first for nothing but its network's block: no failure, or honest neighbours would make the block last."""
 
 Pseudonyms = Callable[[str], Awaitable[Sequence[str]]]
 """Gives the pseudonyms by which the watch knows a user lately; those of nobody in particular have none. Raises: UnavailableError."""

@@ -123,18 +123,19 @@ def test_the_job_of_a_duplicate_says_that_the_first_one_was_refused(collector: C
     """As where a client sends once more what a stage behind `collect` has refused."""
     collector.start()
     writer = producer(collector.stack.kafka_bootstrap_servers, linger_ms=0)
-    first, again = (poisoned({"parentID": 7}, os.urandom) for _ in range(2))
 
-    def sent(value: bytes) -> dict[str, Any]:
+    def sent() -> dict[str, Any]:
+        record, capture = envelope.decode(poisoned({"parentID": 7}, os.urandom)), os.urandom(16)
+        value = envelope.encode(msgspec.structs.replace(record, capture_id=capture))
         writer.produce(collector.names.topic(topics.GOODS_COLLECTED), value, partition=0)
         writer.flush(30)
-        location = f"/epcis/v2/capture/{envelope.decode(value).capture_id.hex()}"
+        location = f"/epcis/v2/capture/{capture.hex()}"
         until(lambda: collector.http.get(location).status_code == 200, "its verdict is there")
         return collector.finished(location)
 
-    refused = sent(first)
+    refused = sent()
     assert (refused["success"], refused["counts"]["rejected"]) == (False, 1)
-    told = sent(again)
+    told = sent()
     assert (told["success"], told["counts"]["duplicate"]) == (False, 1)
     (error,) = told["errors"]
     assert error["title"] == "Event 0 was refused by record"

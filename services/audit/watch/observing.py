@@ -14,7 +14,7 @@ from goodstrace.identifiers import Grade, grade
 from goodstrace.record.v1.record_pb2 import WatchedBrowse
 from services.audit.watch.sketches import hashed
 from services.audit.watch.values import Kind, Seen
-from services.runtime.blocking import TOLD_TO_WORK
+from services.runtime.access.naming import TOLD_TO_WORK
 from services.runtime.errors import EnvelopeError
 
 MAX_KEYS: Final = 256

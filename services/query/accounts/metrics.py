@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from services.runtime.blocking import TOLD_TO_WORK
+from services.runtime.access.naming import TOLD_TO_WORK
 
 _HASH_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 

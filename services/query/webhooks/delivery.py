@@ -249,7 +249,12 @@ class Deliveries:
         is_kept = await self._say(_with(webhook, **after), keep_lease=False)
         return is_kept and sent.outcome is Outcome.DELIVERED
 
-    async def _unsent(self, webhook: Webhook, error: ServiceError, over: DisabledBy | None) -> bool:
+    async def _unsent(
+        self,
+        webhook: Webhook,
+        error: RefusedError | CorruptError | QueryProblemError,
+        over: DisabledBy | None,
+    ) -> bool:
         """Keep why nothing is sent: it waits, or is disabled where it is `over`. Returns: False, its turns are over until then."""
         self._log.warning(
             "nothing is sent for a webhook", webhook=webhook.id, category=error.category, why=str(error)
