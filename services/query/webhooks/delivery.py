@@ -223,9 +223,8 @@ class Deliveries:
             secret = await opened(self._store, self._lock, webhook.id, webhook.locked)
             wanted = wanted_of(webhook.definition, self._secret)
         except (CorruptError, QueryProblemError) as error:
-            return await self._unsent(
-                webhook, error, None
-            )  # the right secret, or the later release, may come back
+            # the right login secret may come back, and so may the later release
+            return await self._unsent(webhook, error, None)
         try:
             looker = await self._lookers.of(webhook)
         except RefusedError as error:
