@@ -182,14 +182,14 @@ async def test_strangers_in_a_blocked_network_must_work_and_nobody_is_refused(wo
     """As the watch blocks a network from which passwords were guessed: its neighbours are no guessers."""
     await world.account("ann")
     device = (await world.sign_in("ann", address="192.0.2.9")).device_token
-    await world.blocks.put(Block("network:192.0.2.0", world.now_ms + 900_000, reason="guessing-network"))
+    await world.blocks.put(Block("network:192.0.2.0/24", world.now_ms + 900_000, reason="guessing-network"))
     hashed = world.login.hasher.verified
     for name in ("ann", "nobody"):
         with pytest.raises(ChallengedError) as asked:
             await world.sign_in(name, address="192.0.2.200")
         assert asked.value.details[0].zero_bits == 4
         told = world.recorder.browses[-1]
-        assert (told.refused, told.network, told.user) == ("blocked-network", "192.0.2.0", UNKNOWN)
+        assert (told.refused, told.network, told.user) == ("blocked-network", "192.0.2.0/24", UNKNOWN)
     assert world.login.hasher.verified == hashed, "a guess that nobody worked for is none"
     await world.sign_in("ann", address="192.0.2.200", solve=True)
     await world.sign_in("ann", address="192.0.2.200", device_token=device)
@@ -197,7 +197,7 @@ async def test_strangers_in_a_blocked_network_must_work_and_nobody_is_refused(wo
     with pytest.raises(UnauthenticatedError):
         await world.sign_in("ann", "wrong", address="192.0.2.200", solve=True)
     assert world.recorder.browses[-1].refused == "wrong-password"
-    await world.blocks.lift("network:192.0.2.0")
+    await world.blocks.lift("network:192.0.2.0/24")
     await world.sign_in("ann", address="192.0.2.200")
 
 

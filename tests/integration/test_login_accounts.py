@@ -277,7 +277,7 @@ async def test_programs_in_a_blocked_network_go_on(world: World) -> None:
     made = await world.call(
         world.login.accounts.CreateAccount, login_pb2.CreateAccountRequest(account=wanted), OPERATOR
     )
-    await world.blocks.put(Block("network:192.0.2.0", world.now_ms + 900_000))
+    await world.blocks.put(Block("network:192.0.2.0/24", world.now_ms + 900_000))
     request = login_pb2.IssueTokenRequest(client_id="shop", client_secret=made.credential)
     with acting(NOBODY, network=network_of("192.0.2.7")):
         answer = await world.login.login.IssueToken(request, Caller())  # type: ignore[arg-type]
