@@ -181,4 +181,3 @@ def _checked(subject: str) -> str:
             f"{subject}: an address, or a network as alerts name it, please: 203.0.113.0/24 or 2001:db8::/48"
         )
     return f"{NETWORK}:{known}"
-    return subject
