@@ -56,7 +56,10 @@ class Job:
 
     @property
     def success(self) -> bool:
-        """Whether nothing was refused so far; once it has finished, every event will be sealed, or is a duplicate."""
+        """Whether nothing was refused so far; once it has finished, every event will be sealed, or is a duplicate.
+
+        A duplicate of what was refused counts as refused. What it is a duplicate of may be on its way still: then this turns false later.
+        """
         return bool(self.raw.get("success"))
 
     @property

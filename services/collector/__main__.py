@@ -190,6 +190,7 @@ class _Parts:
             max_held_bytes=settings.max_waiting_bytes,
             commits=commits,
             jobs=self._jobs,
+            rejections=self._rejections,
             metrics=self._metrics,
             log=self._log,
             keeper=self._keeper,

@@ -18,7 +18,8 @@ from services.collector import strict_json, xml_documents, xml_places
 from services.collector.errors import DocumentError, Fault
 from services.collector.misspelling import Spelling
 from services.collector.times import parse_time
-from services.collector.validation import EVENT_TYPES, is_context, not_extended
+from services.collector.validation import EVENT_TYPES, not_extended
+from services.collector.value_checks import is_context
 from services.collector.xml_documents import Start
 
 _BOM: Final = b"\xef\xbb\xbf"

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 from services.collector import capture_spans
 from services.collector.calendar import Position
 from services.collector.errors import OverloadedError
 from services.collector.flow import StageName
-from services.collector.jobs import Job, Progress, Verdicts, progress
+from services.collector.jobs import Job, Progress, Refusal, Verdicts, progress
 from services.collector.metrics import Metrics
 from services.collector.mongo import JobStore
 from services.collector.preparing import (
@@ -38,6 +39,13 @@ class Keeper(Protocol):
         """Keep keys: durable when this returns. Raises: UnavailableError."""
 
 
+class Rejections(Protocol):
+    """Knows what was refused; `services.collector.rejection_store.RejectionStore` is the real one."""
+
+    async def refusals(self, records: Iterable[str]) -> dict[str, Refusal]:
+        """Say by record ID which of some records were refused. Raises: UnavailableError."""
+
+
 class Intake:
     """Captures, with a bound on what is held in memory."""
 
@@ -48,6 +56,7 @@ class Intake:
         max_held_bytes: int,
         commits: GroupCommit,
         jobs: JobStore,
+        rejections: Rejections,
         metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
         keeper: Keeper,
@@ -55,7 +64,7 @@ class Intake:
     ) -> None:
         """Take captures, made ready by `preparer`; `keeper` keeps the keys of personal data that was taken out of them.
 
-        `ranges` tells what is registered of the goods in them.
+        `ranges` tells what is registered of the goods in them, `rejections` what became of the first records of duplicates.
         """
         self.limits = preparer.limits
         self.gate = preparer.gate
@@ -63,7 +72,7 @@ class Intake:
         self._max_held_bytes = max_held_bytes
         metrics.waiting_limit.set(max_held_bytes)
         self._commits = commits
-        self._jobs = jobs
+        self._jobs, self._rejections = jobs, rejections
         self._metrics = metrics
         self._log = log
         self._keeper = keeper
@@ -124,7 +133,10 @@ class Intake:
         if job is None and found:  # acknowledged, and killed before its description was written
             first = found[0]
             job = Job(capture, first.created_ms, first.size, merchant=first.merchant)
-        return progress(job, found) if job and (merchant is None or job.is_of(merchant)) else None
+        if job is None or not (merchant is None or job.is_of(merchant)):
+            return None
+        (made,) = await self._told_of_firsts([progress(job, found)])
+        return made
 
     async def list_jobs(
         self, merchant: int, before: Position | None, limit: int
@@ -141,7 +153,16 @@ class Intake:
         of_job: dict[str, list[Verdicts]] = {job.id: [] for job in jobs[:shown]}
         for each in await self._jobs.verdicts(list(of_job)) if of_job else ():
             of_job[each.capture].append(each)
-        return [progress(job, of_job[job.id]) for job in jobs[:shown]], shown < len(jobs)
+        made = [progress(job, of_job[job.id]) for job in jobs[:shown]]
+        return await self._told_of_firsts(made), shown < len(jobs)
+
+    async def _told_of_firsts(self, made: Sequence[Progress]) -> list[Progress]:
+        """Tell jobs which of the records that their events are duplicates of were refused; not while they are running, when clients ask again and again."""
+        firsts = {first for each in made if not each.running for first in each.firsts()}
+        refused = await self._rejections.refusals(firsts) if firsts else {}
+        return [
+            each if each.running else msgspec.structs.replace(each, refused_firsts=refused) for each in made
+        ]
 
     async def is_captured(self, capture: str) -> bool:
         """Say whether a capture is known to be durable. Raises: UnavailableError."""

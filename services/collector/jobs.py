@@ -5,7 +5,7 @@ A job is a description, written when the capture is acknowledged, and verdicts, 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -141,13 +141,25 @@ def _verdicts(group: Sequence[Seen]) -> Verdicts:
     )
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """By which stage a record was refused, and why."""
+
+    stage: str
+    reason: str
+    detail: str
+
+
 class Progress(msgspec.Struct, frozen=True):
-    """How far a job has come: the verdicts so far by the event's index, and the partition that each came from."""
+    """How far a job has come: the verdicts so far by the event's index, and the partition that each came from.
+
+    refused_firsts: by record ID what became of those records of which events are duplicates, as far as they were refused.
+    """
 
     job: Job
     verdicts: dict[int, Verdict]
     partitions: dict[int, int]
     known_ms: int
+    refused_firsts: Mapping[str, Refusal] = {}
 
     @property
     def running(self) -> bool:
@@ -157,6 +169,10 @@ class Progress(msgspec.Struct, frozen=True):
     def page(self, first: int, size: int) -> list[Verdict]:
         """Give the verdicts on the events `first` to `first + size - 1`, in the capture's order."""
         return [self.verdicts[index] for index in range(first, first + size) if index in self.verdicts]
+
+    def firsts(self) -> set[str]:
+        """Give the IDs of the records of which events are duplicates."""
+        return {verdict.first for verdict in self.verdicts.values() if verdict.verdict == DUPLICATE}
 
 
 def progress(job: Job, found: Iterable[Verdicts]) -> Progress:
@@ -175,20 +191,20 @@ def progress(job: Job, found: Iterable[Verdicts]) -> Progress:
 def outline(made: Progress) -> dict[str, Any]:
     """Give a job with the fields of the standard, and how many events have which verdict.
 
-    `success` is true as long as nothing was refused, also while the job is running; of `errors` there are at most 100. A duplicate is not
-    refused: what became of its event is the verdict on its first record, which may come later, or on another capture.
+    `success` is true as long as nothing was refused, also while the job is running; of `errors` there are at most 100. A duplicate counts as
+    refused where its first record was: its event is sealed nowhere. That verdict may come later than the last one on this capture.
     Source: EPCIS 2.0 section 12.6 and its OpenAPI (CaptureJob).
     """
     job = made.job
     counts = Counter(verdict.verdict for verdict in made.verdicts.values())
-    refused = sorted(index for index, verdict in made.verdicts.items() if verdict.verdict == REJECTED)
+    refused = dict(_refusals(made))
     told: dict[str, Any] = {
         "captureID": job.id,
         "createdAt": timestamp(job.created_ms),
         "running": made.running,
         "success": not refused,
         "captureErrorBehaviour": job.behaviour,
-        "errors": [_problem(made.verdicts[index]) for index in refused[:MAX_ERRORS]],
+        "errors": [_problem(made.verdicts[index], refused[index]) for index in sorted(refused)[:MAX_ERRORS]],
         "eventCount": job.events,
         "counts": {verdict: counts[verdict] for verdict in (ACCEPTED, DUPLICATE, REJECTED)},
     }
@@ -219,12 +235,22 @@ _KINDS: Final[dict[str, str]] = {
 }
 
 
-def _problem(verdict: Verdict) -> dict[str, Any]:
-    kind = _KINDS.get(verdict.reason, "ValidationException")
+def _refusals(made: Progress) -> Iterator[tuple[int, Refusal]]:
+    """Give the events that are not sealed, by their indexes: refused themselves, or duplicates of what was refused."""
+    for index, verdict in made.verdicts.items():
+        if verdict.verdict == REJECTED:
+            yield index, Refusal(verdict.stage, verdict.reason, verdict.detail)
+        elif (refusal := made.refused_firsts.get(verdict.first)) is not None:
+            detail = f"it is a duplicate of record {verdict.first}, which was refused: {refusal.detail}"
+            yield index, msgspec.structs.replace(refusal, detail=detail)
+
+
+def _problem(verdict: Verdict, refusal: Refusal) -> dict[str, Any]:
+    kind = _KINDS.get(refusal.reason, "ValidationException")
     told = {
         "type": f"epcisException:{kind}",
-        "title": f"Event {verdict.index} was refused by {verdict.stage}",
-        "detail": verdict.detail,
+        "title": f"Event {verdict.index} was refused by {refusal.stage}",
+        "detail": refusal.detail,
         "index": verdict.index,
     }
     return told | ({"pointer": verdict.pointer} if verdict.pointer else {})

@@ -72,7 +72,7 @@ _VERDICT: Final = an_object(
     pointer=TEXT,
     firstRecordID={
         **TEXT,
-        "description": "Of a duplicate: the record as which the event was captured before; its verdict says whether it is sealed.",
+        "description": "Of a duplicate: the record as which the event was captured before; its verdict counts for both.",
     },
     sealed={
         **an_object(("log", "index"), log=TEXT, index=NUMBER),
@@ -84,7 +84,10 @@ _JOB_FIELDS: Final[dict[str, Described]] = {
     "createdAt": _TIME,
     "finishedAt": _TIME,
     "running": _FLAG,
-    "success": {**_FLAG, "description": "Nothing was refused so far."},
+    "success": {
+        **_FLAG,
+        "description": "Nothing was refused so far; a duplicate counts as what it is a duplicate of.",
+    },
     "captureErrorBehaviour": {"enum": list(BEHAVIOURS)},
     "errors": array(an_object(("type", "title"), type=TEXT, title=TEXT, detail=TEXT, pointer=TEXT)),
     "eventCount": NUMBER,

@@ -1,15 +1,18 @@
 """Rejections in MongoDB: the collection `rejections`, one document each, with the indexes that each listing needs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 from pymongo import DESCENDING, IndexModel
 
+from services.collector.flow import Reason
+from services.collector.jobs import Refusal
 from services.collector.rejections import Again, Rejection, State
-from services.runtime.mongo import Database, create_indexes, insert_missing, translated
+from services.runtime.mongo import Database, create_indexes, find_named, insert_missing, translated
 
 REJECTIONS: Final = "rejections"
+_WHY: Final = {"stage": 1, "reason": 1, "detail": 1}
 _NEWEST: Final = ("order", DESCENDING)
 INDEXES: Final = {
     REJECTIONS: [
@@ -59,6 +62,15 @@ class RejectionStore:
         async with translated():
             found = await self._rejections.find_one({"_id": record})
         return _rejection(found) if found else None
+
+    async def refusals(self, records: Iterable[str]) -> dict[str, Refusal]:
+        """Say by record ID, hex, which of some records were refused and why; a duplicate is no refusal. Raises: UnavailableError."""
+        found = await find_named(self._database, REJECTIONS, records, _WHY)
+        return {
+            each["_id"]: msgspec.convert(each, Refusal)
+            for each in found
+            if each["reason"] != Reason.DUPLICATE
+        }
 
     async def page(self, wanted: Wanted, before: str, limit: int) -> list[Rejection]:
         """Give at most `limit` rejections, newest first, of those before the one whose `order` is `before`, if any.

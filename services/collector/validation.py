@@ -1,33 +1,19 @@
 """The structure and vocabulary of EPCIS 2.0 events: checks that name the place of the first fault. Pure.
 
-Structures of our own, made from the text of the standard. Wider than GS1's schema file where the world is: terms as CBV URNs,
-web URIs or CURIEs, sensor values as text, extensions at any level. In quantities, transactions, sources and destinations
-a member without a prefix that the standard does not know is a fault, elsewhere where it is a near miss of a known one that is
-not there: neither a misspelt `quantity` nor a misspelt `bizStep` must vanish.
+Structures of our own, made from the text of the standard, of single values (`value_checks.py`) in arrays and objects (`structure_checks.py`).
+Quantities, transactions, sources and destinations are closed: they have no members without a prefix that the standard does not know.
 Why not a library: docs/decisions/0005-validation.md. Source: EPCIS 2.0 section 7, CBV 2.0 section 7.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Final, cast
+from collections.abc import Mapping
+from typing import Any, Final
 
-from goodstrace.vocabulary import Kind, term
+from services.collector import value_checks as values
 from services.collector.errors import Fault
-from services.collector.misspelling import Spelling, with_defined
-from services.collector.strict_json import pointer
-from services.collector.times import has_sound_zone, is_offset, is_time, parse_time
-
-MAX_TEXT: Final = 2048
-MAX_QUANTITY: Final = 1e18
-_URI: Final = re.compile(
-    r"[^\s\x00-\x1f\x7f-\x9f:]++:++[^\s\x00-\x1f\x7f-\x9f]++"
-)  # or a CURIE, or an IRI: neither blanks nor control characters, and something on both sides of the colon
-_UNIT: Final = re.compile(r"[A-Z0-9]{2,3}", re.ASCII)
-_NUMBER: Final = re.compile(r"\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\s*", re.ASCII)
-_HEX: Final = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
-
-Check = Callable[[Any], Fault | None]
+from services.collector.misspelling import with_defined
+from services.collector.structure_checks import list_of, object_of
+from services.collector.times import parse_time
+from services.collector.value_checks import Check
 
 
 def check_event(event: object, context: object = None) -> Fault | None:
@@ -55,202 +41,23 @@ def not_extended(kind: str) -> str:
     return ": of extended event types it is not known which goods they join" if ":" in kind else ""
 
 
-def is_number(value: object) -> bool:
-    """Say whether a JSON value is a number (a boolean is none)."""
-    return type(value) is int or type(value) is float
+# ---- the members of an event
 
 
-def is_context(value: object) -> bool:
-    """Say whether a value can be a JSON-LD @context of an event: in an array may be null beside others, alone it would leave nothing a meaning."""
-    single = (str, dict)
-    return isinstance(value, single) or (
-        isinstance(value, list)
-        and all(each is None or isinstance(each, single) for each in value)
-        and (not value or any(each is not None for each in value))
-    )
-
-
-# ---- values
-
-
-def _text(value: object) -> Fault | None:
-    return None if type(value) is str else Fault("", "must be a string")
-
-
-def is_uri(text: str) -> bool:
-    """Say whether a text is a URI, IRI or CURIE as far as is asked for; nearly all are known without the pattern, which costs four times as much."""
-    if text.isprintable() and " " not in text and text[:1] != ":" and text[-1:] != ":":
-        return ":" in text
-    return _URI.fullmatch(text) is not None
-
-
-def _uri(value: object) -> Fault | None:
-    if type(value) is str and len(value) <= MAX_TEXT and is_uri(value):
-        return None
-    return Fault("", f"must be a URI of at most {MAX_TEXT} characters, without blanks")
-
-
-def _maybe_uri(value: object) -> Fault | None:
-    """Documents are seen with an empty transformationID: it counts as none."""
-    return None if value == "" else _uri(value)
-
-
-def _time(value: object) -> Fault | None:
-    if type(value) is str and is_time(value):
-        return None
-    return Fault("", "must be a date and time, such as 2026-01-31T08:00:00.000Z")
-
-
-def _zoned(value: object) -> Fault | None:
-    """The event time's zone; the rest is read with the event's offset, when all members are known."""
-    if type(value) is str and has_sound_zone(value):
-        return None
-    return Fault("", "must be a date and time, such as 2026-01-31T08:00:00.000Z, at most 14 hours from UTC")
-
-
-def _offset(value: object) -> Fault | None:
-    if type(value) is str and is_offset(value):
-        return None
-    return Fault("", "must be a time zone offset, such as +01:00, of at most 14 hours")
-
-
-def _action(value: object) -> Fault | None:
-    if type(value) is str and value in ("ADD", "OBSERVE", "DELETE"):
-        return None
-    return Fault("", "must be ADD, OBSERVE or DELETE")
-
-
-def _quantity(value: object) -> Fault | None:
-    if is_number(value) and abs(cast(float, value)) <= MAX_QUANTITY:
-        return None
-    return Fault("", "must be a number within 1e18")
-
-
-def _unit(value: object) -> Fault | None:
-    if type(value) is str and _UNIT.fullmatch(value):
-        return None
-    return Fault("", "must be a UN/CEFACT code of two or three characters, such as KGM")
-
-
-def _measure(value: object) -> Fault | None:
-    if is_number(value) or (type(value) is str and _NUMBER.fullmatch(value)):
-        return None
-    return Fault("", "must be a number, or a number as text")
-
-
-def _boolean(value: object) -> Fault | None:
-    return (
-        None
-        if value is True or value is False or value in ("true", "false")
-        else Fault("", "must be true or false")
-    )
-
-
-def _hexadecimal(value: object) -> Fault | None:
-    return None if type(value) is str and _HEX.fullmatch(value) else Fault("", "must be hexadecimal digits")
-
-
-def _term(kind: Kind) -> Check:
-    """A standard term in any spelling, or a URI or CURIE of another vocabulary."""
-
-    def check(value: object) -> Fault | None:
-        if (
-            type(value) is str
-            and len(value) <= MAX_TEXT
-            and ((":" in value and is_uri(value)) or term(kind, value) is not None)
-        ):
-            return None
-        return Fault("", "must be a term of the Core Business Vocabulary, or a URI")
-
-    return check
-
-
-def _free(value: object) -> Fault | None:
-    return None if type(value) is dict else Fault("", "must be an object")
-
-
-def _context(value: object) -> Fault | None:
-    if is_context(value):
-        return None
-    return Fault("", "must be a string, an object, or an array of them")
+_uris: Final = list_of(values.uri)
+_terms: Final = list_of(values.term_of("disp"))
 
 
 def _uri_or_uris(value: object) -> Fault | None:
-    return _uris(value) if type(value) is list else _uri(value)
+    return _uris(value) if type(value) is list else values.uri(value)
 
 
-# ---- structures
-
-
-def _list(item: Check) -> Check:
-    def check(value: object) -> Fault | None:
-        if type(value) is not list:
-            return Fault("", "must be an array")
-        for index, each in enumerate(value):
-            fault = item(each)
-            if fault is not None:
-                return fault.under(f"/{index}")
-        return None
-
-    return check
-
-
-def _is_bare(name: str) -> bool:
-    return ":" not in name and name[:1] not in ("@", "_")
-
-
-def _unknown(name: str, meant: Sequence[str]) -> Fault:
-    told = f": {' or '.join(f'`{each}`' for each in meant)} is meant?" if meant else ""
-    return Fault(pointer(name), f"is no member that the standard knows, and has no prefix{told}")
-
-
-def _missing(name: str, value: Mapping[str, object], spelling: Spelling) -> Fault:
-    for other in value:
-        if _is_bare(other) and name in (meant := spelling.meant(other, value)):
-            return _unknown(other, meant)
-    return Fault(pointer(name), "is missing")
-
-
-def _object(
-    fields: Mapping[str, Check],
-    *required: str,
-    closed: bool = False,
-    elsewhere: Mapping[str, Check] = MappingProxyType({}),
-) -> Check:
-    """An object with these members. Others need a prefix (or `@`, or `_` as comments have) where it is `closed`, else where they are near misses.
-
-    elsewhere: members that the standard has in like objects and not in this one, as they must be where they are here all the same.
-    """
-    spelling = Spelling(fields)
-    checks = {**elsewhere, **fields}
-
-    def check(value: object) -> Fault | None:
-        if type(value) is not dict:
-            return Fault("", "must be an object")
-        for name in required:
-            if name not in value:
-                return _missing(name, value, spelling)
-        for name, each in value.items():
-            field = checks.get(name)
-            if field is not None:
-                fault = field(each)
-                if fault is not None:
-                    return fault.under(pointer(name))
-            elif (closed or name != "type") and _is_bare(name):  # `check_event` knows the type of an event
-                meant = spelling.meant(name, value)
-                if meant or closed:
-                    return _unknown(name, meant)
-        return None
-
-    return check
-
-
-_uris: Final = _list(_uri)
-_terms: Final = _list(_term("disp"))
-_QUANTITIES: Final = _list(
-    _object({"epcClass": _uri, "quantity": _quantity, "uom": _unit}, "epcClass", closed=True)
+_QUANTITIES: Final = list_of(
+    object_of(
+        {"epcClass": values.uri, "quantity": values.quantity, "uom": values.unit}, "epcClass", closed=True
+    )
 )
-_LASTING: Final = _object({"set": _terms, "unset": _terms})
+_LASTING: Final = object_of({"set": _terms, "unset": _terms})
 
 
 def _persistent(value: Any) -> Fault | None:
@@ -260,15 +67,17 @@ def _persistent(value: Any) -> Fault | None:
     return fault
 
 
-_PLACE: Final = _object({"id": _uri}, "id")
+_PLACE: Final = object_of({"id": values.uri}, "id")
 _SENSOR_HEAD: Final[dict[str, Check]] = {
-    "time": _time,
-    "deviceID": _text,
-    "deviceMetadata": _text,
-    "rawData": _text,
-    "dataProcessingMethod": _text,
+    "time": values.time,
+    "deviceID": values.text,
+    "deviceMetadata": values.text,
+    "rawData": values.text,
+    "dataProcessingMethod": values.text,
 }
-_METADATA: Final = _object({**_SENSOR_HEAD, "startTime": _time, "endTime": _time, "bizRules": _text})
+_METADATA: Final = object_of(
+    {**_SENSOR_HEAD, "startTime": values.time, "endTime": values.time, "bizRules": values.text}
+)
 _MEASURES: Final = ("value", "minValue", "maxValue", "meanValue", "sDev", "percRank", "percValue")
 _TEXTS: Final = (
     "type",
@@ -281,53 +90,67 @@ _TEXTS: Final = (
     "uom",
     "coordinateReferenceSystem",
 )
-_REPORT: Final = _object(
+_REPORT: Final = object_of(
     {
         **_SENSOR_HEAD,
-        **dict.fromkeys(_TEXTS, _text),
-        **dict.fromkeys(_MEASURES, _measure),
-        "booleanValue": _boolean,
-        "hexBinaryValue": _hexadecimal,
+        **dict.fromkeys(_TEXTS, values.text),
+        **dict.fromkeys(_MEASURES, values.measure),
+        "booleanValue": values.boolean,
+        "hexBinaryValue": values.hexadecimal,
     }
 )
 _EVENT_FIELDS: Final[dict[str, Check]] = {
-    "@context": _context,
-    "eventID": _uri,
-    "eventTime": _zoned,
-    "recordTime": _time,
-    "eventTimeZoneOffset": _offset,
+    "@context": values.context,
+    "eventID": values.uri,
+    "eventTime": values.zoned_time,
+    "recordTime": values.time,
+    "eventTimeZoneOffset": values.offset,
     "certificationInfo": _uri_or_uris,
-    "errorDeclaration": _object(
-        {"declarationTime": _time, "reason": _term("er"), "correctiveEventIDs": _list(_uri)},
+    "errorDeclaration": object_of(
+        {
+            "declarationTime": values.time,
+            "reason": values.term_of("er"),
+            "correctiveEventIDs": list_of(values.uri),
+        },
         "declarationTime",
     ),
-    "bizStep": _term("bizstep"),
-    "disposition": _term("disp"),
+    "bizStep": values.term_of("bizstep"),
+    "disposition": values.term_of("disp"),
     "persistentDisposition": _persistent,
     "readPoint": _PLACE,
     "bizLocation": _PLACE,
-    "bizTransactionList": _list(
-        _object({"type": _term("btt"), "bizTransaction": _uri}, "bizTransaction", closed=True)
+    "bizTransactionList": list_of(
+        object_of(
+            {"type": values.term_of("btt"), "bizTransaction": values.uri}, "bizTransaction", closed=True
+        )
     ),
-    "sourceList": _list(_object({"type": _term("sdt"), "source": _uri}, "type", "source", closed=True)),
-    "destinationList": _list(
-        _object({"type": _term("sdt"), "destination": _uri}, "type", "destination", closed=True)
+    "sourceList": list_of(
+        object_of({"type": values.term_of("sdt"), "source": values.uri}, "type", "source", closed=True)
     ),
-    "sensorElementList": _list(
-        _object({"sensorMetadata": _METADATA, "sensorReport": _list(_REPORT)}, "sensorReport")
+    "destinationList": list_of(
+        object_of(
+            {"type": values.term_of("sdt"), "destination": values.uri}, "type", "destination", closed=True
+        )
     ),
-    "ilmd": _free,
+    "sensorElementList": list_of(
+        object_of({"sensorMetadata": _METADATA, "sensorReport": list_of(_REPORT)}, "sensorReport")
+    ),
+    "ilmd": values.free,
 }
 _WHAT: Final[dict[str, Check]] = {"epcList": _uris, "quantityList": _QUANTITIES}
-_CHILDREN: Final[dict[str, Check]] = {"parentID": _uri, "childEPCs": _uris, "childQuantityList": _QUANTITIES}
+_CHILDREN: Final[dict[str, Check]] = {
+    "parentID": values.uri,
+    "childEPCs": _uris,
+    "childQuantityList": _QUANTITIES,
+}
 _TRANSFORMED: Final[dict[str, Check]] = {
     "inputEPCList": _uris,
     "inputQuantityList": _QUANTITIES,
     "outputEPCList": _uris,
     "outputQuantityList": _QUANTITIES,
-    "transformationID": _maybe_uri,
+    "transformationID": values.maybe_uri,
 }
-_ACTION: Final[dict[str, Check]] = {"action": _action}
+_ACTION: Final[dict[str, Check]] = {"action": values.action}
 _OF_SOME: Final = {**_ACTION, **_WHAT, **_CHILDREN, **_TRANSFORMED}
 """What only some types of events have. Documents are seen with one in an event of another type, and the stages read it there too."""
 
@@ -337,7 +160,7 @@ _OF_SOME: Final = {**_ACTION, **_WHAT, **_CHILDREN, **_TRANSFORMED}
 
 def _event(fields: Mapping[str, Check], rule: Check, *required: str) -> Check:
     own = {**_EVENT_FIELDS, **fields}
-    shape = _object(own, "eventTime", "eventTimeZoneOffset", *required, elsewhere=_OF_SOME)
+    shape = object_of(own, "eventTime", "eventTimeZoneOffset", *required, elsewhere=_OF_SOME)
 
     def check(event: dict[str, Any]) -> Fault | None:
         fault = shape(event)
@@ -394,7 +217,7 @@ _EVENTS: Final[dict[str, Check]] = {
     "ObjectEvent": _event({**_ACTION, **_WHAT}, _object_rule, "action"),
     "AggregationEvent": _event({**_ACTION, **_CHILDREN}, _children_rule, "action"),
     "TransactionEvent": _event(
-        {**_ACTION, **_WHAT, "parentID": _uri}, _transaction_rule, "action", "bizTransactionList"
+        {**_ACTION, **_WHAT, "parentID": values.uri}, _transaction_rule, "action", "bizTransactionList"
     ),
     "TransformationEvent": _event(_TRANSFORMED, _transformation_rule),
     "AssociationEvent": _event({**_ACTION, **_CHILDREN}, _children_rule, "action", "parentID"),

@@ -165,7 +165,12 @@ class _Parts:
         if front.access.is_open:
             return None
         login = login_services(
-            self._database, front.recorder, front.people.vault, front.log, certificate_names
+            self._database,
+            front.recorder,
+            front.people.vault,
+            is_blocked=front.blocks.is_network_blocked,
+            log=front.log,
+            certificate_names=certificate_names,
         )
         front.answering.sign = ReceiptSigner(login.ring, front.access.settings.accounts_issuer)
         return login

@@ -10,6 +10,8 @@ QueryProblemError(CallError)   the caller's fault, with the status and the stand
 ├── TooLargeError              413 QueryTooLargeException: more events than the caller, or the service, allows
 └── TooLongError               414 URITooLongException: the query string is over its limit
 
+DamagedError(CorruptError)     500 ImplementationException: what is stored of a named query or subscription cannot be read; of it alone, and it can be removed
+
 Source: EPCIS 2.0 section 12.6 and its OpenAPI; RFC 7807.
 """
 
@@ -90,8 +92,15 @@ class TooLongError(QueryProblemError):
     kind = "URITooLongException"
 
 
+class DamagedError(CorruptError):
+    """A named query's or subscription's document in the store cannot be read, since it was damaged or a later release wrote it."""
+
+
+DAMAGED_SAYS: Final = "what is stored of it is damaged: tell the operator, or remove it and make another one"
+"""What its owner is told of such a one, wherever it is met."""
 QUERY_FAILURES: Final[Failures] = {
     **FAILURES,
+    DamagedError: msgspec.structs.replace(FAILURES[CorruptError], message=DAMAGED_SAYS),
     EventContentError: FAILURES[CorruptError],  # what was captured was read before
     QueryProblemError: Failure(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
 }

@@ -1,8 +1,8 @@
 """Walking traces for their pages: a next page shows what was walked for the one before, and walks nothing again.
 
 A trace of ten thousand events is fifty pages; were it walked for each of them, the last page would cost as much as all. What is kept is what came of
-the walk, and no record: a page reads its own, by the eyes of who asks now. It serves only who sees what the caller before saw: where a policy
-has changed meanwhile, or what a record said is gone, the logs are walked again.
+the walk, and no record: a page reads its own, by the eyes of who asks now. It serves only its caller, and only as long as they see what they saw:
+where a policy has changed meanwhile, or what a record said is gone, the logs are walked again.
 """
 
 import asyncio
@@ -18,7 +18,9 @@ from services.query.sight import VisibleLogs
 from services.query.thinking import Engine
 from services.query.walk import Walk, walk_over
 from services.query.withheld import Held
-from services.sealing.remembered import Remembered
+from services.runtime.access.current import principal
+from services.runtime.shares import caller_of
+from services.sealing.remembered import FairlyRemembered
 
 KEPT_S: Final = 120.0
 """How long what came of a walk is kept after its last page: longer than a program takes for a page."""
@@ -42,11 +44,12 @@ class Walked(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a walk was for: the query as page tokens are bound to it, the sizes of the logs, and the merchant who looks."""
+    """What a walk was for: the query as page tokens are bound to it, the sizes of the logs, the merchant who looks, and the caller whose it is."""
 
     query: bytes
     sizes: frozenset[tuple[str, int]]
     merchant: int
+    caller: str
 
 
 class _Kept(NamedTuple):
@@ -56,12 +59,12 @@ class _Kept(NamedTuple):
 
 
 class KeptWalks:
-    """What came of the last walks that have more pages."""
+    """What came of the last walks that have more pages: each caller's own, so that who asks for many traces pushes out their own."""
 
     def __init__(self, most_bytes: int, clock_s: Callable[[], float]) -> None:
-        """Keep walks of at most about `most_bytes` in all, the last ones, each for KEPT_S; `clock_s` never goes back."""
+        """Keep walks of at most about `most_bytes` in all, of each caller the last ones, each for KEPT_S; `clock_s` never goes back."""
         self._clock_s = clock_s
-        self._kept: Remembered[Asked, _Kept] = Remembered(most_bytes)
+        self._kept: FairlyRemembered[Asked, _Kept] = FairlyRemembered(most_bytes, lambda asked: asked.caller)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -158,4 +161,4 @@ class Traces:
 
 
 def _asked(query: TraceQuery, logs: VisibleLogs, sizes: Mapping[str, int]) -> Asked:
-    return Asked(query.encode(), frozenset(sizes.items()), logs.eyes.merchant)
+    return Asked(query.encode(), frozenset(sizes.items()), logs.eyes.merchant, caller_of(principal()))

@@ -1,4 +1,4 @@
-"""Who is blocked: put there by a rule of the watch or by an operator, and refused by whoever shows records.
+"""Who is blocked: put there by a rule of the watch or by an operator, and refused by whoever shows records. Signing in is not refused: it costs work.
 
 A block is of a user or of a network, ends by itself, and can be lifted; one that was lifted is not put again by the watch for a while. A process asks the
 store for the whole list every `fresh_s` seconds at most, so a block takes hold within that; the list is bounded.
@@ -156,9 +156,17 @@ class RememberedBlocks:
         if self._are_pseudonyms:
             subjects += [f"{PSEUDONYM}:{each}" for each in await self._pseudonyms(user)]
         for subject in subjects:
-            block = known.get(subject)
-            if block is not None and block.until_ms > self._now_ms():
+            block = self._counting(known, subject)
+            if block is not None:
                 raise BlockedError(_said(block))
+
+    async def is_network_blocked(self, network: str) -> bool:
+        """Say whether a network is blocked, for those who do not refuse it. Raises: UnavailableError where the list was never read."""
+        return self._counting(await self._list(), f"{NETWORK}:{network}") is not None
+
+    def _counting(self, known: Mapping[str, Block], subject: str) -> Block | None:
+        block = known.get(subject)
+        return block if block is not None and block.until_ms > self._now_ms() else None
 
     async def _list(self) -> Mapping[str, Block]:
         if self._known is not None and self._clock_s() < self._fresh_until_s:

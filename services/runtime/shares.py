@@ -25,7 +25,7 @@ class Shares:
 
         Raises: ExhaustedError where they have their share already.
         """
-        caller = _caller(principal())
+        caller = caller_of(principal())
         if not caller:
             yield
             return
@@ -42,7 +42,7 @@ class Shares:
                 del self._taken[caller]  # else as many would be remembered as ever called
 
 
-def _caller(who: Principal) -> str:
+def caller_of(who: Principal) -> str:
     """Tell callers apart: accounts by their IDs, others by the names that records have for them; "" for nobody in particular."""
     if who.account:
         return f"account {who.account}"

@@ -128,6 +128,9 @@ class Front:
         host = load(MonitoringSettings).host
         self.access = open_access(host, MerchantStore(mongo.database), mongo.database, log)
         self.people = open_people(mongo.database)
+        self.blocks = RememberedBlocks(
+            Blocks(mongo.database), pseudonyms=partial(of_today_and_yesterday, self.people)
+        )
         self.recorder = BrowseRecorder(
             producer,
             self.people,
@@ -137,9 +140,7 @@ class Front:
             secret=secret,
             timeout_s=settings.browse_timeout_s,
             observe_seconds=lambda seconds: metrics.acknowledged.observe(seconds, spans.exemplar()),
-            blocking=RememberedBlocks(
-                Blocks(mongo.database), pseudonyms=partial(of_today_and_yesterday, self.people)
-            ),
+            blocking=self.blocks,
         )
         self.refusals = Refusals(self.recorder, RefusalMetrics(name), log)
         self.marks = Marks(

@@ -30,6 +30,7 @@ from services.runtime.access.networks import network_of
 from services.runtime.access.settings import LoginSettings
 from services.runtime.access.tokens import PublicKey, TokenRules, Tokens
 from services.runtime.access.values import NOBODY, AccountKind, AccountStatus, Means, Principal, Role
+from services.runtime.blocking import Blocks, RememberedBlocks
 from services.runtime.merchants.errors import UnauthenticatedError
 from services.runtime.mongo import Mongo, create_indexes
 from services.runtime.settings import MongoSettings
@@ -63,6 +64,7 @@ class World:
         self.registry = CollectorRegistry()
         self.settings = {"hash_memory_kib": 8, "hash_passes": 1, "challenge_bits": 4, **settings}
         self.secret = secrets.token_bytes(32)
+        self.blocks = Blocks(self.mongo.database)
         self.login = self.process()
         self.reader = AccountReader(self.mongo.database)
 
@@ -77,6 +79,9 @@ class World:
             files=self.files,
             has_looks=self.has_looks,
             provider_host=PROVIDER_HOST,
+            is_blocked=RememberedBlocks(
+                self.blocks, pseudonyms=self.lately, fresh_s=0, now_ms=lambda: self.now_ms
+            ).is_network_blocked,
             metrics=LoginMetrics(CollectorRegistry()),
             log=structlog.get_logger(),
             certificate_names=lambda context: getattr(context, "certificates", ()),
@@ -99,6 +104,11 @@ class World:
     async def has_looks(self, name: str) -> bool:
         """See `services.query.accounts.new_names`: whoever is in a record."""
         return any(each.user == name for each in self.recorder.browses)
+
+    @staticmethod
+    async def lately(name: str) -> list[str]:
+        """Nobody is blocked by a pseudonym here."""
+        return []
 
     def later(self, seconds: float) -> None:
         self.now_ms += round(seconds * 1000)

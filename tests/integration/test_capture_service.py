@@ -37,7 +37,7 @@ from services.runtime.errors import UnavailableError
 from services.runtime.settings import KafkaSettings
 from tests.integration.test_collector import Collector, canonical, collector, events_of, until
 from tests.open_guard import open_guard
-from tests.unit.capture_api import Jobs, Kafka, Keeper, Registered, open_gate
+from tests.unit.capture_api import Jobs, Kafka, Keeper, Registered, Rejections, open_gate
 from tests.unit.collector_builders import NOW_MS, counted, document, object_event
 
 __all__ = ["collector"]  # the fixture
@@ -72,6 +72,7 @@ class Here:
             max_held_bytes=max_bytes,
             commits=self.commits,
             jobs=Jobs(),  # type: ignore[arg-type]
+            rejections=Rejections(),
             metrics=metrics,
             log=LOG,
             keeper=Keeper(),

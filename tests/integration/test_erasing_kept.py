@@ -75,7 +75,7 @@ async def test_a_users_webhooks_go_and_a_merchants_go_on_without_the_name(world:
         ("old", ZOE, ""),
         ("other", ANN, ANN),
     ):
-        await store.add_query(NamedQuery(name, {"a": 1}), user, owner, 7)
+        await store.add_query(NamedQuery(name, {"EQ_bizStep": ["shipping"]}), user, owner, 7)
         await store.add(_webhook(name * 4, user, owner))
     exported = await world.exported(export_webhooks, zoe)
     assert [kind for kind, _ in exported] == ["query"] * 3 + ["subscription"] * 3

@@ -15,6 +15,7 @@ from services.query.accounts.attempts import UNKNOWN
 from services.query.accounts.errors import BusyError, ChallengedError, LockedError
 from services.query.accounts.passwords import MAX_SENT_BYTES
 from services.runtime.access.values import NOBODY, AccountStatus, Principal, Role
+from services.runtime.blocking import Block
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.errors import UnavailableError
 from services.runtime.merchants.errors import UnauthenticatedError
@@ -175,6 +176,29 @@ async def test_over_a_threshold_strangers_must_work_and_nobody_is_refused(world:
         with pytest.raises(ChallengedError):
             await world.sign_in("ann", solution=login_pb2.ChallengeSolution(**wrong))
     assert world.login.hasher.verified == before
+
+
+async def test_strangers_in_a_blocked_network_must_work_and_nobody_is_refused(world: World) -> None:
+    """As the watch blocks a network from which passwords were guessed: its neighbours are no guessers."""
+    await world.account("ann")
+    device = (await world.sign_in("ann", address="192.0.2.9")).device_token
+    await world.blocks.put(Block("network:192.0.2.0/24", world.now_ms + 900_000, reason="guessing-network"))
+    hashed = world.login.hasher.verified
+    for name in ("ann", "nobody"):
+        with pytest.raises(ChallengedError) as asked:
+            await world.sign_in(name, address="192.0.2.200")
+        assert asked.value.details[0].zero_bits == 4
+        told = world.recorder.browses[-1]
+        assert (told.refused, told.network, told.user) == ("blocked-network", "192.0.2.0/24", UNKNOWN)
+    assert world.login.hasher.verified == hashed, "a guess that nobody worked for is none"
+    await world.sign_in("ann", address="192.0.2.200", solve=True)
+    await world.sign_in("ann", address="192.0.2.200", device_token=device)
+    await world.sign_in("ann", address="198.51.100.1")
+    with pytest.raises(UnauthenticatedError):
+        await world.sign_in("ann", "wrong", address="192.0.2.200", solve=True)
+    assert world.recorder.browses[-1].refused == "wrong-password"
+    await world.blocks.lift("network:192.0.2.0/24")
+    await world.sign_in("ann", address="192.0.2.200")
 
 
 async def test_a_solution_counts_once_for_one_name_and_not_for_long(world: World) -> None:

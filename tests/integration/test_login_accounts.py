@@ -11,6 +11,7 @@ from services.query.accounts.errors import LockedError
 from services.runtime.access.current import acting
 from services.runtime.access.networks import network_of
 from services.runtime.access.values import NOBODY, Principal, Role
+from services.runtime.blocking import Block
 from services.runtime.call_errors import (
     AlreadyExistsError,
     InvalidRequestError,
@@ -268,6 +269,19 @@ async def test_programs_by_secret_and_by_certificate(world: World) -> None:
         await world.sign_in("shop", third)
     with pytest.raises(NotAllowedError):
         await world.call(world.login.login.ListSessions, login_pb2.ListSessionsRequest(), who)
+
+
+async def test_programs_in_a_blocked_network_go_on(world: World) -> None:
+    """Their secrets are 256 random bits, which nobody guesses: there is no work that would spare anything."""
+    wanted = login_pb2.Account(name="shop", kind="service", roles=["platform"])
+    made = await world.call(
+        world.login.accounts.CreateAccount, login_pb2.CreateAccountRequest(account=wanted), OPERATOR
+    )
+    await world.blocks.put(Block("network:192.0.2.0/24", world.now_ms + 900_000))
+    request = login_pb2.IssueTokenRequest(client_id="shop", client_secret=made.credential)
+    with acting(NOBODY, network=network_of("192.0.2.7")):
+        answer = await world.login.login.IssueToken(request, Caller())  # type: ignore[arg-type]
+    assert (await world.who(answer.tokens)).roles == {Role.PLATFORM}
 
 
 async def test_keys_change_while_all_goes_on_and_a_revoked_one_does_not_count(world: World) -> None:

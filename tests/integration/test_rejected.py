@@ -1,21 +1,24 @@
 """What was refused, from the refusal to the sealed correction: the `goodstrace rejected` command on a running collector."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from click.testing import CliRunner
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from goodstrace.cli.main import cli
-from services.collector.jobs import Seen
+from services.collector.jobs import Refusal, Seen
 from services.collector.rejection_store import RejectionStore, Wanted
 from services.collector.rejections import Again, State, of_batch
-from services.runtime import topics
+from services.runtime import envelope, topics
+from services.runtime.kafka import producer
 from tests.conftest import Names
 from tests.integration.test_collector import Collector, collector, until
 from tests.integration.test_ingress import send
-from tests.unit.collector_builders import NOW_MS, collected, document, object_event
+from tests.unit.collector_builders import NOW_MS, collected, document, object_event, poisoned
 
 __all__ = ["collector"]  # the fixture
 
@@ -108,4 +111,35 @@ async def test_what_was_done_about_a_rejection_stays_when_it_is_found_again(
     assert await store.page(Wanted(), newest[1].order, 2) == newest[2:4]
     assert await store.page(Wanted(reason="TOO_LARGE"), "", 10) == []
     assert len(await store.page(Wanted(capture=found[0].capture), "", 10)) == len(found)
+    twice = msgspec.structs.replace(found[0], id="d" * 32, reason="DUPLICATE", first=found[0].id)
+    await store.add([twice])
+    why = await store.refusals([*(each.id for each in found), twice.id, "e" * 32])
+    assert why == {each.id: Refusal(each.stage, each.reason, each.detail) for each in found}
+    assert await store.refusals([]) == {}
     client.close()
+
+
+def test_the_job_of_a_duplicate_says_that_the_first_one_was_refused(collector: Collector) -> None:
+    """As where a client sends once more what a stage behind `collect` has refused."""
+    collector.start()
+    writer = producer(collector.stack.kafka_bootstrap_servers, linger_ms=0)
+
+    def sent() -> dict[str, Any]:
+        record, capture = envelope.decode(poisoned({"parentID": 7}, os.urandom)), os.urandom(16)
+        value = envelope.encode(msgspec.structs.replace(record, capture_id=capture))
+        writer.produce(collector.names.topic(topics.GOODS_COLLECTED), value, partition=0)
+        writer.flush(30)
+        location = f"/epcis/v2/capture/{capture.hex()}"
+        until(lambda: collector.http.get(location).status_code == 200, "its verdict is there")
+        return collector.finished(location)
+
+    refused = sent()
+    assert (refused["success"], refused["counts"]["rejected"]) == (False, 1)
+    told = sent()
+    assert (told["success"], told["counts"]["duplicate"]) == (False, 1)
+    (error,) = told["errors"]
+    assert error["title"] == "Event 0 was refused by record"
+    assert error["detail"].startswith(
+        f"it is a duplicate of record {refused['events'][0]['recordID']}, which was refused: "
+    )
+    assert collector.end() == 0

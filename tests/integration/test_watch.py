@@ -22,6 +22,7 @@ from services.audit.watch.progress import Progress
 from services.audit.watch.store import ACTIVITY, ALERTS, WatchStore, forget
 from services.audit.watch_names import forget_user
 from services.runtime import topics
+from services.runtime.access.networks import network_of
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks
 from services.runtime.consumer_groups import WATCH
 from services.runtime.errors import UnavailableError
@@ -344,6 +345,12 @@ async def test_an_operator_blocks_lists_and_lifts_by_commands(watching: Watching
     assert added["by"].startswith("operator ")
     assert await run("blocks", "lift", "user:ann") == {"subject": "user:ann", "was_blocked": True}
     assert await run("blocks", "list") == []
+    for named in ("203.0.113.77", "203.0.113.0/24"):
+        assert (await run("blocks", "add", f"network:{named}"))["subject"] == "network:203.0.113.0/24"
+        remembered = RememberedBlocks(Blocks(watching.mongo.database), pseudonyms=_lately)
+        with pytest.raises(BlockedError, match="this network is blocked"):
+            await remembered.check(user="cid", network=network_of("203.0.113.5"))
+        assert (await run("blocks", "lift", f"network:{named}"))["was_blocked"]
     now_ms = _now_ms()
     known = (await watching.people().person("bob", now_ms)).pseudonym
     blocks = Blocks(watching.mongo.database)

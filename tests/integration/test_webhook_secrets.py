@@ -19,7 +19,7 @@ from services.query.webhooks.locking import SecretLock
 from services.query.webhooks.relocking import relock
 from services.query.webhooks.room import Room
 from services.query.webhooks.signing import secret_text
-from services.query.webhooks.store import SUBSCRIPTIONS, WebhookStore
+from services.query.webhooks.store import QUERIES, SUBSCRIPTIONS, WebhookStore
 from services.query.webhooks.values import Locked, Progress, Under, Webhook
 from services.runtime.aead import Aead
 from services.runtime.settings import EXIT_BAD_SETTINGS
@@ -291,6 +291,51 @@ async def test_a_damaged_one_is_named_and_removed_and_the_others_go_on(
         assert (await http.get(location)).json()["goodstrace:state"] == "active"
         assert (await http.delete(damaged)).status_code == 204
         assert [each["subscriptionID"] for each in (await http.get(listed)).json()] == [name]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"$set": {"query": "{"}},
+        {"$unset": {"query": ""}},
+        {"$set": {"query": '{"EQ_ofALaterRelease": ["x"]}'}},
+    ],
+)
+async def test_a_damaged_query_is_named_and_removed_and_the_others_go_on(
+    looking: Looking, http: httpx.AsyncClient, damage: dict[str, Any]
+) -> None:
+    receiver = Receiver()
+    await seal(looking, 0)
+    await looking.start("query")
+    location, damaged = await subscribed(http, receiver), f"{PATH}/shipped"
+    assert (await http.post(PATH, json={"name": "whole", "query": {}})).status_code == 201
+    assert (await looking.mongo.database[QUERIES].update_one({"_id": "shipped"}, damage)).modified_count
+    listed = {each["name"]: each for each in (await http.get(PATH)).json()}
+    assert set(listed) == {"shipped", "whole"}
+    assert listed["shipped"]["goodstrace:state"] == "damaged"
+    assert "query" not in listed["shipped"]
+    told = [each for each in looking.log_lines("query") if each.get("event") == "a named query is damaged"]
+    assert [each["query"] for each in told] == ["shipped"]
+    asked = {"dest": receiver.url}
+    for answer in (
+        await http.get(damaged),
+        await http.get(f"{damaged}/events"),
+        await http.post(f"{damaged}/subscriptions", json=asked),
+    ):
+        assert answer.status_code == 500
+        assert answer.json()["type"] == "epcisException:ImplementationException"
+        assert "tell the operator, or remove it" in answer.json()["detail"]
+    assert (await http.get(f"{PATH}/whole")).json()["query"] == {}
+    assert (await http.post(f"{PATH}/whole/subscriptions", json=asked)).status_code == 201
+
+    with receiver.running():
+        await eventually(came(receiver, 1), "its subscription has what it asks, and is delivered to")
+    subscriptions = (await http.get(f"{damaged}/subscriptions")).json()
+    assert [each["subscriptionID"] for each in subscriptions] == [location.rpartition("/")[2]]
+    assert (await http.delete(damaged)).status_code == 409
+    assert (await http.delete(location)).status_code == 204
+    assert (await http.delete(damaged)).status_code == 204
+    assert [each["name"] for each in (await http.get(PATH)).json()] == ["whole"]
 
 
 async def test_owners_are_given_also_where_a_damaged_one_does_not_say_when_it_was_made(

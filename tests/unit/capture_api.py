@@ -19,7 +19,7 @@ from services.collector.documents import Limits
 from services.collector.idempotency import Idempotency
 from services.collector.intake import Intake
 from services.collector.job_views import JobViews
-from services.collector.jobs import Job, Verdicts
+from services.collector.jobs import Job, Refusal, Verdicts
 from services.collector.keys import Reservation
 from services.collector.metrics import Metrics
 from services.collector.positions import Positions
@@ -123,6 +123,18 @@ class Jobs:
         return [placed[each] for each in wanted[:limit]]
 
 
+class Rejections:
+    """Knows what was refused, by record ID; `calls` are what it was asked for."""
+
+    def __init__(self) -> None:
+        self.refused: dict[str, Refusal] = {}
+        self.calls: list[set[str]] = []
+
+    async def refusals(self, records: Iterable[str]) -> dict[str, Refusal]:
+        self.calls.append(set(records))
+        return {record: self.refused[record] for record in self.calls[-1] & self.refused.keys()}
+
+
 class Keys:
     """Keeps idempotency keys in memory, for several processes; away while `away`."""
 
@@ -222,7 +234,7 @@ class Running:
         self.keys, self.logs, self.now_ms = keys or Keys(), Logs(), NOW_MS
         self.commits = GroupCommit(self.kafka, max_bytes, 0, interval_s, self.metrics)
         self.ports = Ports(now_ms=lambda: self.now_ms, random=random or counted(start))
-        self.keeper = Keeper()
+        self.keeper, self.rejections = Keeper(), Rejections()
         self.intake = Intake(
             keeper=self.keeper,
             ranges=ranges or Registered(),
@@ -236,6 +248,7 @@ class Running:
             max_held_bytes=max_bytes,
             commits=self.commits,
             jobs=self.jobs,  # type: ignore[arg-type]
+            rejections=self.rejections,
             metrics=self.metrics,
             log=LOG,
         )

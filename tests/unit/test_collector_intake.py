@@ -3,15 +3,32 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from goodstrace import facts as facts_format
 from goodstrace.entry import Kind
 from goodstrace.facts import Facts, Verdict
 from services.collector.documents import Limits
-from services.collector.jobs import Seen, Verdicts, detailed, gather, outline, progress
+from services.collector.jobs import (
+    ACCEPTED,
+    DUPLICATE,
+    MAX_ERRORS,
+    REJECTED,
+    Job,
+    Refusal,
+    Seen,
+    Verdicts,
+    detailed,
+    gather,
+    outline,
+    progress,
+)
+from services.collector.jobs import Verdict as JobVerdict
 from services.runtime import envelope
 from services.runtime.envelope import Part, Record
 from services.runtime.errors import UnavailableError
@@ -322,3 +339,78 @@ def test_verdicts_found_twice_and_cut_otherwise_say_the_same() -> None:
     assert [event["index"] for event in detailed(whole.page(1, 2), {})] == [1, 2]
     part = outline(progress(job, gather(seen[:3])))
     assert (part["running"], part["success"], part["counts"]["accepted"]) == (True, True, 3)
+
+
+async def test_a_duplicate_of_what_was_refused_counts_as_refused_and_says_why() -> None:
+    first, other = "f" * 32, "e" * 32
+    verdicts = tuple(
+        JobVerdict(
+            index,
+            DUPLICATE,
+            f"{index:032x}",
+            stage="summarise",
+            reason="DUPLICATE",
+            detail="before",
+            first=of,
+        )
+        for index, of in enumerate((first, other))
+    )
+    async with running() as here:
+        location = (await here.post(document(object_event(), object_event(eventID="urn:e:2")))).headers[
+            "location"
+        ]
+        capture = location.rpartition("/")[2]
+
+        async def told(*found: JobVerdict) -> dict[str, Any]:
+            here.jobs.found = [Verdicts("v", capture, 2, NOW_MS, NOW_MS, found)]
+            job = (await here.http.get(location)).json()
+            (listed,) = (await here.http.get("/epcis/v2/capture")).json()
+            assert listed == {name: each for name, each in job.items() if name != "events"}
+            return dict(job)
+
+        taken = await told(*verdicts)
+        assert (taken["success"], taken["errors"]) == (True, []), "none was refused so far"
+        here.rejections.refused = {other: Refusal("classify", "FORBIDDEN", "no such step")}
+        refused = await told(*verdicts)
+        asked = len(here.rejections.calls)
+        assert (await told(verdicts[1]))["running"]
+        assert len(here.rejections.calls) == asked, (
+            "who asks again and again while it is running is no burden"
+        )
+    assert (refused["running"], refused["success"]) == (False, False)
+    assert refused["errors"] == [
+        {
+            "type": "epcisException:ValidationException",
+            "title": "Event 1 was refused by classify",
+            "detail": f"it is a duplicate of record {other}, which was refused: no such step",
+            "index": 1,
+        }
+    ]
+    assert refused["counts"] == taken["counts"] == {"accepted": 0, "duplicate": 2, "rejected": 0}
+    assert refused["events"] == taken["events"]
+    assert here.rejections.calls[-1] == {first, other}
+
+
+@given(st.lists(st.sampled_from([ACCEPTED, DUPLICATE, REJECTED]), max_size=300), st.sets(st.integers(0, 300)))
+def test_a_job_is_a_success_as_long_as_no_event_of_it_nor_what_it_repeats_was_refused(
+    kinds: list[str], refused_firsts: set[int]
+) -> None:
+    verdicts = tuple(
+        JobVerdict(
+            index, kind, f"{index:032x}", first=f"first {index}" if kind == DUPLICATE else "", detail="d"
+        )
+        for index, kind in enumerate(kinds)
+    )
+    made = msgspec.structs.replace(
+        progress(Job("j", 1, len(kinds)), [Verdicts("v", "j", len(kinds), 1, 1, verdicts)]),
+        refused_firsts={f"first {index}": Refusal("record", "FAULT", "of it") for index in refused_firsts},
+    )
+    wanted = [
+        index
+        for index, kind in enumerate(kinds)
+        if kind == REJECTED or (kind == DUPLICATE and index in refused_firsts)
+    ]
+    told = outline(made)
+    assert told["success"] is not bool(wanted)
+    assert [each["index"] for each in told["errors"]] == wanted[:MAX_ERRORS]
+    assert told["counts"] == {kind: kinds.count(kind) for kind in (ACCEPTED, DUPLICATE, REJECTED)}

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.collector.times import parse_time
-from services.collector.validation import check_event, is_uri
+from services.collector.validation import check_event
+from services.collector.value_checks import is_uri
 from tests.unit.collector_builders import object_event
 
 SENSOR = {"sensorReport": [{"type": "Temperature", "value": "1.8", "uom": "CEL", "x:y": 1}]}

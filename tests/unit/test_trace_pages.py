@@ -166,6 +166,22 @@ def test_no_more_is_kept_than_is_allowed() -> None:
     assert small_logs.look_ups == 2 * walked
 
 
+def test_one_caller_who_asks_for_many_traces_pushes_out_their_own() -> None:
+    measured, _ = world_of(OPEN)
+    page(measured, 0)
+    world, logs = world_of(OPEN, keep_bytes=4 * kept_bytes(measured))
+    theirs = page(world, SHOP)
+    walked = logs.look_ups
+    for depth in range(1, 40):  # each is another walk
+        request = trace_pb2.TraceRequest(key=ITEM, page_size=1, max_depth=depth)
+        assert world.call("Trace", request, world.shown_with(MAKER)).next_page_token
+    assert 2 * kept_bytes(measured) < kept_bytes(world) <= 4 * kept_bytes(measured)
+    looked = logs.look_ups
+    assert looked > walked
+    page(world, SHOP, theirs.next_page_token)
+    assert logs.look_ups == looked, "it was kept"
+
+
 def test_what_is_withheld_counts_as_kept_too() -> None:
     world, _ = world_of({})
     assert page(world, 0).total_withheld > 3

@@ -5,12 +5,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from goodstrace.audit.v1 import watch_pb2
 from services.audit import watch_requests as requests
 from services.audit.watch import rules
+from services.audit.watch.command import watch
 from services.audit.watch.daily import distinct_users, is_pseudonym
 from services.audit.watch.judging import windows_of
 from services.audit.watch.observing import MAX_KEYS, observations, read, serial
@@ -20,8 +22,10 @@ from services.audit.watch.state import Pane, State, count, decode, encode, forge
 from services.audit.watch.values import Batch, Kind, Measure, decode_batch, encode_batch
 from services.audit.watch.windows import pane_of, pane_size, starts_with, whole
 from services.audit.watch_reader import summed
+from services.query.accounts.metrics import Outcome
 from services.runtime import topics
 from services.runtime.access.naming import NOBODIES
+from services.runtime.access.networks import named_network, network_of
 from services.runtime.blocking import BLOCKS, Block, BlockedError, Blocks, RememberedBlocks, blocked_subject
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.errors import EnvelopeError, SettingsError, UnavailableError
@@ -158,6 +162,16 @@ def test_refusals_sign_ins_and_changes_of_accounts_are_no_looks() -> None:
     ] * 2
 
 
+def test_a_sign_in_that_is_to_work_for_its_networks_block_is_no_failure() -> None:
+    """Else honest neighbours of who guessed would make the block last, by which they may not look either."""
+    told = observations(
+        record(sign_in(0, "unknown", "192.0.2.0", refused=Outcome.BLOCKED_NETWORK), bytes(16)), 0
+    )
+    assert {(each.sign_ins, each.sign_ins_refused) for each in told} == {(1, 0)}
+    asked = observations(record(sign_in(0, "unknown", "192.0.2.0", refused=Outcome.CHALLENGED), bytes(16)), 0)
+    assert {(each.sign_ins, each.sign_ins_refused) for each in asked} == {(1, 1)}
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -285,8 +299,35 @@ def test_a_sound_file_of_rules_is_read_and_two_of_one_name_are_not(tmp_path: Pat
     file.write_text('version = "own-1"\nexempt = ["user:warehouse"]\n' + rule)
     with pytest.raises(SettingsError, match="another name each day"):
         rules.load(file)
+    for network, is_one in (
+        ("10.0.0.0/24", True),
+        ("2001:db8::/48", True),
+        ("10.0.0", False),
+        ("10.0.0.0/8", False),
+    ):
+        file.write_text(f'version = "own-1"\nexempt = ["network:{network}"]\n' + rule)
+        if is_one:
+            assert rules.load(file).exempt == (f"network:{network}",)
+        else:
+            with pytest.raises(SettingsError, match="as alerts name them"):
+                rules.load(file)
     with pytest.raises(SettingsError):
         rules.load(tmp_path / "none.toml")
+
+
+@given(st.ip_addresses())
+def test_a_network_is_named_by_an_address_or_as_records_do_and_by_nothing_else(address: Any) -> None:
+    known = network_of(str(address))
+    assert named_network(str(address)) == named_network(known) == known
+    assert not named_network(f"{address}/16")
+    assert not named_network(str(address)[:-1] + ".")
+
+
+def test_a_block_of_what_is_no_network_is_refused_and_not_put_in_vain() -> None:
+    for name in ("203.0.113", "203.0.0.0/16", "office"):
+        refused = CliRunner().invoke(watch, ["blocks", "add", f"network:{name}"])
+        assert refused.exit_code == 1
+        assert "a network as alerts name it" in refused.output
 
 
 class _Listed(Blocks):
@@ -342,6 +383,8 @@ async def test_blocks_are_asked_for_every_two_seconds_and_outlast_an_outage() ->
     for user, network in (("ann", ""), ("bob", "192.0.2.0")):
         with pytest.raises(BlockedError, match="blocked until 1970-01-01T00:0"):
             await remembered.check(user=user, network=network)
+    assert await remembered.is_network_blocked("192.0.2.0")
+    assert not await remembered.is_network_blocked("198.51.100.0")
     await remembered.check(user="bob", network="")
     assert listed.asked == 3
     listed.is_away, now_s = True, 107.0

@@ -1,4 +1,4 @@
-"""Documents of webhooks: what is written is read again, and one that is damaged is named and in nobody else's way."""
+"""Documents of named queries and webhooks: what is written is read again, and one that is damaged is named and in nobody else's way."""
 
 import asyncio
 from typing import Any, Final
@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from services.query.webhooks.documents import document_of, locked_of, webhook_of, webhook_or_damaged
+from services.query.webhooks.asked import NamedQuery
+from services.query.webhooks.documents import (
+    document_of,
+    locked_of,
+    query_of,
+    query_or_damaged,
+    webhook_of,
+    webhook_or_damaged,
+)
 from services.query.webhooks.values import (
     Damaged,
     Locked,
@@ -23,7 +31,7 @@ from services.query.webhooks.values import (
     Under,
     Webhook,
 )
-from services.query.webhooks.views import webhook_view
+from services.query.webhooks.views import query_view, webhook_view
 from services.runtime.access.lasting import Credential, CredentialKind
 from services.sealing.errors import CorruptError
 from tests.unit.visible_world import SHOP
@@ -120,6 +128,60 @@ def test_the_view_of_a_damaged_one_says_how_to_be_rid_of_it_and_nothing_of_what_
         "goodstrace:state": "damaged",
         "goodstrace:lastError": "corrupt: what is stored of it is damaged: tell the operator, or remove it and make another one",
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"query": ...}, "'query' is missing"),
+        ({"query": "{"}, "truncated"),
+        ({"query": 5}, "int"),
+        ({"query": "[]"}, "Expected `object`"),
+        ({"query": "[" * 100_000}, "recursion"),
+        ({"query": '{"EQ_ofALaterRelease": ["x"]}'}, "EQ_ofALaterRelease"),
+        ({"query": '{"EQ_bizStep": ["shipping"], "orderBy": "eventTime"}'}, "orderBy"),
+    ],
+)
+def test_a_damaged_query_is_named_with_what_is_wrong(changes: dict[str, Any], said: str) -> None:
+    whole = {"_id": "q", "query": '{"EQ_bizStep": ["shipping"]}', "user": "ann", "created_ms": 1}
+    assert query_or_damaged(whole) == query_of(whole) == NamedQuery("q", {"EQ_bizStep": ["shipping"]})
+    document = {name: each for name, each in (whole | changes).items() if each is not ...}
+    with pytest.raises(CorruptError, match="the document of the query q is damaged") as told:
+        query_of(document)
+    assert said in str(told.value)
+    assert query_or_damaged(document) == Damaged("q", "q", str(told.value))
+
+
+@given(
+    ANYTHING
+    | st.dictionaries(
+        st.sampled_from(["EQ_bizStep", "GE_eventTime", "goodstrace:key", "goodstrace:merchant", "orderBy"])
+        | st.text(max_size=3),
+        st.lists(st.text(max_size=5) | st.integers(), max_size=3) | st.text(max_size=5) | st.none(),
+    ).map(lambda members: msgspec.json.encode(members).decode()),
+    st.text() | st.integers(),
+)
+def test_whatever_a_query_holds_it_is_read_and_shown_or_named(value: Any, own: Any) -> None:
+    read = query_or_damaged({"_id": own, "query": value})
+    assert query_view(read)["name"] == str(own)
+
+
+def test_the_view_of_a_damaged_query_says_the_same() -> None:
+    assert query_view(Damaged("q", "q", "secret")) == {
+        "name": "q",
+        "goodstrace:state": "damaged",
+        "goodstrace:lastError": "corrupt: what is stored of it is damaged: tell the operator, or remove it and make another one",
+    }
+
+
+def test_one_that_asks_for_what_is_not_known_waits_and_says_so() -> None:
+    shop = Hooked({}, definition={"EQ_ofALaterRelease": ["x"]})
+    shop.subscribe(shop.key_of(SHOP))
+    shop.turn()
+    assert (shop.progress.state, shop.progress.failures) == (State.ACTIVE, 1)
+    assert "EQ_ofALaterRelease" in shop.progress.last_error
+    assert shop.gauge("goodstrace_query_webhooks_failing") == 1
+    assert not shop.receiver.attempts
 
 
 def test_a_damaged_one_is_counted_and_named_once_and_the_others_go_on() -> None:

@@ -16,7 +16,8 @@ from services.audit.watch import rules as books
 from services.audit.watch.alerts_command import alerts, when
 from services.audit.watch.daily import DAY_MS
 from services.runtime import clock
-from services.runtime.blocking import KINDS, PSEUDONYM, USER, Block, Blocks
+from services.runtime.access.networks import named_network
+from services.runtime.blocking import KINDS, NETWORK, PSEUDONYM, USER, Block, Blocks
 from services.runtime.command_errors import told
 from services.runtime.host_account import account_here
 from services.runtime.mongo import Database, Mongo
@@ -172,4 +173,11 @@ def _checked(subject: str) -> str:
     kind, separator, name = subject.partition(":")
     if kind not in KINDS or not separator or not name:
         raise click.ClickException(f"{subject}: user:NAME, network:NETWORK or pseudonym:PSEUDONYM, please")
-    return subject
+    if kind != NETWORK:
+        return subject
+    known = named_network(name)
+    if not known:
+        raise click.ClickException(
+            f"{subject}: an address, or a network as alerts name it, please: 203.0.113.0/24 or 2001:db8::/48"
+        )
+    return f"{NETWORK}:{known}"

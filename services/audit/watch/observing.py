@@ -14,6 +14,7 @@ from goodstrace.identifiers import Grade, grade
 from goodstrace.record.v1.record_pb2 import WatchedBrowse
 from services.audit.watch.sketches import hashed
 from services.audit.watch.values import Kind, Seen
+from services.runtime.access.naming import TOLD_TO_WORK
 from services.runtime.errors import EnvelopeError
 
 MAX_KEYS: Final = 256
@@ -90,7 +91,7 @@ def _seen(told: WatchedBrowse, offset: int) -> Iterator[Seen]:
         "looks": times if is_look else 0,
         "refused": times if is_refused and not is_sign_in else 0,
         "sign_ins": times if is_sign_in else 0,
-        "sign_ins_refused": times if is_sign_in and is_refused else 0,
+        "sign_ins_refused": times if is_sign_in and is_refused and told.refused != TOLD_TO_WORK else 0,
         "shown": told.events,
         "first_seen": int(told.first_seen),
     }

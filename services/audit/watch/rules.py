@@ -13,6 +13,7 @@ from goodstrace.identifiers import Grade
 from services.audit.watch.daily import DAY_MS
 from services.audit.watch.values import Kind, Measure
 from services.audit.watch.windows import pane_size
+from services.runtime.access.networks import named_network
 from services.runtime.errors import SettingsError
 
 BUILT_IN: Final = Path(__file__).with_name("rules-2.toml")
@@ -149,8 +150,11 @@ def _problems(book: Book) -> Iterable[str]:
     if len(set(names)) < len(names):
         yield "two rules have one id"
     for each in book.exempt:
-        if each.partition(":")[0] in _BY_USER:
+        kind, _, name = each.partition(":")
+        if kind in _BY_USER:
             yield f"exempt {each}: users are counted by another name each day"
+        if kind == Kind.NETWORK and named_network(name) != name:
+            yield f"exempt {each}: networks are called 203.0.113.0/24 or 2001:db8::/48, as alerts name them"
     for rule in book.rules:
         yield from (f"rule {rule.id}: {problem}" for problem in _wrong(rule))
     for kind in Kind:

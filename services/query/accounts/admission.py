@@ -1,4 +1,4 @@
-"""Whether an attempt may be made, and what it counts for: by account and network, by device, by account, by network, by load.
+"""Whether an attempt may be made, and what it counts for: by account and network, by device, by account, by network, by load, by blocks of networks.
 
 Everything that is counted is counted before the password is looked at, and for names that nobody has as for others.
 """
@@ -81,11 +81,12 @@ class Admission:
         rules: AdmissionRules,
         *,
         is_pressed: Callable[[], bool],
+        is_blocked: Callable[[str], Awaitable[bool]],
         random: Callable[[int], bytes],
     ) -> None:
-        """Count in `counters`; while `is_pressed`, whoever is not known must work."""
+        """Count in `counters`; while `is_pressed`, and in a network that `is_blocked`, whoever is not known must work."""
         self._counters, self._keys, self._rules = counters, keys, rules
-        self._is_pressed, self._random = is_pressed, random
+        self._is_pressed, self._is_blocked, self._random = is_pressed, is_blocked, random
         self._networks = Networks(rules.network_per_minute)
         self._codes: OrderedDict[str, Count] = OrderedDict()
         self._beset: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -116,12 +117,13 @@ class Admission:
             raise LockedError((until_ms - now_ms) / 1000)
         failures = recent(counts[1].n, counts[2].n, now_ms)
         has_room = self._networks.take(asker.network, now_ms)
-        if failures >= self._rules.unknown_failures or not has_room or self._is_pressed():
-            await self._want_work(asker, failures, now_ms)
+        must_work = failures >= self._rules.unknown_failures or not has_room or self._is_pressed()
+        if must_work or await self._is_blocked(asker.network):
+            await self._want_work(asker, failures, now_ms, for_block=not must_work)
         await self._counters.count(pair, self._rules.lock, now_ms, known=counts[0], window=current)
         return Ticket(pair, current, known=False)
 
-    async def _want_work(self, asker: Asker, failures: int, now_ms: int) -> None:
+    async def _want_work(self, asker: Asker, failures: int, now_ms: int, *, for_block: bool) -> None:
         now_s = now_ms // 1000
         opened = challenges.open_challenge(self._keys.challenges, asker.name, asker.challenge, now_s)
         if opened is not None and challenges.is_solved(asker.challenge, asker.counter, opened.bits):
@@ -130,13 +132,15 @@ class Admission:
                 return
         if failures >= self._rules.unknown_failures:
             _remember(self._beset, asker.name, (now_ms + BESET_MS, failures), MAX_BESET)
-        raise self._challenge(asker, failures, now_ms)
+        raise self._challenge(asker, failures, now_ms, for_block=for_block)
 
-    def _challenge(self, asker: Asker, failures: int, now_ms: int) -> ChallengedError:
+    def _challenge(
+        self, asker: Asker, failures: int, now_ms: int, *, for_block: bool = False
+    ) -> ChallengedError:
         bits = bits_for(failures, self._rules.unknown_failures, self._rules.challenge_bits)
         nonce = self._random(challenges.NONCE_BYTES)
         made = challenges.make_challenge(self._keys.challenges, asker.name, bits, now_ms // 1000, nonce)
-        return ChallengedError(made, bits)
+        return ChallengedError(made, bits, for_block=for_block)
 
     async def take_back(self, ticket: Ticket, now_ms: int) -> None:
         """Uncount an attempt that was not made: the service was busy."""

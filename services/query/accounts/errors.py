@@ -30,12 +30,16 @@ class LockedError(ExhaustedError):
 
 
 class ChallengedError(ExhaustedError):
-    """Many try for this account, or from this network, or at all: whoever is not known must work for each attempt."""
+    """Many try for this account, or from this network, or at all, or the network is blocked: whoever is not known must work for each attempt.
+
+    for_block: it is the block alone.
+    """
 
     reason: ClassVar[str] = "CHALLENGE"
 
-    def __init__(self, challenge: str, zero_bits: int) -> None:
+    def __init__(self, challenge: str, zero_bits: int, *, for_block: bool = False) -> None:
         """Give the work."""
+        self.for_block = for_block
         super().__init__("solve the challenge, and try again with its solution")
         self.details = (login_pb2.Challenge(challenge=challenge, zero_bits=zero_bits),)
         self.retry_after_s = 0.001

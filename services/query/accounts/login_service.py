@@ -12,13 +12,13 @@ from services.query.accounts.passwords import MAX_SENT_BYTES
 from services.query.accounts.session_store import SessionStore
 from services.query.accounts.signing_in import SigningIn
 from services.runtime.access.current import network, principal
+from services.runtime.access.networks import LOCAL
 from services.runtime.call_errors import InvalidRequestError
 from services.runtime.grpc import Context
 
 MAX_NAME: Final = 128
 MAX_TOKEN: Final = 512
 MAX_CODE: Final = 64
-ELSEWHERE: Final = "local"
 
 
 class LoginServicer(login_pb2_grpc.LoginServiceServicer):
@@ -172,7 +172,7 @@ class LoginServicer(login_pb2_grpc.LoginServiceServicer):
 
 def _network() -> str:
     """Give the network of who calls; those who come by a Unix socket are one."""
-    return network() or ELSEWHERE
+    return network() or LOCAL
 
 
 def _bounded(**fields: tuple[str, int]) -> None:

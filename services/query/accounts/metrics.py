@@ -5,6 +5,8 @@ from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from services.runtime.access.naming import TOLD_TO_WORK
+
 _HASH_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -19,6 +21,7 @@ class Outcome(StrEnum):
     DISABLED = "disabled"
     LOCKED = "locked"
     CHALLENGED = "challenged"
+    BLOCKED_NETWORK = TOLD_TO_WORK
     BUSY = "busy"
     WRONG_TOKEN = "wrong-token"  # noqa: S105 - an outcome
     REUSED_TOKEN = "reused-token"  # noqa: S105 - an outcome

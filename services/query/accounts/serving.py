@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import grpc
@@ -63,12 +63,13 @@ class Login:
         files: KeyFiles,
         has_looks: HasLooks,
         provider_host: str,
+        is_blocked: Callable[[str], Awaitable[bool]],
         metrics: LoginMetrics,
         log: structlog.stdlib.BoundLogger,
         certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
-        """Build the parts; `has_looks` says of whom there are records, `provider_host` is the identity provider's ("" for none). Raises: KeysError."""
+        """Build the parts; `has_looks` says of whom there are records, `provider_host` is the identity provider's ("" for none), `is_blocked` says which networks are blocked. Raises: KeysError."""
         keys, random = SecretKeys(secret), os.urandom
         accounts, sessions = AccountStore(database), SessionStore(database)
         changes = AccountChanges(recorder, has_looks)
@@ -91,6 +92,7 @@ class Login:
                 challenge_bits=settings.challenge_bits,
             ),
             is_pressed=self.hasher.is_pressed,
+            is_blocked=is_blocked,
             random=random,
         )
         codes = Codes(accounts, keys, now_ms)
@@ -192,6 +194,8 @@ def login_services(
     database: Database,
     recorder: Recorder,
     vault: Vault,
+    *,
+    is_blocked: Callable[[str], Awaitable[bool]],
     log: structlog.stdlib.BoundLogger,
     certificate_names: Callable[[Context], tuple[str, ...]] = lambda _: (),
 ) -> Login:
@@ -208,6 +212,7 @@ def login_services(
             files=configured_files(),
             has_looks=looks_in(vault),
             provider_host=load(OidcSettings).host,
+            is_blocked=is_blocked,
             metrics=LoginMetrics(),
             log=log,
             certificate_names=certificate_names,

@@ -121,8 +121,7 @@ class SigningIn:
             return await self._admission.admit(asker, now_ms)
         except (LockedError, ChallengedError) as error:
             # Whose name it is was not looked up: it shall cost as little as can be.
-            outcome = Outcome.LOCKED if isinstance(error, LockedError) else Outcome.CHALLENGED
-            await self._attempts.refused("SignIn", UNKNOWN, outcome, network)
+            await self._attempts.refused("SignIn", UNKNOWN, _told(error), network)
             raise
 
     async def _matches(
@@ -190,3 +189,9 @@ class SigningIn:
         task: asyncio.Task[object] = asyncio.create_task(written())
         self._after.add(task)
         task.add_done_callback(self._after.discard)
+
+
+def _told(error: LockedError | ChallengedError) -> Outcome:
+    if isinstance(error, LockedError):
+        return Outcome.LOCKED
+    return Outcome.BLOCKED_NETWORK if error.for_block else Outcome.CHALLENGED

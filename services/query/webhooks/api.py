@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+import structlog
 from fastapi import FastAPI, Request, Response
 
 from goodstrace.event_filter import EventFilter
@@ -34,7 +35,7 @@ from services.query.webhooks.resuming import resumed
 from services.query.webhooks.sender import Sender
 from services.query.webhooks.signing import SECRET_BYTES, SECRET_FIELD, secret_text
 from services.query.webhooks.store import WebhookStore
-from services.query.webhooks.values import Progress, Webhook
+from services.query.webhooks.values import Damaged, Progress, Webhook
 from services.query.webhooks.views import query_view, webhook_view
 from services.runtime import clock
 from services.runtime.access.current import principal
@@ -62,11 +63,15 @@ class WebhookApi:
         most: int,
         secret: bytes,
         lock: SecretLock,
+        log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """Keep queries and webhooks in `store`, with destinations within `reach`, their secrets locked by `lock`; list at most `most` of either."""
+        """Keep queries and webhooks in `store`, with destinations within `reach`, their secrets locked by `lock`; list at most `most` of either.
+
+        `log` is told of queries that are damaged.
+        """
         self._api, self._store, self._sender, self._heads = api, store, sender, heads
         self._reach, self._most = reach, most
-        self._secret, self._lock = secret, lock
+        self._secret, self._lock, self._log = secret, lock, log
 
     # ---- named queries
 
@@ -86,12 +91,14 @@ class WebhookApi:
         return await self._api.guarded(METHOD, respond)
 
     async def queries(self) -> Response:
-        """List the queries by name."""
+        """List the queries by name; of a damaged one that alone, by which it can be removed."""
 
         async def respond() -> Response:
-            return _json(
-                [query_view(each) for each in await self._store.queries(self._most, only_of(principal()))]
-            )
+            found = await self._store.queries(self._most, only_of(principal()))
+            for each in found:
+                if isinstance(each, Damaged):
+                    self._log.warning("a named query is damaged", query=each.id, why=each.why)
+            return _json([query_view(each) for each in found])
 
         return await self._api.guarded(METHOD, respond)
 
@@ -109,7 +116,7 @@ class WebhookApi:
         async def respond() -> Response:
             try:
                 if not await self._store.remove_query(name, only_of(principal())):
-                    raise NotFoundError("there is no query of this name", "name")
+                    raise _no_query()
             except ConflictError as error:
                 raise InUseError("it has subscriptions: remove them first", "name") from error
             return Response(status_code=204, headers=dict(epcis_headers.EPCIS_HEADERS))
@@ -165,8 +172,10 @@ class WebhookApi:
         """List the webhooks of a query; of a damaged one its ID, by which it can be removed."""
 
         async def respond() -> Response:
-            await self._query(name)
-            found = await self._store.all(self._most, name, only_of(principal()))
+            owner = only_of(principal())
+            if not await self._store.has_query(name, owner):
+                raise _no_query()
+            found = await self._store.all(self._most, name, owner)
             checkpoints = await self._heads.newest()
             return _json([webhook_view(each, checkpoints) for each in found])
 
@@ -224,7 +233,7 @@ class WebhookApi:
     async def _query(self, name: str) -> NamedQuery:
         found = await self._store.query(name, only_of(principal()))
         if found is None:
-            raise NotFoundError("there is no query of this name", "name")
+            raise _no_query()
         return found
 
     async def _check_dest(self, dest: str) -> None:
@@ -336,6 +345,10 @@ async def _body(request: Request) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise TooLargeError(f"over {MAX_BODY_BYTES} bytes", "the body")
     return bytes(body)
+
+
+def _no_query() -> NotFoundError:
+    return NotFoundError("there is no query of this name", "name")
 
 
 def _no_subscription() -> NotFoundError:

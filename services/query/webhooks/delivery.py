@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from services.query.epcis_problems import QueryProblemError
 from services.query.forward import Forward, Gathered, Heads, SeenBy
 from services.query.metrics import QueryMetrics
 from services.query.subscribing import hashes_of
@@ -209,7 +210,8 @@ class Deliveries:
     async def _turn(self, webhook: Webhook) -> bool:
         """Send one message, or pass over what is not meant; tell whether more may be left. The lease is given up with it.
 
-        1. Its secret is opened: without it nothing can be signed, so nothing is looked at. It waits, and is disabled in the end.
+        1. Its secret is opened, and what it asks is read: without these nothing can be signed or meant, so nothing is looked at. It waits,
+           and is disabled in the end.
         2. As whom it looks is judged anew. Where they do not count now nothing is sent: it waits, or is disabled.
         3. The message that is under way is made again. Where there is none, or it may not be sent any more, the newest checkpoints are taken
            and what is meant is gathered. Where there is nothing, the cursor moves on.
@@ -219,9 +221,10 @@ class Deliveries:
         """
         try:
             secret = await opened(self._store, self._lock, webhook.id, webhook.locked)
-        except CorruptError as error:
-            return await self._unsent(webhook, error, None)  # the right login secret may come back
-        wanted = wanted_of(webhook.definition, self._secret)
+            wanted = wanted_of(webhook.definition, self._secret)
+        except (CorruptError, QueryProblemError) as error:
+            # the right login secret may come back, and so may the later release
+            return await self._unsent(webhook, error, None)
         try:
             looker = await self._lookers.of(webhook)
         except RefusedError as error:
@@ -246,7 +249,10 @@ class Deliveries:
         return is_kept and sent.outcome is Outcome.DELIVERED
 
     async def _unsent(
-        self, webhook: Webhook, error: RefusedError | CorruptError, over: DisabledBy | None
+        self,
+        webhook: Webhook,
+        error: RefusedError | CorruptError | QueryProblemError,
+        over: DisabledBy | None,
     ) -> bool:
         """Keep why nothing is sent: it waits, or is disabled where it is `over`. Returns: False, its turns are over until then."""
         self._log.warning(

@@ -1,6 +1,6 @@
 """Named queries and webhooks as documents of the store: written, and read strictly. Pure.
 
-A document of a webhook that cannot be read, since it was damaged or a later release wrote it, is told of by its ID, and is in no other one's way.
+A document that cannot be read, since it was damaged or a later release wrote it, is told of by its ID, and is in no other one's way.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from services.query.webhooks.asked import NamedQuery
+from services.query.epcis_problems import DamagedError, QueryProblemError
+from services.query.webhooks.asked import NamedQuery, wanted_of
 from services.query.webhooks.values import Damaged, Locked, OwnerId, Progress, Sees, Under, Webhook
-from services.sealing.errors import CorruptError
 
 _UNREADABLE: Final = (KeyError, TypeError, ValueError, RecursionError)  # msgspec's errors are ValueErrors
 
@@ -60,12 +60,27 @@ def document_of(webhook: Webhook) -> dict[str, Any]:
 
 
 def query_of(document: Mapping[str, Any]) -> NamedQuery:
-    """Read a named query."""
-    return NamedQuery(document["_id"], msgspec.json.decode(document["query"]))
+    """Read a named query. Raises: DamagedError where the document is damaged, or asks for what this release does not know."""
+    try:
+        members = {"name": document["_id"], "query": msgspec.json.decode(document["query"])}
+        query = msgspec.convert(members, NamedQuery)
+        wanted_of(query.query, b"")
+    except (*_UNREADABLE, QueryProblemError) as error:
+        raise DamagedError(_why("query", document, error)) from error
+    return query
+
+
+def query_or_damaged(document: Mapping[str, Any]) -> NamedQuery | Damaged:
+    """Read a named query, or say that its document is damaged."""
+    try:
+        return query_of(document)
+    except DamagedError as error:
+        name = str(document["_id"])
+        return Damaged(name, name, str(error))
 
 
 def webhook_of(document: Mapping[str, Any]) -> Webhook:
-    """Read a webhook. Raises: CorruptError where the document is damaged."""
+    """Read a webhook; whether what it asks is known is seen when it has its turn. Raises: DamagedError where the document is damaged."""
     try:
         kind = document.get("owner_kind")
         members = {
@@ -84,14 +99,14 @@ def webhook_of(document: Mapping[str, Any]) -> Webhook:
         }
         return msgspec.convert(members, Webhook)
     except _UNREADABLE as error:
-        raise CorruptError(_why(document, error)) from error
+        raise DamagedError(_why("webhook", document, error)) from error
 
 
 def webhook_or_damaged(document: Mapping[str, Any]) -> Webhook | Damaged:
     """Read a webhook, or say that its document is damaged."""
     try:
         return webhook_of(document)
-    except CorruptError as error:
+    except DamagedError as error:
         return Damaged(str(document["_id"]), str(document.get("query", "")), str(error))
 
 
@@ -109,6 +124,6 @@ def _locked(document: Mapping[str, Any]) -> Locked:
     return msgspec.convert(members, Locked, builtin_types=(bytes,))
 
 
-def _why(document: Mapping[str, Any], error: Exception) -> str:
+def _why(what: str, document: Mapping[str, Any], error: Exception) -> str:
     said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return f"the document of the webhook {document['_id']} is damaged, or of a later release: {said}"
+    return f"the document of the {what} {document['_id']} is damaged, or of a later release: {said}"

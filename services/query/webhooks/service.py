@@ -62,6 +62,7 @@ class Webhooks:
             most=settings.max_webhooks,
             secret=front.secret,
             lock=self._lock,
+            log=front.log,
         )
         self._deliveries = Deliveries(
             self._store,

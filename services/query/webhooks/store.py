@@ -21,6 +21,7 @@ from services.query.webhooks.documents import (
     owner_row,
     progress_row,
     query_of,
+    query_or_damaged,
     webhook_of,
     webhook_or_damaged,
 )
@@ -40,7 +41,7 @@ INDEXES: Final = {
 class WebhookStore:
     """Named queries and webhooks of one database. Every method raises UnavailableError where the store is away.
 
-    What gives one webhook raises CorruptError where its document is damaged; what gives many says which are. Any can be removed.
+    What gives one query or webhook raises DamagedError where its document is damaged; what gives many says which are. Any can be removed.
     """
 
     def __init__(self, database: Database, room: Room = Room()) -> None:  # noqa: B008 - it is frozen
@@ -75,11 +76,11 @@ class WebhookStore:
         }
         await self._keep(self._queries, document, owner_id, "queries")
 
-    async def queries(self, limit: int, owner: OwnerId | None = None) -> list[NamedQuery]:
-        """List the queries by name: an owner's, or all."""
+    async def queries(self, limit: int, owner: OwnerId | None = None) -> list[NamedQuery | Damaged]:
+        """List the queries by name: an owner's, or all. Damaged ones count for the limit."""
         async with translated():
             return [
-                query_of(each)
+                query_or_damaged(each)
                 async for each in self._queries.find(owner_row(owner)).sort("_id", 1).limit(limit)
             ]
 
@@ -89,14 +90,19 @@ class WebhookStore:
             found = await self._queries.find_one({"_id": name, **owner_row(owner)})
         return query_of(found) if found else None
 
+    async def has_query(self, name: str, owner: OwnerId | None = None) -> bool:
+        """Tell whether there is a query, damaged or not, or one of the owner's where one is named."""
+        async with translated():
+            return await self._queries.find_one({"_id": name, **owner_row(owner)}, {"_id": 1}) is not None
+
     async def remove_query(self, name: str, owner: OwnerId | None = None) -> bool:
         """Remove a query; tell whether there was one. Raises: ConflictError where it has subscriptions."""
+        if not await self.has_query(name, owner):
+            return False
         async with translated():
-            mine = {"_id": name, **owner_row(owner)}
-            if not await self._queries.find_one(mine, {"_id": 1}):
-                return False
             if await self._subscriptions.find_one({"query": name}, {"_id": 1}):
                 raise ConflictError(f"the query {name} has subscriptions")
+            mine = {"_id": name, **owner_row(owner)}
             return (await self._queries.delete_one(mine)).deleted_count == 1
 
     # ---- webhooks

@@ -9,7 +9,7 @@ from goodstrace.entry import Position
 from services.runtime.access.lasting import Credential
 
 DAMAGED: Final = "damaged"
-"""What is said in the place of a state of a webhook whose document in the store cannot be read; it is never stored."""
+"""What is said in the place of a state of a webhook, or of a named query, whose document in the store cannot be read; it is never stored."""
 OVER: Final = "over"
 """What is said in the place of a state of a webhook to which nothing is sent, as there are more than settings allow; it is never stored."""
 TimeMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
@@ -139,9 +139,10 @@ class Webhook(msgspec.Struct, frozen=True):
 
 
 class Damaged(msgspec.Struct, frozen=True):
-    """A webhook whose document in the store cannot be read: nothing is sent for it until somebody mends or removes it.
+    """A webhook or named query whose document in the store cannot be read: nothing is done for it until somebody mends or removes it.
 
-    id: of the webhook. query: the name of its query, "" where not even that is known. why: for the log, it may say what is stored.
+    id: of the webhook, or the query's name. query: the name of its query, "" where not even that is known; of a query its own. why: for
+    the log, it may say what is stored.
     """
 
     id: str

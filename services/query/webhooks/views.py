@@ -3,17 +3,21 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from services.query.epcis_problems import DAMAGED_SAYS, DamagedError
 from services.query.webhooks.asked import SEES_FIELD, NamedQuery
 from services.query.webhooks.delivery import Checkpoints, lag
 from services.query.webhooks.values import DAMAGED, Damaged, Webhook
 
-_WHAT_TO_DO: Final = (
-    "corrupt: what is stored of it is damaged: tell the operator, or remove it and make another one"
-)
+_DAMAGED: Final = {
+    "goodstrace:state": DAMAGED,
+    "goodstrace:lastError": f"{DamagedError.category}: {DAMAGED_SAYS}",
+}
 
 
-def query_view(query: NamedQuery) -> dict[str, Any]:
-    """Show a named query."""
+def query_view(query: NamedQuery | Damaged) -> dict[str, Any]:
+    """Show a named query; of a damaged one its name, by which it can be removed, and nothing of what is stored."""
+    if isinstance(query, Damaged):
+        return {"name": query.id, **_DAMAGED}
     return {"name": query.name, "query": query.query}
 
 
@@ -25,12 +29,7 @@ def webhook_view(webhook: Webhook | Damaged, checkpoints: Checkpoints) -> dict[s
         checkpoints: the newest by log, for how far it is behind.
     """
     if isinstance(webhook, Damaged):
-        return {
-            "subscriptionID": webhook.id,
-            "queryName": webhook.query,
-            "goodstrace:state": DAMAGED,
-            "goodstrace:lastError": _WHAT_TO_DO,
-        }
+        return {"subscriptionID": webhook.id, "queryName": webhook.query, **_DAMAGED}
     progress = webhook.progress
     return {
         "subscriptionID": webhook.id,

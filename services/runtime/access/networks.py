@@ -14,6 +14,8 @@ FORWARDED_FOR: Final = "x-forwarded-for"
 _V4_BITS: Final = 24
 _V6_BITS: Final = 48
 MAX_FORWARDED: Final = 20
+LOCAL: Final = "local"
+"""What records of signing in call the network of those who come by a Unix socket."""
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -42,6 +44,13 @@ def network_of(address: str) -> str:
 def first_address(network: str) -> str:
     """Give an address of which `network_of` makes this network again, for whoever is told from where somebody calls."""
     return network.partition("/")[0]
+
+
+def named_network(text: str) -> str:
+    """Give what records call a network that a person names, by an address in it or as records do; "" for all else, as a network of another size."""
+    if text == LOCAL or network_of(first_address(text)) == text:
+        return text
+    return network_of(text)
 
 
 def caller_network(address: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
