@@ -233,6 +233,14 @@ class CompleteWorld:
         return trace, complete
 
     @contextmanager
+    def served_in_full(self, folder: Path) -> Iterator[Client]:
+        """Serve with nothing hidden, whatever was hidden before."""
+        self.reader.hidden.clear()
+        self.reader.refused.clear()
+        with self.served(folder) as client:
+            yield client
+
+    @contextmanager
     def served(self, folder: Path, complete: Any = None, **options: Any) -> Iterator[Client]:
         """Serve on a Unix socket from a thread of its own; gives a client."""
         started, stop = threading.Event(), asyncio.Event()
