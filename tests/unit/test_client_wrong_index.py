@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from goodstrace import key_changes
 from goodstrace.cli.verify import verify
 from goodstrace.completeness import wrong_index
 from goodstrace.completeness.proof import RunPages
@@ -19,6 +20,7 @@ from goodstrace.log_keys import LogKeys
 from goodstrace.proof_file import ProofFile
 from tests.unit.completeness_builders import pieces as pieces_of
 from tests.unit.completeness_world import CompleteWorld
+from tests.unit.fake_services import FakeLog
 
 
 def test_an_index_that_leaves_one_out_is_proved_wrong_to_anybody(
@@ -72,6 +74,31 @@ def _altered(proof: WrongIndex) -> Iterator[WrongIndex]:
     yield replace(proof, index=proof.entry)
     yield replace(proof, entry=proof.index)
     yield replace(proof, leaf=proof.leaf.replace(b'"since":0', b'"since":1'))
+
+
+def test_it_is_proved_after_changes_of_the_keys_also_beside_a_policy_of_before(tmp_path: Path) -> None:
+    world = CompleteWorld()
+    item = world.known.item
+    assert item is not None
+    with world.served(tmp_path) as client:
+        place = world.places_of(client.trace(item, complete=True).events)[0]
+    world.index(4, left_out=place)
+    with world.served(tmp_path) as client, pytest.raises(WrongIndexError) as raised:
+        client.trace(item)
+    file, keys, policy = tmp_path / "proof.wrong-index", tmp_path / "keys", tmp_path / "policy"
+    file.write_bytes(raised.value.proof)
+    vkeys = [log.signer.verifier.vkey() for log in world.reader.logs.values()]
+    policy.write_text("".join(f"log {each}\n" for each in vkeys) + "quorum none\n")
+    keys.mkdir()
+    for name, log in world.reader.logs.items():
+        log.change_key()
+        path = keys / name.replace("/", "-")
+        path.with_suffix(".vkey").write_text(log.signer.verifier.vkey() + "\n")
+        path.with_suffix(".changes").write_bytes(key_changes.statement(log.changes[0]) + b"\n")
+    beside = FakeLog("goods/9").signer.verifier.vkey()
+    for more in ((), ("--vkey", beside), ("--policy", str(policy))):
+        done = CliRunner().invoke(verify, [str(file), "--vkeys", str(keys), *more])
+        assert done.exit_code == 0, done.output
 
 
 def test_a_right_index_cannot_be_proved_wrong(tmp_path: Path) -> None:
