@@ -134,6 +134,7 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
             key_changes=self._key_changes,
             consistency=self._consistency,
             newest=self._newest,
+            previous_header=self._previous_header,
         )
         self._purpose = purpose
         self._timeout_s = timeout_s
@@ -366,12 +367,18 @@ class Client(BrowseCalls, ProofCalls, ReceiptCalls, StreamCalls, FigureCalls, Cl
         return answer
 
     def _key_changes(self, log: str) -> Iterable[bytes]:
+        return self._get_key_changes(log).changes
+
+    def _previous_header(self, log: str) -> bytes:
+        return self._get_key_changes(log).previous_header
+
+    def _get_key_changes(self, log: str) -> trace_pb2.GetKeyChangesResponse:
         try:
-            return self._call(self._query.GetKeyChanges, trace_pb2.GetKeyChangesRequest(log=log)).changes
+            return self._call(self._query.GetKeyChanges, trace_pb2.GetKeyChangesRequest(log=log))
         except CallError as error:
             if error.code not in ("UNIMPLEMENTED", "NOT_FOUND"):
                 raise
-            return ()
+            return trace_pb2.GetKeyChangesResponse()
 
     def _newest(self, log: str) -> log_pb2.Checkpoint | None:
         answer = self._call(self._query.GetCheckpoint, trace_pb2.GetCheckpointRequest())

@@ -15,8 +15,10 @@ from typing import Final
 
 import msgspec
 
-from goodstrace.block import GENESIS_HASH, MAX_INTEGER
-from goodstrace.errors import KeyChangeError, NoteError
+from goodstrace.block import GENESIS_HASH, MAX_INTEGER, header_hash
+from goodstrace.block import decode as decode_header
+from goodstrace.checkpoint import Checkpoint
+from goodstrace.errors import BlockError, KeyChangeError, NoteError
 from goodstrace.note import SigningKey, Verifier
 
 # The first byte sets it apart from the domains of block headers (3, 4) and from notes, which have no control characters.
@@ -176,6 +178,25 @@ def joined(known: Sequence[KeyChange], given: Sequence[KeyChange]) -> tuple[KeyC
     if tuple(known[place : place + common]) != tuple(given[:common]):
         return None
     return (*known[:place], *given, *known[place + len(given) :])
+
+
+def tree_found(change: KeyChange, header: bytes) -> Checkpoint:
+    """Give the tree that the new key found: the statement, which it signed, has the hash of the header before its first block.
+
+    Args:
+        change: whose signatures were verified.
+        header: exact bytes of that header.
+    Raises: KeyChangeError where it is another one.
+    """
+    if header_hash(header) != change.previous:
+        raise KeyChangeError(f"{_place(change)}: this is not the header of the block before it")
+    try:
+        found = decode_header(header)
+    except BlockError as error:
+        raise KeyChangeError(f"{_place(change)}: {error}") from error
+    if (found.log, found.size) != (change.log, change.size):
+        raise KeyChangeError(f"{_place(change)}: the block before it is not of its log and size")
+    return Checkpoint(change.origin, change.size, bytes.fromhex(found.root))
 
 
 def key_at(changes: Sequence[KeyChange], current: str, height: int) -> str:

@@ -39,7 +39,7 @@ class LogKeys:
         for verifier in verifiers:
             log = log_of(verifier.name)
             if log in self._by_log and self._by_log[log] != verifier:
-                raise NoteError(f"two keys claim the log {log}: {self._by_log[log].name} and {verifier.name}")
+                raise _two_claim(log, self._by_log[log], verifier)
             self._by_log[log] = verifier
 
     @classmethod
@@ -79,6 +79,37 @@ class LogKeys:
             keys._follow_file(file, text)
         return keys
 
+    @classmethod
+    def joined(cls, *all_keys: LogKeys) -> LogKeys:
+        """Trust what each of these trusts, and keep the changes of keys that each has followed.
+
+        Where two know keys of one log, changes that were followed must lead from one to the other.
+
+        Raises: NoteError where they do not, and two keys claim one log; KeyChangeError where the changes contradict.
+        """
+        joined = cls(())
+        for keys in all_keys:
+            for log in keys.logs():
+                joined._join(log, keys.verifier(log), keys.changes(log))
+        return joined
+
+    def _join(self, log: str, verifier: Verifier, changes: Sequence[KeyChange]) -> None:
+        """Add a log's key in force by other keys, and how it came to be."""
+        known = self._by_log.get(log, verifier)
+        together: tuple[KeyChange, ...] = ()
+        for each in sorted(filter(None, (self.changes(log), changes)), key=lambda some: some[0].size):
+            longer = key_changes.joined(together, each)
+            if longer is None:
+                raise KeyChangeError(f"the log {log} shows two different successions of its keys")
+            together = longer
+        key_changes.verify_succession(together)
+        succession = _vkeys_of(together) if together else (known.vkey(),)
+        if not {known.vkey(), verifier.vkey()} <= set(succession):
+            raise _two_claim(log, known, verifier)
+        self._by_log[log] = Verifier.parse(succession[-1])
+        if together:
+            self._changes[log] = together
+
     def _follow_file(self, file: Path, text: str) -> None:
         changes = list(_changes_in(text, file))
         try:
@@ -109,7 +140,7 @@ class LogKeys:
             )
         if joined == known:
             return False
-        if trusted not in (joined[0].old, *(change.new for change in joined)):
+        if trusted not in _vkeys_of(joined):
             raise KeyChangeError(
                 f"the changes of the key of {log} do not go by the key that is trusted: get its vkey anew from its operator"
             )
@@ -172,6 +203,15 @@ class LogKeys:
 
     def __iter__(self) -> Iterator[Verifier]:
         return iter(self._by_log.values())
+
+
+def _two_claim(log: str, one: Verifier, other: Verifier) -> NoteError:
+    return NoteError(f"two keys claim the log {log}: {one.name} and {other.name}")
+
+
+def _vkeys_of(changes: Sequence[KeyChange]) -> tuple[str, ...]:
+    """Name the keys that a log had along its changes, oldest first; there is one change at least."""
+    return (changes[0].old, *(change.new for change in changes))
 
 
 def _keys_in(text: str, file: Path) -> Iterator[Verifier]:

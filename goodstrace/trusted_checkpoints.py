@@ -7,7 +7,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
-from goodstrace.errors import AnswerError, CallError, CheckpointError, NoteError, RollbackError, StaleError
+from goodstrace.errors import (
+    AnswerError,
+    CallError,
+    CheckpointError,
+    KeyChangeError,
+    NoteError,
+    RollbackError,
+    StaleError,
+)
+from goodstrace.key_changes import tree_found
 from goodstrace.key_following import KeyFollower
 from goodstrace.log.v1 import log_pb2
 from goodstrace.log_keys import LogKeys, log_of
@@ -22,7 +31,9 @@ from goodstrace.verification import (
 )
 
 IN_FORCE_WITHIN_S: Final = 3.0
-"""So long a key may be in force before its first checkpoint is published, unless witnesses are waited for: the statement is stored before."""
+"""So long a key may be in force before its first checkpoint is published, unless witnesses are waited for: the statement is stored before.
+
+For services that do not show the tree that the key found."""
 Held = Mapping[str, str]
 """What was remembered when a question was sent: by log, the note of the largest checkpoint."""
 _Asked = ParamSpec("_Asked")
@@ -43,6 +54,7 @@ class TrustedCheckpoints:
         key_changes: Callable[[str], Iterable[bytes]],
         consistency: Callable[[str, int, int], Sequence[bytes]],
         newest: Callable[[str], log_pb2.Checkpoint | None],
+        previous_header: Callable[[str], bytes],
     ) -> None:
         """Begin with what is trusted and remembered.
 
@@ -53,11 +65,13 @@ class TrustedCheckpoints:
             key_changes: asks for the changes of a log's key.
             consistency: asks for the proof that a log grew from a size to a size. Raises: CallError.
             newest: asks for a log's newest checkpoint.
+            previous_header: asks for the header of the block before the last change of a log's key; empty where it is not told.
         """
         self._keys, self._memory, self._policy = keys, memory, policy
         self._follower = KeyFollower(keys, memory, key_changes)
         self._consistency = consistency
         self._newest = newest
+        self._previous_header = previous_header
 
     def follow(self, log: str, note: str) -> None:
         """Follow the changes of a log's key to the one that signed a note."""
@@ -101,13 +115,13 @@ class TrustedCheckpoints:
     def check_growth(self, given: VerifiedCheckpoint) -> None:
         """Check that a log's checkpoint and what is remembered of it are of one log that grew; where a policy is asked for, its quorum first.
 
-        One that is signed by a key retired since must be contained in one of the key in force. Else it proves nothing: whoever has the
-        retired key signs any history that is no longer than the log was at the change.
+        One that is signed by a key retired since must be contained in one of the key in force, or in the tree that this key found when
+        it took over. Else it proves nothing: whoever has the retired key signs any history that is no longer than the log was at the change.
         """
         if self._policy is not None:
             verify_quorum(given, self._policy)
         if self._keys.is_retired(given.log, given.checkpoint.size):
-            self._remember_in_force(given)
+            self._see_vouched_for(given)
         self.remember(given)
 
     def remember(self, given: VerifiedCheckpoint) -> None:
@@ -118,20 +132,41 @@ class TrustedCheckpoints:
         while self._is_newer(given, note) and not self._memory.replace(origin, note, given.note):
             note = self._memory.get(origin)
 
-    def _remember_in_force(self, given: VerifiedCheckpoint) -> None:
-        """See that a checkpoint of the log by its key in force is remembered: growth to what is remembered is checked for each that is given."""
+    def _see_vouched_for(self, given: VerifiedCheckpoint) -> None:
+        """See that the log's key in force vouches for a checkpoint of a retired one.
+
+        A checkpoint by it is remembered from then on, and growth to what is remembered is checked for each that is given. Where none is
+        published yet, which may take as long as witnesses do, what counts is the tree that it found.
+        """
         note = self._memory.get(given.checkpoint.origin)
         if note is not None and self._is_in_force(given.log, note):
             return
+        newest = self._newest_in_force(given.log)
+        if newest is None and self._was_found(given):
+            return
         deadline_s = time.monotonic() + IN_FORCE_WITHIN_S
-        while (newest := self._newest_in_force(given.log)) is None and time.monotonic() < deadline_s:
+        while newest is None and time.monotonic() < deadline_s:
             time.sleep(_ASK_AGAIN_S)
+            newest = self._newest_in_force(given.log)
         if newest is None:
             raise AnswerError(
                 f"the checkpoint of {given.log} of size {given.checkpoint.size} is signed by a retired key, and the service shows none"
                 " of the key in force that contains it: whoever has the retired key can make such a one"
             )
         self.check_growth(verify_checkpoints([newest], self._keys)[given.log])
+
+    def _was_found(self, given: VerifiedCheckpoint) -> bool:
+        """Tell whether a checkpoint is contained in the tree that the log's key in force found; False where the service does not show that tree.
+
+        Raises: RollbackError where it is not.
+        """
+        try:
+            tree = tree_found(self._keys.changes(given.log)[-1], self._previous_header(given.log))
+        except KeyChangeError:
+            return False
+        found = VerifiedCheckpoint(given.log, tree, note="")
+        verify_growth(given, found, self._growth_proof(given, found))
+        return True
 
     def _newest_in_force(self, log: str) -> log_pb2.Checkpoint | None:
         newest = self._newest(log)

@@ -115,7 +115,7 @@ def _keys(vkeys: Path | None, more: Sequence[str]) -> LogKeys | None:
     for log in given.logs() if given else ():
         if log in loaded.logs():
             raise click.UsageError(f"--vkeys has a key of {log} already")
-    return LogKeys([*loaded, *given]) if given else loaded
+    return LogKeys.joined(loaded, given) if given else loaded
 
 
 def _result(

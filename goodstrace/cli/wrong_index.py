@@ -35,7 +35,8 @@ def result(data: bytes, keys: LogKeys | None, policy: Policy | None) -> dict[str
 
     Raises: VerificationError.
     """
-    trusted = LogKeys([*(keys or ()), *(each.verifier for each in (policy.logs if policy else ()))])
+    named = [LogKeys([each.verifier]) for each in policy.logs] if policy else []
+    trusted = LogKeys.joined(*([keys] if keys else []), *named)
     shown = verify_wrong_index(decode(data), trusted)
     return {
         WRONG_INDEX: {

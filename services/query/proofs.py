@@ -8,6 +8,7 @@ from goodstrace.merkle import leaf_hash
 from goodstrace.proof_file import ProofFile
 from goodstrace.query.v1 import trace_pb2
 from services.runtime.call_errors import InvalidRequestError, NotFoundError, OutOfRangeError
+from services.sealing.pins import Pins
 from services.sealing.reader import LogReader
 from services.sealing.showing import checkpoint_message
 from services.sealing.values import StoredCheckpoint
@@ -56,9 +57,15 @@ async def consistency(
 ) -> trace_pb2.GetConsistencyProofResponse:
     """Prove that a log only grew between two sizes. Source: RFC 6962 section 2.1.2.
 
+    The newer may be one at which the log's key changed, though nothing of it is published yet: the key's statement names it.
     Raises: NotFoundError, OutOfRangeError, InvalidRequestError, UnavailableError.
     """
-    new_size = await covered_size(reader, request.log, request.new_size, "new_size")
+    try:
+        new_size = await covered_size(reader, request.log, request.new_size, "new_size")
+    except OutOfRangeError:
+        if not await _changed_key_at(reader, request.log, request.new_size):
+            raise
+        new_size = request.new_size
     if request.old_size > new_size:
         raise InvalidRequestError(f"must not be over the newer size, {new_size}", "old_size")
     proof: list[bytes] = []  # nothing is to be proved from the empty log, nor of a log to itself
@@ -93,13 +100,23 @@ async def _newest(reader: LogReader, log: str) -> StoredCheckpoint:
 
 
 async def key_changes_of(
-    reader: LogReader, request: trace_pb2.GetKeyChangesRequest
+    reader: LogReader, pins: Pins, request: trace_pb2.GetKeyChangesRequest
 ) -> trace_pb2.GetKeyChangesResponse:
-    """Give the changes of a log's key. Raises: NotFoundError, UnavailableError."""
-    info = next((each for each in await reader.logs() if each.name == request.log), None)
+    """Give the changes of a log's key, and the header before the last. Raises: NotFoundError, CorruptError, UnavailableError."""
+    info = await reader.info(request.log)
     if info is None:
         raise NotFoundError("there is no log of this name", "log")
-    return trace_pb2.GetKeyChangesResponse(changes=map(key_changes.statement, info.changes))
+    answer = trace_pb2.GetKeyChangesResponse(changes=map(key_changes.statement, info.changes))
+    if info.changes:
+        place = info.name, info.changes[-1].height - 1
+        headers = await pins.headers_there([place])
+        answer.previous_header = headers[place].header if place in headers else b""
+    return answer
+
+
+async def _changed_key_at(reader: LogReader, log: str, size: int) -> bool:
+    info = await reader.info(log)
+    return info is not None and any(change.size == size for change in info.changes)
 
 
 async def covered_size(reader: LogReader, log: str, asked: int, field: str) -> int:

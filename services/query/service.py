@@ -280,7 +280,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self, request: trace_pb2.GetKeyChangesRequest, _context: Context
     ) -> trace_pb2.GetKeyChangesResponse:
         """Give the changes of a log's key; see trace.proto."""
-        return await proofs.key_changes_of(self._reader, request)
+        return await proofs.key_changes_of(self._reader, self._pins, request)
 
     async def GetGoods(  # noqa: N802 - the name in the proto
         self, request: goods_pb2.GetGoodsRequest, context: Context

@@ -5,7 +5,7 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -16,8 +16,14 @@ from services.replay.rerunning import FIRST_STAGE
 from services.replay.through import STARTS
 from services.replay.verifying import Replayed
 from services.runtime.command_errors import told
+from services.sealing.fsck.faults import kinds_of
 
 T = TypeVar("T")
+_LOST: Final = (
+    "The store was put back from a copy on purpose: the ledger seals from Kafka what came after it; run this again then. Not on purpose: "
+    "docs/runbooks/recovery.md, A log was cut off. What the state file {state} knows, the logs are held to until they contain it again: keep it; "
+    "to begin anew on purpose, remove it."
+)
 
 _from = click.option(
     "--from",
@@ -53,7 +59,7 @@ def replay() -> None:
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to keep how far it is (run/replay/...); removed at the end.",
+    help="Where to keep how far it is (run/replay/...); removed at the end, unless a log has lost what it knows.",
 )
 @json_option
 def verify(start: str, names: tuple[str, ...], state: Path | None, *, as_json: bool) -> None:
@@ -61,15 +67,23 @@ def verify(start: str, names: tuple[str, ...], state: Path | None, *, as_json: b
 
     Reads goods.stored, goods.browsed and logs.checkpoints from their first record on. With --from the goods are taken
     through the stages from an earlier topic, by the code of today. The first difference of a log is named with block, index
-    and offset. Interrupted, it goes on where it was.
+    and offset. Interrupted, it goes on where it was. A log that is smaller than it was published, or than an interrupted run had
+    compared, is LOST: rolled back, and not merely waiting to be sealed.
     """
-    found = _run(lambda: runs.verify_all(start, names, state))
-    sound = bool(found) and all(each.difference is None for each in found)
+    with told():
+        path = state or runs.state_path(start)
+    found = _run(lambda: runs.verify_all(start, names, path))
+    sound = bool(found) and all(each.sound for each in found)
+    kinds = kinds_of(fault.field for each in found for fault in each.lost)
     if as_json:
-        print_json({"sound": sound, "from": start, "logs": found})
+        print_json({"sound": sound, "from": start, "logs": found, "kinds": kinds})
     else:
         for each in found:
             _print_replayed(each)
+        for field, kind in kinds.items():
+            click.echo(kind.told(field))
+        if kinds:
+            click.echo(_LOST.format(state=path))
         if not found:
             click.echo("the store has no such logs: nothing was compared")
     raise SystemExit(0 if sound else 1)
@@ -170,7 +184,7 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def _print_replayed(found: Replayed) -> None:
-    state = "DIFFERS" if found.difference else "same"
+    state = "DIFFERS" if found.difference else "LOST" if found.lost else "same"
     resumed = f" ({found.resumed:,} of them in an earlier run)" if found.resumed else ""
     waiting = f", {found.waiting:,} records not sealed yet" if found.waiting else ""
     click.echo(
@@ -184,6 +198,9 @@ def _print_replayed(found: Replayed) -> None:
         places += [f"index {different.index}"] if different.index is not None else []
         places += [f"offset {different.offset} of {found.topic}"] if different.offset is not None else []
         click.echo(f"  {', '.join(places)}, {different.field}: {different.problem}")
+
+    for fault in found.lost:
+        click.echo(f"  {fault.place}: {fault.problem}")
 
 
 def _print_rebuilt(found: Rebuilt) -> None:

@@ -1,6 +1,7 @@
 """Is a sealed log what its topic says? One log is fed block by block with the records replayed for it. Pure."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -9,7 +10,11 @@ from goodstrace.block import BlockHeader
 from goodstrace.errors import BlockError, TreeError
 from goodstrace.merkle import HASH_SIZE, Frontier, leaf_hashes
 from services.sealing.core import Sealable
+from services.sealing.fsck.faults import Fault, Verdict
+from services.sealing.fsck.saved import Saved, SavedCheck
 from services.sealing.values import Pack, PackedRecord, StoredBlock, StoredCheckpoint
+
+EARLIER_RUN: Final = "an earlier run of replay verify"
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +35,8 @@ class Mark(msgspec.Struct, frozen=True):
     """How far a log was compared: what is needed to go on behind it, a few hundred bytes however long the log is.
 
     `hashes` is the tree's frontier; `offset` the next one to replay; `header_hash` that of the last header compared (hex), which
-    names all blocks up to it: a store that has another there, or none, is not the one that was compared.
+    names all blocks up to it: a store that has another there, or none, is not the one that was compared. `earlier` is the most that
+    a run before had compared of a store that was not this one any more: the log is held to it until it is seen to contain it.
     """
 
     log: str
@@ -39,19 +45,27 @@ class Mark(msgspec.Struct, frozen=True):
     offset: int = 0
     hashes: tuple[bytes, ...] = ()
     header_hash: str = blocks.GENESIS_HASH
+    earlier: Saved | None = None
 
     @property
     def frontier(self) -> Frontier:
         """The tree that was compared so far. Raises: TreeError."""
         return Frontier(self.size, self.hashes)
 
+    def anew(self) -> "Mark":
+        """Give the mark that begins with the first block, and holds the log to the most that this one knows of it. Raises: TreeError."""
+        if self.earlier is not None or not self.size:  # an `earlier` that is still there is the larger one
+            return Mark(self.log, earlier=self.earlier)
+        return Mark(self.log, earlier=Saved(self.size, self.frontier.root(), EARLIER_RUN))
+
 
 class Comparison:
     """Compares one log. Stops being of use after the first difference: what follows is shifted."""
 
-    def __init__(self, mark: Mark, *, offsets: bool) -> None:
+    def __init__(self, mark: Mark, *, offsets: bool, published: Sequence[Saved] = ()) -> None:
         """Go on from a mark; `offsets`: the replayed records come from the very topic that was sealed.
 
+        `published` is what else the log must contain, beside what the mark says of an earlier run.
         Raises: TreeError, where the mark is none.
         """
         self._log = mark.log
@@ -60,6 +74,10 @@ class Comparison:
         self._height = mark.height
         self._offset = mark.offset
         self._header_hash = mark.header_hash
+        self._earlier = mark.earlier
+        self._verdict = Verdict(log=mark.log)
+        known = [*published, *([mark.earlier] if mark.earlier else [])]
+        self._saved = SavedCheck([each for each in known if each.size > mark.size], self._verdict)
         self.difference: Difference | None = None
 
     @property
@@ -72,15 +90,24 @@ class Comparison:
             self._offset,
             self._frontier.hashes,
             self._header_hash,
+            self._earlier if self._earlier and self._earlier.size > self._frontier.size else None,
         )
+
+    @property
+    def lost(self) -> Sequence[Fault]:
+        """What the log is known to have had and has not: of kinds `rolled-back` and `rewritten`."""
+        return self._verdict.faults
 
     def block(self, block: StoredBlock, packs: Sequence[Pack], replayed: Sequence[Sealable]) -> bool:
         """Compare the next block, the packs in its range, and as many replayed records as it has leaves.
 
-        Returns: whether they are the same, byte for byte; else `difference` says where not.
+        Returns: whether they are the same, byte for byte, and what the log is known to have had; else `difference` or `lost` says where not.
         """
         self.difference = next(self._differences(block, packs, replayed), None)
         if self.difference is not None:
+            return False
+        self._saved.grown(self._frontier, block.leaves, self._height)
+        if self.lost:
             return False
         self._frontier = self._frontier.append(leaf_hashes(each.record.entry for each in replayed))
         self._height += 1
@@ -96,6 +123,10 @@ class Comparison:
             "checkpoint", f"size {checkpoint.size} is published with a root that the topic does not give"
         )
         return False
+
+    def complete(self) -> None:
+        """Say that the log ends here: whatever it is known to have had beyond was lost."""
+        self._saved.ended(self._frontier.size)
 
     def ended(self, missing: int) -> None:
         """Say that the topic ended before the log did."""

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +13,13 @@ from services.collector.settings import CollectorSettings
 from services.collector.stages import Span, StageFault
 from services.replay import rebuilding, rerunning
 from services.replay.comparing import Mark
+from services.replay.published import newest
 from services.replay.reading import TopicReader
 from services.replay.rebuilding import KeysAtHand, Rebuilt, TopicSealer
 from services.replay.rerunning import FIRST_STAGE, Rerun
 from services.replay.sources import Origin, origins, prefix_of, version_of
 from services.replay.through import STARTS
-from services.replay.verifying import Replayed, verify_log
+from services.replay.verifying import Replayed, gone, verify_log
 from services.runtime import logs, topics
 from services.runtime.errors import ServiceError, UnavailableError
 from services.runtime.mongo import Mongo
@@ -27,6 +28,7 @@ from services.runtime.settings import KafkaSettings, LogSettings, MongoSettings,
 from services.runtime.state_file import StateFile
 from services.sealing.fsck.faults import Verdict
 from services.sealing.fsck.index_log_check import check_index
+from services.sealing.fsck.saved import Saved
 from services.sealing.key_sources import configured_keys, key_folder
 from services.sealing.mongo import MongoBlockStore
 from services.sealing.secret_check import check_secret
@@ -37,34 +39,84 @@ from services.sealing.witness_settings import later, publishing
 SAVE_EVERY: Final = 20_000  # entries between two states on disk
 
 
-async def verify_all(start: str, names: tuple[str, ...], path: Path | None) -> list[Replayed]:
-    """Compare the named logs, or all, with the topics they come from. Raises: ServiceError."""
+def state_path(start: str) -> Path:
+    """Tell where the state of a comparison lies unless another place is named. Raises: SettingsError."""
+    return _run_dir() / "replay" / f"{load(MongoSettings).database}-{start}.json"
+
+
+async def verify_all(start: str, names: tuple[str, ...], path: Path) -> list[Replayed]:
+    """Compare the named logs, or all, with the topics they come from, and with what they are known to have been.
+
+    What an earlier run knows (in the state file) of a log that has lost it stays in the file, so that each run says so.
+    Raises: ServiceError, also where the file is of another store or Kafka: nobody is to take one for the other unawares.
+    """
     kafka, mongo = load(KafkaSettings), load(MongoSettings)
-    state_path = path or _run_dir() / "replay" / f"{mongo.database}-{start}.json"
     client = Mongo(mongo)
     scan = MongoBlockStore(client.database)
     try:
-        instance = await scan.instance_id()
-        of = f"{instance} {kafka.bootstrap_servers} {kafka.topic(STARTS[start])}"
-        state = StateFile(state_path, of, Mark)
-        logs_there = [info.name for info in await scan.logs()]
-        found = [
-            await _verify_one(scan, kafka, origin, log, state)
-            for origin in _origins(kafka, start, _versions(logs_there))
-            for log in logs_there
-            if prefix_of(log) == origin.prefix and (not names or log in names)
-        ]
+        state = _state(
+            path, f"{await scan.instance_id()} {kafka.bootstrap_servers} {kafka.topic(STARTS[start])}"
+        )
+        published = await newest(kafka.bootstrap_servers, kafka.topic(topics.LOGS_CHECKPOINTS))
+        logs_there = [info.name for info in await scan.logs()]  # after what was published of them
+        known = sorted({*logs_there, *state.logs(), *filter(_is_never_dropped, published)})
+        found = list[Replayed]()
+        for origin in _origins(kafka, start, _versions(known)):
+            for log in known:
+                if prefix_of(log) != origin.prefix or (names and log not in names):
+                    continue
+                saved = [published[log]] if log in published else []
+                if log in logs_there:
+                    found.append(await _verify_one(scan, kafka, origin, log, state, published=saved))
+                elif lost := gone(state.get(log) or Mark(log), origin.topic, saved):
+                    found.append(lost)
+                else:
+                    state.forget(log)  # nothing was ever compared of it
         absent = set(names) - {each.log for each in found}
         if absent:
             raise ServiceError(f"the store has no log {', '.join(sorted(absent))} with a topic of its own")
-        state.remove()
+        _settle(state, found)
         return found
     finally:
         client.close()
 
 
+def _state(path: Path, of: str) -> StateFile[Mark]:
+    state = StateFile(path, of, Mark)
+    if state.of_other_work:
+        raise ServiceError(
+            f"{path} is the state of a comparison of another store, or with another Kafka, than those that are set now. Where neither was changed on"
+            " purpose, what it knows is gone: keep it, and see docs/replay.md. To begin anew on purpose, remove it or name another with --state"
+        )
+    return state
+
+
+def _is_never_dropped(log: str) -> bool:
+    """Tell whether a log must be there once it was; those of stages run again are their operator's to drop."""
+    return version_of(log) is None
+
+
+def _settle(state: StateFile[Mark], found: Iterable[Replayed]) -> None:
+    """Forget how far the logs were compared, since they were to their end, but not what they are still held to."""
+    for each in found:
+        mark = state.get(each.log)
+        state.forget(each.log)
+        if mark is not None and (each.lost or mark.earlier is not None) and mark.anew().earlier is not None:
+            state.keep(each.log, mark.anew())
+    if state.logs():
+        state.write()
+    else:
+        state.remove()
+
+
 async def _verify_one(
-    scan: MongoBlockStore, kafka: KafkaSettings, origin: Origin, log: str, state: StateFile[Mark]
+    scan: MongoBlockStore,
+    kafka: KafkaSettings,
+    origin: Origin,
+    log: str,
+    state: StateFile[Mark],
+    *,
+    published: Sequence[Saved],
 ) -> Replayed:
     reader = await asyncio.to_thread(TopicReader, kafka.bootstrap_servers, origin.topic)
     head = await scan.head(log)
@@ -87,7 +139,7 @@ async def _verify_one(
     try:
         if partition_of(log) not in reader.extents:
             raise UnavailableError(f"topic {origin.topic} has no partition {partition_of(log)}")
-        found = await verify_log(scan, reader, mark, origin.change, told)
+        found = await verify_log(scan, reader, mark, origin.change, told, published=published)
     finally:
         state.write()
         reader.close()

@@ -16,6 +16,8 @@ from services.runtime.errors import ServiceError
 from services.sealing import core
 from services.sealing.core import Fetched, Sealable
 from services.sealing.errors import CorruptError, UnprovableRecordError
+from services.sealing.fsck.faults import Fault
+from services.sealing.fsck.saved import Saved
 from services.sealing.ports import LogScan
 from services.sealing.values import StoredBlock, partition_of
 
@@ -29,7 +31,8 @@ class Replayed(msgspec.Struct, kw_only=True):
 
     `entries` of `blocks` were the same, `resumed` of them in an earlier run; `root` is theirs; `waiting` records of the
     topic are not sealed yet (None where that was not counted: a difference was found before). `anew` says why what an
-    earlier run had compared does not count; empty where it does, or there was none.
+    earlier run had compared does not count; empty where it does, or there was none. `lost` is what the log is known to have had,
+    by an earlier run or as published, and has not any more, however much of it Kafka gives: `rolled-back` or `rewritten`.
     """
 
     log: str
@@ -41,12 +44,26 @@ class Replayed(msgspec.Struct, kw_only=True):
     root: str = ""
     waiting: int | None = None
     difference: Difference | None = None
+    lost: Sequence[Fault] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether the log is what its topic gives, and all that it is known to have been."""
+        return self.difference is None and not self.lost
 
 
 class LogReplay:
     """Compares one log with one partition of a topic."""
 
-    def __init__(self, scan: LogScan, reader: TopicReader, mark: Mark, change: Change | None) -> None:
+    def __init__(
+        self,
+        scan: LogScan,
+        reader: TopicReader,
+        mark: Mark,
+        change: Change | None,
+        *,
+        published: Sequence[Saved] = (),
+    ) -> None:
         """Go on from `mark`.
 
         Args:
@@ -54,6 +71,7 @@ class LogReplay:
             reader: the topic; nobody else reads with it meanwhile.
             mark: where to go on; an empty one begins with the first block.
             change: makes of the topic's records what was sealed of them; None for the sealed topic itself.
+            published: checkpoints that the log must contain, read before the log.
         Raises: TreeError, where the mark is none.
         """
         self._scan = scan
@@ -62,7 +80,7 @@ class LogReplay:
         self._change = change
         self._partition = partition_of(mark.log)
         self._first_offset = mark.offset
-        self._comparison = Comparison(mark, offsets=change is None)
+        self._comparison = Comparison(mark, offsets=change is None, published=published)
         self._waiting: deque[Sealable] = deque()
 
     async def run(self, found: Replayed, told: Callable[[int, Mark], None]) -> None:
@@ -74,7 +92,7 @@ class LogReplay:
         await asyncio.to_thread(self._reader.start, {self._partition: start})
         head = await self._scan.head(self._log)
         end = head.height + 1 if head else 0
-        while self._comparison.mark.height < end and self._comparison.difference is None:
+        while self._comparison.mark.height < end and self._goes_on:
             height = self._comparison.mark.height
             page = await self._scan.scan_blocks(self._log, height, min(end, height + PAGE_BLOCKS))
             if not page:
@@ -83,9 +101,14 @@ class LogReplay:
                 if not await self._block(block, found):
                     break
                 told(leaf_count(block), self._comparison.mark)
-        found.difference = self._comparison.difference
-        if found.difference is None:
+        if self._goes_on:
+            self._comparison.complete()
             found.waiting = await self._rest()
+        found.difference, found.lost = self._comparison.difference, self._comparison.lost
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._comparison.difference is None and not self._comparison.lost
 
     async def _block(self, block: StoredBlock, found: Replayed) -> bool:
         count = leaf_count(block)
@@ -135,25 +158,41 @@ async def verify_log(
     mark: Mark,
     change: Change | None,
     told: Callable[[int, Mark], None],
+    *,
+    published: Sequence[Saved] = (),
 ) -> Replayed:
     """Compare one log, see LogReplay. A fault of Kafka or the store ends it; what was compared until then was told.
 
     It goes on from `mark` where the store still holds the block that the mark is of, else from the first block; which of
-    the two, `told` gets first, with no entries.
+    the two, `told` gets first, with no entries. A log that was begun with anew must come to contain what the mark knows of it.
     """
     found = Replayed(log=mark.log, topic=reader.topic)
     try:
         found.anew = await _stale(scan, mark)
-        mark = Mark(mark.log) if found.anew else mark
+        mark = mark.anew() if found.anew else mark
         found.blocks, found.entries, found.resumed = mark.height, mark.size, mark.size
         found.root = mark.frontier.root().hex() if mark.size else ""
         told(0, mark)
-        await LogReplay(scan, reader, mark, change).run(found, told)
+        await LogReplay(scan, reader, mark, change, published=published).run(found, told)
     except CorruptError as error:  # a document that is not even of the right form
         found.difference = Difference(log=mark.log, block=found.blocks, field="document", problem=str(error))
     except TreeError as error:
-        raise ServiceError(f"{mark.log}: what the state file says is none of ours: {error}") from error
+        raise _not_ours(mark, error) from error
     return found
+
+
+def gone(mark: Mark, topic: str, published: Sequence[Saved] = ()) -> Replayed | None:
+    """Say what was lost of a log that the store has not at all; None where nobody knows of anything in it. Raises: ServiceError."""
+    try:
+        comparison = Comparison(mark.anew(), offsets=False, published=published)
+    except TreeError as error:
+        raise _not_ours(mark, error) from error
+    comparison.complete()
+    return Replayed(log=mark.log, topic=topic, lost=comparison.lost) if comparison.lost else None
+
+
+def _not_ours(mark: Mark, error: TreeError) -> ServiceError:
+    return ServiceError(f"{mark.log}: what the state file says is none of ours: {error}")
 
 
 async def _stale(scan: LogScan, mark: Mark) -> str:

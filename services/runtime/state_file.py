@@ -26,6 +26,8 @@ class StateFile(Generic[T]):
         """
         self._path = path
         self._state: _State[T] = _State(of)
+        self.of_other_work = False
+        """Whether there is a file, of other work: it is replaced by the next `write`."""
         try:
             found = msgspec.json.decode(path.read_bytes(), type=_State[kind])  # type: ignore[valid-type]
         except FileNotFoundError:
@@ -34,14 +36,24 @@ class StateFile(Generic[T]):
             raise SettingsError(f"{path}: not a state file: {error}; remove it to begin anew") from error
         if found.of == of:
             self._state = found
+        else:
+            self.of_other_work = True
 
     def get(self, log: str) -> T | None:
         """Give what was kept of a log."""
         return self._state.logs.get(log)
 
+    def logs(self) -> list[str]:
+        """List the logs of which something was kept."""
+        return sorted(self._state.logs)
+
     def keep(self, log: str, value: T) -> None:
         """Remember a log's value until `write`."""
         self._state.logs[log] = value
+
+    def forget(self, log: str) -> None:
+        """Forget a log's value: its work is done."""
+        self._state.logs.pop(log, None)
 
     def write(self) -> None:
         """Put what is remembered on disk. Raises: SettingsError."""

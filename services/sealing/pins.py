@@ -85,12 +85,13 @@ class Pins:
     async def headers(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], SignedHeader]:
         """Read the headers of blocks by log and height. Raises: CorruptError where one is not there."""
         wanted = set(places)
-        read = await self._headers(wanted)
+        read = await self.headers_there(wanted)
         if missing := wanted - read.keys():
             raise CorruptError(f"published, but without its block: {sorted(missing)}")
         return read
 
-    async def _headers(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], SignedHeader]:
+    async def headers_there(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], SignedHeader]:
+        """Read the headers of blocks by log and height; those of which there is no block are left out."""
         by_id = {block_id(log, height): (log, height) for log, height in places}
         found = await find_named(self._database, BLOCKS, by_id, {"header": 1, "signature": 1})
         return {by_id[document["_id"]]: _signed_header(document) for document in found}
@@ -111,7 +112,7 @@ class Pins:
         A store made anew from Kafka has others in their places.
         """
         by_place = {(each.head.checkpoint.log, each.head.height): each for each in pinned}
-        headers = await self._headers(by_place)
+        headers = await self.headers_there(by_place)
         await self.pin(
             by_place[place].head
             for place, found in headers.items()

@@ -75,6 +75,10 @@ class LogReader:
         """List the registered logs by name."""
         return await self._store.logs()
 
+    async def info(self, log: str) -> LogInfo | None:
+        """Give a log as registered, None where there is no such log."""
+        return next((each for each in await self.logs() if each.name == log), None)
+
     async def signed_logs(self) -> list[LogInfo]:
         """List the logs that have a signed checkpoint by name, also where none of it is published yet."""
         infos = await self.logs()

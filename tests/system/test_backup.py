@@ -119,6 +119,13 @@ def test_a_store_that_is_lost_comes_back(system: System, tmp_path: Path) -> None
     assert f"GOODSTRACE_VAULT_DATABASE={into}_vault" in said
     assert "holds other data" in refused(system, "restore", str(store), *arguments)
 
+    # What came after the copy is in Kafka, and was published: it is lost until it is sealed again, and not merely waiting.
+    verifying = ("replay", "verify", "--state", str(tmp_path / "state.json"))
+    behind = system.cli_with({"GOODSTRACE_DATABASE": into}, *verifying)
+    assert behind.returncode == 1, behind.stdout + behind.stderr
+    assert "rolled-back: the checkpoint at offset" in behind.stdout
+    assert "DIFFERS" not in behind.stdout
+
     # The witness has seen more than the copy has: the logs are sealed on before it is asked again.
     done(system, "replay", "rebuild", "--into", into)
     started(system, into)

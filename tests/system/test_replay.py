@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,65 @@ def test_what_cannot_be_done_is_one_clear_message(
     assert refused.returncode != 0
     assert says in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.fixture
+def unsealed(system: System) -> Iterator[None]:
+    """Nothing is sealed meanwhile, and all is after it."""
+    system.daemons["ledger"].stop()
+    yield
+    system.restart("ledger")
+    eventually(
+        lambda: system.sealed_count() == len(system.topic_records("goods.stored")), what="all is sealed"
+    )
+
+
+@pytest.mark.usefixtures("unsealed")
+def test_a_store_that_was_cut_off_has_lost_what_was_compared_and_published(
+    system: System, tmp_path: Path
+) -> None:
+    written = state_after_two_blocks(system)
+    state = tmp_path / "state.json"
+    state.write_text(json.dumps(written))
+    heads, blocks = system.store["heads"], system.store["blocks"]
+    head = heads.find_one({"_id": "goods/0"})
+    first = system.store["checkpoints"].find_one({"log": "goods/0"}, sort=[("size", 1)])
+    assert head is not None
+    assert first is not None
+    sizes = sorted([head["size"], written["logs"]["goods/0"]["size"]])
+    kept, beyond = first["size"], {"log": "goods/0", "height": {"$gt": 0}}
+    removed = list(blocks.find(beyond))
+    arguments = ("verify", "--log", "goods/0", "--state", str(state))
+    try:
+        heads.replace_one({"_id": "goods/0"}, {**first, "_id": "goods/0", "height": 0})
+        blocks.delete_many(beyond)
+        for _ in range(2):  # the state stays
+            [log] = replayed(system, *arguments, status=1)["logs"]
+            assert (log["difference"], log["entries"]) == (None, kept)
+            assert log["waiting"] > 0
+            assert {each["field"] for each in log["lost"]} == {"rolled-back"}
+            for size, each in zip(sizes, log["lost"], strict=True):
+                assert f"was of size {size}, the log has {kept}: rolled back" in each["problem"]
+        state.unlink()
+        [log] = replayed(system, *arguments, status=1)["logs"]
+        assert [each["problem"].partition(":")[0].split()[-1] for each in log["lost"]] == [
+            f"{system.topic_prefix}logs.checkpoints"
+        ]
+    finally:
+        blocks.insert_many(removed)
+        heads.replace_one({"_id": "goods/0"}, head)
+    replayed(system, *arguments)
+
+
+@pytest.mark.usefixtures("unsealed")
+def test_a_store_that_is_behind_its_topics_has_lost_nothing(system: System) -> None:
+    before = len(system.topic_records("goods.stored"))
+    more = Simulation(SimulationOptions(seed=7, events=20, events_per_document=20))
+    system.capture([document.to_bytes() for document in more.documents()])
+    eventually(lambda: len(system.topic_records("goods.stored")) == before + 20, what="the events are stored")
+    found = replayed(system, "verify")
+    assert found["sound"]
+    assert sum(each["waiting"] for each in found["logs"] if each["log"].startswith("goods/")) == 20
 
 
 def test_a_store_rebuilt_after_a_change_of_key_is_signed_by_the_new_key_and_gone_on_with(

@@ -193,6 +193,43 @@ def test_what_is_not_cosigned_is_shown_to_nobody(
     assert "cosign" in system.tails()
 
 
+def test_who_has_a_later_key_is_answered_while_its_first_checkpoint_waits_for_witnesses(
+    system: System, witnesses: list[Litewitness], policy: Policy, item: str
+) -> None:
+    eventually(settled(system, policy, set(LABELS)))
+    for witness in witnesses[:2]:
+        witness.kill()
+    before = heads(system)
+    rotated = ("goods/0", "goods/1")
+    options = [SimulationOptions(seed=seed, events=20, events_per_document=20) for seed in (8, 9)]
+    first, then = ([document.to_bytes() for document in Simulation(each).documents()] for each in options)
+
+    def grown(than: dict[str, tuple[int, int, str]]) -> bool:
+        return all(heads(system)[log][0] > than[log][0] for log in rotated)
+
+    system.capture(first)
+    eventually(lambda: grown(before), what="the key of before has signed more than is published")
+    unpublished = heads(system)
+    assert system.cli("keys", "rotate", *rotated).returncode == 0
+    system.capture(then)
+    eventually(lambda: grown(unpublished), what="the new keys have signed")
+    infos = {info["_id"]: info for info in system.store["logs"].find()}
+    assert all(len(infos[log]["changes"]) == 1 for log in rotated)
+    later = LogKeys.parse([info["vkey"] for info in infos.values()])
+    with Client(system.query_target, later, audit_target=system.audit_target, policy=policy) as asking:
+        assert asking.trace(item).tree_verified
+        shown = {log: asking.checkpoints()[log].checkpoint.size for log in rotated}
+    assert shown == {log: before[log][1] for log in rotated}
+    for witness in witnesses:
+        for log in rotated:
+            witness.add_log(infos[log]["vkey"])
+    for witness in witnesses[:2]:
+        witness.start()
+    eventually(
+        settled(system, policy, set(LABELS)), what="the first checkpoints of the new keys are published"
+    )
+
+
 def test_a_ledger_whose_store_lost_its_tail_stops_and_says_so(
     system: System, witnesses: list[Litewitness], policy: Policy
 ) -> None:

@@ -36,7 +36,7 @@ from services.runtime.page_tokens import fixed_key
 from services.sealing.browse import Browse
 from services.sealing.failures import FAILURES
 from services.sealing.showing import PartKey
-from services.sealing.values import SealedRecord, StoredCheckpoint
+from services.sealing.values import LogInfo, SealedRecord, StoredCheckpoint
 from tests.open_guard import open_guard
 from tests.unit.collector_builders import SECRET, collected, counted, processed, wires
 from tests.unit.completeness_builders import MemoryRuns
@@ -61,6 +61,10 @@ class MemoryReader:
         fake.records.append((record.entry, [(part.name, part.salt, part.content) for part in record.parts]))
         sealed = self.sealed.setdefault(log, [])
         sealed.append(SealedRecord(log, len(sealed), record.entry, record.parts, record.tags))
+
+    async def info(self, log: str) -> LogInfo | None:
+        signer = self.logs[log].signer
+        return LogInfo(log, signer.name, signer.verifier.vkey(), tuple(self.logs[log].changes))
 
     async def newest(self, prefix: str = "") -> dict[str, StoredCheckpoint]:
         names = sorted(log for log in self.logs if log.startswith(prefix) and log != self.without_log)
@@ -231,6 +235,14 @@ class CompleteWorld:
             **shared,
         )
         return trace, complete
+
+    @contextmanager
+    def served_in_full(self, folder: Path) -> Iterator[Client]:
+        """Serve with nothing hidden, whatever was hidden before."""
+        self.reader.hidden.clear()
+        self.reader.refused.clear()
+        with self.served(folder) as client:
+            yield client
 
     @contextmanager
     def served(self, folder: Path, complete: Any = None, **options: Any) -> Iterator[Client]:

@@ -11,9 +11,11 @@ from typing import Any
 import grpc
 import pytest
 
+from goodstrace import block as blocks
 from goodstrace import entry as entries
 from goodstrace import key_changes
 from goodstrace.audit.v1 import audit_pb2, audit_pb2_grpc
+from goodstrace.block import BlockHeader, KafkaRange
 from goodstrace.checkpoint import Checkpoint, sign_checkpoint
 from goodstrace.client import Client
 from goodstrace.entry import Entry, Kind
@@ -51,6 +53,8 @@ class FakeLog:
         self.seed = seed
         self.changes: list[KeyChange] = []
         self.retired: list[Signer] = []
+        self.found = b""
+        """The header of the block before the last change of key."""
         self.records: list[tuple[bytes, Sequence[Part]]] = []
 
     @property
@@ -92,12 +96,13 @@ class FakeLog:
         self.seed += 10
         following = Signer(self.origin, bytes([self.seed]) * 32)
         number = len(self.changes) + 1
+        self.found = self._header(number - 1) if self.size else b""
         self.changes.append(
             key_changes.sign(
                 log=self.name,
                 height=number,
                 size=self.size,
-                previous="ab" * 32,
+                previous=blocks.header_hash(self.found),
                 time=number,
                 old=self.signer,
                 new=following,
@@ -105,6 +110,13 @@ class FakeLog:
         )
         self.retired.append(self.signer)
         self.signer = following
+
+    def _header(self, height: int) -> bytes:
+        """A block of all entries there are."""
+        kafka = KafkaRange("cluster", 0, self.size, 0, "topic", "id")
+        root = root_of(self._hashes(0, self.size)).hex()
+        header = BlockHeader(self.size, 0, height, kafka, self.name, "0" * 64, root, self.size, 1)
+        return blocks.encode(header)
 
     def forked(self, at: int) -> "FakeLog":
         """A log signed by the same key that says something else from index `at` on, and is as long."""
@@ -153,7 +165,7 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
 
     `traces` are the pages that Trace gives, one for each call with a page token in order; `altered` is applied to every
     answer before it leaves; `root_proof` is the answer of GetRootProof; `consistency_error` is what GetConsistencyProof fails
-    with.
+    with; `previous_header` is shown beside changes of keys.
     """
 
     def __init__(self, *logs: FakeLog) -> None:
@@ -163,6 +175,7 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
         self.registrations: list[registrations_pb2.GetRegistrationsResponse] = []
         self.root_proof: trace_pb2.GetRootProofResponse | None = None
         self.altered: Callable[[Any], None] = lambda _: None
+        self.previous_header = b""
         self.altered_change: Callable[[bytes], bytes] = lambda change: change
         self.consistency_error: grpc.StatusCode | None = None
         self.error: grpc.StatusCode | None = None
@@ -215,7 +228,9 @@ class FakeServices(trace_pb2_grpc.TraceServiceServicer, audit_pb2_grpc.AuditServ
         self.requests.append(request)
         log = self.logs.get(request.log)
         changes = map(key_changes.statement, log.changes if log else ())
-        return trace_pb2.GetKeyChangesResponse(changes=map(self.altered_change, changes))
+        return trace_pb2.GetKeyChangesResponse(
+            changes=map(self.altered_change, changes), previous_header=self.previous_header
+        )
 
     def GetInclusionProof(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         proof = self.logs[request.log].sealed(request.index).inclusion_proof

@@ -371,10 +371,11 @@ def test_a_forgery_remembered_before_the_change_was_followed_ties_nothing(
         client_of(LogKeys.parse(later), memory=memory).proof_file(LOG, 0, 3)
 
 
+@pytest.mark.parametrize("beside", [(), ("--vkey", FakeLog("goods/9").signer.verifier.vkey())])
 def test_offline_a_retired_keys_checkpoint_is_said_to_be_one(
-    services: FakeServices, log: FakeLog, tmp_path: Path
+    services: FakeServices, log: FakeLog, tmp_path: Path, beside: tuple[str, ...]
 ) -> None:
-    """Nothing in the file tells the log's own from an invented one."""
+    """Nothing in the file tells the log's own from an invented one. A key trusted beside the folder's changes nothing of it."""
     log.change_key()
     log.append_browses(2)
     keys = tmp_path / "keys"
@@ -387,7 +388,7 @@ def test_offline_a_retired_keys_checkpoint_is_said_to_be_one(
         sealed, note = of.sealed(1, size), of.checkpoint(size).note
         file = tmp_path / f"{number}.tlog-proof"
         file.write_text(ProofFile(1, tuple(sealed.inclusion_proof), note, sealed.entry).encode())
-        asked = ["verify", str(file), "--vkeys", str(keys)]
+        asked = ["verify", str(file), "--vkeys", str(keys), *beside]
         environment = {"GOODSTRACE_LOG_KEYS": "", "GOODSTRACE_POLICY": ""}
         [said] = json.loads(CliRunner().invoke(cli, [*asked, "--json"], env=environment).output)["files"]
         assert (said["verified"], said["by_retired_key"]) == (True, number < 2)

@@ -1,8 +1,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from goodstrace.errors import NoteError, TrustFileError, UnknownLogError
+from goodstrace import key_changes
+from goodstrace.errors import KeyChangeError, NoteError, TrustFileError, UnknownLogError
+from goodstrace.key_changes import KeyChange
 from goodstrace.log_keys import LogKeys, log_of
 from goodstrace.note import Signer
 
@@ -87,3 +91,68 @@ def test_of_a_file_that_holds_no_keys_file_and_line_are_said(tmp_path: Path, lin
     path.write_text(f"{GOODS}\n{vkey('goodstrace.local/other/goods/0')}\n")
     with pytest.raises(TrustFileError, match=r"README\.md: two keys claim the log goods/0"):
         LogKeys.load(path)
+
+
+SIGNERS = [Signer("goodstrace.local/ab12/goods/0", bytes([seed]) * 32) for seed in range(1, 6)]
+
+
+def change(number: int, new: Signer | None = None) -> KeyChange:
+    """The change from the key of this number to the next, or to another one."""
+    return key_changes.sign(
+        log="goods/0",
+        height=number + 1,
+        size=10 * (number + 1),
+        previous="ab" * 32,
+        time=number,
+        old=SIGNERS[number],
+        new=new or SIGNERS[number + 1],
+    )
+
+
+CHANGES = [change(number) for number in range(4)]
+
+
+def followed(first: int, end: int, trusted: int) -> LogKeys:
+    """Keys that trust one of the first log's keys, and have followed the changes from `first` up to `end`."""
+    keys = LogKeys([SIGNERS[trusted].verifier])
+    keys.follow(CHANGES[first:end])
+    return keys
+
+
+SPANS = st.integers(0, 4).flatmap(
+    lambda first: st.integers(first, 4).flatmap(
+        lambda end: st.tuples(st.just(first), st.just(end), st.integers(first, end))
+    )
+)
+
+
+@given(SPANS, SPANS)
+def test_joined_keys_keep_the_changes_that_either_has_followed(
+    one: tuple[int, int, int], other: tuple[int, int, int]
+) -> None:
+    meet = max(one[0], other[0]) <= min(one[1], other[1])
+    first, end = min(one[0], other[0]), max(one[1], other[1])
+    for spans in ((one, other), (other, one)):
+        keys = [followed(*span) for span in spans]
+        if not meet:
+            with pytest.raises((NoteError, KeyChangeError)):
+                LogKeys.joined(*keys)
+            continue
+        joined = LogKeys.joined(*keys, LogKeys.parse([BROWSE]))
+        assert joined.logs() == ["browse/0", "goods/0"]
+        assert joined.changes("goods/0") == tuple(CHANGES[first:end])
+        assert joined.verifier("goods/0") == SIGNERS[end].verifier
+        for number in range(first, end):
+            assert joined.verifier("goods/0", 10 * (number + 1)) == SIGNERS[number].verifier
+
+
+def test_joined_keys_do_not_contradict_one_another() -> None:
+    with pytest.raises(NoteError, match="two keys claim the log goods/0"):
+        LogKeys.joined(LogKeys([SIGNERS[0].verifier]), LogKeys([SIGNERS[1].verifier]))
+    with pytest.raises(NoteError, match="two keys claim the log goods/0"):
+        LogKeys.joined(followed(0, 2, 0), LogKeys([SIGNERS[3].verifier]))
+    thief = LogKeys([SIGNERS[0].verifier])
+    thief.follow([change(0, SIGNERS[4])])
+    with pytest.raises(KeyChangeError, match="two different successions"):
+        LogKeys.joined(followed(0, 1, 0), thief)
+    assert LogKeys.joined().logs() == []

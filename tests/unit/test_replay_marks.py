@@ -1,5 +1,6 @@
 """From which marks a comparison of a log with its topic goes on: those of the very store that was compared. Without I/O."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -13,6 +14,7 @@ from services.replay.reading import TopicReader
 from services.replay.verifying import Replayed, verify_log
 from services.sealing.core import Block, Fetched, Sealable
 from services.sealing.errors import CorruptError
+from services.sealing.fsck.saved import Saved
 from services.sealing.ports import LogScan
 from services.sealing.values import Head, Pack, StoredBlock, StoredCheckpoint
 from tests.records import make_value
@@ -64,8 +66,10 @@ class Store:
         return []
 
 
-async def compared(store: Store, mark: Mark) -> tuple[Replayed, list[tuple[int, Mark]]]:
-    """Compare a store with the topic; gives what was told on the way, too."""
+async def compared(
+    store: Store, mark: Mark, published: Sequence[Saved] = ()
+) -> tuple[Replayed, list[tuple[int, Mark]]]:
+    """Compare a store with the topic, and with what was published; gives what was told on the way, too."""
     told = list[tuple[int, Mark]]()
     found = await verify_log(
         cast("LogScan", store),
@@ -73,6 +77,7 @@ async def compared(store: Store, mark: Mark) -> tuple[Replayed, list[tuple[int, 
         mark,
         None,
         lambda entries, reached: told.append((entries, reached)),
+        published=published,
     )
     return found, told
 
@@ -118,8 +123,9 @@ async def test_a_store_cut_elsewhere_is_compared_from_its_first_block(
     assume(before[: mark.height + 1] != after[: mark.height + 1])
     found, told = await compared(Store(other), mark)
     assert found.anew
-    assert told[0] == (0, Mark(LOG))
-    assert (found.resumed, found.entries, found.difference) == (0, 12, None)
+    assert told[0] == (0, mark.anew())
+    assert told[-1][1].earlier is None
+    assert (found.resumed, found.entries, found.difference, found.lost) == (0, 12, None, [])
     found, _ = await compared(Store(spoiled(other)), mark)
     assert found.difference is not None
     assert (found.difference.block, found.difference.field) == (0, "leaves")
@@ -148,8 +154,8 @@ async def test_a_mark_without_the_hash_and_one_of_an_unreadable_block_begin_anew
     before = msgspec.convert(fields, Mark)
     found, told = await compared(Store(blocks), before)
     assert found.anew
-    assert told[0] == (0, Mark(LOG))
-    assert (found.resumed, found.entries) == (0, 12)
+    assert told[0] == (0, before.anew())
+    assert (found.resumed, found.entries, found.lost) == (0, 12, [])
     found, _ = await compared(Store(blocks, unreadable=2), mark)
     assert found.anew
     assert found.difference is not None

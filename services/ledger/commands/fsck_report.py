@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from services.runtime.progress import Progress as Line
-from services.sealing.fsck.faults import KINDS, Verdict, hints
+from services.sealing.fsck.faults import Kind, Verdict, kinds_of
 from services.sealing.fsck.feeding import Progress
 from services.sealing.fsck.jobs import Job
 
@@ -54,6 +54,10 @@ class Report:
         """Whether nothing was found."""
         return not any(verdict.counts for verdict in self._verdicts)
 
+    @property
+    def _kinds(self) -> dict[str, Kind]:
+        return kinds_of(field for verdict in self._verdicts for field in verdict.counts)
+
     def json(self) -> str:
         """Give one JSON document."""
         answer: dict[str, Any] = {
@@ -61,10 +65,7 @@ class Report:
             "trusted_keys": self._trusted_keys,
             "seconds": round(self._seconds, 3),
             "logs": [msgspec.to_builtins(each) for each in self._verdicts],
-            "kinds": {
-                field: {"standing": str(KINDS[field].standing), "meaning": KINDS[field].meaning, "hint": hint}
-                for field, hint in hints(self._verdicts).items()
-            },
+            "kinds": self._kinds,
         }
         return msgspec.json.format(msgspec.json.encode(answer)).decode()
 
@@ -81,8 +82,8 @@ class Report:
                 listed = sum(fault.field == field for fault in verdict.faults)
                 if count > listed:
                     yield f"  {verdict.log}, {field}: {count - listed} more"
-        for field, hint in hints(self._verdicts).items():
-            yield f"{field} ({KINDS[field].standing}): {KINDS[field].meaning}. What to do: {hint}."
+        for field, kind in self._kinds.items():
+            yield kind.told(field)
         entries = sum(verdict.entries - verdict.resumed for verdict in self._verdicts)
         yield f"{entries:,} entries in {self._seconds:.1f} s, {entries / max(self._seconds, 1e-9):,.0f}/s"
         if not self._trusted_keys:

@@ -24,6 +24,10 @@ class Kind(msgspec.Struct, frozen=True):
     meaning: str
     hint: str
 
+    def told(self, field: str) -> str:
+        """Give a line for people of what it means and what to do, by its name in KINDS."""
+        return f"{field} ({self.standing}): {self.meaning}. What to do: {self.hint}."
+
 
 _RESTORE: Final = (
     "take a copy of the store as evidence, then restore the document from a backup, or make a new store from Kafka with"
@@ -231,6 +235,6 @@ class Verdict(msgspec.Struct, kw_only=True):
         return {field: count for field, count in self.counts.items() if KINDS[field].standing is standing}
 
 
-def hints(verdicts: Iterable[Verdict]) -> dict[str, str]:
-    """Say what to do about each kind of fault that was found."""
-    return {field: KINDS[field].hint for field in sorted({name for v in verdicts for name in v.counts})}
+def kinds_of(fields: Iterable[str]) -> dict[str, Kind]:
+    """Give what each kind of fault that was found means, by its name, in order."""
+    return {field: KINDS[field] for field in sorted(set(fields))}

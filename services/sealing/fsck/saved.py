@@ -1,7 +1,7 @@
-"""Checkpoints that somebody kept elsewhere: is the log still consistent with them? Reading them, and comparing. Pure.
+"""What a log is known to have been, by checkpoints that were kept elsewhere: is it still consistent with them? Pure.
 
 Two things can have happened to a log that is not: it was *rolled back* (it is smaller than the saved checkpoint), or it was
-*rewritten* (it does not begin with what it was).
+*rewritten* (it does not begin with what it was). `fsck --against` and `replay verify` tell it by the same words.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,13 @@ from collections.abc import Sequence
 import msgspec
 
 from goodstrace.errors import TreeError
-from goodstrace.merkle import HASH_SIZE
-from goodstrace.tiles import TileEdge
+from goodstrace.merkle import HASH_SIZE, Frontier
 from services.sealing import core
 from services.sealing.fsck.faults import Verdict
 
 
 class Saved(msgspec.Struct, frozen=True, order=True):
-    """A saved checkpoint whose signature was verified: size, root (32 bytes), and where it was read from."""
+    """Size and root (32 bytes) that a log is known to have had, and where that is known from: the checker vouches for it."""
 
     size: int
     root: bytes
@@ -33,19 +32,19 @@ class SavedCheck:
         self.compared = compared
         self._agreed = 0
 
-    def grown(self, tree: TileEdge, leaves: bytes, height: int) -> None:
+    def grown(self, tree: Frontier, leaves: bytes, height: int) -> None:
         """Compare those up to the size that the tree has with these leaf hashes, which block `height` appended."""
-        end = tree.frontier.size + len(leaves) // HASH_SIZE
+        end = tree.size + len(leaves) // HASH_SIZE
         while self.compared < len(self._saved) and self._saved[self.compared].size <= end:
             saved = self._saved[self.compared]
             self.compared += 1
-            upto = saved.size - tree.frontier.size
+            upto = saved.size - tree.size
             if upto < 0:
                 problem = f"{saved.source}: the blocks around size {saved.size} are missing"
                 self._verdict.found("rewritten", problem, block=height, index=self._agreed)
                 continue
             try:
-                root = tree.frontier.append(core.split_hashes(leaves[: upto * HASH_SIZE])).root()
+                root = tree.append(core.split_hashes(leaves[: upto * HASH_SIZE])).root()
             except TreeError:
                 root = b""
             if root == saved.root:

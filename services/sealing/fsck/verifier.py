@@ -158,7 +158,7 @@ class LogVerifier:
         header = self._headers.check(block, height, self.edge.previous)
         before = self.edge.tree
         tree, first = self._grown(block, header, tiles)
-        self._saved.grown(before, block.leaves, height)
+        self._saved.grown(before.frontier, block.leaves, height)
         hashes = core.split_hashes(block.leaves)
         self.packs.block(block, Place(height, first, header.time if header else None), hashes, packs)
         self.edge = msgspec.structs.replace(
