@@ -15,16 +15,18 @@ from pymongo import DESCENDING, IndexModel, UpdateOne
 
 from services.audit.index_values import UNKNOWN, Place, Row, Wanted
 from services.runtime.errors import ConflictError
-from services.runtime.mongo import DOCUMENTS_A_CALL, Database, create_indexes, find_named, translated
+from services.runtime.mongo import Database, create_indexes, find_named, translated
 from services.runtime.settings import load
 from services.runtime.vault.opening import vault_database
 from services.runtime.vault.settings import VaultSettings
 
 COLLECTION: Final = "browse_index"
 REST_S: Final = 1.0
-"""How long who writes the index rests between two batches."""
+"""How long who writes the index waits from one batch to the next."""
 LATE_S: Final = REST_S + 2.0
 """A look that was recorded longer ago, and has no row, has none."""
+PORTION: Final = 16
+"""Of rows written in one call: while the store writes them it answers look-ups late, and a row costs it about a millisecond."""
 _AGAIN_S: Final = 0.1
 _TRIES: Final = 5
 _NEWEST: Final = [("time_ms", DESCENDING), ("_id", DESCENDING)]
@@ -37,23 +39,33 @@ class BrowseIndex:
         """Use the vault's database."""
         self._database, self._rows = database, database[COLLECTION]
 
-    async def put(self, rows: Sequence[Row], marks: Mapping[bytes, str]) -> None:
-        """Keep looks, and what became of some. May be repeated."""
+    async def put(self, rows: Sequence[Row], marks: Mapping[bytes, str], *, gently: bool = False) -> None:
+        """Keep looks, and what became of some. May be repeated.
+
+        Args:
+            rows: the looks.
+            marks: what became of answers, by record ID.
+            gently: leave the store to others for as long as each portion took.
+        """
         told = {row.record_id: _fields(row) for row in rows}
         for record_id in told.keys() & marks.keys():
             told[record_id]["mark"] = marks[record_id]
-        await self._insert([{"_id": record_id, **fields} for record_id, fields in told.items()])
-        await self._update([{"_id": each, "mark": mark} for each, mark in marks.items() if each not in told])
+        inserts = [{"_id": record_id, **fields} for record_id, fields in told.items()]
+        updates = [{"_id": each, "mark": mark} for each, mark in marks.items() if each not in told]
+        for documents, write in ((inserts, self._insert), (updates, self._update)):
+            for start in range(0, len(documents), PORTION):
+                began = time.monotonic()
+                await write(documents[start : start + PORTION])
+                if gently:
+                    await asyncio.sleep(time.monotonic() - began)
 
     async def _insert(self, documents: Sequence[dict[str, Any]]) -> None:
         """Put rows that hardly ever are there already: to insert one costs the store half of what it costs to look for it, too."""
-        for start in range(0, len(documents), DOCUMENTS_A_CALL):
-            some = documents[start : start + DOCUMENTS_A_CALL]
-            try:
-                async with translated():
-                    await self._rows.insert_many(some, ordered=False)
-            except ConflictError:  # of some the mark came first, or all of it comes again
-                await self._update(some)
+        try:
+            async with translated():
+                await self._rows.insert_many(documents, ordered=False)
+        except ConflictError:  # of some the mark came first, or all of it comes again
+            await self._update(documents)
 
     async def _update(self, documents: Sequence[dict[str, Any]]) -> None:
         writes = [
@@ -64,8 +76,7 @@ class BrowseIndex:
             )
             for each in documents
         ]
-        for start in range(0, len(writes), DOCUMENTS_A_CALL):
-            await self._write(writes[start : start + DOCUMENTS_A_CALL])
+        await self._write(writes)
 
     async def _write(self, writes: list[UpdateOne]) -> None:
         for tried in range(_TRIES):
@@ -130,7 +141,7 @@ async def provision(database: Database) -> None:
 
 def indexes() -> dict[str, list[IndexModel]]:
     """List the indexes by collection."""
-    first = ("subject", "merchant", "outcome", "mark")
+    first = ("subject", "merchant", "mark")
     orders: tuple[list[tuple[str, int]], ...] = (*([(name, 1)] for name in first), [])
     return {COLLECTION: [IndexModel([*order, *_NEWEST]) for order in orders]}
 
@@ -152,7 +163,7 @@ def _query(wanted: Wanted, before: Place | None) -> dict[str, Any]:
     if wanted.until_ms:
         bounds["$lt"] = wanted.until_ms
     query: dict[str, Any] = {"time_ms": bounds}
-    for name in ("subject", "merchant", "outcome"):
+    for name in ("subject", "merchant"):
         if value := getattr(wanted, name):
             query[name] = value
     if wanted.mark:

@@ -48,7 +48,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: bytes | None = None
     merchant: int = 0
-    outcome: str = ""
     mark: str = ""
     from_ms: int = 0
     until_ms: int = 0

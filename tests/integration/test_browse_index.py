@@ -49,7 +49,6 @@ async def test_looks_are_listed_newest_first_by_whatever_is_asked(database: Data
     rows = [
         _row(number, merchant=number % 3, subject=BOB if number % 5 == 0 else ANN) for number in range(40)
     ]
-    rows[7] = _row(7, outcome="role", merchant=1)
     await index.put(rows[20:], {})
     await index.put(rows, {rows[3].record_id: "failed"})
     newest = list(reversed(rows))
@@ -57,7 +56,6 @@ async def test_looks_are_listed_newest_first_by_whatever_is_asked(database: Data
     for wanted, expected in (
         (Wanted(subject=ANN), [row for row in newest if row.subject == ANN]),
         (Wanted(merchant=2), [row for row in newest if row.merchant == 2]),
-        (Wanted(outcome="role"), [rows[7]]),
         (Wanted(subject=ANN, from_ms=1004, until_ms=1008), [r for r in newest if r.subject == ANN and 1004 <= r.time_ms < 1008]),
         (Wanted(), newest),
     ):  # fmt: skip

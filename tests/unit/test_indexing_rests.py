@@ -4,12 +4,15 @@ Who lists meanwhile waits for rows that are about to be written, and for no othe
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from goodstrace.record.v1 import record_pb2
@@ -63,9 +66,11 @@ class _Source:
 class _Index:
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self.gently: list[bool] = []
 
-    async def put(self, rows: Sequence[Row], _marks: Mapping[bytes, str]) -> None:
+    async def put(self, rows: Sequence[Row], _marks: Mapping[bytes, str], *, gently: bool) -> None:
         self.rows += rows
+        self.gently.append(gently)
 
 
 class _People:
@@ -76,12 +81,14 @@ class _People:
         """Nothing to do."""
 
 
-async def _followed(sizes: Sequence[int], until: int) -> tuple[_Source, _Index]:
+async def _followed(
+    sizes: Sequence[int], until: int, clock_s: Callable[[], float] = time.monotonic
+) -> tuple[_Source, _Index]:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     source, index = _Source(sizes, until, lambda: loop.call_soon_threadsafe(stop.set)), _Index()
     parts: list[Any] = [source, index, _People(), IndexMetrics(CollectorRegistry()), structlog.get_logger()]
     async with asyncio.timeout(30):
-        await Indexing(*parts).run(stop)
+        await Indexing(*parts, clock_s=clock_s).run(stop)
     return source, index
 
 
@@ -96,6 +103,53 @@ async def test_it_does_not_rest_while_batches_are_full(monkeypatch: pytest.Monke
     monkeypatch.setattr(indexing, "_BATCH_RECORDS", 3)
     source, index = await _followed([3, 3, 1, 1], until=3)
     assert (source.committed, len(index.rows)) == (3, 7)
+    assert index.gently == [False, False, True]  # nor does it leave the store to others then
+
+
+async def test_the_time_that_writing_took_is_part_of_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "REST_S", 3600.0)
+    times = itertools.count(0, 3600)
+    source, _ = await _followed([1, 1, 1], until=3, clock_s=lambda: float(next(times)))
+    assert source.committed == 3
+
+
+@given(st.floats(-2, 1), st.integers(1, 2**45), st.integers(0, 10_000))
+def test_the_next_batch_is_read_just_after_marks_are_sent(
+    wanted_s: float, marked_ms: int, after_ms: int
+) -> None:
+    rest_s = indexing.rest_s(wanted_s, marked_ms, marked_ms + after_ms)
+    least_s = max(0.0, wanted_s) / 2
+    assert least_s <= rest_s < least_s + browse_index.REST_S
+    read_ms = after_ms + rest_s * 1000
+    assert 79 <= read_ms % 1000 <= 81
+
+
+@given(st.floats(-2, 1), st.integers(0, 2**45))
+def test_without_marks_it_rests_as_long_as_it_would(wanted_s: float, now_ms: int) -> None:
+    assert indexing.rest_s(wanted_s, 0, now_ms) == max(0.0, wanted_s)
+
+
+class _Portions(BrowseIndex):
+    """An index that notes how many documents each call has."""
+
+    def __init__(self) -> None:
+        self.inserted, self.updated = list[int](), list[int]()
+
+    async def _insert(self, documents: Sequence[dict[str, Any]]) -> None:
+        self.inserted.append(len(documents))
+
+    async def _update(self, documents: Sequence[dict[str, Any]]) -> None:
+        self.updated.append(len(documents))
+
+
+@pytest.mark.parametrize("gently", [False, True])
+async def test_rows_and_marks_are_written_in_small_portions(*, gently: bool) -> None:
+    index, more = _Portions(), browse_index.PORTION + 3
+    marks = {
+        bytes((number,)) * 16: "answered" for number in range(2 * more)
+    }  # half of them of looks that were written before
+    await index.put([_row(number) for number in range(more)], marks, gently=gently)
+    assert index.inserted == index.updated == [browse_index.PORTION, 3]
 
 
 class _Filling(BrowseIndex):
