@@ -9,6 +9,7 @@ READ_THEN_RECORD is the order that a look must keep, since its record says how m
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,17 +23,19 @@ from pymongo import MongoClient
 
 from deploy.processes import HOST
 from deploy.stack import Stack
-from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.query.v1 import trace_pb2
 from services.runtime import kafka
 from services.runtime.acknowledged import AcknowledgedProducer
+from services.runtime.grpc import Context
 from services.runtime.mongo import Mongo, find_all
-from services.runtime.settings import MongoSettings
+from services.runtime.settings import MongoSettings, load
 from services.runtime.topics import Topic
 
 READ_THEN_RECORD, AT_ONCE = "read-then-record", "at-once"
 ORDERS: Final = (READ_THEN_RECORD, AT_ONCE)
 RECORD_BYTES: Final = 1_500
 HEAD_BYTES: Final = 300
+SERVICE: Final = "goodstrace.query.v1.TraceService"
 _TOPIC: Final = "bench.bare-look"
 _DATABASE: Final = "bench-bare-look"
 _HEADS: Final = ("goods/0", "goods/1")
@@ -57,8 +60,9 @@ def bare_server(stack: Stack, folder: Path, answer: bytes, order: str) -> Iterat
     client.close()
     path = folder / "answer"
     path.write_bytes(answer)
-    command = [sys.executable, "-m", "bench.bare_look", stack.kafka_bootstrap_servers, stack.mongodb_uri]
-    server = subprocess.Popen([*command, str(path), order], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "bench.bare_look", stack.kafka_bootstrap_servers, str(path), order]
+    store = {"MONGODB_URI": stack.mongodb_uri, "GOODSTRACE_DATABASE": _DATABASE}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **store})
     try:
         assert server.stdout is not None
         port = server.stdout.readline().strip()
@@ -70,10 +74,11 @@ def bare_server(stack: Stack, folder: Path, answer: bytes, order: str) -> Iterat
         server.wait()
 
 
-async def serve(bootstrap: str, uri: str, answer: bytes, order: str) -> None:
+async def serve(bootstrap: str, answer: bytes, order: str) -> None:
     """Answer until the process is ended; prints the port."""
     producer = AcknowledgedProducer(bootstrap)
-    mongo = Mongo(MongoSettings(uri=uri, database=_DATABASE))
+    mongo = Mongo(load(MongoSettings))
+    shown = trace_pb2.TraceResponse.FromString(answer)
 
     async def read() -> None:
         await find_all(mongo.database, "heads", {"_id": {"$in": list(_HEADS)}})
@@ -81,18 +86,21 @@ async def serve(bootstrap: str, uri: str, answer: bytes, order: str) -> None:
     async def record() -> None:
         await producer.send(_TOPIC, 0, b"", bytes(RECORD_BYTES), _TIMEOUT_S)
 
-    class Servicer(trace_pb2_grpc.TraceServiceServicer):
-        async def Trace(self, request: Any, context: Any) -> trace_pb2.TraceResponse:  # noqa: N802, ARG002
-            if order == AT_ONCE:
-                await asyncio.gather(read(), record())
-            else:
-                await read()
-                await record()
-            return shown
+    async def trace(_request: trace_pb2.TraceRequest, _context: Context) -> trace_pb2.TraceResponse:
+        if order == AT_ONCE:
+            await asyncio.gather(read(), record())
+        else:
+            await read()
+            await record()
+        return shown
 
-    shown = trace_pb2.TraceResponse.FromString(answer)
+    method = grpc.unary_unary_rpc_method_handler(
+        trace,
+        request_deserializer=trace_pb2.TraceRequest.FromString,
+        response_serializer=trace_pb2.TraceResponse.SerializeToString,
+    )
     server = grpc.aio.server()
-    trace_pb2_grpc.add_TraceServiceServicer_to_server(Servicer(), server)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Trace": method}),))
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
     print(port, flush=True)
@@ -103,11 +111,10 @@ def main() -> None:
     """Serve as the command line says; started by `bare_server`."""
     parser = argparse.ArgumentParser(prog="python -m bench.bare_look", description=__doc__)
     parser.add_argument("bootstrap")
-    parser.add_argument("mongodb_uri")
     parser.add_argument("answer", type=Path)
     parser.add_argument("order", choices=ORDERS)
     given = parser.parse_args()
-    uvloop.run(serve(given.bootstrap, given.mongodb_uri, given.answer.read_bytes(), given.order))
+    uvloop.run(serve(given.bootstrap, given.answer.read_bytes(), given.order))
 
 
 if __name__ == "__main__":
