@@ -63,42 +63,43 @@ def page() -> str:
 _PAGE: Final = """\
 # How much of everything
 
-Made by `python -m tools.capacity --write`; `python -m tools.capacity EVENTS_S LOOKS_S` reckons with your numbers. It is arithmetic on what
-[benchmarks](benchmarks.md) measured on two cores, and says nothing of what was not: that many workers on many machines add up was not measured, nor MongoDB itself, since the benches run
-on SecantusDB. Measure one pod of each on your machines before you buy the others, and put your figures into `tools/capacity/model.py`.
+How many partitions, pods, cores and disks a given rate needs. `python -m tools.capacity --write` made this page; `python -m tools.capacity EVENTS_S LOOKS_S` computes it for your rates.
 
-Rates are those of the peak. One look for {part} events; {core:g} US$ a month for a core with 4 GB and {disk:g} for a GB of fast disk.
+The page is arithmetic on what the benches measured on two cores ([benchmarks](benchmarks.md)). Where a figure was measured several times, the most expensive one counts, so most figures here are of busy hours. Two things were not measured: that many workers on many machines add up, and MongoDB
+itself, since the benches run on SecantusDB. Measure one pod of each kind on your machines before you buy more, and put your figures into `tools/capacity/model.py`.
+
+Rates are peak rates, with one look-up for {part} events. Prices: {core:g} US$ a month for a core with 4 GB, {disk:g} for a GB of fast disk.
 
 {table}
 
-**Goods topics and logs keep everything.** That is what replay and proofs rest on, and what costs. Kafka's tiered storage moves old segments to object storage (Strimzi:
-`tieredStorage`), at a tenth of the price or less. Packs lie compressed in MongoDB: of the 5.5 kB an event that the bench found on the store's disk, its journal, oplog and the goods information are most.
+**Goods topics and logs keep everything.** Replay and proofs rest on that, and it is what costs most. Kafka's tiered storage moves old segments to object storage (Strimzi:
+`tieredStorage`), at a tenth of the price or less. Packs are compressed in MongoDB; most of the 5.5 kB an event on the store's disk are its journal, its oplog and the goods information.
 
-**600,000 events/s is a plan, not a promise.** Nothing of it was run. Several installations with a log name each, a merchant in one of them, are simpler: they share
+**600,000 events/s is a plan, not a promise.** Nobody has run it. Several installations, each with its own log names and its own merchants, are simpler: they share
 nothing, and a client follows any number of logs.
 
 ## What the numbers come from
 
-Microseconds of one core for each event (`query_us`, `recorder_us`, `watch_us`: for each look), bytes an event:
+Times are microseconds of one core for each event (`query_us`, `recorder_us`, `watch_us`: for each look-up); bytes are for each event.
 
 | figure | value |
 |---|---:|
 {figures}
 
-- `partition_most`: a worker of the stages takes 130 us an event, so a core does 7,700; half of that at the peak, and half again, since the biggest merchants are not spread evenly.
-- `ledger_most`: one process seals 20,000 to 34,000 records a second, whatever the store does. A partition is one process's, so that no partition may pass it: at 2,000 none comes near.
-- `share`: half of a core at the peak. A pod that is away leaves its part to the others.
+- `partition_most`: a worker of the stages takes 130 us an event, so a core processes 7,700 a second. Half of that is left free at the peak, and half again because the biggest merchants are not spread evenly.
+- `ledger_most`: one process seals 20,000 to 34,000 records a second, however fast the store is. One process seals a partition, so no partition may exceed this rate; at 2,000 none comes near.
+- `share`: at the peak a worker uses half a core, so that the others can take over the work of a pod that is away.
 
-## What may be scaled, and what not
+## What scales, and how far
 
 | process | how many | why |
 |---|---|---|
-| `collector` | any | captures are taken by whoever is asked; rates of merchants are shared through the store |
-| `stages`, `keeper` | up to the partitions | a partition is one consumer's at a time |
-| `ledger` | up to the partitions, by hand | one writer a log; each move of a partition stops its log until the next one has read its head |
-| `query` | any | keeps nothing but what it has read |
-| `audit` | up to the browse partitions, by hand | seals, as the ledger does |
-| `watch` | up to the browse partitions | its counts follow from `browse.counted` |
+| `collector` | any number | any process takes any capture; rate limits of merchants are shared through the store |
+| `stages`, `keeper` | up to the number of partitions | one consumer has a partition at a time |
+| `ledger` | up to the number of partitions, by hand | a log has one writer; when a partition moves, its log stops until the next writer has read its head |
+| `query` | any number | it keeps only caches |
+| `audit` | up to the number of browse partitions, by hand | it seals, like the ledger |
+| `watch` | up to the number of browse partitions | its counts are restored from `browse.counted` |
 
-The logs `root` and `index` have one writer each, for ever, among the ledgers. More partitions later are an operation with a short stop of captures ([logs](logs.md)): begin with as many as you will want in two years.
+The logs `root` and `index` always have one writer each, among the ledgers. Adding partitions later needs a short stop of captures ([logs](logs.md)), so start with as many as you will need in two years.
 """
