@@ -200,7 +200,10 @@ def contents_of(browse: Browse, asked: bytes = b"") -> dict[str, bytes]:
 def watched_browse(
     browse: Browse, person: Person, *, record_id: bytes, time_ms: int
 ) -> record_pb2.WatchedBrowse:
-    """Build what is told of a look beside its record. Pure."""
+    """Build what is told of a look beside its record. Pure.
+
+    It is in clear, and no user is erased from it: the keys of a change of an account name the account, so they are left out.
+    """
     return record_pb2.WatchedBrowse(
         record_id=record_id,
         time_ms=time_ms,
@@ -209,7 +212,7 @@ def watched_browse(
         network=browse.network,
         method=browse.method,
         kind=browse.kind,
-        keys=browse.keys,
+        keys=() if browse.kind is BrowseKind.ACCOUNT_CHANGE else browse.keys,
         events=browse.events,
         refused=browse.refused,
         times=browse.times,

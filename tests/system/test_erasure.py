@@ -122,15 +122,24 @@ def _subscribe(system: System) -> None:
 
 
 def _asked_for(system: System) -> dict[str, bytes]:
-    """The encrypted names of users asked for, by the IDs of the records that ask, read with all keys of the vault."""
+    """The encrypted name of the user, by the IDs of the records that ask for that one, read with all keys of the vault."""
     keys, found = system.user_keys(), {}
     for each in system.sealed("browse/"):
-        of, what = bytes.fromhex(each.id), each.parts.get("what", b"")
-        for key in (record_key(user_key, of, "what") for user_key in keys):
-            if hashlib.sha256(key).hexdigest().encode() in what:
-                asked = asked_user.asked_in(encrypted_parts.decrypt(key, of, "what", what))
-                found |= {each.id: asked} if asked else {}
+        of = bytes.fromhex(each.id)
+        what = _opened_with(keys, of, "what", each.parts.get("what", b""))
+        asked = asked_user.asked_in(what) if what else None
+        named = _opened_with(keys, of, asked_user.MEMBER, asked) if asked else None
+        if asked and named and json.loads(named)["user"] == NAME:
+            found[each.id] = asked
     return found
+
+
+def _opened_with(keys: list[bytes], of: bytes, part: str, content: bytes) -> bytes | None:
+    """Open a part by whichever user's key it is under; None where there is none."""
+    for key in (record_key(user_key, of, part) for user_key in keys):
+        if hashlib.sha256(key).hexdigest().encode() in content:
+            return encrypted_parts.decrypt(key, of, part, content)
+    return None
 
 
 @pytest.fixture(scope="module")

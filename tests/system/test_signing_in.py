@@ -119,7 +119,7 @@ def test_an_operator_makes_a_service_account_that_gets_its_tokens_itself(
     changes = [
         (each["who"]["user"], each["what"]["method"], each["what"].get("query", ""), each["verified"])
         for each in told(system, kept, "browses", "urn:goodstrace:accounts")["browses"]
-        if f"urn:goodstrace:account:{made['account']['id']}" in each["what"]["keys"]
+        if f"urn:goodstrace:account:{made['id']}" in each["what"]["keys"]
     ]
     assert changes == [
         ("demo-operator", "DeleteAccount", "", True),

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from goodstrace import asked_user
@@ -10,7 +11,7 @@ from goodstrace.entry import Kind, TagKind, part_commitment, tag
 from goodstrace.record.v1 import record_pb2
 from services.runtime import envelope
 from services.runtime.access.values import EVERYBODY, NOBODY, Principal, Role
-from services.sealing.browse import Browse, browse_record, contents_of, role_of, watched_browse
+from services.sealing.browse import Browse, BrowseKind, browse_record, contents_of, role_of, watched_browse
 from services.sealing.entries import check
 from tests.opened_browses import MemoryPeople, opened_record
 
@@ -116,6 +117,9 @@ async def test_what_is_told_beside_the_record_says_what_the_watch_counts_and_nam
         first_seen=True,
         role="merchant",
     )
+    changed = msgspec.structs.replace(browse, kind=BrowseKind.ACCOUNT_CHANGE)
+    told = watched_browse(changed, person, record_id=b"i" * 16, time_ms=12)
+    assert not told.keys  # they name an account, and this is in clear
     assert b"ann" not in told.SerializeToString()
 
 
