@@ -32,14 +32,16 @@ class KeyFollower:
         """
         if log not in self._keys.logs():
             return
-        name = keys_name(self._keys.verifier(log).name)
         if log not in self._recalled:
-            self._recall(name)
+            self._recall(keys_name(self._keys.verifier(log).name))
             self._recalled.add(log)
-        if self._keys.is_signed(log, note):
-            return
+        if not self._keys.is_signed(log, note):
+            self.follow_all(log)
+
+    def follow_all(self, log: str) -> None:
+        """Learn all changes of a known log's key, also those to keys that have signed no checkpoint yet; it raises what `follow` does."""
         if self._keys.follow(_parsed(log, list(self._fetch(log)))):
-            self._remember(log, name)
+            self._remember(log, keys_name(self._keys.verifier(log).name))
 
     def _recall(self, name: str) -> str | None:
         said = self._memory.get(name)

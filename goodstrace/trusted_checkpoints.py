@@ -158,8 +158,10 @@ class TrustedCheckpoints:
     def _was_found(self, given: VerifiedCheckpoint) -> bool:
         """Tell whether a checkpoint is contained in the tree that the log's key in force found; False where the service does not show that tree.
 
-        Raises: RollbackError where it is not.
+        Raises: RollbackError where it is not; what `follow` raises.
         """
+        # The header that is shown is of the last change, and no checkpoint may lead there yet.
+        self._follower.follow_all(given.log)
         try:
             tree = tree_found(self._keys.changes(given.log)[-1], self._previous_header(given.log))
         except KeyChangeError:

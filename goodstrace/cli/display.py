@@ -14,6 +14,8 @@ from rich.table import Table
 from goodstrace.asked_keys import elements_of
 
 NOTHING_NAMES_IT: Final = "nothing sealed names this key"
+BY_RETIRED_KEY: Final = "  [yellow]signed by a retired key: whoever has that key can have made this up, unless witnesses saw it or you know the checkpoint[/yellow]"
+"""Markup: the line below a proof that is worth no more than a retired key."""
 _FILE_WIDTH: Final = 160
 _ID_CHARS: Final = 32
 """So long is the ID of a record or a look."""

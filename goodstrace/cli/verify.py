@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from goodstrace import proof_bundle, proof_file
 from goodstrace.cli import wrong_index
-from goodstrace.cli.display import console, write_as_is
+from goodstrace.cli.display import BY_RETIRED_KEY, console, write_as_is
 from goodstrace.cli.options import json_option, print_json, read_policy
 from goodstrace.completeness.wrong_index import MAX_FILE_BYTES, is_wrong_index
 from goodstrace.errors import NoteError, VerificationError
@@ -196,9 +196,7 @@ def _show_entry(result: Mapping[str, Any], out: Console) -> None:
     if result["quorum"] is not None:
         out.print(f"  the quorum {escape(result['quorum'])} is reached")
     if result["by_retired_key"]:
-        out.print(
-            "  [yellow]signed by a retired key: whoever has that key can have made this up, unless witnesses saw it or you know the checkpoint[/yellow]"
-        )
+        out.print(BY_RETIRED_KEY)
     if result["unknown_signatures"]:
         out.print(f"  [dim]{result['unknown_signatures']} signatures by keys that are not known here[/dim]")
     for part, content in (result["parts"] or {}).items():

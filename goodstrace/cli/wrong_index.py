@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from goodstrace.cli.display import BY_RETIRED_KEY
 from goodstrace.completeness.wrong_index import SUFFIX, decode, verify_wrong_index
 from goodstrace.errors import WrongIndexError
 from goodstrace.log_keys import LogKeys
@@ -47,6 +48,7 @@ def result(data: bytes, keys: LogKeys | None, policy: Policy | None) -> dict[str
             "covered_to": shown.leaf.sizes()[shown.entry.log],
             "index_log_size": shown.index.index + 1,
             "root_size": shown.leaf.root.size,
+            "by_retired_key": shown.entry.by_retired_key or shown.index.by_retired_key,
         }
     }
 
@@ -60,3 +62,5 @@ def show(document: Mapping[str, Any], name: str, out: Console) -> None:
         f"  {escape(place)} of {escape(said['origin'])} has the tag {said['tag']}, and entry {said['index_log_size'] - 1} of the log "
         f"`index`, which covers {said['covered_to']} entries of that log, has no row of it"
     )
+    if said["by_retired_key"]:
+        out.print(BY_RETIRED_KEY)

@@ -1,4 +1,4 @@
-"""The newest checkpoints that the topic of the root log tells of: whatever the store says now, each log had come so far."""
+"""The checkpoints that the topic of the root log tells of: whatever the store says now, each log had come so far."""
 
 import asyncio
 from typing import Final
@@ -14,17 +14,18 @@ _READ_RECORDS: Final = 2000
 _READ_S: Final = 0.5
 
 
-async def newest(bootstrap: str, topic: str) -> dict[str, Saved]:
-    """Read the topic to its end; gives the largest checkpoint of each log, by the log's name.
+async def newest(bootstrap: str, topic: str) -> dict[str, list[Saved]]:
+    """Read the topic to its end; gives the checkpoints that each log must contain, by the log's name, see `take`.
 
     A checkpoint is written there only after its block is in the store. So a log that is read after this and is smaller has lost
-    blocks, and is not merely waiting to be sealed. Memory grows with the number of logs alone.
+    blocks, and is not merely waiting to be sealed. Memory grows with the number of logs, and with how often one was pinned anew from
+    a smaller size on, as after a store was put back or made anew.
     Raises: UnavailableError, also where there is no such topic.
     """
     reader = await asyncio.to_thread(TopicReader, bootstrap, topic)
     extent = reader.extents[_PARTITION]
     progress = Progress(f"checkpoints of {topic}", extent.end - extent.low)
-    found = dict[str, Saved]()
+    found = dict[str, list[Saved]]()
     try:
         await asyncio.to_thread(reader.start, {_PARTITION: extent.low})
         while not reader.finished:
@@ -38,10 +39,18 @@ async def newest(bootstrap: str, topic: str) -> dict[str, Saved]:
     return found
 
 
-def take(found: dict[str, Saved], topic: str, record: Fetched) -> None:
-    """Take what one record of the topic pins into `found`, where that is larger; a record that pins nothing is passed over."""
+def take(found: dict[str, list[Saved]], topic: str, record: Fetched) -> None:
+    """Take what one record of the topic pins into `found`; a record that pins nothing is passed over.
+
+    Of checkpoints that grow the last is kept: whoever contains it contains those before, as its root says. One that is no larger than the
+    one before it begins anew, and the one before stays: a log that was cut off and then grew otherwise contains the last alone.
+    """
     for pinned in root_records.pinned([record.value]):
         checkpoint = pinned.head.checkpoint
-        if checkpoint.log not in found or found[checkpoint.log].size < checkpoint.size:
-            source = f"the checkpoint at offset {record.offset} of {topic}"
-            found[checkpoint.log] = Saved(checkpoint.size, checkpoint.root, source)
+        of_log = found.setdefault(checkpoint.log, [])
+        if of_log and (of_log[-1].size, of_log[-1].root) == (checkpoint.size, checkpoint.root):
+            continue
+        if of_log and of_log[-1].size < checkpoint.size:
+            of_log.pop()
+        source = f"the checkpoint at offset {record.offset} of {topic}"
+        of_log.append(Saved(checkpoint.size, checkpoint.root, source))

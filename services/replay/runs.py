@@ -65,7 +65,7 @@ async def verify_all(start: str, names: tuple[str, ...], path: Path) -> list[Rep
             for log in known:
                 if prefix_of(log) != origin.prefix or (names and log not in names):
                     continue
-                saved = [published[log]] if log in published else []
+                saved = published.get(log, [])
                 if log in logs_there:
                     found.append(await _verify_one(scan, kafka, origin, log, state, published=saved))
                 elif lost := gone(state.get(log) or Mark(log), origin.topic, saved):

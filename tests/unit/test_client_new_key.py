@@ -55,6 +55,20 @@ def test_what_the_new_key_found_is_answered_from(
     assert not any(isinstance(each, trace_pb2.GetKeyChangesRequest) for each in services.requests)
 
 
+def test_a_key_that_changed_again_since_is_followed_to_what_the_newest_found(
+    services: FakeServices, client_of: ClientOf, log: FakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that either of the newest two signed is published, as while witnesses are away: no checkpoint leads to the last."""
+    published, of_size = log.size, log.checkpoint
+    monkeypatch.setattr(log, "checkpoint", lambda size=None: of_size(published if size is None else size))
+    client = client_of(LogKeys(services.keys()))
+    client.checkpoints()
+    log.append_browses(1)
+    log.change_key()
+    services.previous_header = log.found
+    assert client.proof_file(LOG, 0, 1)[1].by_retired_key
+
+
 def invented(log: FakeLog, size: int) -> FakeLog:
     """What whoever has the retired keys makes up; the statements and proofs of growth that he shows are the genuine ones."""
     thief = thief_of(log, 0)

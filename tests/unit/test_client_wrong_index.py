@@ -99,6 +99,15 @@ def test_it_is_proved_after_changes_of_the_keys_also_beside_a_policy_of_before(t
     for more in ((), ("--vkey", beside), ("--policy", str(policy))):
         done = CliRunner().invoke(verify, [str(file), "--vkeys", str(keys), *more])
         assert done.exit_code == 0, done.output
+        assert "signed by a retired key" in done.output
+    [said] = json.loads(CliRunner().invoke(verify, [str(file), "--vkeys", str(keys), "--json"]).output)[
+        "files"
+    ]
+    assert said["wrong_index"]["by_retired_key"]
+    done = CliRunner().invoke(
+        verify, [str(file), "--policy", str(policy)]
+    )  # whose keys are in force for all it knows
+    assert "retired" not in done.output
 
 
 def test_a_right_index_cannot_be_proved_wrong(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A log that was cut off is told from one that waits to be sealed: by what an earlier run compared, and by what was published."""
 
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -119,20 +120,42 @@ def pin(log: str, size: int) -> bytes:
     return envelope.encode(made)
 
 
+def taken(*values: bytes) -> dict[str, list[Saved]]:
+    found = dict[str, list[Saved]]()
+    for offset, value in enumerate(values):
+        take(found, TOPIC, Fetched(offset, value))
+    return found
+
+
 def test_of_the_topic_the_largest_checkpoint_of_each_log_counts() -> None:
-    found = dict[str, Saved]()
     values = [
         pin("goods/0", 4),
         pin("browse/0", 1),
         pin("goods/0", 9),
         make_value(1),
         b"\xff",
-        pin("goods/0", 6),
+        pin("goods/0", 9),
     ]
-    for offset, value in enumerate(values):
-        take(found, TOPIC, Fetched(offset, value))
-    assert {log: each.size for log, each in found.items()} == {"goods/0": 9, "browse/0": 1}
-    assert found["goods/0"].source == "the checkpoint at offset 2 of logs.checkpoints"
+    found = taken(*values)
+    assert {log: [each.size for each in of_log] for log, of_log in found.items()} == {
+        "goods/0": [9],
+        "browse/0": [1],
+    }
+    assert found["goods/0"][0].source == "the checkpoint at offset 2 of logs.checkpoints"
+
+
+@given(st.lists(st.integers(1, 9), max_size=12))
+def test_what_was_pinned_before_a_log_was_pinned_from_a_smaller_size_on_counts_too(sizes: list[int]) -> None:
+    found = taken(*(pin("goods/0", size) for size in sizes)).get("goods/0", [])
+    tops = [size for size, after in zip_longest(sizes, sizes[1:], fillvalue=0) if after < size]
+    assert [each.size for each in found] == tops
+
+
+async def test_a_log_that_was_cut_off_and_grew_otherwise_is_rewritten_however_long_it_is_now() -> None:
+    """Its topic was made anew with other records, which agree with it, and its later checkpoints are its own."""
+    before, since = published(7, bytes(32)), published(12)
+    found, _ = await compared(Store(BLOCKS), Mark(LOG), [before, since])
+    assert [each.field for each in found.lost] == ["rewritten"]
 
 
 async def test_the_state_file_stays_until_the_log_is_what_it_was(tmp_path: Path) -> None:
