@@ -128,11 +128,17 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         reach = reach_of(principal())
         account = await self._found(request.account, reach)
         reach.check_change(account, request)
-        changed = partial(_updated, request=request, from_ms=self._now_ms() + 1)
-        if given := given_to(account, changed(account)):
-            await self._changes.record("UpdateAccount", account, given)
+        from_ms = self._now_ms() + 1
+
+        def changed(now: StoredAccount) -> StoredAccount:
+            return _updated(_still(now, reach), request=request, from_ms=from_ms)
+
+        async def recorded(before: StoredAccount, after: StoredAccount) -> None:
+            if given := given_to(before, after):  # of what is written, not of what was found first
+                await self._changes.record("UpdateAccount", before, given)
+
         try:
-            after = await self._accounts.update(account.id, changed)
+            after = await self._accounts.update(account.id, changed, first=recorded)
         except ConflictError as error:
             raise AlreadyExistsError(_TAKEN, "certificate") from error
         if after is None:
@@ -156,7 +162,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
 
         def changed(now: StoredAccount) -> StoredAccount:
             return msgspec.structs.replace(
-                now,
+                _still(now, reach),
                 password=new.password,
                 change_password=new.change_password,
                 secrets=new.secrets,
@@ -207,6 +213,13 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
     def _say(self, what: str, account: StoredAccount) -> None:
         """Log it without a name, since a log cannot be erased: by the beginning of an ID, which the account alone has."""
         self._log.info(what, account=account.id[:_SHOWN_CHARS], by=principal().account[:_SHOWN_CHARS])
+
+
+def _still(account: StoredAccount, reach: Reach) -> StoredAccount:
+    """Give an account that the caller may still keep: it may have got other roles since it was found. Raises: NotFoundError."""
+    if not reach.covers(account):
+        raise _no_account()
+    return account
 
 
 def _updated(

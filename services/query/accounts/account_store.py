@@ -1,6 +1,6 @@
 """Accounts in MongoDB (`accounts`): written here, read by every service through `services.runtime.access.accounts`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from pymongo import IndexModel, ReturnDocument
@@ -13,6 +13,8 @@ from services.runtime.mongo import Database, translated
 
 MAX_SECRETS: Final = 2
 _TRIES: Final = 5
+_USED_UP: Final = frozenset({"recovery", "totp_step"})
+"""What signing in uses up, whatever else an account is: no other change is judged by it."""
 
 
 def indexes() -> dict[str, list[IndexModel]]:
@@ -60,13 +62,16 @@ class AccountStore:
             return [account_of(row) async for row in rows]
 
     async def swap(self, before: StoredAccount, after: StoredAccount) -> bool:
-        """Write what differs, unless that was changed meanwhile. Raises: ConflictError where the certificate is another's."""
+        """Write what differs, unless the account was changed meanwhile: what is written was judged by all that it was.
+
+        Raises: ConflictError where the certificate is another's.
+        """
         old, new = row_of(before), row_of(after)
         changed = {name: value for name, value in new.items() if old.get(name) != value}
         removed = {name: "" for name in old if name not in new}
         if not changed and not removed:
             return True
-        same = {name: old.get(name) for name in (*changed, *removed)}
+        same = {name: old.get(name) for name in (old.keys() - _USED_UP) | changed.keys()}
         update: dict[str, Any] = {}
         if changed:
             update["$set"] = changed
@@ -77,14 +82,27 @@ class AccountStore:
         return result.matched_count == 1
 
     async def update(
-        self, identifier: str, change: Callable[[StoredAccount], StoredAccount]
+        self,
+        identifier: str,
+        change: Callable[[StoredAccount], StoredAccount],
+        *,
+        first: Callable[[StoredAccount, StoredAccount], Awaitable[None]] | None = None,
     ) -> StoredAccount | None:
-        """Change an account as it is now; None where there is none. Raises: ConflictError as `swap` does; what `change` raises."""
+        """Change an account as it is now; None where there is none.
+
+        Args:
+            identifier: its ID.
+            change: gives the account as it shall be; asked anew where it was changed meanwhile.
+            first: told of each change, before and after, ahead of its being written.
+        Raises: ConflictError as `swap` does; what `change` and `first` raise.
+        """
         for _ in range(_TRIES):
             before = await self.find(identifier)
             if before is None:
                 return None
             after = change(before)
+            if first is not None:
+                await first(before, after)
             if await self.swap(before, after):
                 return after
         raise UnavailableError("the account is being changed by many at the same time")
