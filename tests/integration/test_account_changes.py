@@ -61,6 +61,19 @@ async def test_what_each_change_gives_is_said_and_nothing_secret(world: World) -
     assert reset.credential not in told
 
 
+async def test_a_certificate_s_name_cannot_read_like_roles(world: World) -> None:
+    service = world.login.accounts
+    made = login_pb2.Account(name="robot", kind="service", roles=["shopper"])
+    await world.call(service.CreateAccount, login_pb2.CreateAccountRequest(account=made), OPERATOR)
+    for certificate in ("robot.example roles=auditor", ""):
+        update = login_pb2.UpdateAccountRequest(account="robot", certificate=certificate)
+        await world.call(service.UpdateAccount, update, OPERATOR)
+    assert [each.query for each in _changes(world)[1:]] == [
+        "certificate='robot.example roles=auditor'",
+        "certificate=''",
+    ]
+
+
 async def test_what_people_change_of_their_own_accounts_is_recorded_too(world: World) -> None:
     totp, _ = await with_totp(world, "ann")
     world.later(60)
