@@ -153,6 +153,17 @@ async def test_what_changes_nothing_or_may_not_be_is_not_recorded(world: World) 
     taken = login_pb2.CreateAccountRequest(
         account=login_pb2.Account(name="ann", kind="user", roles=["shopper"])
     )
+    first, other = (
+        login_pb2.Account(name=name, kind="service", roles=["shopper"], certificate=f"{name}.example")
+        for name in ("robot", "hoover")
+    )
+    for each in (first, other):
+        await world.call(service.CreateAccount, login_pb2.CreateAccountRequest(account=each), OPERATOR)
+    copy = login_pb2.Account(name="copy", kind="service", roles=["operator"], certificate=first.certificate)
+    theirs = login_pb2.UpdateAccountRequest(
+        account="hoover", roles=["operator"], certificate=first.certificate
+    )
+    world.recorder.browses.clear()
     calls: list[tuple[Any, Any, Principal, type[Exception]]] = [
         (
             service.UpdateAccount,
@@ -161,6 +172,8 @@ async def test_what_changes_nothing_or_may_not_be_is_not_recorded(world: World) 
             InvalidRequestError,
         ),
         (service.CreateAccount, taken, OPERATOR, AlreadyExistsError),
+        (service.CreateAccount, login_pb2.CreateAccountRequest(account=copy), OPERATOR, AlreadyExistsError),
+        (service.UpdateAccount, theirs, OPERATOR, AlreadyExistsError),
         (
             service.ResetCredential,
             login_pb2.ResetCredentialRequest(account="nobody"),

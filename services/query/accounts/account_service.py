@@ -83,6 +83,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         if await self._accounts.named(account.name) is not None:
             raise AlreadyExistsError(_TAKEN, "account.name")
         await self._names.check(account.name)
+        await self._check_certificate(account.certificate, "account.certificate")
         made = await self._made(account)
         await self._changes.record("CreateAccount", account, given_to(None, account))
         try:
@@ -135,6 +136,8 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
 
         async def recorded(before: StoredAccount, after: StoredAccount) -> None:
             if given := given_to(before, after):  # of what is written, not of what was found first
+                if "certificate" in given:
+                    await self._check_certificate(after.certificate, "certificate")
                 await self._changes.record("UpdateAccount", before, given)
 
         try:
@@ -200,6 +203,11 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         if account is None or not reach.covers(account):
             raise _no_account()
         return account
+
+    async def _check_certificate(self, name: str, field: str) -> None:
+        """See that a certificate is no other account's, before anything is recorded. Raises: AlreadyExistsError."""
+        if await self._accounts.by_certificate(name) is not None:
+            raise AlreadyExistsError(_TAKEN, field)
 
     async def _made(self, account: StoredAccount) -> Made:
         if account.kind is AccountKind.SERVICE:
