@@ -207,15 +207,16 @@ async def test_what_is_recorded_is_what_is_written_though_the_account_was_change
     assert [each.query for each in _changes(world)] == ["roles=operator", "roles=auditor,operator"]
 
 
-@pytest.mark.parametrize("what", ["reset", "update"])
+@pytest.mark.parametrize("what", ["reset", "update", "delete"])
 async def test_a_merchant_s_people_change_no_account_that_got_other_roles_meanwhile(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     await world.account("ann", (Role.MERCHANT,), merchant=7)
     service = world.login.accounts
     other = login_pb2.UpdateAccountRequest(account="ann", roles=["operator"], merchant=0)
+    written = "remove" if what == "delete" else "swap"
     _once(
-        monkeypatch, AccountStore, "swap", before=lambda: world.call(service.UpdateAccount, other, OPERATOR)
+        monkeypatch, AccountStore, written, before=lambda: world.call(service.UpdateAccount, other, OPERATOR)
     )
     calls: dict[str, tuple[Any, Any]] = {
         "reset": (service.ResetCredential, login_pb2.ResetCredentialRequest(account="ann")),
@@ -223,6 +224,7 @@ async def test_a_merchant_s_people_change_no_account_that_got_other_roles_meanwh
             service.UpdateAccount,
             login_pb2.UpdateAccountRequest(account="ann", status="disabled"),
         ),
+        "delete": (service.DeleteAccount, login_pb2.DeleteAccountRequest(account="ann")),
     }
     with pytest.raises(NotFoundError):
         await world.call(*calls[what], STAFF)
@@ -257,12 +259,12 @@ def _once(
     method = getattr(of, name)
     left = [before, after]
 
-    async def called(*args: Any) -> Any:
+    async def called(*args: Any, **named: Any) -> Any:
         first, last = left
         left[:] = [None, None]
         if first is not None:
             await first()
-        answer = await method(*args)
+        answer = await method(*args, **named)
         if last is not None:
             await last()
         return answer

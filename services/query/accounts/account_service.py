@@ -189,9 +189,10 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         context: Context,  # noqa: ARG002
     ) -> login_pb2.DeleteAccountResponse:
         """See login.proto."""
-        account = await self._found(request.account, reach_of(principal()))
+        reach = reach_of(principal())
+        account = await self._found(request.account, reach)
         await self._changes.record("DeleteAccount", account)
-        if not await self._accounts.remove(account.id):
+        if not await self._accounts.remove(account.id, people_of=reach.merchant):
             raise _no_account()
         await self._sessions.remove_all(account.id)
         self._say("an account was removed", account)

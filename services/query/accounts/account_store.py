@@ -54,9 +54,7 @@ class AccountStore:
 
     async def page(self, after: str, most: int, *, people_of: int = 0) -> list[StoredAccount]:
         """List accounts by name, those after a name; only a merchant's people where `people_of` is its number."""
-        query: dict[str, Any] = {"name": {"$gt": after}}
-        if people_of:
-            query |= {"merchant": people_of, "kind": AccountKind.USER.value, "roles": [Role.MERCHANT.value]}
+        query = {"name": {"$gt": after}, **_people(people_of)}
         async with translated():
             rows = self._accounts.find(query).sort("name", 1).limit(most)
             return [account_of(row) async for row in rows]
@@ -117,10 +115,11 @@ class AccountStore:
         """Strike out a recovery code; False where it was struck out before."""
         return await self._changed({"_id": identifier, "recovery": digest}, {"$pull": {"recovery": digest}})
 
-    async def remove(self, identifier: str) -> bool:
-        """Remove an account; False where there was none."""
+    async def remove(self, identifier: str, *, people_of: int = 0) -> bool:
+        """Remove an account, only one of a merchant's people where `people_of` is its number; False where there was none."""
         async with translated():
-            return (await self._accounts.delete_one({"_id": identifier})).deleted_count == 1
+            gone = await self._accounts.delete_one({"_id": identifier, **_people(people_of)})
+        return gone.deleted_count == 1
 
     async def _one(self, query: Mapping[str, Any]) -> StoredAccount | None:
         async with translated():
@@ -133,3 +132,10 @@ class AccountStore:
                 query, update, {"_id": 1}, return_document=ReturnDocument.AFTER
             )
         return row is not None
+
+
+def _people(merchant: int) -> dict[str, Any]:
+    """Say which accounts are a merchant's people; 0: all accounts are meant. See `services.query.accounts.reach`."""
+    if not merchant:
+        return {}
+    return {"merchant": merchant, "kind": AccountKind.USER.value, "roles": [Role.MERCHANT.value]}
