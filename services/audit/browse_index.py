@@ -16,6 +16,7 @@ from pymongo import DESCENDING, IndexModel, UpdateOne
 from services.audit.index_values import UNKNOWN, Place, Row, Wanted
 from services.runtime.errors import ConflictError
 from services.runtime.mongo import Database, create_indexes, find_named, translated
+from services.runtime.retry import StopAskedError
 from services.runtime.settings import load
 from services.runtime.vault.opening import vault_database
 from services.runtime.vault.settings import VaultSettings
@@ -39,13 +40,22 @@ class BrowseIndex:
         """Use the vault's database."""
         self._database, self._rows = database, database[COLLECTION]
 
-    async def put(self, rows: Sequence[Row], marks: Mapping[bytes, str], *, gently: bool = False) -> None:
+    async def put(
+        self,
+        rows: Sequence[Row],
+        marks: Mapping[bytes, str],
+        *,
+        gently: bool = False,
+        stop: asyncio.Event | None = None,
+    ) -> None:
         """Keep looks, and what became of some. May be repeated.
 
         Args:
             rows: the looks.
             marks: what became of answers, by record ID.
             gently: leave the store to others for as long as each portion took.
+            stop: once it is set no further portion is written: with a slow store all of them may take minutes.
+        Raises: StopAskedError: some are not written.
         """
         told = {row.record_id: _fields(row) for row in rows}
         for record_id in told.keys() & marks.keys():
@@ -54,6 +64,8 @@ class BrowseIndex:
         updates = [{"_id": each, "mark": mark} for each, mark in marks.items() if each not in told]
         for documents, write in ((inserts, self._insert), (updates, self._update)):
             for start in range(0, len(documents), PORTION):
+                if stop is not None and stop.is_set():
+                    raise StopAskedError("asked to stop")
                 began = time.monotonic()
                 await write(documents[start : start + PORTION])
                 if gently:

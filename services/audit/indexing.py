@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -55,15 +56,15 @@ def rest_s(wanted_s: float, marked_ms: int, now_ms: int) -> float:
     Services send marks each second: a look that is read before its mark is written twice, and the second time costs the store four times as much.
 
     Args:
-        wanted_s: how long to rest, but for that; not less than half of it is given.
+        wanted_s: how long to rest, but for that; not less than half of it is given. Where no time is left there is no rest: looks would get their
+            rows later than LATE_S, and who lists would take them for those of users who are forgotten.
         marked_ms: when the newest marks were sent, Unix milliseconds; 0 where there were none.
         now_ms: the time now, Unix milliseconds.
     Returns: at most REST_S more than half of `wanted_s`.
     """
-    least_s = max(0.0, wanted_s)
-    if not marked_ms:
-        return least_s
-    least_s /= 2
+    if wanted_s <= 0 or not marked_ms:
+        return max(0.0, wanted_s)
+    least_s = wanted_s / 2
     period_ms = round(REST_S * 1000)
     due_ms = marked_ms + _ARRIVED_MS - now_ms - round(least_s * 1000)
     return least_s + due_ms % period_ms / 1000
@@ -96,7 +97,7 @@ class Indexing:
         """Follow until `stop`. Raises: ServiceError that a retry does not mend."""
         try:
             while not stop.is_set():
-                await retried(self._cycle, self._noticed, stop)
+                await retried(partial(self._cycle, stop), self._noticed, stop)
                 await until_set(stop, self._rest_s)
         except StopAskedError:
             pass
@@ -104,7 +105,7 @@ class Indexing:
             await self._thread.run(self._source.close)
             self._thread.close()
 
-    async def _cycle(self) -> None:
+    async def _cycle(self, stop: asyncio.Event) -> None:
         self._rest_s = 0.0
         if self._clock_s() >= self._sweep_at_s:
             await self._people.forget_days()
@@ -119,20 +120,21 @@ class Indexing:
             return
         if batch:
             self._is_behind = True  # until it is committed
-            marked_ms = await self._keep(batch)
+            is_full = len(batch) >= _BATCH_RECORDS or sum(map(len, batch)) >= _BATCH_BYTES
+            marked_ms = await self._keep(batch, stop, gently=not is_full)
             following = {
                 (str(each.topic()), int(each.partition() or 0)): int(each.offset() or 0) + 1 for each in batch
             }
             await self._thread.run(self._source.commit, following)
             self._is_behind = False
             # Looks, and their marks that follow within a second, are written together so, and statistics once.
-            if len(batch) < _BATCH_RECORDS:
+            if not is_full:
                 self._rest_s = rest_s(began_s + REST_S - self._clock_s(), marked_ms, clock.now_ms())
         elif self._figures is not None and await self._thread.run(self._source.lag) == 0:
             assigned = sorted(partition for _, partition in self._source.assigned())
             await self._figures.at_end(assigned, began_ms)
 
-    async def _keep(self, batch: Sequence[Message]) -> int:
+    async def _keep(self, batch: Sequence[Message], stop: asyncio.Event, *, gently: bool) -> int:
         """Write what a batch says; gives the time of its newest marks, Unix milliseconds, 0 where it has none."""
         parsed = [(message, self._parsed(message)) for message in batch]
         told = [each for _, each in parsed if each is not None]
@@ -148,7 +150,7 @@ class Indexing:
                     rows.append(row_of(each, subjects.get(each.pseudonym)))
             except ValueError as error:
                 self._miss(error)
-        await self._index.put(rows, marks, gently=len(batch) < _BATCH_RECORDS)
+        await self._index.put(rows, marks, gently=gently, stop=stop)
         self._metrics.rows.inc(len(rows))
         if self._figures is not None:
             await self._figures.take(

@@ -7,11 +7,12 @@ import pyotp
 import pytest
 
 from goodstrace.query.v1 import login_pb2
+from services.query.accounts.account_store import AccountStore
 from services.query.accounts.changes import ACCOUNTS, key_of
 from services.runtime.access.values import Principal, Role
 from services.runtime.call_errors import AlreadyExistsError, InvalidRequestError, NotFoundError
 from services.runtime.errors import UnavailableError
-from services.runtime.merchants.errors import ForbiddenError
+from services.runtime.merchants.errors import ForbiddenError, UnauthenticatedError
 from services.sealing.browse import Browse, BrowseKind
 from tests.integration.login_world import PASSWORD, World, with_totp, world
 
@@ -58,6 +59,19 @@ async def test_what_each_change_gives_is_said_and_nothing_secret(world: World) -
     told = repr(_changes(world))
     assert made.credential not in told
     assert reset.credential not in told
+
+
+async def test_a_certificate_s_name_cannot_read_like_roles(world: World) -> None:
+    service = world.login.accounts
+    made = login_pb2.Account(name="robot", kind="service", roles=["shopper"])
+    await world.call(service.CreateAccount, login_pb2.CreateAccountRequest(account=made), OPERATOR)
+    for certificate in ("robot.example roles=auditor", ""):
+        update = login_pb2.UpdateAccountRequest(account="robot", certificate=certificate)
+        await world.call(service.UpdateAccount, update, OPERATOR)
+    assert [each.query for each in _changes(world)[1:]] == [
+        "certificate='robot.example roles=auditor'",
+        "certificate=''",
+    ]
 
 
 async def test_what_people_change_of_their_own_accounts_is_recorded_too(world: World) -> None:
@@ -139,6 +153,17 @@ async def test_what_changes_nothing_or_may_not_be_is_not_recorded(world: World) 
     taken = login_pb2.CreateAccountRequest(
         account=login_pb2.Account(name="ann", kind="user", roles=["shopper"])
     )
+    first, other = (
+        login_pb2.Account(name=name, kind="service", roles=["shopper"], certificate=f"{name}.example")
+        for name in ("robot", "hoover")
+    )
+    for each in (first, other):
+        await world.call(service.CreateAccount, login_pb2.CreateAccountRequest(account=each), OPERATOR)
+    copy = login_pb2.Account(name="copy", kind="service", roles=["operator"], certificate=first.certificate)
+    theirs = login_pb2.UpdateAccountRequest(
+        account="hoover", roles=["operator"], certificate=first.certificate
+    )
+    world.recorder.browses.clear()
     calls: list[tuple[Any, Any, Principal, type[Exception]]] = [
         (
             service.UpdateAccount,
@@ -147,6 +172,8 @@ async def test_what_changes_nothing_or_may_not_be_is_not_recorded(world: World) 
             InvalidRequestError,
         ),
         (service.CreateAccount, taken, OPERATOR, AlreadyExistsError),
+        (service.CreateAccount, login_pb2.CreateAccountRequest(account=copy), OPERATOR, AlreadyExistsError),
+        (service.UpdateAccount, theirs, OPERATOR, AlreadyExistsError),
         (
             service.ResetCredential,
             login_pb2.ResetCredentialRequest(account="nobody"),
@@ -165,6 +192,84 @@ async def test_what_changes_nothing_or_may_not_be_is_not_recorded(world: World) 
         with pytest.raises(error):
             await world.call(method, request, who)
     assert _changes(world) == []
+
+
+async def test_what_is_recorded_is_what_is_written_though_the_account_was_changed_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.account("opal", (Role.AUDITOR, Role.OPERATOR))
+    service = world.login.accounts
+    back = login_pb2.UpdateAccountRequest(account="opal", roles=["operator"])
+    again = login_pb2.UpdateAccountRequest(account="opal", roles=["operator", "auditor"])
+    _once(monkeypatch, AccountStore, "named", after=lambda: world.call(service.UpdateAccount, back, OPERATOR))
+    told = await world.call(service.UpdateAccount, again, OPERATOR)
+    assert sorted(told.account.roles) == ["auditor", "operator"]
+    assert [each.query for each in _changes(world)] == ["roles=operator", "roles=auditor,operator"]
+
+
+@pytest.mark.parametrize("what", ["reset", "update", "delete"])
+async def test_a_merchant_s_people_change_no_account_that_got_other_roles_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    await world.account("ann", (Role.MERCHANT,), merchant=7)
+    service = world.login.accounts
+    other = login_pb2.UpdateAccountRequest(account="ann", roles=["operator"], merchant=0)
+    written = "remove" if what == "delete" else "swap"
+    _once(
+        monkeypatch, AccountStore, written, before=lambda: world.call(service.UpdateAccount, other, OPERATOR)
+    )
+    calls: dict[str, tuple[Any, Any]] = {
+        "reset": (service.ResetCredential, login_pb2.ResetCredentialRequest(account="ann")),
+        "update": (
+            service.UpdateAccount,
+            login_pb2.UpdateAccountRequest(account="ann", status="disabled"),
+        ),
+        "delete": (service.DeleteAccount, login_pb2.DeleteAccountRequest(account="ann")),
+    }
+    with pytest.raises(NotFoundError):
+        await world.call(*calls[what], STAFF)
+    await world.sign_in("ann")
+
+
+async def test_one_time_codes_that_count_are_not_made_others_by_who_began_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.account("ann")
+    login = world.login.login
+    who = await world.who((await world.sign_in("ann")).tokens)
+    begin = login_pb2.BeginTotpRequest(password=PASSWORD)
+    totp = pyotp.TOTP((await world.call(login.BeginTotp, begin, who)).secret)
+    confirm = login_pb2.ConfirmTotpRequest(code=totp.at(world.now_ms // 1000))
+    _once(monkeypatch, AccountStore, "swap", before=lambda: world.call(login.ConfirmTotp, confirm, who))
+    with pytest.raises(UnauthenticatedError):
+        await world.call(login.BeginTotp, begin, who)
+    world.later(60)
+    await world.sign_in("ann", code=totp.at(world.now_ms // 1000))
+
+
+def _once(
+    monkeypatch: pytest.MonkeyPatch,
+    of: type,
+    name: str,
+    *,
+    before: Callable[[], Awaitable[Any]] | None = None,
+    after: Callable[[], Awaitable[Any]] | None = None,
+) -> None:
+    """Let something happen before or after the first call of a method."""
+    method = getattr(of, name)
+    left = [before, after]
+
+    async def called(*args: Any, **named: Any) -> Any:
+        first, last = left
+        left[:] = [None, None]
+        if first is not None:
+            await first()
+        answer = await method(*args, **named)
+        if last is not None:
+            await last()
+        return answer
+
+    monkeypatch.setattr(of, name, called)
 
 
 async def _rows(world: World) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from services.query.accounts import challenges
 from services.query.accounts.attempts import UNKNOWN
 from services.query.accounts.errors import BusyError, ChallengedError, LockedError
 from services.query.accounts.passwords import MAX_SENT_BYTES
+from services.runtime.access.settings import LoginSettings
 from services.runtime.access.values import NOBODY, AccountStatus, Principal, Role
 from services.runtime.blocking import Block
 from services.runtime.call_errors import InvalidRequestError
@@ -199,6 +200,22 @@ async def test_strangers_in_a_blocked_network_must_work_and_nobody_is_refused(wo
     assert world.recorder.browses[-1].refused == "wrong-password"
     await world.blocks.lift("network:192.0.2.0/24")
     await world.sign_in("ann", address="192.0.2.200")
+
+
+async def test_who_never_works_does_not_make_a_block_last(world: World) -> None:
+    """However many attempts there are, and for whichever account: what is counted as failed would have the network blocked again."""
+    await world.account("ann")
+    for _ in range(20):
+        with pytest.raises(UnauthenticatedError):
+            await world.sign_in("ann", "wrong")
+    await world.login.attempts.flush()
+    await world.blocks.put(Block("network:192.0.2.0/24", world.now_ms + 900_000, reason="guessing-network"))
+    world.recorder.browses.clear()
+    for name in ("ann", "ann", *("nobody" for _ in range(LoginSettings().network_per_minute))):
+        with pytest.raises(ChallengedError):
+            await world.sign_in(name, address="192.0.2.200")
+    await world.login.attempts.flush()
+    assert {each.refused for each in world.recorder.browses} == {"blocked-network"}
 
 
 async def test_a_solution_counts_once_for_one_name_and_not_for_long(world: World) -> None:

@@ -37,6 +37,9 @@ class _Message:
     def offset(self) -> int:
         return self._number
 
+    def __len__(self) -> int:
+        return len(self.value())
+
     def value(self) -> bytes:
         told = record_pb2.WatchedBrowse(
             record_id=bytes((self._number,)) * 16, kind="look", pseudonym="someone"
@@ -68,7 +71,10 @@ class _Index:
         self.rows: list[Row] = []
         self.gently: list[bool] = []
 
-    async def put(self, rows: Sequence[Row], _marks: Mapping[bytes, str], *, gently: bool) -> None:
+    async def put(
+        self, rows: Sequence[Row], _marks: Mapping[bytes, str], *, gently: bool, stop: asyncio.Event
+    ) -> None:
+        assert not stop.is_set()
         self.rows += rows
         self.gently.append(gently)
 
@@ -113,12 +119,27 @@ async def test_the_time_that_writing_took_is_part_of_the_rest(monkeypatch: pytes
     assert source.committed == 3
 
 
-@given(st.floats(-2, 1), st.integers(1, 2**45), st.integers(0, 10_000))
+async def test_a_batch_that_is_full_of_bytes_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "REST_S", 3600.0)
+    monkeypatch.setattr(indexing, "_BATCH_BYTES", 2 * len(_Message(0)))
+    source, index = await _followed([2, 3, 1], until=3)
+    assert source.committed == 3
+    assert index.gently == [False, False, True]
+
+
+@given(st.floats(-2, 0), st.integers(0, 2**45), st.integers(0, 10_000))
+def test_who_was_writing_for_as_long_as_there_is_between_batches_does_not_rest(
+    wanted_s: float, marked_ms: int, after_ms: int
+) -> None:
+    assert indexing.rest_s(wanted_s, marked_ms, marked_ms + after_ms) == 0
+
+
+@given(st.floats(0, 1, exclude_min=True), st.integers(1, 2**45), st.integers(0, 10_000))
 def test_the_next_batch_is_read_just_after_marks_are_sent(
     wanted_s: float, marked_ms: int, after_ms: int
 ) -> None:
     rest_s = indexing.rest_s(wanted_s, marked_ms, marked_ms + after_ms)
-    least_s = max(0.0, wanted_s) / 2
+    least_s = wanted_s / 2
     assert least_s <= rest_s < least_s + browse_index.REST_S
     read_ms = after_ms + rest_s * 1000
     assert 79 <= read_ms % 1000 <= 81
@@ -150,6 +171,27 @@ async def test_rows_and_marks_are_written_in_small_portions(*, gently: bool) -> 
     }  # half of them of looks that were written before
     await index.put([_row(number) for number in range(more)], marks, gently=gently)
     assert index.inserted == index.updated == [browse_index.PORTION, 3]
+
+
+class _Slow(_Portions):
+    """An index that is asked to stop while it writes the first portion."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        super().__init__()
+        self._stop = stop
+
+    async def _insert(self, documents: Sequence[dict[str, Any]]) -> None:
+        self._stop.set()
+        await super()._insert(documents)
+
+
+async def test_no_further_portion_is_written_once_it_is_to_stop_and_all_of_them_are_read_again() -> None:
+    stop, source = asyncio.Event(), _Source([3 * browse_index.PORTION], 1, lambda: None)
+    index = _Slow(stop)
+    parts: list[Any] = [source, index, _People(), IndexMetrics(CollectorRegistry()), structlog.get_logger()]
+    async with asyncio.timeout(30):
+        await Indexing(*parts).run(stop)
+    assert (index.inserted, index.updated, source.committed) == ([browse_index.PORTION], [], 0)
 
 
 class _Filling(BrowseIndex):

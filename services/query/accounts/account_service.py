@@ -83,6 +83,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         if await self._accounts.named(account.name) is not None:
             raise AlreadyExistsError(_TAKEN, "account.name")
         await self._names.check(account.name)
+        await self._check_certificate(account.certificate, "account.certificate")
         made = await self._made(account)
         await self._changes.record("CreateAccount", account, given_to(None, account))
         try:
@@ -128,11 +129,19 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         reach = reach_of(principal())
         account = await self._found(request.account, reach)
         reach.check_change(account, request)
-        changed = partial(_updated, request=request, from_ms=self._now_ms() + 1)
-        if given := given_to(account, changed(account)):
-            await self._changes.record("UpdateAccount", account, given)
+        from_ms = self._now_ms() + 1
+
+        def changed(now: StoredAccount) -> StoredAccount:
+            return _updated(_still(now, reach), request=request, from_ms=from_ms)
+
+        async def recorded(before: StoredAccount, after: StoredAccount) -> None:
+            if given := given_to(before, after):  # of what is written, not of what was found first
+                if "certificate" in given:
+                    await self._check_certificate(after.certificate, "certificate")
+                await self._changes.record("UpdateAccount", before, given)
+
         try:
-            after = await self._accounts.update(account.id, changed)
+            after = await self._accounts.update(account.id, changed, first=recorded)
         except ConflictError as error:
             raise AlreadyExistsError(_TAKEN, "certificate") from error
         if after is None:
@@ -156,7 +165,7 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
 
         def changed(now: StoredAccount) -> StoredAccount:
             return msgspec.structs.replace(
-                now,
+                _still(now, reach),
                 password=new.password,
                 change_password=new.change_password,
                 secrets=new.secrets,
@@ -180,9 +189,10 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         context: Context,  # noqa: ARG002
     ) -> login_pb2.DeleteAccountResponse:
         """See login.proto."""
-        account = await self._found(request.account, reach_of(principal()))
+        reach = reach_of(principal())
+        account = await self._found(request.account, reach)
         await self._changes.record("DeleteAccount", account)
-        if not await self._accounts.remove(account.id):
+        if not await self._accounts.remove(account.id, people_of=reach.merchant):
             raise _no_account()
         await self._sessions.remove_all(account.id)
         self._say("an account was removed", account)
@@ -194,6 +204,11 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
         if account is None or not reach.covers(account):
             raise _no_account()
         return account
+
+    async def _check_certificate(self, name: str, field: str) -> None:
+        """See that a certificate is no other account's, before anything is recorded. Raises: AlreadyExistsError."""
+        if await self._accounts.by_certificate(name) is not None:
+            raise AlreadyExistsError(_TAKEN, field)
 
     async def _made(self, account: StoredAccount) -> Made:
         if account.kind is AccountKind.SERVICE:
@@ -207,6 +222,13 @@ class AccountServicer(login_pb2_grpc.AccountServiceServicer):
     def _say(self, what: str, account: StoredAccount) -> None:
         """Log it without a name, since a log cannot be erased: by the beginning of an ID, which the account alone has."""
         self._log.info(what, account=account.id[:_SHOWN_CHARS], by=principal().account[:_SHOWN_CHARS])
+
+
+def _still(account: StoredAccount, reach: Reach) -> StoredAccount:
+    """Give an account that the caller may still keep: it may have got other roles since it was found. Raises: NotFoundError."""
+    if not reach.covers(account):
+        raise _no_account()
+    return account
 
 
 def _updated(

@@ -106,9 +106,10 @@ class Admission:
         return await self._admit_unknown(asker, now_ms)
 
     async def _admit_unknown(self, asker: Asker, now_ms: int) -> Ticket:
+        is_blocked = await self._is_blocked(asker.network)
         until_ms, failures = self._beset.get(asker.name, (0, 0))
-        if now_ms < until_ms and not asker.challenge:
-            raise self._challenge(asker, failures, now_ms)  # an attack shall not be one on the store
+        if now_ms < until_ms and not asker.challenge:  # an attack shall not be one on the store
+            raise self._challenge(asker, failures, now_ms, for_block=is_blocked)
         pair = self._keys.counter("pair", asker.name, asker.network)
         number = window(now_ms)
         current, before = (self._keys.counter("all", asker.name, str(each)) for each in (number, number - 1))
@@ -118,8 +119,8 @@ class Admission:
         failures = recent(counts[1].n, counts[2].n, now_ms)
         has_room = self._networks.take(asker.network, now_ms)
         must_work = failures >= self._rules.unknown_failures or not has_room or self._is_pressed()
-        if must_work or await self._is_blocked(asker.network):
-            await self._want_work(asker, failures, now_ms, for_block=not must_work)
+        if must_work or is_blocked:
+            await self._want_work(asker, failures, now_ms, for_block=is_blocked)
         await self._counters.count(pair, self._rules.lock, now_ms, known=counts[0], window=current)
         return Ticket(pair, current, known=False)
 

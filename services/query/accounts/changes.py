@@ -3,6 +3,7 @@
 Without it an operator could make an auditor of itself, look, and take the role back, and nothing that an auditor sees would tell.
 """
 
+import shlex
 from collections.abc import Mapping
 from typing import Final
 
@@ -35,7 +36,8 @@ class AccountChanges:
         Args:
             method: the call's bare name, such as "UpdateAccount".
             account: as it is now; of one to be made, as it will be.
-            given: what the change gives it, by member; nothing secret.
+            given: what the change gives it, by member; nothing secret. What is no plain word is quoted as for a shell: a certificate's name may
+                have blanks in it, and read like roles.
         Raises: UnavailableError: change nothing then.
         """
         is_known = await self._has_looks(account.name)
@@ -48,7 +50,9 @@ class AccountChanges:
                 purpose="",
                 events=0,
                 asked_user=account.name if is_known else "",
-                query=_SEPARATOR.join(f"{name}={value}" for name, value in (given or {}).items()),
+                query=_SEPARATOR.join(
+                    f"{name}={shlex.quote(value)}" for name, value in (given or {}).items()
+                ),
                 kind=BrowseKind.ACCOUNT_CHANGE,
             )
         )

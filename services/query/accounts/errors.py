@@ -32,7 +32,7 @@ class LockedError(ExhaustedError):
 class ChallengedError(ExhaustedError):
     """Many try for this account, or from this network, or at all, or the network is blocked: whoever is not known must work for each attempt.
 
-    for_block: it is the block alone.
+    for_block: the network is blocked, whatever else there is.
     """
 
     reason: ClassVar[str] = "CHALLENGE"

@@ -151,10 +151,14 @@ class OwnAccount:
         await self._admission.succeeded(ticket, self._now_ms())
 
     async def _changed(self, account: StoredAccount, **members: object) -> None:
-        if (
-            await self._accounts.update(account.id, lambda now: msgspec.structs.replace(now, **members))
-            is None
-        ):
+        """Change what one-time codes are made of, unless that was done meanwhile: codes that count would be others, and no record would tell."""
+
+        def changed(now: StoredAccount) -> StoredAccount:
+            if (now.totp_on, now.totp_secret) != (account.totp_on, account.totp_secret):
+                raise refused()
+            return msgspec.structs.replace(now, **members)
+
+        if await self._accounts.update(account.id, changed) is None:
             raise refused()
 
 

@@ -10,7 +10,7 @@ from services.runtime.call_limits import MAX_USER_CHARS
 NOBODIES: Final = frozenset({"anonymous", "unknown", "several"})
 """The words that records have for those who are nobody in particular: no account may be called so, and each is its own pseudonym."""
 TOLD_TO_WORK: Final = "blocked-network"
-"""What records call a sign-in that is to work first for nothing but its network's block: no failure, or honest neighbours would make the block last."""
+"""What records call a sign-in from a blocked network that is to work first: no failure, or honest neighbours, and who never works, would make the block last."""
 USER_METADATA: Final = "goodstrace-user"
 
 
