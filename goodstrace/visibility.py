@@ -59,7 +59,7 @@ class Viewer(msgspec.Struct, frozen=True):
     """Who looks.
 
     merchant: its number, 0 for none. claims: what it may speak for, its own first, then what others lent it and is in force. lent:
-    what it lets others speak for. sees_all: an operator or auditor; and everybody where nothing is enforced.
+    what it lets others speak for. sees_all: an auditor or the platform; and everybody where nothing is enforced.
     """
 
     merchant: int = 0
