@@ -7,9 +7,10 @@ are compared with what goods.stored, goods.rejected and the store's own document
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 
 import grpc
@@ -20,6 +21,7 @@ from goodstrace.capture import CaptureClient, Job
 from goodstrace.errors import CallError
 from goodstrace.facts import identity
 from goodstrace.query.v1 import trace_pb2, trace_pb2_grpc
+from goodstrace.retrying import waits_s
 from goodstrace.simulate import Simulation, SimulationOptions
 from services.runtime import topics
 from services.runtime.envelope import Record
@@ -77,6 +79,13 @@ def capture(system: System, documents: "SimpleQueue[tuple[bytes, int]]", told: C
                 told.refused.append("\n".join(taken.lines()))
 
 
+def counted_waits(told: Campaign) -> Iterator[float]:
+    """The waits before the client's own further attempts, each counted: where a collector starts quickly they are enough."""
+    for wait_s in waits_s():
+        told.retries += 1
+        yield wait_s
+
+
 def look_up(system: System, keys: list[str], told: Campaign, done: threading.Event) -> None:
     """Look goods up, one after the other, until told to stop."""
     with grpc.insecure_channel(system.query_target) as channel:
@@ -125,7 +134,8 @@ def campaign(killed: System) -> Campaign:
     found = simulation.interesting()
     keys = [key for key in (found.item, found.lot, found.case, found.pallet, "urn:test:unknown") if key]
     done = threading.Event()
-    with ThreadPoolExecutor(CAPTURERS + 1) as clients:
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(CAPTURERS + 1) as clients:
+        patch.setattr("goodstrace.capture.waits_s", partial(counted_waits, told))
         looking = clients.submit(look_up, killed, keys, told, done)
         capturing = [clients.submit(capture, killed, documents, told) for _ in range(CAPTURERS)]
         try:
