@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import msgspec
+import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -280,3 +281,16 @@ class CompleteWorld:
             loop.call_soon_threadsafe(stop.set)
             thread.join()
             loop.close()
+
+
+@pytest.fixture(scope="module")
+def world() -> CompleteWorld:
+    """A world of the module's own."""
+    return CompleteWorld()
+
+
+@pytest.fixture
+def client(world: CompleteWorld, tmp_path: Path) -> Iterator[Client]:
+    """A client of a service that shows all of it."""
+    with world.served_in_full(tmp_path) as made:
+        yield made

@@ -1,6 +1,6 @@
 """The client against services that are honest, or show too little or too old: an answer is complete, or says why it is not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,9 @@ from goodstrace.errors import (
 )
 from goodstrace.log_keys import INDEX_LOG, LogKeys
 from services.query.index_gate import IndexGate
-from tests.unit.completeness_world import CompleteWorld, MemoryReader
+from tests.unit.completeness_world import CompleteWorld, MemoryReader, client, world
 
-
-@pytest.fixture(scope="module")
-def world() -> CompleteWorld:
-    return CompleteWorld()
-
-
-@pytest.fixture
-def client(world: CompleteWorld, tmp_path: Path) -> Iterator[Client]:
-    with world.served_in_full(tmp_path) as made:
-        yield made
+__all__ = ["client", "world"]  # the fixtures
 
 
 def test_an_honest_answer_is_complete_and_says_up_to_where(

@@ -21,18 +21,9 @@ from goodstrace.verification import VerifiedEntry
 from services.query.completeness import CompletenessServicer
 from services.runtime.grpc import Context
 from tests.unit.collector_builders import SECRET
-from tests.unit.completeness_world import CompleteWorld
+from tests.unit.completeness_world import CompleteWorld, client, world
 
-
-@pytest.fixture(scope="module")
-def world() -> CompleteWorld:
-    return CompleteWorld()
-
-
-@pytest.fixture
-def client(world: CompleteWorld, tmp_path: Path) -> Iterator[Client]:
-    with world.served_in_full(tmp_path) as made:
-        yield made
+__all__ = ["client", "world"]  # the fixtures
 
 
 def test_hiding_one_event_is_caught_every_time(
